@@ -1,0 +1,8 @@
+"""The command line.  `main` is the only place where an error becomes a message and a code.
+
+Nothing heavy is imported before a command is chosen, so `--help` stays quick.
+"""
+
+from genesys_engine.engine.cli.app import main
+
+__all__ = ["main"]

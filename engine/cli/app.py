@@ -1,0 +1,113 @@
+"""The group of commands, and what becomes of an error that one raises."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from genesys_engine import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PROGRAM = "genesys-engine"
+
+COMMANDS: Mapping[str, str] = {
+    "init": "Write a commented experiment.toml to start from.",
+    "validate": "Check an experiment and show every fault with its place.",
+    "plan": "Measure a few steps and say what an experiment will cost.",
+    "run": "Run an experiment.",
+    "resume": "Go on with a run that was interrupted or stopped.",
+    "status": "Show how far a run is.",
+    "show": "Show one design: tree, lineage, scores, code.",
+    "leaderboard": "List the designs of a run, best first.",
+    "events": "Show the event log of a run, or its digest.",
+    "report": "Write the report of a run as one HTML page.",
+    "plugins": "List plugins and components, and what is broken.",
+    "doctor": "Check this machine and this installation.",
+}
+"""Command -> its line in the help, so that the help imports none of them."""
+
+
+@dataclass
+class Settings:
+    """What the options of the program itself say; commands find it as `click.Context.obj`."""
+
+    debug: bool = False
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is called.
+
+    A name that is not ours is looked for among the commands of plugins: only then are
+    plugins loaded.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order in which one meets them."""
+        return [*COMMANDS, *sorted(set(self.commands) - set(COMMANDS))]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command; None if there is none of this name."""
+        if cmd_name in COMMANDS:
+            module = importlib.import_module(f"genesys_engine.engine.cli.commands.{cmd_name}")
+            command: click.Command = module.command
+            return command
+        if cmd_name not in self.commands:
+            from genesys_engine.plugins.host import PluginHost
+
+            PluginHost().add_commands(self)
+        return self.commands.get(cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; a wrong name is answered with near ones."""
+        if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            from genesys_engine.plugins.registry import suggest
+
+            hint = suggest(args[0], self.list_commands(ctx))
+            raise click.UsageError(f"there is no command {args[0]!r}; {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands from `COMMANDS`."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    PROGRAM,
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done, 1 goal not met, 2 usage, configuration or plugin, 3 bug, "
+    "4 environment, 5 stopped by budget, 130 interrupted.",
+)
+@click.version_option(__version__, prog_name=PROGRAM)
+@click.option("--debug", is_flag=True, help="Show the traceback of every error.")
+@click.pass_obj
+def cli(settings: Settings, debug: bool) -> None:
+    """Evolve language-model blocks: vary, compose, train, compare."""
+    settings.debug = debug
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit code; never raises (but SystemExit of a plugin).
+
+    Args:
+        arguments: those of the command line; None takes `sys.argv`.
+    """
+    settings = Settings()
+    try:
+        answer: Any = cli.main(arguments, PROGRAM, standalone_mode=False, obj=settings)
+    except BaseException as error:
+        if isinstance(error, SystemExit):
+            raise
+        from genesys_engine.engine.cli.failures import report_failure
+
+        return report_failure(error, debug=settings.debug)
+    return answer if isinstance(answer, int) else 0

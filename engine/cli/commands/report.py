@@ -1,0 +1,27 @@
+"""`genesys-engine report RUN`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from genesys_engine.engine.cli.output import json_option, print_json
+from genesys_engine.engine.cli.run_folder import run_argument
+
+
+@click.command("report")
+@run_argument
+@click.option("--out", type=click.Path(path_type=Path), help="File; RUN/report.html by default.")
+@json_option
+def command(run: Path, out: Path | None, as_json: bool) -> None:
+    """Write the report of RUN as one HTML page that needs no network; print its path.
+
+    A run under way can be reported on at any time.
+    """
+    from genesys_engine.engine.report import write_report
+    from genesys_engine.engine.store import Store
+
+    with Store.open(run) as store:
+        path = write_report(store, out)
+    print_json({"report": str(path)}) if as_json else click.echo(str(path))

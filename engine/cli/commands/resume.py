@@ -1,0 +1,28 @@
+"""`genesys-engine resume RUN`: take up a run where it was left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from genesys_engine.engine.cli.output import json_option, set_option
+
+
+@click.command("resume")
+@click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
+@set_option
+@json_option
+def command(run_folder: Path, sets: tuple[str, ...], as_json: bool) -> int:
+    """Go on with RUN after an interruption, a crash or a cap on its wall time.
+
+    Nothing that was paid for is done again. --set may change what decides nothing: run.workers,
+    run.designers, executor.* and budget.wall_hours.
+    """
+    from genesys_engine.engine import run
+    from genesys_engine.engine.cli.session import session
+
+    def work(callbacks: run.Callbacks) -> None:
+        run.resume(run_folder, sets, callbacks)
+
+    return session(work, run_folder, as_json=as_json)

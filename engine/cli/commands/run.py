@@ -1,0 +1,30 @@
+"""`genesys-engine run EXPERIMENT`: from a file to a finished run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from genesys_engine.engine.cli.output import json_option, set_option
+
+
+@click.command("run")
+@click.argument("experiment", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run; must be new.")
+@set_option
+@json_option
+def command(experiment: Path, out: Path | None, sets: tuple[str, ...], as_json: bool) -> int:
+    """Run EXPERIMENT (a TOML file) until its budgets are used.
+
+    The last line says where the best design and the report lie. Ctrl-C ends the run after the
+    trials under way; `genesys-engine resume` takes it up again.
+    """
+    from genesys_engine.engine import run
+    from genesys_engine.engine.cli.session import session
+
+    def work(callbacks: run.Callbacks) -> None:
+        run.start(experiment, sets, folder, callbacks)
+
+    folder = out or run.planned_folder(experiment, sets)
+    return session(work, folder, as_json=as_json)

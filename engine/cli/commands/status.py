@@ -1,0 +1,61 @@
+"""`genesys-engine status RUN`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from genesys_engine.engine.cli.output import clean, json_option, print_json, print_table
+from genesys_engine.engine.cli.run_folder import run_argument
+
+
+@click.command("status")
+@run_argument
+@json_option
+def command(run: Path, as_json: bool) -> None:
+    """Show how far RUN is: counts, budgets, the best so far, the time left."""
+    from genesys_engine.engine.store import Store
+    from genesys_engine.engine.views.status import status
+
+    with Store.open(run) as store:
+        found = status(store, now=time.time())
+    if as_json:
+        print_json(found)
+        return
+    for name, value in _lines(found):
+        click.echo(clean(f"{name:<12} {value}"))
+    print_table(
+        ("rung", "planned", "finished", "failed", "under way"),
+        [list(rung.values()) for rung in found["rungs"]],
+    )
+    print_table(("budget", "used", "cap"), [_budget(row) for row in found["budgets"]])
+
+
+def _lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    from genesys_engine.engine.views.text import duration, percent
+
+    designs, best, left = found["designs"], found["best"], found["remaining_s"]
+    reason = f" ({found['reason']})" if found["reason"] else ""
+    yield "run", str(found["name"])
+    yield "state", found["state"] + reason
+    made = ("seeds", "children", "rejected", "duplicates", "exhausted")
+    yield "designs", ", ".join(f"{designs[key]} {key}" for key in made)
+    if best is not None:
+        name = best["name"] or f"design {best['design']}"
+        yield "best so far", f"{name}, {percent(best['fitness'])} at {best['rung']}"
+    yield "time", duration(found["elapsed_s"])
+    if found["state"] == "running" and left is not None:
+        yield "time left", f"about {duration(left)}"
+    for warning in found["warnings"]:
+        yield "warning", warning
+    if found["verdict"] is not None:
+        yield "verdict", found["verdict"]["verdict"]
+
+
+def _budget(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    cap = "none" if row["cap"] is None else f"{row['cap']:g}"
+    return row["budget"], f"{row['used']:.3g}", cap

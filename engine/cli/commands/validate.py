@@ -1,0 +1,42 @@
+"""`genesys-engine validate EXPERIMENT`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from genesys_engine.engine.cli.output import json_option, print_json, set_option
+from genesys_engine.engine.config import ConfigError, Experiment, load_experiment
+
+
+@click.command("validate")
+@click.argument("experiment", type=click.Path(path_type=Path))
+@set_option
+@json_option
+def command(experiment: Path, sets: tuple[str, ...], as_json: bool) -> int:
+    """Check an experiment and show every fault with its place.
+
+    Exit code 2 if there is any.
+    """
+    try:
+        loaded = load_experiment(experiment, sets)
+    except ConfigError as error:
+        if not as_json:
+            raise
+        print_json({"valid": False, "problems": [problem.to_json() for problem in error.problems]})
+        return error.exit_code
+    if as_json:
+        print_json({"valid": True, "problems": [], "digest": loaded.digest})
+    else:
+        click.echo(f"{experiment} is valid: {_summary(loaded)}")
+    return 0
+
+
+def _summary(experiment: Experiment) -> str:
+    rungs = ", ".join(
+        f"{rung.verifications} verifications at {rung.scale}" for rung in experiment.ladder.rungs
+    )
+    return (
+        f"{len(experiment.population.seeds)} seeds, {experiment.budget.designs} children, {rungs}"
+    )

@@ -1,0 +1,90 @@
+"""From an exception to a message on stderr and the documented exit code."""
+
+from __future__ import annotations
+
+import errno
+import platform
+import sys
+import tempfile
+import traceback
+
+import click
+
+from genesys_engine import __version__
+from genesys_engine.gab.errors import (
+    EXIT_BUG,
+    EXIT_ENVIRONMENT,
+    EXIT_INTERRUPTED,
+    GenesysError,
+)
+
+# What the machine or its set-up refuses; everything else that an OSError says is our bug.
+_ENVIRONMENT = {
+    errno.ENOSPC: "make room on the disk, then: genesys-engine resume RUN",
+    errno.EDQUOT: "the quota is used up: make room, then: genesys-engine resume RUN",
+    errno.EROFS: "the file system is read-only: choose another folder",
+    errno.EACCES: "check the permissions, or choose another folder",
+    errno.EPERM: "check the permissions, or choose another folder",
+    errno.EMFILE: "raise the limit on open files: ulimit -n",
+    errno.ENOMEM: "close other programs, or use fewer run.workers",
+}
+
+
+def report_failure(error: BaseException, *, debug: bool) -> int:
+    """Say what happened on stderr and return the exit code."""
+    if debug and not isinstance(error, click.ClickException | click.Abort):
+        traceback.print_exception(error)
+    if isinstance(error, click.ClickException):
+        error.show()
+        return error.exit_code
+    if isinstance(error, click.Abort | KeyboardInterrupt):
+        _say("interrupted")
+        return EXIT_INTERRUPTED
+    if isinstance(error, GenesysError):
+        _say(str(error))
+        return error.exit_code
+    environment = _environment(error)
+    if environment:
+        _say(environment)
+        return EXIT_ENVIRONMENT
+    _say(_bug(error, debug))
+    return EXIT_BUG
+
+
+def _environment(error: BaseException) -> str | None:
+    """Return the message if the machine is at fault, else None."""
+    if isinstance(error, MemoryError):
+        return f"out of memory\n  help: {_ENVIRONMENT[errno.ENOMEM]}"
+    if getattr(error, "sqlite_errorname", None) == "SQLITE_FULL":
+        return f"{error}\n  help: {_ENVIRONMENT[errno.ENOSPC]}"
+    if isinstance(error, OSError) and error.errno in _ENVIRONMENT:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}\n  help: {_ENVIRONMENT[error.errno]}"
+    return None
+
+
+def _bug(error: BaseException, debug: bool) -> str:
+    what = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+    lines = [f"internal error: {what}", "  This is a bug in genesys-engine, not in your input."]
+    if not debug:
+        lines.append(_keep_traceback(error))
+    lines.append("  help: please report it with the traceback; CONTRIBUTING.md says where")
+    return "\n".join(lines)
+
+
+def _keep_traceback(error: BaseException) -> str:
+    """Write the traceback to a file and return the line that says where it is."""
+    text = "".join(traceback.format_exception(error))
+    head = f"genesys-engine {__version__}, Python {platform.python_version()}, {sys.platform}\n"
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="genesys-engine-", suffix=".traceback.txt", delete=False, encoding="utf-8"
+        ) as file:
+            file.write(head + text)
+    except OSError:  # no room for it: better on the screen than lost
+        return head + text
+    return f"  The traceback is in {file.name}"
+
+
+def _say(text: str) -> None:
+    click.echo(f"genesys-engine: {text}", err=True)

@@ -1,0 +1,70 @@
+"""What `run` and `resume` share: progress while it goes, the report and the last line after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from genesys_engine.engine import events, run
+from genesys_engine.engine.cli.output import note, print_json
+from genesys_engine.engine.evolution import Stopped
+from genesys_engine.engine.interrupt import INTERRUPTED, interruptible
+from genesys_engine.engine.progress import Progress
+from genesys_engine.engine.store import Store
+from genesys_engine.gab.errors import (
+    EXIT_BUDGET,
+    EXIT_GOAL_NOT_MET,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    GenesysError,
+)
+
+
+def session(work: Callable[[run.Callbacks], None], folder: Path, *, as_json: bool) -> int:
+    """Do `work` with progress and Ctrl-C handled; return the exit code."""
+    with Progress() as progress, interruptible(progress.say) as asked:
+        callbacks = run.Callbacks(progress.on_event, asked, progress.say)
+        try:
+            work(callbacks)
+        except Stopped as stopped:
+            reason = str(stopped)
+        except GenesysError as error:
+            if (folder / "run.sqlite").exists() and error.hint is None:
+                error.hint = f"the run can be resumed: genesys-engine resume {folder}"
+            raise
+        else:
+            reason = ""
+    if reason:
+        return _stopped(folder, reason)
+    return _finished(folder, as_json=as_json)
+
+
+def _stopped(folder: Path, reason: str) -> int:
+    code = EXIT_INTERRUPTED if reason == INTERRUPTED else EXIT_BUDGET
+    kind = events.RUN_INTERRUPTED if reason == INTERRUPTED else events.RUN_STOPPED
+    with Store.open(folder, write=True) as store, store.transaction():
+        store.add_event(kind, {"reason": reason, "exit_code": code}, decisive=False)
+    note(f"stopped ({reason}); nothing is lost. Go on with: genesys-engine resume {folder}")
+    return code
+
+
+def _finished(folder: Path, *, as_json: bool) -> int:
+    from genesys_engine.engine.report import write_report
+
+    with Store.open(folder) as store:
+        report = write_report(store)
+        verdict = store.meta("verdict")
+        child = verdict["best_child"]
+        code = EXIT_OK if child is not None else EXIT_GOAL_NOT_MET
+        if as_json:
+            print_json({"run": str(folder), "report": str(report), **verdict})
+            return code
+        if child is not None:
+            design = store.design(child)
+            parents = ", ".join(map(str, design.parents)) or "none"
+            note(f"Best child: design {child} (parents: {parents}). {design.change}")
+        note(verdict["verdict"])
+        best = verdict["best"]
+    place = f"`genesys-engine show {folder} {best}`"
+    note(f"Best design: {best}, see {place}; report: {report}")
+    return code

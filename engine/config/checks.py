@@ -1,0 +1,69 @@
+"""What no single section can know: names that must exist, keys that must agree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from genesys_engine.engine.config.document import Document
+from genesys_engine.engine.config.schema import LadderSection, PopulationSection
+from genesys_engine.plugins.registry import suggest
+
+
+def check(document: Document, sections: Mapping[str, Any]) -> None:
+    """Report what is wrong between values; sections that are None are faulty already."""
+    if sections["population"]:
+        _population(document, sections["population"])
+    if sections["ladder"]:
+        _ladder(document, sections["ladder"])
+    if sections["ladder"] and sections["population"]:
+        first, seeds = sections["ladder"].rungs[0], sections["population"].seeds
+        if first.verifications < len(seeds):
+            document.report(
+                ("ladder", "rungs", 0, "verifications"),
+                f"{first.verifications} verifications cannot hold the {len(seeds)} seeds",
+                f"give at least {len(seeds)}, or fewer population.seeds",
+            )
+
+
+def _population(document: Document, population: PopulationSection) -> None:
+    from genesys_engine.gab.library import seed_names
+
+    known = seed_names()
+    for index, seed in enumerate(population.seeds):
+        path = ("population", "seeds", index)
+        if seed not in known:
+            document.report(path, f"there is no seed {seed!r}", suggest(seed, known))
+        if seed in population.seeds[:index]:
+            document.report(path, f"the seed {seed!r} is named twice")
+    if population.reference not in population.seeds:
+        document.report(
+            ("population", "reference"),
+            f"the reference {population.reference!r} is not one of population.seeds",
+            suggest(population.reference, population.seeds),
+        )
+    total = sum(population.parents)
+    if abs(total - 1) > 1e-6:
+        document.report(
+            ("population", "parents"), f"the probabilities sum to {total:g}, they must sum to 1"
+        )
+
+
+def _ladder(document: Document, ladder: LadderSection) -> None:
+    from genesys_engine.gab.scales import SCALES
+
+    order = list(SCALES)
+    highest = -1
+    for index, rung in enumerate(ladder.rungs):
+        path = ("ladder", "rungs", index, "scale")
+        if rung.scale not in SCALES:
+            document.report(path, f"there is no scale {rung.scale!r}", suggest(rung.scale, order))
+            continue
+        rank = order.index(rung.scale)
+        if rank <= highest:
+            document.report(
+                path,
+                f"scale {rung.scale} does not lie above {order[highest]}",
+                "order the rungs from the smallest scale to the largest, each once",
+            )
+        highest = max(highest, rank)

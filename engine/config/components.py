@@ -1,0 +1,67 @@
+"""Tables that use a component: `use`, the section's own keys, and the component's options."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, create_model
+
+from genesys_engine.engine.config.document import Document
+from genesys_engine.engine.config.positions import Path
+from genesys_engine.engine.config.schema import Component, Section
+from genesys_engine.engine.config.validate import validate
+from genesys_engine.gab.errors import PluginError
+
+if TYPE_CHECKING:
+    from genesys_engine.plugins.registry import Registry
+
+C = TypeVar("C", bound=Component)
+
+
+class NoOptions(Section):
+    """The options of a component that takes none."""
+
+
+def read_component(
+    document: Document,
+    path: Path,
+    kind: str,
+    model: type[C],
+    default: str | None,
+    registry: Registry,
+) -> C | None:
+    """Read the table at `path`, or report its faults and return None.
+
+    Args:
+        kind: kind of component that `use` names.
+        model: what the table becomes; its fields less `options` are the section's own keys.
+        default: the component if `use` is left out; None makes `use` a must.
+    """
+    table: Any = document.data
+    for part in path:
+        table = table.get(part, {}) if isinstance(part, str) else table[part]
+    if default is not None:
+        table = {"use": default} | table
+    own_keys = [key for key in model.model_fields if key != "options"]
+    own = validate(document, path, _own(model), {k: table[k] for k in own_keys if k in table})
+    if not isinstance(table.get("use"), str):
+        return None  # reported above; without it nothing is known of the options
+    try:
+        options_model = registry.get(kind, table["use"]).options_model() or NoOptions
+    except PluginError as error:
+        document.report((*path, "use"), error.message, error.hint)
+        return None
+    rest = {key: value for key, value in table.items() if key not in own_keys}
+    options = validate(document, path, options_model, rest, tuple(own_keys))
+    if own is None or options is None:
+        return None
+    return model(**own.model_dump(), options=options.model_dump(mode="json"))
+
+
+def _own(model: type[Component]) -> type[BaseModel]:
+    """Return the model of the section's own keys: `model` without the field `options`."""
+    fields: dict[str, Any] = {
+        key: (field.annotation, field) for key, field in model.model_fields.items()
+    }
+    del fields["options"]
+    return create_model(f"Own{model.__name__}", __base__=Section, **fields)

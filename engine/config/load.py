@@ -1,0 +1,158 @@
+"""From a TOML file and `--set` overrides to an `Experiment`, or to all that is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tomli
+
+from genesys_engine.engine.config import checks, positions
+from genesys_engine.engine.config.components import read_component
+from genesys_engine.engine.config.document import Document
+from genesys_engine.engine.config.overrides import apply_override
+from genesys_engine.engine.config.problems import ConfigError, Problem
+from genesys_engine.engine.config.schema import Component, Experiment, OperatorEntry
+from genesys_engine.engine.config.validate import validate
+from genesys_engine.gab.errors import InputError
+from genesys_engine.plugins.registry import suggest
+
+if TYPE_CHECKING:
+    from genesys_engine.plugins.registry import Registry
+
+COMPONENTS: Mapping[str, str] = {
+    "selection": "selector",
+    "operators": "operator",
+    "trainer": "trainer",
+    "evaluators": "evaluator",
+    "executor": "executor",
+}
+"""Sections that use components -> the kind of component."""
+
+
+def load_experiment(
+    path: Path | str, sets: Sequence[str] = (), registry: Registry | None = None
+) -> Experiment:
+    """Read, override and check an experiment.
+
+    Args:
+        path: the TOML file.
+        sets: overrides "section.key=VALUE", VALUE in TOML or a bare string.
+        registry: the components there are; None asks the installed plugins, less those that
+            the experiment disables.
+
+    Raises:
+        InputError: the file cannot be read.
+        ConfigError: with every fault in it.
+    """
+    document = read_document(Path(path))
+    for text in sets:
+        apply_override(document, text)
+    document.raise_problems()  # a broken override would only lead to false conclusions
+    return read_experiment(document, registry)
+
+
+def read_document(path: Path) -> Document:
+    """Read a TOML file, with the places of everything in it.
+
+    Raises:
+        InputError: it cannot be read.
+        ConfigError: it is not TOML; the fault has its place.
+    """
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(
+            "no such file", where=str(path), hint="genesys-engine init writes a first experiment"
+        ) from None
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", where=str(path)) from error
+    try:
+        text = raw.decode("utf-8").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        before = raw[: error.start].decode("utf-8", "replace").replace("\r\n", "\n")
+        place = positions.place(before + "\ufffd", len(before), len(before) + 1)
+        problem = Problem("this is not UTF-8", str(path), place, "save the file as UTF-8")
+        raise ConfigError([problem]) from None
+    try:
+        return Document(str(path), tomli.loads(text), positions.locate(text))
+    except tomli.TOMLDecodeError as error:
+        offset = min(error.pos, len(text.rstrip("\n")))
+        place = positions.place(text, offset, offset + 1)
+        problem = Problem(f"not TOML: {error.msg}", str(path), place)
+        raise ConfigError([problem]) from None
+    except RecursionError:
+        raise InputError("nested too deeply", where=str(path)) from None
+
+
+def read_experiment(document: Document, registry: Registry | None = None) -> Experiment:
+    """Check a document section by section.
+
+    Raises:
+        ConfigError: with every fault in it.
+    """
+    known = Experiment.model_fields
+    for name in document.data:
+        if name not in known:
+            document.report_key((name,), f"there is no section [{name}]", suggest(name, known))
+    sections: dict[str, Any] = {"plugins": _section(document, "plugins")}
+    if registry is None:
+        registry = _installed(document, sections["plugins"])
+    for name in known:
+        if name in COMPONENTS:
+            sections[name] = _components(document, name, registry)
+        elif name != "plugins":
+            sections[name] = _section(document, name)
+    checks.check(document, sections)
+    document.raise_problems()
+    return Experiment(**sections)
+
+
+def _installed(document: Document, section: Any) -> Registry:
+    """Return the registry of the installed plugins; report required ones that don't work."""
+    from genesys_engine.gab.errors import PluginError
+    from genesys_engine.plugins.host import PluginHost
+
+    host = PluginHost(section.disable if section else ())
+    for index, name in enumerate(section.require if section else ()):
+        try:
+            host.require([name])
+        except PluginError as error:
+            document.report(("plugins", "require", index), error.message, error.hint)
+    return host.registry
+
+
+def _section(document: Document, name: str) -> Any:
+    """Return the model of a section without components, or None if it is faulty."""
+    model: Any = Experiment.model_fields[name].annotation
+    table = document.data.get(name, {})
+    if not isinstance(table, dict):
+        document.report((name,), f"{name!r} must be a table", f"write it as [{name}]")
+        return None
+    if name == "run":
+        table = {"name": Path(document.source).stem} | table
+    return validate(document, (name,), model, table)
+
+
+def _components(document: Document, name: str, registry: Registry) -> Any:
+    """Return the component or the components of a section, or None if one is faulty."""
+    field = Experiment.model_fields[name]
+    default = field.get_default(call_default_factory=True)
+    kind = COMPONENTS[name]
+    if not isinstance(default, tuple):
+        table = document.data.get(name, {})
+        if not isinstance(table, dict):
+            document.report((name,), f"{name!r} must be one table", f"write it as [{name}]")
+            return None
+        return read_component(document, (name,), kind, type(default), default.use, registry)
+    items = document.data.setdefault(name, [{"use": item.use} for item in default])
+    if not isinstance(items, list) or not items or not all(isinstance(i, dict) for i in items):
+        document.report((name,), f"{name!r} must be a list of tables", f"write each as [[{name}]]")
+        return None
+    model = OperatorEntry if name == "operators" else Component
+    read = [
+        read_component(document, (name, index), kind, model, None, registry)
+        for index in range(len(items))
+    ]
+    return None if any(item is None for item in read) else tuple(read)

@@ -1,0 +1,78 @@
+"""`--set section.key=VALUE`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tomli
+
+from genesys_engine.engine.config.document import Document
+from genesys_engine.engine.config.positions import Path, parse_key
+
+
+def apply_override(document: Document, text: str) -> None:
+    """Put one override into `document.data`; a fault is reported there.
+
+    VALUE is TOML; what is not is taken as a string, so `run.name=first` needs no quotes.  A
+    number addresses an item of a list: `ladder.rungs.0.verifications=8`.
+    """
+    source = f"--set {text}"
+    key, equals, raw = text.partition("=")
+    parts = parse_key(key.strip())
+    if not equals or parts is None:
+        document.report_source(source, "not of the form section.key=VALUE")
+        return
+    try:
+        value = _value(raw.strip())
+    except tomli.TOMLDecodeError as error:
+        document.report_source(source, f"the value is not TOML: {error.msg}")
+        return
+    try:
+        path = _put(document.data, parts, value)
+    except LookupError as error:
+        document.report_source(source, str(error.args[0]))
+        return
+    document.overrides.pop(path, None)  # so that the newest stands last
+    document.overrides[path] = source
+
+
+def _value(raw: str) -> Any:
+    try:
+        read = tomli.loads(f"v = {raw}")
+        return read["v"] if len(read) == 1 else raw  # a line break may begin another key
+    except tomli.TOMLDecodeError:
+        if raw[:1] in tuple("[{\"'"):  # meant as TOML, so not silently a string
+            raise
+        return raw
+
+
+def _put(data: Any, parts: tuple[str, ...], value: Any) -> Path:
+    """Set the value in place and return its path; missing tables are made."""
+    path: list[str | int] = []
+    for index, part in enumerate(parts):
+        last = index == len(parts) - 1
+        key: str | int = part
+        if isinstance(data, list):
+            key = _index(data, part, path)
+        elif not isinstance(data, dict):
+            raise LookupError(f"{_dotted(path)!r} is not a table")
+        path.append(key)
+        if last:
+            data[key] = value
+        elif isinstance(data, dict):
+            data = data.setdefault(part, {})
+        else:
+            data = data[key]
+    return tuple(path)
+
+
+def _index(items: list[Any], part: str, path: list[str | int]) -> int:
+    if not part.isdecimal() or int(part) >= len(items):
+        raise LookupError(
+            f"{_dotted(path)!r} is a list of {len(items)}; {part!r} is none of its items"
+        )
+    return int(part)
+
+
+def _dotted(path: list[str | int]) -> str:
+    return ".".join(map(str, path))

@@ -1,0 +1,245 @@
+"""Sections and keys of an experiment, with their defaults, limits and meaning.
+
+This is the reference: `genesys-engine init` writes its file from the descriptions here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from genesys_engine.engine.corpus.options import CorpusOptions
+
+Count = Annotated[int, Field(ge=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """Base of all sections: unknown keys are refused, values cannot change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Component(Section):
+    """One use of a component: `use = "name"`, and the plugin's own options beside it.
+
+    `options` holds all of them, defaults included, as JSON: this is what workers receive.
+    """
+
+    use: str = Field(description="name of the component; see: genesys-engine plugins list")
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the table as it would stand in the file."""
+        own = self.model_dump(mode="json", exclude={"options"}, exclude_none=True)
+        return own | self.options
+
+
+class OperatorEntry(Component):
+    """A variation operator and how often it is drawn."""
+
+    weight: float = Field(1.0, gt=0, allow_inf_nan=False, description="relative frequency")
+
+
+class ExecutorSection(Component):
+    """Where checks and verifications run, and what one may use."""
+
+    use: str = "process"
+    timeout_s: PositiveFloat = Field(
+        600.0, description="wall time of one verification in seconds; then it is killed"
+    )
+    memory_gib: PositiveFloat = Field(
+        4.0, description="memory of one worker in GiB; a design that needs more has failed"
+    )
+
+
+class RunSection(Section):
+    """How the run goes."""
+
+    name: str = Field("experiment", min_length=1, description="shown in displays and reports")
+    seed: int = Field(1, ge=0, description="all randomness follows from it")
+    workers: Count = Field(
+        2, description="worker processes; results do not depend on it (idle above `lookahead`)"
+    )
+    mode: Literal["steady_state", "generational"] = Field(
+        "steady_state",
+        description="steady_state: every result counts at once; generational: mu + lambda",
+    )
+    lookahead: Count = Field(
+        6, description="tasks that may be under way when the next decision is taken"
+    )
+    designers: Count = Field(2, description="threads that make designs")
+    tries_per_design: Count = Field(
+        20, description="attempts to make a valid new child before the design is given up"
+    )
+
+
+class PopulationSection(Section):
+    """Who is varied, and how parents are drawn."""
+
+    seeds: tuple[str, ...] = Field(
+        ("gpt", "mamba2", "retnet", "rwkv6", "ttt"),
+        min_length=1,
+        description="designs of the library that the evolution starts from",
+    )
+    reference: str = Field(
+        "gpt", description="the seed that fitness is relative to, trained at every rung"
+    )
+    size: Count = Field(24, description="mu: designs that may become parents")
+    offspring: Count = Field(8, description="lambda: children per generation (generational)")
+    crossover_after: int = Field(
+        10, ge=0, description="designs before a child may have two parents"
+    )
+    scratch_after: int = Field(20, ge=0, description="designs before a child may have no parent")
+    restart: Probability = Field(0.05, description="probability to vary a seed again")
+    parents: tuple[Probability, Probability, Probability] = Field(
+        (0.05, 0.80, 0.15), description="probabilities of 0, 1 and 2 parents; they sum to 1"
+    )
+
+
+class Rung(Section):
+    """One scale of the ladder."""
+
+    scale: str = Field(description="model size, such as 0.2M, 1M, 4M, 14M")
+    verifications: Count = Field(description="hard cap of trainings at this rung")
+    tokens: Count | None = Field(
+        None, description="training tokens; left out: what the scale asks for"
+    )
+    batch_tokens: Count | None = Field(
+        None, description="tokens per step; left out: what the scale asks for"
+    )
+    peak_lr: PositiveFloat | None = Field(
+        None, description="peak learning rate; left out: what the scale asks for"
+    )
+    noise_seeds: Count = Field(
+        1, description="seeds that the reference is trained with, to know the noise"
+    )
+
+
+class LadderSection(Section):
+    """The ladder of scales: many small trainings, few large ones."""
+
+    release: Literal["gradual", "halving"] = Field(
+        "gradual",
+        description="gradual: an upper rung opens as the lower is used up; halving: when it is",
+    )
+    rungs: tuple[Rung, ...] = Field(
+        (Rung(scale="0.2M", verifications=24), Rung(scale="1M", verifications=6)),
+        min_length=1,
+        description="from the smallest scale to the largest",
+    )
+
+
+class FitnessSection(Section):
+    """What is maximised: the gain in per cent over the reference, averaged over rungs."""
+
+    metric: str = Field("bits_per_byte", min_length=1, description="name of a score")
+
+
+class BudgetSection(Section):
+    """Hard caps.  A warning comes at 50 and 80 %; a run that a cap ends can be resumed."""
+
+    designs: Count = Field(20, description="children to make, seeds not counted")
+    wall_hours: PositiveFloat | None = Field(None, description="wall time")
+
+
+class PluginsSection(Section):
+    """Which installed plugins are left alone, and which the experiment cannot do without."""
+
+    disable: tuple[str, ...] = Field((), description="distributions or plugins not to load")
+    require: tuple[str, ...] = Field((), description="distributions or plugins that must work")
+
+
+DEFAULT_OPERATORS = (
+    "hyperparameter_mutation",
+    "unit_replacement",
+    "subtree_mutation",
+    "insertion",
+    "removal",
+    "typed_crossover",
+    "new_unit",
+    "seed_design",
+)
+
+
+class Experiment(Section):
+    """A whole experiment, checked; made by `load_experiment`."""
+
+    run: RunSection = Field(default_factory=RunSection, description="How the run goes.")
+    population: PopulationSection = Field(
+        default_factory=PopulationSection, description="Who is varied, and how parents are drawn."
+    )
+    corpus: CorpusOptions = Field(
+        default_factory=CorpusOptions, description="The text that designs are trained on."
+    )
+    ladder: LadderSection = Field(
+        default_factory=LadderSection,
+        description="The ladder of scales: many small trainings, few large ones.",
+    )
+    selection: Component = Field(
+        default_factory=lambda: Component(use="quadrant"),
+        description="Who becomes a parent, climbs the ladder, stays in the population.",
+    )
+    operators: tuple[OperatorEntry, ...] = Field(
+        default_factory=lambda: tuple(OperatorEntry(use=name) for name in DEFAULT_OPERATORS),
+        min_length=1,
+        description="What makes a child from its parents.",
+    )
+    trainer: Component = Field(
+        default_factory=lambda: Component(use="torch"), description="What trains a model."
+    )
+    evaluators: tuple[Component, ...] = Field(
+        default_factory=lambda: (Component(use="heldout"), Component(use="lm_eval")),
+        min_length=1,
+        description="What scores a trained model.",
+    )
+    fitness: FitnessSection = Field(
+        default_factory=FitnessSection,
+        description="What is maximised: the gain over the reference in per cent.",
+    )
+    executor: ExecutorSection = Field(
+        default_factory=ExecutorSection,
+        description="Where checks and verifications run, and what one may use.",
+    )
+    budget: BudgetSection = Field(
+        default_factory=BudgetSection,
+        description="Hard caps, with warnings at 50 and 80 %; a run that one ends can go on.",
+    )
+    plugins: PluginsSection = Field(
+        default_factory=PluginsSection,
+        description="Installed plugins to leave alone, and those that must work.",
+    )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it, defaults included, in the form of the file."""
+        data: dict[str, Any] = {}
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, Component):
+                data[name] = value.to_json()
+            elif isinstance(value, tuple):
+                data[name] = [item.to_json() for item in value]
+            else:
+                data[name] = value.model_dump(mode="json", exclude_none=True)
+        return data
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that can change a result.
+
+        Left out is what must not, and what a resumed run may therefore change: the name, the
+        numbers of workers and designers, the executor, the hours of the budget and the lists
+        of plugins.
+        """
+        data = self.to_json()
+        for name in ("executor", "plugins"):
+            del data[name]
+        for name in ("name", "workers", "designers"):
+            del data["run"][name]
+        for name in ("wall_hours", "gpu_hours"):
+        data["budget"].pop("wall_hours", None)
+        return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,238 @@
+"""Designers: carry out a design task, away from the loop, in a thread each.
+
+A child is drawn until one is new and passes its check: a child known by its digest costs
+nothing, one that is rejected is kept with its findings.  Operators are trusted plugins and run
+here; what they wrote is checked in the executor's isolated workers, never in this process.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from genesys_engine.engine.randomness import generator
+from genesys_engine.gab import library
+from genesys_engine.gab.compose import compose
+from genesys_engine.gab.errors import PluginError
+from genesys_engine.gab.tree import GABTree
+from genesys_engine.plugins.api import (
+    Child,
+    Executor,
+    Limits,
+    Operator,
+    OperatorContext,
+    OperatorNotApplicable,
+    Outcome,
+    Parent,
+)
+
+CHECK = "genesys_engine.plugins.check_job:check"
+
+
+class InfrastructureFailure(Exception):
+    """A task could not be carried out for a reason that is not the design's."""
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """What a task gave (the same on every machine) and the facts of this machine."""
+
+    result: Mapping[str, Any]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class WeightedOperator:
+    """An operator of the experiment, by its registered name."""
+
+    name: str
+    operator: Operator
+    weight: float
+
+
+@dataclass(frozen=True)
+class CheckSettings:
+    """What the check of a child needs to know of the experiment."""
+
+    scales: tuple[str, ...]
+    vocab_size: int
+    seed: int
+    limits: Limits
+    tries: int
+
+
+class Designer:
+    """Makes designs; `known` maps digests and fingerprints to design numbers and only grows."""
+
+    def __init__(
+        self,
+        operators: Sequence[WeightedOperator],
+        executor: Executor,
+        known: Mapping[str, int],
+        settings: CheckSettings,
+        scratch: Path,
+        *,
+        seeds: Sequence[str],
+        threads: int,
+    ) -> None:
+        self._operators = operators
+        self._executor = executor
+        self._known = known
+        self._settings = settings
+        self._scratch = scratch
+        self._seeds = tuple(seeds)
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="designer")
+
+    def start(
+        self, seq: int, payload: Mapping[str, Any], parents: Sequence[Parent]
+    ) -> Future[TaskResult]:
+        """Begin a design task."""
+        return self._threads.submit(self._make, seq, payload, tuple(parents))
+
+    def close(self) -> None:
+        """Forget what has not begun."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _make(
+        self, seq: int, payload: Mapping[str, Any], parents: tuple[Parent, ...]
+    ) -> TaskResult:
+        started = time.monotonic()
+        attempt = _Attempts(self, seq, payload, parents)
+        result = attempt.seed(payload["seed"]) if payload["seed"] else attempt.vary()
+        return TaskResult(result, {"design_s": time.monotonic() - started})
+
+    def check(self, tree: GABTree, seq: int, attempt: int) -> Mapping[str, Any]:
+        """Return the check report of a tree; raises `InfrastructureFailure`."""
+        scratch = self._scratch / f"check-{seq}-{attempt}"
+        scratch.mkdir(parents=True, exist_ok=True)
+        payload = {
+            "source": compose(tree),
+            "scales": list(self._settings.scales),
+            "vocab_size": self._settings.vocab_size,
+            "seed": self._settings.seed,
+        }
+        outcome = self._executor.submit(CHECK, payload, scratch, self._settings.limits).result()
+        shutil.rmtree(scratch, ignore_errors=True)
+        if outcome.status == "infrastructure":
+            raise InfrastructureFailure(outcome.reason)
+        if outcome.status == "ok" and outcome.value is not None:
+            return outcome.value
+        return failed_report(outcome)
+
+
+class _Attempts:
+    """The tries of one design task: what was drawn, dropped and rejected on the way."""
+
+    def __init__(
+        self,
+        designer: Designer,
+        seq: int,
+        payload: Mapping[str, Any],
+        parents: tuple[Parent, ...],
+    ) -> None:
+        self.designer = designer
+        self.seq = seq
+        self.parents = parents
+        self.known_before = int(payload["known_before"])
+        self.duplicates: list[dict[str, Any]] = []
+        self.rejected: list[dict[str, Any]] = []
+
+    def seed(self, name: str) -> dict[str, Any]:
+        """Check a seed design."""
+        child = Child(library.seed(name), f"Seed design {name}.")
+        entry = self._try(child, f"seed:{name}", 0)
+        return self._ended(entry)
+
+    def vary(self) -> dict[str, Any]:
+        """Draw children until one is new and passes its check."""
+        settings = self.designer._settings
+        rng = generator(settings.seed, "design", self.seq)
+        for number in range(settings.tries):
+            drawn = self._draw(rng)
+            if drawn is None:
+                continue
+            name, child = drawn
+            entry = self._try(child, name, number)
+            if entry is not None:
+                return self._ended(entry)
+        return self._ended(None)
+
+    def _draw(self, rng: random.Random) -> tuple[str, Child] | None:
+        count = len(self.parents)
+        fitting = [
+            entry
+            for entry in self.designer._operators
+            if entry.operator.arity[0] <= count <= entry.operator.arity[1]
+        ]
+        if not fitting:
+            return None
+        entry = rng.choices(fitting, [entry.weight for entry in fitting])[0]
+        context = OperatorContext(rng=rng, seeds=self.designer._seeds)
+        try:
+            return entry.name, entry.operator(self.parents, context)
+        except OperatorNotApplicable:
+            return None
+        except Exception as error:
+            raise PluginError(
+                f"raised {type(error).__name__}: {error}",
+                where=f"operator {entry.name}",
+                hint="leave it out of [[operators]] and resume, or report it to its author",
+            ) from error
+
+    def _try(self, child: Child, operator: str, number: int) -> dict[str, Any] | None:
+        """Return the entry of an accepted child, or None after noting why it was dropped."""
+        entry: dict[str, Any] = {
+            "tree": child.tree.to_json(),
+            "digest": child.tree.digest,
+            "operator": operator,
+            "change": child.change,
+            "details": dict(child.details),
+        }
+        if self._is_known(child.tree.digest, entry):
+            return None
+        entry["report"] = self.designer.check(child.tree, self.seq, number)
+        if not entry["report"]["passed"]:
+            self.rejected.append(entry)
+            return None
+        entry["fingerprint"] = entry["report"]["measurements"].get("fingerprint")
+        return None if self._is_known(entry["fingerprint"], entry) else entry
+
+    def _is_known(self, digest: str | None, entry: Mapping[str, Any]) -> bool:
+        of = self.designer._known.get(digest) if digest else None
+        if of is None or of >= self.known_before:
+            return False
+        keys = ("operator", "change")
+        self.duplicates.append({"of": of, **{key: entry[key] for key in keys}})
+        return True
+
+    def _ended(self, accepted: dict[str, Any] | None) -> dict[str, Any]:
+        return {
+            "accepted": accepted,
+            "rejected": self.rejected,
+            "duplicates": self.duplicates,
+        }
+
+
+def failed_report(outcome: Outcome) -> dict[str, Any]:
+    """Return the report of a check that did not come to its end."""
+    advice = {
+        "timeout": "Make the block cheaper: it did not finish its check in time.",
+        "memory": "Make the block smaller in memory.",
+        "crashed": "The block ended the process; use plain PyTorch operations.",
+    }.get(outcome.status, "The block raised where it must not.")
+    finding: dict[str, Any] = {
+        "code": f"check.{outcome.status}",
+        "severity": "error",
+        "message": outcome.reason,
+        "advice": advice,
+        "unit": None,
+        "line": None,
+        "evidence": {},
+    }
+    return {"passed": False, "findings": [finding], "measurements": {}}

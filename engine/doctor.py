@@ -1,0 +1,142 @@
+"""What a run needs of the machine and of the installation, looked at one by one."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+import genesys_engine
+
+GIB = 1 << 30
+DISTRIBUTION = "genesys-engine"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One finding: `fail` stops every run, `warn` takes something away, `ok` is well."""
+
+    name: str
+    status: Literal["ok", "warn", "fail"]
+    found: str
+    fix: str = ""
+
+
+def examine() -> list[Row]:
+    """Return all findings; takes a few seconds, since it imports torch."""
+    return [*_python(), *_packages(), *_machine(), *_torch(), *_sandbox(), *_plugins()]
+
+
+def _python() -> Iterator[Row]:
+    version = platform.python_version()
+    fine = (3, 11) <= sys.version_info < (3, 14)
+    yield Row(
+        "python", "ok" if fine else "fail", version, "" if fine else "use Python 3.11 to 3.13"
+    )
+
+
+def _packages() -> Iterator[Row]:
+    """Compare each requirement with what is installed."""
+    from packaging.requirements import Requirement
+
+    for text in _requirements():
+        need = Requirement(text)
+        if need.marker and not need.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            found = metadata.version(need.name)
+        except metadata.PackageNotFoundError:
+            yield Row(need.name, "fail", "not installed", f"pip install '{text}'")
+            continue
+        if need.specifier.contains(found, prereleases=True):
+            yield Row(need.name, "ok", found)
+        else:
+            yield Row(need.name, "fail", found, f"pip install '{text}'")
+
+
+def _requirements() -> list[str]:
+    """Return what the distribution requires, or what its source tree says it will."""
+    try:
+        return metadata.requires(DISTRIBUTION) or []
+    except metadata.PackageNotFoundError:
+        import tomli
+
+        project = Path(genesys_engine.__file__).parent.parent / "pyproject.toml"
+        found: list[str] = tomli.loads(project.read_text("utf-8"))["project"]["dependencies"]
+        return found
+
+
+def _machine() -> Iterator[Row]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    yield Row("cores", "ok", str(cores))
+    memory = _memory_bytes()
+    if memory is not None:
+        yield _at_least("memory", memory, 2 * GIB, 4 * GIB, "use a machine with 4 GiB or more")
+    for name, folder in (("disk here", Path.cwd()), ("disk for scratch", tempfile.gettempdir())):
+        free = shutil.disk_usage(folder).free
+        yield _at_least(name, free, GIB // 4, 2 * GIB, f"make room in {folder}")
+
+
+def _at_least(name: str, size: int, must: int, should: int, fix: str) -> Row:
+    found = f"{size / GIB:.1f} GiB"
+    if size >= should:
+        return Row(name, "ok", found)
+    return Row(name, "warn" if size >= must else "fail", found, fix)
+
+
+def _memory_bytes() -> int | None:
+    """Return the memory of the machine, or of the control group if that is less."""
+    try:
+        sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    except (ValueError, OSError, AttributeError):  # not on this system
+        return None
+    for limit in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            sizes.append(int(Path("/sys/fs/cgroup", limit).read_text()))
+        except (OSError, ValueError):
+            continue  # no such control group, or "max"
+    return min(sizes)
+
+
+def _torch() -> Iterator[Row]:
+    try:
+        import torch
+    except Exception as error:  # a broken build raises more than ImportError
+        yield Row("torch device", "fail", f"{type(error).__name__}: {error}", "install torch again")
+        return
+    if torch.cuda.is_available():
+        yield Row("torch device", "ok", f"cuda: {torch.cuda.get_device_name(0)}")
+    else:
+        yield Row("torch device", "ok", f"cpu, {torch.get_num_threads()} threads")
+
+
+def _sandbox() -> Iterator[Row]:
+    from genesys_engine.gab.sandbox import sandbox_status
+
+    for measure in sandbox_status():
+        name = f"isolation: {measure.name}"
+        if measure.active:
+            yield Row(name, "ok", measure.detail)
+        elif measure.name == "process":  # without it no candidate may run at all
+            yield Row(name, "fail", "not offered by this system", "use Linux or macOS")
+        else:
+            fix = "run only code that you trust, or use Linux"
+            yield Row(name, "warn", f"not active: {measure.detail}", fix)
+
+
+def _plugins() -> Iterator[Row]:
+    from genesys_engine.plugins.host import PluginHost
+
+    host = PluginHost()
+    broken = host.broken()
+    for record in broken:
+        yield Row("plugin", "warn", record.describe(), f"mend or remove {record.distribution}")
+    if not broken:
+        yield Row("plugins", "ok", f"{len(host.records)}, none broken")

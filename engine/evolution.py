@@ -1,0 +1,250 @@
+"""The loop: decide, hand out, collect, apply; every step one transaction of the store.
+
+    while there is something to do:
+        fewer than `lookahead` tasks under way, and the policy has a decision?  -> issue it
+        otherwise                                         -> apply the oldest task's result
+
+Results arrive in any order and are made durable at once, but they enter the state in the order
+in which their tasks were decided.  The sequence of decisions, and with it the event log, is
+therefore the same for any number of workers, and after any number of interruptions.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from functools import lru_cache
+from typing import Any
+
+from genesys_engine.engine import events
+from genesys_engine.engine.designer import Designer, InfrastructureFailure, TaskResult
+from genesys_engine.engine.events import Event
+from genesys_engine.engine.outcomes import Outcomes
+from genesys_engine.engine.policy import Design, NextGeneration, Policy, Verify
+from genesys_engine.engine.state import State, keep
+from genesys_engine.engine.store import Store, TaskRow
+from genesys_engine.engine.verifier import Verifier
+from genesys_engine.gab.compose import compose
+from genesys_engine.gab.errors import EnvironmentProblem
+from genesys_engine.gab.tree import GABTree
+from genesys_engine.plugins.api import Parent
+
+DESIGN, VERIFY = "design", "verify"
+RETRIES = 3
+
+
+class Stopped(Exception):
+    """The loop ended early on request, with everything that was finished made durable."""
+
+
+class Evolution:
+    """Runs the ask-tell loop over one store."""
+
+    def __init__(
+        self,
+        store: Store,
+        state: State,
+        policy: Policy,
+        designer: Designer,
+        verifier: Verifier,
+        outcomes: Outcomes,
+        *,
+        should_stop: Callable[[], str | None],
+        observe: Callable[[Event], None],
+    ) -> None:
+        self.store = store
+        self.state = state
+        self.policy = policy
+        self.designer = designer
+        self.verifier = verifier
+        self.outcomes = outcomes
+        self._should_stop = should_stop
+        self._observe = observe
+        self._arrived: queue.SimpleQueue[tuple[int, Future[TaskResult]]] = queue.SimpleQueue()
+        self._tasks: dict[int, TaskRow] = {}  # under way or waiting to be applied
+        self._results: dict[int, Mapping[str, Any]] = {}
+        self._facts: dict[int, Mapping[str, Any]] = {}
+        self._losses: dict[int, int] = {}
+        self.tree = lru_cache(maxsize=256)(self._read_tree)
+
+    # --- the loop ----------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Go on until nothing is left to do.
+
+        Raises:
+            Stopped: `should_stop` gave a reason; the run can be resumed.
+            EnvironmentProblem: the workers failed repeatedly through no fault of a design.
+        """
+        self._take_up()
+        while True:
+            self._collect(block=False)
+            if (reason := self._should_stop()) is not None:
+                self._drain()
+                raise Stopped(reason)
+            if len(self.state.in_flight) < self.policy.settings.lookahead:
+                decision = self.policy.decide(self.state)
+                if isinstance(decision, NextGeneration):
+                    self._close_generation()
+                    continue
+                if decision is not None:
+                    self._issue(decision)
+                    continue
+            if not self.state.in_flight:
+                return
+            self._apply_oldest()
+
+    def _take_up(self) -> None:
+        """Go on with the tasks that an earlier process decided and did not apply."""
+        for row in self.store.tasks(unapplied_only=True):
+            self._tasks[row.seq] = row
+            if row.result is None:
+                self._launch(row)
+            else:
+                self._results[row.seq] = row.result
+                self._facts[row.seq] = row.facts
+
+    def _collect(self, *, block: bool) -> None:
+        """Make arrived results durable; wait a moment for one if `block`."""
+        try:
+            seq, future = self._arrived.get(block=block, timeout=0.2 if block else None)
+        except queue.Empty:
+            return
+        while True:
+            self._receive(seq, future)
+            try:
+                seq, future = self._arrived.get(block=False)
+            except queue.Empty:
+                return
+
+    def _receive(self, seq: int, future: Future[TaskResult]) -> None:
+        try:
+            done = future.result()
+        except InfrastructureFailure as error:
+            self._relaunch(seq, str(error))
+            return
+        with self.store.transaction():
+            self.store.add_result(seq, done.result, done.facts)
+        self._results[seq] = done.result
+        self._facts[seq] = done.facts
+
+    def _relaunch(self, seq: int, reason: str) -> None:
+        """Try a task again that was lost through no fault of its design."""
+        self._losses[seq] = self._losses.get(seq, 0) + 1
+        if self._losses[seq] > RETRIES:
+            raise EnvironmentProblem(
+                f"a worker failed {RETRIES + 1} times on the same task: {reason}",
+                where=str(self.store.folder),
+                hint="mend the cause (memory, disk, see `genesys-engine doctor`), then resume",
+            )
+        self._emit_now(events.WORKER_LOST, {"seq": seq, "reason": reason})
+        self._launch(self._tasks[seq])
+
+    def _drain(self) -> None:
+        """Wait for the verifications under way, so that what they cost is not lost."""
+        waiting = {seq for seq in self.state.in_flight if seq not in self._results}
+        while waiting - set(self._results):
+            self._collect(block=True)
+
+    # --- issuing -----------------------------------------------------------------------------
+
+    def _issue(self, decision: Design | Verify) -> None:
+        """Record a decision, then carry it out."""
+        seq = self.state.counts.next_seq
+        with self.store.transaction():
+            if isinstance(decision, Verify):
+                kind, payload = VERIFY, self.outcomes.issue_verification(seq, decision)
+            else:
+                kind, payload = DESIGN, self.outcomes.issue_design(seq, decision)
+            self.store.add_task(seq, kind, payload)
+            self._save()
+        self._publish()
+        self._tasks[seq] = TaskRow(seq, kind, payload, None, {}, applied=False)
+        self._launch(self._tasks[seq])
+
+    def _launch(self, row: TaskRow) -> None:
+        future = self._start_design(row) if row.kind == DESIGN else self._start_verification(row)
+        future.add_done_callback(lambda done: self._arrived.put((row.seq, done)))
+
+    def _start_design(self, row: TaskRow) -> Future[TaskResult]:
+        parents = [
+            Parent(p["design"], self.tree(p["design"]), p["fitness"], p["change"])
+            for p in row.payload["parents"]
+        ]
+        return self.designer.start(row.seq, row.payload, parents)
+
+    def _start_verification(self, row: TaskRow) -> Future[TaskResult]:
+        design, rung, replicate = (row.payload[k] for k in ("design", "rung", "replicate"))
+        scale = self.outcomes.scales[rung]
+        fit = self.store.report(design)["measurements"]["fits"][scale]
+        job = self.verifier.payload(compose(self.tree(design)), fit, rung, replicate)
+        name = f"design-{design}-rung-{rung}-seed-{replicate}.safetensors"
+        return self.verifier.start(row.seq, job, name)
+
+    def _read_tree(self, design: int) -> GABTree:
+        return GABTree.from_json(self.store.tree(design))
+
+    # --- applying ----------------------------------------------------------------------------
+
+    def _apply_oldest(self) -> None:
+        """Let the oldest task's result enter the state, waiting for it if need be."""
+        seq = self.state.in_flight[0]
+        while seq not in self._results:
+            if self._should_stop() is not None:
+                return
+            self._collect(block=True)
+        row, result, facts = self._tasks.pop(seq), self._results.pop(seq), self._facts.pop(seq)
+        with self.store.transaction():
+            if row.kind == DESIGN:
+                self.outcomes.apply_design(row, result)
+            else:
+                self.outcomes.apply_verification(row, result, facts)
+            self.state.in_flight.popleft()
+            self.store.mark_applied(seq)
+            self._save()
+        self._publish()
+
+    def _close_generation(self) -> None:
+        state = self.state
+        merged = sorted(state.members + state.offspring)
+        candidates = state.candidates(merged)
+        kept = self.policy.selector.survivors(candidates, self.policy.settings.population)
+        with self.store.transaction():
+            state.members, state.offspring = keep(merged, candidates, kept), []
+            state.generation += 1
+            self.outcomes.emit(
+                events.GENERATION_FINISHED,
+                {"generation": state.generation, "population": state.members},
+            )
+            self._save()
+        self._publish()
+
+    # --- bookkeeping -------------------------------------------------------------------------
+
+    def _save(self) -> None:
+        self.store.set_meta("state", self.state.snapshot())
+        self.store.set_meta("wall_s", self.outcomes.wall_s())
+
+    def _publish(self) -> None:
+        """Tell the observers what the committed step did."""
+        for event in self.outcomes.take_events():
+            self._observe(event)
+
+    def _emit_now(self, kind: str, payload: Mapping[str, Any]) -> None:
+        with self.store.transaction():
+            event = self.store.add_event(kind, payload, decisive=False)
+        self._observe(event)
+
+
+class WallClock:
+    """Seconds worked on a run, over all its sessions."""
+
+    def __init__(self, before: float = 0.0) -> None:
+        self._before = before
+        self._started = time.monotonic()
+
+    def __call__(self) -> float:
+        """Return the seconds so far."""
+        return self._before + time.monotonic() - self._started

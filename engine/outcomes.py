@@ -1,0 +1,298 @@
+"""What a decision and a result do to the state, the tables and the event log.
+
+Everything here runs inside the loop's transaction and depends on nothing but the state and the
+task, so that replaying the same results gives the same log.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from genesys_engine.engine import events
+from genesys_engine.engine.events import Event
+from genesys_engine.engine.fitness import gain, higher_is_better, metric_value
+from genesys_engine.engine.policy import Design, Policy, Verify
+from genesys_engine.engine.state import Standing, State, keep
+from genesys_engine.engine.store import DesignRow, Store, TaskRow, VerificationRow
+from genesys_engine.gab.errors import InputError
+
+WARN_AT = (50, 80)  # percent of a budget
+
+
+class Outcomes:
+    """Applies decisions and results; collects the events of the step."""
+
+    def __init__(
+        self,
+        store: Store,
+        state: State,
+        policy: Policy,
+        *,
+        scales: Sequence[str],
+        metric: str,
+        bigram: Sequence[Mapping[str, Any]],
+        wall_s: Callable[[], float],
+    ) -> None:
+        self.store = store
+        self.state = state
+        self.policy = policy
+        self.scales = tuple(scales)
+        self.metric = metric
+        self.bigram = tuple(bigram)  # control scores of the bigram model, per rung
+        self.wall_s = wall_s
+        self._events: list[Event] = []
+
+    def emit(self, kind: str, payload: Mapping[str, Any]) -> None:
+        """Append a decisive event to the log."""
+        self._events.append(self.store.add_event(kind, payload))
+
+    def take_events(self) -> list[Event]:
+        """Return the events since the last call."""
+        taken, self._events = self._events, []
+        return taken
+
+    # --- issuing -----------------------------------------------------------------------------
+
+    def issue_design(self, seq: int, decision: Design) -> dict[str, Any]:
+        """Count a design task and return its payload."""
+        counts = self.state.counts
+        self._count_issue(seq)
+        counts.designs_in_flight += 1
+        if decision.seed:
+            counts.seeds_issued += 1
+        else:
+            counts.variations_issued += 1
+            counts.children_in_flight += 1
+        origin = f"seed:{decision.seed}" if decision.seed else "variation"
+        payload = {"seq": seq, "parents": list(decision.parents), "origin": origin}
+        self.emit(events.DESIGN_STARTED, payload)
+        parents = [
+            {
+                "design": design,
+                "fitness": self.state.standings[design].fitness,
+                "change": self.store.design(design).change,
+            }
+            for design in decision.parents
+        ]
+        known_before = counts.next_design
+        return {"parents": parents, "seed": decision.seed, "known_before": known_before}
+
+    def issue_verification(self, seq: int, decision: Verify) -> dict[str, Any]:
+        """Spend one verification of the rung's budget and return the task's payload."""
+        state, rung = self.state, decision.rung
+        if state.ladder.used[rung] == 0:
+            self.emit(events.RUNG_OPENED, {"rung": rung, "scale": self.scales[rung]})
+        state.ladder.spend(rung)
+        self._count_issue(seq)
+        state.verifications_in_flight[rung] += 1
+        if decision.design == state.reference:
+            state.reference_issued[rung] += 1
+        if decision.replicate == 0:
+            state.standings[decision.design].issued = rung
+            if rung == 0:
+                state.waiting.remove(decision.design)
+            else:
+                state.climbing[rung - 1].discard(decision.design)
+        payload = {"design": decision.design, "rung": rung, "replicate": decision.replicate}
+        self.emit(events.VERIFICATION_STARTED, {"seq": seq, **payload})
+        used, cap = state.ladder.used[rung], state.ladder.caps[rung]
+        self._warn(f"verifications at {self.scales[rung]}", used, cap)
+        return payload
+
+    def _count_issue(self, seq: int) -> None:
+        self.state.counts.next_seq = seq + 1
+        self.state.in_flight.append(seq)
+
+    def _warn(self, budget: str, used: int, cap: int) -> None:
+        for percent in WARN_AT:
+            key = f"{budget} {percent}"
+            if 100 * used >= percent * cap and key not in self.state.warned:
+                self.state.warned.add(key)
+                self.emit(events.BUDGET_WARNING, {"budget": budget, "used": used, "cap": cap})
+
+    # --- designs -----------------------------------------------------------------------------
+
+    def apply_design(self, row: TaskRow, result: Mapping[str, Any]) -> None:
+        """Let the designs of a task enter the run: the rejected ones, then the accepted one."""
+        counts, seed = self.state.counts, row.payload["seed"]
+        counts.designs_in_flight -= 1
+        counts.children_in_flight -= seed is None
+        for entry in result["rejected"]:
+            if entry["digest"] not in self.state.known:
+                self._add_design(row, entry, accepted=False)
+        for duplicate in result["duplicates"]:
+            self.emit(events.DESIGN_DUPLICATE, {"seq": row.seq, **duplicate})
+        accepted = result["accepted"]
+        of = None if accepted is None else self._twin(accepted)
+        if of is not None:
+            about = {key: accepted[key] for key in ("operator", "change")}
+            self.emit(events.DESIGN_DUPLICATE, {"seq": row.seq, "of": of, **about})
+        if accepted is not None and of is None:
+            counts.failures_in_a_row = 0
+            self._accept(row, accepted)
+            return
+        if seed is not None:
+            self._refuse_seed(seed, result, of)
+        counts.failures_in_a_row += 1
+        reason = "every try was a duplicate, was rejected or did not apply"
+        parents = [parent["design"] for parent in row.payload["parents"]]
+        self.emit(events.DESIGN_EXHAUSTED, {"seq": row.seq, "parents": parents, "reason": reason})
+
+    def _twin(self, entry: Mapping[str, Any]) -> int | None:
+        known = self.state.known
+        return known.get(entry["digest"], known.get(entry["fingerprint"]))
+
+    def _refuse_seed(self, seed: str, result: Mapping[str, Any], of: int | None) -> None:
+        if of is not None:
+            why = f"it is the same as design {of}"
+        else:
+            finding = result["rejected"][0]["report"]["findings"][0]
+            why = f"{finding['code']}: {finding['message']}"
+        raise InputError(
+            f"the seed design {seed} does not pass its check: {why}",
+            where="[population] seeds",
+            hint="leave it out, or run `genesys-engine doctor`",
+        )
+
+    def _add_design(self, row: TaskRow, entry: Mapping[str, Any], *, accepted: bool) -> DesignRow:
+        counts, report = self.state.counts, entry["report"]
+        number, counts.next_design = counts.next_design, counts.next_design + 1
+        measured = report["measurements"]
+        fits, flops = measured.get("fits", {}), measured.get("flops_per_token", {})
+        lowest = self.scales[0]
+        design = DesignRow(
+            id=number,
+            seq=row.seq,
+            accepted=accepted,
+            digest=entry["digest"],
+            fingerprint=entry.get("fingerprint"),
+            parents=tuple(parent["design"] for parent in row.payload["parents"]),
+            operator=entry["operator"],
+            change=entry["change"],
+            parameters=fits[lowest]["parameters"] if lowest in fits else None,
+            flops=flops.get(lowest),
+        )
+        self.store.add_design(design, entry["tree"], report)
+        self.state.known[entry["digest"]] = number
+        about = {"design": number, "seq": row.seq, "parents": list(design.parents)}
+        change = {"operator": design.operator, "change": design.change}
+        if accepted:
+            facts = {"digest": design.digest, "parameters": design.parameters}
+            self.emit(events.DESIGN_ACCEPTED, {**about, **change, **facts})
+        else:
+            codes = [finding["code"] for finding in report["findings"]]
+            self.emit(events.DESIGN_REJECTED, {**about, **change, "codes": codes})
+        return design
+
+    def _accept(self, row: TaskRow, entry: Mapping[str, Any]) -> None:
+        state, seed = self.state, row.payload["seed"]
+        design = self._add_design(row, entry, accepted=True)
+        if design.fingerprint:
+            state.known[design.fingerprint] = design.id
+        state.counts.accepted += 1
+        state.standings[design.id] = Standing(
+            design.id, seed is not None, design.parameters or 0.0, design.flops or 0.0
+        )
+        state.waiting.append(design.id)
+        if seed is None:
+            state.counts.children_accepted += 1
+            self._warn("designs", state.counts.children_accepted, self.policy.settings.children)
+        elif seed == self.policy.settings.seeds[0]:
+            state.reference = design.id
+
+    # --- verifications -----------------------------------------------------------------------
+
+    def apply_verification(
+        self, row: TaskRow, result: Mapping[str, Any], facts: Mapping[str, Any]
+    ) -> None:
+        """Let a verification enter the run: its fitness, and what follows for the design."""
+        design, rung = row.payload["design"], row.payload["rung"]
+        replicate = row.payload["replicate"]
+        self.state.verifications_in_flight[rung] -= 1
+        fitness, cause, reason = self._fitness(result, design, rung)
+        number = self.state.counts.next_verification
+        self.state.counts.next_verification += 1
+        controls = {**result["controls"], "bigram": self.bigram[rung]} if self.bigram else {}
+        verification = VerificationRow(
+            id=number,
+            seq=row.seq,
+            design=design,
+            rung=rung,
+            replicate=replicate,
+            status="failed" if cause else "ok",
+            reason=f"{cause}: {reason}" if cause else "",
+            fitness=fitness,
+            scores=result["scores"],
+            controls=controls or result["controls"],
+            tokens=result["tokens"],
+            facts=facts,
+        )
+        self.store.add_verification(verification, [list(point) for point in result["curve"]])
+        about = {
+            "verification": number,
+            "seq": row.seq,
+            **{key: row.payload[key] for key in ("design", "rung", "replicate")},
+        }
+        if cause or fitness is None:
+            about |= {"cause": cause, "reason": reason}
+            self.emit(events.VERIFICATION_FAILED, about)
+            if replicate == 0:
+                self._refuse_reference(design, rung, reason)
+            return
+        scores = {name: score["value"] for name, score in sorted(result["scores"].items())}
+        self.emit(events.VERIFICATION_FINISHED, {**about, "fitness": fitness, "scores": scores})
+        if replicate == 0:
+            self._promote(design, rung, fitness)
+
+    def _fitness(
+        self, result: Mapping[str, Any], design: int, rung: int
+    ) -> tuple[float | None, str, str]:
+        """Return (fitness, cause of failure, reason)."""
+        if result["status"] != "ok":
+            return None, result["cause"], result["reason"]
+        value = metric_value(result["scores"], self.metric)
+        if value is None:
+            return None, "not_finite", f"the metric {self.metric} is missing or not finite"
+        values = self.state.reference_values[rung]
+        if design == self.state.reference:
+            values.append(value)
+        # The reference is verified first at every rung; its own runs are compared to the first.
+        base = values[0] if design == self.state.reference else statistics.fmean(values)
+        return gain(value, base, up=higher_is_better(result["scores"], self.metric)), "", ""
+
+    def _refuse_reference(self, design: int, rung: int, reason: str) -> None:
+        if design == self.state.reference:
+            raise InputError(
+                f"the reference design failed at {self.scales[rung]}: {reason}",
+                where=f"[population] seeds[0] = {self.policy.settings.seeds[0]!r}",
+                hint="without it no fitness can be told; mend the budget of the rung, or put"
+                " another seed first",
+            )
+
+    def _promote(self, design: int, rung: int, fitness: float) -> None:
+        state, settings = self.state, self.policy.settings
+        standing = state.standings[design]
+        standing.gains[rung] = fitness
+        self.store.set_standing(design, standing.rung, standing.fitness)
+        state.climbing[rung].add(design)
+        if rung == 0:
+            if settings.generational and not standing.seed:
+                state.offspring.append(design)
+            else:
+                state.members.append(design)
+                self._trim()
+        if state.better(standing):
+            state.best = design
+            about = {"design": design, "rung": rung, "fitness": standing.fitness}
+            self.emit(events.BEST_CHANGED, about)
+
+    def _trim(self) -> None:
+        """Keep the steady-state population between mu and mu + lambda."""
+        state, settings = self.state, self.policy.settings
+        if settings.generational or len(state.members) < settings.population + settings.offspring:
+            return
+        candidates = state.candidates(state.members)
+        survivors = self.policy.selector.survivors(candidates, settings.population)
+        state.members = keep(state.members, candidates, survivors)

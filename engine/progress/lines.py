@@ -1,0 +1,84 @@
+"""One event as one line of text, for a log that people read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from genesys_engine.engine import events as kinds
+from genesys_engine.engine.events import Event
+from genesys_engine.engine.views.run import RunView
+from genesys_engine.engine.views.text import duration, percent
+
+Payload = Mapping[str, Any]
+
+
+def line_of(event: Event, run: RunView) -> str:
+    """Return `event` as a sentence; `run` has it applied already and knows the names."""
+    words = _WORDS.get(event.kind)
+    if words is None:
+        details = ", ".join(f"{key} {value}" for key, value in event.payload.items())
+        return f"{event.kind} {details}".strip()
+    return words(event.payload, run)
+
+
+def _started(payload: Payload, run: RunView) -> str:
+    rungs = ", ".join(f"{rung.planned} at {rung.scale}" for rung in run.rungs)
+    return f"run {run.name}: {run.designs_planned} children, verifications: {rungs}"
+
+
+def _accepted(payload: Payload, run: RunView) -> str:
+    parents = " and ".join(run.label(parent) for parent in payload["parents"])
+    origin = f" from {parents}" if parents else ""
+    return f"design {run.label(payload['design'])}{origin}: {payload['change']}"
+
+
+def _rejected(payload: Payload, run: RunView) -> str:
+    return f"design #{payload['design']} rejected: {', '.join(payload['codes'])}"
+
+
+def _exhausted(payload: Payload, run: RunView) -> str:
+    return f"no new design: {payload['reason']}"
+
+
+def _verified(payload: Payload, run: RunView) -> str:
+    rung = run.rungs[payload["rung"]]
+    left = run.remaining_s()
+    eta = "" if left is None else f", about {duration(left)} left"
+    gain = percent(payload["fitness"])
+    label = run.label(payload["design"])
+    return f"{rung.scale} {rung.done}/{rung.planned}: {label} {gain}{eta}"
+
+
+def _failed(payload: Payload, run: RunView) -> str:
+    scale = run.rungs[payload["rung"]].scale
+    label = run.label(payload["design"])
+    return f"{scale}: {label} failed: {payload['cause']}: {payload['reason']}"
+
+
+def _best(payload: Payload, run: RunView) -> str:
+    scale = run.rungs[payload["rung"]].scale
+    return f"best so far: {run.label(payload['design'])} {percent(payload['fitness'])} at {scale}"
+
+
+def _warning(payload: Payload, run: RunView) -> str:
+    return f"budget: {run.warnings[-1]}"
+
+
+_WORDS: dict[str, Callable[[Payload, RunView], str]] = {
+    kinds.RUN_STARTED: _started,
+    kinds.RUN_RESUMED: lambda payload, run: "resumed",
+    kinds.RUN_INTERRUPTED: lambda payload, run: "interrupted",
+    kinds.RUN_STOPPED: lambda payload, run: f"stopped: {payload['reason']}",
+    kinds.RUN_FINISHED: lambda payload, run: str(payload["verdict"]),
+    kinds.DESIGN_ACCEPTED: _accepted,
+    kinds.DESIGN_REJECTED: _rejected,
+    kinds.DESIGN_EXHAUSTED: _exhausted,
+    kinds.VERIFICATION_FINISHED: _verified,
+    kinds.VERIFICATION_FAILED: _failed,
+    kinds.RUNG_OPENED: lambda payload, run: f"rung {payload['scale']} opened",
+    kinds.GENERATION_FINISHED: lambda payload, run: f"generation {payload['generation']} finished",
+    kinds.BEST_CHANGED: _best,
+    kinds.BUDGET_WARNING: _warning,
+    kinds.WORKER_LOST: lambda payload, run: f"a worker was lost: {payload['reason']}",
+}

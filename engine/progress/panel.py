@@ -1,0 +1,98 @@
+"""The run as a panel for a terminal (rich)."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from genesys_engine.engine.cli.output import clean
+from genesys_engine.engine.views.run import Running, RunView
+from genesys_engine.engine.views.text import duration, percent
+
+RUNNING_SHOWN = 6
+_BAR_WIDTH = 28
+
+
+def panel(run: RunView, now: float, message: str = "") -> RenderableType:
+    """Return the panel of `run` at the time `now` (epoch seconds)."""
+    parts: list[RenderableType] = []
+    if run.rungs:
+        parts.append(_bars(run))
+        parts.append(_facts(run, now))
+    if run.changes:
+        parts.append(_changes(run))
+    if message:
+        parts.append(Text(message, style="dim", no_wrap=True, overflow="ellipsis"))
+    title = Text(clean(run.name) or "starting")
+    subtitle = Text(_time(run, now))
+    return Panel(Group(*parts), title=title, subtitle=subtitle, title_align="left",
+                 subtitle_align="right", border_style="cyan", padding=(0, 1))  # fmt: skip
+
+
+def _time(run: RunView, now: float) -> str:
+    left = run.remaining_s()
+    eta = "" if left is None else f" · about {duration(left)} left"
+    return f"{duration(run.elapsed_s(now))}{eta}"
+
+
+def _bars(run: RunView) -> Table:
+    table = Table.grid(padding=(0, 2))
+    children = run.accepted - len(run.names)
+    made = f"{children}/{run.designs_planned} children, {run.rejected} rejected"
+    more = f", {run.duplicates} duplicates" if run.duplicates else ""
+    table.add_row("designs", _bar(children, run.designs_planned), Text(made + more))
+    for rung in run.rungs:
+        failed = f", {rung.failed} failed" if rung.failed else ""
+        done = Text(f"{rung.done}/{rung.planned}{failed}")
+        style = "" if rung.opened or rung.done else "dim"
+        table.add_row(Text(rung.scale, style=style), _bar(rung.done, rung.planned), done)
+    return table
+
+
+def _bar(done: int, total: int) -> ProgressBar:
+    return ProgressBar(total=max(1, total), completed=done, width=_BAR_WIDTH)
+
+
+def _facts(run: RunView, now: float) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_row("best", Text(_best(run), style="bold", no_wrap=True, overflow="ellipsis"))
+    shown = list(run.running.values())[:RUNNING_SHOWN]
+    more = len(run.running) - len(shown)
+    tasks = ", ".join(_task(run, task, now) for task in shown) + (f" +{more}" if more else "")
+    table.add_row("now", Text(tasks or "–", no_wrap=True, overflow="ellipsis"))
+    if run.causes:
+        causes = ", ".join(f"{clean(name)} ×{n}" for name, n in run.causes.most_common(3))
+        table.add_row("failures", Text(causes, style="yellow", no_wrap=True, overflow="ellipsis"))
+    if run.warnings:
+        table.add_row("budget", Text(run.warnings[-1], style="yellow"))
+    if run.workers_lost:
+        table.add_row("workers", Text(f"{run.workers_lost} lost and replaced", style="yellow"))
+    return table
+
+
+def _best(run: RunView) -> str:
+    if run.best is None:
+        return "–"
+    scale = run.rungs[run.best["rung"]].scale
+    gain = percent(run.best["fitness"])
+    return f"{run.label(run.best['design'])}  {gain} over {run.reference} at {scale}"
+
+
+def _task(run: RunView, task: Running, now: float) -> str:
+    if task.design is None or task.rung is None:
+        what = f"making {task.seed or 'a design'}"
+    else:
+        what = f"{run.label(task.design)} at {run.rungs[task.rung].scale}"
+    return f"{what} {duration(float(int(max(0.0, now - task.since))))}"
+
+
+def _changes(run: RunView) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for design, parents, change in run.changes:
+        origin = " + ".join(run.label(parent) for parent in parents)
+        words = Text(clean(change), no_wrap=True, overflow="ellipsis")
+        table.add_row(Text(f"#{design}", style="cyan"), Text(f"← {origin}", style="dim"), words)
+    return table

@@ -1,0 +1,12 @@
+"""The report of a run: one HTML page that needs nothing beside itself.
+
+`write_report` puts together *sections*, functions from a store to a title and HTML.  The
+built-in ones are of the same type as those that plugins register.  Everything that came out of a
+run (changes, sources, reasons) is escaped, and a content security policy lets no script run but
+the two that the page brings along.
+"""
+
+from genesys_engine.engine.report.figures import figure
+from genesys_engine.engine.report.page import Section, render_report, write_report
+
+__all__ = ["Section", "figure", "render_report", "write_report"]

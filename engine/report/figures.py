@@ -1,0 +1,88 @@
+"""From a Plotly figure to HTML: data in the page, drawn by its one script.
+
+Colours are given as `var(--name)` of the page's style sheet; the script fills them in, so that
+a figure follows the reader's light or dark theme.
+"""
+
+from __future__ import annotations
+
+import html
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from genesys_engine.engine.report.templates import render
+
+TEXT, MUTED, GRID, SURFACE = "var(--text)", "var(--muted)", "var(--grid)", "var(--surface)"
+GOOD, MIDDLE, BAD, ACCENT = "var(--good)", "var(--middle)", "var(--bad)", "var(--accent)"
+SERIES = tuple(f"var(--series-{i})" for i in range(1, 6))
+
+Trace = Mapping[str, Any]
+
+
+def figure(
+    traces: Sequence[Trace],
+    layout: Mapping[str, Any],
+    *,
+    label: str,
+    height: int = 380,
+    caption: str = "",
+) -> str:
+    """Return the HTML of a figure.
+
+    Args:
+        traces: Plotly traces; texts in them must be escaped (`hover`).
+        layout: what differs from the page's own layout.
+        label: what the figure shows, for readers who cannot see it.
+        height: in CSS pixels.
+        caption: plain text below it.
+    """
+    import plotly.graph_objects as go
+
+    drawn = go.Figure(data=list(traces), layout=_merge(_base(height), layout))
+    # `<` ends a script element in HTML; in JSON it may stand as an escape.
+    data = str(drawn.to_json()).replace("<", "\\u003c")
+    return render("figure", data=data, label=label, height=height, caption=caption)
+
+
+def hover(*lines: str, width: int = 58) -> str:
+    """Return lines of plain text for a hover box: wrapped, and escaped, since Plotly reads HTML."""
+    wrapped = (part for line in lines if line for part in textwrap.wrap(line, width))
+    return "<br>".join(html.escape(part) for part in wrapped)
+
+
+def _base(height: int) -> dict[str, Any]:
+    axis: dict[str, Any] = {
+        "gridcolor": GRID,
+        "zeroline": False,
+        "linecolor": GRID,
+        "automargin": True,
+    }
+    axis |= {"title": {"font": {"size": 12, "color": MUTED}}, "tickfont": {"size": 12}}
+    return {
+        "template": "none",
+        "height": height,
+        "margin": {"l": 8, "r": 8, "t": 12, "b": 8},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": "system-ui, sans-serif", "size": 13, "color": TEXT},
+        "hoverlabel": {
+            "bgcolor": SURFACE,
+            "bordercolor": GRID,
+            "align": "left",
+            "font": {"family": "system-ui, sans-serif", "size": 13, "color": TEXT},
+        },
+        "hovermode": "closest",
+        "dragmode": False,
+        "legend": {"orientation": "h", "x": 0, "y": -0.17, "yanchor": "top", "font": {"size": 12}},
+        "xaxis": axis,
+        "yaxis": axis,
+    }
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged

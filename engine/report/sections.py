@@ -1,0 +1,177 @@
+"""The built-in sections of the report; each is of the type `page.Section`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from genesys_engine.engine.config.template import tables_to_toml
+from genesys_engine.engine.events import digest_events
+from genesys_engine.engine.report import charts
+from genesys_engine.engine.report.highlight import python_html
+from genesys_engine.engine.report.templates import render
+from genesys_engine.engine.store import Store
+from genesys_engine.engine.views import noise
+from genesys_engine.engine.views.details import composed_source, design_details
+from genesys_engine.engine.views.failures import failures
+from genesys_engine.engine.views.history import history
+from genesys_engine.engine.views.leaderboard import (
+    LeaderboardRow,
+    best_child,
+    leaderboard,
+    metric_names,
+    scale_names,
+)
+from genesys_engine.engine.views.lineage import lineage
+from genesys_engine.engine.views.names import design_names, label
+from genesys_engine.engine.views.noise import noise_floor
+from genesys_engine.engine.views.run import view
+from genesys_engine.engine.views.timing import timing
+
+TABLE_ROWS = 50
+HIGHLIGHTED = 3
+FAINT_CURVES = 60
+
+
+def reference_name(store: Store) -> str:
+    """Return what the reference design is called."""
+    return str(store.meta("experiment")["population"]["reference"])
+
+
+def featured(rows: Sequence[LeaderboardRow]) -> LeaderboardRow | None:
+    """Return the row to show in full: the best child, or the best seed while there is none."""
+    return best_child(rows) or (rows[0] if rows else None)
+
+
+def summary(store: Store) -> dict[str, Any]:
+    """Return what the head of the page says: two sentences, a verdict and the key figures."""
+    rows, run = leaderboard(store), view(store)
+    spent = timing(store)
+    return {
+        "run": run,
+        "rows": rows,
+        "child": best_child(rows),
+        "reference": reference_name(store),
+        "names": run.names,
+        "label": label,
+        "metric": store.meta("experiment")["fitness"]["metric"],
+        "sigmas": noise.SIGMAS,
+        "wall_s": spent.wall_s or run.elapsed_s(),
+        "tokens": spent.tokens,
+    }
+
+
+def evolution_tree(store: Store) -> tuple[str, str]:
+    """Who descends from whom, coloured by fitness."""
+    tree, rows = lineage(store), leaderboard(store)
+    best = featured(rows)
+    sigmas = noise_floor(store).sigmas
+    widest = max((row.fitness for row in rows), default=0.0)
+    limit = max(noise.SIGMAS * (noise.sigma_at(sigmas, 0) or 0.0), widest, 0.1)
+    drawn = charts.tree_figure(
+        tree,
+        best=None if best is None else best.design,
+        scales=scale_names(store),
+        colour_limit=limit,
+    )
+    body = render("tree", figure=drawn, limit=limit, reference=reference_name(store))
+    return "Evolution tree", body
+
+
+def fitness(store: Store) -> tuple[str, str]:
+    """The gain of every design, the best so far, and the noise."""
+    rows = leaderboard(store)
+    sigma = noise.sigma_at(noise_floor(store).sigmas, 0)
+    by_design = {row.design: row for row in rows}
+    drawn = charts.fitness_figure(
+        history(store, rows),
+        by_design,
+        reference=reference_name(store),
+        scales=scale_names(store),
+        sigma=sigma,
+    )
+    values = {"rows": rows, "sigma": sigma, "sigmas": noise.SIGMAS, "scale": scale_names(store)[0]}
+    body = render("fitness", figure=drawn, reference=reference_name(store), **values)
+    return "Fitness", body
+
+
+def leaderboard_table(store: Store) -> tuple[str, str]:
+    """The best designs, each score beside its controls."""
+    rows = leaderboard(store)
+    shown = rows[:TABLE_ROWS]
+    names = design_names(store.designs())
+    values = {"metrics": metric_names(shown), "label": label, "names": names}
+    body = render(
+        "leaderboard", rows=shown, total=len(rows), reference=reference_name(store), **values
+    )
+    return "Leaderboard", body
+
+
+def best_design(store: Store) -> tuple[str, str]:
+    """The best child: how it came about, its tree and its code."""
+    row = featured(leaderboard(store))
+    if row is None:
+        return "Best design", '<p class="note">No design has been verified yet.</p>'
+    details = design_details(store, row.design)
+    steps = [*details.ancestors, details.row]
+    code = python_html(composed_source(store, row.design))
+    names = design_names(steps)
+    body = render("best", details=details, steps=steps, code=code, label=label, names=names)
+    return "Best design", body
+
+
+def loss_curves(store: Store) -> tuple[str, str]:
+    """Training loss per rung: the best designs and the reference in colour, others faint."""
+    rows = leaderboard(store)
+    names = design_names(store.designs())
+    wanted = [row.design for row in rows[:HIGHLIGHTED]]
+    if (reference := noise_floor(store).reference) is not None and reference not in wanted:
+        wanted.append(reference)
+    ids: dict[int, dict[int, int]] = {}
+    for row in store.verifications():
+        ids.setdefault(row.rung, {}).setdefault(row.design, row.id)
+    drawn = []
+    for rung, scale in enumerate(scale_names(store)):
+        here = ids.get(rung, {})
+        bold = {label(d, names): store.curve(here[d]) for d in wanted if d in here}
+        rest = [i for design, i in here.items() if design not in wanted]
+        faint = [store.curve(i) for i in rest[:: max(1, -(-len(rest) // FAINT_CURVES))]]
+        if any(bold.values()) or any(faint):
+            drawn.append(charts.curves_figure(scale, bold, [curve for curve in faint if curve]))
+    return "Loss curves", render("curves", figures=drawn)
+
+
+def quadrants(store: Store) -> tuple[str, str]:
+    """Fitness against confidence, as the quadrant selection sees it."""
+    rows = leaderboard(store)
+    reference, scales = reference_name(store), scale_names(store)
+    drawn = charts.quadrant_figure(rows, reference=reference, scales=scales) if rows else ""
+    return "Fitness and confidence", render("quadrants", figure=drawn)
+
+
+def failures_by_cause(store: Store) -> tuple[str, str]:
+    """What was rejected, failed or dropped, and why."""
+    return "Failures by cause", render("failures", failures=failures(store))
+
+
+def time_by_stage(store: Store) -> tuple[str, str]:
+    """Where the workers' time went."""
+    return "Time by stage", render("time", timing=timing(store))
+
+
+def reproduce(store: Store) -> tuple[str, str]:
+    """What it takes to get the same log again, and the digest to compare it with."""
+    experiment = store.meta("experiment")
+    body = render(
+        "reproduce",
+        seed=experiment["run"]["seed"],
+        toml=tables_to_toml(experiment),
+        digests={
+            "experiment": store.meta("experiment_digest"),
+            "events": digest_events(store.events()),
+        },
+        corpus=store.meta("corpus", {}),
+        versions=store.meta("versions", {}),
+        machine=store.meta("machine", {}),
+    )
+    return "How to reproduce", body

@@ -1,0 +1,78 @@
+"""Rebuild the state of a run from its store: the next decision is what it would have been."""
+
+from __future__ import annotations
+
+from genesys_engine.engine.fitness import metric_value
+from genesys_engine.engine.state import Standing, State
+from genesys_engine.engine.store import Store
+
+SEED_OPERATOR = "seed:"
+
+
+def restore(store: Store, state: State, *, reference_seed: str, metric: str) -> None:
+    """Fill an empty `state` with what `store` holds."""
+    _designs(store, state, reference_seed)
+    _verifications(store, state, metric)
+    _tasks(store, state)
+    _queues(state)
+    if (snapshot := store.meta("state")) is not None:
+        state.restore(snapshot)
+
+
+def _designs(store: Store, state: State, reference_seed: str) -> None:
+    counts = state.counts
+    for row in store.designs():
+        counts.next_design = row.id + 1
+        state.known[row.digest] = row.id
+        if not row.accepted:
+            continue
+        if row.fingerprint:
+            state.known[row.fingerprint] = row.id
+        seed = row.operator.startswith(SEED_OPERATOR)
+        counts.accepted += 1
+        counts.children_accepted += not seed
+        state.standings[row.id] = Standing(row.id, seed, row.parameters or 0.0, row.flops or 0.0)
+        if row.operator == SEED_OPERATOR + reference_seed:
+            state.reference = row.id
+
+
+def _verifications(store: Store, state: State, metric: str) -> None:
+    for row in store.verifications():
+        state.counts.next_verification = row.id + 1
+        if row.fitness is None:
+            continue
+        if row.design == state.reference:
+            value = metric_value(row.scores, metric)
+            assert value is not None  # it has a fitness, so it has the metric
+            state.reference_values[row.rung].append(value)
+        if row.replicate == 0:
+            state.standings[row.design].gains[row.rung] = row.fitness
+
+
+def _tasks(store: Store, state: State) -> None:
+    counts = state.counts
+    for row in store.tasks():
+        counts.next_seq = row.seq + 1
+        if not row.applied:
+            state.in_flight.append(row.seq)
+        if row.kind == "design":
+            child = row.payload["seed"] is None
+            counts.seeds_issued += not child
+            counts.variations_issued += child
+            counts.designs_in_flight += not row.applied
+            counts.children_in_flight += child and not row.applied
+            continue
+        rung, design = row.payload["rung"], row.payload["design"]
+        state.ladder.used[rung] += 1
+        state.reference_issued[rung] += design == state.reference
+        state.verifications_in_flight[rung] += not row.applied
+        if row.payload["replicate"] == 0:
+            state.standings[design].issued = rung
+
+
+def _queues(state: State) -> None:
+    for standing in state.standings.values():
+        if standing.issued < 0:
+            state.waiting.append(standing.design)
+        elif standing.rung == standing.issued:
+            state.climbing[standing.rung].add(standing.design)

@@ -1,0 +1,137 @@
+"""What the engine knows at a decision: the results applied so far, and what is under way.
+
+The state is rebuilt from the store on resume; what the tables do not hold (the population and
+the generation) is small and saved with each step.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from genesys_engine.engine.fitness import noise
+from genesys_engine.engine.ladder import Ladder
+from genesys_engine.plugins.api import Candidates
+
+
+@dataclass(slots=True)
+class Standing:
+    """An accepted design: its gain at each rung verified, and where it stands on the ladder."""
+
+    design: int
+    seed: bool
+    parameters: float
+    flops: float
+    gains: dict[int, float] = field(default_factory=dict)
+    issued: int = -1
+
+    @property
+    def rung(self) -> int:
+        """The highest rung verified, -1 before the first."""
+        return max(self.gains, default=-1)
+
+    @property
+    def fitness(self) -> float:
+        """The mean gain over the rungs verified."""
+        return statistics.fmean(self.gains.values())
+
+
+@dataclass
+class Counts:
+    """What has been issued and applied, by kind of task."""
+
+    next_seq: int = 0
+    next_design: int = 0
+    next_verification: int = 0
+    seeds_issued: int = 0
+    accepted: int = 0
+    children_accepted: int = 0
+    designs_in_flight: int = 0
+    children_in_flight: int = 0
+    variations_issued: int = 0
+    failures_in_a_row: int = 0
+
+
+class State:
+    """Everything a decision may look at."""
+
+    def __init__(self, ladder: Ladder) -> None:
+        self.ladder = ladder
+        self.counts = Counts()
+        self.in_flight: deque[int] = deque()
+        self.known: dict[str, int] = {}  # digest or fingerprint -> design
+        self.standings: dict[int, Standing] = {}
+        self.waiting: deque[int] = deque()  # accepted, not yet issued at rung 0
+        self.climbing: list[set[int]] = [set() for _ in ladder.caps]  # verified here, not above
+        self.members: list[int] = []  # the population that parents come from
+        self.offspring: list[int] = []  # verified in this generation
+        self.generation = 0
+        self.reference: int | None = None
+        self.reference_issued = [0] * len(ladder.caps)
+        self.reference_values: list[list[float]] = [[] for _ in ladder.caps]
+        self.best: int | None = None
+        self.warned: set[str] = set()
+        self.verifications_in_flight: Counter[int] = Counter()
+
+    def candidates(self, designs: Iterable[int]) -> Candidates:
+        """Return the arrays that a selector sees, in order of design number."""
+        rows = [self.standings[design] for design in sorted(designs)]
+        return Candidates(
+            design=np.array([row.design for row in rows], dtype=np.int64),
+            fitness=np.array([row.fitness for row in rows], dtype=np.float64),
+            confidence=np.array([len(row.gains) for row in rows], dtype=np.float64),
+            parameters=np.array([row.parameters for row in rows], dtype=np.float64),
+            flops=np.array([row.flops for row in rows], dtype=np.float64),
+        )
+
+    def reference_value(self, rung: int) -> float | None:
+        """Return the reference's mean value of the fitness metric at `rung`."""
+        values = self.reference_values[rung]
+        return statistics.fmean(values) if values else None
+
+    def sigma(self, rung: int) -> float | None:
+        """Return the training noise in percent, measured at `rung` or at the nearest below."""
+        for values in reversed(self.reference_values[: rung + 1]):
+            if (found := noise(values)) is not None:
+                return found
+        return None
+
+    def better(self, standing: Standing) -> bool:
+        """Tell whether `standing` leads: a higher rung first, then a higher fitness."""
+        if self.best is None:
+            return True
+        best = self.standings[self.best]
+        return (standing.rung, standing.fitness) > (best.rung, best.fitness)
+
+    # --- what the tables do not hold ---------------------------------------------------------
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return what `restore` needs beside the tables of the store."""
+        return {
+            "members": self.members,
+            "offspring": self.offspring,
+            "generation": self.generation,
+            "best": self.best,
+            "warned": sorted(self.warned),
+            "failures_in_a_row": self.counts.failures_in_a_row,
+        }
+
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
+        """Take over a snapshot."""
+        self.members = list(snapshot["members"])
+        self.offspring = list(snapshot["offspring"])
+        self.generation = snapshot["generation"]
+        self.best = snapshot["best"]
+        self.warned = set(snapshot["warned"])
+        self.counts.failures_in_a_row = snapshot["failures_in_a_row"]
+
+
+def keep(members: Sequence[int], candidates: Candidates, positions: Iterable[int]) -> list[int]:
+    """Return the designs at `positions` of `candidates`, in order of their number."""
+    kept = {int(candidates.design[position]) for position in positions}
+    return sorted(design for design in members if design in kept)

@@ -1,0 +1,447 @@
+"""The store of one run: a folder with one SQLite file and one Zarr group.
+
+One process writes (the coordinator), any number read.  A step of the engine is one
+transaction; the result of a task is committed, with the disk told to sync, the moment it
+arrives, before anything is decided from it.  Arrays go to Zarr first and count once their row
+stands in SQLite.
+
+    tasks          what was decided, in order; `result` once paid for; `applied` once decided upon
+    designs        every tree that was accepted or rejected, with its lineage
+    units          the source of every unit once, by digest; trees refer to it
+    verifications  one design trained and evaluated at one rung with one training seed
+    events         the log (see `events`)
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from genesys_engine.engine.events import Event, canonical_json
+from genesys_engine.gab.errors import EnvironmentProblem, InputError
+
+FORMAT = 1
+DATABASE = "run.sqlite"
+CURVES = "arrays.zarr"
+CURVE_POINTS = 200
+
+_DESIGN_COLUMNS = (
+    "id, seq, accepted, digest, fingerprint, parents, operator, change,"
+    " parameters, flops, rung, fitness"
+)
+
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE tasks (
+  seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, payload TEXT NOT NULL, result TEXT, facts TEXT,
+  applied INTEGER NOT NULL DEFAULT 0, issued_at REAL NOT NULL, finished_at REAL) STRICT;
+CREATE TABLE units (digest TEXT PRIMARY KEY, source TEXT NOT NULL) STRICT;
+CREATE TABLE designs (
+  id INTEGER PRIMARY KEY, seq INTEGER NOT NULL, accepted INTEGER NOT NULL, digest TEXT NOT NULL,
+  fingerprint TEXT, parents TEXT NOT NULL, operator TEXT NOT NULL, change TEXT NOT NULL,
+  parameters REAL, flops REAL, rung INTEGER, fitness REAL, tree TEXT NOT NULL,
+  report TEXT NOT NULL) STRICT;
+CREATE UNIQUE INDEX designs_digest ON designs (digest);
+CREATE INDEX designs_standing ON designs (accepted, rung, fitness);
+CREATE TABLE verifications (
+  id INTEGER PRIMARY KEY, seq INTEGER NOT NULL UNIQUE, design INTEGER NOT NULL,
+  rung INTEGER NOT NULL, replicate INTEGER NOT NULL, status TEXT NOT NULL, reason TEXT NOT NULL,
+  fitness REAL, scores TEXT NOT NULL, controls TEXT NOT NULL, tokens INTEGER NOT NULL,
+  facts TEXT NOT NULL) STRICT;
+CREATE INDEX verifications_design ON verifications (design, rung);
+CREATE TABLE events (
+  id INTEGER PRIMARY KEY, kind TEXT NOT NULL, payload TEXT NOT NULL, decisive INTEGER NOT NULL,
+  at REAL NOT NULL) STRICT;
+"""
+
+
+@dataclass(frozen=True)
+class TaskRow:
+    """One decision: a design to make or a verification to do."""
+
+    seq: int
+    kind: str
+    payload: Mapping[str, Any]
+    result: Mapping[str, Any] | None
+    facts: Mapping[str, Any]
+    applied: bool
+
+
+@dataclass(frozen=True)
+class DesignRow:
+    """One design; its tree and its check report are read apart, being large.
+
+    `parameters` and `flops` (per token) are those at the lowest rung, None where the check
+    failed.  `rung` is the index of the highest rung verified, `fitness` the mean gain in percent
+    over the reference; both None before the first verification.
+    """
+
+    id: int
+    seq: int
+    accepted: bool
+    digest: str
+    fingerprint: str | None
+    parents: tuple[int, ...]
+    operator: str
+    change: str
+    parameters: float | None = None
+    flops: float | None = None
+    rung: int | None = None
+    fitness: float | None = None
+
+
+@dataclass(frozen=True)
+class VerificationRow:
+    """One verification; `id` is also its row in the array of loss curves."""
+
+    id: int
+    seq: int
+    design: int
+    rung: int
+    replicate: int
+    status: str
+    reason: str
+    fitness: float | None
+    scores: Mapping[str, Any]
+    controls: Mapping[str, Any]
+    tokens: int
+    facts: Mapping[str, Any]
+
+
+class Store:
+    """Reads and, when opened for writing, writes the folder of a run."""
+
+    def __init__(self, folder: Path, connection: sqlite3.Connection, lock: Any = None) -> None:
+        self.folder = folder
+        self._db = connection
+        self._db.row_factory = sqlite3.Row
+        self._lock = lock
+        self._curves: Any = None
+
+    # --- opening -----------------------------------------------------------------------------
+
+    @classmethod
+    def create(cls, folder: Path, meta: Mapping[str, Any]) -> Store:
+        """Make the run folder and its empty store; `InputError` when it holds a run already."""
+        if (folder / DATABASE).exists():
+            raise InputError(
+                "this folder already holds a run",
+                where=str(folder),
+                hint=f"continue it with `genesys-engine resume {folder}`, or give another --out",
+            )
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise InputError(
+                "the run folder exists and is not empty",
+                where=str(folder),
+                hint="give --out a folder that does not exist yet",
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = _exclusive(folder)
+        # The database appears under its name only once its schema and meta are complete.
+        partial = folder / (DATABASE + ".partial")
+        partial.unlink(missing_ok=True)
+        db = sqlite3.connect(partial)
+        db.executescript(_SCHEMA)
+        db.executemany(
+            "INSERT INTO meta VALUES (?, ?)",
+            [(key, canonical_json(value)) for key, value in {"format": FORMAT, **meta}.items()],
+        )
+        db.commit()
+        db.close()
+        partial.rename(folder / DATABASE)
+        return cls(folder, _connect(folder), lock)
+
+    @classmethod
+    def open(cls, folder: Path, *, write: bool = False) -> Store:
+        """Open an existing run; a second writer is refused."""
+        if not (folder / DATABASE).is_file():
+            raise InputError(
+                "no run here",
+                where=str(folder),
+                hint="give the folder that `genesys-engine run` named in its last line",
+            )
+        lock = _exclusive(folder) if write else None
+        try:
+            store = cls(folder, _connect(folder, write=write), lock)
+            found = store.meta("format")
+        except sqlite3.DatabaseError as error:
+            raise InputError(f"the store cannot be read: {error}", where=str(folder)) from None
+        if found != FORMAT:
+            raise InputError(
+                f"the run was written in format {found}, this version reads {FORMAT}",
+                where=str(folder),
+                hint="use the version of genesys-engine that made it (see `meta` in run.sqlite)",
+            )
+        return store
+
+    def close(self) -> None:
+        """Close the files; safe to call twice."""
+        self._db.close()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- writing -----------------------------------------------------------------------------
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make everything written inside durable together, or not at all."""
+        try:
+            yield
+            self._db.commit()
+        except BaseException:
+            self._db.rollback()
+            raise
+
+    def add_task(self, seq: int, kind: str, payload: Mapping[str, Any]) -> None:
+        """Record a decision before it is carried out."""
+        self._db.execute(
+            "INSERT INTO tasks (seq, kind, payload, issued_at) VALUES (?, ?, ?, ?)",
+            (seq, kind, canonical_json(payload), time.time()),
+        )
+
+    def add_result(self, seq: int, result: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+        """Record what a task gave; a second result for the same task is a bug."""
+        changed = self._db.execute(
+            "UPDATE tasks SET result = ?, facts = ?, finished_at = ?"
+            " WHERE seq = ? AND result IS NULL",
+            (canonical_json(result), json.dumps(facts), time.time(), seq),
+        ).rowcount
+        if changed != 1:
+            raise AssertionError(f"task {seq} already has a result")
+
+    def mark_applied(self, seq: int) -> None:
+        """Record that the designs and verifications now hold this task's result."""
+        self._db.execute("UPDATE tasks SET applied = 1, result = '{}' WHERE seq = ?", (seq,))
+
+    def add_design(
+        self, row: DesignRow, tree: Mapping[str, Any], report: Mapping[str, Any]
+    ) -> None:
+        """Record a design: its tree in JSON and the report of its check."""
+        digests = {}
+        for name, source in tree["units"].items():
+            digests[name] = hashlib.sha256(source.encode()).hexdigest()
+            self._db.execute(
+                "INSERT INTO units VALUES (?, ?) ON CONFLICT DO NOTHING", (digests[name], source)
+            )
+        values = (row.id, row.seq, int(row.accepted), row.digest, row.fingerprint)
+        lineage = (canonical_json(list(row.parents)), row.operator, row.change)
+        numbers = (row.parameters, row.flops, row.rung, row.fitness)
+        texts = (canonical_json({**tree, "units": digests}), canonical_json(report))
+        self._db.execute(
+            "INSERT INTO designs VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            (*values, *lineage, *numbers, *texts),
+        )
+
+    def set_standing(self, design: int, rung: int, fitness: float) -> None:
+        """Record a design's highest rung and its mean fitness."""
+        self._db.execute(
+            "UPDATE designs SET rung = ?, fitness = ? WHERE id = ?", (rung, fitness, design)
+        )
+
+    def add_verification(self, row: VerificationRow, curve: list[list[float]]) -> None:
+        """Record a verification, its loss curve first."""
+        if curve:
+            self._write_curve(row.id, curve)
+        self._db.execute(
+            "INSERT INTO verifications VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
+            (
+                *(row.id, row.seq, row.design, row.rung, row.replicate, row.status, row.reason),
+                *(row.fitness, canonical_json(row.scores), canonical_json(row.controls)),
+                *(row.tokens, json.dumps(row.facts)),
+            ),
+        )
+
+    def add_event(self, kind: str, payload: Mapping[str, Any], *, decisive: bool = True) -> Event:
+        """Append to the log and return the entry."""
+        at = time.time()
+        cursor = self._db.execute(
+            "INSERT INTO events (kind, payload, decisive, at) VALUES (?, ?, ?, ?)",
+            (kind, canonical_json(payload), int(decisive), at),
+        )
+        return Event(int(cursor.lastrowid or 0), kind, payload, decisive, at)
+
+    def set_meta(self, key: str, value: Any) -> None:
+        """Set one value of the run's own facts."""
+        self._db.execute(
+            "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            (key, canonical_json(value)),
+        )
+
+    # --- reading -----------------------------------------------------------------------------
+
+    def meta(self, key: str, default: Any = None) -> Any:
+        """Return one value of the run's own facts (`experiment`, `format`, `versions` ...)."""
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return default if row is None else json.loads(row["value"])
+
+    def tasks(self, *, unapplied_only: bool = False) -> Iterator[TaskRow]:
+        """Yield the tasks in order."""
+        where = "WHERE applied = 0" if unapplied_only else ""
+        for row in self._db.execute(f"SELECT * FROM tasks {where} ORDER BY seq"):
+            yield TaskRow(
+                row["seq"],
+                row["kind"],
+                json.loads(row["payload"]),
+                None if row["result"] is None else json.loads(row["result"]),
+                json.loads(row["facts"] or "{}"),
+                bool(row["applied"]),
+            )
+
+    def count(self, table: str) -> int:
+        """Return the number of rows of a table."""
+        assert table in {"tasks", "designs", "verifications", "events"}
+        return int(self._db.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0])
+
+    def design(self, design: int) -> DesignRow:
+        """Return one design; `InputError` names the range when there is none."""
+        return _design(self._design_columns(design, _DESIGN_COLUMNS))
+
+    def tree(self, design: int) -> dict[str, Any]:
+        """Return the tree of a design in JSON, sources included."""
+        tree: dict[str, Any] = json.loads(self._design_columns(design, "tree")["tree"])
+        sql = "SELECT source FROM units WHERE digest = ?"
+        tree["units"] = {
+            name: self._db.execute(sql, (digest,)).fetchone()["source"]
+            for name, digest in tree["units"].items()
+        }
+        return tree
+
+    def report(self, design: int) -> dict[str, Any]:
+        """Return the check report of a design in JSON."""
+        report: dict[str, Any] = json.loads(self._design_columns(design, "report")["report"])
+        return report
+
+    def _design_columns(self, design: int, columns: str) -> sqlite3.Row:
+        sql = f"SELECT {columns} FROM designs WHERE id = ?"
+        row: sqlite3.Row | None = self._db.execute(sql, (design,)).fetchone()
+        if row is None:
+            raise InputError(
+                f"no design {design} in this run",
+                where=str(self.folder),
+                hint=f"designs are numbered 0 to {self.count('designs') - 1}",
+            )
+        return row
+
+    def designs(self) -> Iterator[DesignRow]:
+        """Yield every design in order of its number."""
+        for row in self._db.execute(f"SELECT {_DESIGN_COLUMNS} FROM designs ORDER BY id"):
+            yield _design(row)
+
+    def leaderboard(self, limit: int | None = None) -> list[DesignRow]:
+        """Return the verified designs: highest rung first, then best fitness."""
+        rows = self._db.execute(
+            f"SELECT {_DESIGN_COLUMNS} FROM designs WHERE accepted = 1 AND rung IS NOT NULL"
+            " ORDER BY rung DESC, fitness DESC, id LIMIT ?",
+            (-1 if limit is None else limit,),
+        )
+        return [_design(row) for row in rows]
+
+    def verifications(self, design: int | None = None) -> Iterator[VerificationRow]:
+        """Yield the verifications in order, of one design or of all."""
+        where = "" if design is None else "WHERE design = :design"
+        sql = f"SELECT * FROM verifications {where} ORDER BY id"
+        for row in self._db.execute(sql, {"design": design}):
+            yield _verification(row)
+
+    def events(self, *, after: int = 0) -> Iterator[Event]:
+        """Yield the log in order, from the entry behind `after`."""
+        sql = "SELECT * FROM events WHERE id > ? ORDER BY id"
+        for row in self._db.execute(sql, (after,)):
+            payload = json.loads(row["payload"])
+            yield Event(row["id"], row["kind"], payload, bool(row["decisive"]), row["at"])
+
+    def curve(self, verification: int) -> list[tuple[float, float]]:
+        """Return the (tokens, loss) points of one verification; empty when it left none."""
+        import numpy as np
+
+        rows = np.asarray(self._curve_array()[verification])
+        kept = rows[np.isfinite(rows[:, 0])]
+        return [(float(tokens), float(loss)) for tokens, loss in kept]
+
+    # --- arrays ------------------------------------------------------------------------------
+
+    def allocate_curves(self, verifications: int) -> None:
+        """Make the array of loss curves: a row and a chunk each; NaN where nothing is written."""
+        import zarr
+
+        shape = (verifications, CURVE_POINTS, 2)
+        array = zarr.create_array(
+            store=self.folder / CURVES,
+            name="curves",
+            shape=shape,
+            chunks=(1, CURVE_POINTS, 2),
+            dtype="float64",
+            fill_value=float("nan"),
+            overwrite=True,
+        )
+        array.attrs["columns"] = ["tokens", "training loss (nats per token)"]
+
+    def _curve_array(self) -> Any:
+        if self._curves is None:
+            import zarr
+
+            self._curves = zarr.open_group(self.folder / CURVES, mode="r+")["curves"]
+        return self._curves
+
+    def _write_curve(self, row: int, curve: list[list[float]]) -> None:
+        import numpy as np
+
+        block = np.full((CURVE_POINTS, 2), np.nan)
+        points = np.asarray(curve[:CURVE_POINTS], dtype=np.float64)
+        block[: len(points)] = points
+        array = self._curve_array()
+        if row >= array.shape[0]:
+            array.resize((row + 1, CURVE_POINTS, 2))
+        array[row] = block
+
+
+def _exclusive(folder: Path) -> Any:
+    handle = (folder / "lock").open("a")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        handle.close()
+        raise EnvironmentProblem(
+            "another process is working on this run",
+            where=str(folder),
+            hint="wait for it, or stop it with Ctrl-C; the run can be resumed afterwards",
+        ) from None
+    return handle
+
+
+def _connect(folder: Path, *, write: bool = True) -> sqlite3.Connection:
+    uri = f"{(folder / DATABASE).resolve().as_uri()}?mode={'rw' if write else 'ro'}"
+    db = sqlite3.connect(uri, uri=True, timeout=30.0)
+    if write:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+    return db
+
+
+def _design(row: sqlite3.Row) -> DesignRow:
+    values = dict(row)
+    values["accepted"] = bool(values["accepted"])
+    values["parents"] = tuple(json.loads(values["parents"]))
+    return DesignRow(**values)
+
+
+def _verification(row: sqlite3.Row) -> VerificationRow:
+    values = dict(row)
+    for key in ("scores", "controls", "facts"):
+        values[key] = json.loads(values[key])
+    return VerificationRow(**values)

@@ -1,0 +1,149 @@
+"""Verifiers: train and evaluate one design at one rung, in an isolated worker."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import shutil
+import stat
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from genesys_engine.engine.designer import InfrastructureFailure, TaskResult
+from genesys_engine.engine.randomness import derived_seed
+from genesys_engine.engine.replies import VerifyReply
+from genesys_engine.plugins.api import Executor, Limits, Outcome
+
+VERIFY = "genesys_engine.plugins.verify_job:verify"
+
+
+@dataclass(frozen=True)
+class RungSettings:
+    """One rung as a verification needs it."""
+
+    scale: str
+    context: int
+    tokens: int
+    batch_tokens: int
+    peak_lr: float
+
+
+@dataclass(frozen=True)
+class VerifySettings:
+    """What every verification of a run has in common; components are (target, options)."""
+
+    seed: int
+    corpus: Path
+    rungs: tuple[RungSettings, ...]
+    trainer: Mapping[str, Any]
+    evaluators: Sequence[Mapping[str, Any]]
+    limits: Limits
+    keep_checkpoints: bool = True
+
+
+class Verifier:
+    """Sends verifications to the executor and reads what comes back."""
+
+    def __init__(self, executor: Executor, settings: VerifySettings, folder: Path) -> None:
+        self._executor = executor
+        self._settings = settings
+        self._folder = folder
+
+    def payload(
+        self, source: str, model: Mapping[str, Any], rung: int, replicate: int
+    ) -> dict[str, Any]:
+        """Return the job: every design at a rung gets the same data order and seed, so that
+        designs are compared on equal terms."""
+        settings = self._settings.rungs[rung]
+        keys = ("d_model", "n_blocks", "vocab_size", "context")
+        return {
+            "source": source,
+            "model": {key: model[key] for key in keys},
+            "corpus": str(self._settings.corpus),
+            "seed": derived_seed(self._settings.seed, f"train/{rung}", replicate) % 2**31,
+            "budget": {
+                "tokens": settings.tokens,
+                "batch_tokens": settings.batch_tokens,
+                "peak_lr": settings.peak_lr,
+            },
+            "trainer": dict(self._settings.trainer),
+            "evaluators": [dict(evaluator) for evaluator in self._settings.evaluators],
+        }
+
+    def start(self, seq: int, job: Mapping[str, Any], checkpoint: str) -> Future[TaskResult]:
+        """Begin a verification whose weights are to be kept under the name `checkpoint`."""
+        scratch = self._folder / "scratch" / f"verify-{seq}"
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
+        done: Future[TaskResult] = Future()
+
+        def finish(inner: Future[Outcome]) -> None:
+            try:
+                done.set_result(self._read(inner.result(), scratch, checkpoint))
+            except BaseException as error:  # handed to the loop, which decides
+                done.set_exception(error)
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+
+        self._executor.submit(VERIFY, job, scratch, self._settings.limits).add_done_callback(finish)
+        return done
+
+    def _read(self, outcome: Outcome, scratch: Path, checkpoint: str) -> TaskResult:
+        if outcome.status == "infrastructure" or "[Errno 28]" in outcome.reason:
+            raise InfrastructureFailure(outcome.reason)
+        if outcome.status != "ok" or outcome.value is None:
+            reason = scrub(outcome.reason, scratch)
+            return TaskResult(failure(outcome.status, reason), dict(outcome.facts))
+        try:
+            reply = VerifyReply.model_validate(outcome.value)
+        except ValidationError as error:
+            reason = f"the reply is malformed: {error.errors()[0]['msg']}"
+            return TaskResult(failure("bad_reply", reason), dict(outcome.facts))
+        value = reply.model_dump(exclude={"facts", "checkpoint"})
+        facts = {**outcome.facts, **reply.facts}
+        if reply.status != "ok":
+            return TaskResult(failure("training", scrub(reply.reason, scratch), value), facts)
+        if (bad := reply.not_finite()) is not None:
+            return TaskResult(failure("not_finite", f"{bad} is not finite"), facts)
+        if self._settings.keep_checkpoints and reply.checkpoint:
+            self._keep(scratch / Path(reply.checkpoint).name, checkpoint)
+        return TaskResult({**value, "cause": "", "reason": ""}, facts)
+
+    def _keep(self, weights: Path, name: str) -> None:
+        """Move the weights into the run; a link or another special file is refused."""
+        if not stat.S_ISREG(os.lstat(weights).st_mode):
+            raise InfrastructureFailure(f"the worker left no plain file at {weights.name}")
+        folder = self._folder / "checkpoints"
+        folder.mkdir(exist_ok=True)
+        weights.replace(folder / name)
+
+
+def failure(cause: str, reason: str, value: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the result of a verification that failed, with what it still has to tell."""
+    kept = value or {}
+    return {
+        "status": "failed",
+        "cause": cause,
+        "reason": reason,
+        "scores": finite_scores(kept.get("scores", {})),
+        "controls": {k: finite_scores(v) for k, v in kept.get("controls", {}).items()},
+        "curve": [p for p in kept.get("curve", []) if all(map(math.isfinite, p))],
+        "tokens": kept.get("tokens", 0),
+    }
+
+
+def finite_scores(scores: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the scores that are numbers."""
+    return {k: s for k, s in scores.items() if math.isfinite(s["value"])}
+
+
+def scrub(reason: str, scratch: Path) -> str:
+    """Return `reason` without what differs from run to run: addresses, folders, times."""
+    text = reason.replace(str(scratch), "<scratch>")
+    return re.sub(r"0x[0-9a-fA-F]+", "0x...", text)[:2000]

@@ -1,0 +1,110 @@
+"""One design: what it is, where it comes from, how it did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from genesys_engine.engine.store import DesignRow, Store, VerificationRow
+from genesys_engine.engine.views import noise
+from genesys_engine.engine.views.leaderboard import scale_names
+from genesys_engine.engine.views.lineage import ancestry, children
+from genesys_engine.engine.views.names import label, seed_name
+from genesys_engine.gab.compose import compose
+from genesys_engine.gab.tree import GABTree
+
+
+@dataclass(frozen=True)
+class DesignDetails:
+    """Everything about one design; `ancestors` run from the founder to its first parent."""
+
+    row: DesignRow
+    name: str | None
+    rung: str | None
+    standing: str | None
+    tree: str
+    ancestors: tuple[DesignRow, ...]
+    children: tuple[int, ...]
+    verifications: tuple[VerificationRow, ...]
+    scales: tuple[str, ...]
+    findings: tuple[Mapping[str, Any], ...]
+    measurements: Mapping[str, Any]
+
+    @property
+    def label(self) -> str:
+        """What the design is called."""
+        return self.name or f"#{self.row.id}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the design as the command line gives it out."""
+        row = self.row
+        return {
+            "design": row.id,
+            "name": self.name,
+            "accepted": row.accepted,
+            "fitness": row.fitness,
+            "rung": self.rung,
+            "standing": self.standing,
+            "parents": list(row.parents),
+            "operator": row.operator,
+            "change": row.change,
+            "digest": row.digest,
+            "tree": self.tree,
+            "lineage": [_step(ancestor) for ancestor in (*self.ancestors, row)],
+            "children": list(self.children),
+            "verifications": [self._verification(v) for v in self.verifications],
+            "findings": [dict(finding) for finding in self.findings],
+            "measurements": dict(self.measurements),
+        }
+
+    def _verification(self, row: VerificationRow) -> dict[str, Any]:
+        names = ("replicate", "status", "reason", "fitness", "scores", "controls", "tokens")
+        facts = {name: getattr(row, name) for name in (*names, "facts")}
+        return {"verification": row.id, "rung": self.scales[row.rung], **facts}
+
+
+def design_details(store: Store, design: int) -> DesignDetails:
+    """Return one design.
+
+    Raises:
+        InputError: the run has no such design.
+        TreeError, UnitError: the stored tree cannot be read.
+    """
+    row = store.design(design)
+    scales = scale_names(store)
+    report = store.report(design)
+    return DesignDetails(
+        row=row,
+        name=seed_name(row.operator),
+        rung=None if row.rung is None else scales[row.rung],
+        standing=_standing(store, row),
+        tree=GABTree.from_json(store.tree(design)).describe(),
+        ancestors=tuple(ancestry(store, design)[:-1]),
+        children=tuple(child.id for child in children(store, design)),
+        verifications=tuple(store.verifications(design)),
+        scales=scales,
+        findings=tuple(report["findings"]),
+        measurements=report["measurements"],
+    )
+
+
+def composed_source(store: Store, design: int) -> str:
+    """Return the module of a design as text; nothing of it is executed."""
+    row = store.design(design)
+    name = label(design, {design: seed} if (seed := seed_name(row.operator)) else {})
+    title = f"Design {name}: {row.change}" if row.change else f"Design {name}"
+    return compose(GABTree.from_json(store.tree(design)), title=title)
+
+
+def _standing(store: Store, row: DesignRow) -> str | None:
+    if row.rung is None or row.fitness is None:
+        return None
+    floor = noise.noise_floor(store)
+    if row.id == floor.reference:
+        return noise.REFERENCE
+    return noise.standing(row.fitness, noise.sigma_at(floor.sigmas, row.rung))
+
+
+def _step(row: DesignRow) -> dict[str, Any]:
+    return {"design": row.id, "operator": row.operator, "change": row.change}

@@ -1,0 +1,63 @@
+"""When a difference counts: the training noise, measured with several seeds of one design."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from genesys_engine.engine.store import Store
+
+SIGMAS = 2.0
+"""How many standard deviations a gain must exceed before it is called better or worse."""
+
+Sigmas = Mapping[str, float | None]
+"""Rung index as text -> standard deviation of the reference's gains in percent, or None."""
+
+REFERENCE, BETTER, WORSE = "reference", "better", "worse"
+WITHIN_NOISE, NOISE_UNKNOWN = "within noise", "noise unknown"
+
+
+@dataclass(frozen=True)
+class NoiseFloor:
+    """The reference design (None before it is accepted) and the noise at each rung."""
+
+    reference: int | None
+    sigmas: Sigmas
+
+
+def noise_floor(store: Store) -> NoiseFloor:
+    """Return the reference and the noise: as the run concluded, or as far as it has come."""
+    if store.meta("sigma") is not None:
+        return NoiseFloor(store.meta("reference"), store.meta("sigma"))
+    operator = "seed:" + store.meta("experiment")["population"]["reference"]
+    found = (row.id for row in store.designs() if row.accepted and row.operator == operator)
+    reference = next(found, None)
+    if reference is None:
+        return NoiseFloor(None, {})
+    gains: dict[str, list[float]] = {}
+    for row in store.verifications(reference):
+        if row.fitness is not None:
+            gains.setdefault(str(row.rung), []).append(row.fitness)
+    sigmas = {rung: statistics.stdev(g) if len(g) > 1 else None for rung, g in gains.items()}
+    return NoiseFloor(reference, sigmas)
+
+
+def sigma_at(sigmas: Sigmas, rung: int) -> float | None:
+    """Return the noise in percent at `rung`, or at the nearest rung below where it was measured.
+
+    Upper rungs train the reference once only; None means that no rung has a measurement.
+    """
+    for index in range(rung, -1, -1):
+        if (sigma := sigmas.get(str(index))) is not None:
+            return sigma
+    return None
+
+
+def standing(fitness: float, sigma: float | None) -> str:
+    """Say whether a gain of `fitness` percent over the reference exceeds the noise."""
+    if sigma is None:
+        return NOISE_UNKNOWN
+    if abs(fitness) <= SIGMAS * sigma:
+        return WITHIN_NOISE
+    return BETTER if fitness > 0 else WORSE

@@ -1,0 +1,290 @@
+"""The run as its events tell it: a fold over the log, live or read back.
+
+`RunView.apply` takes one event in a few microseconds, so that the live display costs the run
+nothing; `view(store)` folds a whole log.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from genesys_engine.engine import events as kinds
+from genesys_engine.engine.events import Event
+from genesys_engine.engine.store import Store
+from genesys_engine.engine.views.names import label, seed_name
+
+RECENT_CHANGES = 5
+
+WAITING, RUNNING, FINISHED = "waiting", "running", "finished"
+INTERRUPTED, STOPPED = "interrupted", "stopped"
+
+
+@dataclass
+class RungView:
+    """One rung of the ladder: what it may take and what it has taken."""
+
+    scale: str
+    planned: int
+    tokens: int
+    finished: int = 0
+    failed: int = 0
+    seconds: float = 0.0  # from start to result, summed over finished and failed ones
+    opened: bool = False
+
+    @property
+    def done(self) -> int:
+        """Verifications with a result, good or bad."""
+        return self.finished + self.failed
+
+
+@dataclass(frozen=True)
+class Running:
+    """A task under way; `design` is None while a new design is being made."""
+
+    seq: int
+    design: int | None
+    rung: int | None
+    since: float
+    seed: str | None = None
+
+
+@dataclass
+class RunView:
+    """What is known of a run after the events applied so far.  Times are epoch seconds."""
+
+    name: str = ""
+    seed: int | None = None
+    mode: str = ""
+    selection: str = ""
+    reference: str = ""
+    state: str = WAITING
+    rungs: list[RungView] = field(default_factory=list)
+    designs_planned: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    duplicates: int = 0
+    exhausted: int = 0
+    generation: int | None = None
+    running: dict[int, Running] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)
+    causes: Counter[str] = field(default_factory=Counter)
+    changes: deque[tuple[int, tuple[int, ...], str]] = field(
+        default_factory=lambda: deque(maxlen=RECENT_CHANGES)
+    )
+    best: Mapping[str, Any] | None = None
+    verdict: Mapping[str, Any] | None = None
+    stop_reason: str = ""
+    warnings: list[str] = field(default_factory=list)
+    workers_lost: int = 0
+    resumed: int = 0
+    active_s: float = 0.0
+    started_at: float | None = None
+    last_at: float | None = None
+
+    def apply(self, event: Event) -> None:
+        """Take one event into account; a kind that is not known counts as time only."""
+        self._clock(event)
+        handler = _HANDLERS.get(event.kind)
+        if handler is not None:
+            handler(self, event.payload, event.at)
+
+    def label(self, design: int | None) -> str:
+        """Return what a design is called."""
+        return label(design, self.names)
+
+    @property
+    def verifications(self) -> int:
+        """Verifications with a result, over all rungs."""
+        return sum(rung.done for rung in self.rungs)
+
+    @property
+    def planned(self) -> int:
+        """Verifications that the ladder allows, over all rungs."""
+        return sum(rung.planned for rung in self.rungs)
+
+    def elapsed_s(self, now: float | None = None) -> float:
+        """Return seconds of work, pauses between an interruption and its resumption left out."""
+        if now is None or self.last_at is None or self.state != RUNNING:
+            return self.active_s
+        return self.active_s + max(0.0, now - self.last_at)
+
+    def remaining_s(self) -> float | None:
+        """Return the seconds left, from the durations measured so far; None before the first.
+
+        A rung without a measurement is taken to cost in proportion to its tokens and to the
+        model's size.  Durations include waiting in the queue; so does the parallelism that they
+        are divided by, and the two cancel.
+        """
+        if self.state == FINISHED:
+            return 0.0
+        measured = [(i, rung.seconds / rung.done) for i, rung in enumerate(self.rungs) if rung.done]
+        total = sum(rung.seconds for rung in self.rungs)
+        if not measured or total <= 0 or self.active_s <= 0:
+            return None
+        work = 0.0
+        for index, rung in enumerate(self.rungs):
+            nearest, seconds = min(measured, key=lambda pair: abs(pair[0] - index))
+            ratio = _cost(rung) / _cost(self.rungs[nearest])
+            work += max(0, rung.planned - rung.done) * seconds * ratio
+        return work * self.active_s / total
+
+    def _clock(self, event: Event) -> None:
+        if self.started_at is None:
+            self.started_at = event.at
+        # Nobody works between the last event of one process and the resumption by another.
+        if self.last_at is not None and event.kind != kinds.RUN_RESUMED:
+            self.active_s += max(0.0, event.at - self.last_at)
+        self.last_at = event.at
+
+
+def view(store: Store) -> RunView:
+    """Return the run as its whole log tells it."""
+    folded = RunView()
+    for event in store.events():
+        folded.apply(event)
+    return folded
+
+
+def _cost(rung: RungView) -> float:
+    """Return the relative cost of one verification: tokens times the block's parameters."""
+    from genesys_engine.gab.scales import SCALES
+
+    scale = SCALES.get(rung.scale)
+    size = scale.n_blocks * scale.d_model**2 if scale is not None else 1
+    return float(max(1, rung.tokens) * size)
+
+
+# --- one function per kind of event ----------------------------------------------------------
+
+
+def _run_started(run: RunView, payload: Mapping[str, Any], at: float) -> None:
+    run.name, run.seed = payload["name"], payload["seed"]
+    run.mode, run.selection = payload["mode"], payload["selection"]
+    run.reference, run.designs_planned = str(payload["reference"]), payload["designs"]
+    run.rungs = [
+        RungView(rung["scale"], rung["verifications"], rung["tokens"]) for rung in payload["rungs"]
+    ]
+    run.state = RUNNING
+
+
+def _run_resumed(run: RunView, payload: Mapping[str, Any], at: float) -> None:
+    # What was under way goes on with a process of its own: it is as young as that process.
+    run.running = {
+        seq: Running(task.seq, task.design, task.rung, at, task.seed)
+        for seq, task in run.running.items()
+    }
+    run.resumed += 1
+    run.state, run.stop_reason = RUNNING, ""
+
+
+def _run_interrupted(run: RunView, payload: Mapping[str, Any], at: float) -> None:
+    run.state = INTERRUPTED
+
+
+def _run_stopped(run: RunView, payload: Mapping[str, Any], at: float) -> None:
+    run.state, run.stop_reason = STOPPED, str(payload["reason"])
+
+
+def _run_finished(run: RunView, payload: Mapping[str, Any], at: float) -> None:
+    run.state, run.verdict = FINISHED, payload
+    run.running.clear()
+
+
+def _design_started(run: RunView, payload: Mapping[str, Any], at: float) -> None:
+    name = seed_name(payload["origin"])
+    run.running[payload["seq"]] = Running(payload["seq"], None, None, at, name)
+
+
+def _design_accepted(run: RunView, payload: Mapping[str, Any], at: float) -> None:
+    run.running.pop(payload["seq"], None)
+    name = seed_name(payload["operator"])
+    if name is not None:
+        run.names[payload["design"]] = name
+    else:
+        change = (payload["design"], tuple(payload["parents"]), payload["change"])
+        run.changes.append(change)
+    run.accepted += 1
+
+
+def _design_rejected(run: RunView, payload: Mapping[str, Any], at: float) -> None:
+    run.running.pop(payload["seq"], None)
+    run.rejected += 1
+    run.causes.update(payload["codes"])
+
+
+def _design_duplicate(run: RunView, payload: Mapping[str, Any], at: float) -> None:
+    run.running.pop(payload["seq"], None)
+    run.duplicates += 1
+
+
+def _design_exhausted(run: RunView, payload: Mapping[str, Any], at: float) -> None:
+    run.running.pop(payload["seq"], None)
+    run.exhausted += 1
+
+
+def _verification_started(run: RunView, payload: Mapping[str, Any], at: float) -> None:
+    seq = payload["seq"]
+    run.running[seq] = Running(seq, payload["design"], payload["rung"], at)
+
+
+def _verification_ended(run: RunView, payload: Mapping[str, Any], at: float) -> RungView:
+    rung: RungView = run.rungs[payload["rung"]]
+    task = run.running.pop(payload["seq"], None)
+    rung.seconds += max(0.0, at - task.since) if task is not None else 0.0
+    rung.opened = True
+    return rung
+
+
+def _verification_finished(run: RunView, payload: Mapping[str, Any], at: float) -> None:
+    _verification_ended(run, payload, at).finished += 1
+
+
+def _verification_failed(run: RunView, payload: Mapping[str, Any], at: float) -> None:
+    _verification_ended(run, payload, at).failed += 1
+    run.causes[payload["cause"]] += 1
+
+
+def _rung_opened(run: RunView, payload: Mapping[str, Any], at: float) -> None:
+    run.rungs[payload["rung"]].opened = True
+
+
+def _generation_finished(run: RunView, payload: Mapping[str, Any], at: float) -> None:
+    run.generation = payload["generation"]
+
+
+def _best_changed(run: RunView, payload: Mapping[str, Any], at: float) -> None:
+    run.best = payload
+
+
+def _budget_warning(run: RunView, payload: Mapping[str, Any], at: float) -> None:
+    used, cap = payload["used"], payload["cap"]
+    run.warnings.append(f"{payload['budget']}: {used:g} of {cap:g} used")
+
+
+def _worker_lost(run: RunView, payload: Mapping[str, Any], at: float) -> None:
+    run.workers_lost += 1
+
+
+_HANDLERS = {
+    kinds.RUN_STARTED: _run_started,
+    kinds.RUN_RESUMED: _run_resumed,
+    kinds.RUN_INTERRUPTED: _run_interrupted,
+    kinds.RUN_STOPPED: _run_stopped,
+    kinds.RUN_FINISHED: _run_finished,
+    kinds.DESIGN_STARTED: _design_started,
+    kinds.DESIGN_ACCEPTED: _design_accepted,
+    kinds.DESIGN_REJECTED: _design_rejected,
+    kinds.DESIGN_DUPLICATE: _design_duplicate,
+    kinds.DESIGN_EXHAUSTED: _design_exhausted,
+    kinds.VERIFICATION_STARTED: _verification_started,
+    kinds.VERIFICATION_FINISHED: _verification_finished,
+    kinds.VERIFICATION_FAILED: _verification_failed,
+    kinds.RUNG_OPENED: _rung_opened,
+    kinds.GENERATION_FINISHED: _generation_finished,
+    kinds.BEST_CHANGED: _best_changed,
+    kinds.BUDGET_WARNING: _budget_warning,
+    kinds.WORKER_LOST: _worker_lost,
+}

@@ -1,0 +1,86 @@
+"""How far a run is: counts, budgets, the best so far, the time left."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from genesys_engine.engine.store import Store
+from genesys_engine.engine.views.run import RunView, view
+
+
+def status(store: Store, *, now: float | None = None) -> dict[str, Any]:
+    """Return the state of a run as plain data.
+
+    Args:
+        now: epoch seconds, for the age of a run under way; None takes the last event's time.
+    """
+    run = view(store)
+    return {
+        "name": run.name,
+        "state": run.state,
+        "reason": run.stop_reason,
+        "seed": run.seed,
+        "mode": run.mode,
+        "selection": run.selection,
+        "designs": _designs(run),
+        "rungs": [_rung(run, index) for index in range(len(run.rungs))],
+        "generation": run.generation,
+        "budgets": budgets(store, run),
+        "best": _best(run),
+        "verdict": None if run.verdict is None else dict(run.verdict),
+        "under_way": len(run.running),
+        "elapsed_s": run.elapsed_s(now),
+        "remaining_s": run.remaining_s(),
+        "warnings": list(run.warnings),
+        "workers_lost": run.workers_lost,
+        "resumed": run.resumed,
+    }
+
+
+def budgets(store: Store, run: RunView) -> list[dict[str, Any]]:
+    """Return what each budget has used of its cap; a cap of None is no cap."""
+    caps = store.meta("experiment")["budget"]
+    children = run.accepted - len(run.names)
+    hours = float(store.meta("wall_s", 0.0)) / 3600
+    rows: list[tuple[str, float, float | None]] = [
+        ("designs", children, caps.get("designs")),
+        *((f"verifications at {rung.scale}", rung.done, rung.planned) for rung in run.rungs),
+        ("wall hours", hours, caps.get("wall_hours")),
+    ]
+    return [{"budget": name, "used": used, "cap": cap} for name, used, cap in rows]
+
+
+def _designs(run: RunView) -> dict[str, int]:
+    return {
+        "planned": run.designs_planned,
+        "accepted": run.accepted,
+        "seeds": len(run.names),
+        "children": run.accepted - len(run.names),
+        "rejected": run.rejected,
+        "duplicates": run.duplicates,
+        "exhausted": run.exhausted,
+    }
+
+
+def _rung(run: RunView, index: int) -> dict[str, Any]:
+    rung = run.rungs[index]
+    under_way = sum(task.rung == index for task in run.running.values())
+    return {
+        "scale": rung.scale,
+        "planned": rung.planned,
+        "finished": rung.finished,
+        "failed": rung.failed,
+        "under_way": under_way,
+    }
+
+
+def _best(run: RunView) -> dict[str, Any] | None:
+    if run.best is None:
+        return None
+    design, rung = run.best["design"], run.best["rung"]
+    return {
+        "design": design,
+        "name": run.names.get(design),
+        "rung": run.rungs[rung].scale,
+        "fitness": run.best["fitness"],
+    }

@@ -1,0 +1,77 @@
+"""Where the time went: seconds of the workers by stage, beside the wall time of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from genesys_engine.engine.store import Store
+
+DESIGN, BUILD, TRAIN, EVALUATE, OVERHEAD = "design", "build", "train", "evaluate", "overhead"
+
+_STAGES = {BUILD: "build_s", TRAIN: "train_s", EVALUATE: "eval_s"}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Seconds spent in one stage, over all workers, and its share of all stages."""
+
+    name: str
+    seconds: float
+    share: float
+
+
+@dataclass(frozen=True)
+class Timing:
+    """`stages` add up to the work of all workers; `wall_s` is what a clock on the wall saw."""
+
+    stages: tuple[Stage, ...]
+    wall_s: float
+    tokens: int
+    tokens_per_s: float | None
+    max_rss_bytes: int | None
+
+    @property
+    def work_s(self) -> float:
+        """Seconds of work in all stages together."""
+        return sum(stage.seconds for stage in self.stages)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the times as the command line gives them out."""
+        return {**asdict(self), "work_s": self.work_s}
+
+
+def timing(store: Store) -> Timing:
+    """Return the time by stage.
+
+    `design` is making and checking children; `overhead` is what a worker needed beyond
+    building, training and evaluating: its start, and the way to and from it.
+    """
+    seconds = dict.fromkeys((DESIGN, BUILD, TRAIN, EVALUATE, OVERHEAD), 0.0)
+    for task in store.tasks():
+        seconds[DESIGN] += _fact(task.facts, "design_s")
+    tokens, memory = 0, 0.0
+    for row in store.verifications():
+        parts = {stage: _fact(row.facts, key) for stage, key in _STAGES.items()}
+        for stage, spent in parts.items():
+            seconds[stage] += spent
+        wall = _fact(row.facts, "wall_s")
+        seconds[OVERHEAD] += max(0.0, wall - sum(parts.values()))
+        tokens += row.tokens
+        memory = max(memory, _fact(row.facts, "max_rss_bytes"))
+    total = sum(seconds.values())
+    trained = seconds[TRAIN]
+    return Timing(
+        tuple(Stage(name, s, s / total if total else 0.0) for name, s in seconds.items()),
+        wall_s=float(store.meta("wall_s", 0.0)),
+        tokens=tokens,
+        tokens_per_s=tokens / trained if trained else None,
+        max_rss_bytes=int(memory) or None,
+    )
+
+
+def _fact(facts: Mapping[str, Any], name: str) -> float:
+    """Return a fact of the machine, 0 where it was not told."""
+    value = facts.get(name)
+    return float(value) if isinstance(value, int | float) else 0.0

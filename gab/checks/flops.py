@@ -1,0 +1,57 @@
+"""Floating-point operations per token, counted on the meta device: the same on every machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from genesys_engine.gab.model import LanguageModel
+from genesys_engine.gab.scales import ModelConfig
+
+
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts 2 per multiply-add of matrix products, convolutions and attention, and 1 per
+    element that any other operation writes; views are free."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.operations = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        output = func(*args, **kwargs)
+        count = flop_registry.get(func._overloadpacket)
+        if count is not None:
+            self.operations += count(*args, **kwargs, out_val=output)
+        elif not func.is_view:
+            outputs = output if isinstance(output, tuple | list) else (output,)
+            self.operations += sum(t.numel() for t in outputs if isinstance(t, torch.Tensor))
+        return output
+
+
+def flops_per_token(
+    block_class: type[nn.Module], config: ModelConfig, device: str = "meta"
+) -> float:
+    """Return the operations of one forward pass of the whole model, per token.
+
+    One sequence of the training context is run.  Elementwise work counts too, so a scan that is
+    written without matrix products is not free.  Attention counts the full square, masked or
+    not, as it is computed.
+
+    Raises:
+        Exception: what the block raises; on the meta device also where it reads values.
+    """
+    torch.manual_seed(0)
+    model = LanguageModel(block_class, config, device=device).eval()
+    tokens = torch.zeros(1, config.context, dtype=torch.long, device=device)
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), _Counter() as counter:
+        model(tokens)
+    operations: int = counter.operations
+    return operations / config.context

@@ -1,0 +1,16 @@
+"""How far two tensors are apart."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def difference(one: Tensor, other: Tensor) -> float:
+    """Return the largest difference relative to the largest value; NaN where there is one."""
+    if one.shape != other.shape:
+        return float("inf")
+    if not one.numel():
+        return 0.0
+    size = torch.maximum(one.abs().max(), other.abs().max()).clamp_min(1e-300)
+    return float((one - other).abs().max() / size)

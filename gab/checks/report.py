@@ -1,0 +1,124 @@
+"""What a check says: findings with stable codes, and a report of them with measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from math import isfinite
+from typing import Any, Literal
+
+# Every code there is, with what to change.  Codes are stable: operators, the store and plugins
+# rely on them; the sentences may be improved.
+ADVICE: Mapping[str, str] = {
+    "load.syntax": "Mend the syntax error at the line that is named.",
+    "load.error": "The module must import by itself: use only torch, math, functools, typing "
+    "and collections.abc, and define every name before it is used.",
+    "build.error": "Mend the constructor: it must build at every width that is a multiple of 16 "
+    "and every choice of its hyper-parameters.",
+    "parameters.none": "Give the block trainable parameters (nn.Parameter, nn.Linear ...).",
+    "scale.misfit": "Change the number of parameters per block, so that a model of the scale's "
+    "size can be built from whole blocks with a width that is a multiple of 16.",
+    "forward.error": "Mend the forward pass: it must work for any batch size, any length from 1 "
+    "on and every width that is a multiple of 16.",
+    "reply.wrong": "forward(X, **Z) must return a pair: the new X, and Z as a dict.",
+    "shape.wrong": "The output must have the input's shape (batch, time, width) at every length.",
+    "dtype.wrong": "The output must have the input's dtype: create tensors with dtype=X.dtype.",
+    "output.nonfinite": "Keep the output finite: bound exponents, add an epsilon under square "
+    "roots and divisions, and don't take the logarithm of zero.",
+    "state.kept": "Keep nothing between calls: forward must not assign to attributes or buffers.",
+    "determinism.random": "Use no randomness in eval mode: guard dropout and noise with "
+    "self.training.",
+    "batch.mixed": "Treat every sequence of the batch by itself: no statistics, softmax or "
+    "reshaping across the batch; replace batch normalisation by RMSNorm or LayerNorm.",
+    "causality.leak": "The output at a position must not depend on later positions: mask the "
+    "future, pad convolutions on the left only, and take no mean, maximum or norm over time.",
+    "causality.gradient": "A gradient flows from an output to a later input: mask the future "
+    "before it is combined, not after.",
+    "mixing.none": "The output at a position depends on no earlier position: let the block "
+    "combine information over time (attention, recurrence, causal convolution, token shift).",
+    "gradient.blocked": "The loss reaches no input of the block: remove detach(), no_grad() and "
+    "operations without a gradient.",
+    "gradient.missing": "The loss does not reach this parameter in any block: use it in forward, "
+    "or remove it.",
+    "gradient.partial": "The loss reaches this parameter in some blocks only: create it where "
+    "it is used.",
+    "gradient.nonfinite": "Keep the gradient finite: add an epsilon under square roots and "
+    "divisions, and clamp before exp or log.",
+    "unit.unreached": "This unit is built but its forward is never called: use it or remove it.",
+    "device.bound": "Create tensors in forward on X's device (device=X.device) and take no "
+    "values out of tensors (.item(), bool(tensor)): it would fail or be slow on an accelerator.",
+}
+
+Evidence = float | int | str
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One fault: a stable code, where it is, its evidence as numbers, and what to change.
+
+    `unit` is the class and `line` the line in the composed source, where they are known.
+    """
+
+    code: str
+    severity: Severity
+    message: str
+    advice: str
+    unit: str | None = None
+    line: int | None = None
+    evidence: Mapping[str, Evidence] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """Return one line for a person: where, what, and what to change."""
+        place = f"{self.unit or 'block'}" + (f", line {self.line}" if self.line else "")
+        return f"{self.severity} {self.code} ({place}): {self.message} {self.advice}"
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """All findings of one block, and what was measured on the way.
+
+    `measurements` holds `fits` (scale -> d_model, n_blocks, context, vocab_size, parameters,
+    reference), `flops_per_token` (scale -> number) and `fingerprint` (hex), as far as the
+    checks came.
+    """
+
+    findings: tuple[Finding, ...] = ()
+    measurements: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        """Whether no finding is an error."""
+        return all(finding.severity != "error" for finding in self.findings)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as a JSON object."""
+        return {
+            "passed": self.passed,
+            "findings": [asdict(finding) for finding in self.findings],
+            "measurements": dict(self.measurements),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> CheckReport:
+        """Return the report that `to_json` wrote.
+
+        Raises:
+            KeyError, TypeError: it was not written by `to_json`.
+        """
+        findings = tuple(Finding(**finding) for finding in data["findings"])
+        return cls(findings, dict(data["measurements"]))
+
+
+def finding(
+    code: str,
+    message: str,
+    evidence: Mapping[str, Evidence],
+    *,
+    place: tuple[str | None, int | None] = (None, None),
+    severity: Severity = "error",
+) -> Finding:
+    """Return a finding of a known code with its advice; `place` is (unit, line)."""
+    # NaN and infinity are no JSON: as words they are.
+    said = {k: str(v) if isinstance(v, float) and not isfinite(v) else v for k, v in evidence.items()}
+    return Finding(code, severity, message, ADVICE[code], *place, said)

@@ -1,0 +1,148 @@
+"""All checks of one block, in order: the first stage with an error ends them.
+
+Executes the block's code: only ever called inside an isolated worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from torch import nn
+
+from genesys_engine.gab.checks import causality, forward, gradient
+from genesys_engine.gab.checks.fingerprint import fingerprint
+from genesys_engine.gab.checks.flops import flops_per_token
+from genesys_engine.gab.checks.report import CheckReport, Finding, finding
+from genesys_engine.gab.checks.sourcemap import SourceMap
+from genesys_engine.gab.checks.subject import Subject
+from genesys_engine.gab.compose import load_block
+from genesys_engine.gab.errors import InputError, ScaleError
+from genesys_engine.gab.scales import ModelConfig, fit_scale, get_scale
+
+# Cheap ones first, and each may rely on those before it.
+STAGES: tuple[Callable[[Subject], Iterator[Finding]], ...] = (
+    forward.check_parameters,
+    forward.check_shapes,
+    forward.check_finite,
+    forward.check_repeatable,
+    forward.check_batch,
+    causality.check_causality,
+    causality.check_mixing,
+    gradient.check_gradient,
+    gradient.check_reach,
+)
+# A larger model is counted on the meta device or not at all.
+_CPU_PARAMETERS = 5_000_000
+
+
+def check_block(source: str, *, vocab_size: int, seed: int, scales: Sequence[str]) -> CheckReport:
+    """Check the block that the module `source` defines.
+
+    Args:
+        source: a composed module with a class `Block`.
+        vocab_size: of the corpus; with it each scale's size is reckoned.
+        seed: makes the probes' random values; equal arguments give an equal report.
+        scales: names of the ladder's scales, smallest first.
+
+    Raises:
+        MemoryError: the block asked for more than the worker may have.
+        InputError: there is no scale, or none of such a name.
+    """
+    known = [get_scale(name) for name in scales]
+    if not known:
+        raise InputError("a check needs at least one scale")
+    report = _Report(SourceMap(source))
+    block_class = report.attempt("load.error", lambda: load_block(source))
+    if block_class is None:
+        return report.done()
+    subject = Subject(block_class, report.source, min(s.context for s in known), seed)
+    if report.attempt("build.error", subject.block) is None:
+        return report.done()
+    report.stage(forward.check_parameters, subject)
+    if report.passed:
+        report.stage(_fit, report, block_class, known, vocab_size)
+    for check in STAGES[1:]:
+        if report.passed:
+            report.stage(check, subject)
+    if report.passed:
+        report.stage(_count, report, block_class)
+    if report.passed:
+        report.measurements["fingerprint"] = report.attempt(
+            "forward.error", lambda: fingerprint(subject)
+        )
+    return report.done()
+
+
+class _Report:
+    """A report in the making."""
+
+    def __init__(self, source: SourceMap) -> None:
+        self.source = source
+        self.findings: list[Finding] = []
+        self.measurements: dict[str, Any] = {}
+
+    @property
+    def passed(self) -> bool:
+        return all(found.severity != "error" for found in self.findings)
+
+    def done(self) -> CheckReport:
+        return CheckReport(tuple(self.findings), self.measurements)
+
+    def stage(self, check: Callable[..., Iterator[Finding]], *arguments: Any) -> None:
+        """Add a stage's findings; what the block raises meanwhile is one too."""
+        self.attempt("forward.error", lambda: self.findings.extend(check(*arguments)))
+
+    def attempt(self, code: str, action: Callable[[], Any]) -> Any:
+        """Return what `action` does, or None and the finding `code` if it raises."""
+        try:
+            return action()
+        except Exception as error:
+            self.findings.append(self.source.fault(code, error))
+            return None
+
+
+def _fit(
+    report: _Report, block_class: type[nn.Module], scales: Sequence[Any], vocab_size: int
+) -> Iterator[Finding]:
+    """Fit every scale: `measurements["fits"]`, `scale.misfit`, and `build.error` at a width."""
+    fits: dict[str, Any] = report.measurements.setdefault("fits", {})
+    for scale in scales:
+        try:
+            fit = fit_scale(block_class, scale, vocab_size)
+        except ScaleError as error:
+            yield finding("scale.misfit", error.message, {"scale": scale.name})
+            return
+        except Exception as error:
+            yield report.source.fault("build.error", error)
+            return
+        fits[scale.name] = asdict(fit.config) | {
+            "parameters": fit.parameters,
+            "reference": fit.reference,
+        }
+
+
+def _count(report: _Report, block_class: type[nn.Module]) -> Iterator[Finding]:
+    """Count `measurements["flops_per_token"]` at every scale, by proportion where it must be."""
+    counts: dict[str, float] = report.measurements.setdefault("flops_per_token", {})
+    per_parameter = 0.0
+    for name, fit in report.measurements["fits"].items():
+        fields = {k: v for k, v in fit.items() if k not in ("parameters", "reference")}
+        config = ModelConfig(**fields)
+        try:
+            counts[name] = flops_per_token(block_class, config)
+        except Exception as error:
+            if not any(found.code == "device.bound" for found in report.findings):
+                yield _device_bound(report, error, name)
+            if fit["parameters"] <= _CPU_PARAMETERS or not per_parameter:
+                counts[name] = flops_per_token(block_class, config, device="cpu")
+            else:
+                counts[name] = per_parameter * fit["parameters"]
+        per_parameter = counts[name] / fit["parameters"]
+
+
+def _device_bound(report: _Report, error: Exception, scale: str) -> Finding:
+    place = report.source.place_of_error(error)
+    text = f"forward fails on the meta device: {type(error).__name__}: {error}"[:1000]
+    return finding("device.bound", text, {"scale": scale}, place=place, severity="warning")

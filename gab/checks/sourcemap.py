@@ -1,0 +1,105 @@
+"""From a fault back to the unit and the line of the composed source that it comes from."""
+
+from __future__ import annotations
+
+import ast
+import linecache
+import traceback
+from collections.abc import Mapping
+from types import TracebackType
+
+from torch import nn
+
+from genesys_engine.gab.checks.report import Evidence, Finding, finding
+from genesys_engine.gab.errors import GenesysError
+
+Place = tuple[str | None, int | None]
+
+
+class SourceMap:
+    """Knows the classes of one composed source and their lines."""
+
+    def __init__(self, source: str) -> None:
+        """Read `source`; one with a syntax error has no classes."""
+        self._source = source.rstrip()
+        self._classes: dict[str, ast.ClassDef] = {}
+        try:
+            tree = ast.parse(source)
+        except (SyntaxError, ValueError, RecursionError):
+            return
+        self._classes = {n.name: n for n in tree.body if isinstance(n, ast.ClassDef)}
+
+    def is_ours(self, filename: str) -> bool:
+        """Tell whether a file name in a traceback stands for this source."""
+        return "".join(linecache.getlines(filename)).rstrip() == self._source
+
+    def place_of_line(self, line: int | None) -> Place:
+        """Return the unit that `line` belongs to, and the line."""
+        for name, node in self._classes.items():
+            if line and node.lineno <= line <= (node.end_lineno or node.lineno):
+                return name, line
+        return None, line
+
+    def place_of_error(self, error: BaseException) -> Place:
+        """Return where in the source `error`, or what caused it, was raised."""
+        if isinstance(error, SyntaxError) and error.lineno:
+            return None, error.lineno
+        lines = [line for frame, line in _frames(error.__traceback__) if self.is_ours(frame)]
+        if lines:
+            return self.place_of_line(lines[-1])
+        cause = error.__cause__ or error.__context__
+        return self.place_of_error(cause) if cause is not None else (None, None)
+
+    def place_of_class(self, module: nn.Module) -> Place:
+        """Return the unit that `module` is an instance of, and its first line."""
+        node = self._classes.get(type(module).__name__)
+        return (node.name, node.lineno) if node else (None, None)
+
+    def place_of_parameter(self, root: nn.Module, name: str) -> Place:
+        """Return the innermost unit that holds the parameter, and where it assigns it."""
+        module, place, attribute = root, self.place_of_class(root), name.split(".")[0]
+        parts = name.split(".")
+        for i, part in enumerate(parts[:-1]):
+            module = getattr(module, part)
+            if self.is_unit(module):
+                place, attribute = self.place_of_class(module), parts[i + 1]
+        unit, line = place
+        return unit, self._assignment(unit, attribute) or line
+
+    def fault(
+        self, code: str, error: Exception, evidence: Mapping[str, Evidence] | None = None
+    ) -> Finding:
+        """Return the finding that an exception of the block's code amounts to.
+
+        Raises:
+            MemoryError: it is a lack of memory, which is the worker's to report.
+        """
+        if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+            raise MemoryError(str(error)) from error
+        if isinstance(error, SyntaxError) or isinstance(error.__cause__, SyntaxError):
+            code = "load.syntax"
+        text = error.message if isinstance(error, GenesysError) else str(error)
+        text = f"{type(error).__name__}: {text}"[:1000]
+        return finding(code, text, evidence or {}, place=self.place_of_error(error))
+
+    def is_unit(self, module: nn.Module) -> bool:
+        """Tell whether the class of `module` stands in the source."""
+        return type(module).__name__ in self._classes and not _is_library(module)
+
+    def _assignment(self, unit: str | None, attribute: str) -> int | None:
+        for node in ast.walk(self._classes[unit]) if unit else ():
+            if (
+                isinstance(node, ast.Attribute)
+                and isinstance(node.ctx, ast.Store)
+                and node.attr == attribute
+            ):
+                return node.lineno
+        return None
+
+
+def _frames(trace: TracebackType | None) -> list[tuple[str, int]]:
+    return [(frame.filename, frame.lineno or 0) for frame in traceback.extract_tb(trace)]
+
+
+def _is_library(module: nn.Module) -> bool:
+    return type(module).__module__.startswith(("torch.", "genesys_engine."))

@@ -1,0 +1,132 @@
+"""The block under test: models built from it, and ways to run and to compare them.
+
+All probes use a small language model (width 64, two blocks with Z carried through) in fp64,
+where a leak cannot hide in rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from genesys_engine.gab.checks.blame import Call, trace
+from genesys_engine.gab.checks.sourcemap import SourceMap
+from genesys_engine.gab.model import LanguageModel
+from genesys_engine.gab.scales import ModelConfig
+
+WIDTH = 64
+BLOCKS = 2
+VOCABULARY = 97
+# Causality is probed up to this length even where the training context is longer.
+LONGEST = 512
+_NOISE = (1.0, 0.1, 0.01)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One block under test.
+
+    `context` is the training context of the smallest scale; `seed` makes the random values.
+    """
+
+    block_class: type[nn.Module]
+    source: SourceMap
+    context: int
+    seed: int
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Lengths to try: one, odd, prime, the training context."""
+        return (1, 9, 31, self.context)
+
+    @property
+    def long(self) -> int:
+        """The longest length for probes that run many times."""
+        return min(self.context, LONGEST)
+
+    def block(self, index: int = 0, dtype: torch.dtype = torch.float64) -> nn.Module:
+        """Return a fresh block, the same at every call."""
+        torch.manual_seed(self.seed)
+        return self.block_class(WIDTH, (index, BLOCKS), dtype=dtype)
+
+    def model(self, *, noise: float = 0.0, dtype: torch.dtype = torch.float64) -> LanguageModel:
+        """Return a fresh model with initial parameters, or with `noise` added to them."""
+        config = ModelConfig(
+            d_model=WIDTH, n_blocks=BLOCKS, vocab_size=VOCABULARY, context=self.context
+        )
+        model = LanguageModel(self.block_class, config, dtype=dtype, seed=self.seed)
+        if noise:
+            _add_noise(model, noise, self.generator(1))
+        return model
+
+    @cached_property
+    def _noise(self) -> float:
+        """How far parameters can be moved with the output still finite."""
+        for noise in _NOISE:
+            model = self.model(noise=noise).eval()
+            if all(
+                torch.isfinite(self.run(model, self.tokens(1, n))).all() for n in (31, self.long)
+            ):
+                return noise
+        return 0.0
+
+    def opened(self) -> LanguageModel:
+        """Return a fresh model whose parameters are all moved: a gate that is zero opens."""
+        return self.model(noise=self._noise)
+
+    def generator(self, salt: int) -> torch.Generator:
+        """Return a generator of random values for one purpose."""
+        return torch.Generator().manual_seed(self.seed * 1000 + salt)
+
+    def tokens(self, batch: int, length: int, salt: int = 2) -> Tensor:
+        """Return random tokens (batch, length)."""
+        return torch.randint(VOCABULARY, (batch, length), generator=self.generator(salt))
+
+    def other_tokens(self, tokens: Tensor, salt: int = 3) -> Tensor:
+        """Return random tokens of the same shape, each different from its counterpart."""
+        step = torch.randint(1, VOCABULARY, tokens.shape, generator=self.generator(salt))
+        return (tokens + step) % VOCABULARY
+
+    def run(self, module: nn.Module, *inputs: Tensor, seed: int = 0) -> Tensor:
+        """Return the output without a gradient, with the global generator started at `seed`."""
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            output: Any = module(*inputs)
+        result: Tensor = output[0] if isinstance(output, tuple) else output
+        return result
+
+    def trace(self, model: nn.Module, tokens: Tensor, seed: int = 0) -> list[Call]:
+        """Run as `run` does, and return the calls of the units."""
+        return trace(model, self.source, lambda: self.run(model, tokens, seed=seed))
+
+    @contextmanager
+    def inputs_of_blocks(self, model: nn.Module) -> Iterator[list[Tensor]]:
+        """Collect the embedded tokens (batch, time, width), as leaves that keep their gradient."""
+        caught: list[Tensor] = []
+
+        def catch(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+            leaf = output.detach().requires_grad_()
+            caught.append(leaf)
+            return leaf
+
+        embedding = next(m for m in model.modules() if isinstance(m, nn.Embedding))
+        handle = embedding.register_forward_hook(catch)
+        try:
+            yield caught
+        finally:
+            handle.remove()
+
+
+def _add_noise(model: nn.Module, noise: float, generator: torch.Generator) -> None:
+    """Add normal values to every parameter, of about the size that keeps signals at theirs."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            fan_in = parameter[0].numel() if parameter.dim() > 1 else 4
+            values = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            parameter.add_(values.to(parameter.dtype) * (noise * fan_in**-0.5))

@@ -1,0 +1,111 @@
+"""Composition: a tree becomes one readable Python module, and that module a class.
+
+The module holds every unit's source once, with its comments and docstrings, and a class `Block`
+that wires them slot by slot; it imports nothing of the engine.  Names that clash between units
+(two helpers of one name, two units of one name) are renamed on the syntax tree.
+
+`compose` never runs the sources.  `load_block` does, so only isolated workers call it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import linecache
+import sys
+import types
+from collections.abc import Mapping, Sequence
+
+from genesys_engine.gab.merge import Merger
+from genesys_engine.gab.tree import GABTree, Place
+from genesys_engine.gab.unit import Unit
+
+_CLASS = '''# ---- The block: every unit at its place ----
+
+
+class Block(nn.Module):
+    """(X, Z) -> (X, Z) with X of shape (batch, time, embed_dim).
+
+    `block_loc` is (index of this block, number of blocks).  A slot takes a factory: the parent
+    calls it with the width that its child is to have.
+    """
+
+    def __init__(self, embed_dim, block_loc=(0, 1), device=None, dtype=None):
+        super().__init__()
+        at = {{"block_loc": block_loc, "device": device, "dtype": dtype}}
+        self.root = {root}(embed_dim)
+
+    def forward(self, X, **Z):
+        return self.root(X, **Z)
+'''
+_loaded = itertools.count(1)
+
+
+def compose(tree: GABTree, *, title: str = "") -> str:
+    """Return the source of a module that defines the tree's `Block`.
+
+    `Block(embed_dim, block_loc=(0, 1), device=None, dtype=None)` maps (X, Z) to (X, Z).  Equal
+    trees and titles give equal sources.
+
+    Raises:
+        TreeError: a slot holds the wrong interface, or a hyper-parameter does not fit.
+    """
+    tree.check_structure()
+    merger = Merger(reserved={"Block": "", "nn": "torch.nn", "partial": "functools.partial"})
+    names: dict[str, str] = {}
+    sections = []
+    for unit in tree.units():
+        names[unit.digest], text = merger.add(unit)
+        sections.append(_section(unit, names[unit.digest], text))
+    wiring = _CLASS.format(root=_wiring(tree, tree.places(), 0, names))
+    head = f"{_header(tree, title)}\n\n{merger.imports()}"
+    return "\n\n\n".join([head, *sections, wiring])
+
+
+def _header(tree: GABTree, title: str) -> str:
+    """Return the module's docstring: title, picture of the tree, digest."""
+    first = title or f"A language-model block of {len(tree)} units."
+    text = f"{first}\n\n{tree.describe()}\n\nTree digest: {tree.digest}\n"
+    printable = "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+    escaped = printable.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+    return f'"""{escaped}"""'
+
+
+def _section(unit: Unit, name: str, text: str) -> str:
+    renamed = "" if name == unit.name else f", written as {unit.name}"
+    return f"# ---- {name}: {unit.interface}{renamed} ----\n{text}"
+
+
+def _wiring(tree: GABTree, places: Sequence[Place], index: int, names: Mapping[str, str]) -> str:
+    """Return the factory of a place, its children's factories inside it, one line per place."""
+    node = places[index].node
+    values = "".join(f", {name}={value!r}" for name, value in node.values.items())
+    head = f"partial({names[node.unit.digest]}, **at{values}"
+    indent = "    " * (places[index].depth + 2)
+    children = "".join(
+        f"\n{indent}    {slot}={_wiring(tree, places, child, names)},"
+        for slot, child in tree.children(index).items()
+    )
+    return f"{head},{children}\n{indent})" if children else f"{head})"
+
+
+def load_block(source: str) -> type:
+    """Run a composed module and return its `Block`.
+
+    This runs the source in the calling process: only isolated workers and tests call it.  The
+    module gets a name of its own, is registered (so that its classes pickle), and its lines show
+    in tracebacks.
+    """
+    digest = hashlib.sha256(source.encode()).hexdigest()[:12]
+    name = f"genesys_block_{digest}_{next(_loaded)}"
+    filename = f"<{name}>"
+    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+    module = types.ModuleType(name)
+    module.__file__ = filename
+    sys.modules[name] = module
+    try:
+        exec(compile(source, filename, "exec", dont_inherit=True), module.__dict__)
+        return module.Block  # type: ignore[no-any-return]
+    except BaseException:
+        del sys.modules[name]
+        raise

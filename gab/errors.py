@@ -1,0 +1,78 @@
+"""The errors a person may meet, each with the exit code that the command line documents.
+
+An error states what is wrong, where, and how to mend it.  Whatever is not one of these is a
+bug of the engine (exit code 3).
+"""
+
+from __future__ import annotations
+
+EXIT_OK = 0
+EXIT_GOAL_NOT_MET = 1
+EXIT_INPUT = 2
+EXIT_BUG = 3
+EXIT_ENVIRONMENT = 4
+EXIT_BUDGET = 5
+EXIT_INTERRUPTED = 130
+
+
+class GenesysError(Exception):
+    """Base of every error that is reported without a traceback.
+
+    `where` names a file, a line or a component; `hint` says how to mend it.
+    """
+
+    exit_code = EXIT_INPUT
+
+    def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.where = where
+        self.hint = hint
+
+    def __str__(self) -> str:
+        """Return `where: message` and the hint on a line of its own."""
+        text = f"{self.where}: {self.message}" if self.where else self.message
+        return f"{text}\n  help: {self.hint}" if self.hint else text
+
+
+class InputError(GenesysError):
+    """What the user gave (a file, an option, a run folder) is not usable."""
+
+
+class PluginError(GenesysError):
+    """A plugin is missing, broken, or collides with another."""
+
+
+class UnitError(GenesysError):
+    """The source of a unit breaks the unit contract; `code` is stable, like `contract.imports`."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        where: str | None = None,
+        hint: str | None = None,
+        code: str = "contract.syntax",
+    ) -> None:
+        super().__init__(message, where=where, hint=hint)
+        self.code = code
+
+
+class TreeError(GenesysError):
+    """A tree breaks an interface or cannot be read."""
+
+
+class ScaleError(GenesysError):
+    """A block cannot be brought to the size of a scale."""
+
+
+class EnvironmentProblem(GenesysError):
+    """The machine cannot do what was asked: disk full, no CUDA, no fork."""
+
+    exit_code = EXIT_ENVIRONMENT
+
+
+class BudgetReached(GenesysError):
+    """A hard cap stopped the run; it can be resumed with a larger one."""
+
+    exit_code = EXIT_BUDGET

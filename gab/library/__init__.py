@@ -1,0 +1,70 @@
+"""The library: units written from the papers, and the seed designs that are made of them.
+
+Units lie as source files in `units/`; they are read, never imported.  A unit is known by the
+name of its file ("causal_attention").  Each file is read once, when it is first asked for.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+from genesys_engine.gab.errors import InputError
+from genesys_engine.gab.tree import GABTree
+from genesys_engine.gab.unit import Unit, parse_unit
+
+_FOLDER = Path(__file__).parent / "units"
+
+
+@cache
+def unit_names() -> tuple[str, ...]:
+    """Return the names of all units, sorted."""
+    return tuple(sorted(path.stem for path in _FOLDER.glob("[a-z]*.py")))
+
+
+@cache
+def unit(name: str) -> Unit:
+    """Return the unit of this name.
+
+    Raises:
+        InputError: there is none; the hint names the nearest.
+    """
+    if name not in unit_names():
+        raise _unknown("unit", name, unit_names())
+    path = _FOLDER / f"{name}.py"
+    return parse_unit(path.read_text(encoding="utf-8"), where=f"library/units/{name}.py")
+
+
+def units(interface: str | None = None) -> tuple[Unit, ...]:
+    """Return all units, or those of one interface, sorted by the name of their class."""
+    every = sorted((unit(name) for name in unit_names()), key=lambda each: each.name)
+    return tuple(each for each in every if interface in (None, each.interface))
+
+
+def seed_names() -> tuple[str, ...]:
+    """Return the names of the seed designs, sorted."""
+    from genesys_engine.gab.library.seeds import SEEDS
+
+    return tuple(sorted(SEEDS))
+
+
+@cache
+def seed(name: str) -> GABTree:
+    """Return the seed design of this name.
+
+    Raises:
+        InputError: there is none; the hint names the nearest.
+    """
+    from genesys_engine.gab.library.seeds import SEEDS
+
+    if name not in SEEDS:
+        raise _unknown("seed", name, seed_names())
+    return SEEDS[name]()
+
+
+def _unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
+    near = difflib.get_close_matches(name, list(known), n=3)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
+    return InputError(f"the library has no {kind} {name!r}", hint=hint)

@@ -1,0 +1,132 @@
+"""What the engine, the template process and a job say to each other, and how much of it.
+
+Everything is JSON.  Between the engine and the template it travels in frames (four bytes of
+length, big-endian, then UTF-8).  A job answers its template with one JSON object on a pipe.
+What comes from a job is untrusted: its size is bounded while it is read, and its form is
+checked in `judge`.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+MAX_FRAME_BYTES = 64 << 20
+MAX_REPLY_BYTES = 8 << 20
+MAX_REASON_CHARACTERS = 2000
+LOG_NAME = "output.log"
+LOG_HEAD_BYTES = 256 << 10
+LOG_TAIL_BYTES = 16 << 10
+
+_HEADER = struct.Struct(">I")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one isolated job may use.
+
+    `wall_s` is wall-clock time; CPU time is bounded by that much on every core.
+    `memory_bytes` counts the addresses that the job may map beyond those of the warm template;
+    0 means unlimited (CUDA reserves far more addresses than it uses).  `file_bytes` bounds every
+    single file that it writes.
+    """
+
+    wall_s: float = 120.0
+    memory_bytes: int = 4 << 30
+    file_bytes: int = 1 << 30
+
+
+Status = Literal["ok", "error", "timeout", "memory", "crashed", "bad_reply", "infrastructure"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an isolated job ended.
+
+    status `ok`: `value` is the JSON object that the job returned.  `error`: it raised, `reason`
+    says what.  `timeout`, `memory`, `crashed` (a signal, `os._exit`), `bad_reply` (not JSON, too
+    large): it failed on its own account.  `infrastructure`: not the job's fault; ask again.
+    `facts` are of the machine (wall_s, cpu_s, max_rss_bytes): never part of a decision.
+    """
+
+    status: Status
+    value: Mapping[str, Any] | None = None
+    reason: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as the template receives it: run `target` ("module:function") on `payload`."""
+
+    id: int
+    target: str
+    payload: Mapping[str, Any]
+    scratch: str
+    limits: Limits
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the frame that asks for this job."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Job:
+        """Return the job that a frame asks for."""
+        return cls(**{**data, "limits": Limits(**data["limits"])})
+
+
+Cause = Literal["exit", "deadline", "reply too large", "never started"]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What the template saw of a job's end; `judge` turns it into an `Outcome`.
+
+    `reply` holds what the job wrote on its pipe (None: not UTF-8), `log` the tail of its output.
+    """
+
+    job: int
+    cause: Cause
+    exit_code: int | None = None
+    signal: int | None = None
+    reply: str | None = ""
+    log: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def encode_frame(message: Mapping[str, Any]) -> bytes:
+    """Return `message` as one frame.
+
+    Raises:
+        ValueError: it is not JSON (NaN and infinity are not) or too large.
+        TypeError: it holds what JSON cannot say.
+    """
+    body = json.dumps(message, allow_nan=False).encode()
+    if len(body) > MAX_FRAME_BYTES:
+        raise ValueError(f"a message of {len(body)} bytes exceeds {MAX_FRAME_BYTES}")
+    return _HEADER.pack(len(body)) + body
+
+
+class FrameReader:
+    """Puts frames together from pieces as they arrive."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[dict[str, Any]]:
+        """Take the next bytes and return every message that is now complete."""
+        self._buffer += data
+        messages = []
+        while len(self._buffer) >= _HEADER.size:
+            (length,) = _HEADER.unpack_from(self._buffer)
+            end = _HEADER.size + length
+            if length > MAX_FRAME_BYTES:
+                raise ValueError(f"a frame of {length} bytes exceeds {MAX_FRAME_BYTES}")
+            if len(self._buffer) < end:
+                break
+            messages.append(json.loads(self._buffer[_HEADER.size : end]))
+            del self._buffer[:end]
+        return messages

@@ -1,0 +1,36 @@
+"""What isolation this machine gives, for `genesys-engine doctor`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from genesys_engine.gab.sandbox.environment import PASSED_ON
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One measure: whether it is active here, and what it does in one sentence."""
+
+    name: str
+    active: bool
+    detail: str
+
+
+def sandbox_status() -> tuple[Measure, ...]:
+    """Return every measure that a job is run under, and whether this system offers it."""
+    linux = sys.platform == "linux"
+    children = Path("/proc/thread-self/children").exists()
+    memory = Path("/proc/self/statm").exists()
+    return (
+        Measure("process", hasattr(os, "fork"), "every job in a process of its own, JSON back"),
+        Measure("deadline", hasattr(os, "fork"), "SIGKILL to the process group, watched twice"),
+        Measure("session", hasattr(os, "setsid"), "own session: Ctrl-C does not reach a job"),
+        Measure("environment", True, f"built up from nothing; handed on: {', '.join(PASSED_ON)}"),
+        Measure("cpu, file size, open files", True, "resource limits; no core dumps"),
+        Measure("memory", memory, "limit on addresses beyond those of the warm template"),
+        Measure("parent death", linux, "jobs die with the template, the template with the engine"),
+        Measure("orphans", linux and children, "descendants that left their group are killed too"),
+    )

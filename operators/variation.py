@@ -1,0 +1,105 @@
+"""What all operators share: size limits, bounded tries, and choosing places fairly."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+
+from pydantic import Field
+
+from genesys_engine.gab.errors import TreeError
+from genesys_engine.gab.tree import GABTree, Place
+from genesys_engine.plugins.api import Child, OperatorNotApplicable, Options, Parent
+
+
+class VariationOptions(Options):
+    """Limits that a child keeps; a parent beyond them may still have children of its own size."""
+
+    max_depth: int = Field(default=6, ge=1, le=40, description="levels below the root")
+    max_nodes: int = Field(default=40, ge=1, le=1000, description="units in a tree")
+    tries: int = Field(default=20, ge=1, le=1000, description="draws before giving up")
+
+
+def attempt(
+    parents: Sequence[Parent], options: VariationOptions, draw: Callable[[], Child]
+) -> Child:
+    """Draw children until one is valid, within the limits, and unlike every parent.
+
+    A draw that raises `TreeError` counts as a try.
+
+    Raises:
+        OperatorNotApplicable: no draw of `options.tries` succeeded, or `draw` itself raised it.
+    """
+    known = {parent.tree.digest for parent in parents}
+    depth = max([options.max_depth, *(parent.tree.height for parent in parents)])
+    nodes = max([options.max_nodes, *(len(parent.tree) for parent in parents)])
+    reason = ""
+    for _ in range(options.tries):
+        try:
+            child = draw()
+            child.tree.validate()
+        except TreeError as error:
+            reason = error.message
+            continue
+        if child.tree.digest in known:
+            reason = "the child equals a parent"
+        elif child.tree.height > depth or len(child.tree) > nodes:
+            reason = f"the child exceeds {depth} levels or {nodes} units"
+        else:
+            return child
+    raise OperatorNotApplicable(f"no child in {options.tries} tries; the last: {reason}")
+
+
+def choose_place(places: Iterable[Place], rng: random.Random) -> Place:
+    """Return a place: first an interface is drawn, then a place that offers it.
+
+    Norms outnumber mixers in a tree, so a uniform draw would hardly ever touch a mixer.
+
+    Raises:
+        OperatorNotApplicable: there is no place.
+    """
+    groups: dict[str, list[Place]] = {}
+    for place in places:
+        groups.setdefault(place.node.ret, []).append(place)
+    if not groups:
+        raise OperatorNotApplicable("no place in the tree suits this operator")
+    return rng.choice(groups[rng.choice(sorted(groups))])
+
+
+def kept_children(
+    tree: GABTree, index: int, slots: Iterable[tuple[str, str]]
+) -> dict[str, GABTree]:
+    """Return the children of a node that go on under new slots, given as (name, interface).
+
+    A child goes to the slot of its own name if the interface fits, else to the first free slot
+    of its interface; each child is used once.
+    """
+    node = tree[index]
+    free = {slot: tree.subtree(at) for slot, at in tree.children(index).items()}
+    kept: dict[str, GABTree] = {}
+    slots = list(slots)
+    for name, interface in slots:
+        if name in free and node.unit.slot(name).interface == interface:
+            kept[name] = free.pop(name)
+    for name, interface in slots:
+        fitting = [slot for slot in free if free[slot][0].ret == interface]
+        if name not in kept and fitting:
+            kept[name] = free.pop(fitting[0])
+    return {name: kept[name] for name, _ in slots if name in kept}
+
+
+def only(parents: Sequence[Parent]) -> GABTree:
+    """Return the tree of the one parent; `OperatorNotApplicable` for another number."""
+    if len(parents) != 1:
+        raise OperatorNotApplicable(f"needs one parent, got {len(parents)}")
+    return parents[0].tree
+
+
+def spoken(interface: str) -> str:
+    """Return an interface's name as words: "sequence_mixer" -> "sequence mixer"."""
+    return interface.replace("_", " ")
+
+
+def sentence(*parts: str) -> str:
+    """Return the parts as one sentence that ends in a full stop."""
+    return " ".join(part for part in parts if part).rstrip(". ") + "."

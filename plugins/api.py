@@ -1,0 +1,256 @@
+"""Everything that the author of a plugin imports, in one module.
+
+A plugin registers *descriptions* of components (see `hookspecs`); the components themselves
+follow the small protocols below.  Nothing heavy is imported here: torch appears in
+annotations only.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from genesys_engine.gab.sandbox import Limits, Outcome
+from genesys_engine.gab.tree import GABTree
+from genesys_engine.plugins.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    import torch
+
+    from genesys_engine.plugins.corpus import Corpus
+
+__all__ = [
+    "Child",
+    "Executor",
+    "Evaluator",
+    "GABTree",
+    "Limits",
+    "Operator",
+    "OperatorContext",
+    "OperatorNotApplicable",
+    "Options",
+    "Outcome",
+    "Parent",
+    "Register",
+    "Score",
+    "Selector",
+    "TrainBudget",
+    "TrainResult",
+    "Trainer",
+    "TrialDiverged",
+    "hookimpl",
+]
+
+
+class Options(BaseModel):
+    """Base of every options model: unknown keys are refused, values are frozen.
+
+    A component class names its model as class attribute `Options` and is constructed as
+    `Class(options, **services)`.  Options are read strictly from JSON: "1" is no number, and a
+    validator with mode "before" has to return what the field is (a tuple, not a list).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# --- operators -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Parent:
+    """What an operator sees of a design that it descends from."""
+
+    design: int
+    tree: GABTree
+    fitness: float | None
+    change: str
+
+
+@dataclass(frozen=True)
+class Child:
+    """What an operator returns: a tree, and one sentence that says what was changed."""
+
+    tree: GABTree
+    change: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OperatorContext:
+    """The services an operator may use.  All randomness comes from `rng`."""
+
+    rng: random.Random
+    seeds: tuple[str, ...] = ()
+
+
+class OperatorNotApplicable(Exception):
+    """Raised by an operator that cannot work on these parents; another one is drawn."""
+
+
+class Operator(Protocol):
+    """Makes a child from `arity[0]` to `arity[1]` parents.
+
+    Deterministic: equal parents and an equal generator give an equal child.
+    """
+
+    arity: tuple[int, int]
+
+    def __call__(self, parents: Sequence[Parent], context: OperatorContext) -> Child:
+        """Return a child, or raise `OperatorNotApplicable`."""
+
+
+# --- selection -------------------------------------------------------------------------------
+
+
+class Selector(Protocol):
+    """Picks designs; sees what the look-ahead allows and nothing else.
+
+    The arrays are parallel and hold one entry per candidate: `fitness` (higher is better),
+    `confidence` (rungs verified), `parameters`, `flops` (per token, the deterministic measure
+    of speed).
+    """
+
+    def parents(self, candidates: Candidates, count: int, rng: random.Random) -> list[int]:
+        """Return the positions of `count` distinct candidates to vary (fewer if there are fewer)."""
+
+    def promote(self, candidates: Candidates, rng: random.Random) -> int:
+        """Return the position of the candidate to verify at its next rung."""
+
+    def survivors(self, candidates: Candidates, count: int) -> list[int]:
+        """Return the positions of the `count` candidates that form the next population."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Parallel arrays over candidate designs (numpy, float64; ids int64)."""
+
+    design: Any
+    fitness: Any
+    confidence: Any
+    parameters: Any
+    flops: Any
+
+    def __len__(self) -> int:
+        """Return the number of candidates."""
+        return len(self.design)
+
+
+# --- training --------------------------------------------------------------------------------
+
+
+class TrialDiverged(Exception):
+    """Raised by a trainer that ends a trial early; the message is the recorded reason."""
+
+
+@dataclass(frozen=True)
+class TrainBudget:
+    """What one trial may spend.
+
+    `tokens` counts real (unmasked) target tokens; `batch_tokens` is the effective batch;
+    `peak_lr` follows the scale unless the trainer's options override it.
+    """
+
+    tokens: int
+    batch_tokens: int
+    peak_lr: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What training did: real tokens, optimiser steps and the loss curve.
+
+    `curve` holds (tokens seen, training loss in nats per token) pairs, at most 200 of them.
+    """
+
+    tokens: int
+    steps: int
+    curve: tuple[tuple[int, float], ...]
+    checkpoint: Path
+
+
+class Trainer(Protocol):
+    """Trains a model in place, inside an isolated worker process, and writes a checkpoint."""
+
+    def train(
+        self,
+        model: torch.nn.Module,
+        corpus: Corpus,
+        budget: TrainBudget,
+        checkpoint: Path,
+    ) -> TrainResult:
+        """Train `model` (tokens (B, T) -> logits (B, T, V)) and write `checkpoint` atomically.
+
+        Raises:
+            TrialDiverged: the loss is not finite or exploded.
+        """
+
+
+# --- evaluation ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number of one metric: `value`, its standard error, and which direction is better."""
+
+    value: float
+    stderr: float | None
+    higher_is_better: bool
+    n: int
+
+
+class Evaluator(Protocol):
+    """Scores a model inside an isolated worker process."""
+
+    def evaluate(self, model: torch.nn.Module, corpus: Corpus) -> Mapping[str, Score]:
+        """Return scores by metric name, such as `bits_per_byte` or `continuation:acc`."""
+
+
+# --- execution -------------------------------------------------------------------------------
+
+
+class Executor(Protocol):
+    """Runs jobs away from the engine's process, at most `workers` at a time."""
+
+    workers: int
+
+    def submit(
+        self, target: str, payload: Mapping[str, Any], scratch: Path, limits: Limits
+    ) -> Future[Outcome]:
+        """Run the function `target` ("module:function") on `payload` with `scratch` as its only
+        writable folder.  Never raises for what the job does: the `Outcome` says it."""
+
+    def close(self) -> None:
+        """End every job and process; safe to call twice."""
+
+
+# --- registration ----------------------------------------------------------------------------
+
+
+class Register(Protocol):
+    """What a registration hook is given: call it once per component."""
+
+    def __call__(
+        self,
+        name: str,
+        target: str,
+        *,
+        summary: str,
+        options: type[BaseModel] | str | None = None,
+    ) -> None:
+        """Describe a component.
+
+        Args:
+            name: how an experiment names it (`use = "name"`): lower case, digits, `_ . -`.
+            target: "package.module:Class"; imported only when it is used.
+            summary: one line for `genesys-engine plugins list`.
+            options: its options model or a "package.module:Class" string that names it; None
+                takes the attribute `Options` of the class.  With options the component is
+                made as `Class(options, **services)`, else as `Class(**services)`.
+        """

@@ -1,0 +1,119 @@
+"""What the project brings along, registered through the same hooks as any other plugin.
+
+Targets are strings, so listing them imports nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from genesys_engine.plugins.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from genesys_engine.plugins.api import Register
+
+
+@hookimpl
+def genesys_register_trainers(register: Register) -> None:
+    """The pure PyTorch loop."""
+    register(
+        "torch",
+        "genesys_engine.plugins.trainers.pytorch:TorchTrainer",
+        summary="AdamW with cosine schedule in plain PyTorch, on CPU or CUDA",
+    )
+
+
+@hookimpl
+def genesys_register_evaluators(register: Register) -> None:
+    """Held-out text and lm-eval."""
+    base = "genesys_engine.plugins.evaluators"
+    register(
+        "heldout",
+        f"{base}.heldout:HeldoutEvaluator",
+        summary="bits per byte of held-out text",
+    )
+    register(
+        "lm_eval",
+        f"{base}.lm_eval:LmEvalEvaluator",
+        summary="zero-shot tasks of lm-eval, built offline from held-out text",
+    )
+
+
+OPERATORS = {
+    "hyperparameter_mutation": ("HyperparameterMutation", "other legal hyper-parameters"),
+    "unit_replacement": ("UnitReplacement", "another unit of the library over the same children"),
+    "subtree_mutation": ("SubtreeMutation", "a new subtree in place of an old one"),
+    "insertion": ("Insertion", "a subtree wrapped in a unit with a slot for it"),
+    "removal": ("Removal", "a unit taken away, its child put in its place"),
+    "typed_crossover": ("TypedCrossover", "a subtree of another parent, matched by interface"),
+    "new_unit": ("NewUnit", "a unit written by the grammar, as Python source"),
+    "seed_design": ("SeedDesign", "a design from scratch, without parents"),
+}
+"""Name, which is its module's too -> class and summary."""
+
+
+@hookimpl
+def genesys_register_operators(register: Register) -> None:
+    """Typed genetic programming without an LLM."""
+    for name, (component, summary) in OPERATORS.items():
+        target = f"genesys_engine.operators.{name}:{component}"
+        register(name, target, options=f"{target}Options", summary=summary)
+
+
+@hookimpl
+def genesys_register_selectors(register: Register) -> None:
+    """Selection by fitness and confidence, by tournament, by Pareto rank, by chance."""
+    module = "genesys_engine.engine.selection"
+    register(
+        "quadrant",
+        f"{module}:QuadrantSelector",
+        options=f"{module}:SelectionOptions",
+        summary="good or poor fitness against high or low confidence; exploits and explores",
+    )
+    register(
+        "tournament",
+        f"{module}:TournamentSelector",
+        options=f"{module}:TournamentOptions",
+        summary="the best of a few drawn by chance",
+    )
+    register(
+        "nsga2",
+        f"{module}:Nsga2Selector",
+        options=f"{module}:Nsga2Options",
+        summary="Pareto rank and crowding over quality, parameters and speed",
+    )
+    register(
+        "random",
+        f"{module}:RandomSelector",
+        options=f"{module}:SelectionOptions",
+        summary="by chance: the control",
+    )
+
+
+@hookimpl
+def genesys_register_executors(register: Register) -> None:
+    """Worker processes on this machine."""
+    register(
+        "process",
+        "genesys_engine.plugins.executors.process:ProcessExecutor",
+        summary="isolated worker processes on this machine",
+    )
+
+
+@hookimpl
+def genesys_register_report_sections(register: Register) -> None:
+    """What the report shows, in the order of `engine.report.page.ORDER`."""
+    module = "genesys_engine.engine.report.sections"
+    register("tree", f"{module}:evolution_tree", summary="who descends from whom")
+    register("fitness", f"{module}:fitness", summary="gain over designs and time, with the noise")
+    register(
+        "leaderboard",
+        f"{module}:leaderboard_table",
+        summary="the best designs, each score beside its controls",
+    )
+    register("best", f"{module}:best_design", summary="the best child: lineage, tree and code")
+    register("curves", f"{module}:loss_curves", summary="training loss at each rung")
+    register("quadrants", f"{module}:quadrants", summary="gain against confidence")
+    register("failures", f"{module}:failures_by_cause", summary="what failed, and why")
+    register("time", f"{module}:time_by_stage", summary="where the workers' time went")
+    register("reproduce", f"{module}:reproduce", summary="how to get the same run again")

@@ -1,0 +1,1 @@
+"""Executors: where isolated jobs run."""

@@ -1,0 +1,100 @@
+"""Every hook there is.  A plugin implements any of them with `hookimpl`.
+
+Registration hooks get a function to call once per component:
+`register(name, target, summary=..., options=None)`; `target` is a "module:Class" string and
+`options` the options model (a class, a "module:Class" string, or None for `Class.Options`).
+Payloads of the other hooks are read-only JSON objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    import click
+
+    from genesys_engine.plugins.api import Register
+
+PROJECT = "genesys_engine"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+# --- registration: called once, when the host starts -------------------------------------------
+
+
+@hookspec
+def genesys_register_knowledge_sources(register: Register) -> None:
+    """Describe where an LLM-driven operator may look things up."""
+
+
+@hookspec
+def genesys_register_llm_backends(register: Register) -> None:
+    """Describe back ends that answer an LLM request."""
+
+
+@hookspec
+def genesys_register_trainers(register: Register) -> None:
+    """Describe trainers (`api.Trainer`)."""
+
+
+@hookspec
+def genesys_register_evaluators(register: Register) -> None:
+    """Describe evaluators (`api.Evaluator`)."""
+
+
+@hookspec
+def genesys_register_checkers(register: Register) -> None:
+    """Describe further checks that a block must pass before it is trained."""
+
+
+@hookspec
+def genesys_register_operators(register: Register) -> None:
+    """Describe variation operators (`api.Operator`)."""
+
+
+@hookspec
+def genesys_register_selectors(register: Register) -> None:
+    """Describe selectors (`api.Selector`)."""
+
+
+@hookspec
+def genesys_register_executors(register: Register) -> None:
+    """Describe executors (`api.Executor`)."""
+
+
+@hookspec
+def genesys_register_trackers(register: Register) -> None:
+    """Describe trackers, which copy the event log to another system."""
+
+
+@hookspec
+def genesys_register_report_sections(register: Register) -> None:
+    """Describe further sections of the report."""
+
+
+@hookspec
+def genesys_commands(cli: click.Group) -> None:
+    """Add commands to `genesys-engine` (`cli.add_command`)."""
+
+
+# --- decisions: the first plugin that answers something else than None decides -------------------
+
+
+@hookspec(firstresult=True)
+def genesys_should_stop(status: Mapping[str, Any]) -> str | None:
+    """Return the reason to end the run after the trials under way, or None to go on.
+
+    `status`: designs, verifications (each a count), best_fitness (per cent or None).
+    """
+
+
+# --- events: what happened; an observer cannot change it -----------------------------------------
+
+
+@hookspec
+def genesys_on_event(event: Mapping[str, Any]) -> None:
+    """Watch the event log: called in order, once per event, in the engine's process."""

@@ -1,0 +1,328 @@
+"""The host: finds plugins, asks each what it brings, and calls hooks.
+
+Every plugin is loaded and called on its own.  One that cannot be loaded, or raises while it
+registers, is kept as a broken record and takes no part; it stops only an experiment that uses
+it.  The order is fixed (built-ins, then by distribution and name), so equal installations
+behave equally.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
+
+import pluggy
+
+from genesys_engine import __version__
+from genesys_engine.gab.errors import PluginError
+from genesys_engine.plugins import builtin, hookspecs
+from genesys_engine.plugins.registry import KINDS, Description, Registry, suggest
+
+if TYPE_CHECKING:
+    import click
+    from pydantic import BaseModel
+
+GROUP = hookspecs.PROJECT
+DISABLE_VARIABLE = "GENESYS_DISABLE_PLUGINS"
+BUILTIN = "genesys-engine"
+
+
+@dataclass(frozen=True)
+class PluginRecord:
+    """One plugin, and how it fared.
+
+    `where` is the hook (or "import") that failed and `location` its file:line.
+    """
+
+    distribution: str
+    version: str
+    name: str
+    target: str
+    status: Literal["active", "disabled", "broken", "silenced"] = "active"
+    where: str = ""
+    location: str = ""
+    message: str = ""
+
+    @property
+    def id(self) -> str:
+        """The name under which the host knows it."""
+        return f"{self.distribution}:{self.name}"
+
+    def describe(self) -> str:
+        """Return one sentence about it, for an error message."""
+        plugin = f"plugin {self.name!r} of {self.distribution} {self.version}"
+        if self.status == "disabled":
+            return f"{plugin} is disabled"
+        place = f" ({self.location})" if self.location else ""
+        return f"{plugin} is {self.status}: {self.where}{place}: {self.message}"
+
+    def goes_by(self, name: str) -> bool:
+        """Whether a person means this plugin by `name`: its distribution or its own name."""
+        return _normal(name) in {_normal(self.distribution), _normal(self.name), _normal(self.id)}
+
+
+class PluginHost:
+    """The plugins of this process and the registry of what they bring.
+
+    Args:
+        disable: distributions or plugins to leave alone: they aren't even imported.  Those in
+            the environment variable GENESYS_DISABLE_PLUGINS (separated by commas) are added.
+    """
+
+    def __init__(self, disable: Iterable[str] = ()) -> None:
+        named = os.environ.get(DISABLE_VARIABLE, "").split(",")
+        self._disabled = tuple(name.strip() for name in (*disable, *named) if name.strip())
+        self.registry = Registry()
+        self._records: dict[str, PluginRecord] = {}
+        self._manager = pluggy.PluginManager(GROUP)
+        self._manager.add_hookspecs(hookspecs)
+        self._enlist(PluginRecord(BUILTIN, __version__, "builtin", builtin.__name__), builtin)
+        with contextlib.redirect_stdout(sys.stderr):  # stdout is for answers of ours only
+            for record, entry_point in _installed():
+                if entry_point is None:
+                    self._reject(record)
+                else:
+                    self._load(record, entry_point)
+
+    # --- what there is -------------------------------------------------------------------------
+
+    @property
+    def records(self) -> tuple[PluginRecord, ...]:
+        """Every plugin, in the order in which they are called."""
+        return tuple(self._records.values())
+
+    def broken(self) -> tuple[PluginRecord, ...]:
+        """The plugins that do not work."""
+        return tuple(r for r in self.records if r.status in ("broken", "silenced"))
+
+    def require(self, names: Iterable[str]) -> None:
+        """Check that plugins work which an experiment cannot do without.
+
+        Raises:
+            PluginError: one is not installed, disabled or broken; the message says which.
+        """
+        for name in names:
+            found = [record for record in self.records if record.goes_by(name)]
+            if not found:
+                known = [record.distribution for record in self.records]
+                raise PluginError(
+                    f"the plugin {name!r} is required but not installed", hint=suggest(name, known)
+                )
+            for record in found:
+                if record.status != "active":
+                    raise PluginError(f"required {record.describe()}")
+
+    # --- calling hooks -------------------------------------------------------------------------
+
+    def decide(self, hook: str, **payload: Any) -> Any:
+        """Call a decision hook: the first answer that is not None, else None.
+
+        Raises:
+            PluginError: a plugin raised; a decision cannot be guessed.
+        """
+        frozen = {name: freeze(value) for name, value in payload.items()}
+        for record, call in self._implementations(hook):
+            answer, error = _attempt(call, **frozen)
+            if error is not None:
+                raise PluginError(_broken(record, hook, error).describe()) from error
+            if answer is not None:
+                return answer
+        return None
+
+    def emit(self, event: Mapping[str, Any]) -> tuple[PluginRecord, ...]:
+        """Show an event to every observer; return the observers that it broke.
+
+        An observer that raises is switched off for the rest of the process and returned here
+        once, so that the caller can tell the user.
+        """
+        frozen = freeze(event)
+        failed = []
+        for record, call in self._implementations("genesys_on_event"):
+            _, error = _attempt(call, event=frozen)
+            if error is not None:
+                noted = replace(_broken(record, "genesys_on_event", error), status="silenced")
+                self._records[record.id] = noted
+                failed.append(noted)
+        return tuple(failed)
+
+    def add_commands(self, cli: click.Group) -> None:
+        """Add the commands of all plugins to `cli`; one that collides makes its plugin broken."""
+        import click
+
+        for record, call in self._implementations("genesys_commands"):
+            own = click.Group()
+            _, error = _attempt(call, cli=own)
+            for name in sorted(set(own.commands) & set(cli.list_commands(click.Context(cli)))):
+                error = error or PluginError(f"the command {name!r} exists already")
+            if error is not None:
+                self._reject(_broken(record, "genesys_commands", error))
+                continue
+            for command in own.commands.values():
+                cli.add_command(command)
+
+    def _implementations(self, hook: str) -> list[tuple[PluginRecord, Any]]:
+        """Return (plugin, call) for every active plugin that implements `hook`, in order."""
+        found = []
+        for record in self.records:
+            plugin = self._manager.get_plugin(record.id)
+            if record.status == "active" and plugin is not None:
+                call = self._only(hook, plugin)
+                if call.get_hookimpls():
+                    found.append((record, call))
+        return found
+
+    # --- loading -------------------------------------------------------------------------------
+
+    def _load(self, record: PluginRecord, entry_point: metadata.EntryPoint) -> None:
+        """Import one plugin, unless it is disabled; whatever it does, the host goes on."""
+        if any(record.goes_by(name) for name in self._disabled):
+            self._reject(replace(record, status="disabled"))
+            return
+        plugin, error = _attempt(entry_point.load)
+        if error is not None:
+            self._reject(_broken(record, "import", error))
+        else:
+            self._enlist(record, plugin)
+
+    def _enlist(self, record: PluginRecord, plugin: Any) -> None:
+        """Register one plugin and ask what it brings: all of it is taken, or nothing."""
+        hook, found = "hooks", list[Description]()
+        _, error = _attempt(self._check_hooks, record, plugin)
+        for kind, name in KINDS.items():
+            if error is None:
+                hook = name
+                _, error = _attempt(
+                    self._only(hook, plugin), register=_Recorder(kind, record, found)
+                )
+        if error is None:
+            _, error = _attempt(self.registry.register, *found)
+        if error is None:
+            self._records[record.id] = record
+            return
+        if self._manager.get_plugin(record.id) is plugin:
+            self._manager.unregister(plugin)
+        self._reject(_broken(record, hook, error))
+
+    def _check_hooks(self, record: PluginRecord, plugin: Any) -> None:
+        if self._manager.is_registered(plugin):
+            raise PluginError("another entry point names the same object")
+        self._manager.register(plugin, name=record.id)
+        self._manager.check_pending()  # a hook that does not exist, most often misspelt
+
+    def _reject(self, record: PluginRecord) -> None:
+        self._records[record.id] = record
+        self.registry.note_absent(record.describe())
+
+    def _only(self, hook: str, plugin: Any) -> pluggy.HookCaller:
+        """Return a caller that reaches one plugin: pluggy ends a call at the first exception."""
+        others = [other for other in self._manager.get_plugins() if other is not plugin]
+        return self._manager.subset_hook_caller(hook, remove_plugins=others)
+
+
+def freeze(value: Any) -> Any:
+    """Return JSON data as read-only views and tuples, all the way down."""
+    if isinstance(value, Mapping):
+        return MappingProxyType({key: freeze(item) for key, item in value.items()})
+    if isinstance(value, list | tuple):
+        return tuple(freeze(item) for item in value)
+    return value
+
+
+def _installed() -> list[tuple[PluginRecord, metadata.EntryPoint | None]]:
+    """Return the entry points of the group, sorted by distribution and name.
+
+    A distribution whose metadata cannot be read is a broken record without entry point:
+    `metadata.entry_points` would fail for all of them.
+    """
+    found: dict[str, list[tuple[PluginRecord, metadata.EntryPoint | None]]] = {}
+    for dist in metadata.distributions():
+        points, error = _attempt(lambda dist=dist: dist.entry_points.select(group=GROUP))
+        if error is not None:
+            name, version = _identity(dist)
+            record = _broken(PluginRecord(name, version, "?", "?"), "metadata", error)
+            found.setdefault(_normal(name), [(record, None)])
+        elif points:
+            name, version = _identity(dist)
+            records = [(PluginRecord(name, version, p.name, p.value), p) for p in points]
+            found.setdefault(_normal(name), records)  # the first on the path hides others
+    everything = [pair for pairs in found.values() for pair in pairs]
+    return sorted(everything, key=lambda pair: (_normal(pair[0].distribution), pair[0].name))
+
+
+def _identity(dist: metadata.Distribution) -> tuple[str, str]:
+    """Return name and version; a half-removed distribution may have neither."""
+    name, _ = _attempt(lambda: dist.metadata["Name"])
+    version, _ = _attempt(lambda: dist.metadata["Version"])
+    return str(name or f"unknown in {dist.locate_file('')}"), str(version or "?")
+
+
+def _attempt(
+    call: Callable[..., Any], *args: Any, **kwargs: Any
+) -> tuple[Any, BaseException | None]:
+    """Call what a plugin wrote: return (answer, None) or (None, what it raised)."""
+    try:
+        return call(*args, **kwargs), None
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit in a plugin must not end the engine
+        return None, error
+
+
+@dataclass(frozen=True)
+class _Recorder:
+    """The `register` function that a plugin gets."""
+
+    kind: str
+    record: PluginRecord
+    found: list[Description]
+
+    def __call__(
+        self,
+        name: str,
+        target: str,
+        *,
+        summary: str,
+        options: type[BaseModel] | str | None = None,
+    ) -> None:
+        """Describe one component."""
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", name):
+            raise PluginError(f"{name!r} is not a component name (lower case, digits, _ . -)")
+        if not re.fullmatch(r"[\w.]+:[\w.]+", target):
+            raise PluginError(f"target {target!r} is not of the form 'package.module:Class'")
+        who = self.record
+        self.found.append(
+            Description(self.kind, name, target, summary, who.distribution, who.version, options)
+        )
+
+
+def _broken(record: PluginRecord, where: str, error: BaseException) -> PluginRecord:
+    lines = f"{type(error).__name__}: {error}".rstrip(": ").splitlines()
+    message = "; ".join(line.strip() for line in lines if line.strip())
+    return replace(record, status="broken", where=where, location=_location(error), message=message)
+
+
+def _location(error: BaseException) -> str:
+    """Return file:line of the innermost frame that is the plugin's, not the host's."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    ours = (str(Path(pluggy.__file__).parent), str(Path(__file__).parent), "<frozen")
+    importing = str(Path(metadata.__file__).parent)
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith((*ours, importing))
+    ]
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

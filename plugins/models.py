@@ -1,0 +1,28 @@
+"""What trainers and evaluators ask of a model, whatever it is made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+def context_of(model: nn.Module) -> int:
+    """Return the context length (tokens) that the model was configured for."""
+    return int(cast(Any, model).config.context)
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Return the device that holds the model's parameters and buffers."""
+    return cast("torch.device", next(iter(model.state_dict().values())).device)
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device of that name; `auto` is CUDA where there is one."""
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)

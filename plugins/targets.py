@@ -1,0 +1,103 @@
+"""From a "module:Class" string and options as JSON to an instance.
+
+This is all that a worker process knows of plugins.  A component class says which options it
+takes by a class attribute `Options`, a pydantic model; it is then constructed as
+`Class(options, **services)`.  A class without `Options` takes none: `Class(**services)`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from genesys_engine.gab.errors import PluginError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+
+def load_target(target: str) -> Any:
+    """Import and return the object that "package.module:Name" (or ":Outer.Inner") names.
+
+    Raises:
+        PluginError: the string has another form, or the object cannot be imported.
+    """
+    module_name, _, path = target.partition(":")
+    if not module_name or not path:
+        raise PluginError(f"{target!r} is not of the form 'package.module:Class'")
+    try:
+        found: Any = importlib.import_module(module_name)
+        for part in path.split("."):
+            found = getattr(found, part)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a plugin's module may do anything, even sys.exit()
+        raise PluginError(
+            f"cannot import {target!r}: {type(error).__name__}: {error}",
+            hint="install what it needs, or mend the plugin: genesys-engine plugins --broken",
+        ) from error
+    return found
+
+
+def options_model(
+    target: str, declared: type[BaseModel] | str | None = None
+) -> type[BaseModel] | None:
+    """Return the options model of a component: `declared`, or the attribute `Options`."""
+    found: Any = load_target(declared) if isinstance(declared, str) else declared
+    if found is None:
+        found = getattr(load_target(target), "Options", None)
+    if found is not None and not hasattr(found, "model_validate_json"):
+        raise PluginError(f"the options of {target!r} are not a pydantic model: {found!r}")
+    model: type[BaseModel] | None = found
+    return model
+
+
+def read_options(model: type[BaseModel] | None, options: Mapping[str, Any]) -> BaseModel | None:
+    """Validate options strictly: a string is never taken for a number.
+
+    They go through JSON, where strict validation still takes a list for a tuple, and which is
+    the very form that a worker process receives.
+
+    Raises:
+        pydantic.ValidationError: with one entry per wrong or unknown key.
+    """
+    if model is None:
+        from pydantic import ConfigDict, create_model
+
+        model = create_model("NoOptions", __config__=ConfigDict(extra="forbid", frozen=True))
+        model.model_validate(dict(options))
+        return None
+    return model.model_validate_json(json.dumps(options, default=str), strict=True)
+
+
+def build(target: str, options: Mapping[str, Any], **services: Any) -> Any:
+    """Return an instance of the component `target`, for use in a worker process.
+
+    Args:
+        target: "module:Class".
+        options: a JSON object.
+        services: what else its constructor takes by keyword (an executor's `workers` ...).
+
+    Raises:
+        PluginError: it cannot be imported, or does not take these options.
+    """
+    return construct(target, options_model(target), options, **services)
+
+
+def construct(
+    target: str, model: type[BaseModel] | None, options: Mapping[str, Any], **services: Any
+) -> Any:
+    """Build `target` with `options` read by `model`; see `build`."""
+    from pydantic import ValidationError
+
+    try:
+        read = read_options(model, options)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()
+        )
+        raise PluginError(f"wrong options: {faults}", where=target) from error
+    component = load_target(target)
+    return component(**services) if read is None else component(read, **services)

@@ -1,0 +1,120 @@
+"""An executor that answers at once: every verdict and score is a function of the block's source.
+
+For tests of the loop and for benchmarks of the engine's own cost.  Its scores mean nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from time import sleep
+from typing import Any
+
+from genesys_engine.gab.scales import get_scale
+from genesys_engine.plugins.api import Limits, Outcome
+
+
+class RecordedExecutor:
+    """Answers the jobs `check`, `verify` and `controls`.
+
+    Args:
+        workers: jobs answered side by side; 0 answers inside `submit`.
+        delay_s: jobs take a random time up to this, so that they end in any order.
+        reject: share of blocks whose check fails.
+        fail: share of verifications that fail.
+    """
+
+    def __init__(
+        self, *, workers: int = 2, delay_s: float = 0.0, reject: float = 0.05, fail: float = 0.03
+    ) -> None:
+        self.workers = workers
+        self.calls: dict[str, int] = {"check": 0, "verify": 0, "controls": 0}
+        self._delay_s = delay_s
+        self._reject = reject
+        self._fail = fail
+        self._threads = ThreadPoolExecutor(workers) if workers else None
+
+    def submit(
+        self, target: str, payload: Mapping[str, Any], scratch: Path, limits: Limits
+    ) -> Future[Outcome]:
+        """Answer one job; `scratch` and `limits` are not needed."""
+        job = target.rpartition(":")[2]
+        self.calls[job] += 1
+        if self._threads is not None:
+            return self._threads.submit(self._answer, job, payload)
+        done: Future[Outcome] = Future()
+        done.set_result(self._answer(job, payload))
+        return done
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._threads is not None:
+            self._threads.shutdown(cancel_futures=True)
+
+    def _answer(self, job: str, payload: Mapping[str, Any]) -> Outcome:
+        if self._delay_s:
+            sleep(random.random() * self._delay_s)  # on purpose not repeatable
+        value: Mapping[str, Any] = getattr(self, f"_{job}")(payload)
+        return Outcome("ok", value)
+
+    def _check(self, payload: Mapping[str, Any]) -> dict[str, Any]:
+        chance = _chance(payload["source"], "check")
+        if chance() < self._reject:
+            finding: dict[str, Any] = {
+                "code": "recorded.rejected",
+                "severity": "error",
+                "message": "rejected by chance",
+                "advice": "none",
+                "unit": None,
+                "line": None,
+                "evidence": {},
+            }
+            return {"passed": False, "findings": [finding], "measurements": {}}
+        fits: dict[str, Any] = {}
+        flops: dict[str, float] = {}
+        for name in payload["scales"]:
+            scale = get_scale(name)
+            reference = scale.reference_parameters(payload["vocab_size"])
+            fits[name] = {
+                "d_model": scale.d_model,
+                "n_blocks": scale.n_blocks,
+                "context": scale.context,
+                "vocab_size": payload["vocab_size"],
+                "parameters": int(reference * (0.8 + 0.4 * chance())),
+                "reference": reference,
+            }
+            flops[name] = 6.0 * fits[name]["parameters"]
+        fingerprint = hashlib.sha256(payload["source"].encode()).hexdigest()
+        measured = {"fits": fits, "flops_per_token": flops, "fingerprint": fingerprint}
+        return {"passed": True, "findings": [], "measurements": measured}
+
+    def _verify(self, payload: Mapping[str, Any]) -> dict[str, Any]:
+        chance = _chance(payload["source"], f"verify/{payload['seed']}/{payload['model']}")
+        if chance() < self._fail:
+            return {"status": "failed", "reason": "failed by chance"}
+        tokens = payload["budget"]["tokens"]
+        scores = {"bits_per_byte": _score(2.5 + 0.5 * chance())}
+        return {
+            "status": "ok",
+            "scores": scores,
+            "controls": {"untrained": {"bits_per_byte": _score(6.0)}},
+            "curve": [(tokens * i / 10, 7.0 - 0.3 * i) for i in range(1, 11)],
+            "tokens": tokens,
+            "steps": 10,
+            "parameters": 1,
+        }
+
+    def _controls(self, payload: Mapping[str, Any]) -> dict[str, Any]:
+        return {"bigram": {"bits_per_byte": _score(4.0)}}
+
+
+def _score(value: float) -> dict[str, Any]:
+    return {"value": value, "stderr": 0.01, "higher_is_better": False, "n": 100}
+
+
+def _chance(source: str, purpose: str) -> Any:
+    digest = hashlib.sha256(f"{purpose}\n{source}".encode()).digest()
+    return random.Random(digest).random

@@ -1,0 +1,1 @@
+"""Trainers: they turn an untrained model into a checkpoint."""

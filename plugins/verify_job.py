@@ -1,0 +1,178 @@
+"""The verification job: train one design, reload its checkpoint, score it beside its controls.
+
+Runs in an isolated worker process; JSON in, JSON out.  Everything in the reply but `facts`
+depends on the payload alone.
+"""
+
+from __future__ import annotations
+
+import math
+import resource
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genesys_engine.gab.errors import InputError
+from genesys_engine.plugins.api import Evaluator, Score, TrainBudget, Trainer, TrialDiverged
+from genesys_engine.plugins.corpus import Corpus
+from genesys_engine.plugins.evaluators.heldout import METRIC
+from genesys_engine.plugins.targets import build
+
+if TYPE_CHECKING:
+    from torch import nn
+
+CHECKPOINT = "model.safetensors"
+Scores = dict[str, Score]
+
+
+def verify(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
+    """Train and score one design as `payload` says; `scratch` receives the checkpoint.
+
+    Payload: `source` (composed module), `model` (d_model, n_blocks, vocab_size, context),
+    `corpus` (folder), `seed`, `budget` (tokens, batch_tokens, peak_lr), `trainer` (target,
+    options), `evaluators` (list of name, target, options).
+
+    The status is `failed` where training diverged, a score is not finite, or the trained model
+    is not better than the same model untrained.  Scores are those of a fresh model that was
+    filled from the checkpoint file.
+
+    Raises:
+        InputError: the payload does not fit the corpus, or no evaluator gives bits per byte.
+        Exception: whatever the design's own code raises.
+    """
+    corpus = Corpus.open(payload["corpus"])
+    trainer: Trainer = build(payload["trainer"]["target"], payload["trainer"]["options"])
+    evaluators = _evaluators(payload["evaluators"])
+    clock = _Clock()
+    model = _build(payload)
+    facts = {"build_s": clock.lap()}
+    untrained = _scores(model, corpus, evaluators)
+    facts["eval_s"] = clock.lap()
+    budget = TrainBudget(seed=payload["seed"], **payload["budget"])
+    reply: dict[str, Any] = {
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "checkpoint": CHECKPOINT,
+        "controls": {"untrained": _as_json(untrained)},
+        "facts": facts,
+    }
+    try:
+        result = trainer.train(model, corpus, budget, scratch / CHECKPOINT)
+    except TrialDiverged as problem:
+        return {**reply, **_verdict(str(problem))}
+    facts["train_s"] = clock.lap()
+    facts["tokens_per_s"] = result.tokens / max(facts["train_s"], 1e-9)
+    trained = _scores(_reload(payload, result.checkpoint), corpus, evaluators)
+    facts["eval_s"] += clock.lap()
+    facts["max_rss_bytes"] = _peak_memory()
+    return {
+        **reply,
+        **_verdict(_what_is_wrong(trained, untrained)),
+        "scores": _as_json(trained),
+        "curve": [list(point) for point in result.curve],
+        "tokens": result.tokens,
+        "steps": result.steps,
+    }
+
+
+def controls(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
+    """Score the bigram control: payload `corpus`, `context`, `evaluators`.
+
+    Returns `{"bigram": {metric: score}}`.
+    """
+    from genesys_engine.plugins.controls import BigramModel
+
+    corpus = Corpus.open(payload["corpus"])
+    model = BigramModel(corpus, int(payload["context"]))
+    return {"bigram": _as_json(_scores(model, corpus, _evaluators(payload["evaluators"])))}
+
+
+def _build(payload: Mapping[str, Any]) -> nn.Module:
+    """Return the untrained language model around the composed block."""
+    from genesys_engine.gab.compose import load_block
+    from genesys_engine.gab.model import LanguageModel
+    from genesys_engine.gab.scales import ModelConfig
+    from genesys_engine.plugins.models import resolve_device
+
+    device = resolve_device(payload["trainer"]["options"].get("device", "auto"))
+    block = load_block(payload["source"])
+    config = ModelConfig(**payload["model"])
+    return LanguageModel(block, config, seed=payload["seed"]).to(device)
+
+
+def _reload(payload: Mapping[str, Any], checkpoint: Path) -> nn.Module:
+    """Return a new model, filled from the checkpoint file.
+
+    It starts with the very weights of the untrained control: were the file not read, the scores
+    would tie, and a tie is a failure.
+    """
+    from genesys_engine.plugins.checkpoint import load_checkpoint
+
+    model = _build(payload)
+    load_checkpoint(model, checkpoint)
+    return model
+
+
+def _evaluators(entries: Sequence[Mapping[str, Any]]) -> list[Evaluator]:
+    """Construct the evaluators that a payload lists."""
+    return [build(entry["target"], entry["options"]) for entry in entries]
+
+
+def _scores(model: nn.Module, corpus: Corpus, evaluators: Sequence[Evaluator]) -> Scores:
+    """Return the scores of all evaluators by metric.
+
+    Raises:
+        InputError: none of them gives bits per byte, which every verdict needs.
+    """
+    scores: Scores = {}
+    for evaluator in evaluators:
+        scores.update(evaluator.evaluate(model, corpus))
+    if METRIC not in scores:
+        raise InputError(
+            f"no evaluator gives {METRIC}", where="evaluators", hint="add the evaluator `heldout`"
+        )
+    return scores
+
+
+def _what_is_wrong(trained: Scores, untrained: Scores) -> str:
+    """Return why the trained scores are no result, or ""."""
+    for metric, score in trained.items():
+        if not math.isfinite(score.value):
+            return f"{metric} of the trained model is {score.value}"
+    after, before = trained[METRIC].value, untrained[METRIC].value
+    if math.isfinite(before) and not after < before:
+        return (
+            f"trained model does not beat its untrained control: {after:.4f} against "
+            f"{before:.4f} held-out bits per byte"
+        )
+    return ""
+
+
+def _verdict(problem: str) -> dict[str, str]:
+    """Return status and reason."""
+    return {"status": "failed" if problem else "ok", "reason": problem}
+
+
+def _as_json(scores: Scores) -> dict[str, dict[str, Any]]:
+    """Return finite scores as JSON objects; JSON has no NaN."""
+    return {name: asdict(s) for name, s in scores.items() if math.isfinite(s.value)}
+
+
+def _peak_memory() -> int:
+    """Return the largest resident size of this process so far, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+class _Clock:
+    """Measures laps in seconds."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def lap(self) -> float:
+        """Return the seconds since the last lap."""
+        before, self._last = self._last, time.monotonic()
+        return self._last - before

@@ -1,0 +1,292 @@
+"""The report: complete, self-contained, and safe against what a run may hold."""
+
+import html
+import json
+import re
+import tomllib
+from html.parser import HTMLParser
+
+import pytest
+from sample_run import EXPERIMENT, META, make_run
+
+from genesys_engine.engine.events import digest_events
+from genesys_engine.engine.report import figure, render_report, write_report
+from genesys_engine.engine.report.figures import hover
+from genesys_engine.engine.report.page import ORDER, registered_sections
+from genesys_engine.engine.report.sections import leaderboard_table, reproduce
+from genesys_engine.engine.store import DesignRow, Store
+from genesys_engine.engine.views import noise
+from genesys_engine.engine.views.leaderboard import best_child, leaderboard
+from genesys_engine.gab.tree import grow
+from genesys_engine.gab.unit import parse_unit
+
+HOSTILE = "</script><script>alert('x')</script><img src=x onerror=alert(1)>"
+
+
+class Page(HTMLParser):
+    """Collects the elements, the scripts and the readable text of a page."""
+
+    VOID = frozenset({"meta", "img", "link", "br", "input"})
+
+    def __init__(self, source: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.scripts: list[tuple[str, str]] = []
+        self.words: list[str] = []
+        self.feed(source)
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag == "script":
+            self.scripts.append((dict(attrs).get("type") or "", ""))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "script":
+            kind, text = self.scripts[-1]
+            self.scripts[-1] = kind, text + data
+        elif self.open and self.open[-1] != "style":
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    @property
+    def figures(self) -> list[dict]:
+        return [json.loads(text) for kind, text in self.scripts if kind == "application/json"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("runs") / "sample")
+
+
+@pytest.fixture(scope="module")
+def source(folder):
+    with Store.open(folder) as store:
+        return render_report(store)
+
+
+@pytest.fixture(scope="module")
+def page(source):
+    return Page(source)
+
+
+def test_every_section_is_there_and_linked(page):
+    ids = {attrs["id"] for tag, attrs in page.elements if tag == "section"}
+    links = {attrs["href"] for tag, attrs in page.elements if tag == "a"}
+    assert len(ids) == len(ORDER)
+    assert {f"#{name}" for name in ids} <= links
+    assert not page.open  # every element is closed
+
+
+def test_nothing_is_loaded_from_anywhere(page, source):
+    for tag, attrs in page.elements:
+        assert "src" not in attrs, tag
+        assert tag != "link"
+        if tag == "a":
+            assert attrs["href"].startswith("#")
+    style = source[source.index("<style>") : source.index("</style>")]
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+def test_only_the_two_scripts_of_the_page_may_run(page):
+    policy = next(a["content"] for t, a in page.elements if a.get("http-equiv"))
+    assert "default-src 'none'" in policy
+    assert len(re.findall(r"'sha256-[^']+'", policy)) == 2
+    assert "unsafe-eval" not in policy
+    assert "'unsafe-inline'" not in policy.split("style-src")[0]
+    assert sum(kind == "" for kind, _ in page.scripts) == 2
+
+
+def test_plotly_is_embedded_once(source):
+    assert source.count("plotly.js v") == 1
+    assert len(source) < 7_000_000
+
+
+def test_the_head_says_what_was_found_in_two_sentences(folder, page):
+    with Store.open(folder) as store:
+        child = best_child(leaderboard(store))
+    assert f"the best child is #{child.design}" in page.text
+    assert child.change in page.text
+    assert "better than gpt" in page.text
+    assert "more than twice the noise of training" in page.text
+
+
+@pytest.mark.parametrize(
+    ("sigma", "said", "not_said"),
+    [
+        (5.0, "No difference shown:", "better than gpt"),
+        (None, "cannot be judged", "better than gpt"),
+    ],
+)
+def test_a_gain_within_the_noise_is_never_sold_as_one(tmp_path, monkeypatch, sigma, said, not_said):
+    with Store.open(make_run(tmp_path / "run")) as store:
+        monkeypatch.setattr(noise, "noise_floor", lambda s: noise.NoiseFloor(0, {"0": sigma}))
+        text = Page(render_report(store)).text
+    assert said in text
+    assert not_said not in text.split("Evolution tree")[0]
+
+
+def test_every_score_stands_beside_its_controls(folder):
+    with Store.open(folder) as store:
+        body = Page(leaderboard_table(store)[1])
+        rows = leaderboard(store)
+    assert body.text.count("untrained 8.030") == len(rows)
+    assert body.text.count("bigram 3.870") == len(rows)
+    assert body.text.count("not distinguishable from gpt") == sum(
+        bool(r.within_noise) for r in rows
+    )
+
+
+def test_figures_hold_the_run(folder, page):
+    with Store.open(folder) as store:
+        verified = len(leaderboard(store))
+    tree, fitness, *curves, quadrant = page.figures
+    assert len(tree["data"][4]["x"]) == verified
+    assert sum(len(trace["x"]) for trace in fitness["data"][:-1]) == verified
+    assert len(quadrant["data"][0]["x"]) == verified
+    assert len(curves) == 3
+    for drawn in curves:
+        bold = drawn["data"][1]
+        assert bold["y"][0] > bold["y"][-1]  # it falls
+
+
+def test_both_axes_of_the_fitness_figure_show_the_same_designs(page):
+    menu = page.figures[1]["layout"]["updatemenus"][0]["buttons"]
+    by_design, by_time = (button["args"][0] for button in menu)
+    for rung in range(3):
+        assert sorted(by_design["y"][rung]) == sorted(by_time["y"][rung])
+        assert sorted(by_design["hovertext"][rung]) == sorted(by_time["hovertext"][rung])
+    assert by_time["x"][0] == sorted(by_time["x"][0])
+
+
+def test_how_to_reproduce_gives_seed_digests_and_an_experiment_that_reads_back(folder):
+    with Store.open(folder) as store:
+        body = Page(reproduce(store)[1])
+        digest = digest_events(store.events())
+    assert digest in body.text
+    assert META["experiment_digest"] in body.text
+    assert META["corpus"]["digest"] in body.text
+    assert META["corpus"]["folder"] not in body.text  # a path of one machine helps nobody
+    toml = next(words for words in body.words if words.lstrip().startswith("[run]"))
+    assert tomllib.loads(toml) == EXPERIMENT
+
+
+def test_hostile_texts_stay_texts(tmp_path):
+    folder = make_run(tmp_path / "run", change=HOSTILE)
+    unit = parse_unit(
+        f'''
+from torch import nn
+
+class Bad(nn.Module):
+    """{HOSTILE}"""
+
+    interface = "block"
+    inputs = ()
+    outputs = ()
+    slots = {{}}
+
+    def __init__(self, d_model, block_loc, *, device=None, dtype=None):
+        super().__init__()
+
+    def forward(self, X, **Z):
+        return X, Z
+'''
+    )
+    with Store.open(folder, write=True) as store:
+        number = store.count("designs")
+        row = DesignRow(number, 10_000, True, "bad", None, (0,), HOSTILE, HOSTILE, 3, 9.0)
+        with store.transaction():
+            store.add_design(row, grow(unit).to_json(), {"findings": [], "measurements": {}})
+            first = next(v for v in store.verifications() if v.design == 1)
+            store._db.execute(
+                "UPDATE verifications SET design = ?, rung = 2 WHERE id = ?", (number, first.id)
+            )
+            store._db.execute(
+                "UPDATE events SET payload = json_set(payload, '$.design', ?)"
+                " WHERE kind = 'verification.finished'"
+                " AND json_extract(payload, '$.verification') = ?",
+                (number, first.id),
+            )
+            store.set_standing(number, 2, 9.0)
+            store.add_event(
+                "verification.failed",
+                {
+                    "verification": 0, "seq": 0, "design": 0, "rung": 0, "replicate": 0,
+                    "cause": HOSTILE, "reason": HOSTILE,
+                },
+            )  # fmt: skip
+        source = render_report(store)
+    page = Page(source)
+    assert HOSTILE in page.text  # it is shown, as text: change, docstring, cause
+    assert HOSTILE in "".join(page.words)
+    assert not [tag for tag, _ in page.elements if tag == "img"]
+    assert not [attrs for _, attrs in page.elements if "onerror" in attrs]
+    assert sum(kind == "" for kind, _ in page.scripts) == 2
+    shown = [t for f in page.figures for trace in f["data"] for t in trace.get("hovertext", ())]
+    hostile = [text for text in shown if "alert" in text]
+    assert hostile  # Plotly reads HTML in a hover box, so it is escaped there once more
+    assert all("<script" not in text and "<img" not in text for text in hostile)
+
+
+def test_hover_texts_are_wrapped_and_escaped():
+    assert hover("a <b> c", "", "x" * 70) == "a &lt;b&gt; c<br>" + "x" * 58 + "<br>" + "x" * 12
+
+
+def test_data_of_a_figure_cannot_end_its_element():
+    body = figure([{"type": "scatter", "x": [1], "y": [1], "name": "</script>"}], {}, label='"><b>')
+    page = Page(body)
+    assert page.figures[0]["data"][0]["name"] == "</script>"
+    assert [tag for tag, _ in page.elements].count("b") == 0
+
+
+def test_a_section_of_a_plugin_that_raises_costs_only_itself(folder):
+    def broken(store):
+        raise ValueError("<b>no</b>")
+
+    def own(store):
+        return "My section", f"<p>{html.escape(store.meta('name'))}</p>"
+
+    with Store.open(folder) as store:
+        sections = {**registered_sections(store), "zz broken": broken, "zz own": own}
+        page = Page(render_report(store, sections=sections))
+    assert "This section could not be made: ValueError: <b>no</b>" in page.text
+    assert "my-section" in {attrs.get("id") for tag, attrs in page.elements if tag == "section"}
+
+
+def test_a_built_in_section_that_raises_is_a_bug_and_not_hidden(folder):
+    def broken(store):
+        raise ValueError("bug")
+
+    with Store.open(folder) as store, pytest.raises(ValueError, match="bug"):
+        render_report(store, sections={"tree": broken})
+
+
+def test_built_in_sections_come_through_the_hook_in_order(folder):
+    with Store.open(folder) as store:
+        assert tuple(registered_sections(store))[: len(ORDER)] == ORDER
+
+
+def test_a_run_that_has_just_begun_can_be_reported_on(tmp_path):
+    with Store.create(tmp_path / "run", META) as store:
+        page = Page(render_report(store))
+    assert "No design has been verified yet" in page.text
+    assert "not started" in page.text
+
+
+def test_report_is_written_whole_into_the_run(folder):
+    with Store.open(folder) as store:
+        path = write_report(store)
+        assert path == folder / "report.html"
+        assert path.read_text(encoding="utf-8").rstrip().endswith("</html>")
+        elsewhere = write_report(store, folder / "more" / "page.html")
+    assert elsewhere.is_file()
+    assert not list(folder.glob(".*.partial"))
