@@ -125,7 +125,7 @@ class Evolution:
         except InfrastructureFailure as error:
             self._relaunch(seq, str(error))
             return
-        with self.store.transaction():
+        with self.store.transaction(sync=self._tasks[seq].kind == VERIFY):
             self.store.add_result(seq, done.result, done.facts)
         self._results[seq] = done.result
         self._facts[seq] = done.facts

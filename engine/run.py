@@ -401,7 +401,6 @@ def started_payload(experiment: Experiment, vocab_size: int) -> dict[str, Any]:
     ]
     return {
         "experiment": experiment.digest,
-        "name": experiment.run.name,
         "seed": experiment.run.seed,
         "rungs": rungs,
         "designs": experiment.budget.designs,

@@ -1,8 +1,9 @@
 """The store of one run: a folder with one SQLite file and one Zarr group.
 
 One process writes (the coordinator), any number read.  A step of the engine is one
-transaction; the result of a task is committed, with the disk told to sync, the moment it
-arrives, before anything is decided from it.  Arrays go to Zarr first and count once their row
+transaction.  The result of a verification is committed, with the disk told to sync, the moment
+it arrives, before anything is decided from it; decisions need no sync, since they are repeated
+as they were.  Arrays go to Zarr first and count once their row
 stands in SQLite.
 
     tasks          what was decided, in order; `result` once paid for; `applied` once decided upon
@@ -198,8 +199,13 @@ class Store:
     # --- writing -----------------------------------------------------------------------------
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Make everything written inside durable together, or not at all."""
+    def transaction(self, *, sync: bool = False) -> Iterator[None]:
+        """Make everything written inside permanent together, or not at all.
+
+        Without `sync` it survives the end of this process but not a power cut, which is enough
+        for decisions: they are repeated as they were.  With `sync` the disk has it on return.
+        """
+        self._db.execute(f"PRAGMA synchronous = {'FULL' if sync else 'NORMAL'}")
         try:
             yield
             self._db.commit()
@@ -429,7 +435,6 @@ def _connect(folder: Path, *, write: bool = True) -> sqlite3.Connection:
     db = sqlite3.connect(uri, uri=True, timeout=30.0)
     if write:
         db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
     return db
 
 

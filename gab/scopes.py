@@ -4,6 +4,9 @@ Renaming by text replacement corrupts local variables, keywords, attributes and 
 spelled alike.  Here every name is resolved as Python resolves it (function, class and
 comprehension scopes), and only the bytes of names that mean the top-level binding are replaced,
 so comments and formatting survive.
+
+One liberty is taken: a name that a class body binds means the class's own everywhere directly in
+that body, although Python would look outside before the binding has run (`F = F`).
 """
 
 from __future__ import annotations
@@ -211,7 +214,6 @@ def _parameters(arguments: ast.arguments) -> Iterator[ast.arg]:
 def _bound(nodes: Iterable[ast.AST]) -> set[str]:
     """Return the names that these nodes bind in their own scope, not in a scope within."""
     names: set[str] = set()
-    outer: set[str] = set()
     queue = list(nodes)
     while queue:
         node = queue.pop()
@@ -234,7 +236,5 @@ def _bound(nodes: Iterable[ast.AST]) -> set[str]:
                 names.add(name)
             case ast.MatchStar(name=str(name)) | ast.MatchMapping(rest=str(name)):
                 names.add(name)
-            case ast.Global() | ast.Nonlocal():
-                outer |= set(node.names)
         queue += ast.iter_child_nodes(node)
-    return names - outer
+    return names

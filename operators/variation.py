@@ -95,11 +95,6 @@ def only(parents: Sequence[Parent]) -> GABTree:
     return parents[0].tree
 
 
-def spoken(interface: str) -> str:
-    """Return an interface's name as words: "sequence_mixer" -> "sequence mixer"."""
-    return interface.replace("_", " ")
-
-
 def sentence(*parts: str) -> str:
     """Return the parts as one sentence that ends in a full stop."""
     return " ".join(part for part in parts if part).rstrip(". ") + "."

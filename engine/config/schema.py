@@ -240,6 +240,6 @@ class Experiment(Section):
             del data[name]
         for name in ("name", "workers", "designers"):
             del data["run"][name]
-        for name in ("wall_hours", "gpu_hours"):
         data["budget"].pop("wall_hours", None)
+        text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()

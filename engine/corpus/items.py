@@ -17,7 +17,8 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,9 @@ FEWEST_ITEMS = 8
 CHOICES = 4
 CONTEXT_TOKENS = 48
 CONTINUATION_TOKENS = 16
+LONGEST = 96  # tokens of context and continuation together
+PER_DOCUMENT = 64  # passages, so that long documents do not outweigh the others
+MOST_PASSAGES = 4000
 OVERLAP = 12  # tokens in common that make a continuation known; the last word may be cut
 TOKENS_AT_ONCE = 1 << 22  # of training text, when looking for a continuation
 WORD = re.compile("Ġ[A-Za-z]+")  # byte-level BPE spells a leading space so
@@ -80,23 +84,34 @@ def write_items(
 
 def _passages(texts: Iterable[str], tokenizer: Tokenizer, rng: random.Random) -> list[Passage]:
     """Cut disjoint passages out of every document, in random order."""
-    found = []
+    found: list[Passage] = []
     for document, text in enumerate(texts):
+        if len(found) >= MOST_PASSAGES:
+            break
         encoding = tokenizer.encode(text, add_special_tokens=False)
-        ids, spelled = encoding.ids, encoding.tokens
-        start = 0
-        words = [i for i, token in enumerate(spelled) if WORD.fullmatch(token)]
-        for cut in words:
-            stop = cut + CONTINUATION_TOKENS
-            if cut - start < CONTEXT_TOKENS or stop > len(ids):
-                continue
-            context = tuple(ids[cut - CONTEXT_TOKENS : cut])
-            passage = Passage(document, context, tuple(ids[cut:stop]))
+        places = list(_places(encoding.tokens))
+        for start, cut in rng.sample(places, min(len(places), PER_DOCUMENT)):
+            ids = encoding.ids[start : cut + CONTINUATION_TOKENS]
+            passage = Passage(document, tuple(ids[: cut - start]), tuple(ids[cut - start :]))
             if _stable(passage, tokenizer):
                 found.append(passage)
-                start = stop
     rng.shuffle(found)
     return found
+
+
+def _places(spelled: list[str]) -> Iterator[tuple[int, int]]:
+    """Yield disjoint (start of context, start of continuation), both at the start of a word."""
+    words = [i for i, token in enumerate(spelled) if WORD.fullmatch(token)]
+    free = 0
+    for start in words:
+        following = bisect_left(words, start + CONTEXT_TOKENS)
+        if start < free or following == len(words):
+            continue
+        cut = words[following]
+        stop = cut + CONTINUATION_TOKENS
+        if stop <= min(len(spelled), start + LONGEST):
+            yield start, cut
+            free = stop
 
 
 def _unseen(passages: list[Passage], training: NDArray[Any]) -> list[Passage]:

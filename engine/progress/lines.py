@@ -24,7 +24,7 @@ def line_of(event: Event, run: RunView) -> str:
 
 def _started(payload: Payload, run: RunView) -> str:
     rungs = ", ".join(f"{rung.planned} at {rung.scale}" for rung in run.rungs)
-    return f"run {run.name}: {run.designs_planned} children, verifications: {rungs}"
+    return f"begun: {run.designs_planned} children to make, verifications: {rungs}"
 
 
 def _accepted(payload: Payload, run: RunView) -> str:

@@ -26,7 +26,7 @@ def panel(run: RunView, now: float, message: str = "") -> RenderableType:
         parts.append(_changes(run))
     if message:
         parts.append(Text(message, style="dim", no_wrap=True, overflow="ellipsis"))
-    title = Text(clean(run.name) or "starting")
+    title = Text(clean(run.name) or "genesys-engine")
     subtitle = Text(_time(run, now))
     return Panel(Group(*parts), title=title, subtitle=subtitle, title_align="left",
                  subtitle_align="right", border_style="cyan", padding=(0, 1))  # fmt: skip

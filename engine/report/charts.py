@@ -8,7 +8,7 @@ from typing import Any
 
 from genesys_engine.engine.report import figures as fig
 from genesys_engine.engine.report.figures import Trace, figure, hover
-from genesys_engine.engine.views.history import Point, best_so_far
+from genesys_engine.engine.views.history import Point, best_so_far, latest
 from genesys_engine.engine.views.leaderboard import LeaderboardRow
 from genesys_engine.engine.views.lineage import Edge, Lineage, Node
 from genesys_engine.engine.views.noise import SIGMAS
@@ -146,18 +146,18 @@ def fitness_figure(
     scales: Sequence[str],
     sigma: float | None,
 ) -> str:
-    """Draw the gain of every design, the best so far and the noise band; two x axes to choose."""
-    by_time = sorted(points, key=lambda point: (point.minute, point.design))
-    over_designs = _fitness_traces(points, rows, scales, lambda p: p.design)
-    over_time = _fitness_traces(by_time, rows, scales, lambda p: round(p.minute, 3))
-    moves = {key: [trace[key] for trace in over_time] for key in ("x", "y")}
-    back = {key: [trace[key] for trace in over_designs] for key in ("x", "y")}
-    for update, at in ((moves, by_time), (back, points)):
-        update["hovertext"] = [_hovers(at, rows, rung) for rung in _rungs(scales)] + [[]]
-    buttons = [
-        {"label": "by design", "method": "update", "args": [back, _axis("design number")]},
-        {"label": "by time", "method": "update", "args": [moves, _axis("minutes of work")]},
-    ]
+    """Draw gains, the best so far and the noise band: where the designs stand in the end by
+    number, or where they stood after each verification by time."""
+    over_designs = _fitness_traces(latest(points), rows, scales, lambda p: p.design)
+    over_time = _fitness_traces(points, rows, scales, lambda p: round(p.minute, 3))
+    back, moves = (
+        {key: [trace.get(key, []) for trace in traces] for key in ("x", "y", "hovertext")}
+        for traces in (over_designs, over_time)
+    )
+    switch = {
+        "by design": (back, _axis("design number")),
+        "by time": (moves, _axis("minutes of work")),
+    }
     layout = {
         "xaxis": {"title": {"text": "design number"}, "showgrid": False},
         "yaxis": {
@@ -166,11 +166,9 @@ def fitness_figure(
             "zerolinecolor": fig.MUTED,
         },
         "shapes": _band(sigma),
-        "updatemenus": [_menu(buttons)],
-        "margin": {"t": 48},
     }
     label = "Fitness of the designs, the best so far, and the noise of training"
-    return figure(over_designs, layout, label=label, height=430)
+    return figure(over_designs, layout, label=label, height=420, switch=switch)
 
 
 def _rungs(scales: Sequence[str]) -> range:
@@ -194,30 +192,31 @@ def _fitness_traces(
                 "size": 7 + 2 * min(rungs, 4),
             },
             "hoverinfo": "text",
-            "hovertext": _hovers(points, rows, rungs),
+            "hovertext": [describe(rows[p.design], scales, p.fitness, p.rungs) for p in at],
         }
         traces.append(trace)
     best = best_so_far(points)
-    ends = [*best, points[-1]] if points else []
+    last = [(x(points[-1]), best[-1].fitness)] if points else []
+    steps_at = [*((x(point), point.fitness) for point in best), *last]
     steps = {
         "type": "scatter",
         "mode": "lines",
         "name": "best so far",
-        "x": [x(point) for point in ends],
-        "y": [round(p.fitness, 4) for p in best] + [round(best[-1].fitness, 4)] * bool(best),
+        "x": [at for at, _ in steps_at],
+        "y": [round(gain, 4) for _, gain in steps_at],
         "line": {"shape": "hv", "color": fig.TEXT, "width": 1.6},
         "hoverinfo": "skip",
     }
     return [*traces, steps]
 
 
-def _hovers(points: Iterable[Point], rows: Mapping[int, LeaderboardRow], rungs: int) -> list[str]:
-    return [describe(rows[point.design]) for point in points if point.rungs == rungs]
-
-
-def describe(row: LeaderboardRow) -> str:
-    """Return the hover text of a design."""
+def describe(
+    row: LeaderboardRow, scales: Sequence[str], fitness: float | None = None, rungs: int = 0
+) -> str:
+    """Return the hover text of a design as it stands, or as it stood when it had `fitness`."""
     name = row.name or f"#{row.design}"
+    if fitness is not None and rungs < row.rungs:
+        return hover(f"{name} · {percent(fitness)} up to {scales[rungs - 1]}", row.change)
     return hover(f"{name} · {percent(row.fitness)} up to {row.rung} · {row.standing}", row.change)
 
 
@@ -231,22 +230,6 @@ def _band(sigma: float | None) -> list[dict[str, Any]]:
 
 def _axis(title: str) -> dict[str, str]:
     return {"xaxis.title.text": title}
-
-
-def _menu(buttons: list[dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "type": "buttons",
-        "direction": "right",
-        "buttons": buttons,
-        "x": 0,
-        "xanchor": "left",
-        "y": 1.03,
-        "yanchor": "bottom",
-        "bgcolor": fig.SURFACE,
-        "bordercolor": fig.GRID,
-        "font": {"size": 12, "color": fig.TEXT},
-        "pad": {"l": 0},
-    }
 
 
 # --- quadrants -------------------------------------------------------------------------------
@@ -272,7 +255,7 @@ def quadrant_figure(
         "y": [round(row.fitness, 4) for row in rows],
         "marker": marker,
         "hoverinfo": "text",
-        "hovertext": [describe(row) for row in rows],
+        "hovertext": [describe(row, scales) for row in rows],
     }
     line = {"type": "line", "line": {"color": fig.MUTED, "width": 1, "dash": "dash"}}
     across = {"xref": "paper", "x0": 0, "x1": 1, "y0": good, "y1": good}

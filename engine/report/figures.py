@@ -7,6 +7,7 @@ a figure follows the reader's light or dark theme.
 from __future__ import annotations
 
 import html
+import json
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,6 +28,7 @@ def figure(
     label: str,
     height: int = 380,
     caption: str = "",
+    switch: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]] | None = None,
 ) -> str:
     """Return the HTML of a figure.
 
@@ -36,12 +38,16 @@ def figure(
         label: what the figure shows, for readers who cannot see it.
         height: in CSS pixels.
         caption: plain text below it.
+        switch: label of a button -> the updates of traces and layout that it makes
+            (`Plotly.update`); the first is what the figure shows at the start.
     """
     import plotly.graph_objects as go
 
     drawn = go.Figure(data=list(traces), layout=_merge(_base(height), layout))
+    views = [{"label": text, "args": args} for text, args in (switch or {}).items()]
+    told = {**json.loads(str(drawn.to_json())), "switch": views}
     # `<` ends a script element in HTML; in JSON it may stand as an escape.
-    data = str(drawn.to_json()).replace("<", "\\u003c")
+    data = json.dumps(told, allow_nan=False).replace("<", "\\u003c")
     return render("figure", data=data, label=label, height=height, caption=caption)
 
 

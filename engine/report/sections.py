@@ -84,7 +84,7 @@ def fitness(store: Store) -> tuple[str, str]:
     sigma = noise.sigma_at(noise_floor(store).sigmas, 0)
     by_design = {row.design: row for row in rows}
     drawn = charts.fitness_figure(
-        history(store, rows),
+        history(store),
         by_design,
         reference=reference_name(store),
         scales=scale_names(store),

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from genesys_engine.engine.events import VERIFICATION_FINISHED
 from genesys_engine.engine.store import Store
-from genesys_engine.engine.views.leaderboard import LeaderboardRow
 from genesys_engine.engine.views.run import RunView
 
 
 @dataclass(frozen=True)
 class Point:
-    """A verified design and the minute of work in which its last verification came in."""
+    """Where a design stood after one of its verifications, and the minute of work it came in."""
 
     design: int
     minute: float
@@ -21,15 +21,24 @@ class Point:
     rungs: int
 
 
-def history(store: Store, rows: Iterable[LeaderboardRow]) -> list[Point]:
-    """Return the verified designs of `rows` in order of their number."""
-    run, minutes = RunView(), {}
+def history(store: Store) -> list[Point]:
+    """Return a point per verification that moved its design, in order of time."""
+    run, gains, points = RunView(), dict[int, list[float]](), list[Point]()
     for event in store.events():
         run.apply(event)
         if event.kind == VERIFICATION_FINISHED and event.payload["replicate"] == 0:
-            minutes[event.payload["design"]] = run.active_s / 60
-    points = (Point(row.design, minutes[row.design], row.fitness, row.rungs) for row in rows)
-    return sorted(points, key=lambda point: point.design)
+            design = event.payload["design"]
+            so_far = gains.setdefault(design, [])
+            so_far.append(event.payload["fitness"])
+            point = Point(design, run.active_s / 60, statistics.fmean(so_far), len(so_far))
+            points.append(point)
+    return points
+
+
+def latest(points: Iterable[Point]) -> list[Point]:
+    """Return the last point of each design, in order of design number."""
+    by_design = {point.design: point for point in points}
+    return [by_design[design] for design in sorted(by_design)]
 
 
 def best_so_far(points: Iterable[Point]) -> list[Point]:

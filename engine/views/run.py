@@ -17,6 +17,7 @@ from genesys_engine.engine.store import Store
 from genesys_engine.engine.views.names import label, seed_name
 
 RECENT_CHANGES = 5
+NOMINAL_VOCABULARY = 4096  # the log does not tell it; only ratios between rungs count
 
 WAITING, RUNNING, FINISHED = "waiting", "running", "finished"
 INTERRUPTED, STOPPED = "interrupted", "stopped"
@@ -142,18 +143,18 @@ class RunView:
 
 def view(store: Store) -> RunView:
     """Return the run as its whole log tells it."""
-    folded = RunView()
+    folded = RunView(name=store.meta("name", ""))
     for event in store.events():
         folded.apply(event)
     return folded
 
 
 def _cost(rung: RungView) -> float:
-    """Return the relative cost of one verification: tokens times the block's parameters."""
+    """Return the relative cost of one verification: tokens times the model's parameters."""
     from genesys_engine.gab.scales import SCALES
 
     scale = SCALES.get(rung.scale)
-    size = scale.n_blocks * scale.d_model**2 if scale is not None else 1
+    size = scale.reference_parameters(NOMINAL_VOCABULARY) if scale is not None else 1
     return float(max(1, rung.tokens) * size)
 
 
@@ -161,7 +162,7 @@ def _cost(rung: RungView) -> float:
 
 
 def _run_started(run: RunView, payload: Mapping[str, Any], at: float) -> None:
-    run.name, run.seed = payload["name"], payload["seed"]
+    run.seed = payload["seed"]
     run.mode, run.selection = payload["mode"], payload["selection"]
     run.reference, run.designs_planned = str(payload["reference"]), payload["designs"]
     run.rungs = [

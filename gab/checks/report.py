@@ -120,5 +120,7 @@ def finding(
 ) -> Finding:
     """Return a finding of a known code with its advice; `place` is (unit, line)."""
     # NaN and infinity are no JSON: as words they are.
-    said = {k: str(v) if isinstance(v, float) and not isfinite(v) else v for k, v in evidence.items()}
+    said = {
+        k: str(v) if isinstance(v, float) and not isfinite(v) else v for k, v in evidence.items()
+    }
     return Finding(code, severity, message, ADVICE[code], *place, said)

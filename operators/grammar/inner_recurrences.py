@@ -67,14 +67,14 @@ def recurrence(rng: random.Random, leaf: bool) -> Fragment:
     scores = Fragment(
         word=word + ("Average" if summed else ""),
         doc="The read-out is divided by the sum of its weights." if summed else "",
-        forward=lines_of(word, summed),
+        forward=_read(word, summed),
         helpers=("decay_mask",),
     )
     parts = [title, rng.choice(_FADES), scores, rng.choice(_READS)]
     return join([*parts, Fragment(word="Recurrence", forward="return y, Z")])
 
 
-def lines_of(word: str, summed: bool) -> str:
+def _read(word: str, summed: bool) -> str:
     """Return the code that reads the memory."""
     read = "y = weight @ X"
     if summed:

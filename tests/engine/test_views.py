@@ -15,7 +15,7 @@ from genesys_engine.engine.store import DesignRow, Store, VerificationRow
 from genesys_engine.engine.views import noise, text
 from genesys_engine.engine.views.details import composed_source, design_details
 from genesys_engine.engine.views.failures import failures
-from genesys_engine.engine.views.history import Point, best_so_far, history
+from genesys_engine.engine.views.history import Point, best_so_far, history, latest
 from genesys_engine.engine.views.leaderboard import best_child, leaderboard
 from genesys_engine.engine.views.lineage import ancestry, generations, lineage
 from genesys_engine.engine.views.noise import noise_floor, sigma_at, standing
@@ -183,7 +183,7 @@ def test_time_left_follows_measured_durations_and_parallelism():
 def run_scale(name):
     from genesys_engine.gab.scales import SCALES as TABLE
 
-    return TABLE[name].n_blocks * TABLE[name].d_model ** 2
+    return TABLE[name].reference_parameters(4096)
 
 
 def test_time_left_is_unknown_before_the_first_result():
@@ -275,12 +275,18 @@ def test_ancestry_leads_from_a_founder_to_the_design(store):
     assert all(b.parents[0] == a.id for a, b in pairwise(line))
 
 
-def test_history_has_every_verified_design_once_in_order(store):
-    rows = leaderboard(store)
-    points = history(store, rows)
-    assert [p.design for p in points] == sorted(row.design for row in rows)
-    assert 0 < min(p.minute for p in points) <= max(p.minute for p in points)
-    assert max(p.minute for p in points) <= store.meta("wall_s") / 60 + 0.1
+def test_history_tells_where_every_design_stood_after_each_verification(store):
+    rows = {row.design: row for row in leaderboard(store)}
+    points = history(store)
+    counted = [v for v in store.verifications() if v.status == "ok" and v.replicate == 0]
+    assert [p.design for p in points] == [v.design for v in counted]
+    assert [p.minute for p in points] == sorted(p.minute for p in points)
+    assert 0 < points[0].minute < points[-1].minute <= store.meta("wall_s") / 60 + 0.1
+    final = latest(points)
+    assert [p.design for p in final] == sorted(rows)
+    for point in final:
+        assert point.fitness == pytest.approx(rows[point.design].fitness)
+        assert point.rungs == rows[point.design].rungs
 
 
 def test_best_so_far_prefers_a_higher_rung_to_a_higher_gain():

@@ -120,6 +120,8 @@ def test_any_title_gives_a_module_that_loads(title):
     source = compose(small_tree(), title=title)
     source.encode()
     load_block(source)(WIDTH)
+    shown = title.replace("\x07", "?").replace("\ud800", "?")
+    assert ast.get_docstring(ast.parse(source), clean=False).startswith(shown + "\n\n")
 
 
 def test_a_text_hyperparameter_is_kept_exactly():
@@ -175,6 +177,7 @@ def test_equal_helpers_are_written_once():
     source = compose(grow(pair, {**children, "first": grow(other)}))
     assert source.count("def running_mean") == 1
     assert source.count("SCALE = 0.5") == 1
+    assert "\n\n\n\n" not in source
     load_block(source)(WIDTH)
 
 
@@ -199,6 +202,8 @@ def test_a_shared_helper_takes_its_comment_with_it():
     assert compose(two_norms(one, two)).count("# How much.") == 1
     source = compose(two_norms(one, other))
     assert (source.count("# How much."), source.count("OFFSET = 1")) == (1, 1)
+    between = norm("return helper(X) * OWN, Z", top="OWN = 3\n\n\n" + HELPER.format(1), name="C")
+    assert "\n\n\n\n" not in compose(two_norms(one, between))
 
 
 def test_only_names_that_mean_the_helper_are_renamed(X):
@@ -389,6 +394,14 @@ def test_renaming_does_not_change_what_a_program_computes(program):
     assert after["result"] == before["result"]
     assert "name" not in after
     assert after["renamed_name"] == 7
+
+
+def test_units_that_differ_in_name_and_comments_only_are_written_once(X):
+    one, two = norm("return X + 1, Z  # one", name="One"), norm("return X + 1, Z", name="Two")
+    tree = two_norms(one, two)
+    assert [unit.name for unit in tree.units()] == ["SmallBlock", "One", "MeanMixer", "Channels"]
+    assert "class Two" not in compose(tree)
+    assert torch.equal(run_norms(tree, X)[1], X + 1)
 
 
 # --- loading -----------------------------------------------------------------------------------

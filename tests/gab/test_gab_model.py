@@ -130,7 +130,10 @@ def test_the_head_is_the_embedding(block_class):
 def test_greedy_generation_takes_the_likeliest_token_and_crops_to_the_context(block_class):
     model = LanguageModel(block_class, CONFIG).train()
     tokens = torch.randint(0, 50, (2, 3))
+    seen = []
+    model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[1]))
     out = model.generate(tokens, 9)
+    assert seen == [3, 4, 5, 6, 7, 8, 8, 8, 8]
     assert out.shape == (2, 12)
     assert model.training
     want = tokens

@@ -102,7 +102,7 @@ def test_the_width_is_changed_where_the_number_of_blocks_is_not_enough(per_width
 
 def test_a_block_that_fits_at_no_shape_is_refused_with_the_nearest():
     with pytest.raises(ScaleError, match="the nearest has") as caught:
-        fit_scale(sized(0, 10_000_000), get_scale("0.2M"), 1024)
+        fit_scale(sized(1, 10_000_000), get_scale("0.2M"), 1024)
     assert caught.value.where == "scale 0.2M"
     with pytest.raises(ScaleError, match="within 20%"):
         fit_scale(sized(1), get_scale("350M"), 32_000)

@@ -202,6 +202,24 @@ def test_keywords_and_results_of_an_own_method_are_not_values_of_z():
     parse_unit(source + "\n    def own(self, X, size, **Z):\n        return X, (X, X)\n")
 
 
+def test_names_bound_by_every_kind_of_statement_are_defined():
+    body = """
+        total = sum(last := x for x in (1, 2)) + last
+        try:
+            with memoryview(b"x") as view:
+                total += len(view)
+        except ValueError as error:
+            raise TypeError from error
+        for index, *rest in ((1, 2),):
+            total += index + len(rest)
+        match total:
+            case [first, *others] | {"first": first, **others}:
+                total += first + len(others)
+        y = y + total
+"""
+    parse_unit(GOOD.replace(INNER, INNER + body))
+
+
 def test_an_optional_package_may_be_imported_in_a_function():
     guarded = "def fast():\n    try:\n        from xformers.ops import fmha\n"
     guarded += "    except ImportError:\n        fmha = None\n    return fmha\n"

@@ -1,0 +1,166 @@
+"""`status`, `show`, `leaderboard`, `events` and `report` from the command line."""
+
+import json
+import threading
+import time
+
+import pytest
+from sample_run import make_run
+
+from genesys_engine.engine import events as kinds
+from genesys_engine.engine.cli import main
+from genesys_engine.engine.events import digest_events
+from genesys_engine.engine.store import Store
+
+KEYS = {"design", "fitness", "rung", "scores", "controls", "parents", "change"}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("runs") / "sample")
+
+
+@pytest.fixture
+def ask(capsys):
+    def call(*arguments, code=0):
+        assert main([str(argument) for argument in arguments]) == code
+        return capsys.readouterr()
+
+    return call
+
+
+def data(answer):
+    told = json.loads(answer.out)
+    assert told["schema"] == 1
+    return told["data"]
+
+
+def test_leaderboard_in_json_has_the_documented_keys_best_first(run, ask):
+    rows = data(ask("leaderboard", run, "--json"))
+    assert all(set(row) >= KEYS for row in rows)
+    rungs = ["0.2M", "1M", "4M"]
+    order = [(-rungs.index(row["rung"]), -row["fitness"]) for row in rows]
+    assert order == sorted(order)
+    assert set(rows[0]["controls"]) == {"untrained", "bigram"}
+    assert data(ask("leaderboard", run, "--json", "--limit", 2)) == rows[:2]
+
+
+def test_leaderboard_as_a_table_puts_controls_beside_scores_and_marks_noise(run, ask):
+    answer = ask("leaderboard", run)
+    assert "gain over gpt" in answer.out
+    assert "(8.030, 3.870)" in answer.out
+    assert "% ~" in answer.out
+    assert "not distinguishable from gpt" in answer.err
+    assert "mamba2" in answer.out
+
+
+def test_status_tells_counts_budgets_and_verdict(run, ask):
+    found = data(ask("status", run, "--json"))
+    assert found["state"] == "finished"
+    assert {row["budget"] for row in found["budgets"]} >= {"designs", "verifications at 1M"}
+    text = ask("status", run).out
+    assert "5 seeds, 21 children, 3 rejected" in text
+    assert "Best child" in text
+
+
+def test_show_tells_lineage_tree_scores_and_controls(run, ask):
+    best = data(ask("leaderboard", run, "--json"))[0]["design"]
+    text = ask("show", run, best).out
+    assert "Lineage" in text
+    assert "Seed design gpt." in text
+    assert "mixer: CausalAttention(" in text
+    assert "untrained" in text
+    assert "8.030" in text
+    shown = data(ask("show", run, best, "--json"))
+    assert shown["lineage"][0]["operator"] == "seed:gpt"
+    assert "code" not in shown
+
+
+def test_show_code_prints_a_module_and_nothing_else(run, ask):
+    answer = ask("show", run, 0, "--code")
+    compile(answer.out, "design", "exec")
+    assert "class Block" in answer.out
+    assert answer.err == ""
+    assert data(ask("show", run, 0, "--code", "--json"))["code"] == answer.out
+
+
+def test_show_of_a_rejected_design_tells_how_to_mend_it(run, ask):
+    with Store.open(run) as store:
+        rejected = next(row.id for row in store.designs() if not row.accepted)
+    text = ask("show", run, rejected).out
+    assert "rejected by its check" in text
+    assert "causality.leak" in text
+    assert "Mask the future" in text
+
+
+def test_digest_is_one_line_over_the_decisive_events(run, ask):
+    with Store.open(run) as store:
+        expected = digest_events(store.events())
+    assert ask("events", run, "--digest").out == expected + "\n"
+    assert data(ask("events", run, "--digest", "--json")) == {"digest": expected}
+
+
+def test_facts_of_the_machine_do_not_change_the_digest(tmp_path, ask):
+    run = make_run(tmp_path / "run")
+    before = ask("events", run, "--digest").out
+    with Store.open(run, write=True) as store, store.transaction():
+        store.add_event(kinds.RUN_RESUMED, {}, decisive=False)
+    assert ask("events", run, "--digest").out == before
+    with Store.open(run, write=True) as store, store.transaction():
+        store.add_event(kinds.RUNG_OPENED, {"rung": 0, "scale": "0.2M"})
+    assert ask("events", run, "--digest").out != before
+
+
+def test_events_by_kind(run, ask):
+    told = data(ask("events", run, "--json", "--kind", "rung.opened"))
+    assert [event["payload"]["scale"] for event in told] == ["1M", "4M"]
+    lines = ask("events", run, "--kind", "rung.opened").out.splitlines()
+    assert len(lines) == 2
+    assert "rung.opened" in lines[0]
+
+
+def test_a_misspelt_kind_is_an_error_with_a_near_name(run, ask):
+    answer = ask("events", run, "--kind", "rung.open", code=2)
+    assert "did you mean 'rung.opened'" in answer.err
+    assert answer.out == ""
+
+
+def test_digest_of_a_part_of_the_log_is_refused(run, ask):
+    assert "whole log" in ask("events", run, "--digest", "--kind", "rung.opened", code=2).err
+
+
+def test_follow_shows_what_comes_and_ends_with_the_run(tmp_path, ask):
+    run = make_run(tmp_path / "run", finish=False)
+
+    def go_on():
+        time.sleep(0.7)
+        with Store.open(run, write=True) as store, store.transaction():
+            store.add_event(kinds.RUNG_OPENED, {"rung": 2, "scale": "late"})
+            store.add_event(kinds.RUN_FINISHED, {"verdict": "done"})
+
+    writer = threading.Thread(target=go_on)
+    writer.start()
+    lines = [json.loads(line) for line in ask("events", run, "--follow", "--json").out.splitlines()]
+    writer.join()
+    assert lines[-2]["payload"]["scale"] == "late"
+    assert lines[-1]["kind"] == "run.finished"
+    assert [line["id"] for line in lines] == list(range(1, len(lines) + 1))
+
+
+def test_report_is_written_into_the_run_and_its_path_printed(run, ask, tmp_path):
+    assert ask("report", run).out == f"{run / 'report.html'}\n"
+    assert (run / "report.html").stat().st_size > 1_000_000
+    out = tmp_path / "page.html"
+    assert data(ask("report", run, "--out", out, "--json")) == {"report": str(out)}
+    assert out.is_file()
+
+
+@pytest.mark.parametrize("command", ["status", "leaderboard", "events", "report"])
+def test_a_folder_without_a_run_is_told_with_exit_code_2(command, ask, tmp_path):
+    answer = ask(command, tmp_path / "nothing", code=2)
+    assert "no run here" in answer.err
+    assert answer.out == ""
+
+
+def test_a_design_that_is_not_there_is_told_with_the_range(run, ask):
+    assert "numbered 0 to 28" in ask("show", run, 500, code=2).err
