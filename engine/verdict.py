@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from genesys_engine.engine.state import State
-
-SIGMAS = 2.0  # nothing is called better within this many standard deviations
+from genesys_engine.engine.views.noise import SIGMAS
 
 
 @dataclass(frozen=True)

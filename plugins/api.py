@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Child",
-    "Executor",
     "Evaluator",
+    "Executor",
     "GABTree",
     "Limits",
     "Operator",
@@ -117,7 +117,7 @@ class Selector(Protocol):
     """
 
     def parents(self, candidates: Candidates, count: int, rng: random.Random) -> list[int]:
-        """Return the positions of `count` distinct candidates to vary (fewer if there are fewer)."""
+        """Return the positions of `count` distinct candidates to vary, or of all if fewer."""
 
     def promote(self, candidates: Candidates, rng: random.Random) -> int:
         """Return the position of the candidate to verify at its next rung."""

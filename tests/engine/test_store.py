@@ -89,12 +89,17 @@ def test_leaderboard_puts_the_higher_rung_first(tmp_path: Path) -> None:
         assert [row.id for row in store.leaderboard(1)] == [2]
 
 
+def fail_in_the_middle(store: Store) -> None:
+    with store.transaction():
+        store.add_task(0, "design", {})
+        store.add_event("x", {})
+        raise RuntimeError
+
+
 def test_a_failed_step_leaves_nothing(tmp_path: Path) -> None:
     with Store.create(tmp_path / "run", {}) as store:
-        with pytest.raises(RuntimeError), store.transaction():
-            store.add_task(0, "design", {})
-            store.add_event("x", {})
-            raise RuntimeError
+        with pytest.raises(RuntimeError):
+            fail_in_the_middle(store)
         assert store.count("tasks") == store.count("events") == 0
 
 
@@ -107,7 +112,7 @@ def test_a_result_is_paid_for_once(tmp_path: Path) -> None:
 
 
 def test_nan_never_reaches_the_log(tmp_path: Path) -> None:
-    with Store.create(tmp_path / "run", {}) as store, pytest.raises(ValueError, match="NaN|float"):
+    with Store.create(tmp_path / "run", {}) as store, pytest.raises(ValueError, match="float"):
         store.add_event("x", {"value": math.nan})
 
 

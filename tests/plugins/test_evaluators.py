@@ -37,6 +37,7 @@ class Oracle(Uniform):
 
     def __init__(self, corpus, task):
         super().__init__(corpus)
+        self.config.context = 128  # items are longer than the context of the other models
         self.known = {}
         for line in corpus.task_items(task).read_text().splitlines():
             item = json.loads(line)
