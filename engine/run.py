@@ -314,6 +314,8 @@ def build_corpus(experiment: Experiment, progress: Callable[[str], None]) -> dic
 
     folder = prepare(experiment.corpus, cache_folder() / "corpora", progress)
     corpus = Corpus.open(folder)
+    for rung in rung_settings(experiment, corpus.vocab_size):
+        corpus.require(max(1, rung.batch_tokens // rung.context), rung.context)
     return {
         "folder": str(folder),
         "digest": corpus.digest,

@@ -18,6 +18,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
@@ -31,6 +32,8 @@ from genesys_engine.gab.errors import EnvironmentProblem, InputError
 
 FORMAT = 1
 DATABASE = "run.sqlite"
+PARTIAL = DATABASE + ".partial"
+EXPERIMENT = "experiment.toml"
 CURVES = "arrays.zarr"
 CURVE_POINTS = 200
 
@@ -130,24 +133,50 @@ class Store:
     # --- opening -----------------------------------------------------------------------------
 
     @classmethod
-    def create(cls, folder: Path, meta: Mapping[str, Any]) -> Store:
-        """Make the run folder and its empty store; `InputError` when it holds a run already."""
+    def create(
+        cls, folder: Path, meta: Mapping[str, Any], experiment: Path | None = None
+    ) -> Store:
+        """Make the run folder with a copy of the experiment's file and an empty store.
+
+        Raises:
+            InputError: `folder` is in use (see `refuse_used`).
+        """
+        cls.refuse_used(folder)
+        made = not folder.exists()
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = _exclusive(folder)
+        try:
+            cls._fill(folder, meta, experiment)
+            return cls(folder, _connect(folder), lock)
+        except BaseException:
+            lock.close()
+            if made:  # a second try must not find a folder that is in use
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    @staticmethod
+    def refuse_used(folder: Path) -> None:
+        """Raise `InputError` when `folder` holds a run or something else than a run's beginning."""
         if (folder / DATABASE).exists():
             raise InputError(
                 "this folder already holds a run",
                 where=str(folder),
                 hint=f"continue it with `genesys-engine resume {folder}`, or give another --out",
             )
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        begun = ("lock", PARTIAL)  # what a process that was killed at its very start leaves
+        if folder.exists() and not (
+            folder.is_dir() and all(entry.name.startswith(begun) for entry in folder.iterdir())
+        ):
             raise InputError(
                 "the run folder exists and is not empty",
                 where=str(folder),
                 hint="give --out a folder that does not exist yet",
             )
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = _exclusive(folder)
-        # The database appears under its name only once its schema and meta are complete.
-        partial = folder / (DATABASE + ".partial")
+
+    @staticmethod
+    def _fill(folder: Path, meta: Mapping[str, Any], experiment: Path | None) -> None:
+        """Write the database; it has its name only once all that belongs to a run is there."""
+        partial = folder / PARTIAL
         partial.unlink(missing_ok=True)
         db = sqlite3.connect(partial)
         db.executescript(_SCHEMA)
@@ -157,8 +186,9 @@ class Store:
         )
         db.commit()
         db.close()
+        if experiment is not None:
+            shutil.copyfile(experiment, folder / EXPERIMENT)
         partial.rename(folder / DATABASE)
-        return cls(folder, _connect(folder), lock)
 
     @classmethod
     def open(cls, folder: Path, *, write: bool = False) -> Store:

@@ -14,37 +14,59 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
+from genesys_engine.gab import library
+from genesys_engine.gab.compose import compose
+from genesys_engine.gab.errors import GenesysError, PluginError, TreeError, UnitError
+from genesys_engine.gab.interfaces import INTERFACES
 from genesys_engine.gab.sandbox import Limits, Outcome
-from genesys_engine.gab.tree import GABTree
+from genesys_engine.gab.tree import GABTree, Node, Place, grow
+from genesys_engine.gab.unit import HyperParameter, Slot, Unit, Value, parse_unit
+from genesys_engine.plugins.corpus import Corpus
 from genesys_engine.plugins.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     import torch
 
-    from genesys_engine.plugins.corpus import Corpus
-
 __all__ = [
+    "INTERFACES",
+    "Candidates",
     "Child",
+    "Corpus",
     "Evaluator",
     "Executor",
+    "Field",
     "GABTree",
+    "GenesysError",
+    "HyperParameter",
     "Limits",
+    "Node",
     "Operator",
     "OperatorContext",
     "OperatorNotApplicable",
     "Options",
     "Outcome",
     "Parent",
+    "Place",
+    "PluginError",
     "Register",
     "Score",
     "Selector",
+    "Slot",
     "TrainBudget",
     "TrainResult",
     "Trainer",
+    "TreeError",
     "TrialDiverged",
+    "Unit",
+    "UnitError",
+    "Value",
+    "compose",
+    "grow",
     "hookimpl",
+    "library",
+    "parse_unit",
 ]
 
 

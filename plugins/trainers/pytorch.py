@@ -119,7 +119,7 @@ def make_optimizer(model: nn.Module, options: TorchTrainerOptions) -> torch.opti
 def learning_rate(progress: float, peak: float, options: TorchTrainerOptions) -> float:
     """Return the learning rate after the share `progress` (0 to 1) of the token budget."""
     if progress < options.warmup_fraction:
-        # Never zero, so that the first step counts; half-way into the first hundredth.
+        # Starts at a tenth: at zero the first batch would be counted and teach nothing.
         return peak * max(progress / options.warmup_fraction, 0.1)
     done = (progress - options.warmup_fraction) / (1 - options.warmup_fraction)
     cosine = 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
