@@ -33,6 +33,7 @@ from genesys_engine.plugins.api import (
 )
 
 CHECK = "genesys_engine.plugins.check_job:check"
+DISK_FULL = ("No space left on device", "Disk quota exceeded")
 
 
 class InfrastructureFailure(Exception):
@@ -117,10 +118,12 @@ class Designer:
             "vocab_size": self._settings.vocab_size,
             "seed": self._settings.seed,
         }
-        outcome = self._executor.submit(CHECK, payload, scratch, self._settings.limits).result()
-        shutil.rmtree(scratch, ignore_errors=True)
-        if outcome.status == "infrastructure":
-            raise InfrastructureFailure(outcome.reason)
+        limits = self._settings.limits
+        outcome = self._executor.submit(CHECK, payload, scratch, limits).result()
+        try:
+            refuse_infrastructure(outcome, scratch, limits)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
         if outcome.status == "ok" and outcome.value is not None:
             return outcome.value
         return failed_report(outcome)
@@ -182,7 +185,8 @@ class _Attempts:
             raise PluginError(
                 f"raised {type(error).__name__}: {error}",
                 where=f"operator {entry.name}",
-                hint="leave it out of [[operators]] and resume, or report it to its author",
+                hint="the run needs all its operators: mend or update the plugin and resume, or"
+                " start another run without it",
             ) from error
 
     def _try(self, child: Child, operator: str, number: int) -> dict[str, Any] | None:
@@ -217,6 +221,19 @@ class _Attempts:
             "rejected": self.rejected,
             "duplicates": self.duplicates,
         }
+
+
+def refuse_infrastructure(outcome: Outcome, scratch: Path, limits: Limits) -> None:
+    """Raise `InfrastructureFailure` where the machine is to blame for an outcome.
+
+    A job that says that the disk is full is believed only where the disk has no room for the
+    largest file that it might write.
+    """
+    blamed = any(sign in outcome.reason for sign in DISK_FULL)
+    if outcome.status == "infrastructure" or (
+        blamed and shutil.disk_usage(scratch).free < limits.file_bytes
+    ):
+        raise InfrastructureFailure(outcome.reason)
 
 
 def failed_report(outcome: Outcome) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -27,7 +28,7 @@ from genesys_engine.engine.state import State, keep
 from genesys_engine.engine.store import Store, TaskRow
 from genesys_engine.engine.verifier import Verifier
 from genesys_engine.gab.compose import compose
-from genesys_engine.gab.errors import EnvironmentProblem
+from genesys_engine.gab.errors import EnvironmentProblem, PluginError
 from genesys_engine.gab.tree import GABTree
 from genesys_engine.plugins.api import Parent
 
@@ -66,6 +67,7 @@ class Evolution:
         self._tasks: dict[int, TaskRow] = {}  # under way or waiting to be applied
         self._results: dict[int, Mapping[str, Any]] = {}
         self._facts: dict[int, Mapping[str, Any]] = {}
+        self._running: dict[int, Future[TaskResult]] = {}
         self._losses: dict[int, int] = {}
         self.tree = lru_cache(maxsize=256)(self._read_tree)
 
@@ -77,13 +79,20 @@ class Evolution:
         Raises:
             Stopped: `should_stop` gave a reason; the run can be resumed.
             EnvironmentProblem: the workers failed repeatedly through no fault of a design.
+            PluginError: an operator raised; the run can be resumed once it is mended.
         """
+        try:
+            self._go_on()
+        except (Stopped, PluginError):
+            self._drain()
+            raise
+
+    def _go_on(self) -> None:
+        self._refuse_to_go_on()
         self._take_up()
         while True:
             self._collect(block=False)
-            if (reason := self._should_stop()) is not None:
-                self._drain()
-                raise Stopped(reason)
+            self._refuse_to_go_on()
             if len(self.state.in_flight) < self.policy.settings.lookahead:
                 decision = self.policy.decide(self.state)
                 if isinstance(decision, NextGeneration):
@@ -95,6 +104,10 @@ class Evolution:
             if not self.state.in_flight:
                 return
             self._apply_oldest()
+
+    def _refuse_to_go_on(self) -> None:
+        if (reason := self._should_stop()) is not None:
+            raise Stopped(reason)
 
     def _take_up(self) -> None:
         """Go on with the tasks that an earlier process decided and did not apply."""
@@ -120,8 +133,11 @@ class Evolution:
                 return
 
     def _receive(self, seq: int, future: Future[TaskResult]) -> None:
+        del self._running[seq]
         try:
             done = future.result()
+        except CancelledError:  # it had not begun and will be when the run is resumed
+            return
         except InfrastructureFailure as error:
             self._relaunch(seq, str(error))
             return
@@ -143,10 +159,13 @@ class Evolution:
         self._launch(self._tasks[seq])
 
     def _drain(self) -> None:
-        """Wait for the verifications under way, so that what they cost is not lost."""
-        waiting = {seq for seq in self.state.in_flight if seq not in self._results}
-        while waiting - set(self._results):
-            self._collect(block=True)
+        """Take back what waits for a worker, then wait for what is under way, so that what it
+        cost is not lost."""
+        for future in list(self._running.values()):
+            future.cancel()
+        while self._running:
+            with suppress(PluginError):  # the first one is told already
+                self._collect(block=True)
 
     # --- issuing -----------------------------------------------------------------------------
 
@@ -166,6 +185,7 @@ class Evolution:
 
     def _launch(self, row: TaskRow) -> None:
         future = self._start_design(row) if row.kind == DESIGN else self._start_verification(row)
+        self._running[row.seq] = future
         future.add_done_callback(lambda done: self._arrived.put((row.seq, done)))
 
     def _start_design(self, row: TaskRow) -> Future[TaskResult]:

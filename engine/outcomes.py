@@ -236,7 +236,8 @@ class Outcomes:
             **{key: row.payload[key] for key in ("design", "rung", "replicate")},
         }
         if cause or fitness is None:
-            about |= {"cause": cause, "reason": reason}
+            # What follows the first line (a stack, the end of the output) may differ every time.
+            about |= {"cause": cause, "reason": reason.partition("\n")[0]}
             self.emit(events.VERIFICATION_FAILED, about)
             if replicate == 0:
                 self._refuse_reference(design, rung, reason)

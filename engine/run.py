@@ -24,7 +24,7 @@ from genesys_engine.engine.outcomes import Outcomes
 from genesys_engine.engine.policy import Policy, Settings
 from genesys_engine.engine.restore import restore
 from genesys_engine.engine.state import State
-from genesys_engine.engine.store import Store
+from genesys_engine.engine.store import EXPERIMENT, Store
 from genesys_engine.engine.verdict import Verdict, judge
 from genesys_engine.engine.verifier import RungSettings, Verifier, VerifySettings
 from genesys_engine.gab.errors import EnvironmentProblem, InputError
@@ -33,7 +33,6 @@ from genesys_engine.plugins.api import Executor, Limits, Outcome
 from genesys_engine.plugins.host import PluginHost
 
 CONTROLS = "genesys_engine.plugins.verify_job:controls"
-EXPERIMENT = "experiment.toml"
 CHECK_SECONDS = 120.0  # a check takes about a second; a block that needs this long is useless
 VERSIONED = ("genesys-engine", "torch", "deap", "lm-eval", "datasets", "tokenizers", "numpy")
 
@@ -53,13 +52,21 @@ def planned_folder(path: Path, sets: Sequence[str]) -> Path:
 
 
 def start(path: Path, sets: Sequence[str], folder: Path, callbacks: Callbacks) -> None:
-    """Check the experiment, make the run folder and go.
+    """Check the experiment, prepare its text, make the run folder and go.
+
+    The folder is made last, so that a fault in the experiment or in the text leaves none behind.
 
     Raises:
         GenesysError: the experiment, the folder or the environment is not usable.
         Stopped: the run ended early and can be resumed.
+        KeyboardInterrupt: it was to stop before there was anything to resume.
     """
     host, experiment = load(path, sets)
+    Store.refuse_used(folder)
+    callbacks.on_stage("preparing the corpus")
+    corpus = build_corpus(experiment, callbacks.on_stage)
+    if callbacks.should_stop() is not None:
+        raise KeyboardInterrupt
     meta = {
         "name": experiment.run.name,
         "sets": list(sets),
@@ -68,9 +75,9 @@ def start(path: Path, sets: Sequence[str], folder: Path, callbacks: Callbacks) -
         "versions": versions(),
         "machine": machine(),
         "components": [d.to_json() for d in _components(host, experiment)],
+        "corpus": corpus,
     }
-    with Store.create(folder, meta) as store:
-        shutil.copyfile(path, folder / EXPERIMENT)
+    with Store.create(folder, meta, path) as store:
         execute(store, experiment, host, callbacks)
 
 
@@ -90,7 +97,11 @@ def resume(folder: Path, sets: Sequence[str], callbacks: Callbacks) -> None:
                 " [budget]; start another run for everything else",
             )
         if store.meta("finished"):
-            raise InputError("this run is finished", where=str(folder))
+            raise InputError(
+                "this run is finished",
+                where=str(folder),
+                hint=f"its results: `genesys-engine leaderboard {folder}`, or `report {folder}`",
+            )
         execute(store, experiment, host, callbacks, resumed=store.count("tasks") > 0)
 
 
@@ -110,7 +121,26 @@ def execute(
     *,
     resumed: bool = False,
 ) -> Verdict:
-    """Run the loop to its end."""
+    """Run the loop to its end; an error that leaves the run resumable says so in a note."""
+    try:
+        return _execute(store, experiment, host, callbacks, resumed=resumed)
+    except InputError:  # what was given has to change, which makes it another run
+        raise
+    except BaseException as error:
+        error.add_note(f"nothing is lost; go on with: genesys-engine resume {store.folder}")
+        raise
+    finally:
+        shutil.rmtree(store.folder / "scratch", ignore_errors=True)
+
+
+def _execute(
+    store: Store,
+    experiment: Experiment,
+    host: PluginHost,
+    callbacks: Callbacks,
+    *,
+    resumed: bool,
+) -> Verdict:
     corpus = prepare_corpus(store, experiment, callbacks)
     if not (store.folder / "arrays.zarr").exists():
         store.allocate_curves(sum(rung.verifications for rung in experiment.ladder.rungs))
@@ -290,13 +320,13 @@ def _components(host: PluginHost, experiment: Experiment) -> Iterator[Any]:
 
 
 def prepare_corpus(store: Store, experiment: Experiment, callbacks: Callbacks) -> Mapping[str, Any]:
-    """Return the facts of the prepared corpus; the same text on resume as at the start."""
+    """Return the facts of the prepared corpus, made again where the cache has lost it."""
     known = store.meta("corpus")
-    if known is not None and Path(known["folder"]).is_dir():
+    if Path(known["folder"]).is_dir():
         return dict(known)
     callbacks.on_stage("preparing the corpus")
     facts = build_corpus(experiment, callbacks.on_stage)
-    if known is not None and known["digest"] != facts["digest"]:
+    if known["digest"] != facts["digest"]:
         raise InputError(
             "the corpus has changed since the run began",
             where="[corpus]",
@@ -416,14 +446,13 @@ def _finish(
     store: Store, experiment: Experiment, state: State, observe: Callable[[Event], None]
 ) -> Verdict:
     scales = [rung.scale for rung in experiment.ladder.rungs]
-    verdict = judge(state, scales, experiment.population.reference)
+    verdict = judge(state, scales, decision_settings(experiment).seeds)
     with store.transaction():
         event = store.add_event(events.RUN_FINISHED, verdict.to_json())
         store.set_meta("finished", True)
         store.set_meta("sigma", {str(rung): state.sigma(rung) for rung in range(len(scales))})
         store.set_meta("reference", state.reference)
         store.set_meta("verdict", verdict.to_json())
-    shutil.rmtree(store.folder / "scratch", ignore_errors=True)
     observe(event)
     return verdict
 

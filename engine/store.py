@@ -133,9 +133,7 @@ class Store:
     # --- opening -----------------------------------------------------------------------------
 
     @classmethod
-    def create(
-        cls, folder: Path, meta: Mapping[str, Any], experiment: Path | None = None
-    ) -> Store:
+    def create(cls, folder: Path, meta: Mapping[str, Any], experiment: Path | None = None) -> Store:
         """Make the run folder with a copy of the experiment's file and an empty store.
 
         Raises:

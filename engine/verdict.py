@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from genesys_engine.engine.state import State
+from genesys_engine.engine.state import Standing, State
 from genesys_engine.engine.views.noise import SIGMAS
 
 
@@ -28,8 +28,11 @@ class Verdict:
         return {**{key: getattr(self, key) for key in keys}, "verdict": self.text}
 
 
-def judge(state: State, scales: Sequence[str], reference_name: str) -> Verdict:
-    """Compare the best child with the reference, within the noise measured."""
+def judge(state: State, scales: Sequence[str], seeds: Sequence[str]) -> Verdict:
+    """Compare the best child with the reference and with the best seed, within the noise.
+
+    `seeds` are the names of the seeds in order of their design numbers, the reference first.
+    """
     ranked = sorted(
         (s for s in state.standings.values() if s.gains),
         key=lambda s: (-s.rung, -s.fitness, s.design),
@@ -40,22 +43,44 @@ def judge(state: State, scales: Sequence[str], reference_name: str) -> Verdict:
         text = "No child was verified; nothing can be said."
         return Verdict(best, None, None, None, state.reference, None, text)
     sigma = state.sigma(child.rung)
-    where = f"the highest rung it reached ({scales[child.rung]})"
-    gain = f"{child.fitness:+.2f} % against {reference_name}, {where}"
-    if sigma is None:
-        text = (
-            f"Best child: design {child.design}, {gain}; the noise was not measured"
-            " (noise_seeds = 1), so this may be luck."
-        )
-    elif child.fitness > SIGMAS * sigma:
-        text = (
-            f"Best child: design {child.design}, {gain}: better by more than"
-            f" 2 sigma = {SIGMAS * sigma:.2f} %."
-        )
-    else:
-        text = (
-            f"Best child: design {child.design}, {gain}: within or below"
-            f" 2 sigma = {SIGMAS * sigma:.2f} %, so no improvement is shown."
-        )
     rung, fitness = child.rung, child.fitness
+    text = (
+        f"Best child: design {child.design}, verified up to {scales[rung]}:"
+        f" {_compared(fitness, sigma)} {seeds[0]}{_best_seed(state, child, seeds, sigma)}."
+        f" {_noise(sigma, seeds[0])}"
+    )
     return Verdict(best, child.design, rung, fitness, state.reference, sigma, text)
+
+
+def _compared(difference: float, sigma: float | None) -> str:
+    """Return the difference with what may be said of it; ends in "than" or "from"."""
+    number = f"{difference:+.2f} %"
+    if sigma is None:
+        return f"{number}, which cannot be judged, from"
+    if abs(difference) <= SIGMAS * sigma:
+        return f"{number}, no difference shown from"
+    return f"{number}, {'better' if difference > 0 else 'worse'} than"
+
+
+def _best_seed(state: State, child: Standing, seeds: Sequence[str], sigma: float | None) -> str:
+    """Return the comparison with the best other seed at the highest rung that both reached."""
+    for rung in sorted(child.gains, reverse=True):
+        rivals = {
+            design: standing.gains[rung]
+            for design, standing in state.standings.items()
+            if standing.seed and design != state.reference and rung in standing.gains
+        }
+        if rivals:
+            best = min(rivals, key=lambda design: (-rivals[design], design))
+            difference = child.gains[rung] - rivals[best]
+            return f"; {_compared(difference, sigma)} the best other seed, {seeds[best]}"
+    return ""
+
+
+def _noise(sigma: float | None, reference: str) -> str:
+    if sigma is None:
+        return "The noise was not measured (noise_seeds = 1), so it may be luck."
+    return (
+        f"2 sigma = {SIGMAS * sigma:.2f} %, from the training seeds of {reference};"
+        " the child was trained once per rung."
+    )

@@ -15,7 +15,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from genesys_engine.engine.designer import InfrastructureFailure, TaskResult
+from genesys_engine.engine.designer import (
+    InfrastructureFailure,
+    TaskResult,
+    refuse_infrastructure,
+)
 from genesys_engine.engine.randomness import derived_seed
 from genesys_engine.engine.replies import VerifyReply
 from genesys_engine.plugins.api import Executor, Limits, Outcome
@@ -45,6 +49,17 @@ class VerifySettings:
     evaluators: Sequence[Mapping[str, Any]]
     limits: Limits
     keep_checkpoints: bool = True
+
+
+class _Result(Future[TaskResult]):
+    """What a job's outcome is read to; taking it back takes the job back, if it has not begun."""
+
+    def __init__(self, job: Future[Outcome]) -> None:
+        super().__init__()
+        self._job = job
+
+    def cancel(self) -> bool:
+        return self._job.cancel()
 
 
 class Verifier:
@@ -81,7 +96,8 @@ class Verifier:
         scratch = self._folder / "scratch" / f"verify-{seq}"
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
-        done: Future[TaskResult] = Future()
+        job_done = self._executor.submit(VERIFY, job, scratch, self._settings.limits)
+        done = _Result(job_done)
 
         def finish(inner: Future[Outcome]) -> None:
             try:
@@ -91,12 +107,11 @@ class Verifier:
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
 
-        self._executor.submit(VERIFY, job, scratch, self._settings.limits).add_done_callback(finish)
+        job_done.add_done_callback(finish)
         return done
 
     def _read(self, outcome: Outcome, scratch: Path, checkpoint: str) -> TaskResult:
-        if outcome.status == "infrastructure" or "[Errno 28]" in outcome.reason:
-            raise InfrastructureFailure(outcome.reason)
+        refuse_infrastructure(outcome, scratch, self._settings.limits)
         if outcome.status != "ok" or outcome.value is None:
             reason = scrub(outcome.reason, scratch)
             return TaskResult(failure(outcome.status, reason), dict(outcome.facts))

@@ -20,8 +20,9 @@ from genesys_engine.gab.errors import (
 
 # What the machine or its set-up refuses; everything else that an OSError says is our bug.
 _ENVIRONMENT = {
-    errno.ENOSPC: "make room on the disk, then: genesys-engine resume RUN",
-    errno.EDQUOT: "the quota is used up: make room, then: genesys-engine resume RUN",
+    errno.ENOSPC: "make room on the disk",
+    errno.EDQUOT: "the quota is used up: make room",
+    errno.EIO: "the disk cannot be read or written: see what the system's log says of it",
     errno.EROFS: "the file system is read-only: choose another folder",
     errno.EACCES: "check the permissions, or choose another folder",
     errno.EPERM: "check the permissions, or choose another folder",
@@ -37,26 +38,30 @@ def report_failure(error: BaseException, *, debug: bool) -> int:
     if isinstance(error, click.ClickException):
         error.show()
         return error.exit_code
+    text, code = _told(error, debug)
+    _say("\n  ".join([text, *getattr(error, "__notes__", ())]))
+    return code
+
+
+def _told(error: BaseException, debug: bool) -> tuple[str, int]:
+    """Return the message and the exit code."""
     if isinstance(error, click.Abort | KeyboardInterrupt):
-        _say("interrupted")
-        return EXIT_INTERRUPTED
+        return "interrupted", EXIT_INTERRUPTED
     if isinstance(error, GenesysError):
-        _say(str(error))
-        return error.exit_code
+        return str(error), error.exit_code
     environment = _environment(error)
     if environment:
-        _say(environment)
-        return EXIT_ENVIRONMENT
-    _say(_bug(error, debug))
-    return EXIT_BUG
+        return environment, EXIT_ENVIRONMENT
+    return _bug(error, debug), EXIT_BUG
 
 
 def _environment(error: BaseException) -> str | None:
     """Return the message if the machine is at fault, else None."""
     if isinstance(error, MemoryError):
         return f"out of memory\n  help: {_ENVIRONMENT[errno.ENOMEM]}"
-    if getattr(error, "sqlite_errorname", None) == "SQLITE_FULL":
-        return f"{error}\n  help: {_ENVIRONMENT[errno.ENOSPC]}"
+    for name, number in (("SQLITE_FULL", errno.ENOSPC), ("SQLITE_IOERR", errno.EIO)):
+        if getattr(error, "sqlite_errorname", "").startswith(name):
+            return f"run.sqlite: {error}\n  help: {_ENVIRONMENT[number]}"
     if isinstance(error, OSError) and error.errno in _ENVIRONMENT:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}\n  help: {_ENVIRONMENT[error.errno]}"

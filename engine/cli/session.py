@@ -16,7 +16,6 @@ from genesys_engine.gab.errors import (
     EXIT_GOAL_NOT_MET,
     EXIT_INTERRUPTED,
     EXIT_OK,
-    GenesysError,
 )
 
 
@@ -28,15 +27,15 @@ def session(work: Callable[[run.Callbacks], None], folder: Path, *, as_json: boo
             work(callbacks)
         except Stopped as stopped:
             reason = str(stopped)
-        except GenesysError as error:
-            if (folder / "run.sqlite").exists() and error.hint is None:
-                error.hint = f"the run can be resumed: genesys-engine resume {folder}"
-            raise
         else:
             reason = ""
     if reason:
         return _stopped(folder, reason)
-    return _finished(folder, as_json=as_json)
+    try:
+        return _finished(folder, as_json=as_json)
+    except Exception as error:
+        error.add_note(f"the run is finished; its report: genesys-engine report {folder}")
+        raise
 
 
 def _stopped(folder: Path, reason: str) -> int:
@@ -44,7 +43,8 @@ def _stopped(folder: Path, reason: str) -> int:
     kind = events.RUN_INTERRUPTED if reason == INTERRUPTED else events.RUN_STOPPED
     with Store.open(folder, write=True) as store, store.transaction():
         store.add_event(kind, {"reason": reason, "exit_code": code}, decisive=False)
-    note(f"stopped ({reason}); nothing is lost. Go on with: genesys-engine resume {folder}")
+    more = f" --set {reason}=MORE" if reason.startswith("budget.") else ""
+    note(f"stopped ({reason}); nothing is lost. Go on with: genesys-engine resume {folder}{more}")
     return code
 
 

@@ -58,6 +58,7 @@ def summary(store: Store) -> dict[str, Any]:
         "sigmas": noise.SIGMAS,
         "wall_s": spent.wall_s or run.elapsed_s(),
         "tokens": spent.tokens,
+        "verdict": (store.meta("verdict") or {}).get("verdict"),
     }
 
 

@@ -6,7 +6,8 @@ job's end some seconds after its deadline is hung, and is killed with all that i
 
 When a template dies, the jobs that it ran are run again, once, each of them alone.  A job that
 was alone when its template died a second time did it, and counts as crashed; so an innocent
-neighbour recovers and the guilty one is not asked for ever.
+neighbour recovers and the guilty one is not asked for ever.  A job that somebody else killed (the
+kernel, where all jobs together wanted too much memory) is run again in the same way.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import signal
 import socket
 import threading
 import time
@@ -198,6 +200,10 @@ class SandboxHost:
     def _settle(self, ended: Ended) -> None:
         ticket = self._running.pop(ended.job)
         self._failures = 0
+        if ended.cause == "exit" and ended.signal == signal.SIGKILL and ticket.attempts == 1:
+            with self._lock:
+                self._queue.appendleft(ticket)
+            return
         ticket.future.set_result(judge(ended, ticket.job.limits))
 
     def _guard(self, link: TemplateLink) -> None:

@@ -10,6 +10,7 @@ import random
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 from time import sleep
 from typing import Any
 
@@ -32,6 +33,7 @@ class RecordedExecutor:
     ) -> None:
         self.workers = workers
         self.calls: dict[str, int] = {"check": 0, "verify": 0, "controls": 0}
+        self._counting = Lock()
         self._delay_s = delay_s
         self._reject = reject
         self._fail = fail
@@ -42,7 +44,6 @@ class RecordedExecutor:
     ) -> Future[Outcome]:
         """Answer one job; `scratch` and `limits` are not needed."""
         job = target.rpartition(":")[2]
-        self.calls[job] += 1
         if self._threads is not None:
             return self._threads.submit(self._answer, job, payload)
         done: Future[Outcome] = Future()
@@ -57,6 +58,8 @@ class RecordedExecutor:
     def _answer(self, job: str, payload: Mapping[str, Any]) -> Outcome:
         if self._delay_s:
             sleep(random.random() * self._delay_s)  # on purpose not repeatable
+        with self._counting:
+            self.calls[job] += 1
         value: Mapping[str, Any] = getattr(self, f"_{job}")(payload)
         return Outcome("ok", value)
 
