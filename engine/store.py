@@ -129,6 +129,7 @@ class Store:
         self._db.row_factory = sqlite3.Row
         self._lock = lock
         self._curves: Any = None
+        self._syncing: bool | None = None
 
     # --- opening -----------------------------------------------------------------------------
 
@@ -233,7 +234,9 @@ class Store:
         Without `sync` it survives the end of this process but not a power cut, which is enough
         for decisions: they are repeated as they were.  With `sync` the disk has it on return.
         """
-        self._db.execute(f"PRAGMA synchronous = {'FULL' if sync else 'NORMAL'}")
+        if sync is not self._syncing:  # the statement costs more than a small transaction
+            self._db.execute(f"PRAGMA synchronous = {'FULL' if sync else 'NORMAL'}")
+            self._syncing = sync
         try:
             yield
             self._db.commit()
