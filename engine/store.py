@@ -22,7 +22,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -214,6 +214,10 @@ class Store:
 
     def close(self) -> None:
         """Close the files; safe to call twice."""
+        if self._lock is not None:
+            # Leaves one plain file, which a reader can open without writing beside it.
+            with suppress(sqlite3.Error):  # closed already, or somebody is reading
+                self._db.execute("PRAGMA journal_mode = DELETE")
         self._db.close()
         if self._lock is not None:
             self._lock.close()
