@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field
 
-from genesys_engine.gab.sandbox import SandboxHost
+from genesys_engine.gab.sandbox import Isolation, Level, SandboxHost, isolation_here
 from genesys_engine.plugins.api import Limits, Options, Outcome
 
 
@@ -20,7 +20,8 @@ class ProcessOptions(Options):
     of them make jobs quicker and the template larger.  `max_restarts` is how often in a row the
     template may fail to start before waiting jobs are given back as `infrastructure`;
     `start_s` is how long a start may take, `guard_s` after how many seconds beyond a job's
-    deadline the template itself counts as hung.
+    deadline the template itself counts as hung.  `isolation` is the level beyond which no measure
+    is used: lower it only for a trusted plugin that has to start programs in a worker.
     """
 
     preload: tuple[str, ...] = (
@@ -35,6 +36,7 @@ class ProcessOptions(Options):
     max_restarts: int = Field(default=3, ge=0)
     start_s: float = Field(default=120.0, gt=0)
     guard_s: float = Field(default=5.0, gt=0)
+    isolation: Level = "strict"
 
 
 class ProcessExecutor:
@@ -42,7 +44,9 @@ class ProcessExecutor:
 
     Options = ProcessOptions
 
-    def __init__(self, options: ProcessOptions, *, workers: int) -> None:
+    def __init__(
+        self, options: ProcessOptions, *, workers: int, require: Level = "process"
+    ) -> None:
         """Start the template in the background; `submit` may be called at once."""
         self.workers = workers
         self._host = SandboxHost(
@@ -51,7 +55,14 @@ class ProcessExecutor:
             max_restarts=options.max_restarts,
             start_s=options.start_s,
             guard_s=options.guard_s,
+            require=require,
+            at_most=options.isolation,
         )
+
+    @staticmethod
+    def isolation(options: ProcessOptions) -> Isolation:
+        """Return what jobs on this machine are kept in; takes some 0.1 s."""
+        return isolation_here(options.isolation)
 
     def submit(
         self, target: str, payload: Mapping[str, Any], scratch: Path, limits: Limits
