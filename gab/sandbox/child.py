@@ -166,10 +166,8 @@ def _answer(job: Job) -> dict[str, Any]:
     except (TypeError, ValueError, RecursionError) as error:
         return {"status": "bad_reply", "reason": f"not JSON: {_describe(error)}"}
     if size > MAX_REPLY_BYTES - _FRAME_BYTES:
-        return {
-            "status": "bad_reply",
-            "reason": f"a reply of {size} bytes exceeds {MAX_REPLY_BYTES}",
-        }
+        reason = f"a reply of {size} bytes exceeds {MAX_REPLY_BYTES}"
+        return {"status": "bad_reply", "reason": reason}
     return {"status": "ok", "value": value}
 
 

@@ -11,6 +11,7 @@ import secrets
 import shutil
 import stat
 from pathlib import Path
+from typing import Any
 
 from genesys_engine.gab.errors import InputError
 
@@ -47,17 +48,17 @@ def _flatten(top: int) -> bool:
     Returns whether folders are left.
     """
     lifted = False
-    for name in os.listdir(top):
-        if not _is_folder(name, top):
+    for name, folder in _entries(top):
+        if not folder:
             os.unlink(name, dir_fd=top)
             continue
         os.chmod(name, 0o700, dir_fd=top)
         inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=top)
         try:
-            for entry in os.listdir(inner):
-                if _is_folder(entry, inner):
-                    os.chmod(entry, 0o700, dir_fd=inner)
+            for entry, deeper in _entries(inner):
+                if deeper:
                     lifted = True
+                    os.chmod(entry, 0o700, dir_fd=inner)  # a locked one cannot be moved
                     new = secrets.token_hex(16)  # no name that a job could have taken
                     os.rename(entry, new, src_dir_fd=inner, dst_dir_fd=top)
                 else:
@@ -68,8 +69,10 @@ def _flatten(top: int) -> bool:
     return lifted
 
 
-def _is_folder(name: str, within: int) -> bool:
-    return stat.S_ISDIR(os.stat(name, dir_fd=within, follow_symlinks=False).st_mode)
+def _entries(folder: int) -> list[tuple[str, bool]]:
+    """Return the names in an open folder, and which of them are folders."""
+    with os.scandir(folder) as entries:
+        return [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
 
 
 def take_tensors(path: Path, most_bytes: int) -> None:
@@ -103,25 +106,24 @@ def take_tensors(path: Path, most_bytes: int) -> None:
         raise InputError("does not hold what its header says", where=path.name)
 
 
-def _described_bytes(header: dict[str, dict[str, object]]) -> int:
+def _described_bytes(header: dict[str, Any]) -> int:
     """Return the bytes that a header describes."""
     header.pop("__metadata__", None)
-    spans = sorted(_span(tensor) for tensor in header.values())
     end = 0
-    for begin, stop in spans:
+    for begin, stop in sorted(_span(tensor) for tensor in header.values()):
         if begin != end:
             raise ValueError("a gap or an overlap between tensors")
         end = stop
     return end
 
 
-def _span(tensor: dict[str, object]) -> tuple[int, int]:
-    begin, stop = tensor["data_offsets"]  # type: ignore[misc]
-    size = _SIZES[tensor["dtype"]]  # type: ignore[index]
-    for extent in tensor["shape"]:  # type: ignore[attr-defined]
+def _span(tensor: dict[str, Any]) -> tuple[int, int]:
+    begin, stop = tensor["data_offsets"]
+    size = _SIZES[tensor["dtype"]]
+    for extent in tensor["shape"]:
         if not isinstance(extent, int) or extent < 0:
             raise ValueError("a shape that is none")
         size *= extent
-    if stop - begin != size:
+    if not (isinstance(begin, int) and isinstance(stop, int) and stop - begin == size):
         raise ValueError("a tensor of another size than its shape")
     return begin, stop
