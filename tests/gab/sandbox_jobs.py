@@ -207,3 +207,12 @@ def data_set(payload, scratch):
     rows = datasets.load_dataset("json", data_files={"test": str(source)})["test"]
     cache = Path(rows.cache_files[0]["filename"]).resolve()
     return {"rows": rows["a"][:], "cache": str(cache)}
+
+
+def reserves(payload, scratch):
+    """Reserve addresses without memory behind them, as the driver of an accelerator does."""
+    import mmap
+
+    size = 1 << 36
+    held = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000, prot=0)
+    return {"reserved": len(held)}

@@ -186,7 +186,7 @@ class Victims:
         home = Path(pwd.getpwuid(os.getuid()).pw_dir)
         return {
             "home": str(home),
-            "home_file": str(next((p for p in home.iterdir() if p.is_file()), home / "none")),
+            "home_file": str(next((p for p in home.glob("*") if p.is_file()), home)),
             "store": str(self.store),
             "victim": str(self.victim),
             "outside": str(self.victim.parent),
@@ -211,6 +211,7 @@ class Victims:
 def victims(tmp_path):
     victims = Victims(tmp_path)
     yield victims
+    remove(tmp_path / "scratch")  # deeper than pytest's own tidying can follow
     for one in victims.sockets:
         one.close()
 
