@@ -32,7 +32,7 @@ _ACCELERATOR = (
     "/sys/module", "/sys/class", "/usr/local/cuda", "/usr/share/nvidia", "/opt/rocm",
 )  # fmt: skip
 _DEVICES = ("nvidia*", "nvidia-caps/*", "kfd", "dri/*")
-_IMPORTABLE = (".py", ".so", ".pth", ".dist-info", ".egg-info")
+_IMPORTABLE = (".py", ".so", ".pth", ".egg-info")
 
 
 def installation() -> tuple[Rule, ...]:
@@ -92,8 +92,8 @@ def _editable() -> Iterator[str]:
 
 def _importable(folder: Path) -> Iterator[Rule]:
     """Yield what can be imported from a folder, and the names in it (importing lists them)."""
-    if not folder.is_dir():  # a zip archive, or nothing
-        yield str(folder), READ
+    if not folder.is_dir() or next(folder.glob("*.dist-info"), None) is not None:
+        yield str(folder), READ  # a zip archive, or a folder that packages are installed in
         return
     yield str(folder), NAMES
     for entry in folder.iterdir():

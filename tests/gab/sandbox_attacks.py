@@ -254,13 +254,8 @@ def fork_by_syscall(payload, scratch):
 
 def thread_bomb(payload, scratch):
     threading.stack_size(64 << 10)
-    started = 0
-    try:
-        while True:
-            threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
-            started += 1
-    finally:
-        print("threads", started, flush=True)
+    while True:
+        threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
 
 
 def memory_bomb(payload, scratch):
@@ -316,7 +311,7 @@ def hidden_disk_bomb(payload, scratch):
 
 
 def nested_folders(payload, scratch):
-    for _ in range(3000):
+    for _ in range(1200):  # more than Python calls itself
         os.mkdir("deeper", 0o700)
         os.chdir("deeper")
     os.mkdir("locked", 0)

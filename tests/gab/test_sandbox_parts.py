@@ -195,6 +195,13 @@ def test_an_import_folder_is_opened_for_what_can_be_imported(tmp_path, monkeypat
     assert opened == {"package", "module.py"}
 
 
+def test_a_folder_of_installed_packages_is_opened_whole(tmp_path, monkeypatch):
+    (tmp_path / "thing-1.0.dist-info").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    rules = [rule for rule in readable.installation() if str(tmp_path) in rule[0]]
+    assert rules == [(str(tmp_path), READ)]
+
+
 def test_the_home_folder_is_no_import_folder(tmp_path, monkeypatch):
     home = tmp_path / "home"
     (home / "project").mkdir(parents=True)
@@ -264,7 +271,7 @@ def test_a_folder_is_removed_whatever_is_in_it(tmp_path):
     before = Path.cwd()
     os.chdir(scratch)
     try:
-        for _ in range(1500):
+        for _ in range(1200):
             Path("d").mkdir()
             os.chdir("d")
     finally:
