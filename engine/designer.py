@@ -16,10 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from genesys_engine.engine.randomness import generator
+from genesys_engine.engine.replies import CheckReply
 from genesys_engine.gab import library
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import PluginError
+from genesys_engine.gab.sandbox.scratch import remove
 from genesys_engine.gab.tree import GABTree
 from genesys_engine.plugins.api import (
     Child,
@@ -123,10 +127,14 @@ class Designer:
         try:
             refuse_infrastructure(outcome, scratch, limits)
         finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-        if outcome.status == "ok" and outcome.value is not None:
-            return outcome.value
-        return failed_report(outcome)
+            remove(scratch)
+        if outcome.status != "ok" or outcome.value is None:
+            return failed_report(outcome)
+        try:
+            return CheckReply.read(outcome.value, self._settings.scales)
+        except ValidationError as error:
+            reason = f"the reply is malformed: {error.errors()[0]['msg']}"
+            return failed_report(Outcome("bad_reply", None, reason))
 
 
 class _Attempts:

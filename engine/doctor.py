@@ -118,9 +118,17 @@ def _torch() -> Iterator[Row]:
 
 
 def _sandbox() -> Iterator[Row]:
-    from genesys_engine.gab.sandbox import sandbox_status
+    from genesys_engine.gab.sandbox import isolation_here, sandbox_status
 
-    for measure in sandbox_status():
+    isolation = isolation_here()
+    missing = ", ".join(isolation.missing("strict"))
+    yield Row(
+        "isolation level",
+        "warn" if missing else "ok",
+        f"{isolation.level}; strict would need {missing}" if missing else isolation.level,
+        "see docs/sandbox.md; run only code that you trust" if missing else "",
+    )
+    for measure in sandbox_status(isolation):
         name = f"isolation: {measure.name}"
         if measure.active:
             yield Row(name, "ok", measure.detail)

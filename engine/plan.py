@@ -65,6 +65,7 @@ class Plan:
 
 def plan(experiment: Experiment, host: PluginHost, say: Callable[[str], None]) -> Plan:
     """Measure every seed at the lowest rung, the reference at every rung, and extrapolate."""
+    run.demand_isolation(host, experiment)
     corpus = run.build_corpus(experiment, say)
     seeds = run.decision_settings(experiment).seeds
     with (

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    model_validator,
+)
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 def _none_unless_finite(value: Any) -> Any:
@@ -26,6 +36,70 @@ class ScoreReply(_Reply):
 
 
 Scores = dict[Annotated[str, Field(max_length=200)], ScoreReply]
+
+
+class FitReply(BaseModel):
+    """How a block was brought to the size of a scale."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    d_model: int = Field(ge=1)
+    n_blocks: int = Field(ge=1)
+    context: int = Field(ge=1)
+    vocab_size: int = Field(ge=1)
+    parameters: int = Field(ge=0)
+
+
+class MeasurementsReply(BaseModel):
+    """What a check measured; further figures are kept as they are."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    fits: dict[str, FitReply] = {}
+    flops_per_token: dict[str, Finite] = {}
+    fingerprint: str | None = Field(None, max_length=200)
+
+
+class FindingReply(BaseModel):
+    """One finding; further keys are kept as they are."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    code: str = Field(max_length=100)
+    severity: Literal["error", "warning"]
+    message: str = Field(max_length=20_000)
+    advice: str = Field("", max_length=20_000)
+
+
+class CheckReply(BaseModel):
+    """The reply of the check job (plugins/check_job.py)."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    passed: bool
+    findings: list[FindingReply] = Field(max_length=1000)
+    measurements: MeasurementsReply
+
+    @classmethod
+    def read(cls, value: Mapping[str, Any], scales: Sequence[str]) -> Mapping[str, Any]:
+        """Return `value` itself, once it fits.
+
+        Raises:
+            ValidationError: a field is missing or wrong, or the verdict contradicts the
+                findings, or a passing block was not measured at every scale.
+        """
+        cls.model_validate(value, context={"scales": tuple(scales)}, strict=True)
+        return value
+
+    @model_validator(mode="after")
+    def _agrees(self, info: ValidationInfo) -> CheckReply:
+        """Refuse a verdict that the rest of the reply does not bear out."""
+        if self.passed is any(found.severity == "error" for found in self.findings):
+            raise ValueError("the verdict contradicts the findings")
+        scales = (info.context or {}).get("scales", ())
+        if self.passed and not set(scales) <= set(self.measurements.fits):
+            raise ValueError("the block passed without a measurement at every scale")
+        return self
 
 
 class VerifyReply(_Reply):

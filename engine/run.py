@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -28,9 +27,12 @@ from genesys_engine.engine.store import EXPERIMENT, Store
 from genesys_engine.engine.verdict import Verdict, judge
 from genesys_engine.engine.verifier import RungSettings, Verifier, VerifySettings
 from genesys_engine.gab.errors import EnvironmentProblem, InputError
+from genesys_engine.gab.sandbox.readable import accelerator_devices
+from genesys_engine.gab.sandbox.scratch import remove
 from genesys_engine.gab.scales import get_scale
-from genesys_engine.plugins.api import Executor, Limits, Outcome
+from genesys_engine.plugins.api import Executor, Isolation, Limits, Outcome
 from genesys_engine.plugins.host import PluginHost
+from genesys_engine.plugins.targets import load_target, read_options
 
 CONTROLS = "genesys_engine.plugins.verify_job:controls"
 CHECK_SECONDS = 120.0  # a check takes about a second; a block that needs this long is useless
@@ -63,6 +65,7 @@ def start(path: Path, sets: Sequence[str], folder: Path, callbacks: Callbacks) -
         KeyboardInterrupt: it was to stop before there was anything to resume.
     """
     host, experiment = load(path, sets)
+    sandbox = demand_isolation(host, experiment)
     Store.refuse_used(folder)
     callbacks.on_stage("preparing the corpus")
     corpus = build_corpus(experiment, callbacks.on_stage)
@@ -75,6 +78,7 @@ def start(path: Path, sets: Sequence[str], folder: Path, callbacks: Callbacks) -
         "experiment_digest": experiment.digest,
         "versions": versions(),
         "machine": machine(),
+        "sandbox": sandbox,
         "components": [d.to_json() for d in _components(host, experiment)],
         "corpus": corpus,
     }
@@ -94,8 +98,8 @@ def resume(folder: Path, sets: Sequence[str], callbacks: Callbacks) -> None:
             raise InputError(
                 "the experiment is no longer the one that this run began with",
                 where=str(folder / EXPERIMENT),
-                hint="resume may change run.workers, run.designers, executor.* and the hours of"
-                " [budget]; start another run for everything else",
+                hint="resume may change run.workers, run.designers, executor.*, sandbox.* and the"
+                " hours of [budget]; start another run for everything else",
             )
         if store.meta("finished"):
             raise InputError(
@@ -103,6 +107,9 @@ def resume(folder: Path, sets: Sequence[str], callbacks: Callbacks) -> None:
                 where=str(folder),
                 hint=f"its results: `genesys-engine leaderboard {folder}`, or `report {folder}`",
             )
+        sandbox = demand_isolation(host, experiment)
+        with store.transaction():
+            store.set_meta("sandbox", sandbox)
         execute(store, experiment, host, callbacks, resumed=store.count("tasks") > 0)
 
 
@@ -112,6 +119,37 @@ def load(path: Path, sets: Sequence[str]) -> tuple[PluginHost, Experiment]:
     host = PluginHost(experiment.plugins.disable)
     host.require(experiment.plugins.require)
     return host, experiment
+
+
+def demand_isolation(host: PluginHost, experiment: Experiment) -> dict[str, Any] | None:
+    """Return what keeps the jobs apart, as a run records it; None where the executor can't say.
+
+    Raises:
+        EnvironmentProblem: it is less than the experiment requires.
+    """
+    section, required = experiment.executor, experiment.sandbox.require
+    isolation = _isolation(host, experiment)
+    if isolation is not None:
+        isolation.demand(required)
+        return {"required": required, **isolation.to_json()}
+    if required != "process":
+        raise EnvironmentProblem(
+            f"isolation level {required!r} is required, and the executor {section.use!r} cannot"
+            " tell which level it reaches",
+            where="[sandbox] require",
+            hint='use the executor "process", or set require = "process"',
+        )
+    return None
+
+
+def _isolation(host: PluginHost, experiment: Experiment) -> Isolation | None:
+    section = experiment.executor
+    description = host.registry.get("executor", section.use)
+    ask = getattr(load_target(description.target), "isolation", None)
+    if ask is None:
+        return None
+    found: Isolation = ask(read_options(description.options_model(), section.options))
+    return found
 
 
 def execute(
@@ -131,7 +169,7 @@ def execute(
         error.add_note(f"nothing is lost; go on with: genesys-engine resume {store.folder}")
         raise
     finally:
-        shutil.rmtree(store.folder / "scratch", ignore_errors=True)
+        remove(store.folder / "scratch")
 
 
 def _execute(
@@ -198,7 +236,11 @@ def assemble(
         tuple(scales),
         corpus["vocab_size"],
         settings.seed,
-        Limits(min(CHECK_SECONDS, verify.limits.wall_s), verify.limits.memory_bytes),
+        Limits(
+            min(CHECK_SECONDS, verify.limits.wall_s),
+            verify.limits.memory_bytes,
+            readable=experiment.sandbox.readable,
+        ),
         experiment.run.tries_per_design,
     )
     designer = Designer(
@@ -275,14 +317,25 @@ def verify_settings(
     experiment: Experiment, host: PluginHost, corpus: Mapping[str, Any]
 ) -> VerifySettings:
     """Return what every verification of a run has in common."""
-    section = experiment.executor
     return VerifySettings(
         experiment.run.seed,
         Path(corpus["folder"]),
         rung_settings(experiment, corpus["vocab_size"]),
         _described(host, "trainer", experiment.trainer),
         evaluator_payload(host, experiment),
-        Limits(wall_s=section.timeout_s, memory_bytes=int(section.memory_gib * 2**30)),
+        _training_limits(experiment, corpus),
+    )
+
+
+def _training_limits(experiment: Experiment, corpus: Mapping[str, Any]) -> Limits:
+    """Return what a job may use that reads the corpus and, where there is one, the accelerator."""
+    section = experiment.executor
+    device = str(experiment.trainer.options.get("device", "auto"))
+    return Limits(
+        wall_s=section.timeout_s,
+        memory_bytes=int(section.memory_gib * 2**30),
+        readable=(str(Path(corpus["folder"]).absolute()), *experiment.sandbox.readable),
+        accelerator=device != "cpu" and bool(accelerator_devices()),
     )
 
 
@@ -363,7 +416,10 @@ def build_corpus(experiment: Experiment, progress: Callable[[str], None]) -> dic
 def open_executor(host: PluginHost, experiment: Experiment) -> Iterator[Executor]:
     section = experiment.executor
     description = host.registry.get("executor", section.use)
-    executor: Executor = description.create(section.options, workers=experiment.run.workers)
+    services: dict[str, Any] = {"workers": experiment.run.workers}
+    if experiment.sandbox.require != "process":  # refused before, where it cannot be told
+        services["require"] = experiment.sandbox.require
+    executor: Executor = description.create(section.options, **services)
     try:
         yield executor
     finally:
@@ -391,7 +447,7 @@ def _bigram(
             "context": context,
             "evaluators": evaluator_payload(host, experiment),
         }
-        limits = Limits(experiment.executor.timeout_s)
+        limits = _training_limits(experiment, corpus)
         pending[str(context)] = executor.submit(CONTROLS, payload, scratch, limits)
     for context_key, future in pending.items():
         outcome = future.result()

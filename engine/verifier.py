@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
 import re
-import shutil
-import stat
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -15,13 +12,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from genesys_engine.engine.designer import (
-    InfrastructureFailure,
-    TaskResult,
-    refuse_infrastructure,
-)
+from genesys_engine.engine.designer import TaskResult, refuse_infrastructure
 from genesys_engine.engine.randomness import derived_seed
 from genesys_engine.engine.replies import VerifyReply
+from genesys_engine.gab.errors import InputError
+from genesys_engine.gab.sandbox.scratch import remove, take_tensors
 from genesys_engine.plugins.api import Executor, Limits, Outcome
 
 VERIFY = "genesys_engine.plugins.verify_job:verify"
@@ -94,7 +89,7 @@ class Verifier:
     def start(self, seq: int, job: Mapping[str, Any], checkpoint: str) -> Future[TaskResult]:
         """Begin a verification whose weights are to be kept under the name `checkpoint`."""
         scratch = self._folder / "scratch" / f"verify-{seq}"
-        shutil.rmtree(scratch, ignore_errors=True)
+        remove(scratch)
         scratch.mkdir(parents=True)
         job_done = self._executor.submit(VERIFY, job, scratch, self._settings.limits)
         done = _Result(job_done)
@@ -105,7 +100,7 @@ class Verifier:
             except BaseException as error:  # handed to the loop, which decides
                 done.set_exception(error)
             finally:
-                shutil.rmtree(scratch, ignore_errors=True)
+                remove(scratch)
 
         job_done.add_done_callback(finish)
         return done
@@ -127,13 +122,17 @@ class Verifier:
         if (bad := reply.not_finite()) is not None:
             return TaskResult(failure("not_finite", f"{bad} is not finite"), facts)
         if self._settings.keep_checkpoints and reply.checkpoint:
-            self._keep(scratch / Path(reply.checkpoint).name, checkpoint)
+            weights = scratch / Path(reply.checkpoint).name
+            try:
+                take_tensors(weights, self._settings.limits.file_bytes)
+            except InputError as error:
+                reason = f"its checkpoint {error.message}"
+                return TaskResult(failure("bad_reply", reason, value), facts)
+            self._keep(weights, checkpoint)
         return TaskResult({**value, "cause": "", "reason": ""}, facts)
 
     def _keep(self, weights: Path, name: str) -> None:
-        """Move the weights into the run; a link or another special file is refused."""
-        if not stat.S_ISREG(os.lstat(weights).st_mode):
-            raise InfrastructureFailure(f"the worker left no plain file at {weights.name}")
+        """Move the weights into the run."""
         folder = self._folder / "checkpoints"
         folder.mkdir(exist_ok=True)
         weights.replace(folder / name)

@@ -20,7 +20,7 @@ from genesys_engine.gab import library
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import GenesysError, PluginError, TreeError, UnitError
 from genesys_engine.gab.interfaces import INTERFACES
-from genesys_engine.gab.sandbox import Limits, Outcome
+from genesys_engine.gab.sandbox import Isolation, Limits, Outcome
 from genesys_engine.gab.tree import GABTree, Node, Place, grow
 from genesys_engine.gab.unit import HyperParameter, Slot, Unit, Value, parse_unit
 from genesys_engine.plugins.corpus import Corpus
@@ -40,6 +40,7 @@ __all__ = [
     "GABTree",
     "GenesysError",
     "HyperParameter",
+    "Isolation",
     "Limits",
     "Node",
     "Operator",
@@ -238,7 +239,12 @@ class Evaluator(Protocol):
 
 
 class Executor(Protocol):
-    """Runs jobs away from the engine's process, at most `workers` at a time."""
+    """Runs jobs away from the engine's process, at most `workers` at a time.
+
+    One that isolates its jobs has a static method `isolation(options) -> Isolation`, which tells
+    what it reaches without running anything, and takes the required level as `require`; without
+    it an experiment can demand no level.
+    """
 
     workers: int
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from genesys_engine.engine.config.document import Document
-from genesys_engine.engine.config.schema import LadderSection, PopulationSection
+from genesys_engine.engine.config.schema import (
+    LadderSection,
+    PopulationSection,
+    SandboxSection,
+)
 from genesys_engine.plugins.registry import suggest
 
 
@@ -16,6 +21,8 @@ def check(document: Document, sections: Mapping[str, Any]) -> None:
         _population(document, sections["population"])
     if sections["ladder"]:
         _ladder(document, sections["ladder"])
+    if sections["sandbox"]:
+        _sandbox(document, sections["sandbox"])
     if sections["ladder"] and sections["population"]:
         first, seeds = sections["ladder"].rungs[0], sections["population"].seeds
         if first.verifications < len(seeds):
@@ -47,6 +54,15 @@ def _population(document: Document, population: PopulationSection) -> None:
         document.report(
             ("population", "parents"), f"the probabilities sum to {total:g}, they must sum to 1"
         )
+
+
+def _sandbox(document: Document, sandbox: SandboxSection) -> None:
+    for index, path in enumerate(sandbox.readable):
+        place = ("sandbox", "readable", index)
+        if not Path(path).is_absolute():
+            document.report(place, f"{path!r} is not an absolute path", "workers run elsewhere")
+        elif not Path(path).exists():
+            document.report(place, f"there is nothing at {path!r}")
 
 
 def _ladder(document: Document, ladder: LadderSection) -> None:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from genesys_engine.engine.corpus.options import CorpusOptions
+from genesys_engine.gab.sandbox.isolation import Level
 
 Count = Annotated[int, Field(ge=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -151,6 +152,19 @@ class FitnessSection(Section):
     )
 
 
+class SandboxSection(Section):
+    """How strictly candidates are kept apart from the machine; see docs/sandbox.md."""
+
+    require: Level = Field(
+        "process",
+        description="lowest level that the run accepts: process, standard (also Landlock and"
+        " seccomp) or strict (also namespaces); doctor tells what this machine reaches",
+    )
+    readable: tuple[str, ...] = Field(
+        (), description="files and folders that workers may read beside the installed packages"
+    )
+
+
 class BudgetSection(Section):
     """Hard caps.  A warning comes at 50 and 80 %; a run that a cap ends can be resumed."""
 
@@ -216,6 +230,10 @@ class Experiment(Section):
         default_factory=ExecutorSection,
         description="Where checks and verifications run, and what one may use.",
     )
+    sandbox: SandboxSection = Field(
+        default_factory=SandboxSection,
+        description="How strictly candidates are kept apart from the machine.",
+    )
     budget: BudgetSection = Field(
         default_factory=BudgetSection,
         description="Hard caps, with warnings at 50 and 80 %; a run that one ends can go on.",
@@ -243,11 +261,11 @@ class Experiment(Section):
         """SHA-256 of all that can change a result.
 
         Left out is what must not, and what a resumed run may therefore change: the name, the
-        numbers of workers and designers, the executor, the hours of the budget and the lists
-        of plugins.
+        numbers of workers and designers, the executor, the sandbox, the hours of the budget and
+        the lists of plugins.
         """
         data = self.to_json()
-        for name in ("executor", "plugins"):
+        for name in ("executor", "plugins", "sandbox"):
             del data[name]
         for name in ("name", "workers", "designers"):
             del data["run"][name]

@@ -174,5 +174,6 @@ def reproduce(store: Store) -> tuple[str, str]:
         corpus=store.meta("corpus", {}),
         versions=store.meta("versions", {}),
         machine=store.meta("machine", {}),
+        isolation=(store.meta("sandbox", None) or {}).get("level", "not recorded"),
     )
     return "How to reproduce", body

@@ -6,11 +6,24 @@
     second guard              kills groups and orphans    and one JSON object back on a pipe
 
 `protocol` says what may be sent and how much of it, `judge` turns a job's end into an
-`Outcome`, `child.isolate` is the list of measures, and `sandbox_status` tells which are active.
+`Outcome`, `child.isolate` is the list of measures, `isolation` says which of them hold here and
+what level that makes, and `sandbox_status` tells it to a person.  What is left of a job is its
+scratch folder: `scratch` takes files out of it and removes it.  docs/sandbox.md explains it all.
 """
 
 from genesys_engine.gab.sandbox.host import SandboxHost
+from genesys_engine.gab.sandbox.isolation import LEVELS, Isolation, Level, isolation_here
 from genesys_engine.gab.sandbox.protocol import Limits, Outcome
 from genesys_engine.gab.sandbox.status import Measure, sandbox_status
 
-__all__ = ["Limits", "Measure", "Outcome", "SandboxHost", "sandbox_status"]
+__all__ = [
+    "LEVELS",
+    "Isolation",
+    "Level",
+    "Limits",
+    "Measure",
+    "Outcome",
+    "SandboxHost",
+    "isolation_here",
+    "sandbox_status",
+]

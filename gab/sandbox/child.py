@@ -16,25 +16,40 @@ import resource
 import signal
 import sys
 import traceback
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from genesys_engine.gab.sandbox import linux
+from genesys_engine.gab.sandbox import landlock, linux, readable, seccomp
 from genesys_engine.gab.sandbox.environment import folders
+from genesys_engine.gab.sandbox.isolation import Isolation
+from genesys_engine.gab.sandbox.landlock import Rule
 from genesys_engine.gab.sandbox.protocol import MAX_REASON_CHARACTERS, MAX_REPLY_BYTES, Job, Limits
 
 REPLY_FD = 3
+_FRAME_BYTES = 256  # what stands around the value of a reply
 OPEN_FILES = 512
+PROCESSES = 1024  # threads of all jobs together; the kernel counts none of root's
 STACK_SIGNAL = signal.SIGUSR1  # asks for the Python stack on stderr, shortly before the end
 
 
-def run_child(job: Job, template: int, reply_fd: int, log_fd: int) -> NoReturn:
+@dataclass(frozen=True)
+class Confinement:
+    """What the kernel holds for all jobs of a template, and the files that all may touch."""
+
+    isolation: Isolation
+    rules: tuple[Rule, ...]
+
+
+def run_child(
+    job: Job, seal: str, confinement: Confinement, template: int, reply_fd: int, log_fd: int
+) -> NoReturn:
     """Run `job` in this freshly forked process and leave it; never returns, never raises."""
     try:
-        isolate(job, template, reply_fd, log_fd)
+        isolate(job, confinement, template, reply_fd, log_fd)
         os.write(REPLY_FD, b"\n")  # the isolation holds: from here on a fault is the job's own
-        _write_all(_answer(job))
+        _write_all(_encode(_answer(job) | {"seal": seal}))
         _flush()
         os._exit(0)
     except BaseException:
@@ -44,18 +59,35 @@ def run_child(job: Job, template: int, reply_fd: int, log_fd: int) -> NoReturn:
         os._exit(70)
 
 
-def isolate(job: Job, template: int, reply_fd: int, log_fd: int) -> None:
-    """Cut this process off from the template and the engine, in this order."""
+def isolate(job: Job, confinement: Confinement, template: int, reply_fd: int, log_fd: int) -> None:
+    """Cut this process off from the template and the engine, in this order.
+
+    The namespaces are the template's, entered before it imported anything.
+
+    Raises:
+        OSError: a measure that this machine offers could not be taken; the job then never runs.
+    """
     os.setsid()  # own session and group: the terminal's Ctrl-C misses it, killpg gets it whole
     linux.die_with_parent(template, signal.SIGKILL)
     _reset_signals()
     _keep_only(reply_fd, log_fd)
     os.chdir(job.scratch)
     os.environ.update(folders(job.scratch))
-    _set_limits(job.limits)
+    _set_limits(job.limits, confinement.isolation)
     faulthandler.enable(file=2, all_threads=False)
     faulthandler.register(STACK_SIGNAL, file=2, all_threads=False, chain=False)
     _seed_generators()
+    _confine(job, confinement)
+
+
+def _confine(job: Job, confinement: Confinement) -> None:
+    """Have the kernel hold the rest, for good: rights, then files, then system calls."""
+    linux.drop_capabilities()
+    linux.readable_by_others(True)  # not so the template; the job must see its own /proc entry
+    if confinement.isolation.landlock:
+        landlock.confine([*confinement.rules, *readable.of_job(job)])
+    if confinement.isolation.seccomp:
+        seccomp.confine()
 
 
 def _reset_signals() -> None:
@@ -74,16 +106,25 @@ def _keep_only(reply_fd: int, log_fd: int) -> None:
     os.closerange(REPLY_FD + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
-def _set_limits(limits: Limits) -> None:
+def _set_limits(limits: Limits, isolation: Isolation) -> None:
     cpu_s = math.ceil(limits.wall_s * (os.cpu_count() or 1)) + 1
     _lower(resource.RLIMIT_CORE, 0, 0)
     # At the soft limit comes SIGXCPU, which can be told apart; the hard one only kills.
     _lower(resource.RLIMIT_CPU, cpu_s, cpu_s + 1)
     _lower(resource.RLIMIT_FSIZE, limits.file_bytes, limits.file_bytes)
     _lower(resource.RLIMIT_NOFILE, OPEN_FILES, OPEN_FILES)
+    if hasattr(resource, "RLIMIT_MSGQUEUE"):
+        _lower(resource.RLIMIT_MSGQUEUE, 0, 0)
+    if isolation.namespaces:  # elsewhere all other processes of the user would count
+        _lower(resource.RLIMIT_NPROC, PROCESSES, PROCESSES)
     if limits.memory_bytes > 0:
-        mapped = _mapped_bytes() + limits.memory_bytes
-        _lower(resource.RLIMIT_AS, mapped, mapped)
+        mapped, data = _mapped_bytes()
+        if limits.accelerator:
+            most = data + limits.memory_bytes
+            _lower(resource.RLIMIT_DATA, most, most)
+        else:
+            most = mapped + limits.memory_bytes
+            _lower(resource.RLIMIT_AS, most, most)
 
 
 def _lower(which: int, soft: int, hard: int) -> None:
@@ -94,12 +135,13 @@ def _lower(which: int, soft: int, hard: int) -> None:
     resource.setrlimit(which, (soft, hard))
 
 
-def _mapped_bytes() -> int:
-    """Return the size of this process's address space (0 where /proc cannot say)."""
+def _mapped_bytes() -> tuple[int, int]:
+    """Return the size of the address space, and of the private data in it (0: unknown)."""
     try:
-        return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        pages = [int(field) for field in Path("/proc/self/statm").read_text().split()]
     except OSError:
-        return 0
+        return 0, 0
+    return pages[0] * resource.getpagesize(), pages[5] * resource.getpagesize()
 
 
 def _seed_generators() -> None:
@@ -109,24 +151,24 @@ def _seed_generators() -> None:
         sys.modules["numpy"].random.seed(0)
 
 
-def _answer(job: Job) -> bytes:
+def _answer(job: Job) -> dict[str, Any]:
     try:
         value = _function(job.target)(dict(job.payload), Path(job.scratch))
     except BaseException as error:
         traceback.print_exc()
         status = "memory" if _is_memory_error(error) else "error"
-        return _encode({"status": status, "reason": _describe(error)})
+        return {"status": status, "reason": _describe(error)}
     if not isinstance(value, dict):
         kind = type(value).__name__
-        return _encode({"status": "bad_reply", "reason": f"{job.target} returned a {kind}"})
+        return {"status": "bad_reply", "reason": f"{job.target} returned a {kind}"}
     try:
-        reply = _encode({"status": "ok", "value": value})
+        size = len(_encode(value))
     except (TypeError, ValueError, RecursionError) as error:
-        return _encode({"status": "bad_reply", "reason": f"not JSON: {_describe(error)}"})
-    if len(reply) > MAX_REPLY_BYTES - 1:
-        reason = f"a reply of {len(reply)} bytes exceeds {MAX_REPLY_BYTES}"
-        return _encode({"status": "bad_reply", "reason": reason})
-    return reply
+        return {"status": "bad_reply", "reason": f"not JSON: {_describe(error)}"}
+    if size > MAX_REPLY_BYTES - _FRAME_BYTES:
+        reason = f"a reply of {size} bytes exceeds {MAX_REPLY_BYTES}"
+        return {"status": "bad_reply", "reason": reason}
+    return {"status": "ok", "value": value}
 
 
 def _function(target: str) -> Any:

@@ -21,6 +21,8 @@ HERE = "/proc/self/cwd" if Path("/proc/self/cwd").exists() else "."
 _FIXED = {
     "PATH": "/usr/bin:/bin",
     "LANG": "C.UTF-8",
+    "USER": "worker",  # else libraries ask the system for a name, which a job may not
+    "LOGNAME": "worker",
     # One thread: jobs share the cores, and a fork is sound only without other threads.
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
@@ -46,7 +48,12 @@ def clean_environment() -> dict[str, str]:
 
 def folders(home: str) -> dict[str, str]:
     """Return the variables that make programs keep their files under `home`."""
-    return {"HOME": home, "TMPDIR": home, "HF_HOME": f"{home}/.huggingface"}
+    return {
+        "HOME": home,
+        "TMPDIR": home,
+        "HF_HOME": f"{home}/.huggingface",
+        "CUDA_CACHE_PATH": f"{home}/.cuda",
+    }
 
 
 def import_path() -> list[str]:

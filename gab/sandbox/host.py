@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from genesys_engine.gab.errors import EnvironmentProblem
+from genesys_engine.gab.sandbox.isolation import Level
 from genesys_engine.gab.sandbox.judge import judge
 from genesys_engine.gab.sandbox.link import TemplateLink
 from genesys_engine.gab.sandbox.protocol import Ended, Job, Limits, Outcome, encode_frame
@@ -57,6 +58,8 @@ class SandboxHost:
             wait are given back as `infrastructure`.
         start_s: seconds that the template may take to import `preload`.
         guard_s: seconds after a job's deadline at which the template counts as hung.
+        require: the level of isolation below which no job runs.
+        at_most: the level beyond which no measure is used.
 
     Raises:
         EnvironmentProblem: this system cannot fork.
@@ -70,6 +73,8 @@ class SandboxHost:
         max_restarts: int = 3,
         start_s: float = 120.0,
         guard_s: float = 5.0,
+        require: Level = "process",
+        at_most: Level = "strict",
     ) -> None:
         if not hasattr(os, "fork"):
             raise EnvironmentProblem(
@@ -82,6 +87,7 @@ class SandboxHost:
         self._max_restarts = max_restarts
         self._start_s = start_s
         self._guard_s = guard_s
+        self._levels = (require, at_most)
         self._ids = itertools.count()
         self._lock = threading.Lock()
         self._queue: deque[_Ticket] = deque()
@@ -166,7 +172,7 @@ class SandboxHost:
             self._recover(link)
 
     def _start_template(self) -> TemplateLink:
-        return TemplateLink(self._preload)
+        return TemplateLink(self._preload, *self._levels)
 
     def _dispatch(self, link: TemplateLink) -> None:
         while link.ready and (ticket := self._next()) is not None:

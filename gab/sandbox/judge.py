@@ -42,6 +42,8 @@ def _verdict(ended: Ended, limits: Limits) -> tuple[Status, str, dict[str, Any] 
         return "timeout", _with_log(f"ran longer than {limits.wall_s:g} s", ended), None
     if ended.cause == "reply too large":
         return "bad_reply", f"the reply exceeds {MAX_REPLY_BYTES} bytes", None
+    if ended.cause == "disk":
+        return "crashed", _with_log("filled the disk", ended), None
     if ended.cause == "never started" or (ended.reply is not None and ended.reply[:1] != "\n"):
         return "infrastructure", _with_log("the job could not be started", ended), None
     if ended.signal is not None:
@@ -49,7 +51,7 @@ def _verdict(ended: Ended, limits: Limits) -> tuple[Status, str, dict[str, Any] 
     if ended.exit_code != 0 or not (ended.reply is None or ended.reply.strip()):
         reason = f"the process left with exit code {ended.exit_code} and without a reply"
         return "crashed", _with_log(reason, ended), None
-    return _read_reply(ended.reply)
+    return _read_reply(ended.reply, ended.seal)
 
 
 def _killed(ended: Ended, limits: Limits) -> tuple[Status, str]:
@@ -65,20 +67,22 @@ def _killed(ended: Ended, limits: Limits) -> tuple[Status, str]:
     return "crashed", _with_log(f"killed by {name}{more}", ended)
 
 
-def _read_reply(reply: str | None) -> tuple[Status, str, dict[str, Any] | None]:
+def _read_reply(reply: str | None, seal: str) -> tuple[Status, str, dict[str, Any] | None]:
     if reply is None:
         return "bad_reply", "the reply is not UTF-8", None
     try:
         data = json.loads(reply, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         return "bad_reply", f"the reply is not JSON: {error}", None
-    if not isinstance(data, dict) or not set(data) <= {"status", "value", "reason"}:
+    if not isinstance(data, dict) or not set(data) <= {"status", "value", "reason", "seal"}:
         return "bad_reply", "the reply is not an object with status, value and reason", None
     status, value, reason = data.get("status"), data.get("value"), data.get("reason", "")
     if not isinstance(status, str) or status not in _SELF_REPORTED or not isinstance(reason, str):
         return "bad_reply", "the reply has no known status", None
     if (status == "ok") is not isinstance(value, dict):
         return "bad_reply", f"status {status!r} with a value of type {type(value).__name__}", None
+    if data.get("seal", "") != seal:
+        return "bad_reply", "the reply was forged: it does not bear the worker's seal", None
     return _SELF_REPORTED[status], reason, value
 
 

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from genesys_engine.gab.sandbox.environment import clean_environment, import_path
+from genesys_engine.gab.sandbox.isolation import Level
 from genesys_engine.gab.sandbox.protocol import FrameReader, encode_frame
 
 _BOOT = """
@@ -36,7 +37,7 @@ class TemplateLink:
     (The kernel tells the template of its parent's end when the *thread* that started it ends.)
     """
 
-    def __init__(self, preload: Sequence[str]) -> None:
+    def __init__(self, preload: Sequence[str], require: Level, at_most: Level) -> None:
         self.ready = False
         self.alive = True
         self.reason = ""
@@ -47,15 +48,19 @@ class TemplateLink:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the link
         self._channel, theirs = socket.socketpair()
         with theirs:
-            self._process = self._start(preload, theirs)
+            levels = {"require": require, "at_most": at_most}
+            self._process = self._start(preload, levels, theirs)
         self._channel.setblocking(False)
 
-    def _start(self, preload: Sequence[str], theirs: socket.socket) -> subprocess.Popen[bytes]:
+    def _start(
+        self, preload: Sequence[str], levels: Mapping[str, Level], theirs: socket.socket
+    ) -> subprocess.Popen[bytes]:
         arguments = {
             "path": import_path(),
             "channel": theirs.fileno(),
             "parent": os.getpid(),
             "preload": list(preload),
+            **levels,
         }
         # -s -P and an environment of our own isolate as -I does, but heed PYTHONHASHSEED=0.
         return subprocess.Popen(

@@ -21,8 +21,10 @@ class OutputPipe:
     """
 
     def __init__(self, scratch: Path) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-        self._file = os.open(scratch / LOG_NAME, flags, 0o600)
+        path = scratch / LOG_NAME
+        path.unlink(missing_ok=True)  # of an earlier attempt, which may have laid anything there
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        self._file = os.open(path, flags, 0o600)
         self.read_fd, self.write_fd = os.pipe()
         os.set_blocking(self.read_fd, False)
         self._room = LOG_HEAD_BYTES

@@ -30,13 +30,19 @@ class Limits:
 
     `wall_s` is wall-clock time; CPU time is bounded by that much on every core.
     `memory_bytes` counts the addresses that the job may map beyond those of the warm template;
-    0 means unlimited (CUDA reserves far more addresses than it uses).  `file_bytes` bounds every
-    single file that it writes.
+    0 means unlimited.  `file_bytes` bounds every single file that it writes, `disk_bytes` all of
+    them.  `readable` are files and folders that it may read beside the interpreter, the
+    installed packages and its scratch folder.  `accelerator` leaves the device files of a GPU
+    open; since its driver reserves far more addresses than it uses, memory is then counted as
+    private data instead.
     """
 
     wall_s: float = 120.0
     memory_bytes: int = 4 << 30
     file_bytes: int = 1 << 30
+    disk_bytes: int = 8 << 30
+    readable: tuple[str, ...] = ()
+    accelerator: bool = False
 
 
 Status = Literal["ok", "error", "timeout", "memory", "crashed", "bad_reply", "infrastructure"]
@@ -75,17 +81,19 @@ class Job:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Job:
         """Return the job that a frame asks for."""
-        return cls(**{**data, "limits": Limits(**data["limits"])})
+        limits = {**data["limits"], "readable": tuple(data["limits"]["readable"])}
+        return cls(**{**data, "limits": Limits(**limits)})
 
 
-Cause = Literal["exit", "deadline", "reply too large", "never started"]
+Cause = Literal["exit", "deadline", "reply too large", "disk", "never started"]
 
 
 @dataclass(frozen=True)
 class Ended:
     """What the template saw of a job's end; `judge` turns it into an `Outcome`.
 
-    `reply` holds what the job wrote on its pipe (None: not UTF-8), `log` the tail of its output.
+    `reply` holds what the job wrote on its pipe (None: not UTF-8), `log` the tail of its output,
+    `seal` the words that only an honest reply repeats.
     """
 
     job: int
@@ -94,6 +102,7 @@ class Ended:
     signal: int | None = None
     reply: str | None = ""
     log: str = ""
+    seal: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 

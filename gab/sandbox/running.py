@@ -5,32 +5,39 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import secrets
 import signal
 import sys
 import time
 from pathlib import Path
 
-from genesys_engine.gab.sandbox.child import STACK_SIGNAL, run_child
+from genesys_engine.gab.sandbox import usage
+from genesys_engine.gab.sandbox.child import STACK_SIGNAL, Confinement, run_child
 from genesys_engine.gab.sandbox.output import OutputPipe
 from genesys_engine.gab.sandbox.protocol import MAX_REPLY_BYTES, Cause, Ended, Job
 
 _CHUNK = 1 << 20
 # Between the request for the Python stack and the kill at a deadline.
 _STACK_S = 0.1
+# Between two looks at what a job has put on the disk.
+LOOK_S = 0.25
 _MAX_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
 class RunningJob:
     """A job in a process of its own; made in the template, which is the only one to fork."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, confinement: Confinement) -> None:
         """Fork the child.
 
         Raises:
             OSError: no scratch folder, no process or no pipe could be made.
         """
         self.job = job
+        self._seal = secrets.token_hex(16)
+        self._confinement = confinement
         self._cause: Cause = "exit"
+        self._excess = ""
         self._reply = bytearray()
         scratch = Path(job.scratch)
         scratch.mkdir(parents=True, exist_ok=True)
@@ -39,6 +46,7 @@ class RunningJob:
         try:
             self._started = time.monotonic()
             self.deadline = self._started + job.limits.wall_s
+            self._look = self._started + LOOK_S
             self.pid = self._fork(reply_write_fd)
         except OSError:
             os.close(self._reply_fd)
@@ -56,7 +64,8 @@ class RunningJob:
         sys.stderr.flush()
         pid = os.fork()
         if pid == 0:
-            run_child(self.job, template, reply_write_fd, self._output.write_fd)
+            child = (self.job, self._seal, self._confinement, template)
+            run_child(*child, reply_write_fd, self._output.write_fd)
         return pid
 
     def _read_reply(self) -> int | None:
@@ -73,8 +82,19 @@ class RunningJob:
             self.kill()
         return len(data)
 
-    def enforce_deadline(self, now: float) -> None:
-        """Past the deadline: ask for the Python stack on the log, then kill the group."""
+    @property
+    def due(self) -> float:
+        """When `enforce` has something to do."""
+        return min(self.deadline, self._look)
+
+    def enforce(self, now: float) -> None:
+        """Look at the disk, and at the clock.
+
+        Past the deadline: ask for the Python stack on the log, then kill the group.
+        """
+        if now >= self._look:
+            self._watch_disk()
+            self._look = time.monotonic() + LOOK_S
         if now < self.deadline:
             return
         if self._cause == "exit":
@@ -83,6 +103,13 @@ class RunningJob:
         else:
             self.kill()
         self.deadline = now + _STACK_S
+
+    def _watch_disk(self) -> None:
+        limits = self.job.limits
+        excess = usage.excess(self.job.scratch, self.pid, limits.disk_bytes)
+        if excess and self._cause == "exit":
+            self._cause, self._excess = "disk", excess
+            self.kill()
 
     def kill(self) -> None:
         """Kill the child and its whole group (which it may not have founded yet)."""
@@ -106,7 +133,8 @@ class RunningJob:
             exit_code=code if code >= 0 else None,
             signal=-code if code < 0 else None,
             reply=reply,
-            log=self._output.finish(),
+            log=f"{self._output.finish()}\n{self._excess}",
+            seal=self._seal,
             facts={
                 "wall_s": time.monotonic() - self._started,
                 "cpu_s": usage.ru_utime + usage.ru_stime,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genesys_engine.gab.sandbox.environment import PASSED_ON
+from genesys_engine.gab.sandbox.isolation import Isolation
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Measure:
     detail: str
 
 
-def sandbox_status() -> tuple[Measure, ...]:
+def sandbox_status(isolation: Isolation) -> tuple[Measure, ...]:
     """Return every measure that a job is run under, and whether this system offers it."""
     linux = sys.platform == "linux"
     children = Path("/proc/thread-self/children").exists()
@@ -33,4 +34,14 @@ def sandbox_status() -> tuple[Measure, ...]:
         Measure("memory", memory, "limit on addresses beyond those of the warm template"),
         Measure("parent death", linux, "jobs die with the template, the template with the engine"),
         Measure("orphans", linux and children, "descendants that left their group are killed too"),
+        Measure("disk", linux, "a job that fills its scratch folder is ended"),
+        Measure("landlock", isolation.landlock > 0, _landlock(isolation.landlock)),
+        Measure("seccomp", isolation.seccomp, "no sockets, processes, programs, foreign signals"),
+        Measure("namespaces", isolation.namespaces, "no network interface, no rights of root"),
     )
+
+
+def _landlock(abi: int) -> str:
+    """Return what Landlock holds in this version."""
+    version = f" (ABI {abi})" if abi else ""
+    return f"reads the installation and the corpus, writes its scratch folder only{version}"

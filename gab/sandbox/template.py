@@ -22,7 +22,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from genesys_engine.gab.sandbox import linux
+from genesys_engine.gab.errors import GenesysError
+from genesys_engine.gab.sandbox import linux, readable
+from genesys_engine.gab.sandbox.child import Confinement
+from genesys_engine.gab.sandbox.isolation import Isolation, Level, enter
 from genesys_engine.gab.sandbox.protocol import Ended, FrameReader, Job, encode_frame
 from genesys_engine.gab.sandbox.running import RunningJob, send_signal
 
@@ -30,21 +33,29 @@ from genesys_engine.gab.sandbox.running import RunningJob, send_signal
 _END_S = 1.0
 
 
-def main(channel: int, parent: int, preload: Sequence[str]) -> None:
-    """Serve jobs that come over the socket `channel` until its other end closes."""
+def main(channel: int, parent: int, preload: Sequence[str], require: Level, at_most: Level) -> None:
+    """Serve jobs that come over the socket `channel` until its other end closes.
+
+    No job runs if `require` is not reached; no measure beyond `at_most` is used.
+    """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    isolation = enter(at_most)  # while there is one thread, and before anything is imported
     linux.die_with_parent(parent, signal.SIGTERM)
     engine = socket.socket(fileno=channel)
     engine.set_inheritable(False)
     try:
+        isolation.demand(require)
         _preload(preload)
+    except GenesysError as error:
+        engine.sendall(encode_frame({"event": "failed", "reason": str(error)}))
+        sys.exit(1)
     except Exception as error:
         traceback.print_exc()
         reason = f"{type(error).__name__}: {error}"[:2000]
         engine.sendall(encode_frame({"event": "failed", "reason": reason}))
         sys.exit(1)
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        Template(engine).serve()
+        Template(engine, isolation).serve()
 
 
 def _preload(modules: Sequence[str]) -> None:
@@ -59,8 +70,9 @@ def _preload(modules: Sequence[str]) -> None:
 class Template:
     """Forks a child per job and tells the engine when each has started and ended."""
 
-    def __init__(self, engine: socket.socket) -> None:
+    def __init__(self, engine: socket.socket, isolation: Isolation) -> None:
         self._engine = engine
+        self._confinement = Confinement(isolation, readable.installation())
         self._frames = FrameReader()
         self._jobs: dict[int, RunningJob] = {}  # by process id
         self._selector = selectors.DefaultSelector()
@@ -70,7 +82,9 @@ class Template:
         linux.adopt_orphans()
         self._watch_children()
         self._watch(self._engine.fileno(), self._read_engine)
-        self._send({"event": "ready", "threads": _thread_count()})
+        linux.readable_by_others(False)  # its memory holds what other jobs were asked
+        ready = {"threads": _thread_count(), "isolation": self._confinement.isolation.to_json()}
+        self._send({"event": "ready", **ready})
         try:
             while self._engine.fileno() in self._selector.get_map():
                 for key, _ in self._selector.select(self._patience()):
@@ -78,7 +92,7 @@ class Template:
                         self._selector.unregister(key.fd)
                 self._reap()
                 for job in self._jobs.values():
-                    job.enforce_deadline(time.monotonic())
+                    job.enforce(time.monotonic())
         finally:
             self._kill_all()
 
@@ -96,10 +110,10 @@ class Template:
         self._watch(read_fd, lambda: len(os.read(read_fd, 4096)))
 
     def _patience(self) -> float | None:
-        """Return the seconds to the next deadline."""
+        """Return the seconds to the next deadline, or look at the disk."""
         if not self._jobs:
             return None
-        return max(0.0, min(job.deadline for job in self._jobs.values()) - time.monotonic())
+        return max(0.0, min(job.due for job in self._jobs.values()) - time.monotonic())
 
     def _send(self, message: Mapping[str, Any]) -> None:
         self._engine.sendall(encode_frame(message))
@@ -112,7 +126,7 @@ class Template:
 
     def _start(self, job: Job) -> None:
         try:
-            running = RunningJob(job)
+            running = RunningJob(job, self._confinement)
         except OSError as error:
             self._report(Ended(job.id, "never started", log=str(error)))
             return

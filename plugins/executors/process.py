@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field
 
-from genesys_engine.gab.sandbox import SandboxHost
+from genesys_engine.gab.sandbox import Isolation, Level, SandboxHost, isolation_here
 from genesys_engine.plugins.api import Limits, Options, Outcome
 
 
@@ -39,6 +39,11 @@ class ProcessOptions(Options):
     guard_s: float = Field(
         default=5.0, gt=0, description="seconds after a job's deadline until it counts as hung"
     )
+    isolation: Level = Field(
+        default="strict",
+        description="beyond this level no measure is used: lower it only for a trusted plugin that"
+        " has to start programs in a worker",
+    )
 
 
 class ProcessExecutor:
@@ -46,7 +51,9 @@ class ProcessExecutor:
 
     Options = ProcessOptions
 
-    def __init__(self, options: ProcessOptions, *, workers: int) -> None:
+    def __init__(
+        self, options: ProcessOptions, *, workers: int, require: Level = "process"
+    ) -> None:
         """Start the template in the background; `submit` may be called at once."""
         self.workers = workers
         self._host = SandboxHost(
@@ -55,7 +62,14 @@ class ProcessExecutor:
             max_restarts=options.max_restarts,
             start_s=options.start_s,
             guard_s=options.guard_s,
+            require=require,
+            at_most=options.isolation,
         )
+
+    @staticmethod
+    def isolation(options: ProcessOptions) -> Isolation:
+        """Return what jobs on this machine are kept in; takes some 0.1 s."""
+        return isolation_here(options.isolation)
 
     def submit(
         self, target: str, payload: Mapping[str, Any], scratch: Path, limits: Limits

@@ -54,7 +54,8 @@ def payload(source, **more):
 def test_everything_preloaded_leaves_the_template_one_thread(executor, tmp_path):
     value = executor.submit("sandbox_jobs:data_set", {}, tmp_path, Limits()).result(120).value
     assert value["rows"] == [1, 2]
-    assert value["template_threads"] == 1
+    threads = list(Path(f"/proc/{executor._host.template_pid}/task").iterdir())
+    assert len(threads) == 1
     assert value["cache"].startswith(str(tmp_path))
 
 

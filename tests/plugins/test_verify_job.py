@@ -7,7 +7,9 @@ import pytest
 from training_support import BLOCK, CONTEXT
 
 from genesys_engine.gab.errors import InputError
+from genesys_engine.gab.sandbox import Limits, SandboxHost, isolation_here
 from genesys_engine.plugins import checkpoint, verify_job
+from genesys_engine.plugins.executors.process import ProcessOptions
 from genesys_engine.plugins.verify_job import controls, verify
 
 BASE = "genesys_engine.plugins"
@@ -72,6 +74,28 @@ def test_the_reply_is_json_and_depends_on_the_payload_alone(corpus, reply, tmp_p
     )
     name = answer["checkpoint"]
     assert (scratch / name).read_bytes() == (tmp_path / name).read_bytes()
+
+
+def test_the_strictest_isolation_changes_no_word_of_the_reply(corpus, reply, tmp_path):
+    """Training, held-out text and lm-eval's tasks, with its data sets, inside the sandbox."""
+    host = SandboxHost(workers=1, preload=ProcessOptions().preload)
+    limits = Limits(readable=(str(corpus.folder),))
+    target = "genesys_engine.plugins.verify_job:verify"
+    try:
+        outcome = host.submit(target, payload(corpus), tmp_path, limits).result(240)
+        closed = host.submit(target, payload(corpus), tmp_path / "2", Limits()).result(240)
+    finally:
+        host.close()
+    assert outcome.status == "ok", outcome.reason
+    answer, scratch = reply
+    for value in (first := dict(answer), inside := dict(outcome.value)):
+        del value["facts"]
+    assert inside == json.loads(json.dumps(first))
+    name = answer["checkpoint"]
+    assert (scratch / name).read_bytes() == (tmp_path / name).read_bytes()
+    if not isolation_here().missing("standard"):
+        assert closed.status == "error"
+        assert "Permission denied" in closed.reason  # the corpus is open only to who may read it
 
 
 def test_the_score_is_that_of_the_file(corpus, reply, tmp_path, monkeypatch):

@@ -1,0 +1,96 @@
+"""What isolation costs per job, level by level, and what it costs the work inside.
+
+    python experiments/bench/sandbox_cost.py [--jobs 60]
+
+Every level that this machine reaches has a warm template of its own; jobs take turns between them,
+so that a busy moment hits all alike.  Prints, per level, the median and the 95th percentile of an
+empty job from `submit` to its outcome (goal: below 40 ms), of a job that sums many small tensors
+(what a filter on system calls could slow), and beside them a fresh Python process that imports
+torch and does nothing (what a job would cost without a template).
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from genesys_engine.gab.sandbox import LEVELS, Limits, SandboxHost, isolation_here
+
+HERE = str(Path(__file__).parent)
+COLD_STARTS = 3
+WARM_UP = 3
+
+
+def empty(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
+    """Do nothing."""
+    return {}
+
+
+def work(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
+    """Allocate, multiply and write: some hundredths of a second of ordinary work."""
+    import torch
+
+    start = time.perf_counter()
+    total = 0.0
+    for step in range(40):
+        total += float((torch.rand(64, 64) @ torch.rand(64, 64)).sum())
+        (scratch / "note").write_text(str(step))
+    return {"seconds": time.perf_counter() - start, "total": total}
+
+
+def main() -> None:
+    """Measure all levels in turns and print them side by side."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jobs", type=int, default=60)
+    jobs = parser.parse_args().jobs
+    sys.path.insert(0, HERE)  # the templates search where we do
+    reached = isolation_here()
+    levels = [level for level in LEVELS if not reached.missing(level)]
+    hosts = {level: SandboxHost(workers=1, at_most=level) for level in levels}
+    print(f"this machine reaches {reached.level}: {reached.to_json()}")
+    with tempfile.TemporaryDirectory() as folder:
+        spent: dict[str, list[float]] = {level: [] for level in levels}
+        inside: dict[str, list[float]] = {level: [] for level in levels}
+        for number in range(jobs + WARM_UP):
+            for level, host in hosts.items():
+                scratch = Path(folder, f"{level}{number}")
+                start = time.perf_counter()
+                _value(host, "empty", scratch)
+                spent[level].append(time.perf_counter() - start)
+                inside[level].append(_value(host, "work", scratch)["seconds"])
+    for host in hosts.values():
+        host.close()
+    print(f"{'level':<10}{'empty job':>12}{'95 %':>10}{'work inside':>14}")
+    for level in levels:
+        times = sorted(spent[level][WARM_UP:])
+        median, worst = statistics.median(times), times[int(0.95 * jobs)]
+        working = statistics.median(inside[level][WARM_UP:])
+        print(f"{level:<10}{median * 1e3:>9.1f} ms{worst * 1e3:>7.1f} ms{working * 1e3:>11.1f} ms")
+    print(f"{'cold':<10}{_cold() * 1e3:>9.1f} ms   (a process per job, no isolation)")
+
+
+def _value(host: SandboxHost, name: str, scratch: Path) -> Mapping[str, Any]:
+    outcome = host.submit(f"sandbox_cost:{name}", {}, scratch, Limits()).result()
+    if outcome.value is None:
+        raise SystemExit(f"{outcome.status}: {outcome.reason}")
+    return outcome.value
+
+
+def _cold() -> float:
+    times = []
+    for _ in range(COLD_STARTS):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-c", "import torch"], check=True)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""What the parent does with a folder that a job has had: take files out of it, and remove it.
+
+The job is gone by then, so nothing changes while we look; but whatever lies there was laid by it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import stat
+from pathlib import Path
+from typing import Any
+
+from genesys_engine.gab.errors import InputError
+
+_MAX_HEADER_BYTES = 16 << 20
+_SIZES = {
+    "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "U16": 2, "I16": 2, "F16": 2,
+    "BF16": 2, "U32": 4, "I32": 4, "F32": 4, "U64": 8, "I64": 8, "F64": 8,
+}  # fmt: skip
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder whatever is in it: locked folders, links, any depth; never raises OSError.
+
+    `shutil.rmtree` calls itself once per level, which a thousand nested folders turn into a
+    crash, and gives up at a folder without permissions.
+    """
+    try:
+        top = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return
+    try:
+        while _flatten(top):
+            pass
+    except OSError:
+        pass  # what cannot go stays
+    finally:
+        os.close(top)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _flatten(top: int) -> bool:
+    """Remove the files below `top` and lift the folders two levels down up by one.
+
+    Returns whether folders are left.
+    """
+    lifted = False
+    for name, folder in _entries(top):
+        if not folder:
+            os.unlink(name, dir_fd=top)
+            continue
+        os.chmod(name, 0o700, dir_fd=top)
+        inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=top)
+        try:
+            for entry, deeper in _entries(inner):
+                if deeper:
+                    lifted = True
+                    os.chmod(entry, 0o700, dir_fd=inner)  # a locked one cannot be moved
+                    new = secrets.token_hex(16)  # no name that a job could have taken
+                    os.rename(entry, new, src_dir_fd=inner, dst_dir_fd=top)
+                else:
+                    os.unlink(entry, dir_fd=inner)
+        finally:
+            os.close(inner)
+        os.rmdir(name, dir_fd=top)
+    return lifted
+
+
+def _entries(folder: int) -> list[tuple[str, bool]]:
+    """Return the names in an open folder, and which of them are folders."""
+    with os.scandir(folder) as entries:
+        return [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+
+
+def take_tensors(path: Path, most_bytes: int) -> None:
+    """Check that a job left a whole safetensors file under `path`, before the parent keeps it.
+
+    Reads the header only.  The format: eight bytes of length, a JSON object of
+    name -> dtype, shape, data_offsets, then the data without gaps.
+
+    Raises:
+        InputError: a link, a device, a second name of some file, too large, or not of that form.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise InputError(f"cannot be opened: {error.strerror}", where=path.name) from error
+    with os.fdopen(handle, "rb") as file:
+        facts = os.fstat(file.fileno())
+        if not stat.S_ISREG(facts.st_mode) or facts.st_nlink != 1:
+            raise InputError("is not a plain file of its own", where=path.name)
+        if facts.st_size > most_bytes:
+            raise InputError(f"{facts.st_size} bytes exceed {most_bytes}", where=path.name)
+        length = int.from_bytes(file.read(8), "little")
+        if not 2 <= length <= min(_MAX_HEADER_BYTES, facts.st_size - 8):
+            raise InputError("is no safetensors file: wrong header", where=path.name)
+        header = file.read(length)
+    try:
+        size = _described_bytes(json.loads(header))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise InputError(f"is no safetensors file: {error!r}", where=path.name) from error
+    if size != facts.st_size - 8 - length:
+        raise InputError("does not hold what its header says", where=path.name)
+
+
+def _described_bytes(header: dict[str, Any]) -> int:
+    """Return the bytes that a header describes."""
+    header.pop("__metadata__", None)
+    end = 0
+    for begin, stop in sorted(_span(tensor) for tensor in header.values()):
+        if begin != end:
+            raise ValueError("a gap or an overlap between tensors")
+        end = stop
+    return end
+
+
+def _span(tensor: dict[str, Any]) -> tuple[int, int]:
+    begin, stop = tensor["data_offsets"]
+    size = _SIZES[tensor["dtype"]]
+    for extent in tensor["shape"]:
+        if not isinstance(extent, int) or extent < 0:
+            raise ValueError("a shape that is none")
+        size *= extent
+    if not (isinstance(begin, int) and isinstance(stop, int) and stop - begin == size):
+        raise ValueError("a tensor of another size than its shape")
+    return begin, stop
