@@ -14,19 +14,21 @@ from genesys_engine.gab.model import LanguageModel
 from genesys_engine.gab.scales import ModelConfig
 
 
-class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts 2 per multiply-add of matrix products, convolutions and attention, and 1 per
-    element that any other operation writes; views are free."""
+    element that any other operation writes; views are free.  `calls` counts every call."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.operations = 0
+        self.calls = 0
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
         output = func(*args, **kwargs)
+        self.calls += 1
         count = flop_registry.get(func._overloadpacket)
         if count is not None:
             self.operations += count(*args, **kwargs, out_val=output)
@@ -51,7 +53,7 @@ def flops_per_token(
     torch.manual_seed(0)
     model = LanguageModel(block_class, config, device=device).eval()
     tokens = torch.zeros(1, config.context, dtype=torch.long, device=device)
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), _Counter() as counter:
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), OperationCounter() as counter:
         model(tokens)
     operations: int = counter.operations
     return operations / config.context
