@@ -44,8 +44,6 @@ FULL: tuple[Stage, ...] = (
     forward.check_parameters,
     forward.check_shapes,
     forward.check_finite,
-    modes.check_large_inputs,
-    modes.check_growth,
     forward.check_repeatable,
     forward.check_batch,
     causality.check_causality,
@@ -56,6 +54,8 @@ FULL: tuple[Stage, ...] = (
     modes.check_autocast,
     gradient.check_gradient,
     gradient.check_reach,
+    modes.check_large_inputs,
+    modes.check_growth,
     check_dead_units,
 )
 
@@ -97,6 +97,10 @@ def audit_block(order: Order) -> Audit:
         MemoryError: the block asked for more than the worker may have.
     """
     report = ReportBuilder(SourceMap(order.source))
+    # What a person needs to see the same again.
+    report.measurements["probe"] = {
+        name: getattr(order, name) for name in ("d_model", "layers", "context", "seed", "level")
+    }
     report.findings += check_static(order.source, order.class_name, report.source)
     subject = _subject(order, report) if report.passed else None
     if subject is None:

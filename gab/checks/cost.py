@@ -17,15 +17,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from genesys_engine.gab.checks.flops import OperationCounter
+from genesys_engine.gab.checks.flops import OperationCounter, device_bound
 from genesys_engine.gab.checks.report import Evidence, Finding, finding
 from genesys_engine.gab.checks.subject import Subject
 
 _SHORT = 64  # calls are counted at this length and at twice it
 _LONG = 512  # operations too, where the block works without a loop over time
+# Calls for each further token: a scan in chunks makes fewer.
+LOOP = 4.0
 # Exponents of the growth with length.
 QUADRATIC_LOOP = 1.4
-LINEAR_LOOP = 0.7
 CUBIC = 2.3
 RATIO = 10.0  # times the reference: worth a warning
 _BATCH = 2
@@ -34,15 +35,20 @@ _REPEATS = 2
 
 @dataclass(frozen=True)
 class Cost:
-    """Operations (flops) and calls of one forward pass of one sequence of `length` tokens."""
+    """Operations (flops) and calls of one forward pass of one sequence of `length` tokens.
+
+    `fault` is what the block raised on the meta device, where nothing can be read.
+    """
 
     length: int
     operations: int
     calls: int
+    fault: Exception | None = None
 
 
 def count_cost(block_class: type[nn.Module], width: int, length: int) -> Cost:
     """Count on the meta device; on the CPU where the block reads values."""
+    fault = None
     for device in ("meta", "cpu"):
         torch.manual_seed(0)
         try:
@@ -51,10 +57,11 @@ def count_cost(block_class: type[nn.Module], width: int, length: int) -> Cost:
             counter = OperationCounter()
             with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
                 block(X)
-            return Cost(length, counter.operations, counter.calls)
-        except Exception:
+            return Cost(length, counter.operations, counter.calls, fault)
+        except Exception as error:
             if device == "cpu":
                 raise
+            fault = error
     raise AssertionError("unreachable")
 
 
@@ -90,8 +97,10 @@ def check_cost(
     kind, width = subject.block_class, subject.width
     short, double = (count_cost(kind, width, length) for length in (_SHORT, 2 * _SHORT))
     calls = _exponent(short.calls, double.calls)
-    looping = double.calls >= double.length and not calls <= LINEAR_LOOP
+    looping = not (double.calls - short.calls) / _SHORT <= LOOP
     place = subject.source.place_of_class(subject.block())
+    if short.fault is not None:
+        yield device_bound(subject.source, short.fault, {"length": _SHORT})
     if looping:
         yield _loop(short, double, calls, place)
     pair = short, double

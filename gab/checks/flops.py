@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,6 +11,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from genesys_engine.gab.checks.report import Evidence, Finding, finding
+from genesys_engine.gab.checks.sourcemap import SourceMap
 from genesys_engine.gab.model import LanguageModel
 from genesys_engine.gab.scales import ModelConfig
 
@@ -57,3 +60,10 @@ def flops_per_token(
         model(tokens)
     operations: int = counter.operations
     return operations / config.context
+
+
+def device_bound(source: SourceMap, error: Exception, evidence: Mapping[str, Evidence]) -> Finding:
+    """Return the warning `device.bound`: the block raised `error` on the meta device."""
+    place = source.place_of_error(error)
+    text = f"forward fails on the meta device: {type(error).__name__}: {error}"[:1000]
+    return finding("device.bound", text, evidence, place=place, severity="warning")

@@ -67,8 +67,9 @@ def check_autocast(subject: Subject) -> Iterator[Finding]:
     except Exception as error:
         yield subject.source.fault("autocast.error", error, {"length": _LENGTH})
         return
-    finite = bool(torch.isfinite(Y).all()) and X.grad is not None
-    if Y.dtype != X.dtype or not (finite and bool(torch.isfinite(X.grad).all())):  # type: ignore[arg-type]
+    # No gradient at all is a fault in any precision, which the gradient's own check tells.
+    finite = all(bool(torch.isfinite(t).all()) for t in (Y, X.grad) if t is not None)
+    if Y.dtype != X.dtype or not finite:
         what = "is not finite" if Y.dtype == X.dtype else f"is {Y.dtype}"
         place = subject.source.place_of_class(block)
         text = f"Under bfloat16 autocast the output of an input of {X.dtype} {what}."

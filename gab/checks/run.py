@@ -13,7 +13,7 @@ from torch import nn
 
 from genesys_engine.gab.checks import causality, forward, gradient
 from genesys_engine.gab.checks.fingerprint import fingerprint
-from genesys_engine.gab.checks.flops import flops_per_token
+from genesys_engine.gab.checks.flops import device_bound, flops_per_token
 from genesys_engine.gab.checks.report import CheckReport, Finding, finding
 from genesys_engine.gab.checks.sourcemap import SourceMap
 from genesys_engine.gab.checks.subject import Subject
@@ -136,15 +136,9 @@ def _count(report: ReportBuilder, block_class: type[nn.Module]) -> Iterator[Find
             counts[name] = flops_per_token(block_class, config)
         except Exception as error:
             if not any(found.code == "device.bound" for found in report.findings):
-                yield _device_bound(report, error, name)
+                yield device_bound(report.source, error, {"scale": name})
             if fit["parameters"] <= _CPU_PARAMETERS or not per_parameter:
                 counts[name] = flops_per_token(block_class, config, device="cpu")
             else:
                 counts[name] = per_parameter * fit["parameters"]
         per_parameter = counts[name] / fit["parameters"]
-
-
-def _device_bound(report: ReportBuilder, error: Exception, scale: str) -> Finding:
-    place = report.source.place_of_error(error)
-    text = f"forward fails on the meta device: {type(error).__name__}: {error}"[:1000]
-    return finding("device.bound", text, {"scale": scale}, place=place, severity="warning")

@@ -14,29 +14,12 @@ from genesys_engine.gab.checks.sourcemap import SourceMap
 from genesys_engine.gab.syntax import imports
 
 # Pure computation.  `torch` is allowed but for the parts in `_FORBIDDEN_PARTS`.
-ALLOWED_MODULES = frozenset(
-    [
-        "__future__",
-        "abc",
-        "collections",
-        "collections.abc",
-        "copy",
-        "dataclasses",
-        "einops",
-        "enum",
-        "functools",
-        "itertools",
-        "math",
-        "numbers",
-        "operator",
-        "opt_einsum",
-        "torch",
-        "typing",
-        "typing_extensions",
-        "warnings",
-        "xformers",
-    ]
+_MODULE_WORDS = (
+    "__future__ abc collections collections.abc copy dataclasses einops enum functools "
+    "itertools math numbers operator opt_einsum torch typing typing_extensions warnings "
+    "xformers "
 )
+ALLOWED_MODULES = frozenset(_MODULE_WORDS.split())
 _FORBIDDEN_PARTS = (
     "torch.distributed",
     "torch.hub",
@@ -48,55 +31,18 @@ _FORBIDDEN_PARTS = (
     "torch.utils.cpp_extension",
     "torch.utils.model_zoo",
 )
-_NAMES = frozenset(
-    [
-        "__import__",
-        "__builtins__",
-        "__loader__",
-        "__spec__",
-        "eval",
-        "exec",
-        "compile",
-        "open",
-        "input",
-        "globals",
-        "locals",
-        "vars",
-        "breakpoint",
-        "exit",
-        "quit",
-        "memoryview",
-    ]
+_NAME_WORDS = (
+    "__import__ __builtins__ __loader__ __spec__ eval exec compile open input globals locals "
+    "vars breakpoint exit quit memoryview "
 )
-_ATTRIBUTES = frozenset(
-    [
-        "__globals__",
-        "__subclasses__",
-        "__bases__",
-        "__base__",
-        "__mro__",
-        "mro",
-        "__code__",
-        "__closure__",
-        "__builtins__",
-        "__import__",
-        "__loader__",
-        "__spec__",
-        "__reduce__",
-        "__reduce_ex__",
-        "f_back",
-        "f_globals",
-        "f_locals",
-        "f_builtins",
-        "gi_frame",
-        "cr_frame",
-        "ag_frame",
-        "tb_frame",
-        "tb_next",
-        "__traceback__",
-        "__getattribute__",
-    ]
+_NAMES = frozenset(_NAME_WORDS.split())
+_ATTRIBUTE_WORDS = (
+    "__globals__ __subclasses__ __bases__ __base__ __mro__ mro __code__ __closure__ "
+    "__builtins__ __import__ __loader__ __spec__ __reduce__ __reduce_ex__ f_back f_globals "
+    "f_locals f_builtins gi_frame cr_frame ag_frame tb_frame tb_next __traceback__ "
+    "__getattribute__ "
 )
+_ATTRIBUTES = frozenset(_ATTRIBUTE_WORDS.split())
 # Also as text: getattr(x, "__glo" + "bals__") is beyond a static look, and the sandbox's matter.
 _TEXTS = _ATTRIBUTES - {"mro"}
 _MOST = 10  # findings: more of them teach nothing
@@ -224,9 +170,9 @@ def _missing_parameters(constructor: ast.FunctionDef | None) -> list[str]:
         return []
     positional = [a.arg for a in [*arguments.posonlyargs, *arguments.args]][1:]
     known = {*positional, *(a.arg for a in arguments.kwonlyargs)}
-    # The width and the place are given by position, so they may have any name.
-    places = 2 if arguments.vararg else len(positional)
-    return [*wanted[min(places, 2) : 2], *(name for name in wanted[2:] if name not in known)]
+    # The width is given by position, so it may have any name; the others are given by name.
+    width = wanted[:1] if not positional and not arguments.vararg else []
+    return [*width, *(name for name in wanted[1:] if name not in known)]
 
 
 def _unused(classes: dict[str, ast.ClassDef], where: SourceMap) -> Iterator[Finding]:
