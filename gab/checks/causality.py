@@ -34,7 +34,7 @@ def check_causality(subject: Subject) -> Iterator[Finding]:
     """`causality.leak` and `causality.gradient`; stops at the first."""
     moved = subject.shared
     for state, model, lengths in (
-        ("initial", subject.model(), (_LENGTH,)),
+        ("initial", subject.model(), (_LENGTH + 1,)),  # one more: fewer cuts
         ("moved", moved, (2, _LENGTH, subject.long)),
     ):
         found = probe_rows(subject, model, state, lengths)

@@ -87,9 +87,10 @@ def _imports(module: ast.Module, where: SourceMap) -> Iterator[Finding]:
         if not isinstance(node, ast.Import | ast.ImportFrom):
             continue
         for item in imports(node):
-            if not _allowed(item.module) or _forbidden(item.target):
-                text = f"The import of {item.target!r} is not allowed."
-                evidence: dict[str, Evidence] = {"import": item.target}
+            name = item.module if item.is_plain else item.target
+            if not _allowed(item.module) or _forbidden(name) or _forbidden(item.module):
+                text = f"The import of {name!r} is not allowed."
+                evidence: dict[str, Evidence] = {"import": name}
                 place = where.place_of_line(item.line)
                 yield finding("static.import", text, evidence, place=place)
 

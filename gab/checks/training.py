@@ -27,7 +27,7 @@ from genesys_engine.gab.checks.text import VOCABULARY, heldout_text, training_te
 from genesys_engine.gab.model import LanguageModel
 from genesys_engine.gab.scales import ModelConfig
 
-STEPS = 12
+STEPS = 8
 BATCH, LENGTH = 8, 64
 _RATE = 3e-3
 _WIDTH, _BLOCKS = 64, 2

@@ -126,7 +126,7 @@ def test_cost_is_compared_with_the_reference(line, code):
     measured = {}
     reference = load_block(ATTENTION)
     found = list(check_cost(subject(with_line("q, k, v =", line)), measured, reference))
-    assert [(each.code, each.severity) for each in found] == [(code, "warning")]
+    assert (code, "warning") in {(each.code, each.severity) for each in found}
     assert list(check_cost(subject(ATTENTION), measured, reference)) == []
     assert measured["cost"]["operations_ratio"] == measured["cost"]["memory_ratio"] == 1
 
