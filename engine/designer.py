@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from genesys_engine.engine.randomness import generator
 from genesys_engine.engine.replies import CheckReply
 from genesys_engine.gab import library
+from genesys_engine.gab.checks.report import ADVICE
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import PluginError
 from genesys_engine.gab.sandbox.scratch import remove
@@ -249,16 +250,11 @@ def refuse_infrastructure(outcome: Outcome, scratch: Path, limits: Limits) -> No
 
 def failed_report(outcome: Outcome) -> dict[str, Any]:
     """Return the report of a check that did not come to its end."""
-    advice = {
-        "timeout": "Make the block cheaper: it did not finish its check in time.",
-        "memory": "Make the block smaller in memory.",
-        "crashed": "The block ended the process; use plain PyTorch operations.",
-    }.get(outcome.status, "The block raised where it must not.")
     finding: dict[str, Any] = {
-        "code": f"check.{outcome.status}",
+        "code": (code := f"check.{outcome.status}"),
         "severity": "error",
         "message": outcome.reason,
-        "advice": advice,
+        "advice": ADVICE[code],
         "unit": None,
         "line": None,
         "evidence": {},

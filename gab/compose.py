@@ -89,8 +89,8 @@ def _wiring(tree: GABTree, places: Sequence[Place], index: int, names: Mapping[s
     return f"{head},{children}\n{indent})" if children else f"{head})"
 
 
-def load_block(source: str) -> type:
-    """Run a composed module and return its `Block`.
+def load_block(source: str, class_name: str = "Block") -> type:
+    """Run a composed module and return its `Block`, or another name that it binds.
 
     This runs the source in the calling process: only isolated workers and tests call it.  The
     module gets a name of its own, is registered (so that its classes pickle), and its lines show
@@ -105,7 +105,8 @@ def load_block(source: str) -> type:
     sys.modules[name] = module
     try:
         exec(compile(source, filename, "exec", dont_inherit=True), module.__dict__)
-        return module.Block  # type: ignore[no-any-return]
+        block: type = getattr(module, class_name)
+        return block
     except BaseException:
         del sys.modules[name]
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,23 +11,27 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from genesys_engine.gab.checks.report import Evidence, Finding, finding
+from genesys_engine.gab.checks.sourcemap import SourceMap
 from genesys_engine.gab.model import LanguageModel
 from genesys_engine.gab.scales import ModelConfig
 
 
-class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts 2 per multiply-add of matrix products, convolutions and attention, and 1 per
-    element that any other operation writes; views are free."""
+    element that any other operation writes; views are free.  `calls` counts every call."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.operations = 0
+        self.calls = 0
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
         output = func(*args, **kwargs)
+        self.calls += 1
         count = flop_registry.get(func._overloadpacket)
         if count is not None:
             self.operations += count(*args, **kwargs, out_val=output)
@@ -51,7 +56,14 @@ def flops_per_token(
     torch.manual_seed(0)
     model = LanguageModel(block_class, config, device=device).eval()
     tokens = torch.zeros(1, config.context, dtype=torch.long, device=device)
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), _Counter() as counter:
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), OperationCounter() as counter:
         model(tokens)
     operations: int = counter.operations
     return operations / config.context
+
+
+def device_bound(source: SourceMap, error: Exception, evidence: Mapping[str, Evidence]) -> Finding:
+    """Return the warning `device.bound`: the block raised `error` on the meta device."""
+    place = source.place_of_error(error)
+    text = f"forward fails on the meta device: {type(error).__name__}: {error}"[:1000]
+    return finding("device.bound", text, evidence, place=place, severity="warning")

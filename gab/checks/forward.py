@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from genesys_engine.gab.checks import blame
-from genesys_engine.gab.checks.numbers import difference
+from genesys_engine.gab.checks.numbers import difference, worst
 from genesys_engine.gab.checks.report import Evidence, Finding, finding
 from genesys_engine.gab.checks.sourcemap import Place
-from genesys_engine.gab.checks.subject import WIDTH, Subject
+from genesys_engine.gab.checks.subject import Subject
 
 # Runs of equal inputs: the same operations in the same order, but for the batch's kernels.
 EQUAL = 1e-9
@@ -28,9 +28,18 @@ def check_parameters(subject: Subject) -> Iterator[Finding]:
 def check_shapes(subject: Subject) -> Iterator[Finding]:
     """`forward.error`, `reply.wrong`, `shape.wrong`, `dtype.wrong` at several lengths."""
     cases = [(torch.float32, length) for length in subject.lengths] + [(torch.float64, _LENGTH)]
-    for dtype, length in dict.fromkeys(cases):
+    yield from _shapes(subject, dict.fromkeys(cases))
+
+
+def check_shapes_fast(subject: Subject) -> Iterator[Finding]:
+    """The same at two lengths."""
+    yield from _shapes(subject, [(torch.float32, 1), (torch.float64, _LENGTH)])
+
+
+def _shapes(subject: Subject, cases: Iterable[tuple[torch.dtype, int]]) -> Iterator[Finding]:
+    for dtype, length in cases:
         block = subject.block(dtype=dtype).eval()
-        X = torch.randn(2, length, WIDTH, generator=subject.generator(length), dtype=dtype)
+        X = torch.randn(2, length, subject.width, generator=subject.generator(length), dtype=dtype)
         evidence: dict[str, Evidence] = {
             "length": length,
             "dtype": str(dtype).removeprefix("torch."),
@@ -87,7 +96,7 @@ def check_repeatable(subject: Subject) -> Iterator[Finding]:
         again = subject.run(model, tokens)
         subject.run(model, others)
         last = subject.run(model, tokens)
-        change = max(_worst(first, again), _worst(first, last))
+        change = worst((difference(first, again), difference(first, last)))
         changed = [n for n, value in model.state_dict().items() if not _same(value, before[n])]
         if not change <= EQUAL:
             place = _unit_that_differs(subject, model, tokens, seeds=(0, 0))
@@ -99,9 +108,8 @@ def check_repeatable(subject: Subject) -> Iterator[Finding]:
             text = f"A call in eval mode changes {changed[0]!r}."
             yield finding("state.kept", text, {"mode": mode, "tensor": changed[0]}, place=place)
             return
-        if (
-            mode == "eval"
-            and not (change := _worst(first, subject.run(model, tokens, seed=1))) <= EQUAL
+        if mode == "eval" and not (
+            (change := worst([difference(first, subject.run(model, tokens, seed=1))])) <= EQUAL
         ):
             place = _unit_that_differs(subject, model, tokens, seeds=(0, 1))
             text = "In eval mode the output depends on the random generator."
@@ -121,7 +129,7 @@ def check_batch(subject: Subject) -> Iterator[Finding]:
         ("train", others, "its neighbours in the batch"),
     )
     for mode, other, text in cases:
-        model = subject.opened().train(mode == "train")
+        model = subject.shared.train(mode == "train")
         change = difference(subject.run(model, tokens)[:1], subject.run(model, other)[:1])
         if not change <= EQUAL:
             runs = subject.trace(model, tokens), subject.trace(model, other)
@@ -140,12 +148,6 @@ def _unit_that_differs(
         subject.trace(model, tokens, seed=seeds[1]),
     )
     return blame.first_different(runs, (blame.whole, blame.whole), EQUAL)
-
-
-def _worst(one: Tensor, other: Tensor) -> float:
-    """Return `difference`, with NaN as infinity, so that `max` keeps it."""
-    value = difference(one, other)
-    return value if value == value else float("inf")
 
 
 def _same(one: Tensor, other: Tensor) -> bool:

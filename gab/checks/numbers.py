@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -14,3 +16,8 @@ def difference(one: Tensor, other: Tensor) -> float:
         return 0.0
     size = torch.maximum(one.abs().max(), other.abs().max()).clamp_min(1e-300)
     return float((one - other).abs().max() / size)
+
+
+def worst(values: Iterable[float]) -> float:
+    """Return the largest, with NaN as infinity, so that it cannot hide."""
+    return max((v if v == v else float("inf") for v in values), default=0.0)

@@ -10,11 +10,23 @@ from typing import Any, Literal
 # Every code there is, with what to change.  Codes are stable: operators, the store and plugins
 # rely on them; the sentences may be improved.
 ADVICE: Mapping[str, str] = {
+    "static.no_class": "Define the class, as a subclass of torch.nn.Module, or name another one "
+    "with --class.",
+    "static.constructor": "Write `def __init__(self, embed_dim, block_loc, device=None, "
+    "dtype=None)`.",
+    "static.forward": "Write `def forward(self, X, **Z)` and return X or (X, Z).",
+    "static.import": "Use only torch and modules of pure computation: math, functools, typing, "
+    "dataclasses, collections, itertools, einops.",
+    "static.interpreter": "Remove it: a block computes on tensors and needs neither files nor "
+    "frames nor the import system.",
+    "static.unused": "Use the submodule in forward, or remove it.",
     "load.syntax": "Mend the syntax error at the line that is named.",
     "load.error": "The module must import by itself: use only torch, math, functools, typing "
     "and collections.abc, and define every name before it is used.",
     "build.error": "Mend the constructor: it must build at every width that is a multiple of 16 "
     "and every choice of its hyper-parameters.",
+    "build.options": "Hand device and dtype on to every layer and parameter: "
+    "nn.Linear(..., device=device, dtype=dtype).",
     "parameters.none": "Give the block trainable parameters (nn.Parameter, nn.Linear ...).",
     "scale.misfit": "Change the number of parameters per block, so that a model of the scale's "
     "size can be built from whole blocks with a width that is a multiple of 16.",
@@ -25,6 +37,10 @@ ADVICE: Mapping[str, str] = {
     "dtype.wrong": "The output must have the input's dtype: create tensors with dtype=X.dtype.",
     "output.nonfinite": "Keep the output finite: bound exponents, add an epsilon under square "
     "roots and divisions, and don't take the logarithm of zero.",
+    "output.overflow": "Normalise what comes in, or bound exponents and powers: trained models "
+    "feed values of this size.",
+    "output.explodes": "Keep the size of the output independent of the position: decay or "
+    "normalise what is summed over time.",
     "state.kept": "Keep nothing between calls: forward must not assign to attributes or buffers.",
     "determinism.random": "Use no randomness in eval mode: guard dropout and noise with "
     "self.training.",
@@ -34,8 +50,13 @@ ADVICE: Mapping[str, str] = {
     "future, pad convolutions on the left only, and take no mean, maximum or norm over time.",
     "causality.gradient": "A gradient flows from an output to a later input: mask the future "
     "before it is combined, not after.",
+    "causality.length": "The output must not depend on the length of the input: divide by the "
+    "position and not by the length, and pad on the left only.",
     "mixing.none": "The output at a position depends on no earlier position: let the block "
     "combine information over time (attention, recurrence, causal convolution, token shift).",
+    "mode.differs": "Compute the same in train and in eval mode but for dropout and noise.",
+    "autocast.error": "Don't mix dtypes by hand: let every product go through torch functions, "
+    "cast with .to(X.dtype), and return X's dtype.",
     "gradient.blocked": "The loss reaches no input of the block: remove detach(), no_grad() and "
     "operations without a gradient.",
     "gradient.missing": "The loss does not reach this parameter in any block: use it in forward, "
@@ -45,6 +66,27 @@ ADVICE: Mapping[str, str] = {
     "gradient.nonfinite": "Keep the gradient finite: add an epsilon under square roots and "
     "divisions, and clamp before exp or log.",
     "unit.unreached": "This unit is built but its forward is never called: use it or remove it.",
+    "unit.dead": "Without this unit the block computes the same: connect its output, or remove it.",
+    "function.same": "Change what the block computes, not only how it is written.",
+    "cost.quadratic_loop": "Replace the nested Python loops by matrix products, cumulative sums "
+    "or a chunked scan.",
+    "cost.growth": "Bring the work down to the square of the length or less.",
+    "cost.loop": "A Python loop over time is slow: use a parallel form or a scan in chunks, if "
+    "there is one.",
+    "cost.flops": "Use fewer or narrower matrix products.",
+    "cost.memory": "Keep smaller intermediate tensors: no expanded (time, time, width) products.",
+    "cost.slow": "Use fewer and larger tensor operations.",
+    "training.flat": "The block keeps the model from learning: look for saturated gates, wrong "
+    "signs in custom gradients and outputs that drown the residual stream.",
+    "training.slow": "The model learns less with this block than without it: keep the residual "
+    "path open and the initial output small.",
+    "training.too_good": "The block sees the tokens that it is to predict: look for a path from "
+    "later positions that opens in training only.",
+    "check.timeout": "Make the block cheaper: it did not finish its check in time.",
+    "check.memory": "Make the block smaller in memory.",
+    "check.crashed": "The block ended the process; use plain PyTorch operations.",
+    "check.error": "The block raised where it must not.",
+    "check.bad_reply": "The block interfered with its own check: let it compute on tensors only.",
     "device.bound": "Create tensors in forward on X's device (device=X.device) and take no "
     "values out of tensors (.item(), bool(tensor)): it would fail or be slow on an accelerator.",
 }

@@ -13,7 +13,7 @@ from torch import nn
 
 from genesys_engine.gab.checks import causality, forward, gradient
 from genesys_engine.gab.checks.fingerprint import fingerprint
-from genesys_engine.gab.checks.flops import flops_per_token
+from genesys_engine.gab.checks.flops import device_bound, flops_per_token
 from genesys_engine.gab.checks.report import CheckReport, Finding, finding
 from genesys_engine.gab.checks.sourcemap import SourceMap
 from genesys_engine.gab.checks.subject import Subject
@@ -53,7 +53,7 @@ def check_block(source: str, *, vocab_size: int, seed: int, scales: Sequence[str
     known = [get_scale(name) for name in scales]
     if not known:
         raise InputError("a check needs at least one scale")
-    report = _Report(SourceMap(source))
+    report = ReportBuilder(SourceMap(source))
     block_class = report.attempt("load.error", lambda: load_block(source))
     if block_class is None:
         return report.done()
@@ -62,7 +62,7 @@ def check_block(source: str, *, vocab_size: int, seed: int, scales: Sequence[str
         return report.done()
     report.stage(forward.check_parameters, subject)
     if report.passed:
-        report.stage(_fit, report, block_class, known, vocab_size)
+        report.stage(check_fits, report, block_class, known, vocab_size)
     for check in STAGES[1:]:
         if report.passed:
             report.stage(check, subject)
@@ -75,7 +75,7 @@ def check_block(source: str, *, vocab_size: int, seed: int, scales: Sequence[str
     return report.done()
 
 
-class _Report:
+class ReportBuilder:
     """A report in the making."""
 
     def __init__(self, source: SourceMap) -> None:
@@ -85,9 +85,11 @@ class _Report:
 
     @property
     def passed(self) -> bool:
+        """Whether no finding so far is an error."""
         return all(found.severity != "error" for found in self.findings)
 
     def done(self) -> CheckReport:
+        """Return the report."""
         return CheckReport(tuple(self.findings), self.measurements)
 
     def stage(self, check: Callable[..., Iterator[Finding]], *arguments: Any) -> None:
@@ -103,8 +105,8 @@ class _Report:
             return None
 
 
-def _fit(
-    report: _Report, block_class: type[nn.Module], scales: Sequence[Any], vocab_size: int
+def check_fits(
+    report: ReportBuilder, block_class: type[nn.Module], scales: Sequence[Any], vocab_size: int
 ) -> Iterator[Finding]:
     """Fit every scale: `measurements["fits"]`, `scale.misfit`, and `build.error` at a width."""
     fits: dict[str, Any] = report.measurements.setdefault("fits", {})
@@ -123,7 +125,7 @@ def _fit(
         }
 
 
-def _count(report: _Report, block_class: type[nn.Module]) -> Iterator[Finding]:
+def _count(report: ReportBuilder, block_class: type[nn.Module]) -> Iterator[Finding]:
     """Count `measurements["flops_per_token"]` at every scale, by proportion where it must be."""
     counts: dict[str, float] = report.measurements.setdefault("flops_per_token", {})
     per_parameter = 0.0
@@ -134,15 +136,9 @@ def _count(report: _Report, block_class: type[nn.Module]) -> Iterator[Finding]:
             counts[name] = flops_per_token(block_class, config)
         except Exception as error:
             if not any(found.code == "device.bound" for found in report.findings):
-                yield _device_bound(report, error, name)
+                yield device_bound(report.source, error, {"scale": name})
             if fit["parameters"] <= _CPU_PARAMETERS or not per_parameter:
                 counts[name] = flops_per_token(block_class, config, device="cpu")
             else:
                 counts[name] = per_parameter * fit["parameters"]
         per_parameter = counts[name] / fit["parameters"]
-
-
-def _device_bound(report: _Report, error: Exception, scale: str) -> Finding:
-    place = report.source.place_of_error(error)
-    text = f"forward fails on the meta device: {type(error).__name__}: {error}"[:1000]
-    return finding("device.bound", text, {"scale": scale}, place=place, severity="warning")

@@ -1,7 +1,7 @@
 """The block under test: models built from it, and ways to run and to compare them.
 
-All probes use a small language model (width 64, two blocks with Z carried through) in fp64,
-where a leak cannot hide in rounding.
+All probes use a small language model (in a run: width 64, two blocks, Z carried through) in
+fp64, where a leak cannot hide in rounding.
 """
 
 from __future__ import annotations
@@ -33,32 +33,40 @@ class Subject:
     """One block under test.
 
     `context` is the training context of the smallest scale; `seed` makes the random values.
+    `width` and `blocks` shape the model that is probed; `chunk` is the largest chunk that the
+    source seems to work in, 0 where it names none: a probe is longer than that.
     """
 
     block_class: type[nn.Module]
     source: SourceMap
     context: int
     seed: int
+    width: int = WIDTH
+    blocks: int = BLOCKS
+    chunk: int = 0
 
     @property
     def lengths(self) -> tuple[int, ...]:
-        """Lengths to try: one, odd, prime, the training context."""
-        return (1, 9, 31, self.context)
+        """Lengths to try: one, odd, prime, the training context, and beyond every chunk."""
+        return tuple(dict.fromkeys((1, 9, 31, self.context, max(self.context, self.chunk + 3))))
 
     @property
     def long(self) -> int:
         """The longest length for probes that run many times."""
-        return min(self.context, LONGEST)
+        return max(min(self.context, LONGEST), min(self.chunk, LONGEST) + 3)
 
     def block(self, index: int = 0, dtype: torch.dtype = torch.float64) -> nn.Module:
         """Return a fresh block, the same at every call."""
         torch.manual_seed(self.seed)
-        return self.block_class(WIDTH, (index, BLOCKS), dtype=dtype)
+        return self.block_class(self.width, (index, self.blocks), dtype=dtype)
 
     def model(self, *, noise: float = 0.0, dtype: torch.dtype = torch.float64) -> LanguageModel:
         """Return a fresh model with initial parameters, or with `noise` added to them."""
         config = ModelConfig(
-            d_model=WIDTH, n_blocks=BLOCKS, vocab_size=VOCABULARY, context=self.context
+            d_model=self.width,
+            n_blocks=self.blocks,
+            vocab_size=VOCABULARY,
+            context=self.context,
         )
         model = LanguageModel(self.block_class, config, dtype=dtype, seed=self.seed)
         if noise:
@@ -66,7 +74,7 @@ class Subject:
         return model
 
     @cached_property
-    def _noise(self) -> float:
+    def noise(self) -> float:
         """How far parameters can be moved with the output still finite."""
         for noise in _NOISE:
             model = self.model(noise=noise).eval()
@@ -78,7 +86,15 @@ class Subject:
 
     def opened(self) -> LanguageModel:
         """Return a fresh model whose parameters are all moved: a gate that is zero opens."""
-        return self.model(noise=self._noise)
+        return self.model(noise=self.noise)
+
+    @cached_property
+    def shared(self) -> LanguageModel:
+        """What `opened` returns, built once: for probes behind the one for state.
+
+        Its mode and its gradients are those that the last probe left.
+        """
+        return self.opened()
 
     def generator(self, salt: int) -> torch.Generator:
         """Return a generator of random values for one purpose."""
@@ -93,13 +109,18 @@ class Subject:
         step = torch.randint(1, VOCABULARY, tokens.shape, generator=self.generator(salt))
         return (tokens + step) % VOCABULARY
 
-    def run(self, module: nn.Module, *inputs: Tensor, seed: int = 0) -> Tensor:
-        """Return the output without a gradient, with the global generator started at `seed`."""
+    def run(
+        self, module: nn.Module, *inputs: Tensor, seed: int = 0, gradient: bool = False
+    ) -> Tensor:
+        """Return the output, with the global generator started at `seed`.
+
+        With `gradient` the graph is recorded as in training, and thrown away.
+        """
         torch.manual_seed(seed)
-        with torch.no_grad():
+        with torch.set_grad_enabled(gradient):
             output: Any = module(*inputs)
         result: Tensor = output[0] if isinstance(output, tuple) else output
-        return result
+        return result.detach()
 
     def trace(self, model: nn.Module, tokens: Tensor, seed: int = 0) -> list[Call]:
         """Run as `run` does, and return the calls of the units."""

@@ -27,6 +27,7 @@ class ProcessOptions(Options):
             "safetensors.torch",
             "datasets",
             "lm_eval.evaluator",
+            "genesys_engine.plugins.audit_job",
             "genesys_engine.plugins.check_job",
             "genesys_engine.plugins.verify_job",
         ),

@@ -361,11 +361,11 @@ def test_a_number_that_is_none_fails_every_threshold():
     """The probes' outputs are replaced by NaN behind the check for finite values."""
     subject = Subject(load_block(GPT), SourceMap(GPT), 128, 0)
     nan = torch.full((3, 31, 97), math.nan)
-    object.__setattr__(subject, "run", lambda model, tokens, seed=0: nan[: len(tokens)])
+    object.__setattr__(subject, "run", lambda model, tokens, **_: nan[: len(tokens)])
     checks = (forward.check_repeatable, forward.check_batch, causality.check_mixing)
     found = [next(check(subject)) for check in checks]
     assert [f.code for f in found] == ["state.kept", "batch.mixed", "mixing.none"]
-    object.__setattr__(subject, "run", lambda model, tokens, seed=0: nan[:1].expand(31, -1, -1))
+    object.__setattr__(subject, "run", lambda model, tokens, **_: nan[:1].expand(31, -1, -1))
     assert next(causality.check_causality(subject)).code == "causality.leak"
     for each in found:
         json.dumps(dict(each.evidence), allow_nan=False)

@@ -1,0 +1,139 @@
+"""How long an audit takes: warm and cold, full and fast, and against probing position by position.
+
+    python experiments/bench/audit_speed.py [--repeats 5]
+
+Goals on one core of a quiet machine, for the median of the five seeds at d_model 128 in a warm
+worker: a full audit below 1.0 s, `--fast` below 0.25 s; 60 blocks a minute on two cores.  The
+other sides, from the same run: a cold process for each block, and a causality probe that runs
+one forward pass for each position, as the usual scripts do.  Prints wall time, and the worker's
+own processor time, which other programs on the machine disturb less.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from genesys_engine.engine import auditing
+from genesys_engine.gab import library
+from genesys_engine.gab.compose import compose
+from genesys_engine.plugins.api import Outcome
+from genesys_engine.plugins.executors.process import ProcessExecutor, ProcessOptions
+
+POSITIONS = 128
+
+
+def main() -> None:
+    """Measure every side and print it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=5)
+    repeats = parser.parse_args().repeats
+    sources = {name: compose(library.seed(name)) for name in library.seed_names()}
+    with tempfile.TemporaryDirectory() as scratch:
+        _warm(sources, repeats, Path(scratch))
+        _throughput(sources, Path(scratch))
+        _cold(sources, Path(scratch))
+    _position_by_position(sources)
+
+
+def _executor(workers: int) -> ProcessExecutor:
+    return ProcessExecutor(ProcessOptions(preload=auditing.PRELOAD), workers=workers)
+
+
+def _warm(sources: dict[str, str], repeats: int, scratch: Path) -> None:
+    executor, reference = _executor(1), auditing.reference_source()
+    _audit(executor, sources["gpt"], scratch, level="fast")  # the template is up
+    for level, goal in (("full", 1.0), ("fast", 0.25)):
+        medians, cpu = [], []
+        for name, source in sources.items():
+            more = {"reference": reference} if level == "full" else {}
+            runs = [_audit(executor, source, scratch, level=level, **more) for _ in range(repeats)]
+            medians.append(statistics.median(seconds for seconds, _ in runs))
+            cpu.append(statistics.median(float(o.facts["cpu_s"]) for _, o in runs))
+            print(f"warm {level:5} {name:7} {medians[-1]:6.3f} s wall, {cpu[-1]:6.3f} s processor")
+        wall, own = statistics.median(medians), statistics.median(cpu)
+        print(f"warm {level:5} median  {wall:6.3f} s wall, {own:6.3f} s processor (goal {goal:g})")
+    executor.close()
+
+
+def _throughput(sources: dict[str, str], scratch: Path) -> None:
+    executor, reference = _executor(2), auditing.reference_source()
+    _audit(executor, sources["gpt"], scratch, level="fast")
+    started = time.perf_counter()
+    jobs = [
+        executor.submit(
+            auditing.AUDIT, {"source": s, "reference": reference}, scratch, auditing.LIMITS
+        )
+        for s in list(sources.values()) * 4
+    ]
+    for job in jobs:
+        assert job.result().status == "ok"
+    minutes = (time.perf_counter() - started) / 60
+    print(f"two warm workers: {len(jobs) / minutes:.0f} full audits a minute (goal 60)")
+    executor.close()
+
+
+def _cold(sources: dict[str, str], scratch: Path) -> None:
+    file = scratch / "block.py"
+    file.write_text(sources["gpt"], encoding="utf-8")
+    for flags in ([], ["--fast"]):
+        started = time.perf_counter()
+        command = [sys.executable, "-m", "genesys_engine", "check", str(file), *flags]
+        subprocess.run(command, check=True, capture_output=True)
+        print(
+            f"cold process {' '.join(flags) or 'full':6} gpt {time.perf_counter() - started:.2f} s"
+        )
+
+
+def _position_by_position(sources: dict[str, str]) -> None:
+    """Time the causality probe alone: batched suffixes against a forward pass a position."""
+    import torch
+
+    from genesys_engine.gab.checks.audit import replying_with_pairs
+    from genesys_engine.gab.checks.causality import check_causality
+    from genesys_engine.gab.checks.sourcemap import SourceMap
+    from genesys_engine.gab.checks.subject import Subject
+    from genesys_engine.gab.compose import load_block
+
+    torch.set_num_threads(1)
+    for name, source in sources.items():
+        block = replying_with_pairs(load_block(source))
+        subject = Subject(block, SourceMap(source), POSITIONS, 0, 128)
+        model = subject.shared.eval()
+        started = time.process_time()
+        assert not list(check_causality(subject))
+        batched = time.process_time() - started
+        tokens = subject.tokens(1, POSITIONS)
+        started = time.process_time()
+        whole = subject.run(model, tokens)
+        for cut in range(1, POSITIONS):
+            other = tokens.clone()
+            other[:, cut:] = subject.other_tokens(tokens[:, cut:])
+            assert torch.allclose(whole[:, :cut], subject.run(model, other)[:, :cut])
+        single = time.process_time() - started
+        print(
+            f"causality {name:7} {batched:6.3f} s batched with gradients and both modes, "
+            f"{single:6.3f} s for one forward pass a position"
+        )
+
+
+def _audit(
+    executor: ProcessExecutor, source: str, scratch: Path, **order: Any
+) -> tuple[float, Outcome]:
+    started = time.perf_counter()
+    payload = {"source": source, **order}
+    outcome = executor.submit(auditing.AUDIT, payload, scratch, auditing.LIMITS).result()
+    seconds = time.perf_counter() - started
+    result = auditing.read_outcome(outcome)
+    assert result.report.passed, [str(found) for found in result.report.findings]
+    return seconds, outcome
+
+
+if __name__ == "__main__":
+    main()

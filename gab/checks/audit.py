@@ -1,0 +1,177 @@
+"""The audit of one block: everything that `genesys-engine check` looks at.
+
+Three levels.  A *run* checks each of its designs with `run.check_block`: deterministic and cheap,
+and no more, because the ladder trains every design anyway and a decision must not depend on a
+clock.  `fast` is the static look, causality and gradients.  `full` adds all else: modes,
+precision, scale, dead units, the parents, cost and a short training on real text.
+
+Executes the block's code: only ever called inside an isolated worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from genesys_engine.gab.checks import causality, cost, forward, gradient, modes, text, training
+from genesys_engine.gab.checks.fingerprint import fingerprint
+from genesys_engine.gab.checks.idle import check_dead_units
+from genesys_engine.gab.checks.report import CheckReport, Finding, finding
+from genesys_engine.gab.checks.run import ReportBuilder, check_fits
+from genesys_engine.gab.checks.sourcemap import SourceMap
+from genesys_engine.gab.checks.static import check_static, chunk_of
+from genesys_engine.gab.checks.subject import Subject
+from genesys_engine.gab.compose import load_block
+from genesys_engine.gab.scales import Scale
+
+Level = Literal["fast", "full"]
+Stage = Callable[[Subject], Iterator[Finding]]
+
+FAST: tuple[Stage, ...] = (
+    forward.check_parameters,
+    forward.check_shapes_fast,
+    causality.check_causality_fast,
+    causality.check_mixing,
+    gradient.check_gradient_fast,
+)
+FULL: tuple[Stage, ...] = (
+    modes.check_factory,
+    forward.check_parameters,
+    forward.check_shapes,
+    forward.check_finite,
+    forward.check_repeatable,
+    forward.check_batch,
+    causality.check_causality,
+    causality.check_causality_as_trained,
+    causality.check_lengths,
+    causality.check_mixing,
+    modes.check_modes,
+    modes.check_autocast,
+    gradient.check_gradient,
+    gradient.check_reach,
+    modes.check_large_inputs,
+    modes.check_growth,
+    check_dead_units,
+)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to audit.
+
+    `source` is any module that defines the class `class_name`; `d_model` and `layers` shape the
+    model that is probed, `context` is the length it would be trained at; `reference` is the
+    composed source that costs are compared with ("" for none), `parents` are the fingerprints
+    (hex) of the designs that this one was made from, by name.
+    """
+
+    source: str
+    class_name: str = "Block"
+    d_model: int = 128
+    layers: int = 2
+    context: int = 128
+    seed: int = 0
+    level: Level = "full"
+    reference: str = ""
+    parents: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The report, which depends on the order alone, and facts of this machine beside it."""
+
+    report: CheckReport
+    facts: Mapping[str, float] = field(default_factory=dict)
+    machine_findings: tuple[Finding, ...] = ()
+
+
+def audit_block(order: Order) -> Audit:
+    """Audit a block; the first stage with an error ends it.
+
+    Raises:
+        MemoryError: the block asked for more than the worker may have.
+    """
+    report = ReportBuilder(SourceMap(order.source))
+    # What a person needs to see the same again.
+    report.measurements["probe"] = {
+        name: getattr(order, name) for name in ("d_model", "layers", "context", "seed", "level")
+    }
+    report.findings += check_static(order.source, order.class_name, report.source)
+    subject = _subject(order, report) if report.passed else None
+    if subject is None:
+        return Audit(report.done())
+    for check in FAST if order.level == "fast" else FULL:
+        if report.passed:
+            report.stage(check, subject)
+    if order.level == "fast" or not report.passed:
+        return Audit(report.done())
+    return _finish(order, report, subject)
+
+
+def _subject(order: Order, report: ReportBuilder) -> Subject | None:
+    """Load and build the block; None where that fails."""
+    load = partial(load_block, order.source, order.class_name)
+    loaded = report.attempt("load.error", load)
+    if loaded is None:
+        return None
+    if not (isinstance(loaded, type) and issubclass(loaded, nn.Module)):
+        text = f"{order.class_name} is not a class of torch.nn.Module."
+        report.findings.append(finding("static.no_class", text, {"class": order.class_name}))
+        return None
+    subject = Subject(
+        replying_with_pairs(loaded),
+        report.source,
+        order.context,
+        order.seed,
+        order.d_model,
+        order.layers,
+        chunk_of(order.source) if order.level == "full" else 0,
+    )
+    return None if report.attempt("build.error", subject.block) is None else subject
+
+
+def replying_with_pairs(block_class: type[nn.Module]) -> type[nn.Module]:
+    """Return the class with a forward that answers (X, Z) where the given one answers X alone."""
+
+    def forward(self: nn.Module, X: Tensor, **Z: Any) -> Any:
+        reply = block_class.forward(self, X, **Z)
+        return (reply, Z) if isinstance(reply, Tensor) else reply
+
+    names = {"forward": forward, "__module__": block_class.__module__}
+    return type(block_class.__name__, (block_class,), names)
+
+
+def _finish(order: Order, report: ReportBuilder, subject: Subject) -> Audit:
+    """Measure, compare and train what has passed every probe."""
+    scale = Scale("audit", order.d_model, max(order.layers, 4), order.context, 0.0, 1, 1)
+    report.stage(check_fits, report, subject.block_class, [scale], text.VOCABULARY)
+    measure = partial(_measure, order, report.measurements)
+    report.attempt("forward.error", lambda: report.findings.extend(measure(subject)))
+    reference = load_block(order.reference) if order.reference and report.passed else None
+    for stage in (
+        partial(cost.check_cost, measurements=report.measurements, reference=reference),
+        partial(training.check_training, measurements=report.measurements),
+    ):
+        if report.passed:
+            report.stage(stage, subject)
+    if reference is None or not report.passed:
+        return Audit(report.done())
+    facts, slow = cost.time_beside(subject, reference)
+    return Audit(report.done(), facts, tuple(slow))
+
+
+def _measure(order: Order, measurements: dict[str, Any], subject: Subject) -> Iterator[Finding]:
+    """Measure the receptive field and the fingerprint; `function.same` as a parent."""
+    torch.manual_seed(order.seed)
+    measurements["receptive_field"] = causality.receptive_field(subject)
+    measurements["parameters_per_block"] = sum(p.numel() for p in subject.block().parameters())
+    own = measurements["fingerprint"] = fingerprint(subject)
+    for name, other in order.parents.items():
+        if own == other:
+            text = f"It computes the same function as {name}."
+            yield finding("function.same", text, {"parent": name, "fingerprint": own[:16]})

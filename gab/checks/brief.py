@@ -1,0 +1,80 @@
+"""The report as a person or a language model reads it: short, and what to mend first is first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from genesys_engine.gab.checks.report import CheckReport, Finding
+
+_MOST = 6  # findings; mending the first ones often mends the rest
+_LINE = 100
+
+
+def brief(
+    report: CheckReport,
+    *,
+    name: str,
+    source: str = "",
+    machine_findings: Sequence[Finding] = (),
+    facts: Mapping[str, Any] | None = None,
+) -> str:
+    """Return the text: verdict, findings in the order in which to mend them, measurements.
+
+    `source` is the text that the findings' lines count in; each line is quoted.
+    """
+    ordered = sorted((*report.findings, *machine_findings), key=lambda f: f.severity != "error")
+    errors = sum(found.severity == "error" for found in ordered)
+    lines = [f"{name}: {'passed' if report.passed else 'failed'}{_counts(errors, len(ordered))}"]
+    quoted = source.splitlines()
+    for number, found in enumerate(ordered[:_MOST], start=1):
+        lines += ["", *_finding(number, found, quoted)]
+    if len(ordered) > _MOST:
+        lines += ["", f"... and {len(ordered) - _MOST} more: mend these first."]
+    measured = [f"  {line}" for line in _measured(report.measurements, facts or {})]
+    return "\n".join([*lines, "", "Measured", *measured] if measured else lines)
+
+
+def _counts(errors: int, findings: int) -> str:
+    parts = [f"{errors} error{'s' * (errors != 1)}"] if errors else []
+    warnings = findings - errors
+    parts += [f"{warnings} warning{'s' * (warnings != 1)}"] if warnings else []
+    return f" ({', '.join(parts)})" if parts else ""
+
+
+def _finding(number: int, found: Finding, source: Sequence[str]) -> Iterator[str]:
+    place = f"line {found.line}" if found.line else ""
+    place = " in ".join(part for part in (place, found.unit or "") if part)
+    yield f"{number}. {found.severity} {found.code}" + (f" at {place}" if place else "")
+    if found.line and 0 < found.line <= len(source):
+        yield f"     | {source[found.line - 1].strip()[:_LINE]}"
+    yield f"   {found.message}"
+    if found.evidence:
+        yield "   " + ", ".join(f"{k}={_number(v)}" for k, v in found.evidence.items())
+    yield f"   Mend: {found.advice}"
+
+
+def _measured(measurements: Mapping[str, Any], facts: Mapping[str, Any]) -> Iterator[str]:
+    if "parameters_per_block" in measurements:
+        yield f"parameters per block: {measurements['parameters_per_block']:,}"
+    if "receptive_field" in measurements:
+        yield f"the last output reaches {measurements['receptive_field']} tokens back"
+    cost = measurements.get("cost", {})
+    if "operations_ratio" in cost:
+        yield (
+            f"against the GPT seed: {cost['operations_ratio']:.2f} times the operations, "
+            f"{cost['memory_ratio']:.2f} times the memory of a training step"
+        )
+        yield f"operations grow with length to the power of {cost['operations_exponent']:.2f}"
+    if "time_ratio" in facts:
+        yield f"{facts['time_ratio']:.2f} times the seconds of the GPT seed, on this machine"
+    training = measurements.get("training", {})
+    if training:
+        yield (
+            f"held-out loss in nats per byte: {training['untrained']} untrained, "
+            f"{training['trained']} after {training['tokens']:,} tokens"
+        )
+
+
+def _number(value: float | int | str) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

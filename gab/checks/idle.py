@@ -1,0 +1,75 @@
+"""Units that change nothing: replaced by the identity, the model's output stays the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from genesys_engine.gab.checks.forward import EQUAL
+from genesys_engine.gab.checks.numbers import difference, worst
+from genesys_engine.gab.checks.report import Finding, finding
+from genesys_engine.gab.checks.subject import Subject
+
+_LENGTH = 31
+
+
+def check_dead_units(subject: Subject) -> Iterator[Finding]:
+    """`unit.dead`: a unit inside the blocks without which the output is the same, in any mode.
+
+    All blocks' namesakes are replaced at once.  Parameters are moved, so that a gate at zero is
+    no reason; the generator starts alike, so that dropout elsewhere is none either.
+    """
+    model = subject.shared
+    tokens = subject.tokens(1, _LENGTH)
+    before = {mode: subject.run(model.train(mode), tokens) for mode in (False, True)}
+    for path, units in _units(subject, model).items():
+        called: list[Any] = []
+        replaced = [
+            unit.register_forward_hook(_identity(called), with_kwargs=True) for unit in units
+        ]
+        try:
+            change = 0.0
+            for mode, output in before.items():
+                if change <= EQUAL:  # the other mode is asked only where this one is the same
+                    change = worst([difference(output, subject.run(model.train(mode), tokens))])
+        finally:
+            for handle in replaced:
+                handle.remove()
+        if called and change <= EQUAL:  # one that is never called has a finding of its own
+            place = subject.source.place_of_class(units[0])
+            text = f"Without the unit at {path!r} the output is the same."
+            yield finding("unit.dead", text, {"path": path, "change": change}, place=place)
+    model.eval()
+
+
+def _units(subject: Subject, model: nn.Module) -> dict[str, list[nn.Module]]:
+    """Return the units within the blocks by their path in the block."""
+    found: dict[str, list[nn.Module]] = {}
+    for block in model.modules():
+        if isinstance(block, subject.block_class):
+            for name, module in block.named_modules():
+                if name and subject.source.is_unit(module):
+                    found.setdefault(name, []).append(module)
+    return found
+
+
+def _identity(called: list[Any]) -> Callable[..., Any]:
+    """Return a hook that puts a unit's first tensor in the place of the one that it made.
+
+    Where they are not alike, zeros: a unit in use shows as such all the same.
+    """
+
+    def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
+        given = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
+        made = output[0] if isinstance(output, tuple) and output else output
+        if not given or not isinstance(made, Tensor):
+            return output
+        called.append(module)
+        alike = given[0].shape == made.shape and given[0].dtype == made.dtype
+        other = given[0] if alike else torch.zeros_like(made)
+        return (other, *output[1:]) if isinstance(output, tuple) else other
+
+    return hook

@@ -1,0 +1,121 @@
+"""What differs between the ways in which a block is run: building, modes, precision, scale.
+
+These run in an audit and not in a run's own check: a run trains in fp32 with units that the
+contract has bound already, and every child pays for each probe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from genesys_engine.gab.checks.forward import EQUAL
+from genesys_engine.gab.checks.gradient import origin_of_nan
+from genesys_engine.gab.checks.numbers import difference
+from genesys_engine.gab.checks.report import Evidence, Finding, finding
+from genesys_engine.gab.checks.subject import Subject
+
+_LENGTH = 31
+# Residual streams of trained models reach such values in single channels.
+LARGE = 1e3
+# How much larger the change of the last eighth of a long input may be than that of the first.
+GROWTH = 1e3
+_LONGER = 4
+_LONGEST = 1024
+
+
+def check_factory(subject: Subject) -> Iterator[Finding]:
+    """`build.options`: every parameter is made on the device and in the dtype that was asked."""
+    meta = subject.block_class(subject.width, (0, subject.blocks), device="meta")
+    for wanted, block in (("dtype float64", subject.block()), ("device meta", meta)):
+        for name, parameter in block.named_parameters():
+            got = parameter.dtype if "dtype" in wanted else parameter.device
+            if str(got).removeprefix("torch.") != wanted.split()[1]:
+                text = f"The parameter {name!r} was asked for with {wanted} and has {got}."
+                place = subject.source.place_of_parameter(block, name)
+                evidence: dict[str, Evidence] = {"parameter": name, "wanted": wanted}
+                yield finding("build.options", text, evidence, place=place)
+                return
+
+
+def check_modes(subject: Subject) -> Iterator[Finding]:
+    """`mode.differs`: without dropout, train mode computes what eval mode computes.
+
+    Where train mode draws random numbers the two are not comparable, and nothing is said.
+    """
+    model = subject.shared
+    tokens = subject.tokens(2, _LENGTH)
+    trained = [subject.run(model.train(), tokens, seed=seed) for seed in (0, 1)]
+    if not difference(*trained) <= EQUAL:
+        return
+    change = difference(trained[0], subject.run(model.eval(), tokens))
+    if not change <= EQUAL:
+        text = "Train mode draws nothing, and yet its output is not that of eval mode."
+        yield finding("mode.differs", text, {"change": change})
+
+
+def check_autocast(subject: Subject) -> Iterator[Finding]:
+    """`autocast.error`: under bfloat16 autocast forward and backward run and keep X's dtype."""
+    block = subject.block(dtype=torch.float32).train()
+    X = _input(subject, 2, _LENGTH).requires_grad_()
+    try:
+        with torch.autocast("cpu", torch.bfloat16):
+            Y = block(X)[0]
+        Y.float().square().mean().backward()
+    except Exception as error:
+        yield subject.source.fault("autocast.error", error, {"length": _LENGTH})
+        return
+    # No gradient at all is a fault in any precision, which the gradient's own check tells.
+    finite = all(bool(torch.isfinite(t).all()) for t in (Y, X.grad) if t is not None)
+    if Y.dtype != X.dtype or not finite:
+        what = "is not finite" if Y.dtype == X.dtype else f"is {Y.dtype}"
+        place = subject.source.place_of_class(block)
+        text = f"Under bfloat16 autocast the output of an input of {X.dtype} {what}."
+        yield finding("autocast.error", text, {"length": _LENGTH}, place=place)
+
+
+def check_large_inputs(subject: Subject) -> Iterator[Finding]:
+    """`output.overflow`: inputs of large norm give finite outputs and gradients (fp32)."""
+    block = subject.block(dtype=torch.float32).train()
+    X = (_input(subject, 2, _LENGTH) * LARGE).requires_grad_()
+    torch.manual_seed(0)
+    Y = block(X)[0]
+    evidence: dict[str, Evidence] = {"input": LARGE, "length": _LENGTH}
+    if not torch.isfinite(Y).all():
+        text = f"An input of values around {LARGE:g} gives an output that is not finite."
+        yield finding("output.overflow", text, evidence, place=subject.source.place_of_class(block))
+        return
+    weights = torch.randn(Y.shape, generator=subject.generator(8))
+    gradients = torch.autograd.grad(
+        (Y * weights).mean(), [X, *_trainable(block)], allow_unused=True
+    )
+    if not all(bool(torch.isfinite(g).all()) for g in gradients if g is not None):
+        text = f"An input of values around {LARGE:g} gives a gradient that is not finite."
+        place = origin_of_nan(subject, subject.model(dtype=torch.float32), _LENGTH)
+        yield finding("output.overflow", text, evidence, place=place)
+
+
+def check_growth(subject: Subject) -> Iterator[Finding]:
+    """`output.explodes`: what the block adds does not grow with the position without bound."""
+    length = min(_LONGEST, max(_LONGER * subject.context, subject.chunk + 3))
+    block = subject.block(dtype=torch.float32).eval()
+    X = _input(subject, 1, length)
+    change = (subject.run(block, X) - X).double().square().mean((0, 2))
+    part = max(1, length // 8)
+    first, last = float(change[:part].mean() ** 0.5), float(change[-part:].mean() ** 0.5)
+    ratio = last / max(first, 1e-30)
+    if not ratio <= GROWTH:
+        text = f"What the block adds is {ratio:.3g} times larger at the end of {length} positions."
+        evidence: dict[str, Evidence] = {"length": length, "ratio": ratio}
+        yield finding("output.explodes", text, evidence, place=subject.source.place_of_class(block))
+
+
+def _input(subject: Subject, batch: int, length: int) -> Tensor:
+    generator = subject.generator(length)
+    return torch.randn(batch, length, subject.width, generator=generator)
+
+
+def _trainable(block: nn.Module) -> list[Tensor]:
+    return [parameter for parameter in block.parameters() if parameter.requires_grad]

@@ -1,0 +1,185 @@
+"""A short training run on real text: the block must learn, and not more than can be learnt.
+
+A small byte-level model is trained for a few steps.  Its held-out loss must fall below that of
+the untrained model, faster and further than that of the control, the same model without blocks,
+which is a bigram model trained by gradient (its slope is what the embedding alone gives).  And
+it must not fall below what a table of all bigrams of the whole text achieves: nobody learns so
+much so soon, so the block sees what it is to predict.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from genesys_engine.gab.checks.causality import probe_rows
+from genesys_engine.gab.checks.report import Evidence, Finding, finding
+from genesys_engine.gab.checks.subject import VOCABULARY as PROBE_VOCABULARY
+from genesys_engine.gab.checks.subject import Subject
+from genesys_engine.gab.checks.text import VOCABULARY, heldout_text, training_text
+from genesys_engine.gab.model import LanguageModel
+from genesys_engine.gab.scales import ModelConfig
+
+STEPS = 8
+BATCH, LENGTH = 8, 64
+_RATE = 3e-3
+_WIDTH, _BLOCKS = 64, 2
+# Nats per byte.  Ten times the spread of the loss between seeds.
+LEARNS = 0.1
+# Share of the bigram table's loss below which nothing honest comes in so few steps.
+TOO_GOOD = 0.9
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A short training: held-out loss before and after, last training losses, nats per byte."""
+
+    model: nn.Module
+    before: float
+    after: float
+    last: float
+
+    @property
+    def gain(self) -> float:
+        """Nats per byte by which the held-out loss fell."""
+        return self.before - self.after
+
+
+def check_training(subject: Subject, measurements: dict[str, Any]) -> Iterator[Finding]:
+    """`training.flat`, `training.slow`, `training.too_good` and `causality.leak` once trained.
+
+    Fills `measurements["training"]`.
+    """
+    control = control_run(subject.seed)
+    trained = train(subject.block_class, subject.seed)
+    table = bigram_loss()
+    told: dict[str, float] = {
+        "untrained": trained.before,
+        "trained": trained.after,
+        "last_training_loss": trained.last,
+        "control_gain": control.gain,
+        "bigram_table": table,
+        "tokens": STEPS * BATCH * LENGTH,
+    }
+    rounded = {k: round(v, 4) if math.isfinite(v) else str(v) for k, v in told.items()}
+    measurements["training"] = {**rounded, "text": "python-stdlib"}
+    verdict = _verdict(trained, control, table)
+    if verdict is not None:
+        code, text = verdict
+        place = subject.source.place_of_class(subject.block())
+        evidence: dict[str, Evidence] = {**told, "seed": subject.seed}
+        yield finding(code, text, _short(evidence), place=place)
+        return
+    found = _leaks(subject, trained.model)
+    if found is not None:
+        yield found
+
+
+def _verdict(trained: Trained, control: Trained, table: float) -> tuple[str, str] | None:
+    """Return code and sentence of what is wrong, NaN included."""
+    steps = f"{STEPS} steps"
+    if not all(map(math.isfinite, (trained.before, trained.after, trained.last))):
+        return "training.flat", f"The loss is not finite before or after {steps}."
+    best = min(trained.after, trained.last)
+    if not best >= TOO_GOOD * table:
+        text = f"After {steps} the loss is {best:.2f} nats per byte; "
+        return "training.too_good", text + f"a table of all bigrams reaches {table:.2f}."
+    if not trained.gain >= LEARNS:
+        text = f"The held-out loss went from {trained.before:.3f} to {trained.after:.3f} nats "
+        return "training.flat", text + f"per byte in {steps}."
+    if not (trained.gain > control.gain and trained.after < control.after):
+        text = (
+            f"{steps} gain {trained.gain:.2f} nats per byte, down to {trained.after:.2f}; without "
+        )
+        text += f"any block they gain {control.gain:.2f}, down to {control.after:.2f}."
+        return "training.slow", text
+    return None
+
+
+def _leaks(subject: Subject, model: nn.Module) -> Finding | None:
+    """Probe the trained model for leaks: a gate may open while it learns."""
+    probed = Subject(subject.block_class, subject.source, LENGTH, subject.seed, _WIDTH, _BLOCKS)
+    # The probe's tokens are the first 97 bytes of 256: ordinary ones to this model.
+    assert PROBE_VOCABULARY <= VOCABULARY
+    return probe_rows(probed, model.double(), "trained", (31, LENGTH))
+
+
+def train(block_class: Any, seed: int, *, blocks: int = _BLOCKS) -> Trained:
+    """Train a byte-level model of `blocks` blocks for `STEPS` steps; deterministic."""
+    config = ModelConfig(_WIDTH, blocks, VOCABULARY, LENGTH)
+    model = LanguageModel(block_class, config, seed=seed)
+    batches, heldout = _batches(seed), _heldout()
+    before = _loss(model.eval(), heldout)
+    optimizer = torch.optim.AdamW(
+        [p for p in model.parameters() if p.requires_grad], lr=_RATE, betas=(0.9, 0.95), fused=True
+    )
+    model.train()
+    torch.manual_seed(seed)
+    losses = []
+    for batch in batches:
+        logits = model(batch[:, :-1])
+        loss = functional.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        losses.append(float(loss.detach()))
+    last = sum(losses[-2:]) / 2
+    return Trained(model.eval(), before, _loss(model, heldout), last)
+
+
+@cache
+def control_run(seed: int) -> Trained:
+    """Train the control, the same model without blocks."""
+    return train(None, seed, blocks=0)
+
+
+@cache
+def bigram_loss() -> float:
+    """Return the held-out loss of an interpolated table of all bigrams of the training text.
+
+    Witten-Bell weights (Witten and Bell 1991, method C), as in the engine's bigram control.
+    """
+    text = torch.frombuffer(bytearray(training_text()), dtype=torch.uint8).long()
+    pairs = torch.bincount(text[:-1] * VOCABULARY + text[1:], minlength=VOCABULARY**2)
+    counts = pairs.view(VOCABULARY, VOCABULARY).double()
+    single = (counts.sum(0) + 1) / (counts.sum() + VOCABULARY)
+    kinds = (counts > 0).sum(1, keepdim=True).clamp_min(1)
+    table = (counts + kinds * single) / (counts.sum(1, keepdim=True) + kinds)
+    rows = _heldout()
+    return float(-table.log()[rows[:, :-1], rows[:, 1:]].mean())
+
+
+def _batches(seed: int) -> Tensor:
+    """Return (steps, batch, length + 1) tokens from random places of the training text."""
+    text = torch.frombuffer(bytearray(training_text()), dtype=torch.uint8).long()
+    generator = torch.Generator().manual_seed(seed)
+    starts = torch.randint(len(text) - LENGTH - 1, (STEPS, BATCH, 1), generator=generator)
+    return text[starts + torch.arange(LENGTH + 1)]
+
+
+def _heldout() -> Tensor:
+    """Return (8, length + 1) tokens, evenly spread over the held-out text."""
+    text = torch.frombuffer(bytearray(heldout_text()), dtype=torch.uint8).long()
+    starts = torch.linspace(0, len(text) - LENGTH - 1, 8).long()[:, None]
+    return text[starts + torch.arange(LENGTH + 1)]
+
+
+def _loss(model: nn.Module, rows: Tensor) -> float:
+    with torch.no_grad():
+        logits = model(rows[:, :-1])
+    return float(functional.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten()))
+
+
+def _short(evidence: Mapping[str, Evidence]) -> dict[str, Evidence]:
+    return {
+        k: round(v, 4) if isinstance(v, float) and math.isfinite(v) else v
+        for k, v in evidence.items()
+    }

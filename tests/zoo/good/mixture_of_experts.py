@@ -1,0 +1,40 @@
+"""Attention, and experts that each token chooses for itself."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class Mixer(nn.Module):
+    def __init__(self, width, block_loc, device=None, dtype=None):
+        super().__init__()
+        kw = {"device": device, "dtype": dtype}
+        self.qkv = nn.Linear(width, 3 * width, bias=False, **kw)
+        self.out = nn.Linear(width, width, bias=False, **kw)
+        self.router = nn.Linear(width, 4, **kw)
+        self.experts = nn.ModuleList(nn.Linear(width, width, **kw) for _ in range(4))
+
+    def forward(self, X):
+        B, T, D = X.shape
+        q, k, v = (t.view(B, T, 4, D // 4).transpose(1, 2) for t in self.qkv(X).chunk(3, -1))
+        Y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        Y = self.out(Y.transpose(1, 2).reshape(B, T, D))
+        best, index = self.router(Y).topk(2, dim=-1)
+        share = torch.zeros_like(self.router(Y)).scatter(-1, index, best.softmax(-1))
+        results = torch.stack([F.gelu(expert(Y)) for expert in self.experts], -2)
+        return Y + (share[..., None] * results).sum(-2)
+
+
+class Block(nn.Module):
+    def __init__(self, embed_dim, block_loc, device=None, dtype=None):
+        super().__init__()
+        kw = {"device": device, "dtype": dtype}
+        self.norm1 = nn.RMSNorm(embed_dim, **kw)
+        self.norm2 = nn.RMSNorm(embed_dim, **kw)
+        self.mixer = Mixer(embed_dim, block_loc, **kw)
+        self.up = nn.Linear(embed_dim, 4 * embed_dim, **kw)
+        self.down = nn.Linear(4 * embed_dim, embed_dim, **kw)
+
+    def forward(self, X, **Z):
+        X = X + self.mixer(self.norm1(X))
+        return X + self.down(F.gelu(self.up(self.norm2(X)))), Z
