@@ -31,6 +31,7 @@ from genesys_engine.plugins.api import (
     Outcome,
     Parent,
 )
+from genesys_engine.plugins.checkers import FAULT
 
 CHECK = "genesys_engine.plugins.check_job:check"
 DISK_FULL = ("No space left on device", "Disk quota exceeded")
@@ -66,6 +67,7 @@ class CheckSettings:
     seed: int
     limits: Limits
     tries: int
+    checkers: tuple[Mapping[str, Any], ...] = ()  # name, target, options
 
 
 class Designer:
@@ -112,12 +114,14 @@ class Designer:
         """Return the check report of a tree; raises `InfrastructureFailure`."""
         scratch = self._scratch / f"check-{seq}-{attempt}"
         scratch.mkdir(parents=True, exist_ok=True)
-        payload = {
+        payload: dict[str, Any] = {
             "source": compose(tree),
             "scales": list(self._settings.scales),
             "vocab_size": self._settings.vocab_size,
             "seed": self._settings.seed,
         }
+        if self._settings.checkers:
+            payload["checkers"] = [dict(entry) for entry in self._settings.checkers]
         limits = self._settings.limits
         outcome = self._executor.submit(CHECK, payload, scratch, limits).result()
         try:
@@ -125,6 +129,7 @@ class Designer:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         if outcome.status == "ok" and outcome.value is not None:
+            refuse_faulty_checker(outcome.value)
             return outcome.value
         return failed_report(outcome)
 
@@ -234,6 +239,18 @@ def refuse_infrastructure(outcome: Outcome, scratch: Path, limits: Limits) -> No
         blamed and shutil.disk_usage(scratch).free < limits.file_bytes
     ):
         raise InfrastructureFailure(outcome.reason)
+
+
+def refuse_faulty_checker(report: Mapping[str, Any]) -> None:
+    """Raise `PluginError` where a plugin's checker, and not the design, is at fault."""
+    fault = report["measurements"].get(FAULT)
+    if fault is not None:
+        raise PluginError(
+            fault["reason"],
+            where=f"checker {fault['name']}",
+            hint="the run needs all its checkers: mend or update the plugin and resume, or start"
+            " another run without it",
+        )
 
 
 def failed_report(outcome: Outcome) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pydantic import BaseModel, ConfigDict, Field
 
 from genesys_engine.gab import library
+from genesys_engine.gab.checks.report import Finding
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import GenesysError, PluginError, TreeError, UnitError
 from genesys_engine.gab.interfaces import INTERFACES
@@ -25,6 +26,19 @@ from genesys_engine.gab.tree import GABTree, Node, Place, grow
 from genesys_engine.gab.unit import HyperParameter, Slot, Unit, Value, parse_unit
 from genesys_engine.plugins.corpus import Corpus
 from genesys_engine.plugins.hookspecs import hookimpl
+from genesys_engine.plugins.kinds import (
+    Checker,
+    CheckSubject,
+    KnowledgeSource,
+    LLMBackend,
+    LLMReply,
+    LLMRequest,
+    Passage,
+    ReportSection,
+    RunStore,
+    TrackedRun,
+    Tracker,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -32,14 +46,21 @@ if TYPE_CHECKING:
 __all__ = [
     "INTERFACES",
     "Candidates",
+    "CheckSubject",
+    "Checker",
     "Child",
     "Corpus",
     "Evaluator",
     "Executor",
     "Field",
+    "Finding",
     "GABTree",
     "GenesysError",
     "HyperParameter",
+    "KnowledgeSource",
+    "LLMBackend",
+    "LLMReply",
+    "LLMRequest",
     "Limits",
     "Node",
     "Operator",
@@ -48,12 +69,17 @@ __all__ = [
     "Options",
     "Outcome",
     "Parent",
+    "Passage",
     "Place",
     "PluginError",
     "Register",
+    "ReportSection",
+    "RunStore",
     "Score",
     "Selector",
     "Slot",
+    "TrackedRun",
+    "Tracker",
     "TrainBudget",
     "TrainResult",
     "Trainer",
@@ -271,7 +297,7 @@ class Register(Protocol):
         Args:
             name: how an experiment names it (`use = "name"`): lower case, digits, `_ . -`.
             target: "package.module:Class"; imported only when it is used.
-            summary: one line for `genesys-engine plugins list`.
+            summary: one line for `genesys-engine plugins`.
             options: its options model or a "package.module:Class" string that names it; None
                 takes the attribute `Options` of the class.  With options the component is
                 made as `Class(options, **services)`, else as `Class(**services)`.
