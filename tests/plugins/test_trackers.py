@@ -1,6 +1,7 @@
 """The built-in trackers against the real libraries, offline, read back by those libraries."""
 
 import importlib.util
+import time
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,9 @@ def test_wandb_offline_keeps_the_run(run: TrackedRun, monkeypatch: pytest.Monkey
         monkeypatch.setenv(name, str(run.folder / "wandb-home"))
     follow(WandbTracker(WandbOptions(), run=run), LOG)
     (file,) = run.folder.rglob("*.wandb")
-    kept = file.read_bytes()  # short records stand uncut and uncompressed in this file
+    end = time.monotonic() + 20  # wandb's own process writes the file, after `finish`
+    while b"nothing is better" not in (kept := file.read_bytes()) and time.monotonic() < end:
+        time.sleep(0.1)
     for text in (b"rung-0/bits_per_byte", b"2.25", b"best/fitness", b"1.25", b"nothing is better"):
         assert text in kept
 
