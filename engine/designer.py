@@ -203,7 +203,7 @@ class _Attempts:
             "change": child.change,
             "details": dict(child.details),
         }
-        if self._is_known(child.tree.digest, entry):
+        if self._is_known(child.tree.digest, entry) or self._was_rejected(child.tree.digest):
             return None
         entry["report"] = self.designer.check(child.tree, self.seq, number)
         if not entry["report"]["passed"]:
@@ -211,6 +211,9 @@ class _Attempts:
             return None
         entry["fingerprint"] = entry["report"]["measurements"].get("fingerprint")
         return None if self._is_known(entry["fingerprint"], entry) else entry
+
+    def _was_rejected(self, digest: str) -> bool:
+        return any(entry["digest"] == digest for entry in self.rejected)
 
     def _is_known(self, digest: str | None, entry: Mapping[str, Any]) -> bool:
         of = self.designer._known.get(digest) if digest else None

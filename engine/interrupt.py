@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 INTERRUPTED = "interrupted"
@@ -20,7 +20,8 @@ def interruptible(say: Callable[[str], None]) -> Iterator[Callable[[], str | Non
         if asked:
             raise KeyboardInterrupt
         asked = True
-        say("stopping: what is under way is finished first; Ctrl-C again ends at once")
+        with suppress(RuntimeError):  # the main thread was just writing to the same stream
+            say("stopping: what is under way is finished first; Ctrl-C again ends at once")
 
     saved = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -29,6 +29,7 @@ class Speed:
     tokens_per_s: float
     overhead_s: float  # build the model, evaluate it before and after
     check_s: float
+    peak_bytes: int  # resident memory of the worker
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,11 @@ class Plan:
     seconds: float
     relative_speed: Mapping[str, float]  # tokens/s of each seed against the reference
 
+    def too_slow(self, timeout_s: float) -> list[str]:
+        """Return the rungs at which the slowest seed may not end within `timeout_s`."""
+        slowest = min(self.relative_speed.values())
+        return [rung.scale for rung in self.rungs if rung.seconds_each / slowest > timeout_s]
+
     def to_json(self) -> dict[str, Any]:
         """Return all figures."""
         return asdict(self)
@@ -65,7 +71,7 @@ def plan(experiment: Experiment, host: PluginHost, say: Callable[[str], None]) -
         tempfile.TemporaryDirectory(prefix="genesys-plan-") as folder,
         run.open_executor(host, experiment) as executor,
     ):
-        meter = _Meter(experiment, host, executor, corpus, Path(folder))
+        meter = Meter(experiment, host, executor, corpus, Path(folder))
         lowest = {}
         for name in seeds:
             say(f"measuring {name} at {meter.rungs[0].scale}")
@@ -79,14 +85,14 @@ def plan(experiment: Experiment, host: PluginHost, say: Callable[[str], None]) -
 
 def _extrapolate(
     experiment: Experiment,
-    meter: _Meter,
+    meter: Meter,
     lowest: Mapping[str, Speed],
     reference: list[Speed],
 ) -> Plan:
     base = reference[0].tokens_per_s
     relative = {name: speed.tokens_per_s / base for name, speed in lowest.items()}
     # Children resemble the seeds; the mean time per token is the harmonic mean of the speeds.
-    typical = statistics.harmonic_mean(relative.values())
+    typical = statistics.harmonic_mean(list(relative.values()))  # a view fails for one seed
     workers = min(experiment.run.workers, experiment.run.lookahead)
     rungs = []
     for rung, settings, speed in zip(experiment.ladder.rungs, meter.rungs, reference, strict=True):
@@ -102,7 +108,7 @@ def _extrapolate(
     return Plan(tuple(rungs), checks_s, seconds, relative)
 
 
-class _Meter:
+class Meter:
     """Runs real checks and real, very short trainings."""
 
     def __init__(
@@ -132,7 +138,7 @@ class _Meter:
         job["budget"]["tokens"] = STEPS * settings.batch_tokens
         facts = self._job(VERIFY, job, f"{seed}-{rung}", self._limits)["facts"]
         overhead = facts["build_s"] + facts["eval_s"]
-        return Speed(facts["tokens_per_s"], overhead, check_s)
+        return Speed(facts["tokens_per_s"], overhead, check_s, int(facts["max_rss_bytes"]))
 
     def _checked(self, seed: str, source: str) -> tuple[Mapping[str, Any], float]:
         if seed not in self._reports:

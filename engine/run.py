@@ -41,9 +41,10 @@ VERSIONED = ("genesys-engine", "torch", "deap", "lm-eval", "datasets", "tokenize
 
 @dataclass(frozen=True)
 class Callbacks:
-    """How a run talks to whoever started it."""
+    """How a run talks to whoever started it; `on_past` gets the log of a run taken up again."""
 
     on_event: Callable[[Event], None]
+    on_past: Callable[[Event], None]
     should_stop: Callable[[], str | None]
     on_stage: Callable[[str], None]
 
@@ -168,6 +169,8 @@ def _execute(
             store, experiment, host, executor, corpus, bigram, observe, callbacks.should_stop
         )
         try:
+            for event in store.events():
+                callbacks.on_past(event)
             _announce(store, experiment, observe, resumed=resumed)
             evolution.run()
         finally:

@@ -99,8 +99,8 @@ class TournamentSelector(RandomSelector):
 class Nsga2Options(SelectionOptions):
     """Options of `nsga2`."""
 
-    objectives: Literal["quality", "quality+parameters", "quality+parameters+speed"] = (
-        "quality+parameters+speed"
+    objectives: Literal["quality", "quality+parameters", "quality+parameters+speed"] = Field(
+        "quality+parameters+speed", description="fitness, and fewer parameters and FLOPs per token"
     )
 
 

@@ -22,7 +22,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,6 +129,7 @@ class Store:
         self._db.row_factory = sqlite3.Row
         self._lock = lock
         self._curves: Any = None
+        self._syncing: bool | None = None
 
     # --- opening -----------------------------------------------------------------------------
 
@@ -213,6 +214,10 @@ class Store:
 
     def close(self) -> None:
         """Close the files; safe to call twice."""
+        if self._lock is not None:
+            # Leaves one plain file, which a reader can open without writing beside it.
+            with suppress(sqlite3.Error):  # closed already, or somebody is reading
+                self._db.execute("PRAGMA journal_mode = DELETE")
         self._db.close()
         if self._lock is not None:
             self._lock.close()
@@ -233,7 +238,9 @@ class Store:
         Without `sync` it survives the end of this process but not a power cut, which is enough
         for decisions: they are repeated as they were.  With `sync` the disk has it on return.
         """
-        self._db.execute(f"PRAGMA synchronous = {'FULL' if sync else 'NORMAL'}")
+        if sync is not self._syncing:  # the statement costs more than a small transaction
+            self._db.execute(f"PRAGMA synchronous = {'FULL' if sync else 'NORMAL'}")
+            self._syncing = sync
         try:
             yield
             self._db.commit()

@@ -53,10 +53,10 @@ def judge(state: State, scales: Sequence[str], seeds: Sequence[str]) -> Verdict:
 
 
 def _compared(difference: float, sigma: float | None) -> str:
-    """Return the difference with what may be said of it; ends in "than" or "from"."""
+    """Return the difference with what may be said of it; ends where the other is named."""
     number = f"{difference:+.2f} %"
     if sigma is None:
-        return f"{number}, which cannot be judged, from"
+        return f"{number}, which may be luck, against"
     if abs(difference) <= SIGMAS * sigma:
         return f"{number}, no difference shown from"
     return f"{number}, {'better' if difference > 0 else 'worse'} than"
@@ -79,7 +79,7 @@ def _best_seed(state: State, child: Standing, seeds: Sequence[str], sigma: float
 
 def _noise(sigma: float | None, reference: str) -> str:
     if sigma is None:
-        return "The noise was not measured (noise_seeds = 1), so it may be luck."
+        return "The noise was not measured (noise_seeds = 1)."
     return (
         f"2 sigma = {SIGMAS * sigma:.2f} %, from the training seeds of {reference};"
         " the child was trained once per rung."

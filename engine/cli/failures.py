@@ -38,6 +38,8 @@ def report_failure(error: BaseException, *, debug: bool) -> int:
     if isinstance(error, click.ClickException):
         error.show()
         return error.exit_code
+    if isinstance(error, click.Abort) and error.__cause__ is not None:
+        error = error.__cause__  # the KeyboardInterrupt that click took for one of its own
     text, code = _told(error, debug)
     _say("\n  ".join([text, *getattr(error, "__notes__", ())]))
     return code
@@ -69,7 +71,7 @@ def _environment(error: BaseException) -> str | None:
 
 
 def _bug(error: BaseException, debug: bool) -> str:
-    what = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+    what = f"{type(error).__name__}: {error}".strip().splitlines()[0]
     lines = [f"internal error: {what}", "  This is a bug in genesys-engine, not in your input."]
     if not debug:
         lines.append(_keep_traceback(error))

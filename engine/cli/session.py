@@ -22,7 +22,7 @@ from genesys_engine.gab.errors import (
 def session(work: Callable[[run.Callbacks], None], folder: Path, *, as_json: bool) -> int:
     """Do `work` with progress and Ctrl-C handled; return the exit code."""
     with Progress() as progress, interruptible(progress.say) as asked:
-        callbacks = run.Callbacks(progress.on_event, asked, progress.say)
+        callbacks = run.Callbacks(progress.on_event, progress.on_past, asked, progress.say)
         try:
             work(callbacks)
         except Stopped as stopped:

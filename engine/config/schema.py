@@ -50,7 +50,7 @@ class ExecutorSection(Component):
 
     use: str = "process"
     timeout_s: PositiveFloat = Field(
-        600.0, description="wall time of one verification in seconds; then it is killed"
+        1800.0, description="wall time of one verification in seconds; then it is killed"
     )
     memory_gib: PositiveFloat = Field(
         4.0, description="memory of one worker in GiB; a design that needs more has failed"
@@ -60,7 +60,11 @@ class ExecutorSection(Component):
 class RunSection(Section):
     """How the run goes."""
 
-    name: str = Field("experiment", min_length=1, description="shown in displays and reports")
+    name: str = Field(
+        "experiment",
+        min_length=1,
+        description="shown in displays and reports; left out: the name of the file",
+    )
     seed: int = Field(1, ge=0, description="all randomness follows from it")
     workers: Count = Field(
         2, description="worker processes; results do not depend on it (idle above `lookahead`)"
@@ -128,7 +132,10 @@ class LadderSection(Section):
         description="gradual: an upper rung opens as the lower is used up; halving: when it is",
     )
     rungs: tuple[Rung, ...] = Field(
-        (Rung(scale="0.2M", verifications=24), Rung(scale="1M", verifications=6)),
+        (
+            Rung(scale="0.2M", verifications=27, tokens=400_000, batch_tokens=512, noise_seeds=3),
+            Rung(scale="1M", verifications=7, tokens=800_000, batch_tokens=512),
+        ),
         min_length=1,
         description="from the smallest scale to the largest",
     )
@@ -137,7 +144,11 @@ class LadderSection(Section):
 class FitnessSection(Section):
     """What is maximised: the gain in per cent over the reference, averaged over rungs."""
 
-    metric: str = Field("bits_per_byte", min_length=1, description="name of a score")
+    metric: str = Field(
+        "bits_per_byte",
+        min_length=1,
+        description='name of a score, or "accuracy": the mean of all zero-shot accuracies',
+    )
 
 
 class BudgetSection(Section):

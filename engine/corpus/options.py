@@ -17,13 +17,20 @@ class CorpusOptions(Options):
     glob patterns; a .jsonl line holds a document in `text_field`.
     """
 
-    use: Literal["python-stdlib", "text"] = "python-stdlib"
-    paths: tuple[str, ...] = ()
-    text_field: str = "text"
-    vocab_size: int = Field(1024, ge=260, le=1 << 20)
-    heldout: float = Field(0.05, gt=0, lt=1)
-    max_bytes: int = Field(6_000_000, ge=1)
-    """A larger corpus is cut to this size by a choice of documents that depends on them only."""
+    use: Literal["python-stdlib", "text"] = Field(
+        "python-stdlib", description="the source of this Python's own library, or text of yours"
+    )
+    paths: tuple[str, ...] = Field(
+        (), description='with use = "text": files, folders (.txt, .md, .jsonl), glob patterns'
+    )
+    text_field: str = Field("text", description="the field of a .jsonl line that holds the text")
+    vocab_size: int = Field(1024, ge=260, le=1 << 20, description="tokens of the tokenizer")
+    heldout: float = Field(
+        0.05, gt=0, lt=1, description="share of the text that scores and is never trained on"
+    )
+    max_bytes: int = Field(
+        6_000_000, ge=1, description="a larger corpus is cut to it, by whole documents"
+    )
 
     @field_validator("paths", mode="before")
     @classmethod

@@ -70,7 +70,6 @@ _WORDS: dict[str, Callable[[Payload, RunView], str]] = {
     kinds.RUN_RESUMED: lambda payload, run: "resumed",
     kinds.RUN_INTERRUPTED: lambda payload, run: "interrupted",
     kinds.RUN_STOPPED: lambda payload, run: f"stopped: {payload['reason']}",
-    kinds.RUN_FINISHED: lambda payload, run: str(payload["verdict"]),
     kinds.DESIGN_ACCEPTED: _accepted,
     kinds.DESIGN_REJECTED: _rejected,
     kinds.DESIGN_EXHAUSTED: _exhausted,

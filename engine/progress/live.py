@@ -35,8 +35,8 @@ _SILENT = {kinds.DESIGN_STARTED, kinds.VERIFICATION_STARTED, kinds.DESIGN_DUPLIC
 class Progress:
     """Shows a run; a context manager, so that the terminal is always left in order.
 
-    `on_event` takes the events of the run, `say` a message that is no event.  Both may be
-    called from any thread.
+    `on_event` takes the events of the run, `on_past` those of its earlier sessions, `say` a
+    message that is no event.  All may be called from any thread.
     """
 
     def __init__(
@@ -87,6 +87,11 @@ class Progress:
             self.run.apply(event)
             if self._live is None:
                 self._line(event)
+
+    def on_past(self, event: Event) -> None:
+        """Take an event of an earlier session, which was shown then."""
+        with self._lock:
+            self.run.apply(event)
 
     def say(self, text: str) -> None:
         """Show a message at once."""

@@ -16,25 +16,29 @@ from genesys_engine.plugins.api import Limits, Options, Outcome
 class ProcessOptions(Options):
     """How the processes are made.
 
-    `preload` are the modules that the template imports once, so that no job pays for them; more
-    of them make jobs quicker and the template larger.  `max_restarts` is how often in a row the
-    template may fail to start before waiting jobs are given back as `infrastructure`;
-    `start_s` is how long a start may take, `guard_s` after how many seconds beyond a job's
-    deadline the template itself counts as hung.
+    More modules in `preload` make jobs quicker and the template larger.  After `max_restarts`
+    the waiting jobs are given back as `infrastructure`.
     """
 
-    preload: tuple[str, ...] = (
-        "torch",
-        "torch._dynamo",  # PyTorch imports it at the first backward, optimiser or meta tensor
-        "safetensors.torch",
-        "datasets",
-        "lm_eval.evaluator",
-        "genesys_engine.plugins.check_job",
-        "genesys_engine.plugins.verify_job",
+    preload: tuple[str, ...] = Field(
+        default=(
+            "torch",
+            "torch._dynamo",  # PyTorch imports it at the first backward, optimiser or meta tensor
+            "safetensors.torch",
+            "datasets",
+            "lm_eval.evaluator",
+            "genesys_engine.plugins.check_job",
+            "genesys_engine.plugins.verify_job",
+        ),
+        description="modules imported once, by the process that every worker is forked from",
     )
-    max_restarts: int = Field(default=3, ge=0)
-    start_s: float = Field(default=120.0, gt=0)
-    guard_s: float = Field(default=5.0, gt=0)
+    max_restarts: int = Field(
+        default=3, ge=0, description="failed starts of that process in a row before giving up"
+    )
+    start_s: float = Field(default=120.0, gt=0, description="seconds that its start may take")
+    guard_s: float = Field(
+        default=5.0, gt=0, description="seconds after a job's deadline until it counts as hung"
+    )
 
 
 class ProcessExecutor:

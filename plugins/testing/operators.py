@@ -22,7 +22,7 @@ model = options_model(given["target"], given["model"])
 operator = construct(given["target"], model, given["options"])
 found = []
 for seed, parents in given["draws"]:
-    parents = [Parent(i, GABTree.from_json(t), None, "") for i, t in enumerate(parents)]
+    parents = [Parent(d, GABTree.from_json(t), f, c) for d, t, f, c in parents]
     try:
         child = operator(parents, OperatorContext(random.Random(seed), tuple(given["seeds"])))
         found.append([child.tree.digest, child.change])
@@ -83,7 +83,7 @@ class OperatorContract(Contract):
 
     def test_children_are_the_same_in_another_process(self) -> None:
         """Nothing follows the order of a set, the address of an object or an earlier call."""
-        draws = [(seed, [p.tree.to_json() for p in parents]) for seed, parents in self.draws()]
+        draws = [(seed, [_as_json(p) for p in parents]) for seed, parents in self.draws()]
         given = {**self.payload(), "draws": draws, "seeds": library.seed_names()}
         elsewhere = fresh_process(_ELSEWHERE, given, hash_seed=4711)
         assert elsewhere == _told(self.children())
@@ -103,6 +103,10 @@ def _call(operator: Any, seed: int, parents: list[Parent]) -> Child | None:
     except OperatorNotApplicable:
         return None
     return child
+
+
+def _as_json(parent: Parent) -> list[Any]:
+    return [parent.design, parent.tree.to_json(), parent.fitness, parent.change]
 
 
 def _told(children: list[Child | None]) -> list[list[str] | None]:

@@ -91,7 +91,12 @@ def finished_run(
     file = folder.with_suffix(".toml")
     file.write_text(experiment, encoding="utf-8")
     read = load_experiment(file, (), host.registry)
-    callbacks = run.Callbacks(lambda event: None, lambda: None, lambda text: None)
+    callbacks = run.Callbacks(
+        on_event=lambda event: None,
+        on_past=lambda event: None,
+        should_stop=lambda: None,
+        on_stage=lambda text: None,
+    )
     meta: Mapping[str, Any] = {
         "name": read.run.name,
         "sets": [],

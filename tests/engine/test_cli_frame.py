@@ -199,7 +199,9 @@ def test_init_writes_a_valid_experiment_once(
     assert str(path) in capsys.readouterr().out
     before = path.read_text()
     assert main(["validate", str(path)]) == 0
-    assert "is valid: 5 seeds, 20 children, 24 verifications at 0.2M" in capsys.readouterr().out
+    assert (
+        "is valid: 5 seeds, up to 20 children, 27 verifications at 0.2M" in capsys.readouterr().out
+    )
     assert main(["init", str(path)]) == 2
     assert "exists already" in capsys.readouterr().err
     assert path.read_text() == before

@@ -34,8 +34,8 @@ NOISE = [2.0, 2.02, 1.98]  # sigma 1 %
         ({0: 1.9}, NOISE, "no difference shown from gpt"),
         ({0: -2.5}, NOISE, "-2.50 %, worse than gpt"),
         ({0: 6.0, 1: 4.0}, NOISE, "up to 1M: +5.00 %, better than gpt; +3.00 %"),
-        ({0: 6.0}, [2.0], "cannot be judged, from gpt"),
-        ({0: 6.0}, [2.0], "may be luck"),
+        ({0: 6.0}, [2.0], "which may be luck, against gpt"),
+        ({0: 6.0}, [2.0], "not measured"),
     ],
 )
 def test_says_no_more_than_the_noise_allows(

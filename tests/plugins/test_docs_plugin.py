@@ -70,6 +70,13 @@ def test_the_test_on_the_page_passes(author: Author) -> None:
 
 
 @pytest.mark.slow
+def test_the_experiment_on_the_page_can_be_planned(author: Author) -> None:
+    planned = author.ask("plan", "experiment.toml")  # of one seed
+    assert [(rung["scale"], rung["tokens"]) for rung in planned["rungs"]] == [("0.2M", 3 * 16_384)]
+    assert 0 < planned["seconds"] < 600
+
+
+@pytest.mark.slow
 def test_the_experiment_on_the_page_uses_the_operator(author: Author) -> None:
     author.python("-m", "genesys_engine", "run", "experiment.toml", "--out", "runs/first")
     rows = author.ask("leaderboard", "runs/first")

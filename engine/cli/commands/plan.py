@@ -23,6 +23,11 @@ def command(experiment: Path, sets: tuple[str, ...], as_json: bool) -> None:
 
     host, loaded = run.load(experiment, sets)
     found = plan(loaded, host, note)
+    if slow := found.too_slow(loaded.executor.timeout_s):
+        note(
+            f"warning: verifications at {', '.join(slow)} may take longer than executor.timeout_s"
+            f" = {loaded.executor.timeout_s:g} and be killed: raise it, or lower `tokens`"
+        )
     if as_json:
         print_json(found.to_json())
         return

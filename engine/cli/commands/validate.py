@@ -37,6 +37,6 @@ def _summary(experiment: Experiment) -> str:
     rungs = ", ".join(
         f"{rung.verifications} verifications at {rung.scale}" for rung in experiment.ladder.rungs
     )
-    return (
-        f"{len(experiment.population.seeds)} seeds, {experiment.budget.designs} children, {rungs}"
-    )
+    seeds = len(experiment.population.seeds)
+    plural = "" if seeds == 1 else "s"
+    return f"{seeds} seed{plural}, up to {experiment.budget.designs} children, {rungs}"

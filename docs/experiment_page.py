@@ -1,0 +1,187 @@
+"""Writes docs/experiment.md, the reference of the experiment file: python docs/experiment_page.py.
+
+Everything in it comes from the models that read the file: sections, keys, types, limits, defaults,
+the built-in components with their options, and the scales.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from genesys_engine.engine.config.load import COMPONENTS
+from genesys_engine.engine.config.schema import Experiment
+from genesys_engine.engine.config.template import toml_value
+from genesys_engine.gab.scales import SCALES
+from genesys_engine.plugins.host import BUILTIN, PluginHost
+from genesys_engine.plugins.registry import Description, Registry
+
+PAGE = Path(__file__).with_name("experiment.md")
+
+HEAD = """\
+# The experiment file
+
+<!-- Written by `python docs/experiment_page.py`; change the descriptions in the code. -->
+
+An experiment is one TOML file. A section or key that is left out has its default; a key that is
+not listed here is an error with its line. `genesys-engine init` writes a file with all of it,
+`genesys-engine validate FILE` shows every fault at once, and `--set section.key=VALUE` (for
+`validate`, `plan`, `run` and `resume`) overrides one key.
+
+A section that *uses a component* names it with `use`; the component's own options stand beside it
+in the same table. `genesys-engine plugins` lists what is installed.
+
+"""
+
+
+def page() -> str:
+    """Return the page."""
+    registry = PluginHost().registry
+    lines = [HEAD.rstrip("\n")]
+    for name, field in Experiment.model_fields.items():
+        kind = COMPONENTS.get(name)
+        listed = isinstance(field.get_default(call_default_factory=True), tuple)
+        header = f"[[{name}]]" if listed else f"[{name}]"
+        lines += ["", f"## `{header}`", "", str(field.description)]
+        if kind is None:
+            lines += section(name, typing.cast(type[BaseModel], field.annotation))
+        else:
+            lines += uses(name, kind)
+            lines += components(kind, registry)
+    return "\n".join([*lines, *scales()]) + "\n"
+
+
+def section(path: str, model: type[BaseModel]) -> Iterator[str]:
+    """Yield the table of a section's keys, then those of the tables in it."""
+    inner: dict[str, type[BaseModel]] = {}
+    for key, field in model.model_fields.items():
+        for argument in typing.get_args(field.annotation):
+            if isinstance(argument, type) and issubclass(argument, BaseModel):
+                inner[key] = argument
+    yield from table(row(k, f) for k, f in model.model_fields.items() if k not in inner)
+    for key, found in inner.items():
+        said = sentence(str(model.model_fields[key].description))
+        yield from ["", f"### `[[{path}.{key}]]`", "", said]
+        yield from section(f"{path}.{key}", found)
+
+
+def uses(name: str, kind: str) -> Iterator[str]:
+    """Yield what a section that uses components says of them."""
+    default = Experiment.model_fields[name].get_default(call_default_factory=True)
+    listed = isinstance(default, tuple)
+    used = default if listed else (default,)
+    if not used:
+        yield from ["", f"Uses any number of kind *{kind}*; default: none."]
+        return
+    names = ", ".join(f"`{item.use}`" for item in used)
+    own = {k: f for k, f in type(used[0]).model_fields.items() if k not in ("use", "options")}
+    said = f"Uses {'one or more of kind' if listed else 'one of kind'} *{kind}*; default: {names}."
+    yield from ["", said + (" Giving one replaces the whole list." if listed else "")]
+    if own:
+        yield from table(row(key, field) for key, field in own.items())
+
+
+def components(kind: str, registry: Registry) -> Iterator[str]:
+    """Yield the built-in components of a kind: the options that all have, then those of each."""
+    found = [registry.get(kind, name) for name in registry.names(kind)]
+    options = {
+        described: keys_of(described) for described in found if described.distribution == BUILTIN
+    }
+    rows = list(options.values())
+    first = rows[0] if len(rows) > 1 else []
+    shared = [row for row in first if all(row in other for other in rows)]
+    if not options:
+        yield from ["", "None is built in: they come from plugins."]
+    if shared:
+        yield from ["", f"Options of every {kind} here:", *table(shared)]
+    for described, its in options.items():
+        yield from ["", f'### `use = "{described.name}"`', "", sentence(described.summary)]
+        if own := [row for row in its if row not in shared]:
+            yield from table(own)
+
+
+def keys_of(described: Description) -> list[str]:
+    """Return the rows of a component's options."""
+    model = described.options_model()
+    return [] if model is None else [row(key, field) for key, field in model.model_fields.items()]
+
+
+def table(rows: Iterable[str]) -> Iterator[str]:
+    """Yield a table of keys."""
+    yield from ["", "| key | type | default | meaning |", "|---|---|---|---|", *rows]
+
+
+def row(key: str, field: FieldInfo) -> str:
+    """Return the row of a key.
+
+    Raises:
+        ValueError: the field has no description.
+    """
+    if not field.description:
+        raise ValueError(f"{key!r} has no description")
+    cells = (f"`{key}`", type_of(field), default_of(field), field.description)
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def sentence(text: str) -> str:
+    """Return words as a sentence."""
+    return text[:1].upper() + text[1:].rstrip(".") + "."
+
+
+def type_of(field: FieldInfo) -> str:
+    """Return the type of a key and its limits, in words."""
+
+    class Holder(BaseModel):
+        value: Any
+
+    Holder.model_fields["value"] = field
+    Holder.model_rebuild(force=True)
+    return words(Holder.model_json_schema()["properties"]["value"])
+
+
+def words(schema: Mapping[str, Any]) -> str:
+    """Return a JSON schema as words."""
+    if "anyOf" in schema:
+        return " or ".join(words(s) for s in schema["anyOf"] if s.get("type") != "null")
+    if "enum" in schema:
+        return " or ".join(f"`{toml_value(value)}`" for value in schema["enum"])
+    if schema["type"] == "array":
+        fixed = schema.get("prefixItems")
+        if fixed:
+            return f"list of {len(fixed)} of: {words(fixed[0])}"
+        return f"list of: {words(schema['items'])}"
+    name = {"integer": "integer", "number": "number", "string": "text", "boolean": "true or false"}
+    signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+    limits = [f"{sign} {schema[key]:.12g}" for key, sign in signs.items() if key in schema]
+    return " ".join([name[schema["type"]], ", ".join(limits)]).strip()
+
+
+def default_of(field: FieldInfo) -> str:
+    """Return the default as TOML."""
+    value = field.get_default(call_default_factory=True)
+    if value is PydanticUndefined:
+        return "*must be given*"
+    return "" if value is None else f"`{toml_value(value)}`"
+
+
+def scales() -> Iterator[str]:
+    """Yield the table of scales."""
+    yield from ["", "## Scales", ""]
+    yield "What a rung asks for where its keys are left out. Tokens are those of a model of the"
+    yield "reference size; a design is brought to within 20 % of it by the number of its blocks"
+    yield "first, then by its width."
+    head = ("scale", "width", "blocks", "context", "tokens per step", "peak learning rate")
+    yield from ["", f"| {' | '.join(head)} | tokens per parameter |", "|---" * 7 + "|"]
+    for s in SCALES.values():
+        values = (s.name, s.d_model, s.n_blocks, s.context, s.batch_tokens, s.peak_lr)
+        yield f"| {' | '.join(map(str, values))} | {s.tokens_per_parameter} |"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

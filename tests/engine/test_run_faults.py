@@ -1,0 +1,237 @@
+"""What befalls a run from outside: workers that die, Ctrl-C, kill -9, a cap, a full disk.
+
+Every run here is the same experiment, so that each must end with the event digest of the one
+that was left alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from engine_process import (
+    Answer,
+    Engine,
+    ask,
+    descendants,
+    digest,
+    ended,
+    engine,
+    gone,
+    interrupt,
+    started,
+    template,
+    verifying,
+    wait_for,
+    write_experiment,
+)
+
+from genesys_engine.engine.designer import InfrastructureFailure, refuse_infrastructure
+from genesys_engine.plugins.api import Limits, Outcome
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc"),
+]
+
+KEPT = {"arrays.zarr", "checkpoints", "experiment.toml", "lock", "report.html", "run.sqlite"}
+UNPAID = "SELECT seq FROM tasks WHERE kind = 'verify' AND finished_at IS NULL"
+PAID = "SELECT seq, finished_at FROM tasks WHERE kind = 'verify' AND finished_at IS NOT NULL"
+TWICE = "SELECT 1 FROM verifications GROUP BY design, rung, replicate HAVING COUNT(*) > 1"
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_experiment(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def whole(experiment: Path) -> Path:
+    """A run that nothing befell."""
+    run = experiment.parent / "whole"
+    answer = engine("run", experiment, "--out", run, "--json")
+    assert answer.code == 0, answer.err
+    told = json.loads(answer.out)  # progress is on stderr, so stdout is one object
+    assert told["data"]["report"] == str(run / "report.html")
+    assert "finished: 6 designs, 6 verifications" in answer.err
+    return run
+
+
+def settled(run: Path, whole: Path) -> None:
+    """Check that a disturbed run ended as the whole one: same log, nothing done twice."""
+    assert digest(run) == digest(whole)
+    assert ask(run, TWICE) == []
+    assert len(ask(run, "SELECT id FROM verifications")) == 6
+    assert len(list((run / "checkpoints").iterdir())) == 6
+
+
+def rests(run: Path) -> set[str]:
+    """Return what lies in a run's folder beside what always does (and SQLite's own files)."""
+    names = {entry.name for entry in run.iterdir()}
+    return names - KEPT - {"run.sqlite-shm", "run.sqlite-wal"}
+
+
+def between(run: Path, process: Engine) -> dict[int, int]:
+    """Wait until one verification is paid for and another under way; return those."""
+    return wait_for(lambda: verifying(process) if ask(run, PAID) else {}, process)
+
+
+def test_a_finished_run_is_left_alone(whole: Path, experiment: Path) -> None:
+    assert rests(whole) == set()
+    assert {entry.name for entry in whole.iterdir()} >= KEPT
+    before = (whole / "run.sqlite").read_bytes()
+    engine("run", experiment, "--out", whole).refused(2, str(whole), "genesys-engine resume")
+    engine("resume", whole).refused(2, "this run is finished", f"leaderboard {whole}")
+    more = engine("resume", whole, "--set", "budget.designs=9")
+    more.refused(2, "no longer the one that this run began with", "run.workers")
+    assert (whole / "run.sqlite").read_bytes() == before
+
+
+def test_a_folder_without_a_run_cannot_be_resumed(tmp_path: Path) -> None:
+    engine("resume", tmp_path).refused(2, f"{tmp_path}: no run here")
+    engine("resume", tmp_path / "none").refused(2, "no run here")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_workers_that_die_are_replaced(whole: Path, experiment: Path) -> None:
+    run = experiment.parent / "workers"
+    with started("run", experiment, "--out", run) as process:
+        workers = wait_for(lambda: verifying(process), process)
+        os.kill(next(iter(workers.values())), signal.SIGKILL)
+        between(run, process)
+        os.kill(template(process), signal.SIGKILL)
+        answer = ended(process)
+    assert answer.code == 0, answer.err
+    assert answer.err.splitlines()[-1].startswith("Best design: ")
+    assert str(run / "report.html") in answer.err.splitlines()[-1]
+    assert answer.out == ""
+    settled(run, whole)
+
+
+def test_ctrl_c_finishes_what_is_under_way_and_a_cap_on_time_stops_before_anything(
+    whole: Path, experiment: Path
+) -> None:
+    run = experiment.parent / "stopped"
+    with started("run", experiment, "--out", run, "--set", "run.workers=1") as process:
+        (under_way,) = between(run, process)
+        interrupt(process)
+        answer = ended(process)
+    assert answer.code == 130, answer.err
+    assert "what is under way is finished first" in answer.err
+    assert f"Go on with: genesys-engine resume {run}" in answer.err.splitlines()[-1]
+    paid, unpaid = dict(ask(run, PAID)), ask(run, UNPAID)
+    assert under_way in paid
+    assert unpaid, "what had not begun was not begun"
+    assert "scratch" not in rests(run)
+
+    capped = engine("resume", run, "--set", "budget.wall_hours=1e-6")
+    assert capped.code == 5, capped.err
+    last = capped.err.splitlines()[-1]
+    assert "stopped (budget.wall_hours)" in last
+    assert f"genesys-engine resume {run} --set budget.wall_hours=" in last
+    assert ask(run, UNPAID) == unpaid, "nothing was begun beyond the cap"
+
+    assert engine("resume", run, "--set", "budget.wall_hours=1").code == 0
+    assert dict(ask(run, PAID)).items() >= paid.items()
+    settled(run, whole)
+
+
+def test_nothing_survives_a_kill_or_a_second_ctrl_c_and_nothing_is_done_twice(
+    whole: Path, experiment: Path
+) -> None:
+    run = experiment.parent / "killed"
+    with started("run", experiment, "--out", run) as process:
+        between(run, process)
+        second = engine("resume", run)
+        second.refused(4, str(run), "another process is working on this run")
+        paid, below = dict(ask(run, PAID)), descendants(process.pid)
+        process.kill()
+        process.wait()
+        assert gone(below)
+
+    with started("resume", run) as process:
+        wait_for(lambda: verifying(process) or not ask(run, UNPAID), process)
+        below = descendants(process.pid)
+        interrupt(process)
+        wait_for(lambda: "Ctrl-C again ends at once" in process.answer().err, process)
+        interrupt(process)
+        answer = ended(process)
+        assert gone(below, 0.5)
+    answer.refused(130, "interrupted", f"genesys-engine resume {run}")
+    assert rests(run) == set()
+    assert dict(ask(run, PAID)).items() >= paid.items()
+
+    answer = engine("resume", run)
+    assert answer.code == 0, answer.err
+    assert dict(ask(run, PAID)).items() >= paid.items()
+    settled(run, whole)
+
+
+def test_an_engine_killed_while_its_workers_start_leaves_none(experiment: Path) -> None:
+    run = experiment.parent / "early"
+    with started("run", experiment, "--out", run) as process:
+        wait_for(lambda: descendants(process.pid), process)
+        below = descendants(process.pid)
+        process.kill()
+        process.wait()
+        assert gone(below)
+
+
+# A disk that nobody else sees: a tmpfs in a mount namespace of its own, made larger later on.
+ON_A_SMALL_DISK = """
+mount -t tmpfs -o size={size} tmpfs {disk} || exit 77
+{python} -m genesys_engine run {file} --out {disk}/run > {disk}.out 2> {disk}.err
+echo $? > {disk}.code
+ls {disk} > {disk}.list
+test -e {disk}/run || exit 0
+mount -o remount,size=200m {disk}
+{python} -m genesys_engine resume {disk}/run > {disk}.again 2>&1
+echo $? >> {disk}.again
+cp -r {disk}/run {disk}.copy
+"""
+
+
+def on_a_small_disk(file: Path, disk: Path, size: str) -> Answer:
+    """Run where the disk is soon full, and resume, if there is a run, once there is room."""
+    disk.mkdir()
+    script = ON_A_SMALL_DISK.format(size=size, disk=disk, file=file, python=sys.executable)
+    if shutil.which("unshare") is None:
+        pytest.skip("needs unshare (util-linux)")
+    done = subprocess.run(
+        ["unshare", "-Urm", "sh", "-c", script], capture_output=True, text=True, check=False
+    )
+    out, err, code = (disk.with_suffix(f".{name}") for name in ("out", "err", "code"))
+    if not code.exists():
+        pytest.skip(f"no mount namespace here: {done.stderr.strip()}")
+    return Answer(int(code.read_text()), out.read_text(), err.read_text())
+
+
+def test_a_disk_that_is_full_at_once_leaves_no_folder(experiment: Path, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    answer = on_a_small_disk(experiment, disk, "48k")
+    answer.refused(4, "disk is full", "make room on the disk")
+    assert disk.with_suffix(".list").read_text() == ""
+
+
+def test_a_disk_that_fills_up_stops_the_run_until_there_is_room(
+    whole: Path, experiment: Path, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    answer = on_a_small_disk(experiment, disk, "1500k")  # a checkpoint has about 700k
+    answer.refused(4, "No space left", "mend the cause", f"genesys-engine resume {disk}/run")
+    again = disk.with_suffix(".again").read_text()
+    assert again.split()[-1] == "0", again
+    settled(disk.with_suffix(".copy"), whole)
+
+
+def test_a_full_disk_is_believed_only_where_it_is_full(tmp_path: Path) -> None:
+    outcome = Outcome("error", None, "OSError: [Errno 28] No space left on device")
+    refuse_infrastructure(outcome, tmp_path, Limits(file_bytes=1))
+    with pytest.raises(InfrastructureFailure):
+        refuse_infrastructure(outcome, tmp_path, Limits(file_bytes=1 << 60))
