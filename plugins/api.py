@@ -24,6 +24,7 @@ from genesys_engine.gab.interfaces import INTERFACES
 from genesys_engine.gab.sandbox import Limits, Outcome
 from genesys_engine.gab.tree import GABTree, Node, Place, grow
 from genesys_engine.gab.unit import HyperParameter, Slot, Unit, Value, parse_unit
+from genesys_engine.plugins.checkpoint import load_checkpoint, save_checkpoint
 from genesys_engine.plugins.corpus import Corpus
 from genesys_engine.plugins.hookspecs import hookimpl
 from genesys_engine.plugins.kinds import (
@@ -39,6 +40,7 @@ from genesys_engine.plugins.kinds import (
     TrackedRun,
     Tracker,
 )
+from genesys_engine.plugins.models import context_of, device_of
 
 if TYPE_CHECKING:
     import torch
@@ -89,10 +91,14 @@ __all__ = [
     "UnitError",
     "Value",
     "compose",
+    "context_of",
+    "device_of",
     "grow",
     "hookimpl",
     "library",
+    "load_checkpoint",
     "parse_unit",
+    "save_checkpoint",
 ]
 
 
