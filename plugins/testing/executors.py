@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
+from os.path import relpath
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +32,15 @@ class ExecutorContract(Contract):
             made.close()
 
     def test_jobs_are_run_and_answered(self, tmp_path: Path) -> None:
-        """Each gets its payload and its folder; more jobs than workers are no matter."""
+        """Each gets its payload and its folder (also given as a relative path); more jobs than
+        workers are no matter."""
         with self.executor() as executor:
             assert executor.workers == 2
             folders = [tmp_path / str(number) for number in range(5)]
             for folder in folders:
                 folder.mkdir()
             futures = [
-                executor.submit(f"{JOBS}:echo", {"n": n}, folder, Limits(30.0))
+                executor.submit(f"{JOBS}:echo", {"n": n}, Path(relpath(folder)), Limits(30.0))
                 for n, folder in enumerate(folders)
             ]
             for number, future in enumerate(futures):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from genesys_engine.engine.cli import main
+from genesys_engine.engine.store import Store
 from genesys_engine.plugins.registry import KINDS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,6 +75,69 @@ def test_their_own_tests_pass(made: tuple[Path, Path], tmp_path: Path) -> None:
     # each kind has its own tests beside the contract's, so none was left out
     counted = int(done.stdout.split(" passed")[0].split()[-1])
     assert counted >= 8 * len(KINDS)
+
+
+EXPERIMENT = """
+[population]
+seeds = ["gpt"]
+[corpus]
+max_bytes = 300_000
+vocab_size = 512
+heldout = 0.2
+[ladder]
+rungs = [{ scale = "0.2M", verifications = 2, tokens = 16_384 }]
+[selection]
+use = "my_selector"
+[[operators]]
+use = "my_operator"
+weight = 3.0
+[[operators]]
+use = "hyperparameter_mutation"
+[trainer]
+use = "my_trainer"
+[[evaluators]]
+use = "heldout"
+windows = 16
+[[evaluators]]
+use = "my_evaluator"
+[[checkers]]
+use = "my_checker"
+forbidden = ["layer_norm"]
+[[trackers]]
+use = "my_tracker"
+[executor]
+use = "my_executor"
+[budget]
+designs = 1
+[plugins]
+require = ["genesys-engine-my-report-section"]
+"""
+
+
+@pytest.mark.slow
+def test_a_run_uses_one_of_each_kind(made: tuple[Path, Path], tmp_path: Path) -> None:
+    site, _ = made
+    (tmp_path / "all.toml").write_text(EXPERIMENT)
+    done = python(site, "-m", "genesys_engine", "run", "all.toml", "--out", "run", cwd=tmp_path)
+    assert done.returncode in (0, 1), done.stderr  # whether the child is better is not the point
+    with Store.open(tmp_path / "run") as store:
+        used = {c["kind"]: c["name"] for c in store.meta("components")}
+        assert used["executor"] == "my_executor"
+        assert used["selector"] == "my_selector"
+        designs, verified = list(store.designs()), list(store.verifications())
+        kinds = [event.kind for event in store.events()]
+        # The operator's only move is to a norm that the checker refuses.
+        refused = [design for design in designs if not design.accepted]
+        assert all(design.operator == "my_operator" for design in refused)
+        codes = {f["code"] for d in refused for f in store.report(d.id)["findings"]}
+    assert codes == {"my_checker.forbidden"}
+    assert [v.status for v in verified] == ["ok", "ok"]
+    assert all("my_evaluator:acc" in v.scores for v in verified)
+    lines = (tmp_path / "run" / "my_tracker.jsonl").read_text().splitlines()
+    assert [json.loads(line)["kind"] for line in lines] == kinds
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "My Report Section" in page
+    assert "<td>my_operator</td>" in page
 
 
 def test_an_author_s_files_are_not_written_over(made: tuple[Path, Path], capsys: Any) -> None:
