@@ -7,10 +7,11 @@ the plugin is told which distribution, which hook, where, and how to mend it.
 import json
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
-from test_host import GOOD, Site
+from test_host import GOOD, ROOT, Site
 
 HEAD = "from genesys_engine.plugins import api\n\n"
 REGISTER = """
@@ -239,5 +240,15 @@ def test_the_schema_holds_the_options_of_installed_plugins(site: Site) -> None:
     }
     assert rules["mine"]["additionalProperties"] is False
     assert "additionalProperties" not in rules["zz-good"]
+    jsonschema = pytest.importorskip("jsonschema")
+    jsonschema.Draft202012Validator.check_schema(schema)
+    check = jsonschema.Draft202012Validator(schema).is_valid
+    for file in sorted((ROOT / "experiments").glob("*.toml")):
+        assert check(tomllib.loads(file.read_text())), file
+    assert check({"selection": {"use": "mine", "level": 4}})
+    assert not check({"selection": {"use": "mine", "levle": 4}})
+    assert not check({"selection": {"use": "nobody"}})
+    assert check({"selection": {"exploration": 0.5}})  # the default's own options
+    assert not check({"run": {"workers": "two"}})
     names = set(schema["properties"])
     assert {"run", "ladder", "operators", "checkers", "trackers", "plugins"} <= names
