@@ -26,7 +26,9 @@ def main() -> int:
     work = Path(tempfile.mkdtemp(prefix="kill-and-resume-"))
     try:
         started = time.monotonic()
-        _engine("run", arguments.experiment, "--out", work / "whole", *_sets(arguments)).wait()
+        log = work / "whole.log"
+        whole = ("run", arguments.experiment, "--out", work / "whole", *_sets(arguments))
+        _end(_engine(log, *whole), log)
         whole_s = time.monotonic() - started
         print(f"left alone: {whole_s:.0f} s, digest {_digest(work / 'whole')}", flush=True)
         kills = _killed_run(arguments, work / "killed", whole_s)
@@ -52,16 +54,25 @@ def _sets(arguments: argparse.Namespace) -> list[str]:
     return [part for value in arguments.sets for part in ("--set", value)]
 
 
-def _engine(command: str, *arguments: object) -> subprocess.Popen[bytes]:
-    """Start a command of the engine whose output goes to nobody."""
+def _engine(log: Path, command: str, *arguments: object) -> subprocess.Popen[bytes]:
+    """Start a command of the engine; what it says goes to the end of `log`."""
     words = [*ENGINE, command, *map(str, arguments)]
-    return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with log.open("ab") as file:
+        return subprocess.Popen(words, stdout=file, stderr=file)
+
+
+def _end(process: subprocess.Popen[bytes], log: Path) -> None:
+    if process.wait() != 0:
+        print(log.read_text(errors="replace")[-3000:])
+        raise SystemExit(f"the engine ended with exit code {process.returncode}")
 
 
 def _killed_run(arguments: argparse.Namespace, folder: Path, whole_s: float) -> int:
     """Run, kill and resume until the run ends by itself; return how often it was killed."""
     rng = random.Random(arguments.seed)
-    process = _engine("run", arguments.experiment, "--out", folder, *_sets(arguments))
+    log = folder.with_suffix(".log")
+    begin = ("run", arguments.experiment, "--out", folder, *_sets(arguments))
+    process = _engine(log, *begin)
     paid: dict[int, float] = {}
     kills = 0
     while kills < arguments.kills:
@@ -75,15 +86,13 @@ def _killed_run(arguments: argparse.Namespace, folder: Path, whole_s: float) -> 
             process.wait()
         if not (folder / "run.sqlite").exists():  # killed before there was anything to resume
             shutil.rmtree(folder, ignore_errors=True)
-            process = _engine("run", arguments.experiment, "--out", folder, *_sets(arguments))
+            process = _engine(log, *begin)
             continue
         kills += 1
         paid = _check_paid(folder, paid)
         print(f"  kill {kills} after {pause:.1f} s: {len(paid)} results kept", flush=True)
-        process = _engine("resume", folder)
-    process.wait()
-    if process.returncode != 0:
-        raise SystemExit(f"the last resume ended with exit code {process.returncode}")
+        process = _engine(log, "resume", folder)
+    _end(process, log)
     _check_paid(folder, paid)
     return kills
 

@@ -165,7 +165,7 @@ def wait_for(what: Callable[[], T], process: Engine) -> T:
     while not (found := what()):
         assert process.poll() is None, process.answer()
         assert time.monotonic() < end, "it never came to this"
-        time.sleep(0.005)
+        time.sleep(0.02)
     return found
 
 
