@@ -77,7 +77,11 @@ class PluginRecord:
 
     def advice(self) -> str:
         """Return how to mend it, or how to go on without."""
-        fix = self.mend or f"mend that place or update {self.distribution}"
+        fix = self.mend or "mend that place"
+        if not self.mend and self.distribution != LOCAL:
+            fix += f" or update {self.distribution}"
+        if self.distribution == LOCAL:
+            return f"{fix}; or take it out of [plugins] local"
         return f'{fix}; or leave it alone: [plugins] disable = ["{self.distribution}"]'
 
     def goes_by(self, name: str) -> bool:
