@@ -52,7 +52,7 @@ def page() -> str:
         if kind is None:
             lines += section(name, typing.cast(type[BaseModel], field.annotation))
         else:
-            lines += uses(name, kind, listed=listed)
+            lines += uses(name, kind)
             lines += components(kind, registry)
     return "\n".join([*lines, *scales()]) + "\n"
 
@@ -71,10 +71,14 @@ def section(path: str, model: type[BaseModel]) -> Iterator[str]:
         yield from section(f"{path}.{key}", found)
 
 
-def uses(name: str, kind: str, *, listed: bool) -> Iterator[str]:
+def uses(name: str, kind: str) -> Iterator[str]:
     """Yield what a section that uses components says of them."""
     default = Experiment.model_fields[name].get_default(call_default_factory=True)
+    listed = isinstance(default, tuple)
     used = default if listed else (default,)
+    if not used:
+        yield from ["", f"Uses any number of kind *{kind}*; default: none."]
+        return
     names = ", ".join(f"`{item.use}`" for item in used)
     own = {k: f for k, f in type(used[0]).model_fields.items() if k not in ("use", "options")}
     said = f"Uses {'one or more of kind' if listed else 'one of kind'} *{kind}*; default: {names}."
@@ -90,7 +94,10 @@ def components(kind: str, registry: Registry) -> Iterator[str]:
         described: keys_of(described) for described in found if described.distribution == BUILTIN
     }
     rows = list(options.values())
-    shared = [row for row in rows[0] if len(rows) > 1 and all(row in other for other in rows)]
+    first = rows[0] if len(rows) > 1 else []
+    shared = [row for row in first if all(row in other for other in rows)]
+    if not options:
+        yield from ["", "None is built in: they come from plugins."]
     if shared:
         yield from ["", f"Options of every {kind} here:", *table(shared)]
     for described, its in options.items():

@@ -36,6 +36,7 @@ from genesys_engine.plugins.api import (
     Outcome,
     Parent,
 )
+from genesys_engine.plugins.checkers import FAULT
 
 CHECK = "genesys_engine.plugins.check_job:check"
 DISK_FULL = ("No space left on device", "Disk quota exceeded")
@@ -71,6 +72,7 @@ class CheckSettings:
     seed: int
     limits: Limits
     tries: int
+    checkers: tuple[Mapping[str, Any], ...] = ()  # name, target, options
 
 
 class Designer:
@@ -117,12 +119,14 @@ class Designer:
         """Return the check report of a tree; raises `InfrastructureFailure`."""
         scratch = self._scratch / f"check-{seq}-{attempt}"
         scratch.mkdir(parents=True, exist_ok=True)
-        payload = {
+        payload: dict[str, Any] = {
             "source": compose(tree),
             "scales": list(self._settings.scales),
             "vocab_size": self._settings.vocab_size,
             "seed": self._settings.seed,
         }
+        if self._settings.checkers:
+            payload["checkers"] = [dict(entry) for entry in self._settings.checkers]
         limits = self._settings.limits
         outcome = self._executor.submit(CHECK, payload, scratch, limits).result()
         try:
@@ -132,10 +136,12 @@ class Designer:
         if outcome.status != "ok" or outcome.value is None:
             return failed_report(outcome)
         try:
-            return CheckReply.read(outcome.value, self._settings.scales)
+            report = CheckReply.read(outcome.value, self._settings.scales)
         except ValidationError as error:
             reason = f"the reply is malformed: {error.errors()[0]['msg']}"
             return failed_report(Outcome("bad_reply", None, reason))
+        refuse_faulty_checker(report)
+        return report
 
 
 class _Attempts:
@@ -246,6 +252,18 @@ def refuse_infrastructure(outcome: Outcome, scratch: Path, limits: Limits) -> No
         blamed and shutil.disk_usage(scratch).free < limits.file_bytes
     ):
         raise InfrastructureFailure(outcome.reason)
+
+
+def refuse_faulty_checker(report: Mapping[str, Any]) -> None:
+    """Raise `PluginError` where a plugin's checker, and not the design, is at fault."""
+    fault = report["measurements"].get(FAULT)
+    if fault is not None:
+        raise PluginError(
+            fault["reason"],
+            where=f"checker {fault['name']}",
+            hint="the run needs all its checkers: mend or update the plugin and resume, or start"
+            " another run without it",
+        )
 
 
 def failed_report(outcome: Outcome) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from typing import Any
 
 from genesys_engine import __version__
 from genesys_engine.engine import events
-from genesys_engine.engine.config import Experiment, load_experiment
+from genesys_engine.engine.config import Component, Experiment, load_experiment
+from genesys_engine.engine.config.template import toml_value
 from genesys_engine.engine.designer import CheckSettings, Designer, WeightedOperator
 from genesys_engine.engine.events import Event
 from genesys_engine.engine.evolution import Evolution, Stopped, WallClock
@@ -24,6 +25,7 @@ from genesys_engine.engine.policy import Policy, Settings
 from genesys_engine.engine.restore import restore
 from genesys_engine.engine.state import State
 from genesys_engine.engine.store import EXPERIMENT, Store
+from genesys_engine.engine.trackers import open_trackers
 from genesys_engine.engine.verdict import Verdict, judge
 from genesys_engine.engine.verifier import RungSettings, Verifier, VerifySettings
 from genesys_engine.gab.errors import EnvironmentProblem, InputError
@@ -93,7 +95,11 @@ def resume(folder: Path, sets: Sequence[str], callbacks: Callbacks) -> None:
         InputError: no run there, it is finished, or `sets` would change its decisions.
     """
     with Store.open(folder, write=True) as store:
-        host, experiment = load(folder / EXPERIMENT, [*store.meta("sets", []), *sets])
+        # The run's own copy of the file lies elsewhere than the one that [plugins] local was
+        # relative to.
+        local = toml_value(store.meta("experiment")["plugins"].get("local", []))
+        kept = [*store.meta("sets", []), f"plugins.local={local}"]
+        host, experiment = load(folder / EXPERIMENT, [*kept, *sets])
         if experiment.digest != store.meta("experiment_digest"):
             raise InputError(
                 "the experiment is no longer the one that this run began with",
@@ -116,7 +122,7 @@ def resume(folder: Path, sets: Sequence[str], callbacks: Callbacks) -> None:
 def load(path: Path, sets: Sequence[str]) -> tuple[PluginHost, Experiment]:
     """Return the plugins and the checked experiment."""
     experiment = load_experiment(path, sets)
-    host = PluginHost(experiment.plugins.disable)
+    host = PluginHost(experiment.plugins.disable, experiment.plugins.local)
     host.require(experiment.plugins.require)
     return host, experiment
 
@@ -186,12 +192,16 @@ def _execute(
 
     def observe(event: Event) -> None:
         callbacks.on_event(event)
+        trackers.on_event(event)
         shown = {"id": event.id, "kind": event.kind, "payload": event.payload, "at": event.at}
         for silenced in host.emit(shown):
             callbacks.on_stage(silenced.describe())
 
-    callbacks.on_stage("starting workers")
-    with open_executor(host, experiment) as executor:
+    with (
+        open_trackers(host, experiment, store, callbacks.on_stage) as trackers,
+        open_executor(host, experiment) as executor,
+    ):
+        callbacks.on_stage("starting workers")
         bigram = _bigram(store, experiment, executor, host, corpus)
         evolution = assemble(
             store, experiment, host, executor, corpus, bigram, observe, callbacks.should_stop
@@ -205,7 +215,7 @@ def _execute(
             evolution.designer.close()
             with contextlib.suppress(Exception), store.transaction():
                 store.set_meta("wall_s", evolution.outcomes.wall_s())
-    return _finish(store, experiment, evolution.state, observe)
+        return _finish(store, experiment, evolution.state, observe)
 
 
 def assemble(
@@ -242,6 +252,7 @@ def assemble(
             readable=experiment.sandbox.readable,
         ),
         experiment.run.tries_per_design,
+        tuple(named_payload(host, "checker", experiment.checkers)),
     )
     designer = Designer(
         _operators(host, experiment),
@@ -341,10 +352,14 @@ def _training_limits(experiment: Experiment, corpus: Mapping[str, Any]) -> Limit
 
 def evaluator_payload(host: PluginHost, experiment: Experiment) -> list[dict[str, Any]]:
     """Return the evaluators as workers need them."""
-    return [
-        {"name": entry.use, **_described(host, "evaluator", entry)}
-        for entry in experiment.evaluators
-    ]
+    return named_payload(host, "evaluator", experiment.evaluators)
+
+
+def named_payload(
+    host: PluginHost, kind: str, entries: Sequence[Component]
+) -> list[dict[str, Any]]:
+    """Return components of a kind as workers need them: name, target, options."""
+    return [{"name": entry.use, **_described(host, kind, entry)} for entry in entries]
 
 
 def _described(host: PluginHost, kind: str, component: Any) -> dict[str, Any]:
@@ -370,6 +385,8 @@ def _components(host: PluginHost, experiment: Experiment) -> Iterator[Any]:
     yield get("executor", experiment.executor.use)
     yield from (get("evaluator", entry.use) for entry in experiment.evaluators)
     yield from (get("operator", entry.use) for entry in experiment.operators)
+    yield from (get("checker", entry.use) for entry in experiment.checkers)
+    yield from (get("tracker", entry.use) for entry in experiment.trackers)
 
 
 # --- the pieces of a run -----------------------------------------------------------------------

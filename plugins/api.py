@@ -17,14 +17,30 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pydantic import BaseModel, ConfigDict, Field
 
 from genesys_engine.gab import library
+from genesys_engine.gab.checks.report import Finding
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import GenesysError, PluginError, TreeError, UnitError
 from genesys_engine.gab.interfaces import INTERFACES
 from genesys_engine.gab.sandbox import Isolation, Limits, Outcome
 from genesys_engine.gab.tree import GABTree, Node, Place, grow
 from genesys_engine.gab.unit import HyperParameter, Slot, Unit, Value, parse_unit
+from genesys_engine.plugins.checkpoint import load_checkpoint, save_checkpoint
 from genesys_engine.plugins.corpus import Corpus
 from genesys_engine.plugins.hookspecs import hookimpl
+from genesys_engine.plugins.kinds import (
+    Checker,
+    CheckSubject,
+    KnowledgeSource,
+    LLMBackend,
+    LLMReply,
+    LLMRequest,
+    Passage,
+    ReportSection,
+    RunStore,
+    TrackedRun,
+    Tracker,
+)
+from genesys_engine.plugins.models import context_of, device_of
 
 if TYPE_CHECKING:
     import torch
@@ -32,15 +48,22 @@ if TYPE_CHECKING:
 __all__ = [
     "INTERFACES",
     "Candidates",
+    "CheckSubject",
+    "Checker",
     "Child",
     "Corpus",
     "Evaluator",
     "Executor",
     "Field",
+    "Finding",
     "GABTree",
     "GenesysError",
     "HyperParameter",
     "Isolation",
+    "KnowledgeSource",
+    "LLMBackend",
+    "LLMReply",
+    "LLMRequest",
     "Limits",
     "Node",
     "Operator",
@@ -49,12 +72,17 @@ __all__ = [
     "Options",
     "Outcome",
     "Parent",
+    "Passage",
     "Place",
     "PluginError",
     "Register",
+    "ReportSection",
+    "RunStore",
     "Score",
     "Selector",
     "Slot",
+    "TrackedRun",
+    "Tracker",
     "TrainBudget",
     "TrainResult",
     "Trainer",
@@ -64,10 +92,14 @@ __all__ = [
     "UnitError",
     "Value",
     "compose",
+    "context_of",
+    "device_of",
     "grow",
     "hookimpl",
     "library",
+    "load_checkpoint",
     "parse_unit",
+    "save_checkpoint",
 ]
 
 
@@ -277,7 +309,7 @@ class Register(Protocol):
         Args:
             name: how an experiment names it (`use = "name"`): lower case, digits, `_ . -`.
             target: "package.module:Class"; imported only when it is used.
-            summary: one line for `genesys-engine plugins list`.
+            summary: one line for `genesys-engine plugins`.
             options: its options model or a "package.module:Class" string that names it; None
                 takes the attribute `Options` of the class.  With options the component is
                 made as `Class(options, **services)`, else as `Class(**services)`.

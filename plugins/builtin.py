@@ -101,6 +101,27 @@ def genesys_register_executors(register: Register) -> None:
 
 
 @hookimpl
+def genesys_register_trackers(register: Register) -> None:
+    """Other systems that show a run; each needs an extra of its own."""
+    base = "genesys_engine.plugins.trackers"
+    register(
+        "tensorboard",
+        f"{base}.tensorboard:TensorboardTracker",
+        summary="scalars and sentences for TensorBoard, as files in the run",
+    )
+    register(
+        "wandb",
+        f"{base}.wandb:WandbTracker",
+        summary="Weights & Biases, offline unless asked otherwise",
+    )
+    register(
+        "mlflow",
+        f"{base}.mlflow:MlflowTracker",
+        summary="MLflow, in a file of the run or at a server",
+    )
+
+
+@hookimpl
 def genesys_register_report_sections(register: Register) -> None:
     """What the report shows, in the order of `engine.report.page.ORDER`."""
     module = "genesys_engine.engine.report.sections"

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from genesys_engine.gab.checks.run import check_block
+from genesys_engine.plugins.checkers import with_checkers
 
 
 def check(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
     """Return `CheckReport.to_json()` of the block in `payload`.
 
     Payload: `source` (composed module), `vocab_size`, `seed`, `scales` (names of the ladder's
-    scales).
+    scales) and, where an experiment has any, `checkers` (list of name, target, options).
 
     Raises:
         KeyError, InputError: the payload is not of this form, or names no known scale.
@@ -27,4 +28,4 @@ def check(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
         seed=payload["seed"],
         scales=payload["scales"],
     )
-    return report.to_json()
+    return with_checkers(report, payload, payload.get("checkers", ())).to_json()

@@ -12,6 +12,7 @@ import contextlib
 import os
 import re
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -25,7 +26,10 @@ import pluggy
 from genesys_engine import __version__
 from genesys_engine.gab.errors import PluginError
 from genesys_engine.plugins import builtin, hookspecs
+from genesys_engine.plugins.local import DISTRIBUTION as LOCAL
+from genesys_engine.plugins.local import find_local
 from genesys_engine.plugins.registry import KINDS, Description, Registry, suggest
+from genesys_engine.plugins.vetting import HEAVY, HookFault, check_engine_version, vet
 
 if TYPE_CHECKING:
     import click
@@ -40,7 +44,9 @@ BUILTIN = "genesys-engine"
 class PluginRecord:
     """One plugin, and how it fared.
 
-    `where` is the hook (or "import") that failed and `location` its file:line.
+    `where` is the hook (or "import") that failed, `location` its file:line, `mend` what to do.
+    `origin` is the folder that it was found in, `seconds` what loading it took, `heavy` the
+    large modules that it imported meanwhile.
     """
 
     distribution: str
@@ -51,6 +57,10 @@ class PluginRecord:
     where: str = ""
     location: str = ""
     message: str = ""
+    mend: str = ""
+    origin: str = ""
+    seconds: float = 0.0
+    heavy: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -63,7 +73,16 @@ class PluginRecord:
         if self.status == "disabled":
             return f"{plugin} is disabled"
         place = f" ({self.location})" if self.location else ""
-        return f"{plugin} is {self.status}: {self.where}{place}: {self.message}"
+        return f"{plugin} is {self.status}: {self.where}{place}: {self.message}; {self.advice()}"
+
+    def advice(self) -> str:
+        """Return how to mend it, or how to go on without."""
+        fix = self.mend or "mend that place"
+        if not self.mend and self.distribution != LOCAL:
+            fix += f" or update {self.distribution}"
+        if self.distribution == LOCAL:
+            return f"{fix}; or take it out of [plugins] local"
+        return f'{fix}; or leave it alone: [plugins] disable = ["{self.distribution}"]'
 
     def goes_by(self, name: str) -> bool:
         """Whether a person means this plugin by `name`: its distribution or its own name."""
@@ -76,9 +95,10 @@ class PluginHost:
     Args:
         disable: distributions or plugins to leave alone: they aren't even imported.  Those in
             the environment variable GENESYS_DISABLE_PLUGINS (separated by commas) are added.
+        local: absolute paths of plugins that are not installed; see `local`.
     """
 
-    def __init__(self, disable: Iterable[str] = ()) -> None:
+    def __init__(self, disable: Iterable[str] = (), local: Iterable[str] = ()) -> None:
         named = os.environ.get(DISABLE_VARIABLE, "").split(",")
         self._disabled = tuple(name.strip() for name in (*disable, *named) if name.strip())
         self.registry = Registry()
@@ -87,11 +107,11 @@ class PluginHost:
         self._manager.add_hookspecs(hookspecs)
         self._enlist(PluginRecord(BUILTIN, __version__, "builtin", builtin.__name__), builtin)
         with contextlib.redirect_stdout(sys.stderr):  # stdout is for answers of ours only
-            for record, entry_point in _installed():
-                if entry_point is None:
+            for record, load in [*_installed(), *_local(local)]:
+                if load is None:
                     self._reject(record)
                 else:
-                    self._load(record, entry_point)
+                    self._load(record, load)
 
     # --- what there is -------------------------------------------------------------------------
 
@@ -182,12 +202,15 @@ class PluginHost:
 
     # --- loading -------------------------------------------------------------------------------
 
-    def _load(self, record: PluginRecord, entry_point: metadata.EntryPoint) -> None:
+    def _load(self, record: PluginRecord, load: Callable[[], Any]) -> None:
         """Import one plugin, unless it is disabled; whatever it does, the host goes on."""
         if any(record.goes_by(name) for name in self._disabled):
             self._reject(replace(record, status="disabled"))
             return
-        plugin, error = _attempt(entry_point.load)
+        before, started = set(sys.modules), time.perf_counter()
+        plugin, error = _attempt(load)
+        heavy = tuple(name for name in HEAVY if name in sys.modules and name not in before)
+        record = replace(record, seconds=time.perf_counter() - started, heavy=heavy)
         if error is not None:
             self._reject(_broken(record, "import", error))
         else:
@@ -215,6 +238,7 @@ class PluginHost:
     def _check_hooks(self, record: PluginRecord, plugin: Any) -> None:
         if self._manager.is_registered(plugin):
             raise PluginError("another entry point names the same object")
+        vet(plugin)
         self._manager.register(plugin, name=record.id)
         self._manager.check_pending()  # a hook that does not exist, most often misspelt
 
@@ -237,13 +261,17 @@ def freeze(value: Any) -> Any:
     return value
 
 
-def _installed() -> list[tuple[PluginRecord, metadata.EntryPoint | None]]:
+Found = tuple[PluginRecord, Callable[[], Any] | None]
+"""A plugin and what imports it; None where that is hopeless."""
+
+
+def _installed() -> list[Found]:
     """Return the entry points of the group, sorted by distribution and name.
 
     A distribution whose metadata cannot be read is a broken record without entry point:
     `metadata.entry_points` would fail for all of them.
     """
-    found: dict[str, list[tuple[PluginRecord, metadata.EntryPoint | None]]] = {}
+    found: dict[str, list[Found]] = {}
     for dist in metadata.distributions():
         points, error = _attempt(lambda dist=dist: dist.entry_points.select(group=GROUP))
         if error is not None:
@@ -252,10 +280,32 @@ def _installed() -> list[tuple[PluginRecord, metadata.EntryPoint | None]]:
             found.setdefault(_normal(name), [(record, None)])
         elif points:
             name, version = _identity(dist)
-            records = [(PluginRecord(name, version, p.name, p.value), p) for p in points]
+            origin = str(dist.locate_file(""))
+            _, unfit = _attempt(check_engine_version, dist)
+            records: list[Found] = []
+            for point in points:
+                record = PluginRecord(name, version, point.name, point.value, origin=origin)
+                if unfit is None:
+                    records.append((record, point.load))
+                else:
+                    records.append((_broken(record, "requirements", unfit), None))
             found.setdefault(_normal(name), records)  # the first on the path hides others
     everything = [pair for pairs in found.values() for pair in pairs]
     return sorted(everything, key=lambda pair: (_normal(pair[0].distribution), pair[0].name))
+
+
+def _local(paths: Iterable[str]) -> list[Found]:
+    """Return the plugins at `paths`, in that order."""
+    found: list[Found] = []
+    for path in paths:
+        plugins, error = _attempt(find_local, Path(path))
+        if error is not None:
+            record = PluginRecord(LOCAL, "?", Path(path).stem, path, origin=path)
+            found.append((_broken(record, "files", error), None))
+        for plugin in plugins or ():
+            about = (plugin.distribution, plugin.version, plugin.name, plugin.target)
+            found.append((PluginRecord(*about, origin=path), plugin.load))
+    return found
 
 
 def _identity(dist: metadata.Distribution) -> tuple[str, str]:
@@ -305,13 +355,26 @@ class _Recorder:
 
 
 def _broken(record: PluginRecord, where: str, error: BaseException) -> PluginRecord:
-    lines = f"{type(error).__name__}: {error}".rstrip(": ").splitlines()
+    text = error.message if isinstance(error, PluginError) else error
+    lines = f"{type(error).__name__}: {text}".rstrip(": ").removeprefix("HookFault: ").splitlines()
     message = "; ".join(line.strip() for line in lines if line.strip())
-    return replace(record, status="broken", where=where, location=_location(error), message=message)
+    mend = (error.hint if isinstance(error, PluginError) else None) or ""
+    if isinstance(error, ModuleNotFoundError):
+        mend = f"install what holds the module {error.name!r}"
+    return replace(
+        record,
+        status="broken",
+        where=where,
+        location=_location(error),
+        message=message.removeprefix("PluginError: "),
+        mend=mend,
+    )
 
 
 def _location(error: BaseException) -> str:
     """Return file:line of the innermost frame that is the plugin's, not the host's."""
+    if isinstance(error, HookFault):
+        return error.location
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
     ours = (str(Path(pluggy.__file__).parent), str(Path(__file__).parent), "<frozen")

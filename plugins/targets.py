@@ -49,7 +49,15 @@ def options_model(
     if found is None:
         found = getattr(load_target(target), "Options", None)
     if found is not None and not hasattr(found, "model_validate_json"):
-        raise PluginError(f"the options of {target!r} are not a pydantic model: {found!r}")
+        raise PluginError(
+            f"the options of {target!r} are not a pydantic model: {found!r}",
+            hint="derive them from genesys_engine.plugins.api.Options",
+        )
+    if found is not None and found.model_config.get("extra") != "forbid":
+        raise PluginError(
+            f"the options of {target!r} would take misspelt keys without a word",
+            hint="derive them from genesys_engine.plugins.api.Options",
+        )
     model: type[BaseModel] | None = found
     return model
 

@@ -28,7 +28,8 @@ COMMANDS: Mapping[str, str] = {
     "events": "Show the event log of a run, or its digest.",
     "check": "Audit a block: a Python file, a tree, a design of a run.",
     "report": "Write the report of a run as one HTML page.",
-    "plugins": "List plugins and components, and what is broken.",
+    "plugins": "List plugins and components, what is broken, and make a new one.",
+    "config": "Print the JSON Schema of experiments, for editors.",
     "doctor": "Check this machine and this installation.",
 }
 """Command -> its line in the help, so that the help imports none of them."""

@@ -26,6 +26,8 @@ COMPONENTS: Mapping[str, str] = {
     "operators": "operator",
     "trainer": "trainer",
     "evaluators": "evaluator",
+    "checkers": "checker",
+    "trackers": "tracker",
     "executor": "executor",
 }
 """Sections that use components -> the kind of component."""
@@ -96,7 +98,7 @@ def read_experiment(document: Document, registry: Registry | None = None) -> Exp
     for name in document.data:
         if name not in known:
             document.report_key((name,), f"there is no section [{name}]", suggest(name, known))
-    sections: dict[str, Any] = {"plugins": _section(document, "plugins")}
+    sections: dict[str, Any] = {"plugins": _plugins(document)}
     if registry is None:
         registry = _installed(document, sections["plugins"])
     for name in known:
@@ -114,13 +116,29 @@ def _installed(document: Document, section: Any) -> Registry:
     from genesys_engine.gab.errors import PluginError
     from genesys_engine.plugins.host import PluginHost
 
-    host = PluginHost(section.disable if section else ())
+    host = PluginHost(section.disable, section.local) if section else PluginHost()
     for index, name in enumerate(section.require if section else ()):
         try:
             host.require([name])
         except PluginError as error:
             document.report(("plugins", "require", index), error.message, error.hint)
     return host.registry
+
+
+def _plugins(document: Document) -> Any:
+    """Return the section [plugins] with whole paths in `local`, or None if it is faulty.
+
+    They are whole so that a run and its report find them from its own folder.
+    """
+    section = _section(document, "plugins")
+    if section is None:
+        return None
+    base = Path(document.source).parent
+    local = tuple(str((base / path).resolve()) for path in section.local)
+    for index, path in enumerate(local):
+        if not Path(path).exists():
+            document.report(("plugins", "local", index), f"there is no {path}")
+    return section.model_copy(update={"local": local})
 
 
 def _section(document: Document, name: str) -> Any:
@@ -147,7 +165,8 @@ def _components(document: Document, name: str, registry: Registry) -> Any:
             return None
         return read_component(document, (name,), kind, type(default), default.use, registry)
     items = document.data.setdefault(name, [{"use": item.use} for item in default])
-    if not isinstance(items, list) or not items or not all(isinstance(i, dict) for i in items):
+    empty = bool(default) and not items  # none at all is allowed where it is the default
+    if not isinstance(items, list) or empty or not all(isinstance(i, dict) for i in items):
         document.report((name,), f"{name!r} must be a list of tables", f"write each as [[{name}]]")
         return None
     model = OperatorEntry if name == "operators" else Component

@@ -173,10 +173,13 @@ class BudgetSection(Section):
 
 
 class PluginsSection(Section):
-    """Which installed plugins are left alone, and which the experiment cannot do without."""
+    """Which plugins are left alone, which must work, and which lie beside the experiment."""
 
     disable: tuple[str, ...] = Field((), description="distributions or plugins not to load")
     require: tuple[str, ...] = Field((), description="distributions or plugins that must work")
+    local: tuple[str, ...] = Field(
+        (), description="files or folders with a plugin, relative to the experiment file"
+    )
 
 
 DEFAULT_OPERATORS = (
@@ -222,6 +225,12 @@ class Experiment(Section):
         min_length=1,
         description="What scores a trained model.",
     )
+    checkers: tuple[Component, ...] = Field(
+        (), description="Further checks that a block must pass before it is trained."
+    )
+    trackers: tuple[Component, ...] = Field(
+        (), description="Where the event log is copied to while the run goes."
+    )
     fitness: FitnessSection = Field(
         default_factory=FitnessSection,
         description="What is maximised: the gain over the reference in per cent.",
@@ -240,7 +249,7 @@ class Experiment(Section):
     )
     plugins: PluginsSection = Field(
         default_factory=PluginsSection,
-        description="Installed plugins to leave alone, and those that must work.",
+        description="Plugins to leave alone, those that must work, those that lie beside the file.",
     )
 
     def to_json(self) -> dict[str, Any]:
@@ -261,11 +270,11 @@ class Experiment(Section):
         """SHA-256 of all that can change a result.
 
         Left out is what must not, and what a resumed run may therefore change: the name, the
-        numbers of workers and designers, the executor, the sandbox, the hours of the budget and
-        the lists of plugins.
+        numbers of workers and designers, the executor, the sandbox, the trackers, the hours of
+        the budget and the lists of plugins.
         """
         data = self.to_json()
-        for name in ("executor", "plugins", "sandbox"):
+        for name in ("executor", "plugins", "sandbox", "trackers"):
             del data[name]
         for name in ("name", "workers", "designers"):
             del data["run"][name]

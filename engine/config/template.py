@@ -27,6 +27,8 @@ def template() -> str:
         if isinstance(default, tuple):
             for item in default:
                 lines += [f"[[{name}]]", *_component(item), ""]
+            if not default:
+                lines += [f"# [[{name}]]", '# use = ""', ""]
         elif isinstance(default, Component):
             lines += [f"[{name}]", *_component(default), ""]
         else:

@@ -71,7 +71,8 @@ def registered_sections(store: Store) -> dict[str, Section]:
     """Return the sections of the plugins that the experiment does not disable, in order."""
     from genesys_engine.plugins.host import PluginHost
 
-    registry = PluginHost(store.meta("experiment")["plugins"]["disable"]).registry
+    plugins = store.meta("experiment")["plugins"]
+    registry = PluginHost(plugins["disable"], plugins.get("local", ())).registry
     names = sorted(registry.names(KIND), key=lambda name: (_place(name), name))
     return {name: _section(registry.get(KIND, name).target) for name in names}
 

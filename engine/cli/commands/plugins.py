@@ -1,58 +1,173 @@
-"""`genesys-engine plugins`."""
+"""`genesys-engine plugins`: what is installed, what it takes, what is broken, a new one."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
 
-from genesys_engine.engine.cli.output import json_option, print_json, print_table
-from genesys_engine.plugins.host import PluginHost
+from genesys_engine.engine.cli.output import json_option, note, print_json, print_table
+from genesys_engine.engine.options_view import OptionRow, option_rows
+from genesys_engine.gab.errors import InputError, PluginError
+from genesys_engine.plugins.host import PluginHost, PluginRecord
+from genesys_engine.plugins.registry import KINDS, Description, suggest
 
 _broken_option = click.option("--broken", is_flag=True, help="Only plugins that do not work.")
+_times_option = click.option("--times", is_flag=True, help="What loading each plugin took.")
 
 
 @click.group("plugins", invoke_without_command=True)
 @json_option
 @_broken_option
+@_times_option
 @click.pass_context
-def command(ctx: click.Context, as_json: bool, broken: bool) -> None:
+def command(ctx: click.Context, as_json: bool, broken: bool, times: bool) -> None:
     """List plugins and the components they bring."""
     if ctx.invoked_subcommand is None:
-        ctx.invoke(list_plugins, as_json=as_json, broken=broken)
+        ctx.invoke(list_plugins, as_json=as_json, broken=broken, times=times)
 
 
 @command.command("list")
 @json_option
 @_broken_option
+@_times_option
 @click.pass_context
-def list_plugins(ctx: click.Context, as_json: bool, broken: bool) -> None:
-    """List plugins and the components they bring; no component is imported."""
+def list_plugins(ctx: click.Context, as_json: bool, broken: bool, times: bool) -> None:
+    """List plugins and the components they bring, with their options."""
     host = PluginHost()
     program = ctx.find_root().command
     if isinstance(program, click.Group):
         host.add_commands(program)  # a command that collides shows only when it is added
     records = host.broken() if broken else host.records
-    components = () if broken else host.registry.descriptions()
+    components = () if broken or times else host.registry.descriptions()
     if as_json:
         data: dict[str, Any] = {"plugins": [asdict(record) for record in records]}
-        if not broken:
-            data["components"] = [component.to_json() for component in components]
+        if components:
+            data["components"] = [_component(host, described) for described in components]
         print_json(data)
-        return
-    if broken and not records:
+    elif times:
+        _print_times(records)
+    elif broken and not records:
         click.echo("no plugin is broken")
+    else:
+        _print_plugins(records)
+        _print_components(host, components)
+
+
+@command.command("show")
+@click.argument("name")
+@json_option
+def show_plugin(name: str, as_json: bool) -> None:
+    """Show the plugin or the component NAME: options, defaults, where it comes from."""
+    host = PluginHost()
+    records = [record for record in host.records if record.goes_by(name)]
+    mine = {record.distribution for record in records}
+    components = [
+        described
+        for described in host.registry.descriptions()
+        if name in (described.name, f"{described.kind}:{described.name}")
+        or described.distribution in mine
+    ]
+    if not records and not components:
+        known = [described.name for described in host.registry.descriptions()]
+        known += [record.distribution for record in host.records]
+        raise InputError(f"there is no plugin or component {name!r}", hint=suggest(name, known))
+    if as_json:
+        found = [_component(host, described) for described in components]
+        print_json({"plugins": [asdict(record) for record in records], "components": found})
         return
+    if records:
+        _print_plugins(records)
+    for described in components:
+        about = _component(host, described)
+        click.echo(f"{described.kind} {described.name}: {described.summary}")
+        click.echo(f"  {described.distribution} {described.version}, {about['origin']}")
+        click.echo(f"  {described.target}")
+        if about["fault"]:
+            click.echo(f"  cannot be used: {about['fault']}")
+        rows = [OptionRow(**row) for row in about["options"]]
+        if rows:
+            print_table(
+                ("option", "type", "default", "meaning"),
+                [(r.name, r.type, "must be given" if r.required else r.shown, r.meaning)
+                 for r in rows],
+            )  # fmt: skip
+
+
+@command.command("new")
+@click.argument("name")
+@click.option(
+    "--kind",
+    required=True,
+    type=click.Choice([kind.replace("_", "-") for kind in KINDS]),
+    help="What the plugin brings.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(),
+    help="Folder to make the package in; the current one if left out.",
+)
+@json_option
+def new_plugin(name: str, kind: str, out: Path, as_json: bool) -> None:
+    """Make the package genesys-engine-NAME: code, options, tests, README, CI."""
+    from genesys_engine.engine.scaffold import write_package
+
+    folder = write_package(name, kind, out)
+    if as_json:
+        print_json({"folder": str(folder)})
+        return
+    click.echo(str(folder))
+    note(f"Go on: cd {folder} && pip install -e '.[dev]' && python -m pytest")
+
+
+def _component(host: PluginHost, described: Description) -> dict[str, Any]:
+    """Return a component with its options; a fault where it cannot be imported."""
+    fault, rows = "", list[OptionRow]()
+    try:
+        rows = option_rows(described)
+    except PluginError as error:
+        fault = str(error)
+    origins = (r.origin for r in host.records if r.distribution == described.distribution)
+    about = {"origin": next(origins, ""), "fault": fault}
+    return {**described.to_json(), **about, "options": [asdict(row) for row in rows]}
+
+
+def _print_plugins(records: Sequence[PluginRecord]) -> None:
+    columns = ("plugin", "distribution", "version", "status", "hook", "place", "message", "mend")
     print_table(
-        ("plugin", "distribution", "version", "status", "hook", "place", "message"),
+        columns,
         [
-            (r.name, r.distribution, r.version, r.status, r.where, r.location, r.message)
+            (r.name, r.distribution, r.version, r.status, r.where, r.location, r.message,
+             r.advice() if r.status in ("broken", "silenced") else "")
             for r in records
         ],
-    )
-    if components:
-        print_table(
-            ("kind", "name", "summary", "distribution"),
-            [(c.kind, c.name, c.summary, c.distribution) for c in components],
+    )  # fmt: skip
+
+
+def _print_components(host: PluginHost, components: Sequence[Description]) -> None:
+    rows = []
+    for described in components:
+        about = _component(host, described)
+        options = ", ".join(
+            f"{row['name']}: {row['type']}" + ("" if row["required"] else f" = {row['shown']}")
+            for row in about["options"]
         )
+        rows.append(
+            (described.kind, described.name, described.distribution, described.version,
+             described.summary, options or about["fault"])
+        )  # fmt: skip
+    if rows:
+        columns = ("kind", "name", "distribution", "version", "summary", "options")
+        print_table(columns, rows)
+
+
+def _print_times(records: Sequence[PluginRecord]) -> None:
+    slowest = sorted(records, key=lambda record: -record.seconds)
+    print_table(
+        ("plugin", "distribution", "seconds", "imports too much"),
+        [(r.name, r.distribution, f"{r.seconds:.3f}", ", ".join(r.heavy)) for r in slowest],
+    )

@@ -1,0 +1,27 @@
+"""`genesys-engine config`."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from genesys_engine.plugins.host import PluginHost
+
+
+@click.group("config")
+def command() -> None:
+    """What an experiment file may hold."""
+
+
+@command.command("schema")
+def schema() -> None:
+    """Print the JSON Schema of an experiment, with the installed plugins' options.
+
+    An editor completes with it: put `#:schema experiment.schema.json` on the first line of an
+    experiment and write the schema to that file.
+    """
+    from genesys_engine.engine.config.json_schema import experiment_schema
+
+    found = experiment_schema(PluginHost().registry)
+    click.echo(json.dumps(found, indent=2, allow_nan=False))

@@ -1,0 +1,106 @@
+"""The JSON Schema of an experiment with the components that are installed here.
+
+With it an editor completes sections, keys, names of components and, beside `use`, the options of
+the component that it names.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from genesys_engine.engine.config.load import COMPONENTS
+from genesys_engine.engine.config.schema import Component, Experiment, OperatorEntry
+from genesys_engine.gab.errors import PluginError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from genesys_engine.plugins.registry import Description, Registry
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def experiment_schema(registry: Registry) -> dict[str, Any]:
+    """Return the schema; a component that cannot be imported is allowed any option."""
+    properties: dict[str, Any] = {}
+    definitions: dict[str, Any] = {}
+    for name, field in Experiment.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        if name not in COMPONENTS:
+            section = _model_schema(type(default), name, definitions)
+        elif isinstance(default, tuple):
+            own = OperatorEntry if name == "operators" else Component
+            items = _uses(COMPONENTS[name], own, None, registry, definitions)
+            section = {"type": "array", "items": items}
+            if default:
+                section["minItems"] = 1
+        else:
+            kind = COMPONENTS[name]
+            section = _uses(kind, type(default), default.use, registry, definitions)
+        properties[name] = {**section, "description": field.description}
+    return {
+        "$schema": DIALECT,
+        "title": "genesys-engine experiment",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": properties,
+        "$defs": definitions,
+    }
+
+
+def _uses(
+    kind: str,
+    own: type[Component],
+    default: str | None,
+    registry: Registry,
+    definitions: dict[str, Any],
+) -> dict[str, Any]:
+    """Return the schema of a table that uses a component: one alternative per component."""
+    descriptions = [registry.get(kind, name) for name in registry.names(kind)]
+    names = [described.name for described in descriptions]
+    rules = [
+        {
+            "if": {
+                "properties": {"use": {"const": described.name}},
+                # Left out, `use` has the default: then these are the options too.
+                "required": [] if described.name == default else ["use"],
+            },
+            "then": _table(described, own, definitions),
+        }
+        for described in descriptions
+    ]
+    table: dict[str, Any] = {"type": "object", "properties": {"use": {"enum": names}}}
+    if default is None:
+        table["required"] = ["use"]
+    if rules:
+        table["allOf"] = rules
+    return table
+
+
+def _table(
+    described: Description, own: type[Component], definitions: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the schema of a table with one certain component."""
+    shared = own.model_json_schema()
+    allowed = {k: v for k, v in shared["properties"].items() if k != "options"}
+    allowed["use"] = {"const": described.name, "description": described.summary}
+    try:
+        model = described.options_model()
+    except PluginError:
+        return {"properties": allowed}
+    options: dict[str, Any] = {}
+    if model is not None:
+        options = _model_schema(model, f"{described.kind}.{described.name}", definitions)
+    return {
+        "properties": {**allowed, **options.get("properties", {})},
+        "required": options.get("required", []),
+        "additionalProperties": False,
+    }
+
+
+def _model_schema(model: type[BaseModel], name: str, definitions: dict[str, Any]) -> dict[str, Any]:
+    """Return a model's schema; what it refers to goes into `definitions`, under its own name."""
+    schema = model.model_json_schema(ref_template=f"#/$defs/{name}.{{model}}")
+    for key, definition in schema.pop("$defs", {}).items():
+        definitions[f"{name}.{key}"] = definition
+    return schema

@@ -1,0 +1,163 @@
+"""The protocols of the kinds that check, watch, show, look things up and answer.
+
+`api` names them all: authors import from there.  Nothing heavy is imported here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from genesys_engine.gab.checks.report import Finding
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# --- checkers ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CheckSubject:
+    """A block that has passed every check that is built in.
+
+    `block(embed_dim, block_loc=(0, 1), device=None, dtype=None)` builds it; `forward(X, **Z)`
+    maps X (batch, time, embed_dim) to (X, Z).  `fits` holds for each scale of the ladder
+    d_model, n_blocks, context, vocab_size and parameters.
+    """
+
+    source: str
+    block: type[nn.Module]
+    seed: int
+    fits: Mapping[str, Mapping[str, Any]]
+
+
+class Checker(Protocol):
+    """A further check, inside an isolated worker process.
+
+    Equal subjects give equal findings: chance comes from `subject.seed`.
+    """
+
+    def check(self, subject: CheckSubject) -> Iterable[Finding]:
+        """Return what is wrong; a finding of severity "error" refuses the block."""
+
+
+# --- trackers ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """The run that a tracker follows: its folder, and its experiment as JSON."""
+
+    name: str
+    folder: Path
+    experiment: Mapping[str, Any]
+    resumed: bool = False
+
+
+class Tracker(Protocol):
+    """Copies the event log to another system; made as `Class(options, run=TrackedRun)`.
+
+    Called in the engine's process, in the order of the log.  After a crash an event may come a
+    second time (with the same `id`); none is left out.
+    """
+
+    def on_event(self, event: Mapping[str, Any]) -> None:
+        """Take one event: read-only `id`, `kind`, `payload`, `at` (seconds since the epoch)."""
+
+    def close(self) -> None:
+        """Write what is still held and let everything go; safe to call twice."""
+
+
+# --- report sections ---------------------------------------------------------------------------
+
+
+class RunStore(Protocol):
+    """What a section of the report reads of a run; see `engine.store.Store` for the rows."""
+
+    folder: Path
+
+    def meta(self, key: str, default: Any = None) -> Any:
+        """Return a fact of the run: `name`, `experiment`, `versions`, `corpus`, `verdict` ..."""
+
+    def designs(self) -> Iterable[Any]:
+        """Return every design: id, accepted, parents, operator, change, rung, fitness ..."""
+
+    def verifications(self, design: int | None = None) -> Iterable[Any]:
+        """Return every verification: design, rung, status, reason, fitness, scores ..."""
+
+    def events(self, *, after: int = 0) -> Iterable[Any]:
+        """Return the event log: id, kind, payload, at."""
+
+
+class ReportSection(Protocol):
+    """One section of the report: a function, or a class without arguments whose instance is."""
+
+    def __call__(self, store: RunStore) -> tuple[str, str]:
+        """Return the title as plain text and the body as HTML.
+
+        Texts of a run must be escaped (`html.escape`).  Scripts do not run.
+        """
+
+
+# --- knowledge sources -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Passage:
+    """Something found: `reference` says where (arXiv id, URL, path), `score` how well it fits."""
+
+    title: str
+    text: str
+    reference: str
+    score: float | None = None
+
+
+class KnowledgeSource(Protocol):
+    """Looks things up for operators that are driven by a language model."""
+
+    def search(self, query: str, count: int, *, deadline_s: float) -> Sequence[Passage]:
+        """Return at most `count` passages, best first, or raise within `deadline_s` seconds."""
+
+    def close(self) -> None:
+        """Let connections and files go; safe to call twice."""
+
+
+# --- language models ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LLMRequest:
+    """What a language model is asked.
+
+    `messages` are (role, text) pairs, role one of system, user, assistant.  `schema` is the JSON
+    Schema that the reply must follow, or None for plain text.
+    """
+
+    messages: tuple[tuple[str, str], ...]
+    max_tokens: int = 1024
+    temperature: float = 0.0
+    seed: int = 0
+    schema: Mapping[str, Any] | None = None
+    deadline_s: float = 60.0
+
+
+@dataclass(frozen=True)
+class LLMReply:
+    """The answer and what it took; a count that the service does not tell is None."""
+
+    text: str
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+class LLMBackend(Protocol):
+    """Answers requests to a language model."""
+
+    def complete(self, request: LLMRequest) -> LLMReply:
+        """Return the reply, or raise within `request.deadline_s` seconds."""
+
+    def close(self) -> None:
+        """Let connections and processes go; safe to call twice."""

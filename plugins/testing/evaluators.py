@@ -1,0 +1,66 @@
+"""What an evaluator promises."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+
+from genesys_engine.plugins.api import Corpus, Score
+from genesys_engine.plugins.testing.contract import Contract, fresh_process
+from genesys_engine.plugins.testing.samples import small_model, weights_digest
+
+_ELSEWHERE = """
+import json, sys
+from dataclasses import asdict
+import torch
+torch.set_num_threads(1)
+from genesys_engine.plugins.api import Corpus
+from genesys_engine.plugins.targets import build
+from genesys_engine.plugins.testing.samples import small_model
+given = json.load(sys.stdin)
+corpus = Corpus.open(given["corpus"])
+scores = build(given["target"], given["options"]).evaluate(small_model(corpus.vocab_size), corpus)
+print(json.dumps({name: asdict(score) for name, score in scores.items()}))
+"""
+
+
+class EvaluatorContract(Contract):
+    """Finite scores, equal at every call and in every process; never one for a broken model."""
+
+    kind = "evaluator"
+
+    def test_scores_are_finite_and_counted(self, tiny_corpus: Corpus) -> None:
+        """At least one metric, each with a value, a standard error or None, and its count."""
+        scores = self.create().evaluate(small_model(tiny_corpus.vocab_size), tiny_corpus)
+        assert scores
+        for name, score in scores.items():
+            assert isinstance(score, Score), name
+            assert math.isfinite(score.value), name
+            assert score.stderr is None or math.isfinite(score.stderr), name
+            assert score.n > 0, name
+
+    def test_it_repeats_itself_in_another_process(self, tiny_corpus: Corpus) -> None:
+        """Equal models and an equal corpus give equal scores; the model is left as it was."""
+        model = small_model(tiny_corpus.vocab_size)
+        before = weights_digest(model)
+        first, again = (self.create().evaluate(model, tiny_corpus) for _ in range(2))
+        assert weights_digest(model) == before, "it changes the model"
+        assert first == again
+        given = {**self.payload(), "corpus": str(tiny_corpus.folder)}
+        elsewhere = fresh_process(_ELSEWHERE, given)
+        assert set(elsewhere) == set(first)
+        for name, score in first.items():
+            value = asdict(score)["value"]
+            assert math.isclose(elsewhere[name]["value"], value, rel_tol=1e-5), name
+
+    def test_a_model_that_gives_nan_has_no_score(self, tiny_corpus: Corpus) -> None:
+        """It raises, or its values are not finite: the engine then records a failure."""
+        model = small_model(tiny_corpus.vocab_size)
+        for parameter in model.parameters():
+            parameter.data.fill_(math.nan)
+        try:
+            scores = self.create().evaluate(model, tiny_corpus)
+        except Exception:
+            return
+        finite = [name for name, score in scores.items() if math.isfinite(score.value)]
+        assert finite == [], "a model that gives NaN has a score"

@@ -1,0 +1,60 @@
+"""Fixtures for pytest; switch them on in the conftest.py beside your pyproject.toml:
+
+pytest_plugins = ["genesys_engine.plugins.testing.fixtures"]
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from genesys_engine.plugins.api import Corpus, Trainer
+from genesys_engine.plugins.testing import samples
+from genesys_engine.plugins.testing.recorded import RecordedExecutor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from genesys_engine.gab.model import LanguageModel
+
+
+@pytest.fixture(scope="session")
+def genesys_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for prepared corpora."""
+    return tmp_path_factory.mktemp("genesys-cache")
+
+
+@pytest.fixture(scope="session")
+def tiny_corpus(genesys_cache: Path) -> Corpus:
+    """200 KB of Python's own source, prepared."""
+    return samples.tiny_corpus(genesys_cache)
+
+
+@pytest.fixture
+def small_model(tiny_corpus: Corpus) -> LanguageModel:
+    """An untrained model of one small GPT block, with the vocabulary of `tiny_corpus`."""
+    return samples.small_model(tiny_corpus.vocab_size)
+
+
+@pytest.fixture
+def small_trainer() -> Trainer:
+    """The built-in trainer; `samples.BUDGET` is a budget of a second."""
+    from genesys_engine.plugins.trainers.pytorch import TorchTrainer
+
+    return TorchTrainer()
+
+
+@pytest.fixture
+def recorded_executor() -> Iterator[RecordedExecutor]:
+    """An executor that answers at once, by hashes of the designs."""
+    executor = RecordedExecutor()
+    yield executor
+    executor.close()
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory: pytest.TempPathFactory, genesys_cache: Path) -> Path:
+    """A finished run: two seeds, four children, one rung; do not write into it."""
+    return samples.finished_run(tmp_path_factory.mktemp("runs") / "sample", genesys_cache)

@@ -1,0 +1,59 @@
+"""What a section of the report promises."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from genesys_engine.plugins.targets import load_target
+from genesys_engine.plugins.testing.contract import Contract
+
+
+class ReportSectionContract(Contract):
+    """Titles and HTML, escaped, from any run, equal at every call."""
+
+    kind = "report_section"
+
+    def section(self, run_folder: Path) -> tuple[str, str]:
+        """Return (title, HTML) of a run."""
+        from genesys_engine.engine.store import Store
+
+        found = load_target(self.description().target)
+        with Store.open(run_folder) as store:
+            title, body = (found() if isinstance(found, type) else found)(store)
+        assert isinstance(title, str)
+        assert isinstance(body, str)
+        return title, body
+
+    def test_it_shows_a_run(self, run_folder: Path) -> None:
+        """A title without markup and a body; twice the same."""
+        title, body = self.section(run_folder)
+        assert title.strip()
+        assert "<" not in title
+        assert body.strip()
+        assert self.section(run_folder) == (title, body)
+
+    def test_texts_of_a_run_are_escaped(self, run_folder: Path, tmp_path: Path) -> None:
+        """The name of a run and the sentence of a design may hold markup."""
+        import shutil
+        import sqlite3
+
+        copy = tmp_path / "hostile"
+        shutil.copytree(run_folder, copy)
+        with sqlite3.connect(copy / "run.sqlite") as store:
+            store.execute("UPDATE designs SET change = '<b onclick=x>changed</b>'")
+            store.execute("UPDATE meta SET value = '\"<b onclick=x>\"' WHERE key = 'name'")
+        store.close()
+        assert "<b onclick" not in self.section(copy)[1]
+
+    def test_it_is_part_of_the_report(self, run_folder: Path, tmp_path: Path) -> None:
+        """The engine finds it and puts it into the page."""
+        from genesys_engine.engine.report import render_report
+        from genesys_engine.engine.report.page import registered_sections
+        from genesys_engine.engine.store import Store
+
+        title, body = self.section(run_folder)
+        with Store.open(run_folder) as store:
+            mine = registered_sections(store)[self.name]
+            page = render_report(store, sections={self.name: mine})
+        assert body in page
+        assert title in page

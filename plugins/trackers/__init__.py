@@ -1,0 +1,1 @@
+"""Built-in trackers: each copies the event log to one other system."""

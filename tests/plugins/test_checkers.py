@@ -1,0 +1,99 @@
+"""Checkers of plugins in the check job: their findings count, their faults are their own."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from genesys_engine.engine.designer import refuse_faulty_checker
+from genesys_engine.gab import library
+from genesys_engine.gab.compose import compose
+from genesys_engine.gab.errors import PluginError
+from genesys_engine.plugins.api import CheckSubject, Finding
+from genesys_engine.plugins.check_job import check
+
+
+def finding(severity: Any, **evidence: Any) -> Finding:
+    return Finding("mine.found", severity, "found.", "Change it.", evidence=evidence)
+
+
+class Warns:
+    def check(self, subject: CheckSubject) -> Iterator[Finding]:
+        block: Any = subject.block(64)
+        yield finding("warning", units=len(list(block.modules())), scales=len(subject.fits))
+
+
+class Refuses:
+    def check(self, subject: CheckSubject) -> Iterator[Finding]:
+        yield finding("error", seed=subject.seed)
+
+
+class Raises:
+    def check(self, subject: CheckSubject) -> Iterator[Finding]:
+        raise ValueError("mine alone")
+
+
+class MakesTheBlockRaise:
+    def check(self, subject: CheckSubject) -> Iterator[Finding]:
+        block: Any = subject.block(64)
+        block(None)
+        yield finding("warning")
+
+
+class SaysNaN:
+    def check(self, subject: CheckSubject) -> Iterator[Finding]:
+        yield finding("warning", value=math.nan)
+
+
+class SaysNothing:
+    def check(self, subject: CheckSubject) -> list[Any]:
+        return ["bad"]
+
+
+def report(*names: str) -> dict[str, Any]:
+    entries = [{"name": n, "target": f"{__name__}:{n}", "options": {}} for n in names]
+    payload = {
+        "source": compose(library.seed("gpt")),
+        "vocab_size": 512,
+        "seed": 3,
+        "scales": ["0.2M"],
+        "checkers": entries,
+    }
+    return check(payload, Path())
+
+
+def test_findings_are_added_and_an_error_refuses() -> None:
+    told = report("Warns", "Refuses", "Raises")  # the last is not asked any more
+    assert [f["severity"] for f in told["findings"]] == ["warning", "error"]
+    assert told["findings"][0]["evidence"]["scales"] == 1
+    assert told["findings"][0]["evidence"]["units"] > 5
+    assert told["findings"][1]["evidence"] == {"seed": 3}
+    assert told["passed"] is False
+    refuse_faulty_checker(told)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Raises", "ValueError: mine alone"),
+        ("SaysNaN", "ValueError"),
+        ("SaysNothing", "TypeError: a checker returns findings, not str"),
+        ("NotThere", "PluginError: cannot import"),
+    ],
+)
+def test_a_fault_of_the_checker_is_not_the_design_s(name: str, said: str) -> None:
+    told = report("Warns", name)
+    assert told["passed"] is True
+    with pytest.raises(PluginError, match="mend or update the plugin") as caught:
+        refuse_faulty_checker(told)
+    assert caught.value.where == f"checker {name}"
+    assert said in caught.value.message
+
+
+def test_what_the_block_raises_is_the_block_s() -> None:
+    told = report("MakesTheBlockRaise")
+    assert [f["code"] for f in told["findings"]] == ["forward.error"]
+    assert told["findings"][0]["line"]
+    refuse_faulty_checker(told)
