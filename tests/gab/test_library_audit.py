@@ -132,6 +132,17 @@ class _Count(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+@pytest.mark.parametrize("name", unit_names())
+def test_runs_in_mixed_precision(name: str) -> None:
+    module, x = build(name), draw(2, 70, 64, dtype=torch.float32)
+    exact = module(x)[0].detach()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = module(x)[0]
+    y.float().square().mean().backward()
+    assert float((y.detach().float() - exact).abs().max()) < 0.1 * float(exact.abs().max())
+    assert all(bool(torch.isfinite(p.grad).all()) for p in module.parameters())
+
+
 PER_STEP = 4  # operations: chunks of 16 take about 3 a step, one step at a time about 10
 
 

@@ -10,7 +10,7 @@ class CanonBlock(nn.Module):
     norm_2(x); x = x + mlp(n + local_2(n)).  The local mixers add to what they read, so that a
     short convolution can start small.
 
-    Source: Allen-Zhu 2025, Physics of Language Models, part 4.1 (Canon layers, places A and C).
+    Source: Canon layers, Allen-Zhu 2025, arXiv 2512.17351, at places A and C.
     Cost: that of its children.
     """
 

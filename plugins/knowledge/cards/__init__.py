@@ -1,0 +1,1 @@
+"""The reference library: one Markdown card on a published architecture or trick per file."""
