@@ -6,7 +6,7 @@ import functools
 
 import pytest
 import torch
-from seed_support import draw
+from seed_support import draw, largest_difference, randomise
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -92,6 +92,16 @@ def test_the_checks_find_nothing(name: str) -> None:
     assert unit(name).name in {place.node.name for place in in_block(name).places()}
     report = check_block(compose(in_block(name)), vocab_size=2048, seed=1, scales=["0.2M"])
     assert not report.findings, report.findings
+
+
+@pytest.mark.parametrize("name", unit_names())
+def test_an_output_does_not_depend_on_how_long_the_sequence_is(name: str) -> None:
+    """A prefix by itself gives what it gives at the start of a longer sequence."""
+    block = randomise(block_class(name)(32, (1, 3), dtype=torch.float64), size=0.2)
+    x = draw(2, 131, 32)
+    whole = block(x)[0]
+    for length in (1, 2, 16, 33, 64, 100):
+        assert largest_difference(block(x[:, :length])[0], whole[:, :length]) < 1e-9, length
 
 
 def saved_bytes(name: str, length: int) -> int:

@@ -9,7 +9,7 @@ class DeepNormBlock(nn.Module):
     X (B, T, d_model) -> (B, T, d_model): x = norm_1(a x + mixer(x)); x = norm_2(a x + mlp(x)) with
     a = (2 N)^(1/4) for N blocks.
 
-    Source: DeepNet, Wang et al. 2022, arXiv 2203.00555, section 4.1 (decoder-only); its smaller
+    Source: DeepNet, Wang et al. 2022, arXiv 2203.00555 (decoder-only); its smaller
     starting weights are left to the children.
     Cost: that of its children.
     """

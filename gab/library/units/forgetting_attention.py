@@ -15,7 +15,7 @@ class ForgettingAttention(nn.Module):
     position child is needed, no other biases.  b starts evenly spaced from 1 to 5 over the heads
     (memories of about 3 to 150 steps; our choice).
 
-    Source: Forgetting Transformer, Lin et al. 2025, arXiv 2503.02130, section 3.
+    Source: Forgetting Transformer, Lin et al. 2025, arXiv 2503.02130.
     Cost: O(T d_model^2 + T^2 d_model), 4 d_model^2 + H d_model parameters; scores take T^2 memory.
     """
 

@@ -15,8 +15,7 @@ class GatedAttention(nn.Module):
     its weight on the first position.  The `position` child gets queries and keys of all heads,
     (2 B H, T, head_dim); no biases.
 
-    Source: Qiu et al. 2025, arXiv 2505.06708, section 2.2 (elementwise gate at the attention's
-    output, G1).
+    Source: Qiu et al. 2025, arXiv 2505.06708, elementwise gate at the attention's output (G1).
     Cost: O(T d_model^2 + T^2 d_model), 5 d_model^2 parameters.
     """
 

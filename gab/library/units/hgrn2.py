@@ -17,7 +17,7 @@ class HGRN2(nn.Module):
     gets i (B H, T, head_dim) as X and o, 1 - f, log f as `queries`, `keys`, `log_decay` through
     Z; the `head_norm` child its result; then the output projection.
 
-    Source: Qin et al. 2024, arXiv 2404.07904, section 3 (state expansion by outer product).
+    Source: Qin et al. 2024, arXiv 2404.07904 (state expansion by outer product).
     Cost: O(T d_model^2) and the recurrence; 4 d_model^2 parameters.
     """
 

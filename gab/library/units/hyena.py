@@ -17,7 +17,7 @@ class Hyena(nn.Module):
 
     Starts: rates from 1/2 to 1/256 per step over the channels (fixed in the published code,
     learned here), weights of the network normal with deviation fan-in^-0.5.
-    Source: Poli et al. 2023, arXiv 2302.10866, sections 3.2 and 3.3; time counted in units of a
+    Source: Poli et al. 2023, arXiv 2302.10866; time counted in units of a
     fixed horizon instead of the sequence's length, so that a position's output does not depend
     on how long the sequence is.
     Cost: O(T d_model^2 + T log2(T) d_model), 4 d_model^2 + 2 width d_model parameters.

@@ -9,7 +9,7 @@ class MacaronBlock(nn.Module):
     X (B, T, d_model) -> (B, T, d_model): x = x + mlp_1(norm_1(x)) / 2; x = x + mixer(norm_2(x));
     x = x + mlp_2(norm_3(x)) / 2.
 
-    Source: Lu et al. 2019, arXiv 1906.02762, section 4 (Macaron Net), with pre-norm.
+    Source: Lu et al. 2019, arXiv 1906.02762 (Macaron Net), with pre-norm.
     Cost: that of its children.
     """
 

@@ -19,7 +19,7 @@ class MLSTM(nn.Module):
     plus log i_s, m_t the largest of a row, which takes the place of the stabiliser state, so
     that the 1 of the denominator becomes exp(-m_t).
     Starts: b_f from 3 to 6 over the heads, b_i zero.
-    Source: Beck et al. 2024, arXiv 2405.04517, section 2.3 and appendix A.3 (parallel form).
+    Source: Beck et al. 2024, arXiv 2405.04517, section 2.3, in the parallel form of its appendix.
     Cost: O(T d_model^2 + T^2 d_model), 5 d_model^2 parameters; scores take T^2 memory per head.
     """
 

@@ -13,7 +13,7 @@ class MultiDconvAttention(nn.Module):
     the joined projections (B, T, 3 d_model) before heads are split, and the `position` child over
     queries and keys of all heads, (2 B H, T, head_dim); no biases.
 
-    Source: Primer's multi-DConv-head attention, So et al. 2021, arXiv 2109.08668, section 4.
+    Source: Primer's multi-DConv-head attention, So et al. 2021, arXiv 2109.08668.
     Cost: O(T d_model^2 + T^2 d_model), 4 d_model^2 parameters and the convolution's.
     """
 

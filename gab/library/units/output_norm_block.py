@@ -9,7 +9,7 @@ class OutputNormBlock(nn.Module):
     X (B, T, d_model) -> (B, T, d_model): x = x + norm_1(mixer(x)); x = x + norm_2(mlp(x)).  What
     enters the stream has a known size, whatever a sublayer computes.
 
-    Source: OLMo 2, 2024, arXiv 2501.00656, section 3 (reordered norm).
+    Source: OLMo 2, 2024, arXiv 2501.00656 (reordered norm).
     Cost: that of its children.
     """
 

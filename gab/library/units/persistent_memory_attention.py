@@ -15,7 +15,7 @@ class PersistentMemoryAttention(nn.Module):
     before the `position` child has turned them.  The child gets queries and keys of all heads,
     (2 B H, T, head_dim); no biases.  Memories start normal with deviation head_dim^-0.5.
 
-    Source: Sukhbaatar et al. 2019, arXiv 1907.01470, section 4.
+    Source: Sukhbaatar et al. 2019, arXiv 1907.01470.
     Cost: O(T d_model^2 + T (T + memories) d_model), 4 d_model^2 + 2 memories d_model parameters.
     """
 

@@ -18,7 +18,7 @@ class S4D(nn.Module):
 
     Starts (S4D-Lin): A = -1/2 + i pi n for mode n, dt from 0.001 to 0.1 logarithmically over the
     channels, C normal with variance 1/2 in each part, D = 1.
-    Source: Gu et al. 2022, arXiv 2206.11893, sections 3 and 4.
+    Source: Gu et al. 2022, arXiv 2206.11893.
     Cost: O(T d_model^2 + T (log2(T) + modes) d_model), 2 d_model^2 + 4 modes d_model parameters;
     the kernel takes T modes d_model memory.
     """

@@ -11,7 +11,7 @@ class ScaleNorm(nn.Module):
     X (B, T, d_model) -> (B, T, d_model): length * x / max(|x|, eps), one number `length` for all
     channels, starting at sqrt(d_model).
 
-    Source: Nguyen and Salazar 2019, arXiv 1910.05895, section 2.2 (ScaleNorm).
+    Source: Nguyen and Salazar 2019, arXiv 1910.05895.
     Cost: O(T d_model), 1 parameter.
     """
 

@@ -10,7 +10,7 @@ class SquaredReluMLP(nn.Module):
     X (B, T, d_model) -> (B, T, d_model): W_2 relu(W_1 x)^2, no biases, hidden width
     `expand` * d_model.  Most hidden values are zero, large ones grow larger.
 
-    Source: So et al. 2021, arXiv 2109.08668, section 4.
+    Source: So et al. 2021, arXiv 2109.08668.
     Cost: O(T expand d_model^2), 2 expand d_model^2 parameters.
     """
 

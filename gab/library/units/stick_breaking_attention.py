@@ -16,7 +16,7 @@ class StickBreakingAttention(nn.Module):
     stands in for position.  A position does not see itself; no biases.  Products are sums of
     logarithms, so nothing underflows early.
 
-    Source: Tan et al. 2024, arXiv 2410.17980, section 3.
+    Source: Tan et al. 2024, arXiv 2410.17980.
     Cost: O(T d_model^2 + T^2 d_model), 4 d_model^2 parameters; scores take T^2 memory.
     """
 

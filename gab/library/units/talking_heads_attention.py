@@ -14,7 +14,7 @@ class TalkingHeadsAttention(nn.Module):
     Both start as the identity, that is, as plain attention.  The `position` child gets queries
     and keys of all heads, (2 B H, T, head_dim); no biases.
 
-    Source: Shazeer et al. 2020, arXiv 2003.02436, section 4.
+    Source: Shazeer et al. 2020, arXiv 2003.02436.
     Cost: O(T d_model^2 + T^2 (d_model + H^2)), 4 d_model^2 + 2 H^2 parameters; scores take T^2
     memory per head.
     """

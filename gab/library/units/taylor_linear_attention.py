@@ -16,7 +16,7 @@ class TaylorLinearAttention(nn.Module):
     computed as it stands; earlier chunks are read from the state over the expanded features
     (1, k, k x k), of 1 + features + features^2 rows.
 
-    Source: Based, Arora et al. 2024, arXiv 2402.18668, section 4.1.
+    Source: Based, Arora et al. 2024, arXiv 2402.18668.
     Cost: O(T d_model^2 + T (chunk + features^2) d_model), (2 + 2 features / head_dim) d_model^2
     parameters; one state of features^2 head_dim per chunk and head.
     """
