@@ -64,6 +64,7 @@ class Trial:
     release: str = "gradual"
     workers: int = 2
     delay_s: float = 0.0
+    reject: float = 0.05
     executors: list[RecordedExecutor] = field(default_factory=list)
 
     def go(self, should_stop: Callable[[], str | None] = lambda: None) -> Evolution:
@@ -79,7 +80,7 @@ class Trial:
             store.allocate_curves(39)
             with store.transaction():
                 store.add_event("run.started", started_payload(experiment, 1024))
-        executor = RecordedExecutor(workers=self.workers, delay_s=self.delay_s)
+        executor = RecordedExecutor(workers=self.workers, delay_s=self.delay_s, reject=self.reject)
         self.executors.append(executor)
         bigram: list[dict[str, Any]] = []
         with store:
@@ -216,7 +217,7 @@ def test_budget_warnings_come_at_50_and_80_percent(tmp_path: Path) -> None:
 
 
 def test_rejected_and_failed_designs_are_kept_with_their_reason(tmp_path: Path) -> None:
-    trial = Trial(tmp_path / "run", seed=3)
+    trial = Trial(tmp_path / "run", seed=3, reject=0.25)
     trial.go()
     rejected = trial.events("design.rejected")
     assert rejected

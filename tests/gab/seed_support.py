@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
+import functools
+import importlib.util
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,8 +30,16 @@ DEFAULTS = {
 Child = str | Callable[[int], nn.Module]
 
 
+@functools.cache
 def unit_class(name: str) -> Any:
-    module = importlib.import_module(f"genesys_engine.gab.library.units.{name}")
+    # By its file: an import of the package `units` would hide the function `library.units`.
+    file = Path(library.__path__[0]) / "units" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"library_unit_{name}", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module.__name__] = module
+    spec.loader.exec_module(module)
     (found,) = (c for c in vars(module).values() if hasattr(c, "interface"))
     return found
 

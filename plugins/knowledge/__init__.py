@@ -1,0 +1,1 @@
+"""Knowledge sources and what they read."""
