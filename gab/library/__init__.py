@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
+# First of all: a later import of the folder as a package would hide the function `units`.
+import genesys_engine.gab.library.units  # noqa: F401  # isort: skip
 from genesys_engine.gab.errors import InputError
 from genesys_engine.gab.tree import GABTree
 from genesys_engine.gab.unit import Unit, parse_unit

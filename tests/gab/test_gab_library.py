@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,8 @@ def test_every_seed_is_whole_reads_back_and_fits_every_scale(name):
     block = load_block(compose(tree))
     for scale in ("0.2M", "1M", "4M", "14M", "350M", "1300M"):
         assert abs(fit_scale(block, get_scale(scale), 2048).ratio - 1) <= TOLERANCE
+
+
+def test_the_folder_of_units_does_not_hide_the_function() -> None:
+    importlib.import_module("genesys_engine.gab.library.units.rms_norm")
+    assert callable(library.units)
