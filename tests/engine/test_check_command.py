@@ -63,7 +63,7 @@ def test_a_bad_block_fails_and_json_holds_what_is_documented(ask):
         "Mixer",
     )
     assert set(data["versions"]) == {"genesys-engine", "python", "torch"}
-    assert data["sandbox"]["process"] is True
+    assert data["sandbox"]["measures"]["process"] is True
 
 
 def test_a_class_of_another_name(ask, tmp_path):

@@ -82,8 +82,9 @@ def _as_text(target: Target, result: AuditResult) -> str:
 
 def _as_json(target: Target, result: AuditResult, level: str) -> dict[str, Any]:
     from genesys_engine.engine.auditing import versions
-    from genesys_engine.gab.sandbox import sandbox_status
+    from genesys_engine.gab.sandbox import isolation_here, sandbox_status
 
+    isolation = isolation_here()
     return {
         "target": target.name,
         "level": level,
@@ -94,6 +95,9 @@ def _as_json(target: Target, result: AuditResult, level: str) -> dict[str, Any]:
             "facts": dict(result.facts),
             "findings": [asdict(found) for found in result.machine_findings],
         },
-        "sandbox": {measure.name: measure.active for measure in sandbox_status()},
+        "sandbox": {
+            "level": isolation.level,
+            "measures": {m.name: m.active for m in sandbox_status(isolation)},
+        },
         "versions": versions(),
     }
