@@ -275,7 +275,7 @@ class Outcomes:
     def _promote(self, design: int, rung: int, fitness: float) -> None:
         state, settings = self.state, self.policy.settings
         standing = state.standings[design]
-        standing.gains[rung] = fitness
+        standing.record(rung, fitness)
         self.store.set_standing(design, standing.rung, standing.fitness)
         state.climbing[rung].add(design)
         if rung == 0:

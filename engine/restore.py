@@ -46,7 +46,7 @@ def _verifications(store: Store, state: State, metric: str) -> None:
             assert value is not None  # it has a fitness, so it has the metric
             state.reference_values[row.rung].append(value)
         if row.replicate == 0:
-            state.standings[row.design].gains[row.rung] = row.fitness
+            state.standings[row.design].record(row.rung, row.fitness)
 
 
 def _tasks(store: Store, state: State) -> None:

@@ -6,6 +6,7 @@ the generation) is small and saved with each step.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +22,11 @@ from genesys_engine.plugins.api import Candidates
 
 @dataclass(slots=True)
 class Standing:
-    """An accepted design: its gain at each rung verified, and where it stands on the ladder."""
+    """An accepted design: its gain at each rung verified, and where it stands on the ladder.
+
+    `rung` is the highest rung verified (-1 before the first), `fitness` the mean gain; both are
+    kept up to date, since a selector reads them of thousands of designs.
+    """
 
     design: int
     seed: bool
@@ -29,16 +34,21 @@ class Standing:
     flops: float
     gains: dict[int, float] = field(default_factory=dict)
     issued: int = -1
+    rung: int = field(init=False, default=-1)
+    fitness: float = field(init=False, default=math.nan)
 
-    @property
-    def rung(self) -> int:
-        """The highest rung verified, -1 before the first."""
-        return max(self.gains, default=-1)
+    def __post_init__(self) -> None:
+        self._sum_up()
 
-    @property
-    def fitness(self) -> float:
-        """The mean gain over the rungs verified."""
-        return statistics.fmean(self.gains.values())
+    def record(self, rung: int, gain: float) -> None:
+        """Note the gain at a rung."""
+        self.gains[rung] = gain
+        self._sum_up()
+
+    def _sum_up(self) -> None:
+        if self.gains:
+            self.rung = max(self.gains)
+            self.fitness = statistics.fmean(self.gains.values())
 
 
 @dataclass

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from genesys_engine.gab.checks.report import CheckReport, Finding
-from genesys_engine.gab.checks.sourcemap import SourceMap
 from genesys_engine.plugins.api import Checker, CheckSubject
 from genesys_engine.plugins.targets import build
 
@@ -27,6 +26,8 @@ def with_checkers(
 
     The first error ends it: later checkers may rely on earlier ones.
     """
+    # Imports torch; the engine reads this module for `FAULT` alone.
+    from genesys_engine.gab.checks.sourcemap import SourceMap
     from genesys_engine.gab.compose import load_block
 
     for entry in checkers if report.passed else ():

@@ -70,6 +70,8 @@ _WORDS: dict[str, Callable[[Payload, RunView], str]] = {
     kinds.RUN_RESUMED: lambda payload, run: "resumed",
     kinds.RUN_INTERRUPTED: lambda payload, run: "interrupted",
     kinds.RUN_STOPPED: lambda payload, run: f"stopped: {payload['reason']}",
+    # The verdict itself is said once, after the progress.
+    kinds.RUN_FINISHED: lambda payload, run: "every budget is used or nothing is left to do",
     kinds.DESIGN_ACCEPTED: _accepted,
     kinds.DESIGN_REJECTED: _rejected,
     kinds.DESIGN_EXHAUSTED: _exhausted,

@@ -1,0 +1,23 @@
+"""The coordinator of a run stays small: what only workers need is not imported beside it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+CODE = """
+import sys
+from genesys_engine.engine import run
+run.load("experiments/quickstart.toml", ())
+heavy = ("torch", "datasets", "lm_eval", "transformers", "litellm", "lancedb", "plotly")
+print(*(name for name in heavy if name in sys.modules))
+"""
+
+
+def test_an_experiment_is_loaded_without_anything_heavy() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CODE], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == ""
