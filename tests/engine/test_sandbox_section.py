@@ -108,7 +108,7 @@ heldout = 0.2
 rungs = [{ scale = "0.2M", verifications = 1, tokens = 4096 }]
 """
     monkeypatch.setattr(run, "execute", lambda *_, **__: None)
-    callbacks = run.Callbacks(lambda _: None, lambda: None, lambda _: None)
+    callbacks = run.Callbacks(lambda _: None, lambda _: None, lambda: None, lambda _: None)
     run.start(experiment(text), (), tmp_path / "run", callbacks)
     here = isolation_here()
     with Store.open(tmp_path / "run") as store:

@@ -340,8 +340,10 @@ def test_close_ends_everything_within_two_seconds(tmp_path):
 
 
 ENGINE = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
+# A shell that starts its commands in the background hands down an ignored SIGINT.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, {here!r})
 from genesys_engine.gab.sandbox import Limits, SandboxHost
 scratch = Path({scratch!r})

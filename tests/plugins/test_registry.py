@@ -163,6 +163,8 @@ def test_every_built_in_can_be_imported_and_made_from_its_defaults() -> None:
         assert model is None or issubclass(model, Options), described
         if described.kind == "report_section":
             assert callable(targets.load_target(described.target))  # a function of the store
+        elif described.kind == "tracker":  # made with the run that it copies, in test_trackers
+            assert isinstance(targets.load_target(described.target), type)
         elif described.kind != "executor":  # that would start processes
             made = described.create({})
             assert type(made).__name__ == described.target.partition(":")[2]
