@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -82,7 +83,8 @@ def test_every_trained_model_beats_its_untrained_control(
             assert trained < row.controls["untrained"]["bits_per_byte"]["value"]
             assert "bits_per_byte" in row.controls["bigram"]
             losses = [loss for _, loss in store.curve(row.id)]
-            assert losses[-1] < losses[0] - 1.0, "nats per token"
+            tenth = len(losses) // 10  # one step is a few hundred tokens, and noisy
+            assert fmean(losses[-tenth:]) < fmean(losses[:tenth]) - 0.3, "nats per token"
 
 
 def test_the_leaderboard_is_best_first(

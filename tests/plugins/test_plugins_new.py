@@ -102,7 +102,7 @@ windows = 16
 use = "my_evaluator"
 [[checkers]]
 use = "my_checker"
-forbidden = ["layer_norm"]
+forbidden = ["layer_norm", "normalize", "tanh"]  # every other norm of the library
 [[trackers]]
 use = "my_tracker"
 [executor]
