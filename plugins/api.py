@@ -8,7 +8,7 @@ annotations only.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,13 +18,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from genesys_engine.gab import library
 from genesys_engine.gab.compose import compose
-from genesys_engine.gab.errors import GenesysError, PluginError, TreeError, UnitError
+from genesys_engine.gab.errors import GenesysError, InputError, PluginError, TreeError, UnitError
 from genesys_engine.gab.interfaces import INTERFACES
 from genesys_engine.gab.sandbox import Limits, Outcome
 from genesys_engine.gab.tree import GABTree, Node, Place, grow
 from genesys_engine.gab.unit import HyperParameter, Slot, Unit, Value, parse_unit
 from genesys_engine.plugins.corpus import Corpus
 from genesys_engine.plugins.hookspecs import hookimpl
+from genesys_engine.plugins.knowledge.documents import Document
 
 if TYPE_CHECKING:
     import torch
@@ -34,12 +35,15 @@ __all__ = [
     "Candidates",
     "Child",
     "Corpus",
+    "Document",
     "Evaluator",
     "Executor",
     "Field",
     "GABTree",
     "GenesysError",
     "HyperParameter",
+    "InputError",
+    "KnowledgeSource",
     "Limits",
     "Node",
     "Operator",
@@ -250,6 +254,27 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """End every job and process; safe to call twice."""
+
+
+# --- knowledge -------------------------------------------------------------------------------
+
+
+class KnowledgeSource(Protocol):
+    """Where documents come from; made as `Class(options, cache=folder)`.
+
+    `cache` is a folder for what can be made again.  Both methods raise an `InputError` for what
+    does not exist and `plugins.knowledge.remote.SourceUnavailable` for a service that cannot be
+    reached: it is told once, and everything else goes on.
+    """
+
+    def fetch(self, place: str) -> Iterator[Document | InputError]:
+        """Yield the documents at `place` (a path, an identifier ...), to be kept in the base.
+
+        What cannot be used among others is yielded as an error, and the others go on.
+        """
+
+    def search(self, query: str, limit: int) -> Sequence[Document]:
+        """Return at most `limit` documents of a live service, best first; () without one."""
 
 
 # --- registration ----------------------------------------------------------------------------

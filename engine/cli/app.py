@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, str] = {
     "leaderboard": "List the designs of a run, best first.",
     "events": "Show the event log of a run, or its digest.",
     "report": "Write the report of a run as one HTML page.",
+    "knowledge": "Add papers and notes to the knowledge base, and search it.",
     "plugins": "List plugins and components, and what is broken.",
     "doctor": "Check this machine and this installation.",
 }

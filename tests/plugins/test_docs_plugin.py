@@ -114,7 +114,10 @@ def test_what_the_page_names_of_the_api_is_there() -> None:
     prose = re.sub(r"^```.*?^```$", "", PAGE, flags=re.M | re.S)
     assert set(re.findall(r"\bapi\.(\w+)", PAGE)) <= set(api.__all__)
     protocols = set(re.findall(r"\| `([A-Z]\w+)` \|", prose))
-    assert protocols == {"Operator", "Selector", "Trainer", "Evaluator", "Executor"}
+    assert protocols == {
+        *("Operator", "Selector", "Trainer", "Evaluator", "Executor"),
+        "KnowledgeSource",
+    }
     assert protocols <= set(api.__all__)
     assert all(hasattr(api, name) for name in api.__all__)
 
