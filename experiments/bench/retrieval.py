@@ -54,8 +54,8 @@ def main() -> None:
         measure(base, papers)
 
 
-def measure(base: KnowledgeBase, papers: Path) -> None:
-    """Print the figures of one embedding."""
+def measure(base: KnowledgeBase, papers: Path) -> dict[str, list[float]]:
+    """Print the figures of one embedding and return those of quality."""
     documents = [one for one in FolderSource().fetch(str(papers)) if isinstance(one, Document)]
     base.embedding.embed(["warm up"])
     started = time.perf_counter()
@@ -74,14 +74,14 @@ def measure(base: KnowledgeBase, papers: Path) -> None:
     }
     searchers["plain BM25"] = plain.search
     print(f"{'':12} recall@10    MRR   cited only: recall@10    MRR   p50 ms  p95 ms")
-    for name, search in searchers.items():
-        row(name, search, queries)
+    quality = {name: row(name, search, queries) for name, search in searchers.items()}
     ten = [timed(lambda q: base.search(q, TOP), query[0])[1] for query in queries]
     print(f"hybrid, ten hits: p50 {statistics.median(ten):.1f} ms")
+    return quality
 
 
-def row(name: str, search: Callable[[str], Ranking], queries: Sequence[Query]) -> None:
-    """Print one line of the table."""
+def row(name: str, search: Callable[[str], Ranking], queries: Sequence[Query]) -> list[float]:
+    """Print one line of the table; return recall and MRR, with and without the paper itself."""
     search("warm up")
     asked = [timed(search, title) for title, _, _ in queries]
     both = [
@@ -99,6 +99,7 @@ def row(name: str, search: Callable[[str], Ranking], queries: Sequence[Query]) -
         f"{name:12} {figures[0]:9.3f} {figures[1]:6.3f} {figures[2]:23.3f} {figures[3]:6.3f}"
         f" {statistics.median(times):8.1f} {times[int(0.95 * len(times))]:7.1f}"
     )
+    return figures
 
 
 def read_queries(papers: Path) -> list[Query]:

@@ -26,7 +26,7 @@ def ask(capsys, monkeypatch, tmp_path):
 def notes(tmp_path):
     folder = tmp_path / "notes"
     folder.mkdir()
-    (folder / "a.md").write_text("# Gated retention\n\nA gate on heads.", encoding="utf-8")
+    (folder / "a.md").write_text("# Gated zebra\n\nA gate on zebra heads.", encoding="utf-8")
     (folder / "b.txt").write_text("token shift mixes neighbours", encoding="utf-8")
     return folder
 
@@ -40,11 +40,11 @@ def data(answer):
 def test_add_search_list_and_stats(ask, notes):
     assert "2 added, 0 updated, 0 unchanged" in ask("add", notes).out
     assert data(ask("add", notes, "--json"))["unchanged"] == 2
-    found = data(ask("search", "retention gate", "--json"))
-    assert (found[0]["title"], found[0]["rank"]) == ("Gated retention", 1)
-    assert "Gated retention" in ask("search", "retention gate", "--limit", 1).out
+    found = data(ask("search", "zebra gate", "--json"))
+    assert (found[0]["title"], found[0]["rank"]) == ("Gated zebra", 1)
+    assert "Gated zebra" in ask("search", "zebra gate", "--limit", 1).out
     mine = data(ask("list", "--source", "folder", "--json"))
-    assert sorted(entry["title"] for entry in mine) == ["Gated retention", "b"]
+    assert sorted(entry["title"] for entry in mine) == ["Gated zebra", "b"]
     stats = data(ask("stats", "--json"))
     assert stats["sources"]["folder"] == 2
     assert (stats["embedding"], stats["dimension"]) == ("hashed", 2048)
@@ -86,9 +86,9 @@ def test_an_unreachable_service_is_exit_code_4_and_nothing_is_harmed(ask, notes)
     closed = ["--set", "arxiv.url=http://127.0.0.1:9/", "--set", "arxiv.attempts=1"]
     answer = ask("add", "arxiv:2405.21060", *closed, code=4)
     assert "knowledge source arxiv: cannot be used" in answer.err
-    answer = ask("search", "retention", "--live", "arxiv", *closed)
+    answer = ask("search", "zebra", "--live", "arxiv", *closed)
     assert "it is left out from now on" in answer.err
-    assert "Gated retention" in answer.out
+    assert "Gated zebra" in answer.out
 
 
 def test_an_existing_base_keeps_its_embedding(ask, notes):

@@ -68,7 +68,7 @@ def test_a_design_is_found_by_its_own_sentence_with_its_outcome(store):
     memory = RunMemory(store)
     outcomes = set()
     for row in store.designs():
-        same = [a for a in memory.duplicates(row.change, parents=row.parents)]
+        same = memory.duplicates(row.change, parents=row.parents)
         attempt = next(a for a in same if a.design == row.id)
         assert attempt.similarity == pytest.approx(1.0, abs=1e-5)
         outcomes.add(attempt.outcome)
