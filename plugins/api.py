@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from genesys_engine.gab import library
 from genesys_engine.gab.checks.report import Finding
 from genesys_engine.gab.compose import compose
-from genesys_engine.gab.errors import GenesysError, PluginError, TreeError, UnitError
+from genesys_engine.gab.errors import GenesysError, InputError, PluginError, TreeError, UnitError
 from genesys_engine.gab.interfaces import INTERFACES
 from genesys_engine.gab.sandbox import Isolation, Limits, Outcome
 from genesys_engine.gab.tree import GABTree, Node, Place, grow
@@ -34,12 +34,12 @@ from genesys_engine.plugins.kinds import (
     LLMBackend,
     LLMReply,
     LLMRequest,
-    Passage,
     ReportSection,
     RunStore,
     TrackedRun,
     Tracker,
 )
+from genesys_engine.plugins.knowledge.documents import Document
 from genesys_engine.plugins.models import context_of, device_of
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ __all__ = [
     "Checker",
     "Child",
     "Corpus",
+    "Document",
     "Evaluator",
     "Executor",
     "Field",
@@ -59,6 +60,7 @@ __all__ = [
     "GABTree",
     "GenesysError",
     "HyperParameter",
+    "InputError",
     "Isolation",
     "KnowledgeSource",
     "LLMBackend",
@@ -72,7 +74,6 @@ __all__ = [
     "Options",
     "Outcome",
     "Parent",
-    "Passage",
     "Place",
     "PluginError",
     "Register",

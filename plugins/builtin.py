@@ -39,6 +39,25 @@ def genesys_register_evaluators(register: Register) -> None:
     )
 
 
+KNOWLEDGE_SOURCES = {
+    "library": ("LibrarySource", "reference cards on published architectures and tricks"),
+    "folder": ("FolderSource", "your Markdown, text, PDF, BibTeX and JSON-lines files"),
+    "arxiv": ("ArxivSource", "papers of arXiv, by identifier or search"),
+    "semantic_scholar": ("SemanticScholarSource", "papers of Semantic Scholar"),
+    "web": ("WebSource", "any search endpoint in the style of OpenAI's"),
+}
+"""Name, which is its module's too -> class and summary."""
+
+
+@hookimpl
+def genesys_register_knowledge_sources(register: Register) -> None:
+    """Cards, files and public services."""
+    base = "genesys_engine.plugins.knowledge.sources"
+    for name, (component, summary) in KNOWLEDGE_SOURCES.items():
+        options = f"{base}.options:{component.removesuffix('Source')}Options"
+        register(name, f"{base}.{name}:{component}", options=options, summary=summary)
+
+
 OPERATORS = {
     "hyperparameter_mutation": ("HyperparameterMutation", "other legal hyper-parameters"),
     "unit_replacement": ("UnitReplacement", "another unit of the library over the same children"),

@@ -28,7 +28,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def genesys_register_knowledge_sources(register: Register) -> None:
-    """Describe where an LLM-driven operator may look things up."""
+    """Describe where documents for the knowledge base come from (`api.KnowledgeSource`)."""
 
 
 @hookspec

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,6 +14,9 @@ from genesys_engine.gab.checks.report import Finding
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from genesys_engine.gab.errors import InputError
+    from genesys_engine.plugins.knowledge.documents import Document
 
 # --- checkers ----------------------------------------------------------------------------------
 
@@ -104,24 +107,22 @@ class ReportSection(Protocol):
 # --- knowledge sources -------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Passage:
-    """Something found: `reference` says where (arXiv id, URL, path), `score` how well it fits."""
-
-    title: str
-    text: str
-    reference: str
-    score: float | None = None
-
-
 class KnowledgeSource(Protocol):
-    """Looks things up for operators that are driven by a language model."""
+    """Where documents come from; made as `Class(options, cache=folder)`.
 
-    def search(self, query: str, count: int, *, deadline_s: float) -> Sequence[Passage]:
-        """Return at most `count` passages, best first, or raise within `deadline_s` seconds."""
+    `cache` is a folder for what can be made again.  Both methods raise an `InputError` for what
+    does not exist and `plugins.knowledge.remote.SourceUnavailable` for a service that cannot be
+    reached: it is told once, and everything else goes on.
+    """
 
-    def close(self) -> None:
-        """Let connections and files go; safe to call twice."""
+    def fetch(self, place: str) -> Iterator[Document | InputError]:
+        """Yield the documents at `place` (a path, an identifier ...), to be kept in the base.
+
+        What cannot be used among others is yielded as an error, and the others go on.
+        """
+
+    def search(self, query: str, limit: int) -> Sequence[Document]:
+        """Return at most `limit` documents of a live service, best first; () without one."""
 
 
 # --- language models ---------------------------------------------------------------------------

@@ -14,6 +14,8 @@ import yaml
 from genesys_engine.gab import library
 from genesys_engine.gab.interfaces import INTERFACES
 from genesys_engine.plugins import knowledge
+from genesys_engine.plugins.host import PluginHost
+from genesys_engine.plugins.knowledge.documents import Document
 
 FOLDER = Path(knowledge.__path__[0]) / "cards"
 FILES = sorted(FOLDER.glob("*.md"))
@@ -110,3 +112,17 @@ def test_a_paper_may_have_several_cards_for_several_units_only() -> None:
         (head["arxiv"], head.get("unit")) for head, _ in map(parts, NAMES) if "arxiv" in head
     )
     assert max(pairs.values()) == 1
+
+
+def test_the_library_source_gives_every_card_as_its_file_has_it(tmp_path: Path) -> None:
+    source = PluginHost().registry.get("knowledge_source", "library").create({}, cache=tmp_path)
+    given = list(source.fetch(""))
+    assert [one for one in given if not isinstance(one, Document)] == []
+    assert [one.id for one in given] == [f"library:{name}" for name in NAMES]
+    for name, one in zip(NAMES, given, strict=True):
+        head, _ = parts(name)
+        assert (one.title, one.year) == (head["title"], head["year"])
+        assert (one.arxiv, one.unit) == (head.get("arxiv", ""), head.get("unit", ""))
+        assert one.authors == tuple(head["authors"])
+        assert one.tags == (*head["tags"], head["interface"])
+        assert all(f"## {section}" in one.text for section in SECTIONS)

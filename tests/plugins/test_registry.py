@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -157,16 +158,18 @@ def test_listing_the_built_ins_imports_nothing_heavy() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_every_built_in_can_be_imported_and_made_from_its_defaults() -> None:
+def test_every_built_in_can_be_imported_and_made_from_its_defaults(tmp_path: Path) -> None:
+    required = {"web": {"url": "http://127.0.0.1/"}}  # there is no endpoint by default
     for described in PluginHost().registry.descriptions():
         model = described.options_model()
         assert model is None or issubclass(model, Options), described
         if described.kind == "report_section":
             assert callable(targets.load_target(described.target))  # a function of the store
-        elif described.kind == "tracker":  # made with the run that it copies, in test_trackers
+        elif described.kind in ("executor", "tracker"):  # they start processes, and open services
             assert isinstance(targets.load_target(described.target), type)
-        elif described.kind != "executor":  # that would start processes
-            made = described.create({})
+        else:
+            services = {"cache": tmp_path} if described.kind == "knowledge_source" else {}
+            made = described.create(required.get(described.name, {}), **services)
             assert type(made).__name__ == described.target.partition(":")[2]
 
 

@@ -1,0 +1,253 @@
+"""`genesys-engine knowledge`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from genesys_engine.engine.cli.output import (
+    clean,
+    json_option,
+    note,
+    print_json,
+    print_table,
+    set_option,
+)
+from genesys_engine.gab.errors import EXIT_GOAL_NOT_MET, EXIT_OK
+
+if TYPE_CHECKING:
+    from genesys_engine.plugins.knowledge.base import Added, Hit, KnowledgeBase
+    from genesys_engine.plugins.knowledge.engine import Knowledge
+
+LIBRARY = "library"
+SHOWN = 300  # characters of a passage on the screen
+
+_base_option = click.option(
+    "--base",
+    type=click.Path(path_type=Path),
+    help="Folder of the knowledge base; default: $GENESYS_KNOWLEDGE, or one of this user's.",
+)
+_embedding_option = click.option(
+    "--embedding",
+    help="hashed, minilm, sentence-transformers:NAME, litellm:NAME; must fit an existing base.",
+)
+
+
+@click.group("knowledge")
+def command() -> None:
+    """Add papers and notes to the knowledge base, and search it."""
+
+
+@command.command("add")
+@click.argument("places", nargs=-1, required=True, metavar="PATH|SOURCE:ID...")
+@_base_option
+@_embedding_option
+@set_option
+@json_option
+def add(
+    places: tuple[str, ...],
+    base: Path | None,
+    embedding: str | None,
+    sets: tuple[str, ...],
+    as_json: bool,
+) -> int:
+    """Add files, folders, papers (arxiv:2405.21060) or the reference cards (library).
+
+    What is there already costs nothing. Exit code 1 if something could not be used; all else
+    is added.
+    """
+    from genesys_engine.plugins.knowledge.base import Added
+
+    knowledge = _knowledge(base, embedding, sets)
+    added, problems = Added(), list[str]()
+    for text in places:
+        source, place = _source_and_place(text)
+        report = knowledge.add(source, place, _teller())
+        added += report.added
+        problems += [str(problem) for problem in report.problems]
+    if as_json:
+        print_json({**asdict(added), "problems": problems})
+    else:
+        left_out = f", {len(problems)} left out" if problems else ""
+        click.echo(
+            f"{added.new} added, {added.updated} updated, {added.unchanged} unchanged{left_out}"
+        )
+    return EXIT_GOAL_NOT_MET if problems else EXIT_OK
+
+
+@command.command("search")
+@click.argument("query")
+@click.option("--limit", type=click.IntRange(1, 1000), default=10, show_default=True)
+@click.option(
+    "--live",
+    multiple=True,
+    metavar="SOURCE",
+    help="Ask this source too (arxiv, semantic_scholar, web ...); may be repeated.",
+)
+@_base_option
+@_embedding_option
+@set_option
+@json_option
+def search(
+    query: str,
+    limit: int,
+    live: tuple[str, ...],
+    base: Path | None,
+    embedding: str | None,
+    sets: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Find what is known about QUERY, by meaning and by words. A new base begins with the cards."""
+    hits = _knowledge(base, embedding, sets).search(query, limit, live)
+    if as_json:
+        print_json([asdict(hit) for hit in hits])
+        return
+    for hit in hits:
+        _show(hit)
+    if not hits:
+        note("nothing found; add something: genesys-engine knowledge add PATH")
+
+
+@command.command("list")
+@click.option("--source", help="Only documents of this source.")
+@_base_option
+@json_option
+def list_documents(source: str | None, base: Path | None, as_json: bool) -> None:
+    """List the documents in the base."""
+    entries = list(_existing(base).documents(source))
+    if as_json:
+        print_json([asdict(entry) for entry in entries])
+        return
+    rows = [(entry.id, entry.year, entry.title, entry.passages) for entry in entries]
+    print_table(("id", "year", "title", "passages"), rows)
+
+
+@command.command("stats")
+@_base_option
+@json_option
+def stats(base: Path | None, as_json: bool) -> None:
+    """Say what the base holds, and how."""
+    found = _existing(base)
+    about = {"folder": str(found.folder), **asdict(found.stats())}
+    if as_json:
+        print_json(about)
+        return
+    sources = about.pop("sources")
+    rows: list[Sequence[object]] = list(about.items())
+    rows += [(f"documents of {name}", count) for name, count in sources.items()]
+    print_table(("what", "value"), rows)
+
+
+@command.command("tried")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("idea")
+@click.option("--limit", type=click.IntRange(1, 100), default=5, show_default=True)
+@json_option
+def tried(run: Path, idea: str, limit: int, as_json: bool) -> None:
+    """Say what RUN tried near to IDEA (a sentence or two), and what came of it."""
+    from genesys_engine.engine.memory import RunMemory
+    from genesys_engine.engine.store import Store
+
+    with Store.open(run) as store:
+        attempts = RunMemory(store).near(idea, limit)
+    if as_json:
+        print_json([attempt.to_json() for attempt in attempts])
+        return
+    for attempt in attempts:
+        click.echo(clean(str(attempt)))
+
+
+# --- the base and its sources ------------------------------------------------------------------
+
+
+def _knowledge(base: Path | None, embedding: str | None, sets: Sequence[str]) -> Knowledge:
+    """Open the base; one that is new gets the reference cards."""
+    from genesys_engine.plugins.knowledge import table
+    from genesys_engine.plugins.knowledge.base import KnowledgeBase
+    from genesys_engine.plugins.knowledge.engine import Knowledge, default_folder
+
+    open_source = _sources(sets)
+    folder = base or default_folder()
+    new = not table.exists(folder)
+    knowledge = Knowledge(KnowledgeBase(folder, embedding), open_source, note)
+    if new:
+        knowledge.add(LIBRARY, "")
+    return knowledge
+
+
+def _existing(base: Path | None) -> KnowledgeBase:
+    from genesys_engine.gab.errors import InputError
+    from genesys_engine.plugins.knowledge import table
+    from genesys_engine.plugins.knowledge.base import KnowledgeBase
+    from genesys_engine.plugins.knowledge.engine import default_folder
+
+    folder = base or default_folder()
+    if not table.exists(folder):
+        raise InputError(
+            "there is no knowledge base yet",
+            where=str(folder),
+            hint="make one: genesys-engine knowledge add library",
+        )
+    return KnowledgeBase(folder)
+
+
+def _sources(sets: Sequence[str]) -> Callable[[str], Any]:
+    """Return what opens a source by name, with its options from `--set SOURCE.KEY=VALUE`."""
+    from genesys_engine.engine.config.document import Document
+    from genesys_engine.engine.config.overrides import apply_override
+    from genesys_engine.engine.config.positions import locate
+    from genesys_engine.engine.run import cache_folder
+    from genesys_engine.plugins.host import PluginHost
+
+    options = Document("--set", {}, locate(""))
+    for text in sets:
+        apply_override(options, text)
+    options.raise_problems()
+    registry = PluginHost().registry
+    for name in options.data:
+        registry.get("knowledge_source", name)
+
+    def open_source(name: str) -> Any:
+        description = registry.get("knowledge_source", name)
+        return description.create(options.data.get(name, {}), cache=cache_folder())
+
+    return open_source
+
+
+def _source_and_place(text: str) -> tuple[str, str]:
+    """Return (source, place): an existing path wins over SOURCE:ID."""
+    if Path(text).expanduser().exists():
+        return "folder", text
+    if text == LIBRARY:
+        return LIBRARY, ""
+    source, colon, place = text.partition(":")
+    return (source, place) if colon and "/" not in source else ("folder", text)
+
+
+def _teller() -> Callable[[Added], None]:
+    """Return what tells the progress on stderr, at most once in ten seconds."""
+    import time
+
+    last = time.monotonic()
+
+    def tell(added: Added) -> None:
+        nonlocal last
+        if time.monotonic() - last > 10:
+            last = time.monotonic()
+            note(f"{added.new + added.updated + added.unchanged} documents")
+
+    return tell
+
+
+def _show(hit: Hit) -> None:
+    year = f" ({hit.year})" if hit.year else ""
+    unit = f", unit {hit.unit}" if hit.unit else ""
+    click.echo(clean(f"{hit.rank:>3}. {hit.title}{year}"))
+    click.echo(clean(f"     {hit.url or hit.id}  [{hit.source}{unit}]"))
+    text = " ".join(hit.passage.removeprefix(hit.title).split())
+    if text:
+        click.echo(clean(f"     {text[:SHOWN]}{'...' if len(text) > SHOWN else ''}"))

@@ -1,0 +1,137 @@
+"""The base and the live sources together.
+
+A source that cannot be reached is told once and left alone from then on: whoever asks gets what
+the base and the other sources know.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from genesys_engine.gab.errors import InputError
+from genesys_engine.plugins.api import KnowledgeSource
+from genesys_engine.plugins.knowledge.base import Added, Hit, KnowledgeBase
+from genesys_engine.plugins.knowledge.documents import Document, passages
+from genesys_engine.plugins.knowledge.fusion import fuse
+from genesys_engine.plugins.knowledge.remote import SourceUnavailable
+
+FOLDER_VARIABLE = "GENESYS_KNOWLEDGE"
+
+
+def default_folder() -> Path:
+    """Return the folder of this user's base; `GENESYS_KNOWLEDGE` moves it."""
+    if chosen := os.environ.get(FOLDER_VARIABLE):
+        return Path(chosen)
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("genesys-engine")) / "knowledge"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What adding from one place did; `problems` could not be used and are not in the base."""
+
+    added: Added
+    problems: tuple[InputError, ...]
+
+
+class Knowledge:
+    """Adds from sources, and searches the base and live sources.
+
+    Args:
+        base: the knowledge base.
+        open_source: makes a source by its registered name; it raises `PluginError`.
+        note: is told in one line what a person should know.
+    """
+
+    def __init__(
+        self,
+        base: KnowledgeBase,
+        open_source: Callable[[str], KnowledgeSource],
+        note: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self.base = base
+        self._open = open_source
+        self._note = note
+        self._sources: dict[str, KnowledgeSource] = {}
+        self._unreachable: set[str] = set()
+
+    def add(
+        self, source: str, place: str, progress: Callable[[Added], None] = lambda added: None
+    ) -> Report:
+        """Add what `source` holds at `place`; each problem is told as it is met.
+
+        Raises:
+            InputError: there is nothing at `place`.
+            SourceUnavailable: the source cannot be reached.
+        """
+        problems: list[InputError] = []
+
+        def usable(found: Iterable[Document | InputError]) -> Iterator[Document]:
+            for one in found:
+                if isinstance(one, Document):
+                    yield one
+                else:
+                    problems.append(one)
+                    self._note(str(one))
+
+        added = self.base.add(usable(self._source(source).fetch(place)), progress)
+        return Report(added, tuple(problems))
+
+    def search(self, query: str, limit: int = 10, live: Sequence[str] = ()) -> list[Hit]:
+        """Return what the base and the sources `live` find, fused by reciprocal rank.
+
+        What a live source finds is added to the base: it is known from then on.
+        """
+        rankings = [self.base.search(query, limit)]
+        for name in live:
+            found = self._ask(name, query, limit)
+            self.base.add(found)
+            rankings.append([_hit(rank, one) for rank, one in enumerate(found, 1)])
+        return rankings[0] if len(rankings) == 1 else _merge(rankings, limit)
+
+    def _ask(self, name: str, query: str, limit: int) -> Sequence[Document]:
+        if name in self._unreachable:
+            return ()
+        try:
+            return self._source(name).search(query, limit)
+        except SourceUnavailable as error:
+            self._unreachable.add(name)
+            self._note(f"{error}\n  it is left out from now on")
+            return ()
+
+    def _source(self, name: str) -> KnowledgeSource:
+        if name not in self._sources:
+            self._sources[name] = self._open(name)
+        return self._sources[name]
+
+
+def _merge(rankings: Sequence[Sequence[Hit]], limit: int) -> list[Hit]:
+    """Return the hits of several rankings in one; the same paper of two sources is one hit."""
+    named = [
+        {f"arxiv:{hit.arxiv}" if hit.arxiv else hit.id: hit for hit in ranking}
+        for ranking in rankings
+    ]
+    best = fuse([list(ranking) for ranking in named])[:limit]
+    hits = {name: hit for ranking in reversed(named) for name, hit in ranking.items()}
+    return [replace(hits[name], rank=i, score=score) for i, (name, score) in enumerate(best, 1)]
+
+
+def _hit(rank: int, document: Document) -> Hit:
+    return Hit(
+        rank=rank,
+        score=0.0,
+        id=document.id,
+        source=document.source,
+        title=document.title,
+        passage=passages(document)[0],
+        year=document.year,
+        authors=document.authors,
+        arxiv=document.arxiv,
+        url=document.url,
+        unit=document.unit,
+        tags=document.tags,
+    )

@@ -1,0 +1,103 @@
+"""Semantic Scholar's graph interface, by identifier and by search.
+
+See https://api.semanticscholar.org/api-docs/graph.  An unknown identifier is answered with
+status 404 and {"error": ...}.  A key in S2_API_KEY is sent along and never stored.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from genesys_engine.gab.errors import InputError
+from genesys_engine.plugins.knowledge.documents import Document
+from genesys_engine.plugins.knowledge.remote import Answer, Client
+from genesys_engine.plugins.knowledge.sources.arxiv import arxiv_id
+from genesys_engine.plugins.knowledge.sources.options import SemanticScholarOptions
+
+FIELDS = "title,abstract,year,authors,externalIds,url,fieldsOfStudy"
+KEY_VARIABLE = "S2_API_KEY"
+MOST = 100  # results of one search
+
+
+class SemanticScholarSource:
+    """Asks Semantic Scholar, at most once in `interval_s`."""
+
+    Options = SemanticScholarOptions
+
+    def __init__(self, options: SemanticScholarOptions | None = None, *, cache: Path) -> None:
+        self.options = options or SemanticScholarOptions()
+        self._client = Client("semantic_scholar", self.options, cache)
+
+    def fetch(self, place: str) -> Iterator[Document]:
+        """Yield the paper `place`: its own identifier, an arXiv identifier, DOI:... or another
+        that the service knows.
+
+        Raises:
+            InputError: there is no such paper.
+            SourceUnavailable: the service cannot be reached.
+        """
+        arxiv = arxiv_id(place)
+        name = f"ARXIV:{arxiv}" if arxiv else place
+        url = f"{self.options.url}/paper/{quote(name, safe=':')}"
+        answer = self._get(url, {"fields": FIELDS}, (200, 400, 404))
+        if answer.status != 200:
+            reason = _reason(answer) or "there is no such paper"
+            raise InputError(reason, where=f"semantic_scholar:{place}")
+        document = _document(self._read(answer))
+        if document is None:
+            raise InputError("the paper has no title", where=f"semantic_scholar:{place}")
+        yield document
+
+    def search(self, query: str, limit: int) -> Sequence[Document]:
+        """Return at most `limit` papers, the most relevant first."""
+        parameters = {"query": query, "limit": str(min(limit, MOST)), "fields": FIELDS}
+        answer = self._get(f"{self.options.url}/paper/search", parameters, (200,))
+        rows = self._read(answer).get("data") or []
+        found = [_document(row) for row in rows if isinstance(row, dict)]
+        return [document for document in found if document is not None][:limit]
+
+    def _get(self, url: str, parameters: dict[str, str], expected: tuple[int, ...]) -> Answer:
+        key = os.environ.get(KEY_VARIABLE, "")
+        headers = {"x-api-key": key} if key else {}
+        return self._client.get(url, parameters, headers=headers, expected=expected)
+
+    def _read(self, answer: Answer) -> dict[str, Any]:
+        try:
+            found = json.loads(answer.text)
+        except ValueError as error:
+            raise self._client.unavailable(f"the answer is not JSON: {error}") from error
+        if not isinstance(found, dict):
+            raise self._client.unavailable("the answer is not a JSON object")
+        return found
+
+
+def _document(row: dict[str, Any]) -> Document | None:
+    title, number = row.get("title"), row.get("paperId")
+    if not isinstance(title, str) or not title or not isinstance(number, str):
+        return None
+    names = [author.get("name") for author in row.get("authors") or []]
+    year = row.get("year")
+    return Document(
+        id=f"semantic_scholar:{number}",
+        title=title,
+        text=row.get("abstract") or "",
+        source="semantic_scholar",
+        year=year if isinstance(year, int) else None,
+        authors=tuple(name for name in names if name),
+        arxiv=str((row.get("externalIds") or {}).get("ArXiv") or ""),
+        url=str(row.get("url") or ""),
+        tags=tuple(row.get("fieldsOfStudy") or ()),
+    )
+
+
+def _reason(answer: Answer) -> str:
+    try:
+        told = json.loads(answer.text)
+    except ValueError:
+        return ""
+    return str(told.get("error") or told.get("message") or "") if isinstance(told, dict) else ""

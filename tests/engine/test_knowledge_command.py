@@ -1,0 +1,120 @@
+"""`genesys-engine knowledge` from the command line."""
+
+import json
+
+import pytest
+from sample_run import make_run
+
+from genesys_engine.engine.cli import main
+from genesys_engine.plugins.knowledge.sources.library import CARDS
+
+
+@pytest.fixture
+def ask(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("GENESYS_KNOWLEDGE", str(tmp_path / "base"))
+    monkeypatch.setenv("GENESYS_CACHE", str(tmp_path / "cache"))
+
+    def call(*arguments, code=0):
+        told = main(["knowledge", *(str(argument) for argument in arguments)])
+        answer = capsys.readouterr()
+        assert told == code, answer.err
+        return answer
+
+    return call
+
+
+@pytest.fixture
+def notes(tmp_path):
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    (folder / "a.md").write_text("# Gated zebra\n\nA gate on zebra heads.", encoding="utf-8")
+    (folder / "b.txt").write_text("token shift mixes neighbours", encoding="utf-8")
+    return folder
+
+
+def data(answer):
+    told = json.loads(answer.out)
+    assert told["schema"] == 1
+    return told["data"]
+
+
+def test_add_search_list_and_stats(ask, notes):
+    assert "2 added, 0 updated, 0 unchanged" in ask("add", notes).out
+    assert data(ask("add", notes, "--json"))["unchanged"] == 2
+    found = data(ask("search", "zebra gate", "--json"))
+    assert (found[0]["title"], found[0]["rank"]) == ("Gated zebra", 1)
+    assert "Gated zebra" in ask("search", "zebra gate", "--limit", 1).out
+    mine = data(ask("list", "--source", "folder", "--json"))
+    assert sorted(entry["title"] for entry in mine) == ["Gated zebra", "b"]
+    stats = data(ask("stats", "--json"))
+    assert stats["sources"]["folder"] == 2
+    assert (stats["embedding"], stats["dimension"]) == ("hashed", 2048)
+    assert "hashed" in ask("stats").out
+
+
+def test_the_shipped_cards_are_loaded_and_found(ask):
+    cards = len(list(CARDS.glob("*.md")))
+    assert cards >= 109
+    assert data(ask("add", "library", "--json"))["unchanged"] == cards  # a new base has them
+    assert data(ask("stats", "--json"))["sources"] == {"library": cards}
+    found = {hit["id"]: hit for hit in data(ask("search", "gated linear attention", "--json"))}
+    assert len(found) == 10
+    assert found["library:gla"]["unit"] == "gated_linear_attention"  # among many that share words
+    first = data(ask("search", found["library:gla"]["title"], "--json"))[0]
+    assert first["id"] == "library:gla"
+
+
+def test_one_bad_file_is_told_the_rest_is_added_and_the_exit_code_says_so(ask, notes):
+    (notes / "c.pdf").write_bytes(b"nonsense")
+    answer = ask("add", notes, code=1)
+    assert "2 added, 0 updated, 0 unchanged, 1 left out" in answer.out
+    assert "c.pdf" in answer.err
+    again = data(ask("add", notes, "--json", code=1))
+    assert (again["unchanged"], len(again["problems"])) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["add", "no/such/place"], 2, "no such file or folder"),
+        (["add", "arxiv:mamba"], 2, "is not an arXiv identifier"),
+        (["add", "arxvi:2405.21060"], 2, "did you mean 'arxiv'"),
+        (["add", "web:x"], 2, "url"),
+        (["list"], 2, "there is no knowledge base yet"),
+        (["stats"], 2, "knowledge add library"),
+        (["search", "x", "--live", "archive"], 2, "there is no knowledge_source 'archive'"),
+        (["search", "x", "--embedding", "nothing"], 2, "there is no such embedding"),
+        (["search", "x", "--set", "arxvi.url=y"], 2, "did you mean 'arxiv'"),
+        (["search", "x", "--limit", "0"], 2, "--limit"),
+    ],
+)
+def test_what_is_wrong_is_told(ask, arguments, code, told):
+    answer = ask(*arguments, code=code)
+    assert told in answer.err
+    assert answer.out == ""
+
+
+def test_an_unreachable_service_is_exit_code_4_and_nothing_is_harmed(ask, notes):
+    ask("add", notes)
+    closed = ["--set", "arxiv.url=http://127.0.0.1:9/", "--set", "arxiv.attempts=1"]
+    answer = ask("add", "arxiv:2405.21060", *closed, code=4)
+    assert "knowledge source arxiv: cannot be used" in answer.err
+    answer = ask("search", "zebra", "--live", "arxiv", *closed)
+    assert "it is left out from now on" in answer.err
+    assert "Gated zebra" in answer.out
+
+
+def test_an_existing_base_keeps_its_embedding(ask, notes):
+    ask("add", notes)
+    answer = ask("search", "x", "--embedding", "minilm", code=2)
+    assert "was made with the embedding hashed" in answer.err
+
+
+def test_what_a_run_tried(ask, tmp_path):
+    run = make_run(tmp_path / "run")
+    attempts = data(ask("tried", run, "Replace LayerNorm by RMSNorm", "--limit", 3, "--json"))
+    assert len(attempts) == 3
+    assert all("Norm" in attempt["idea"] for attempt in attempts)
+    assert {"outcome", "told", "similarity", "parents", "findings"} <= set(attempts[0])
+    assert "design " in ask("tried", run, "Replace LayerNorm by RMSNorm").out
+    assert "no run here" in ask("tried", tmp_path / "nothing", "x", code=2).err
