@@ -8,7 +8,7 @@ annotations only.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,12 +28,15 @@ from genesys_engine.plugins.checkpoint import load_checkpoint, save_checkpoint
 from genesys_engine.plugins.corpus import Corpus
 from genesys_engine.plugins.hookspecs import hookimpl
 from genesys_engine.plugins.kinds import (
+    LLM,
+    ROLES,
     Checker,
     CheckSubject,
     KnowledgeSource,
     LLMBackend,
     LLMReply,
     LLMRequest,
+    LLMUsage,
     ReportSection,
     RunStore,
     TrackedRun,
@@ -47,11 +50,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "INTERFACES",
+    "LLM",
+    "ROLES",
+    "BudgetSpent",
     "Candidates",
     "CheckSubject",
     "Checker",
     "Child",
     "Corpus",
+    "DesignAbandoned",
     "Document",
     "Evaluator",
     "Executor",
@@ -64,8 +71,10 @@ __all__ = [
     "Isolation",
     "KnowledgeSource",
     "LLMBackend",
+    "LLMRefused",
     "LLMReply",
     "LLMRequest",
+    "LLMUsage",
     "Limits",
     "Node",
     "Operator",
@@ -118,6 +127,11 @@ class Options(BaseModel):
 # --- operators -------------------------------------------------------------------------------
 
 
+def _nothing_found(query: str, limit: int) -> tuple[Any, ...]:
+    """Stand in for a service that an experiment does not have."""
+    return ()
+
+
 @dataclass(frozen=True)
 class Parent:
     """What an operator sees of a design that it descends from."""
@@ -139,14 +153,49 @@ class Child:
 
 @dataclass(frozen=True)
 class OperatorContext:
-    """The services an operator may use.  All randomness comes from `rng`."""
+    """The services an operator may use.  All randomness comes from `rng`.
+
+    `llm` asks language models; None where the experiment has no `[llm]`.
+    `check(tree)` audits a tree in an isolated worker and returns its report as JSON (`passed`,
+    `findings`, `measurements`).
+    `search(query, limit)` gives passages of the knowledge base, best first.
+    `tried(idea, limit)` tells what the run tried near an idea and what came of it, as far as this
+    design may see it.
+    """
 
     rng: random.Random
     seeds: tuple[str, ...] = ()
+    llm: LLM | None = None
+    check: Callable[[GABTree], Mapping[str, Any]] | None = None
+    search: Callable[[str, int], Sequence[Document]] = _nothing_found
+    tried: Callable[[str, int], Sequence[str]] = _nothing_found
 
 
 class OperatorNotApplicable(Exception):
     """Raised by an operator that cannot work on these parents; another one is drawn."""
+
+
+class DesignAbandoned(Exception):
+    """Raised by an operator that spent something and has no child to show for it.
+
+    The message is the reason, `code` a stable name of it, `details` (JSON) what was tried.  The
+    run records it as a failed try.
+    """
+
+    def __init__(
+        self, message: str, *, code: str, details: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.details = dict(details or {})
+
+
+class BudgetSpent(Exception):
+    """Raised by `LLM.ask` where a cap allows no further call; operators let it pass."""
+
+
+class LLMRefused(GenesysError):
+    """Raised by `LLM.ask` where a service will never answer: no key, no such model."""
 
 
 class Operator(Protocol):

@@ -162,3 +162,45 @@ class LLMBackend(Protocol):
 
     def close(self) -> None:
         """Let connections and processes go; safe to call twice."""
+
+
+@dataclass(frozen=True)
+class LLMUsage:
+    """What a role has used: calls made and tokens; `usd` is None once a price was unknown."""
+
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    usd: float | None = 0.0
+
+    @property
+    def tokens(self) -> int:
+        """Input and output together: what a cap in tokens counts."""
+        return self.input_tokens + self.output_tokens
+
+
+class LLM(Protocol):
+    """What an operator asks language models through; the engine's gateway stands behind it.
+
+    One object per design task.  It picks the model of the role, waits while a service is out,
+    retries what can be retried, keeps the caps, and records every call, so that a design that is
+    made again after a crash gets the replies that were paid for.
+    """
+
+    def ask(self, role: str, request: LLMRequest) -> LLMReply:
+        """Return the reply to `request`; `role` is one of `ROLES`.
+
+        A request that differs in nothing, seed included, is the same request and is answered
+        from the record; ask with another seed for another reply.
+
+        Raises:
+            BudgetSpent: a cap does not allow another call.  Let it pass: the design is
+                begun again, from the record, when the run is resumed.
+            LLMRefused: the service will never answer this request (no key, no such model).
+        """
+
+    def usage(self) -> Mapping[str, LLMUsage]:
+        """Return what this design has used so far, by role, calls answered by a record included."""
+
+
+ROLES = ("proposer", "reviewer", "planner", "coder", "observer")
