@@ -224,6 +224,7 @@ class Evolution:
             self.state.in_flight.popleft()
             self.store.mark_applied(seq)
             self._save()
+        self.store.curves.write_full_chunk()
         self._publish()
 
     def _close_generation(self) -> None:

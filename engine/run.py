@@ -187,8 +187,8 @@ def _execute(
     resumed: bool,
 ) -> Verdict:
     corpus = prepare_corpus(store, experiment, callbacks)
-    if not (store.folder / "arrays.zarr").exists():
-        store.allocate_curves(sum(rung.verifications for rung in experiment.ladder.rungs))
+    if not store.curves.allocated:
+        store.curves.allocate(sum(rung.verifications for rung in experiment.ladder.rungs))
 
     def observe(event: Event) -> None:
         callbacks.on_event(event)

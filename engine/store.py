@@ -3,8 +3,7 @@
 One process writes (the coordinator), any number read.  A step of the engine is one
 transaction.  The result of a verification is committed, with the disk told to sync, the moment
 it arrives, before anything is decided from it; decisions need no sync, since they are repeated
-as they were.  Arrays go to Zarr first and count once their row
-stands in SQLite.
+as they were.  Loss curves wait in SQLite for their chunk of the Zarr array (see `curves`).
 
     tasks          what was decided, in order; `result` once paid for; `applied` once decided upon
     designs        every tree that was accepted or rejected, with its lineage
@@ -27,6 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from genesys_engine.engine import curves
+from genesys_engine.engine.curves import Curve, Curves
 from genesys_engine.engine.events import Event, canonical_json
 from genesys_engine.gab.errors import EnvironmentProblem, InputError
 
@@ -34,8 +35,6 @@ FORMAT = 1
 DATABASE = "run.sqlite"
 PARTIAL = DATABASE + ".partial"
 EXPERIMENT = "experiment.toml"
-CURVES = "arrays.zarr"
-CURVE_POINTS = 200
 
 _DESIGN_COLUMNS = (
     "id, seq, accepted, digest, fingerprint, parents, operator, change,"
@@ -128,7 +127,7 @@ class Store:
         self._db = connection
         self._db.row_factory = sqlite3.Row
         self._lock = lock
-        self._curves: Any = None
+        self.curves = Curves(connection, folder)
         self._syncing: bool | None = None
 
     # --- opening -----------------------------------------------------------------------------
@@ -178,7 +177,7 @@ class Store:
         partial = folder / PARTIAL
         partial.unlink(missing_ok=True)
         db = sqlite3.connect(partial)
-        db.executescript(_SCHEMA)
+        db.executescript(_SCHEMA + curves.SCHEMA)
         db.executemany(
             "INSERT INTO meta VALUES (?, ?)",
             [(key, canonical_json(value)) for key, value in {"format": FORMAT, **meta}.items()],
@@ -215,6 +214,8 @@ class Store:
     def close(self) -> None:
         """Close the files; safe to call twice."""
         if self._lock is not None:
+            with suppress(sqlite3.Error):  # closed already
+                self.curves.write()
             # Leaves one plain file, which a reader can open without writing beside it.
             with suppress(sqlite3.Error):  # closed already, or somebody is reading
                 self._db.execute("PRAGMA journal_mode = DELETE")
@@ -294,10 +295,10 @@ class Store:
             "UPDATE designs SET rung = ?, fitness = ? WHERE id = ?", (rung, fitness, design)
         )
 
-    def add_verification(self, row: VerificationRow, curve: list[list[float]]) -> None:
-        """Record a verification, its loss curve first."""
+    def add_verification(self, row: VerificationRow, curve: Curve) -> None:
+        """Record a verification and its loss curve."""
         if curve:
-            self._write_curve(row.id, curve)
+            self.curves.add(row.id, curve)
         self._db.execute(
             "INSERT INTO verifications VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
             (
@@ -405,50 +406,6 @@ class Store:
         for row in self._db.execute(sql, (after,)):
             payload = json.loads(row["payload"])
             yield Event(row["id"], row["kind"], payload, bool(row["decisive"]), row["at"])
-
-    def curve(self, verification: int) -> list[tuple[float, float]]:
-        """Return the (tokens, loss) points of one verification; empty when it left none."""
-        import numpy as np
-
-        rows = np.asarray(self._curve_array()[verification])
-        kept = rows[np.isfinite(rows[:, 0])]
-        return [(float(tokens), float(loss)) for tokens, loss in kept]
-
-    # --- arrays ------------------------------------------------------------------------------
-
-    def allocate_curves(self, verifications: int) -> None:
-        """Make the array of loss curves: a row and a chunk each; NaN where nothing is written."""
-        import zarr
-
-        shape = (verifications, CURVE_POINTS, 2)
-        array = zarr.create_array(
-            store=self.folder / CURVES,
-            name="curves",
-            shape=shape,
-            chunks=(1, CURVE_POINTS, 2),
-            dtype="float64",
-            fill_value=float("nan"),
-            overwrite=True,
-        )
-        array.attrs["columns"] = ["tokens", "training loss (nats per token)"]
-
-    def _curve_array(self) -> Any:
-        if self._curves is None:
-            import zarr
-
-            self._curves = zarr.open_group(self.folder / CURVES, mode="r+")["curves"]
-        return self._curves
-
-    def _write_curve(self, row: int, curve: list[list[float]]) -> None:
-        import numpy as np
-
-        block = np.full((CURVE_POINTS, 2), np.nan)
-        points = np.asarray(curve[:CURVE_POINTS], dtype=np.float64)
-        block[: len(points)] = points
-        array = self._curve_array()
-        if row >= array.shape[0]:
-            array.resize((row + 1, CURVE_POINTS, 2))
-        array[row] = block
 
 
 def _exclusive(folder: Path) -> Any:

@@ -82,7 +82,7 @@ def test_every_trained_model_beats_its_untrained_control(
             trained = row.scores["bits_per_byte"]["value"]
             assert trained < row.controls["untrained"]["bits_per_byte"]["value"]
             assert "bits_per_byte" in row.controls["bigram"]
-            losses = [loss for _, loss in store.curve(row.id)]
+            losses = [loss for _, loss in store.curves.read(row.id)]
             tenth = len(losses) // 10  # one step is a few hundred tokens, and noisy
             assert fmean(losses[-tenth:]) < fmean(losses[:tenth]) - 0.3, "nats per token"
 

@@ -134,9 +134,9 @@ def loss_curves(store: Store) -> tuple[str, str]:
     drawn = []
     for rung, scale in enumerate(scale_names(store)):
         here = ids.get(rung, {})
-        bold = {label(d, names): store.curve(here[d]) for d in wanted if d in here}
+        bold = {label(d, names): store.curves.read(here[d]) for d in wanted if d in here}
         rest = [i for design, i in here.items() if design not in wanted]
-        faint = [store.curve(i) for i in rest[:: max(1, -(-len(rest) // FAINT_CURVES))]]
+        faint = [store.curves.read(i) for i in rest[:: max(1, -(-len(rest) // FAINT_CURVES))]]
         if any(bold.values()) or any(faint):
             drawn.append(charts.curves_figure(scale, bold, [curve for curve in faint if curve]))
     return "Loss curves", render("curves", figures=drawn)

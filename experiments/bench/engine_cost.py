@@ -79,7 +79,7 @@ def grow(work: Path, designs: int) -> None:
             seen["last"] = now
 
     with Store.create(work / "run", {}) as store:
-        store.allocate_curves(designs * 2)
+        store.curves.allocate(designs * 2)
         with store.transaction():
             store.add_event("run.started", started_payload(experiment, 1024))
         corpus = {"folder": str(work), "vocab_size": 1024}

@@ -251,7 +251,7 @@ def make_run(
         store._db.execute("PRAGMA synchronous = OFF")  # a fixture need not survive a power cut
         sample = Sample(store, random.Random(seed))
         with simulated_clock(sample):
-            store.allocate_curves(sum(CAPS))
+            store.curves.allocate(sum(CAPS))
             _announce(sample)
             _seeds(sample)
             _children(sample, change)

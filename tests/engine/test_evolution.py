@@ -77,7 +77,7 @@ class Trial:
         fresh = not (self.folder / "run.sqlite").exists()
         store = Store.create(self.folder, {}) if fresh else Store.open(self.folder, write=True)
         if fresh:
-            store.allocate_curves(39)
+            store.curves.allocate(39)
             with store.transaction():
                 store.add_event("run.started", started_payload(experiment, 1024))
         executor = RecordedExecutor(workers=self.workers, delay_s=self.delay_s, reject=self.reject)

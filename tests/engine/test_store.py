@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from genesys_engine.engine.curves import POINTS, ROWS_PER_CHUNK
 from genesys_engine.engine.events import digest_events
-from genesys_engine.engine.store import CURVE_POINTS, DesignRow, Store, VerificationRow
+from genesys_engine.engine.store import DesignRow, Store, VerificationRow
 from genesys_engine.gab.errors import EnvironmentProblem, InputError
 
 TREE = {"format": 1, "units": {"A": "class A: ..."}, "root": {"unit": "A"}}
@@ -56,7 +57,7 @@ def verification(number: int, **changes: object) -> VerificationRow:
 
 def test_rows_come_back_as_they_went_in(tmp_path: Path) -> None:
     with Store.create(tmp_path / "run", {"name": "test"}) as store:
-        store.allocate_curves(2)
+        store.curves.allocate(2)
         with store.transaction():
             store.add_design(design(0), TREE, {"passed": True})
             store.add_verification(verification(0), [[10.0, 5.5], [20.0, 5.0]])
@@ -67,8 +68,8 @@ def test_rows_come_back_as_they_went_in(tmp_path: Path) -> None:
         assert store.tree(0) == TREE
         assert store.report(0) == {"passed": True}
         assert list(store.verifications(0)) == [verification(0)]
-        assert store.curve(0) == [(10.0, 5.5), (20.0, 5.0)]
-        assert store.curve(1) == [], "an unwritten row is NaN and shows as nothing"
+        assert store.curves.read(0) == [(10.0, 5.5), (20.0, 5.0)]
+        assert store.curves.read(1) == [], "an unwritten row is NaN and shows as nothing"
         assert store.meta("name") == "test"
 
 
@@ -167,11 +168,27 @@ def test_no_run_another_format_and_a_broken_file_are_named(tmp_path: Path) -> No
 
 def test_curves_longer_than_the_array_are_cut_and_rows_grow(tmp_path: Path) -> None:
     with Store.create(tmp_path / "run", {}) as store:
-        store.allocate_curves(1)
-        long = [[float(i), 1.0] for i in range(CURVE_POINTS + 50)]
+        store.curves.allocate(1)
+        long = [[float(i), 1.0] for i in range(POINTS + 50)]
         with store.transaction():
             store.add_verification(verification(3), long)
-        assert len(store.curve(3)) == CURVE_POINTS
+        assert len(store.curves.read(3)) == POINTS
+
+
+def test_curves_move_to_the_array_a_chunk_at_a_time(tmp_path: Path) -> None:
+    with Store.create(tmp_path / "run", {}) as store:
+        store.curves.allocate(ROWS_PER_CHUNK)
+        for number in range(ROWS_PER_CHUNK + 1):
+            with store.transaction():
+                store.add_verification(verification(number), [[10.0, float(number)]])
+            store.curves.write_full_chunk()
+            with Store.open(tmp_path / "run") as reader:
+                assert reader.curves.read(number) == [(10.0, float(number))]
+        chunks = list((tmp_path / "run" / "arrays.zarr" / "curves" / "c").rglob("0"))
+        assert len([path for path in chunks if path.is_file()]) == 1
+    with Store.open(tmp_path / "run") as reader:
+        kept = [reader.curves.read(number) for number in range(ROWS_PER_CHUNK + 1)]
+    assert kept == [[(10.0, float(number))] for number in range(ROWS_PER_CHUNK + 1)]
 
 
 def test_what_was_committed_survives_kill_minus_nine(tmp_path: Path) -> None:

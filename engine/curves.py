@@ -1,0 +1,105 @@
+"""Loss curves of a run: one Zarr array, a row per verification, written a chunk at a time.
+
+A curve is committed to SQLite with its verification and moves to Zarr together with those that
+share its chunk: writing a chunk costs milliseconds, however many of its rows are new.  Wherever
+the process is killed, a curve stands in one of the two places.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+ARRAYS = "arrays.zarr"
+POINTS = 200
+ROWS_PER_CHUNK = 64
+
+SCHEMA = """
+CREATE TABLE waiting_curves (verification INTEGER PRIMARY KEY, points TEXT NOT NULL) STRICT;
+"""
+
+Curve = Sequence[Sequence[float]]
+
+
+class Curves:
+    """The curves of the run in `folder`, whose database is `db`; one process writes."""
+
+    def __init__(self, db: sqlite3.Connection, folder: Path) -> None:
+        self._db = db
+        self._group = folder / ARRAYS
+        self._array: Any = None
+
+    @property
+    def allocated(self) -> bool:
+        """Whether the array has been made."""
+        return self._group.exists()
+
+    def allocate(self, verifications: int) -> None:
+        """Make the array, NaN everywhere: (verifications, POINTS, 2) of tokens and loss."""
+        import zarr
+
+        array = zarr.create_array(
+            store=self._group,
+            name="curves",
+            shape=(verifications, POINTS, 2),
+            chunks=(ROWS_PER_CHUNK, POINTS, 2),
+            dtype="float64",
+            fill_value=float("nan"),
+            overwrite=True,
+        )
+        array.attrs["columns"] = ["tokens", "training loss (nats per token)"]
+
+    def add(self, verification: int, curve: Curve) -> None:
+        """Keep a curve, at most POINTS of it, within the caller's transaction."""
+        self._db.execute(
+            "INSERT INTO waiting_curves VALUES (?, ?)",
+            (verification, json.dumps([list(point) for point in curve[:POINTS]])),
+        )
+
+    def read(self, verification: int) -> list[tuple[float, float]]:
+        """Return the (tokens, loss) points of one verification; empty when it left none."""
+        sql = "SELECT points FROM waiting_curves WHERE verification = ?"
+        if (row := self._db.execute(sql, (verification,)).fetchone()) is not None:
+            return [(float(tokens), float(loss)) for tokens, loss in json.loads(row["points"])]
+        import numpy as np
+
+        array = self._opened()
+        if verification >= array.shape[0]:
+            return []
+        rows = np.asarray(array[verification])
+        return [(float(tokens), float(loss)) for tokens, loss in rows[np.isfinite(rows[:, 0])]]
+
+    def write_full_chunk(self) -> None:
+        """Move what waits to Zarr once it fills a chunk; call it outside a transaction."""
+        waiting = self._db.execute("SELECT COUNT(*) FROM waiting_curves").fetchone()[0]
+        if waiting >= ROWS_PER_CHUNK:
+            self.write()
+
+    def write(self) -> None:
+        """Move all that waits to Zarr, a block of neighbouring rows at a time."""
+        rows = self._db.execute("SELECT * FROM waiting_curves ORDER BY verification").fetchall()
+        if not rows:
+            return
+        import numpy as np
+
+        array = self._opened()
+        first, last = rows[0]["verification"], rows[-1]["verification"]
+        if last >= array.shape[0]:
+            array.resize((last + 1, POINTS, 2))
+        block = np.asarray(array[first : last + 1])
+        for row in rows:
+            points = np.asarray(json.loads(row["points"]), dtype=np.float64).reshape(-1, 2)
+            block[row["verification"] - first, : len(points)] = points
+        array[first : last + 1] = block
+        self._db.execute("DELETE FROM waiting_curves WHERE verification <= ?", (last,))
+        self._db.commit()
+
+    def _opened(self) -> Any:
+        if self._array is None:
+            import zarr
+
+            self._array = zarr.open_group(self._group, mode="r+")["curves"]
+        return self._array
