@@ -7,7 +7,6 @@ the process is killed, a curve stands in one of the two places.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ POINTS = 200
 ROWS_PER_CHUNK = 64
 
 SCHEMA = """
-CREATE TABLE waiting_curves (verification INTEGER PRIMARY KEY, points TEXT NOT NULL) STRICT;
+CREATE TABLE waiting_curves (verification INTEGER PRIMARY KEY, points BLOB NOT NULL) STRICT;
 """
 
 Curve = Sequence[Sequence[float]]
@@ -54,22 +53,23 @@ class Curves:
 
     def add(self, verification: int, curve: Curve) -> None:
         """Keep a curve, at most POINTS of it, within the caller's transaction."""
-        self._db.execute(
-            "INSERT INTO waiting_curves VALUES (?, ?)",
-            (verification, json.dumps([list(point) for point in curve[:POINTS]])),
-        )
+        import numpy as np
+
+        points = np.asarray(curve[:POINTS], dtype=np.float64).tobytes()
+        self._db.execute("INSERT INTO waiting_curves VALUES (?, ?)", (verification, points))
 
     def read(self, verification: int) -> list[tuple[float, float]]:
         """Return the (tokens, loss) points of one verification; empty when it left none."""
-        sql = "SELECT points FROM waiting_curves WHERE verification = ?"
-        if (row := self._db.execute(sql, (verification,)).fetchone()) is not None:
-            return [(float(tokens), float(loss)) for tokens, loss in json.loads(row["points"])]
         import numpy as np
 
-        array = self._opened()
-        if verification >= array.shape[0]:
+        sql = "SELECT points FROM waiting_curves WHERE verification = ?"
+        row = self._db.execute(sql, (verification,)).fetchone()
+        if row is not None:
+            rows = _points(row)
+        elif verification < (array := self._opened()).shape[0]:
+            rows = np.asarray(array[verification])
+        else:
             return []
-        rows = np.asarray(array[verification])
         return [(float(tokens), float(loss)) for tokens, loss in rows[np.isfinite(rows[:, 0])]]
 
     def write_full_chunk(self) -> None:
@@ -91,7 +91,7 @@ class Curves:
             array.resize((last + 1, POINTS, 2))
         block = np.asarray(array[first : last + 1])
         for row in rows:
-            points = np.asarray(json.loads(row["points"]), dtype=np.float64).reshape(-1, 2)
+            points = _points(row)
             block[row["verification"] - first, : len(points)] = points
         array[first : last + 1] = block
         self._db.execute("DELETE FROM waiting_curves WHERE verification <= ?", (last,))
@@ -103,3 +103,10 @@ class Curves:
 
             self._array = zarr.open_group(self._group, mode="r+")["curves"]
         return self._array
+
+
+def _points(row: sqlite3.Row) -> Any:
+    """Return the (points, 2) array of a waiting row."""
+    import numpy as np
+
+    return np.frombuffer(row["points"], dtype=np.float64).reshape(-1, 2)
