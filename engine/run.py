@@ -89,7 +89,7 @@ def start(path: Path, sets: Sequence[str], folder: Path, callbacks: Callbacks) -
 
 
 def resume(folder: Path, sets: Sequence[str], callbacks: Callbacks) -> None:
-    """Take up a run where it was left; `sets` may change what decides nothing.
+    """Take up a run where it was left; `sets` may change what decides nothing, and are kept.
 
     Raises:
         InputError: no run there, it is finished, or `sets` would change its decisions.
@@ -116,6 +116,8 @@ def resume(folder: Path, sets: Sequence[str], callbacks: Callbacks) -> None:
         sandbox = demand_isolation(host, experiment)
         with store.transaction():
             store.set_meta("sandbox", sandbox)
+            store.set_meta("sets", [*store.meta("sets", []), *sets])
+            store.set_meta("experiment", experiment.to_json())
         execute(store, experiment, host, callbacks, resumed=store.count("tasks") > 0)
 
 
