@@ -31,6 +31,7 @@ GENERATION_FINISHED = "generation.finished"
 BEST_CHANGED = "best.changed"
 BUDGET_WARNING = "budget.warning"
 WORKER_LOST = "worker.lost"
+ERROR_HANDLED = "error.handled"
 
 
 @dataclass(frozen=True)
