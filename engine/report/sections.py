@@ -25,6 +25,7 @@ from genesys_engine.engine.views.leaderboard import (
 from genesys_engine.engine.views.lineage import lineage
 from genesys_engine.engine.views.names import design_names, label
 from genesys_engine.engine.views.noise import noise_floor
+from genesys_engine.engine.views.operators import operators
 from genesys_engine.engine.views.run import view
 from genesys_engine.engine.views.timing import timing
 
@@ -119,6 +120,12 @@ def best_design(store: Store) -> tuple[str, str]:
     names = design_names(steps)
     body = render("best", details=details, steps=steps, code=code, label=label, names=names)
     return "Best design", body
+
+
+def operators_table(store: Store) -> tuple[str, str]:
+    """What the children of each operator gained over their parents."""
+    body = render("operators", rows=operators(store), scale=scale_names(store)[0])
+    return "Operators", body
 
 
 def loss_curves(store: Store) -> tuple[str, str]:
