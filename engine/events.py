@@ -13,24 +13,52 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-RUN_STARTED = "run.started"
-RUN_RESUMED = "run.resumed"
-RUN_INTERRUPTED = "run.interrupted"
-RUN_STOPPED = "run.stopped"
-RUN_FINISHED = "run.finished"
-DESIGN_STARTED = "design.started"
-DESIGN_ACCEPTED = "design.accepted"
-DESIGN_REJECTED = "design.rejected"
-DESIGN_DUPLICATE = "design.duplicate"
-DESIGN_EXHAUSTED = "design.exhausted"
-VERIFICATION_STARTED = "verification.started"
-VERIFICATION_FINISHED = "verification.finished"
-VERIFICATION_FAILED = "verification.failed"
-RUNG_OPENED = "rung.opened"
-GENERATION_FINISHED = "generation.finished"
-BEST_CHANGED = "best.changed"
-BUDGET_WARNING = "budget.warning"
-WORKER_LOST = "worker.lost"
+from genesys_engine.plugins.event_kinds import (
+    BEST_CHANGED,
+    BUDGET_WARNING,
+    DESIGN_ACCEPTED,
+    DESIGN_DUPLICATE,
+    DESIGN_EXHAUSTED,
+    DESIGN_REJECTED,
+    DESIGN_STARTED,
+    ERROR_HANDLED,
+    GENERATION_FINISHED,
+    RUN_FINISHED,
+    RUN_INTERRUPTED,
+    RUN_RESUMED,
+    RUN_STARTED,
+    RUN_STOPPED,
+    RUNG_OPENED,
+    VERIFICATION_FAILED,
+    VERIFICATION_FINISHED,
+    VERIFICATION_STARTED,
+    WORKER_LOST,
+)
+
+__all__ = [
+    "BEST_CHANGED",
+    "BUDGET_WARNING",
+    "DESIGN_ACCEPTED",
+    "DESIGN_DUPLICATE",
+    "DESIGN_EXHAUSTED",
+    "DESIGN_REJECTED",
+    "DESIGN_STARTED",
+    "ERROR_HANDLED",
+    "GENERATION_FINISHED",
+    "RUNG_OPENED",
+    "RUN_FINISHED",
+    "RUN_INTERRUPTED",
+    "RUN_RESUMED",
+    "RUN_STARTED",
+    "RUN_STOPPED",
+    "VERIFICATION_FAILED",
+    "VERIFICATION_FINISHED",
+    "VERIFICATION_STARTED",
+    "WORKER_LOST",
+    "Event",
+    "canonical_json",
+    "digest_events",
+]
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,14 @@ from functools import lru_cache
 from typing import Any
 
 from genesys_engine.engine import events
+from genesys_engine.engine.decisions import FAIL, RETRY, STOP, Decisions
 from genesys_engine.engine.designer import Designer, InfrastructureFailure, TaskResult
 from genesys_engine.engine.events import Event
 from genesys_engine.engine.outcomes import Outcomes
 from genesys_engine.engine.policy import Design, NextGeneration, Policy, Verify
 from genesys_engine.engine.state import State, keep
 from genesys_engine.engine.store import Store, TaskRow
-from genesys_engine.engine.verifier import Verifier
+from genesys_engine.engine.verifier import Verifier, failure
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import EnvironmentProblem, PluginError
 from genesys_engine.gab.tree import GABTree
@@ -52,6 +53,7 @@ class Evolution:
         verifier: Verifier,
         outcomes: Outcomes,
         *,
+        decisions: Decisions,
         should_stop: Callable[[], str | None],
         observe: Callable[[Event], None],
     ) -> None:
@@ -61,6 +63,7 @@ class Evolution:
         self.designer = designer
         self.verifier = verifier
         self.outcomes = outcomes
+        self._decisions = decisions
         self._should_stop = should_stop
         self._observe = observe
         self._arrived: queue.SimpleQueue[tuple[int, Future[TaskResult]]] = queue.SimpleQueue()
@@ -69,6 +72,7 @@ class Evolution:
         self._facts: dict[int, Mapping[str, Any]] = {}
         self._running: dict[int, Future[TaskResult]] = {}
         self._losses: dict[int, int] = {}
+        self._retries: dict[int, int] = {}  # those that a plugin asked for
         self.tree = lru_cache(maxsize=256)(self._read_tree)
 
     # --- the loop ----------------------------------------------------------------------------
@@ -103,7 +107,8 @@ class Evolution:
                     continue
             if not self.state.in_flight:
                 return
-            self._apply_oldest()
+            if self._apply_oldest() and (reason := self._decisions.should_stop(self.state)):
+                raise Stopped(reason)
 
     def _refuse_to_go_on(self) -> None:
         if (reason := self._should_stop()) is not None:
@@ -134,17 +139,63 @@ class Evolution:
 
     def _receive(self, seq: int, future: Future[TaskResult]) -> None:
         del self._running[seq]
-        try:
-            done = future.result()
-        except CancelledError:  # it had not begun and will be when the run is resumed
-            return
-        except InfrastructureFailure as error:
-            self._relaunch(seq, str(error))
+        done = self._result_of(seq, future)
+        if done is None:
             return
         with self.store.transaction(sync=self._tasks[seq].kind == VERIFY):
             self.store.add_result(seq, done.result, done.facts)
         self._results[seq] = done.result
         self._facts[seq] = done.facts
+
+    def _result_of(self, seq: int, future: Future[TaskResult]) -> TaskResult | None:
+        """Return what a task gave; None where it is done again, now or when the run is resumed."""
+        row = self._tasks[seq]
+        try:
+            done = future.result()
+        except CancelledError:  # it had not begun and will be when the run is resumed
+            return None
+        except (InfrastructureFailure, PluginError) as error:
+            return self._broken(row, error)
+        if row.kind == VERIFY and done.result["status"] != "ok":
+            cause, reason = done.result["cause"], done.result["reason"]
+            return None if self._asked(row, "verification", cause, reason) == RETRY else done
+        return done
+
+    def _broken(self, row: TaskRow, error: Exception) -> TaskResult | None:
+        """Do with a task that came to no result what a plugin says, or else what is usual."""
+        outage = isinstance(error, InfrastructureFailure)
+        action = None
+        if outage or not row.payload.get("seed"):  # without its seeds a run has no beginning
+            stage, cause = ("infrastructure", "outage") if outage else ("design", "plugin")
+            action = self._asked(row, stage, cause, str(error))
+        if action == FAIL:
+            return TaskResult(_given_up(row, str(error)))
+        if action is None and not outage:
+            raise error
+        if action is None:
+            self._relaunch(row.seq, str(error))
+        return None
+
+    def _asked(self, row: TaskRow, stage: str, cause: str, reason: str) -> str | None:
+        """Ask the plugins about an error and do what they say; None leaves it to the engine.
+
+        Raises:
+            Stopped: one ends the run; the task is done again when it is resumed.
+        """
+        seq, tried = row.seq, self._retries.get(row.seq, 0)
+        about = {key: row.payload.get(key) for key in ("design", "rung", "replicate")}
+        error = {"seq": seq, "stage": stage, "cause": cause, "reason": reason, **about}
+        action = self._decisions.on_error({**error, "attempt": tried + 1})
+        if action is None or (action.what == RETRY and tried >= RETRIES):
+            return None
+        told = {"seq": seq, "stage": stage, "action": action.what, "by": action.by}
+        self._emit_now(events.ERROR_HANDLED, told)
+        if action.what == STOP:
+            raise Stopped(f"{action.by} at an error: {reason}")
+        if action.what == RETRY:
+            self._retries[seq] = tried + 1
+            self._launch(row)
+        return action.what
 
     def _relaunch(self, seq: int, reason: str) -> None:
         """Try a task again that was lost through no fault of its design."""
@@ -164,7 +215,7 @@ class Evolution:
         for future in list(self._running.values()):
             future.cancel()
         while self._running:
-            with suppress(PluginError):  # the first one is told already
+            with suppress(PluginError, Stopped):  # the first one is told already
                 self._collect(block=True)
 
     # --- issuing -----------------------------------------------------------------------------
@@ -201,19 +252,23 @@ class Evolution:
         fit = self.store.report(design)["measurements"]["fits"][scale]
         job = self.verifier.payload(compose(self.tree(design)), fit, rung, replicate)
         name = f"design-{design}-rung-{rung}-seed-{replicate}.safetensors"
-        return self.verifier.start(row.seq, job, name)
+        about = {"digest": self.store.design(design).digest, "scale": scale, **row.payload}
+        return self.verifier.start(row.seq, job, name, about)
 
     def _read_tree(self, design: int) -> GABTree:
         return GABTree.from_json(self.store.tree(design))
 
     # --- applying ----------------------------------------------------------------------------
 
-    def _apply_oldest(self) -> None:
-        """Let the oldest task's result enter the state, waiting for it if need be."""
+    def _apply_oldest(self) -> bool:
+        """Let the oldest task's result enter the state, waiting for it if need be.
+
+        Returns False where it is time to stop first.
+        """
         seq = self.state.in_flight[0]
         while seq not in self._results:
             if self._should_stop() is not None:
-                return
+                return False
             self._collect(block=True)
         row, result, facts = self._tasks.pop(seq), self._results.pop(seq), self._facts.pop(seq)
         with self.store.transaction():
@@ -226,6 +281,7 @@ class Evolution:
             self._save()
         self.store.curves.write_full_chunk()
         self._publish()
+        return True
 
     def _close_generation(self) -> None:
         state = self.state
@@ -257,6 +313,13 @@ class Evolution:
         with self.store.transaction():
             event = self.store.add_event(kind, payload, decisive=False)
         self._observe(event)
+
+
+def _given_up(row: TaskRow, reason: str) -> Mapping[str, Any]:
+    """Return the result of a task that a plugin declared failed."""
+    if row.kind == VERIFY:
+        return failure("infrastructure", reason)
+    return {"accepted": None, "rejected": [], "duplicates": []}
 
 
 class WallClock:

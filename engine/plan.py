@@ -12,7 +12,7 @@ from typing import Any
 from genesys_engine.engine import run
 from genesys_engine.engine.config import Experiment
 from genesys_engine.engine.designer import CHECK
-from genesys_engine.engine.verifier import VERIFY, Verifier
+from genesys_engine.engine.verifier import VERIFY, verification_job
 from genesys_engine.gab import library
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import EnvironmentProblem
@@ -124,9 +124,8 @@ class Meter:
         self._vocab_size = corpus["vocab_size"]
         self._executor = executor
         self._folder = folder
-        settings = run.verify_settings(experiment, host, corpus)
-        self._verifier = Verifier(executor, settings, folder)
-        self._limits = settings.limits
+        self._settings = run.verify_settings(experiment, host, corpus)
+        self._limits = self._settings.limits
         self._reports: dict[str, tuple[Mapping[str, Any], float]] = {}
 
     def speed(self, seed: str, rung: int) -> Speed:
@@ -135,7 +134,7 @@ class Meter:
         report, check_s = self._checked(seed, source)
         settings = self.rungs[rung]
         fit = report["measurements"]["fits"][settings.scale]
-        job = self._verifier.payload(source, fit, rung, 0)
+        job = verification_job(self._settings, source, fit, rung, 0)
         job["budget"]["tokens"] = STEPS * settings.batch_tokens
         facts = self._job(VERIFY, job, f"{seed}-{rung}", self._limits)["facts"]
         overhead = facts["build_s"] + facts["eval_s"]

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from genesys_engine import __version__
 from genesys_engine.engine import events
 from genesys_engine.engine.config import Component, Experiment, load_experiment
 from genesys_engine.engine.config.template import toml_value
+from genesys_engine.engine.decisions import Decisions
 from genesys_engine.engine.designer import CheckSettings, Designer, WeightedOperator
 from genesys_engine.engine.events import Event
 from genesys_engine.engine.evolution import Evolution, Stopped, WallClock
@@ -26,6 +28,7 @@ from genesys_engine.engine.restore import restore
 from genesys_engine.engine.state import State
 from genesys_engine.engine.store import EXPERIMENT, Store
 from genesys_engine.engine.trackers import open_trackers
+from genesys_engine.engine.trials import Trials
 from genesys_engine.engine.verdict import Verdict, judge
 from genesys_engine.engine.verifier import RungSettings, Verifier, VerifySettings
 from genesys_engine.gab.errors import EnvironmentProblem, InputError
@@ -89,7 +92,7 @@ def start(path: Path, sets: Sequence[str], folder: Path, callbacks: Callbacks) -
 
 
 def resume(folder: Path, sets: Sequence[str], callbacks: Callbacks) -> None:
-    """Take up a run where it was left; `sets` may change what decides nothing.
+    """Take up a run where it was left; `sets` may change what decides nothing, and are kept.
 
     Raises:
         InputError: no run there, it is finished, or `sets` would change its decisions.
@@ -116,6 +119,8 @@ def resume(folder: Path, sets: Sequence[str], callbacks: Callbacks) -> None:
         sandbox = demand_isolation(host, experiment)
         with store.transaction():
             store.set_meta("sandbox", sandbox)
+            store.set_meta("sets", [*store.meta("sets", []), *sets])
+            store.set_meta("experiment", experiment.to_json())
         execute(store, experiment, host, callbacks, resumed=store.count("tasks") > 0)
 
 
@@ -213,6 +218,7 @@ def _execute(
             evolution.run()
         finally:
             evolution.designer.close()
+            evolution.verifier.close()
             with contextlib.suppress(Exception), store.transaction():
                 store.set_meta("wall_s", evolution.outcomes.wall_s())
         return _finish(store, experiment, evolution.state, observe)
@@ -263,23 +269,28 @@ def assemble(
         seeds=settings.seeds,
         threads=experiment.run.designers,
     )
-    verifier = Verifier(executor, verify, store.folder)
+    trials = Trials(
+        host, executor, experiment.executor.use, partial(_another_executor, host, experiment)
+    )
+    verifier = Verifier(trials, verify, store.folder)
     outcomes = Outcomes(
         store, state, policy, scales=scales, metric=metric, bigram=bigram, wall_s=clock
     )
     cap_s = (experiment.budget.wall_hours or float("inf")) * 3600
 
     def stop() -> str | None:
-        status = {
-            "designs": state.counts.accepted,
-            "verifications": state.counts.next_verification,
-            "best_fitness": None if state.best is None else state.standings[state.best].fitness,
-        }
-        over = "budget.wall_hours" if clock() >= cap_s else None
-        return should_stop() or over or host.decide("genesys_should_stop", status=status)
+        return should_stop() or ("budget.wall_hours" if clock() >= cap_s else None)
 
     return Evolution(
-        store, state, policy, designer, verifier, outcomes, should_stop=stop, observe=observe
+        store,
+        state,
+        policy,
+        designer,
+        verifier,
+        outcomes,
+        decisions=Decisions(host),
+        should_stop=stop,
+        observe=observe,
     )
 
 
@@ -441,6 +452,21 @@ def open_executor(host: PluginHost, experiment: Experiment) -> Iterator[Executor
         yield executor
     finally:
         executor.close()
+
+
+@contextlib.contextmanager
+def _another_executor(
+    host: PluginHost, experiment: Experiment, name: str, options: Mapping[str, Any]
+) -> Iterator[Executor]:
+    """Open an executor that a plugin places trials on; it is held to the same isolation."""
+    model = host.registry.get("executor", name).options_model()
+    read = read_options(model, options)
+    values = {} if read is None else read.model_dump(mode="json")
+    section = experiment.executor.model_copy(update={"use": name, "options": values})
+    elsewhere = experiment.model_copy(update={"executor": section})
+    demand_isolation(host, elsewhere)
+    with open_executor(host, elsewhere) as executor:
+        yield executor
 
 
 def _bigram(

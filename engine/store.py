@@ -17,6 +17,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 import shutil
 import sqlite3
 import time
@@ -36,6 +37,8 @@ DATABASE = "run.sqlite"
 PARTIAL = DATABASE + ".partial"
 EXPERIMENT = "experiment.toml"
 CACHE_KIB = 32 * 1024  # holds the indices of 10,000 designs, so that their cost stays flat
+LOCK = "lock"
+LOCK_ATTEMPTS, LOCK_PAUSE_S = 4, 0.05
 
 _DESIGN_COLUMNS = (
     "id, seq, accepted, digest, fingerprint, parents, operator, change,"
@@ -162,7 +165,7 @@ class Store:
                 where=str(folder),
                 hint=f"continue it with `genesys-engine resume {folder}`, or give another --out",
             )
-        begun = ("lock", PARTIAL)  # what a process that was killed at its very start leaves
+        begun = (LOCK, PARTIAL)  # what a process that was killed at its very start leaves
         if folder.exists() and not (
             folder.is_dir() and all(entry.name.startswith(begun) for entry in folder.iterdir())
         ):
@@ -211,6 +214,16 @@ class Store:
                 hint="use the version of genesys-engine that made it (see `meta` in run.sqlite)",
             )
         return store
+
+    def being_written(self) -> bool:
+        """Tell whether a process works on this run now; one that was killed does not."""
+        if self._lock is not None:
+            return True
+        try:
+            with (self.folder / LOCK).open() as handle:
+                return not _try_lock(handle, fcntl.LOCK_SH)
+        except FileNotFoundError:  # a copy of a run
+            return False
 
     def close(self) -> None:
         """Close the files; safe to call twice."""
@@ -410,17 +423,40 @@ class Store:
 
 
 def _exclusive(folder: Path) -> Any:
-    handle = (folder / "lock").open("a")
+    """Take the right to write, which the system gives back when a process dies.
+
+    It is asked for more than once: who looks whether a run is being written holds it for a moment.
+    """
+    handle = (folder / LOCK).open("a+")
+    for attempt in range(LOCK_ATTEMPTS):
+        if _try_lock(handle, fcntl.LOCK_EX):
+            handle.truncate(0)
+            handle.write(str(os.getpid()))
+            handle.flush()
+            return handle
+        time.sleep(LOCK_PAUSE_S * (attempt + 1 < LOCK_ATTEMPTS))
+    writer = _writer(handle)
+    handle.close()
+    raise EnvironmentProblem(
+        f"another process is working on this run{f' (process {writer})' if writer else ''}",
+        where=str(folder),
+        hint="wait for it, or stop it with Ctrl-C; the run can be resumed afterwards",
+    )
+
+
+def _try_lock(handle: Any, how: int) -> bool:
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        handle.close()
-        raise EnvironmentProblem(
-            "another process is working on this run",
-            where=str(folder),
-            hint="wait for it, or stop it with Ctrl-C; the run can be resumed afterwards",
-        ) from None
-    return handle
+        fcntl.flock(handle, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _writer(handle: Any) -> str:
+    """Return the process id that the writer left in the lock, for a person to find it."""
+    handle.seek(0)
+    text = handle.read(20)
+    return text if text.isdigit() else ""
 
 
 def _connect(folder: Path, *, write: bool = True) -> sqlite3.Connection:

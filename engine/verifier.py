@@ -15,9 +15,10 @@ from pydantic import ValidationError
 from genesys_engine.engine.designer import TaskResult, refuse_infrastructure
 from genesys_engine.engine.randomness import derived_seed
 from genesys_engine.engine.replies import VerifyReply
+from genesys_engine.engine.trials import Trials
 from genesys_engine.gab.errors import InputError
 from genesys_engine.gab.sandbox.scratch import remove, take_tensors
-from genesys_engine.plugins.api import Executor, Limits, Outcome
+from genesys_engine.plugins.api import Limits, Outcome
 
 VERIFY = "genesys_engine.plugins.verify_job:verify"
 
@@ -46,6 +47,28 @@ class VerifySettings:
     keep_checkpoints: bool = True
 
 
+def verification_job(
+    settings: VerifySettings, source: str, model: Mapping[str, Any], rung: int, replicate: int
+) -> dict[str, Any]:
+    """Return the job: every design at a rung gets the same data order and seed, so that
+    designs are compared on equal terms."""
+    at = settings.rungs[rung]
+    keys = ("d_model", "n_blocks", "vocab_size", "context")
+    return {
+        "source": source,
+        "model": {key: model[key] for key in keys},
+        "corpus": str(settings.corpus),
+        "seed": derived_seed(settings.seed, f"train/{rung}", replicate) % 2**31,
+        "budget": {
+            "tokens": at.tokens,
+            "batch_tokens": at.batch_tokens,
+            "peak_lr": at.peak_lr,
+        },
+        "trainer": dict(settings.trainer),
+        "evaluators": [dict(evaluator) for evaluator in settings.evaluators],
+    }
+
+
 class _Result(Future[TaskResult]):
     """What a job's outcome is read to; taking it back takes the job back, if it has not begun."""
 
@@ -58,40 +81,35 @@ class _Result(Future[TaskResult]):
 
 
 class Verifier:
-    """Sends verifications to the executor and reads what comes back."""
+    """Sends verifications out and reads what comes back."""
 
-    def __init__(self, executor: Executor, settings: VerifySettings, folder: Path) -> None:
-        self._executor = executor
+    def __init__(self, trials: Trials, settings: VerifySettings, folder: Path) -> None:
+        self._trials = trials
         self._settings = settings
         self._folder = folder
 
     def payload(
         self, source: str, model: Mapping[str, Any], rung: int, replicate: int
     ) -> dict[str, Any]:
-        """Return the job: every design at a rung gets the same data order and seed, so that
-        designs are compared on equal terms."""
-        settings = self._settings.rungs[rung]
-        keys = ("d_model", "n_blocks", "vocab_size", "context")
-        return {
-            "source": source,
-            "model": {key: model[key] for key in keys},
-            "corpus": str(self._settings.corpus),
-            "seed": derived_seed(self._settings.seed, f"train/{rung}", replicate) % 2**31,
-            "budget": {
-                "tokens": settings.tokens,
-                "batch_tokens": settings.batch_tokens,
-                "peak_lr": settings.peak_lr,
-            },
-            "trainer": dict(self._settings.trainer),
-            "evaluators": [dict(evaluator) for evaluator in self._settings.evaluators],
-        }
+        """Return the job of a verification; see `verification_job`."""
+        return verification_job(self._settings, source, model, rung, replicate)
 
-    def start(self, seq: int, job: Mapping[str, Any], checkpoint: str) -> Future[TaskResult]:
-        """Begin a verification whose weights are to be kept under the name `checkpoint`."""
+    def close(self) -> None:
+        """Let go of what plugins had trials placed on."""
+        self._trials.close()
+
+    def start(
+        self, seq: int, job: Mapping[str, Any], checkpoint: str, about: Mapping[str, Any]
+    ) -> Future[TaskResult]:
+        """Begin a verification whose weights are to be kept under the name `checkpoint`.
+
+        Args:
+            about: the design, the rung and the replicate, as plugins are told of them.
+        """
         scratch = self._folder / "scratch" / f"verify-{seq}"
         remove(scratch)
         scratch.mkdir(parents=True)
-        job_done = self._executor.submit(VERIFY, job, scratch, self._settings.limits)
+        job_done = self._trials.submit(VERIFY, job, scratch, self._settings.limits, about)
         done = _Result(job_done)
 
         def finish(inner: Future[Outcome]) -> None:

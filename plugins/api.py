@@ -24,6 +24,7 @@ from genesys_engine.gab.interfaces import INTERFACES
 from genesys_engine.gab.sandbox import Isolation, Limits, Outcome
 from genesys_engine.gab.tree import GABTree, Node, Place, grow
 from genesys_engine.gab.unit import HyperParameter, Slot, Unit, Value, parse_unit
+from genesys_engine.plugins import event_kinds as events
 from genesys_engine.plugins.checkpoint import load_checkpoint, save_checkpoint
 from genesys_engine.plugins.corpus import Corpus
 from genesys_engine.plugins.hookspecs import hookimpl
@@ -43,6 +44,7 @@ from genesys_engine.plugins.kinds import (
     Tracker,
 )
 from genesys_engine.plugins.knowledge.documents import Document
+from genesys_engine.plugins.knowledge.remote import SourceUnavailable
 from genesys_engine.plugins.models import context_of, device_of
 
 if TYPE_CHECKING:
@@ -91,6 +93,7 @@ __all__ = [
     "Score",
     "Selector",
     "Slot",
+    "SourceUnavailable",
     "TrackedRun",
     "Tracker",
     "TrainBudget",
@@ -104,6 +107,7 @@ __all__ = [
     "compose",
     "context_of",
     "device_of",
+    "events",
     "grow",
     "hookimpl",
     "library",

@@ -152,6 +152,11 @@ def genesys_register_report_sections(register: Register) -> None:
         summary="the best designs, each score beside its controls",
     )
     register("best", f"{module}:best_design", summary="the best child: lineage, tree and code")
+    register(
+        "operators",
+        f"{module}:operators_table",
+        summary="what children gained over their parents, by operator",
+    )
     register("curves", f"{module}:loss_curves", summary="training loss at each rung")
     register("quadrants", f"{module}:quadrants", summary="gain against confidence")
     register("failures", f"{module}:failures_by_cause", summary="what failed, and why")

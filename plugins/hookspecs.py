@@ -85,9 +85,36 @@ def genesys_commands(cli: click.Group) -> None:
 
 
 @hookspec(firstresult=True)
+def genesys_evaluate_candidate(candidate: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the recorded result of a verification, or None to have it trained.
+
+    `candidate`: design, digest, rung, scale, replicate, source, model, seed, budget, corpus,
+    trainer, evaluators.
+    """
+
+
+@hookspec(firstresult=True)
+def genesys_place_trial(trial: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return where and how a verification runs, or None to leave it as the experiment says.
+
+    `trial`: design, digest, rung, scale, replicate, model, budget, executor, timeout_s,
+    memory_gib.
+    """
+
+
+@hookspec(firstresult=True)
+def genesys_on_error(error: Mapping[str, Any]) -> str | None:
+    """Return "retry", "fail" or "stop", or None to leave an error to the engine.
+
+    `error`: seq, stage, cause, reason, attempt, design, rung, replicate.
+    """
+
+
+@hookspec(firstresult=True)
 def genesys_should_stop(status: Mapping[str, Any]) -> str | None:
     """Return the reason to end the run after the trials under way, or None to go on.
 
+    Asked behind every result that has entered the run.
     `status`: designs, verifications (each a count), best_fitness (per cent or None).
     """
 

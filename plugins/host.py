@@ -29,7 +29,7 @@ from genesys_engine.plugins import builtin, hookspecs
 from genesys_engine.plugins.local import DISTRIBUTION as LOCAL
 from genesys_engine.plugins.local import find_local
 from genesys_engine.plugins.registry import KINDS, Description, Registry, suggest
-from genesys_engine.plugins.vetting import HEAVY, HookFault, check_engine_version, vet
+from genesys_engine.plugins.vetting import HEAVY, HookFault, check_engine_version, place_of, vet
 
 if TYPE_CHECKING:
     import click
@@ -144,7 +144,11 @@ class PluginHost:
     # --- calling hooks -------------------------------------------------------------------------
 
     def decide(self, hook: str, **payload: Any) -> Any:
-        """Call a decision hook: the first answer that is not None, else None.
+        """Call a decision hook: the first answer that is not None, else None; see `decided`."""
+        return self.decided(hook, **payload)[1]
+
+    def decided(self, hook: str, **payload: Any) -> tuple[PluginRecord | None, Any]:
+        """Return who gave the first answer that is not None, and the answer.
 
         Raises:
             PluginError: a plugin raised; a decision cannot be guessed.
@@ -155,8 +159,18 @@ class PluginHost:
             if error is not None:
                 raise PluginError(_broken(record, hook, error).describe()) from error
             if answer is not None:
-                return answer
-        return None
+                return record, answer
+        return None, None
+
+    def implements(self, hook: str) -> bool:
+        """Tell whether any active plugin has this hook."""
+        return bool(self._implementations(hook))
+
+    def wrong_answer(self, record: PluginRecord, hook: str, message: str, hint: str) -> PluginError:
+        """Return the error that an answer of a plugin is not what its hook promises."""
+        plugin = self._manager.get_plugin(record.id)
+        fault = HookFault(message, place_of(getattr(plugin, hook, None)), hint)
+        return PluginError(_broken(record, hook, fault).describe())
 
     def emit(self, event: Mapping[str, Any]) -> tuple[PluginRecord, ...]:
         """Show an event to every observer; return the observers that it broke.

@@ -111,8 +111,8 @@ class KnowledgeSource(Protocol):
     """Where documents come from; made as `Class(options, cache=folder)`.
 
     `cache` is a folder for what can be made again.  Both methods raise an `InputError` for what
-    does not exist and `plugins.knowledge.remote.SourceUnavailable` for a service that cannot be
-    reached: it is told once, and everything else goes on.
+    does not exist and a `SourceUnavailable` for a service that cannot be reached: it is told
+    once, and everything else goes on.
     """
 
     def fetch(self, place: str) -> Iterator[Document | InputError]:

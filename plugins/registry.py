@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from genesys_engine.gab.errors import PluginError
-from genesys_engine.plugins.targets import construct, options_model
+from genesys_engine.plugins.targets import construct, load_target, options_model
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -26,6 +26,9 @@ KINDS: Mapping[str, str] = {
     "report_section": "genesys_register_report_sections",
 }
 """Kind of component -> the hook that registers it."""
+
+WORKER_KINDS = frozenset({"trainer", "evaluator", "checker"})
+"""Made in worker processes, which are told the target and the options, and nothing else."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,24 @@ class Description:
             PluginError: the component cannot be imported.
         """
         return options_model(self.target, self.options)
+
+    def require_class_options(self) -> None:
+        """Check that a worker will find the options that were registered; imports the component.
+
+        Raises:
+            PluginError: it is made in workers, and its class has not the attribute `Options`.
+        """
+        if self.kind not in WORKER_KINDS or self.options is None:
+            return
+        model = self.options_model()
+        if getattr(load_target(self.target), "Options", None) is not model:
+            named = "" if model is None else f" = {model.__name__}"
+            raise PluginError(
+                f"the options of the {self.kind} {self.name!r} of {self.distribution}"
+                f" {self.version} are registered, but {self.target!r} has no attribute `Options`"
+                " that is the same model",
+                hint=f"workers know nothing but the class: write `Options{named}` into it",
+            )
 
     def create(self, options: Mapping[str, Any], **services: Any) -> Any:
         """Return an instance; see `targets.build`."""

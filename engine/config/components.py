@@ -47,7 +47,9 @@ def read_component(
     if not isinstance(table.get("use"), str):
         return None  # reported above; without it nothing is known of the options
     try:
-        options_model = registry.get(kind, table["use"]).options_model() or NoOptions
+        described = registry.get(kind, table["use"])
+        described.require_class_options()
+        options_model = described.options_model() or NoOptions
     except PluginError as error:
         document.report((*path, "use"), error.message, error.hint)
         return None

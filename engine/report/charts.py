@@ -8,7 +8,7 @@ from typing import Any
 
 from genesys_engine.engine.report import figures as fig
 from genesys_engine.engine.report.figures import Trace, figure, hover
-from genesys_engine.engine.views.history import Point, best_so_far, latest
+from genesys_engine.engine.views.history import Point, best_so_far, latest, thinned
 from genesys_engine.engine.views.leaderboard import LeaderboardRow
 from genesys_engine.engine.views.lineage import Edge, Lineage, Node
 from genesys_engine.engine.views.noise import SIGMAS
@@ -16,6 +16,8 @@ from genesys_engine.engine.views.text import count, percent
 
 _LINE_PX, _TREE_MIN_PX, _TREE_MAX_PX = 24, 300, 1800
 _BEND = 8  # points along one edge
+MOST_DESIGNS, MOST_POINTS = 600, 1500
+"""What is drawn of a large run: a page must open, and nobody reads ten thousand dots."""
 
 
 # --- the evolution tree ----------------------------------------------------------------------
@@ -179,8 +181,9 @@ def _fitness_traces(
     points: Sequence[Point], rows: Mapping[int, LeaderboardRow], scales: Sequence[str], x: Any
 ) -> list[dict[str, Any]]:
     traces = []
+    drawn = thinned(points, MOST_POINTS)
     for rungs in _rungs(scales):
-        at = [point for point in points if point.rungs == rungs]
+        at = [point for point in drawn if point.rungs == rungs]
         trace = {
             "type": "scatter",
             "mode": "markers",
@@ -243,6 +246,10 @@ def quadrant_figure(
     fitness = sorted((row.fitness for row in rows), reverse=True)
     good = (fitness[quarter - 1] + fitness[min(quarter, len(rows) - 1)]) / 2
     confident = sorted((row.rungs for row in rows), reverse=True)[quarter - 1] - 0.5
+    # They come best first: the first half is drawn whole, the others thinned.
+    whole = rows[: MOST_POINTS // 2]
+    rest = rows[len(whole) :]
+    rows = [*whole, *rest[:: max(1, -(-len(rest) // (MOST_POINTS // 2)))]]
     marker = {
         "color": [fig.SERIES[(row.rungs - 1) % len(fig.SERIES)] for row in rows],
         "size": 10,

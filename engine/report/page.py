@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from genesys_engine.engine.report.reading import ReadOnce
 from genesys_engine.engine.report.sections import summary
 from genesys_engine.engine.report.templates import HERE, render
 from genesys_engine.engine.store import Store
@@ -20,8 +21,8 @@ scripts do not run (content security policy): draw with `figure`."""
 KIND = "report_section"
 
 ORDER = (
-    "tree", "fitness", "leaderboard", "best", "curves", "quadrants", "failures", "time",
-    "reproduce",
+    "tree", "fitness", "leaderboard", "best", "operators", "curves", "quadrants", "failures",
+    "time", "reproduce",
 )  # fmt: skip
 """The built-in sections; those of plugins follow, by name."""
 
@@ -53,6 +54,7 @@ def render_report(store: Store, *, sections: Mapping[str, Section] | None = None
     """Return the page as text; see `write_report`."""
     from plotly.offline import get_plotlyjs
 
+    store = ReadOnce(store)
     chosen = registered_sections(store) if sections is None else sections
     rendered = [_guarded(name, section, store) for name, section in chosen.items()]
     scripts = [get_plotlyjs(), _asset("report.js")]

@@ -25,6 +25,7 @@ from genesys_engine.engine.views.leaderboard import (
 from genesys_engine.engine.views.lineage import lineage
 from genesys_engine.engine.views.names import design_names, label
 from genesys_engine.engine.views.noise import noise_floor
+from genesys_engine.engine.views.operators import operators
 from genesys_engine.engine.views.run import view
 from genesys_engine.engine.views.timing import timing
 
@@ -64,7 +65,7 @@ def summary(store: Store) -> dict[str, Any]:
 
 def evolution_tree(store: Store) -> tuple[str, str]:
     """Who descends from whom, coloured by fitness."""
-    tree, rows = lineage(store), leaderboard(store)
+    tree, rows = lineage(store, charts.MOST_DESIGNS), leaderboard(store)
     best = featured(rows)
     sigmas = noise_floor(store).sigmas
     widest = max((row.fitness for row in rows), default=0.0)
@@ -75,7 +76,9 @@ def evolution_tree(store: Store) -> tuple[str, str]:
         scales=scale_names(store),
         colour_limit=limit,
     )
-    body = render("tree", figure=drawn, limit=limit, reference=reference_name(store))
+    body = render(
+        "tree", figure=drawn, limit=limit, reference=reference_name(store), left_out=tree.left_out
+    )
     return "Evolution tree", body
 
 
@@ -84,14 +87,22 @@ def fitness(store: Store) -> tuple[str, str]:
     rows = leaderboard(store)
     sigma = noise.sigma_at(noise_floor(store).sigmas, 0)
     by_design = {row.design: row for row in rows}
+    points = history(store)
     drawn = charts.fitness_figure(
-        history(store),
+        points,
         by_design,
         reference=reference_name(store),
         scales=scale_names(store),
         sigma=sigma,
     )
-    values = {"rows": rows, "sigma": sigma, "sigmas": noise.SIGMAS, "scale": scale_names(store)[0]}
+    left_out = max(0, len(points) - charts.MOST_POINTS)
+    values = {
+        "left_out": left_out,
+        "rows": rows,
+        "sigma": sigma,
+        "sigmas": noise.SIGMAS,
+        "scale": scale_names(store)[0],
+    }
     body = render("fitness", figure=drawn, reference=reference_name(store), **values)
     return "Fitness", body
 
@@ -121,6 +132,12 @@ def best_design(store: Store) -> tuple[str, str]:
     return "Best design", body
 
 
+def operators_table(store: Store) -> tuple[str, str]:
+    """What the children of each operator gained over their parents."""
+    body = render("operators", rows=operators(store), scale=scale_names(store)[0])
+    return "Operators", body
+
+
 def loss_curves(store: Store) -> tuple[str, str]:
     """Training loss per rung: the best designs and the reference in colour, others faint."""
     rows = leaderboard(store)
@@ -147,7 +164,8 @@ def quadrants(store: Store) -> tuple[str, str]:
     rows = leaderboard(store)
     reference, scales = reference_name(store), scale_names(store)
     drawn = charts.quadrant_figure(rows, reference=reference, scales=scales) if rows else ""
-    return "Fitness and confidence", render("quadrants", figure=drawn)
+    left_out = max(0, len(rows) - charts.MOST_POINTS)
+    return "Fitness and confidence", render("quadrants", figure=drawn, left_out=left_out)
 
 
 def failures_by_cause(store: Store) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from genesys_engine.engine.events import VERIFICATION_FINISHED
@@ -39,6 +39,18 @@ def latest(points: Iterable[Point]) -> list[Point]:
     """Return the last point of each design, in order of design number."""
     by_design = {point.design: point for point in points}
     return [by_design[design] for design in sorted(by_design)]
+
+
+def thinned(points: Sequence[Point], most: int) -> list[Point]:
+    """Return at most `most` points in order: those that led, the best, an even share of others."""
+    if len(points) <= most:
+        return list(points)
+    by_gain = sorted(points, key=lambda point: (-point.rungs, -point.fitness, point.design))
+    kept = {id(point) for point in (*best_so_far(points)[-most // 4 :], *by_gain[: most // 4])}
+    others = [point for point in points if id(point) not in kept]
+    step = -(-len(others) // (most - len(kept)))
+    kept |= {id(point) for point in others[::step]}
+    return [point for point in points if id(point) in kept]
 
 
 def best_so_far(points: Iterable[Point]) -> list[Point]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from genesys_engine.engine.store import DesignRow, Store
-from genesys_engine.engine.views.names import design_names, label
+from genesys_engine.engine.views.names import design_names, label, seed_name
 
 
 @dataclass(frozen=True)
@@ -36,19 +36,27 @@ class Edge:
 
 @dataclass(frozen=True)
 class Lineage:
-    """The evolution tree; `lines` is its height in lines, `generations` its depth."""
+    """The evolution tree; `lines` is its height in lines, `generations` its depth, `left_out` the
+    number of designs that are not in it."""
 
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
     lines: int
     generations: int
+    left_out: int = 0
 
 
-def lineage(store: Store) -> Lineage:
-    """Return the evolution tree of all designs, rejected ones included."""
-    designs = list(store.designs())
-    names = design_names(designs)
-    generation = generations(designs)
+def lineage(store: Store, most: int | None = None) -> Lineage:
+    """Return the evolution tree of all designs, rejected ones included.
+
+    Args:
+        most: no more designs than these: the seeds, and the best with the lines that lead to
+            them.
+    """
+    everything = list(store.designs())
+    names = design_names(everything)
+    generation = generations(everything)
+    designs = everything if most is None else foremost(everything, most)
     line, lines = _lines(designs)
     nodes = tuple(
         Node(
@@ -69,8 +77,32 @@ def lineage(store: Store) -> Lineage:
         Edge(parent, row.id, primary=position == 0)
         for row in designs
         for position, parent in enumerate(row.parents)
+        if parent in line
     )
-    return Lineage(nodes, edges, lines, max(generation.values(), default=-1) + 1)
+    depth = max((node.x for node in nodes), default=-1) + 1
+    return Lineage(nodes, edges, lines, depth, len(everything) - len(designs))
+
+
+def foremost(designs: list[DesignRow], most: int) -> list[DesignRow]:
+    """Return at most `most` designs: seeds, then the best, each with its line of first parents."""
+    if len(designs) <= most:
+        return designs
+    by_number = {row.id: row for row in designs}
+    seeds = [row.id for row in designs if seed_name(row.operator) is not None]
+    kept = set(seeds[:most])
+    verified = (row for row in designs if row.rung is not None)
+    for best in sorted(verified, key=lambda r: (-(r.rung or 0), -(r.fitness or 0.0), r.id)):
+        line: list[int] = []
+        at = best.id
+        while at not in kept and len(kept) + len(line) < most:
+            line.append(at)
+            if not by_number[at].parents:
+                break
+            at = by_number[at].parents[0]
+        kept.update(line)
+        if len(kept) >= most:
+            break
+    return [row for row in designs if row.id in kept]
 
 
 def generations(designs: Iterable[DesignRow]) -> dict[int, int]:
@@ -103,7 +135,8 @@ def _lines(designs: list[DesignRow]) -> tuple[dict[int, float], int]:
     under: dict[int, list[int]] = {row.id: [] for row in designs}
     founders: list[int] = []
     for row in designs:
-        (under[row.parents[0]] if row.parents else founders).append(row.id)
+        drawn = row.parents and row.parents[0] in under
+        (under[row.parents[0]] if drawn else founders).append(row.id)
     line: dict[int, float] = {}
     for leaf in _depth_first(founders, under):
         if not under[leaf]:

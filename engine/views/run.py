@@ -21,6 +21,7 @@ NOMINAL_VOCABULARY = 4096  # the log does not tell it; only ratios between rungs
 
 WAITING, RUNNING, FINISHED = "waiting", "running", "finished"
 INTERRUPTED, STOPPED = "interrupted", "stopped"
+KILLED = "killed"  # its log has no end, and nobody works on it
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from genesys_engine.engine.store import Store
-from genesys_engine.engine.views.run import RunView, view
+from genesys_engine.engine.views.run import KILLED, RUNNING, WAITING, RunView, view
 
 
 def status(store: Store, *, now: float | None = None) -> dict[str, Any]:
@@ -13,8 +13,13 @@ def status(store: Store, *, now: float | None = None) -> dict[str, Any]:
 
     Args:
         now: epoch seconds, for the age of a run under way; None takes the last event's time.
+
+    A run whose log has no end and that no process works on was killed.
     """
+    alive = store.being_written()  # before the log is read: a run may end meanwhile
     run = view(store)
+    if not alive and run.state in (RUNNING, WAITING):
+        run.state = KILLED
     return {
         "name": run.name,
         "state": run.state,

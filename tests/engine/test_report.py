@@ -3,20 +3,25 @@
 import html
 import json
 import re
+import time
 import tomllib
 from html.parser import HTMLParser
 
 import pytest
 from sample_run import EXPERIMENT, META, make_run
 
+from genesys_engine.engine import events as kinds
 from genesys_engine.engine.events import digest_events
-from genesys_engine.engine.report import figure, render_report, write_report
+from genesys_engine.engine.report import charts, figure, render_report, write_report
 from genesys_engine.engine.report.figures import hover
 from genesys_engine.engine.report.page import ORDER, registered_sections
-from genesys_engine.engine.report.sections import leaderboard_table, reproduce
-from genesys_engine.engine.store import DesignRow, Store
+from genesys_engine.engine.report.sections import leaderboard_table, reproduce, time_by_stage
+from genesys_engine.engine.store import DesignRow, Store, VerificationRow
 from genesys_engine.engine.views import noise
+from genesys_engine.engine.views.history import Point, best_so_far, thinned
 from genesys_engine.engine.views.leaderboard import best_child, leaderboard
+from genesys_engine.engine.views.lineage import ancestry, foremost, lineage
+from genesys_engine.gab import library
 from genesys_engine.gab.tree import grow
 from genesys_engine.gab.unit import parse_unit
 
@@ -294,3 +299,83 @@ def test_report_is_written_whole_into_the_run(folder):
         elsewhere = write_report(store, folder / "more" / "page.html")
     assert elsewhere.is_file()
     assert not list(folder.glob(".*.partial"))
+
+
+# --- size --------------------------------------------------------------------------------------
+
+
+def large_run(folder, count):
+    """Write a run of `count` designs, each verified once, all but the first with a parent."""
+    tree = library.seed("gpt").to_json()
+    scores = {"bits_per_byte": {"value": 2.9, "stderr": 0.01, "higher_is_better": False, "n": 9}}
+    fit = {"d_model": 64, "n_blocks": 4, "parameters": 200_000}
+    measured = {"fits": {"0.2M": fit}, "flops_per_token": {"0.2M": 1e6}}
+    with Store.create(folder, META) as store, store.transaction():
+        store.curves.allocate(count)
+        rungs = [{"scale": "0.2M", "verifications": count, "tokens": 10}]
+        begun = {"seed": 7, "mode": "steady_state", "selection": "quadrant", "reference": "gpt"}
+        store.add_event(kinds.RUN_STARTED, {**begun, "rungs": rungs, "designs": count})
+        for number in range(count):
+            parents, seq = ((number // 3,) if number else ()), 2 * number
+            operator = "insertion" if number else "seed:gpt"
+            change = f"Inserted a gate before the mixer of layer {number} and a norm behind it."
+            row = DesignRow(number, seq, True, str(number), None, parents, operator, change)
+            store.add_design(row, tree, {"findings": [], "measurements": measured})
+            about = {"design": number, "seq": seq, "parents": list(parents)}
+            made = {"operator": operator, "change": change, "digest": str(number)}
+            store.add_event(kinds.DESIGN_ACCEPTED, {**about, **made, "parameters": 200_000})
+            gain = float(number * 37 % 9973) / 500 if number else 0.0
+            told = ("ok", "", gain, scores, {"untrained": scores}, 10, {})
+            about = {"design": number, "rung": 0, "replicate": 0}
+            store.add_verification(VerificationRow(number, seq + 1, number, 0, 0, *told), [])
+            values = {"fitness": gain, "scores": {"bits_per_byte": 2.9}}
+            store.add_event(
+                kinds.VERIFICATION_FINISHED,
+                {"verification": number, "seq": seq + 1, **about, **values},
+            )
+            store.set_standing(number, 0, gain)
+
+
+def test_the_report_of_ten_thousand_designs_is_small_and_quick(tmp_path):
+    from plotly.offline import get_plotlyjs
+
+    folder = tmp_path / "large"
+    large_run(folder, 10_000)
+    with Store.open(folder) as store:
+        render_report(store, sections={"time": time_by_stage})  # what is imported once
+        began = time.process_time()
+        source = render_report(store)
+        spent = time.process_time() - began
+        best = store.leaderboard(1)[0].id
+        drawn = lineage(store, charts.MOST_DESIGNS)
+        line = {row.id for row in ancestry(store, best)}
+    assert spent < 5.0  # seconds of this process, so that a busy machine does not count
+    assert len(source) - len(get_plotlyjs()) < 3_000_000
+    shown = {node.design for node in drawn.nodes}
+    assert len(shown) == charts.MOST_DESIGNS
+    assert drawn.left_out == 10_000 - charts.MOST_DESIGNS
+    assert line <= shown  # the best with all that led to it
+    assert f"{drawn.left_out:,} others are left out" in source
+    assert f"{10_000 - charts.MOST_POINTS:,} points are left out" in source
+    assert f"{10_000 - charts.MOST_POINTS:,} are left out" in source
+    assert all({edge.parent, edge.child} <= shown for edge in drawn.edges)
+
+
+def test_a_line_that_is_longer_than_what_is_drawn_ends_at_its_youngest(tmp_path):
+    rows = [
+        DesignRow(n, n, True, str(n), None, (n - 1,) if n else (), "insertion" if n else "seed:gpt",
+                  "A.", rung=0, fitness=float(n))
+        for n in range(50)
+    ]  # fmt: skip
+    assert [row.id for row in foremost(rows, 10)] == [0, *range(41, 50)]
+    assert foremost(rows, 50) == rows
+
+
+def test_thinned_points_keep_those_that_led_and_the_best():
+    points = [Point(n, float(n), float(n * 7 % 101), 1) for n in range(1000)]
+    few = thinned(points, 100)
+    assert 80 <= len(few) <= 100
+    assert set(best_so_far(points)[-25:]) <= set(few)
+    assert max(points, key=lambda p: p.fitness) in few
+    assert few == sorted(few, key=lambda p: p.design)
+    assert thinned(points, 1000) == points

@@ -132,19 +132,31 @@ def test_digest_of_a_part_of_the_log_is_refused(run, ask):
 def test_follow_shows_what_comes_and_ends_with_the_run(tmp_path, ask):
     run = make_run(tmp_path / "run", finish=False)
 
+    held = threading.Event()
+
     def go_on():
-        time.sleep(0.7)
-        with Store.open(run, write=True) as store, store.transaction():
-            store.add_event(kinds.RUNG_OPENED, {"rung": 2, "scale": "late"})
-            store.add_event(kinds.RUN_FINISHED, {"verdict": "done"})
+        with Store.open(run, write=True) as store:
+            held.set()
+            time.sleep(0.7)
+            with store.transaction():
+                store.add_event(kinds.RUNG_OPENED, {"rung": 2, "scale": "late"})
+                store.add_event(kinds.RUN_FINISHED, {"verdict": "done"})
 
     writer = threading.Thread(target=go_on)
     writer.start()
+    held.wait(10)
     lines = [json.loads(line) for line in ask("events", run, "--follow", "--json").out.splitlines()]
     writer.join()
     assert lines[-2]["payload"]["scale"] == "late"
     assert lines[-1]["kind"] == "run.finished"
     assert [line["id"] for line in lines] == list(range(1, len(lines) + 1))
+
+
+def test_follow_ends_where_the_process_of_a_run_was_killed(tmp_path, ask):
+    run = make_run(tmp_path / "run", finish=False)
+    told = ask("events", run, "--follow", "--json").out.splitlines()
+    with Store.open(run) as store:
+        assert len(told) == store.count("events")
 
 
 def test_report_is_written_into_the_run_and_its_path_printed(run, ask, tmp_path):

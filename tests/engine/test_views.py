@@ -372,9 +372,20 @@ def test_leaderboard_of_ten_thousand_designs_is_quick(tmp_path: Path):
 
 
 def test_status_of_a_run_under_way_reads_the_same_as_the_fold(tmp_path):
-    with Store.open(make_run(tmp_path / "run", finish=False)) as store:
+    with Store.open(make_run(tmp_path / "run", finish=False), write=True) as store:
         found = status(store, now=view(store).last_at + 10)
         assert found["state"] == "running"
         assert found["elapsed_s"] == pytest.approx(view(store).active_s + 10)
         assert found["remaining_s"] is not None
         assert [rung["planned"] for rung in found["rungs"]] == list(CAPS)
+
+
+def test_a_run_without_an_end_that_nobody_writes_was_killed(tmp_path):
+    run = make_run(tmp_path / "run", finish=False)
+    with Store.open(run, write=True), Store.open(run) as reader:
+        assert status(reader)["state"] == "running"
+    with Store.open(run) as reader:
+        assert status(reader)["state"] == "killed"
+        assert status(reader, now=view(reader).last_at + 10)["elapsed_s"] == pytest.approx(
+            view(reader).active_s
+        )

@@ -148,6 +148,34 @@ def test_options_that_do_not_validate_are_told_with_their_line(site: Site) -> No
     assert "did you mean 'level'?" in told
 
 
+WORKER_OPTIONS = """
+@api.hookimpl
+def genesys_register_{kind}s(register):
+    register("mine", "aa_parts:Mine", summary="for workers", options="aa_parts:Options")
+"""
+
+
+@pytest.mark.parametrize("kind", ["trainer", "evaluator", "checker"])
+def test_options_that_workers_would_not_find_are_told_when_used(site: Site, kind: str) -> None:
+    site.install("aa-options", HEAD + WORKER_OPTIONS.replace("{kind}", kind))
+    parts = site.folder / "aa_parts.py"
+    parts.write_text(f"{HEAD}{MINE}".replace("    Options = Options\n", ""))
+    tables = {"trainer": "[trainer]", "evaluator": "[[evaluators]]", "checker": "[[checkers]]"}
+    text = f'{tables[kind]}\nuse = "mine"\n'
+    assert validate(site, "")[0] == 0
+    listed = site.run([sys.executable, "-m", "genesys_engine", "plugins", "show", "mine"], {})
+    assert "level" in listed.stdout  # listing does not ask for the class
+    code, told = validate(site, text)
+    told = " ".join(told.split())
+    assert code == 2
+    assert f"the options of the {kind} 'mine' of aa-options 1.5 are registered" in told
+    assert "write `Options = Options` into it" in told
+    parts.write_text(HEAD + MINE)
+    code, told = validate(site, text)
+    assert "are registered" not in told
+    assert code == 0 or kind == "evaluator"  # which has to give bits_per_byte, but not here
+
+
 def test_a_heavy_import_is_told_and_hurts_nobody(site: Site) -> None:
     site.install(
         "aa-heavy", "import sys, types\nsys.modules['torch'] = types.ModuleType('torch')\n"

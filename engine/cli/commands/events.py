@@ -23,7 +23,7 @@ POLL_S = 0.5
 @click.command("events")
 @run_argument
 @click.option("--digest", is_flag=True, help="Print one line: the digest of the decisive events.")
-@click.option("--follow", is_flag=True, help="Go on with what comes, until the run is finished.")
+@click.option("--follow", is_flag=True, help="Go on with what comes, while the run goes.")
 @click.option("--kind", "kinds", multiple=True, help="Only this kind; may be repeated.")
 @json_option
 def command(run: Path, digest: bool, follow: bool, kinds: tuple[str, ...], as_json: bool) -> None:
@@ -66,17 +66,18 @@ def _refuse_unknown(kinds: tuple[str, ...]) -> None:
 
 
 def _log(store: Store, *, follow: bool) -> Iterator[Event]:
-    """Yield the log, and with `follow` what is added to it until the run is finished."""
+    """Yield the log, and with `follow` what is added to it while a process works on the run."""
     from genesys_engine.engine.events import RUN_FINISHED
 
     last = 0
     while True:
+        alive = store.being_written()  # what it wrote last is read below
         for event in store.events(after=last):
             last = event.id
             yield event
             if event.kind == RUN_FINISHED:
                 return
-        if not follow:
+        if not follow or not alive:
             return
         time.sleep(POLL_S)
 

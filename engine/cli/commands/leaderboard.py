@@ -17,13 +17,19 @@ if TYPE_CHECKING:
 @click.command("leaderboard")
 @run_argument
 @click.option("--limit", type=click.IntRange(min=1), help="Only so many designs.")
+@click.option("--operators", "by_operator", is_flag=True, help="The operators instead.")
 @json_option
-def command(run: Path, limit: int | None, as_json: bool) -> None:
+def command(run: Path, limit: int | None, by_operator: bool, as_json: bool) -> None:
     """List the verified designs of RUN: highest rung first, then best gain.
 
     The gain is in percent over the reference design. Below each score stand the same model
     untrained and a bigram model. `~` marks a gain that training noise alone may give.
+
+    --operators lists what the children of each operator gained over their parents.
     """
+    if by_operator:
+        _print_operators(run, as_json=as_json)
+        return
     from genesys_engine.engine.store import Store
     from genesys_engine.engine.views.leaderboard import leaderboard, metric_names
 
@@ -46,6 +52,32 @@ def command(run: Path, limit: int | None, as_json: bool) -> None:
     if any(row.within_noise is None for row in rows):
         note(f"? noise not known: {reference} was trained with one seed (noise_seeds = 1)")
     note("in brackets: the same model untrained, and a bigram model")
+
+
+def _print_operators(run: Path, *, as_json: bool) -> None:
+    from genesys_engine.engine.store import Store
+    from genesys_engine.engine.views.leaderboard import scale_names
+    from genesys_engine.engine.views.operators import operators
+    from genesys_engine.engine.views.text import percent
+
+    with Store.open(run) as store:
+        rows, scale = operators(store), scale_names(store)[0]
+    if as_json:
+        print_json([row.to_json() for row in rows])
+        return
+    counted = ("operator", "children", "accepted", "compared")
+    print_table(
+        (*counted, "gain over the parent", "95 % interval", "verdict"),
+        [
+            (
+                *(row.operator, row.proposed, row.accepted, row.compared, percent(row.gain)),
+                "–" if row.low is None else f"{percent(row.low)} to {percent(row.high)}",
+                row.verdict,
+            )
+            for row in rows
+        ],
+    )
+    note(f"at {scale}, where every child is trained like its parents")
 
 
 def _cells(place: int, row: LeaderboardRow, metrics: list[str]) -> list[object]:

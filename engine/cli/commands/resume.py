@@ -17,7 +17,7 @@ def command(run_folder: Path, sets: tuple[str, ...], as_json: bool) -> int:
     """Go on with RUN after an interruption, a crash or a cap on its wall time.
 
     Nothing that was paid for is done again. --set may change what decides nothing: run.workers,
-    run.designers, executor.* and budget.wall_hours.
+    run.designers, executor.* and budget.wall_hours. It holds for later resumptions too.
     """
     from genesys_engine.engine import run
     from genesys_engine.engine.cli.session import session

@@ -26,7 +26,7 @@ def command(run: Path, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    for name, value in _lines(found):
+    for name, value in _lines(found, run):
         click.echo(clean(f"{name:<12} {value}"))
     print_table(
         ("rung", "planned", "finished", "failed", "under way"),
@@ -35,13 +35,15 @@ def command(run: Path, as_json: bool) -> None:
     print_table(("budget", "used", "cap"), [_budget(row) for row in found["budgets"]])
 
 
-def _lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _lines(found: Mapping[str, Any], run: Path) -> Iterator[tuple[str, str]]:
     from genesys_engine.engine.views.text import duration, percent
 
     designs, best, left = found["designs"], found["best"], found["remaining_s"]
     reason = f" ({found['reason']})" if found["reason"] else ""
     yield "run", str(found["name"])
     yield "state", found["state"] + reason
+    if found["state"] == "killed":
+        yield "", f"its process ended without a word; go on with: genesys-engine resume {run}"
     made = ("seeds", "children", "rejected", "duplicates", "exhausted")
     yield "designs", ", ".join(f"{designs[key]} {key}" for key in made)
     if best is not None:

@@ -1,0 +1,60 @@
+"""A store that is read once: the sections of a report ask for the same rows again and again.
+
+It also shows every section the same moment of a run that goes on meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+
+from genesys_engine.engine.events import Event
+from genesys_engine.engine.store import DesignRow, Store, VerificationRow
+
+
+class ReadOnce(Store):
+    """`store` with its designs, verifications and events kept; the original stays open."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store.folder, store._db)
+
+    def designs(self) -> Iterator[DesignRow]:
+        """Yield every design in order of its number."""
+        return iter(self._designs)
+
+    def verifications(self, design: int | None = None) -> Iterator[VerificationRow]:
+        """Yield the verifications in order, of one design or of all."""
+        if design is None:
+            return iter(self._verifications)
+        return iter(self._by_design.get(design, ()))
+
+    def events(self, *, after: int = 0) -> Iterator[Event]:
+        """Yield the log in order, from the entry behind `after`."""
+        return (event for event in self._events if event.id > after)
+
+    def leaderboard(self, limit: int | None = None) -> list[DesignRow]:
+        """Return the verified designs: highest rung first, then best fitness."""
+        return self._leaders[:limit]
+
+    @cached_property
+    def _leaders(self) -> list[DesignRow]:
+        return super().leaderboard()
+
+    @cached_property
+    def _designs(self) -> list[DesignRow]:
+        return list(super().designs())
+
+    @cached_property
+    def _verifications(self) -> list[VerificationRow]:
+        return list(super().verifications())
+
+    @cached_property
+    def _events(self) -> list[Event]:
+        return list(super().events())
+
+    @cached_property
+    def _by_design(self) -> dict[int, list[VerificationRow]]:
+        found: dict[int, list[VerificationRow]] = {}
+        for row in self._verifications:
+            found.setdefault(row.design, []).append(row)
+        return found

@@ -1,0 +1,161 @@
+"""What each operator did: the children it made, and what they gained over their parents."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from genesys_engine.engine import events as kinds
+from genesys_engine.engine.store import DesignRow, Store
+from genesys_engine.engine.views import noise
+from genesys_engine.engine.views.names import seed_name
+
+BETTER, WORSE = "better than their parents", "worse than their parents"
+NO_DIFFERENCE, TOO_FEW = "no difference shown", "too few children to tell"
+
+# Quantiles 0.975 of Student's t for 1, 2, ... degrees of freedom: an interval of 95 %.
+_T = (
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
+    2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class OperatorRow:
+    """One operator.
+
+    `compared` children were trained at the lowest rung, as was a parent of theirs; `gain` is the
+    mean of what they gained over the better parent there, in points of percent over the
+    reference, `low` and `high` its interval of 95 %; `verdict` says whether it shows a difference.
+    Children without parents are compared with the reference.
+    """
+
+    operator: str
+    proposed: int
+    accepted: int
+    rejected: int
+    duplicates: int
+    failed: int
+    compared: int
+    gain: float | None
+    low: float | None
+    high: float | None
+    verdict: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row as the command line gives it out."""
+        return asdict(self)
+
+
+@dataclass
+class _Tally:
+    """What is counted for one operator; `gains` and `parents` run parallel."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    gains: list[float] = field(default_factory=list)
+    parents: list[int | None] = field(default_factory=list)
+
+
+def operators(store: Store) -> list[OperatorRow]:
+    """Return the operators of a run, the one whose children gained most first.
+
+    The lowest rung is where every child is trained; above it are only those that did well, and
+    comparing them would flatter an operator.  Parents are chosen because they did well, some by
+    luck: that makes children look a little worse than they are.
+    """
+    designs = {row.id: row for row in store.designs()}
+    gains, failed = _at_the_lowest_rung(store)
+    floor = noise.noise_floor(store)
+    tallies: dict[str, _Tally] = {}
+    for row in designs.values():
+        if seed_name(row.operator) is None:
+            _count(tallies.setdefault(row.operator, _Tally()), row, gains, failed)
+    for event in store.events():
+        if event.kind == kinds.DESIGN_DUPLICATE:
+            tallies.setdefault(event.payload["operator"], _Tally()).counts["duplicates"] += 1
+    sigma = noise.sigma_at(floor.sigmas, 0)
+    rows = [
+        _row(name, tally, sigma, floor.reference)
+        for name, tally in tallies.items()
+        if seed_name(name) is None
+    ]
+    return sorted(rows, key=lambda row: (row.gain is None, -(row.gain or 0.0), row.operator))
+
+
+def _at_the_lowest_rung(store: Store) -> tuple[dict[int, float], set[int]]:
+    """Return (design -> gain, designs that failed) of the first trainings at the lowest rung."""
+    gains: dict[int, float] = {}
+    failed: set[int] = set()
+    for row in store.verifications():
+        if row.rung == 0 and row.replicate == 0:
+            if row.fitness is None:
+                failed.add(row.design)
+            else:
+                gains[row.design] = row.fitness
+    return gains, failed
+
+
+def _count(
+    tally: _Tally, row: DesignRow, gains: Mapping[int, float], failed: Iterable[int]
+) -> None:
+    tally.counts["accepted" if row.accepted else "rejected"] += 1
+    tally.counts["failed"] += row.id in failed
+    if row.id not in gains:
+        return
+    known = [(gains[parent], parent) for parent in row.parents if parent in gains]
+    if known or not row.parents:
+        gain, parent = max(known, default=(0.0, None))
+        tally.gains.append(gains[row.id] - gain)
+        tally.parents.append(parent)
+
+
+def _row(name: str, tally: _Tally, sigma: float | None, reference: int | None) -> OperatorRow:
+    counts = {key: tally.counts[key] for key in ("accepted", "rejected", "duplicates", "failed")}
+    proposed = counts["accepted"] + counts["rejected"] + counts["duplicates"]
+    mean = statistics.fmean(tally.gains) if tally.gains else None
+    half = None if mean is None else half_width(tally.gains, tally.parents, sigma, reference)
+    low, high = (None, None) if half is None or mean is None else (mean - half, mean + half)
+    return OperatorRow(
+        operator=name,
+        proposed=proposed,
+        **counts,
+        compared=len(tally.gains),
+        gain=mean,
+        low=low,
+        high=high,
+        verdict=_verdict(low, high),
+    )
+
+
+def half_width(
+    gains: Sequence[float],
+    parents: Sequence[int | None],
+    sigma: float | None,
+    reference: int | None,
+) -> float | None:
+    """Return half of the 95 % interval of the mean gain; None where nothing is known of it.
+
+    Children of one parent share the noise of that parent's training, which their spread does not
+    show: it is added, weighted by how many have it in common.  The reference is the mean of
+    several trainings and the zero of the scale: it adds none.  A single child has no spread, so
+    two sigma count.
+    """
+    n = len(gains)
+    shared = Counter(parent for parent in parents if parent not in (None, reference))
+    common = sum((count / n) ** 2 for count in shared.values()) * (sigma or 0.0) ** 2
+    if n == 1:
+        return None if sigma is None else noise.SIGMAS * math.sqrt(sigma**2 + common)
+    quantile = _T[n - 2] if n - 2 < len(_T) else 1.96 + 2.4 / (n - 1)
+    return quantile * math.sqrt(statistics.variance(gains) / n + common)
+
+
+def _verdict(low: float | None, high: float | None) -> str:
+    if low is None or high is None:
+        return TOO_FEW
+    if low > 0:
+        return BETTER
+    return WORSE if high < 0 else NO_DIFFERENCE
