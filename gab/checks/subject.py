@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from genesys_engine.gab.checks.blame import Call, trace
 from genesys_engine.gab.checks.sourcemap import SourceMap
+from genesys_engine.gab.checks.untouched import PatchedError, remember
 from genesys_engine.gab.model import LanguageModel
 from genesys_engine.gab.scales import ModelConfig
 
@@ -115,10 +116,15 @@ class Subject:
         """Return the output, with the global generator started at `seed`.
 
         With `gradient` the graph is recorded as in training, and thrown away.
+
+        Raises:
+            PatchedError: the block changed a class that the checks rely on.
         """
         torch.manual_seed(seed)
         with torch.set_grad_enabled(gradient):
             output: Any = module(*inputs)
+        if remember()(False):
+            raise PatchedError
         result: Tensor = output[0] if isinstance(output, tuple) else output
         return result.detach()
 
