@@ -102,8 +102,13 @@ class Subject:
         return torch.Generator().manual_seed(self.seed * 1000 + salt)
 
     def tokens(self, batch: int, length: int, salt: int = 2) -> Tensor:
-        """Return random tokens (batch, length)."""
-        return torch.randint(VOCABULARY, (batch, length), generator=self.generator(salt))
+        """Return random tokens (batch, length), none twice in `VOCABULARY` of a row.
+
+        Equal tokens would tie wherever a block chooses, and rounding would break the tie.
+        """
+        parts = -(-length // VOCABULARY)
+        drawn = torch.rand(batch, parts, VOCABULARY, generator=self.generator(salt))
+        return drawn.argsort(-1).flatten(1)[:, :length]
 
     def other_tokens(self, tokens: Tensor, salt: int = 3) -> Tensor:
         """Return random tokens of the same shape, each different from its counterpart."""
