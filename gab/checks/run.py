@@ -11,29 +11,38 @@ from typing import Any
 
 from torch import nn
 
-from genesys_engine.gab.checks import causality, forward, gradient
+from genesys_engine.gab.checks import causality, cost, forward, gradient, idle, modes
 from genesys_engine.gab.checks.fingerprint import fingerprint
 from genesys_engine.gab.checks.flops import device_bound, flops_per_token
 from genesys_engine.gab.checks.report import CheckReport, Finding, finding
 from genesys_engine.gab.checks.sourcemap import SourceMap
-from genesys_engine.gab.checks.static import check_source
+from genesys_engine.gab.checks.static import check_source, chunk_of
 from genesys_engine.gab.checks.subject import Subject
 from genesys_engine.gab.checks.untouched import PatchedError, remember
 from genesys_engine.gab.compose import load_block
 from genesys_engine.gab.errors import InputError, ScaleError
 from genesys_engine.gab.scales import ModelConfig, fit_scale, get_scale
 
-# Cheap ones first, and each may rely on those before it.
+# The one list of probes: a run and an audit go through the same.  Cheap ones first, and each may
+# rely on those before it.
 STAGES: tuple[Callable[[Subject], Iterator[Finding]], ...] = (
+    modes.check_factory,
     forward.check_parameters,
     forward.check_shapes,
     forward.check_finite,
     forward.check_repeatable,
     forward.check_batch,
     causality.check_causality,
+    causality.check_causality_as_trained,
+    causality.check_lengths,
     causality.check_mixing,
+    modes.check_modes,
+    modes.check_autocast,
     gradient.check_gradient,
     gradient.check_reach,
+    modes.check_large_inputs,
+    modes.check_growth,
+    idle.check_dead_units,
 )
 # A larger model is counted on the meta device or not at all.
 _CPU_PARAMETERS = 5_000_000
@@ -62,13 +71,14 @@ def check_block(source: str, *, vocab_size: int, seed: int, scales: Sequence[str
     )
     if block_class is None:
         return report.done()
-    subject = Subject(block_class, report.source, min(s.context for s in known), seed)
+    context, chunk = min(s.context for s in known), chunk_of(source)
+    subject = Subject(block_class, report.source, context, seed, chunk=chunk)
     if report.attempt("build.error", subject.block) is None:
         return report.done()
     report.stage(forward.check_parameters, subject)
     if report.passed:
         report.stage(check_fits, report, block_class, known, vocab_size)
-    for check in STAGES[1:]:
+    for check in (*STAGES, cost.check_growth_with_length):
         if report.passed:
             report.stage(check, subject)
     if report.passed:
