@@ -57,11 +57,17 @@ class LanguageModel(nn.Module):
             self._small_init(seed)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Map tokens (B, T), int64, to logits (B, T, vocab_size)."""
+        """Map tokens (B, T), int64, to logits (B, T, vocab_size).
+
+        Raises:
+            TypeError: a block gave something that only looks like a tensor.
+        """
         X: Tensor = self.embedding(tokens)
         Z: dict[str, Any] = {}
         for block in self.blocks:
             X, Z = block(X, **Z)
+            if type(X) is not Tensor:  # a subclass could answer for itself in every comparison
+                raise TypeError(f"a block returned {type(X).__name__} in the place of a tensor")
         return F.linear(self.norm(X), self.embedding.weight)
 
     def initialise(self, seed: int) -> None:

@@ -1,9 +1,9 @@
 """The audit of one block: everything that `genesys-engine check` looks at.
 
-Three levels.  A *run* checks each of its designs with `run.check_block`: deterministic and cheap,
-and no more, because the ladder trains every design anyway and a decision must not depend on a
-clock.  `fast` is the static look, causality and gradients.  `full` adds all else: modes,
-precision, scale, dead units, the parents, cost and a short training on real text.
+Three levels.  A *run* checks each of its designs with `run.check_block`, which goes through the
+same probes but neither trains nor times: the ladder trains every design anyway, and a decision
+must not depend on a clock.  `fast` is the static look, causality and gradients.  `full` adds the
+class's form, the parents, cost beside a reference and a short training on real text.
 
 Executes the block's code: only ever called inside an isolated worker.
 """
@@ -18,11 +18,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from genesys_engine.gab.checks import causality, cost, forward, gradient, modes, text, training
+from genesys_engine.gab.checks import causality, cost, forward, gradient, text, training
 from genesys_engine.gab.checks.fingerprint import fingerprint
-from genesys_engine.gab.checks.idle import check_dead_units
 from genesys_engine.gab.checks.report import CheckReport, Finding, finding
-from genesys_engine.gab.checks.run import ReportBuilder, check_fits
+from genesys_engine.gab.checks.run import STAGES, ReportBuilder, check_fits
 from genesys_engine.gab.checks.sourcemap import SourceMap
 from genesys_engine.gab.checks.static import check_static, chunk_of
 from genesys_engine.gab.checks.subject import Subject
@@ -38,25 +37,6 @@ FAST: tuple[Stage, ...] = (
     causality.check_causality_fast,
     causality.check_mixing,
     gradient.check_gradient_fast,
-)
-FULL: tuple[Stage, ...] = (
-    modes.check_factory,
-    forward.check_parameters,
-    forward.check_shapes,
-    forward.check_finite,
-    forward.check_repeatable,
-    forward.check_batch,
-    causality.check_causality,
-    causality.check_causality_as_trained,
-    causality.check_lengths,
-    causality.check_mixing,
-    modes.check_modes,
-    modes.check_autocast,
-    gradient.check_gradient,
-    gradient.check_reach,
-    modes.check_large_inputs,
-    modes.check_growth,
-    check_dead_units,
 )
 
 
@@ -105,7 +85,7 @@ def audit_block(order: Order) -> Audit:
     subject = _subject(order, report) if report.passed else None
     if subject is None:
         return Audit(report.done())
-    for check in FAST if order.level == "fast" else FULL:
+    for check in FAST if order.level == "fast" else STAGES:
         if report.passed:
             report.stage(check, subject)
     if order.level == "fast" or not report.passed:

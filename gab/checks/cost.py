@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,6 +95,27 @@ def check_cost(
     Fills `measurements["cost"]`.
     """
     kind, width = subject.block_class, subject.width
+    cost = measurements["cost"] = {}
+    double = yield from _growth(subject, cost)
+    cost["saved_bytes_per_token"] = saved_bytes(kind, width, subject.context) / subject.context
+    if reference is not None:
+        other = count_cost(reference, width, double.length)
+        kept = saved_bytes(reference, width, subject.context) / subject.context
+        cost["operations_ratio"] = round(double.operations / other.operations, 3)
+        cost["memory_ratio"] = round(cost["saved_bytes_per_token"] / kept, 3)
+        yield from _expensive(cost, subject.source.place_of_class(subject.block()))
+
+
+def check_growth_with_length(subject: Subject) -> Iterator[Finding]:
+    """The errors among them: `cost.quadratic_loop` and `cost.growth`."""
+    for found in _growth(subject, {}):
+        if found.severity == "error":
+            yield found
+
+
+def _growth(subject: Subject, cost: dict[str, Any]) -> Generator[Finding, None, Cost]:
+    """Count calls and operations at two lengths into `cost`; return the longer one's."""
+    kind, width = subject.block_class, subject.width
     short, double = (count_cost(kind, width, length) for length in (_SHORT, 2 * _SHORT))
     calls = _exponent(short.calls, double.calls)
     looping = not (double.calls - short.calls) / _SHORT <= LOOP
@@ -111,19 +132,11 @@ def check_cost(
         evidence: dict[str, Evidence] = {"length": pair[1].length, "exponent": round(growth, 2)}
         text = f"The operations grow with length to the power of {growth:.2f}."
         yield finding("cost.growth", text, evidence, place=place)
-    cost = measurements["cost"] = {
-        "operations_per_token": double.operations / double.length,
-        "operations_exponent": round(growth, 3),
-        "calls": double.calls,
-        "calls_exponent": round(calls, 3),
-        "saved_bytes_per_token": saved_bytes(kind, width, subject.context) / subject.context,
-    }
-    if reference is not None:
-        other = count_cost(reference, width, double.length)
-        kept = saved_bytes(reference, width, subject.context) / subject.context
-        cost["operations_ratio"] = round(double.operations / other.operations, 3)
-        cost["memory_ratio"] = round(cost["saved_bytes_per_token"] / kept, 3)
-        yield from _expensive(cost, place)
+    cost["operations_per_token"] = double.operations / double.length
+    cost["operations_exponent"] = round(growth, 3)
+    cost["calls"] = double.calls
+    cost["calls_exponent"] = round(calls, 3)
+    return double
 
 
 def _loop(short: Cost, double: Cost, exponent: float, place: Any) -> Finding:

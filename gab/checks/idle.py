@@ -67,6 +67,8 @@ def _identity(called: list[Any]) -> Callable[..., Any]:
         made = output[0] if isinstance(output, tuple) and output else output
         if not given or not isinstance(made, Tensor):
             return output
+        if made is given[0]:  # a unit that says so hands on what it got, and costs nothing
+            return output
         called.append(module)
         alike = given[0].shape == made.shape and given[0].dtype == made.dtype
         other = given[0] if alike else torch.zeros_like(made)

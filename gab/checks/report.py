@@ -19,6 +19,8 @@ ADVICE: Mapping[str, str] = {
     "dataclasses, collections, itertools, einops.",
     "static.interpreter": "Remove it: a block computes on tensors and needs neither files nor "
     "frames nor the import system.",
+    "patch.outside": "Write only to attributes of self and to tensors of your own, and define no "
+    "method that nn.Module or Tensor has for itself: a block changes nothing outside of it.",
     "static.unused": "Use the submodule in forward, or remove it.",
     "load.syntax": "Mend the syntax error at the line that is named.",
     "load.error": "The module must import by itself: use only torch, math, functools, typing "

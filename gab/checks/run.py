@@ -11,27 +11,38 @@ from typing import Any
 
 from torch import nn
 
-from genesys_engine.gab.checks import causality, forward, gradient
+from genesys_engine.gab.checks import causality, cost, forward, gradient, idle, modes
 from genesys_engine.gab.checks.fingerprint import fingerprint
 from genesys_engine.gab.checks.flops import device_bound, flops_per_token
 from genesys_engine.gab.checks.report import CheckReport, Finding, finding
 from genesys_engine.gab.checks.sourcemap import SourceMap
+from genesys_engine.gab.checks.static import check_source, chunk_of
 from genesys_engine.gab.checks.subject import Subject
+from genesys_engine.gab.checks.untouched import PatchedError, remember
 from genesys_engine.gab.compose import load_block
 from genesys_engine.gab.errors import InputError, ScaleError
 from genesys_engine.gab.scales import ModelConfig, fit_scale, get_scale
 
-# Cheap ones first, and each may rely on those before it.
+# The one list of probes: a run and an audit go through the same.  Cheap ones first, and each may
+# rely on those before it.
 STAGES: tuple[Callable[[Subject], Iterator[Finding]], ...] = (
+    modes.check_factory,
     forward.check_parameters,
     forward.check_shapes,
     forward.check_finite,
     forward.check_repeatable,
     forward.check_batch,
     causality.check_causality,
+    causality.check_causality_as_trained,
+    causality.check_lengths,
     causality.check_mixing,
+    modes.check_modes,
+    modes.check_autocast,
     gradient.check_gradient,
     gradient.check_reach,
+    modes.check_large_inputs,
+    modes.check_growth,
+    idle.check_dead_units,
 )
 # A larger model is counted on the meta device or not at all.
 _CPU_PARAMETERS = 5_000_000
@@ -54,16 +65,20 @@ def check_block(source: str, *, vocab_size: int, seed: int, scales: Sequence[str
     if not known:
         raise InputError("a check needs at least one scale")
     report = ReportBuilder(SourceMap(source))
-    block_class = report.attempt("load.error", lambda: load_block(source))
+    report.findings += check_source(source, report.source)
+    block_class = (
+        report.attempt("load.error", lambda: load_block(source)) if report.passed else None
+    )
     if block_class is None:
         return report.done()
-    subject = Subject(block_class, report.source, min(s.context for s in known), seed)
+    context, chunk = min(s.context for s in known), chunk_of(source)
+    subject = Subject(block_class, report.source, context, seed, chunk=chunk)
     if report.attempt("build.error", subject.block) is None:
         return report.done()
     report.stage(forward.check_parameters, subject)
     if report.passed:
         report.stage(check_fits, report, block_class, known, vocab_size)
-    for check in STAGES[1:]:
+    for check in (*STAGES, cost.check_growth_with_length):
         if report.passed:
             report.stage(check, subject)
     if report.passed:
@@ -82,6 +97,7 @@ class ReportBuilder:
         self.source = source
         self.findings: list[Finding] = []
         self.measurements: dict[str, Any] = {}
+        self._changed = remember()
 
     @property
     def passed(self) -> bool:
@@ -95,11 +111,21 @@ class ReportBuilder:
     def stage(self, check: Callable[..., Iterator[Finding]], *arguments: Any) -> None:
         """Add a stage's findings; what the block raises meanwhile is one too."""
         self.attempt("forward.error", lambda: self.findings.extend(check(*arguments)))
+        self.look_for_patches()
+
+    def look_for_patches(self) -> None:
+        """Add `patch.outside` where a class is not as it was: nothing said since then counts."""
+        if self.passed and (kind := self._changed(True)):
+            text = f"The block has changed the class {kind}."
+            self.findings.append(finding("patch.outside", text, {"name": kind}))
 
     def attempt(self, code: str, action: Callable[[], Any]) -> Any:
         """Return what `action` does, or None and the finding `code` if it raises."""
         try:
             return action()
+        except PatchedError:
+            self.look_for_patches()
+            return None
         except Exception as error:
             self.findings.append(self.source.fault(code, error))
             return None

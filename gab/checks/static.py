@@ -1,68 +1,51 @@
-"""What the source says before anything of it runs: findings, not the defence.
+"""What the source says before anything of it runs: its language, its class, what is unused.
 
-The defence is the sandbox.  A name that reaches for the interpreter is reported here so that a
-person or an LLM learns at once, with every line, what does not belong into a block.
+Every line that does not belong into a block is told at once, to a person or an LLM.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from genesys_engine.gab.checks.guard import check_language
 from genesys_engine.gab.checks.report import Evidence, Finding, finding
 from genesys_engine.gab.checks.sourcemap import SourceMap
 from genesys_engine.gab.syntax import imports
 
-# Pure computation.  `torch` is allowed but for the parts in `_FORBIDDEN_PARTS`.
-_MODULE_WORDS = (
-    "__future__ abc collections collections.abc copy dataclasses einops enum functools "
-    "itertools math numbers operator opt_einsum torch typing typing_extensions warnings "
-    "xformers "
-)
-ALLOWED_MODULES = frozenset(_MODULE_WORDS.split())
-_FORBIDDEN_PARTS = (
-    "torch.distributed",
-    "torch.hub",
-    "torch.load",
-    "torch.save",
-    "torch.multiprocessing",
-    "torch.ops.load_library",
-    "torch.package",
-    "torch.utils.cpp_extension",
-    "torch.utils.model_zoo",
-)
-_NAME_WORDS = (
-    "__import__ __builtins__ __loader__ __spec__ eval exec compile open input globals locals "
-    "vars breakpoint exit quit memoryview "
-)
-_NAMES = frozenset(_NAME_WORDS.split())
-_ATTRIBUTE_WORDS = (
-    "__globals__ __subclasses__ __bases__ __base__ __mro__ mro __code__ __closure__ "
-    "__builtins__ __import__ __loader__ __spec__ __reduce__ __reduce_ex__ f_back f_globals "
-    "f_locals f_builtins gi_frame cr_frame ag_frame tb_frame tb_next __traceback__ "
-    "__getattribute__ "
-)
-_ATTRIBUTES = frozenset(_ATTRIBUTE_WORDS.split())
-# Also as text: getattr(x, "__glo" + "bals__") is beyond a static look, and the sandbox's matter.
-_TEXTS = _ATTRIBUTES - {"mro"}
 _MOST = 10  # findings: more of them teach nothing
 
 
-def check_static(source: str, class_name: str, where: SourceMap) -> list[Finding]:
-    """Return `static.*` findings and `load.syntax` of a module that should define `class_name`.
+def check_source(source: str, where: SourceMap) -> list[Finding]:
+    """Return `load.syntax`, or what breaks the language of a block (`guard`).
 
     Nothing of the source runs.
     """
+    module = _parsed(source, where)
+    if isinstance(module, Finding):
+        return [module]
+    return _first(check_language(module, where))
+
+
+def check_static(source: str, class_name: str, where: SourceMap) -> list[Finding]:
+    """Return the same, and `static.*` of the class `class_name` that the module should define."""
+    module = _parsed(source, where)
+    if isinstance(module, Finding):
+        return [module]
+    return _first([*check_language(module, where), *_contract(module, class_name, where)])
+
+
+def _parsed(source: str, where: SourceMap) -> ast.Module | Finding:
     try:
-        module = ast.parse(source)
+        return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = error.lineno if isinstance(error, SyntaxError) else None
         text = error.msg if isinstance(error, SyntaxError) else f"{type(error).__name__}: {error}"
-        return [finding("load.syntax", text[:300], {}, place=where.place_of_line(line))]
-    found = [*_imports(module, where), *_reaches(module, where)]
-    found += _contract(module, class_name, where)
-    found.sort(key=lambda each: each.line or 0)
-    return found[:_MOST]
+        return finding("load.syntax", text[:300], {}, place=where.place_of_line(line))
+
+
+def _first(findings: Iterable[Finding]) -> list[Finding]:
+    return sorted(findings, key=lambda each: each.line or 0)[:_MOST]
 
 
 def chunk_of(source: str) -> int:
@@ -80,46 +63,6 @@ def chunk_of(source: str) -> int:
         if isinstance(node, ast.Constant) and type(node.value) is int and 2 <= node.value <= 512
     ]
     return max(values, default=0)
-
-
-def _imports(module: ast.Module, where: SourceMap) -> Iterator[Finding]:
-    for node in ast.walk(module):
-        if not isinstance(node, ast.Import | ast.ImportFrom):
-            continue
-        for item in imports(node):
-            name = item.module if item.is_plain else item.target
-            if not _allowed(item.module) or _forbidden(name) or _forbidden(item.module):
-                text = f"The import of {name!r} is not allowed."
-                evidence: dict[str, Evidence] = {"import": name}
-                place = where.place_of_line(item.line)
-                yield finding("static.import", text, evidence, place=place)
-
-
-def _allowed(name: str) -> bool:
-    return any(name == m or name.startswith(m + ".") for m in ALLOWED_MODULES)
-
-
-def _forbidden(name: str) -> bool:
-    return any(name == part or name.startswith(part + ".") for part in _FORBIDDEN_PARTS)
-
-
-def _reaches(module: ast.Module, where: SourceMap) -> Iterator[Finding]:
-    """Yield every line that reaches for the interpreter, once."""
-    lines: dict[int, str] = {}
-    for node in ast.walk(module):
-        match node:
-            case ast.Name(id=name) if name in _NAMES:
-                lines.setdefault(node.lineno, name)
-            case ast.Attribute(attr=name) if name in _ATTRIBUTES:
-                lines.setdefault(node.lineno, name)
-            case ast.Attribute() if _forbidden(dotted := ast.unparse(node)):
-                lines.setdefault(node.lineno, dotted)
-            case ast.Constant(value=str(text)) if text in _TEXTS:
-                lines.setdefault(node.lineno, text)
-    for line, name in lines.items():
-        text = f"{name!r} reaches for the interpreter."
-        evidence: dict[str, Evidence] = {"name": name}
-        yield finding("static.interpreter", text, evidence, place=where.place_of_line(line))
 
 
 def _contract(module: ast.Module, class_name: str, where: SourceMap) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from genesys_engine.gab.checks.blame import Call, trace
 from genesys_engine.gab.checks.sourcemap import SourceMap
+from genesys_engine.gab.checks.untouched import PatchedError, remember
 from genesys_engine.gab.model import LanguageModel
 from genesys_engine.gab.scales import ModelConfig
 
@@ -101,8 +102,13 @@ class Subject:
         return torch.Generator().manual_seed(self.seed * 1000 + salt)
 
     def tokens(self, batch: int, length: int, salt: int = 2) -> Tensor:
-        """Return random tokens (batch, length)."""
-        return torch.randint(VOCABULARY, (batch, length), generator=self.generator(salt))
+        """Return random tokens (batch, length), none twice in `VOCABULARY` of a row.
+
+        Equal tokens would tie wherever a block chooses, and rounding would break the tie.
+        """
+        parts = -(-length // VOCABULARY)
+        drawn = torch.rand(batch, parts, VOCABULARY, generator=self.generator(salt))
+        return drawn.argsort(-1).flatten(1)[:, :length]
 
     def other_tokens(self, tokens: Tensor, salt: int = 3) -> Tensor:
         """Return random tokens of the same shape, each different from its counterpart."""
@@ -115,10 +121,15 @@ class Subject:
         """Return the output, with the global generator started at `seed`.
 
         With `gradient` the graph is recorded as in training, and thrown away.
+
+        Raises:
+            PatchedError: the block changed a class that the checks rely on.
         """
         torch.manual_seed(seed)
         with torch.set_grad_enabled(gradient):
             output: Any = module(*inputs)
+        if remember()(False):
+            raise PatchedError
         result: Tensor = output[0] if isinstance(output, tuple) else output
         return result.detach()
 

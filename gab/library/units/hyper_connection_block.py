@@ -60,7 +60,7 @@ class HyperConnectionBlock(nn.Module):
         return torch.einsum("i,ibtd->btd", self.read[sublayer].to(streams.dtype), streams)
 
     def _write(self, sublayer, streams, y):
-        """Return the streams behind a sublayer that gave y (B, T, d_model)."""
-        keep, write = (part[sublayer].to(y.dtype) for part in (self.keep, self.write))
-        kept = torch.einsum("ij,jbtd->ibtd", keep, streams.to(y.dtype))
-        return kept + write[:, None, None, None] * y
+        """Return the streams behind a sublayer that gave y (B, T, d_model), in their own dtype."""
+        keep, write = (part[sublayer].to(streams.dtype) for part in (self.keep, self.write))
+        kept = (keep[:, :, None, None, None] * streams).sum(1)  # no product that autocast lowers
+        return kept + write[:, None, None, None] * y.to(streams.dtype)
