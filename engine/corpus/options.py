@@ -13,12 +13,16 @@ class CorpusOptions(Options):
     """Where the text comes from and how it is prepared.
 
     `python-stdlib` is the source of the running Python's own standard library: real text on any
-    machine without a download.  `text` reads files, folders (searched for .txt, .md, .jsonl) and
-    glob patterns; a .jsonl line holds a document in `text_field`.
+    machine without a download.  `english` is the State of the Union speeches, the Brown corpus
+    and Moby Dick; `genesys-engine data fetch english` brings them.  `text` reads files, folders
+    (searched for .txt, .md, .jsonl) and glob patterns; a .jsonl line holds a document in
+    `text_field`.
     """
 
-    use: Literal["python-stdlib", "text"] = Field(
-        "python-stdlib", description="the source of this Python's own library, or text of yours"
+    use: Literal["python-stdlib", "english", "text"] = Field(
+        "python-stdlib",
+        description="the source of this Python's own library; English prose, fetched once with"
+        " `genesys-engine data fetch english`; or text of yours",
     )
     paths: tuple[str, ...] = Field(
         (), description='with use = "text": files, folders (.txt, .md, .jsonl), glob patterns'

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from genesys_engine.engine.cache import cache_folder
+from genesys_engine.engine.corpus.english import english_files
 from genesys_engine.engine.corpus.options import CorpusOptions
 from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins.corpus import file_digest
@@ -72,11 +74,15 @@ def open_source(options: CorpusOptions) -> Source:
 
     Raises:
         InputError: a path does not exist or holds no text file.
+        EnvironmentProblem: the corpus `english` has not been fetched, or was changed.
     """
     if options.use == "python-stdlib":
         return _standard_library()
-    files = tuple(path for text in options.paths for path in _expand(text))
-    unique = tuple(dict.fromkeys(files))
+    if options.use == "english":
+        files = english_files(cache_folder())
+        names = tuple(f"{path.parent.name}/{path.name}" for path in files)
+        return Source("State of the Union, Brown corpus, Moby Dick", tuple(files), names)
+    unique = tuple(dict.fromkeys(path for text in options.paths for path in _expand(text)))
     # Names are relative to nothing a machine decides: content and order are what counts.
     names = tuple(f"{i}{path.suffix}" for i, path in enumerate(unique))
     return Source(f"text: {', '.join(options.paths)}", unique, names, options.text_field)
