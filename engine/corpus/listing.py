@@ -48,10 +48,10 @@ def prepared_corpora(cache: Path) -> list[Prepared]:
 def _standard_library() -> Named:
     what = "source of this Python's standard library"
     try:
-        files = open_source(CorpusOptions(use="python-stdlib")).files
+        size = open_source(CorpusOptions(use="python-stdlib")).text_bytes()
     except InputError as error:
         return Named("python-stdlib", what, 0, error.message)
-    return Named("python-stdlib", what, sum(p.stat().st_size for p in files), "ready")
+    return Named("python-stdlib", what, size or 0, "ready")
 
 
 def _english(cache: Path) -> Named:
