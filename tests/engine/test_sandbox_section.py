@@ -205,7 +205,7 @@ def test_a_checkpoint_that_is_none_is_a_failed_verification(left, tmp_path):
     verifier = Verifier(Liar(workers=0, fail=0), settings, tmp_path)
     model = {"d_model": 16, "n_blocks": 1, "vocab_size": 512, "context": 64}
     job = verifier.payload("x", model, 0, 0)
-    result = verifier.start(0, job, "design-0.safetensors").result().result
+    result = verifier.start(0, job, "design-0.safetensors", {}).result().result
     assert (result["status"], result["cause"]) == ("failed", "bad_reply")
     assert "checkpoint" in result["reason"]
     assert not (tmp_path / "checkpoints").exists()
