@@ -181,9 +181,35 @@ def test_a_table_from_a_newer_version_is_refused_and_left_alone(tmp_path):
     newer = table.Facts(table.FORMAT + 1, "hashed", 2048)
     lancedb.connect(tmp_path).create_table(table.TABLE, schema=table.schema(newer))
     before = sorted(p.name for p in tmp_path.rglob("*"))
-    with pytest.raises(InputError, match=r"format 2, this version reads up to 1(?s:.*)update"):
+    with pytest.raises(InputError, match=r"format 3, this version reads up to 2(?s:.*)update"):
         KnowledgeBase(tmp_path)
     assert sorted(p.name for p in tmp_path.rglob("*")) == before
+
+
+def test_a_table_from_an_older_version_is_refused_and_left_alone(tmp_path):
+    older = table.Facts(table.FORMAT - 1, "hashed", 2048)
+    lancedb.connect(tmp_path).create_table(table.TABLE, schema=table.schema(older))
+    with pytest.raises(InputError, match=r"format 1, this version reads 2(?s:.*)add again"):
+        KnowledgeBase(tmp_path)
+    assert lancedb.connect(tmp_path).open_table(table.TABLE).count_rows() == 0
+
+
+def test_what_is_called_exactly_so_comes_first_with_its_best_passage(base):
+    others = [
+        Document(f"test:{n}", f"Zebra gates and more {n}", "zebra gate " * 20, "test")
+        for n in range(30)
+    ]
+    long = "\n\n".join(["About stripes. " * 60, "On the zebra gate itself. " * 30])
+    base.add(
+        [*others, Document("own:zg", "Stripes: a study", long, "own", aliases=("Zebra-Gate",))]
+    )
+    first, second = base.search("zebra gate", 2)
+    assert (first.id, second.id[:5]) == ("own:zg", "test:")
+    assert "zebra gate itself" in first.passage
+    assert first.score > 1 > second.score
+    assert base.search("stripes", 1)[0].id == "own:zg"  # the head of its title
+    assert base.search("zebra gate", 5, sources=["test"])[0].source == "test"
+    assert base.search("zebra gate", 1, mode="text")[0].score < 1  # the two rankings stay bare
 
 
 def test_a_damaged_table_is_told(tmp_path):
