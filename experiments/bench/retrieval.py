@@ -78,9 +78,8 @@ def measure(base: KnowledgeBase, papers: Path, half: str = "held out") -> dict[s
     )
     print(f" in {seconds:.1f} s ({len(documents) / seconds:.0f}/s)")
     queries = [query for query in read_queries(papers) if half in ("all", half_of(query[0]))]
-    print(
-        f"{len(queries)} queries ({half}), {statistics.fmean(len(q[2]) for q in queries):.1f} cited each"
-    )
+    cited = statistics.fmean(len(query[2]) for query in queries)
+    print(f"{len(queries)} queries ({half}), {cited:.1f} cited each")
     plain = Bm25(documents)
     searchers: dict[str, Callable[[str], Ranking]] = {
         mode: (lambda query, mode=mode: [h.id for h in base.search(query, DEPTH, mode=mode)])

@@ -149,7 +149,7 @@ def tidy(table: Any) -> None:
     (8,605 of 2,048 numbers: 9 ms for a search instead of 90).  Rows that an index doesn't know
     yet are found all the same, only more slowly.
     """
-    from lancedb.index import FTS, IvfFlat
+    from lancedb.index import FTS, IvfFlat, LabelList
 
     if table.count_rows() == 0:
         return
@@ -158,6 +158,8 @@ def tidy(table: Any) -> None:
         table.create_index("body", config=FTS(with_position=False, language="English"))
     if "vector" not in indexed and table.count_rows() >= INDEXED_FROM:
         table.create_index("vector", config=IvfFlat(distance_type="cosine", num_partitions=1))
+    if "names" not in indexed and table.count_rows() >= INDEXED_FROM:
+        table.create_index("names", config=LabelList())
     table.optimize(cleanup_older_than=OLD_VERSIONS)
 
 
