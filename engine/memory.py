@@ -1,29 +1,38 @@
-"""What a run tried, and what came of it: an index over its designs, found by words and meaning.
+"""What a run tried, and what came of it, found by words and meaning.
 
-The index lies in the run's folder, holds only what never changes (a design's change, tree and
-findings) and can be deleted at any time: it is made again from the store.  Outcomes are read
-from the store when one asks.  The embedding is the one that gives the same vectors on every
-machine, because what is found here may enter a decision.
+The index is held in memory and made from the store, which keeps everything that it needs: there
+is nothing that could be torn or fall behind.  Only proposals that are no designs lie in a file of
+their own.  Cosines are exact and the embedding gives the same vectors on every machine, because
+what is found here may enter a decision: with `before` it depends on the designs below it alone,
+whatever else the run has meanwhile.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from genesys_engine.engine.nearness import Vectors
 from genesys_engine.engine.store import DesignRow, Store
 from genesys_engine.engine.views.leaderboard import scale_names
 from genesys_engine.engine.views.text import percent
-from genesys_engine.gab.tree import GABTree
-from genesys_engine.plugins.knowledge.base import Hit, KnowledgeBase
-from genesys_engine.plugins.knowledge.documents import Document
-from genesys_engine.plugins.knowledge.embeddings import Embedding
+from genesys_engine.plugins.knowledge.embeddings import Embedding, open_embedding
 
-FOLDER = "memory"
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+PROPOSALS = "proposals.jsonl"
 DESIGN, PROPOSAL = "design", "proposal"
+BODY_WEIGHT = 0.25
+"""Of an attempt's tree and findings against 1 for the sentence that tells it."""
 SAME = 0.6
 """Cosine of two sentences from which on they say the same; measured for both built-in embeddings
 in experiments/bench/near_duplicates.py.  It counts words: "A replaced by B" and "B replaced by
@@ -63,28 +72,61 @@ class Attempt:
         return f"{name} ({self.similarity:.2f}): {self.idea}\n    {self.told}"
 
 
+@dataclass(frozen=True)
+class _Item:
+    """What is found: a design by its number, or a proposal by its key."""
+
+    kind: str
+    name: str
+    idea: str
+    number: int = -1  # of the design
+
+
 class RunMemory:
-    """Searches what a run tried.
+    """Searches what a run tried; several threads may ask, one at a time is answered.
 
     Args:
-        store: the run.
+        store: the run; opened so that threads may share it, where several ask.
         embedding: another embedding than the one that is the same on every machine.
     """
 
     def __init__(self, store: Store, embedding: Embedding | str = "hashed") -> None:
         self._store = store
         self._scales = scale_names(store)
-        self._base = KnowledgeBase(store.folder / FOLDER, embedding)
-        self._indexed = max((_number(e.id) for e in self._base.documents(DESIGN)), default=-1)
+        self._embedding = open_embedding(embedding) if isinstance(embedding, str) else embedding
+        self._lock = threading.RLock()
+        self._items: list[_Item] = []
+        self._keys: set[str] = set()
+        self._sentences, self._bodies = Vectors(), Vectors()
+        self._indexed = -1
+        for key, text in _read_proposals(self._file):
+            self._hold_proposal(key, text)
+
+    def __len__(self) -> int:
+        """Return how many designs and proposals are known."""
+        return len(self._items)
 
     def refresh(self) -> int:
         """Index the designs that have come since; return their number."""
-        added = self._base.add(self._new_designs())
-        return added.new + added.updated
+        with self._lock:
+            fresh = self._store.designs(after=self._indexed)
+            count = 0
+            for row in fresh:
+                body = " ".join([*self._findings(row.id), row.operator, self._words(row.id)])
+                self._hold(_Item(DESIGN, str(row.id), row.change, row.id), body)
+                self._indexed = row.id
+                count += 1
+            return count
 
     def propose(self, key: str, text: str) -> None:
         """Remember a proposal that is not (yet) a design, under a key of its own."""
-        self._base.add([Document(f"{PROPOSAL}:{key}", text, "", PROPOSAL)])
+        with self._lock:
+            if key not in self._keys:
+                line = json.dumps({"key": key, "text": text})
+                self._file.parent.mkdir(parents=True, exist_ok=True)
+                with self._file.open("a", encoding="utf-8") as file:
+                    file.write(f"\n{line}\n")  # behind a line that a kill has torn
+                self._hold_proposal(key, text)
 
     def near(
         self,
@@ -98,17 +140,21 @@ class RunMemory:
 
         Args:
             idea: what one thinks of trying, in words.
-            before: only designs with a smaller number: what a decision may see.
+            before: only designs with a smaller number: what a decision may see.  Proposals are
+                left out, since they are not numbered.
             before_verification: likewise for the verifications that tell outcomes.
         """
-        self.refresh()
-        hits = self._base.search(idea, 4 * limit if before is None else 1000)
-        kept = [h for h in hits if before is None or h.source != DESIGN or _number(h.id) < before]
-        kept = kept[: 4 * limit]
-        similar = self._similarities(idea, kept)
-        # The index ranks by tree and findings too; the sentence decides what is nearest.
-        order = sorted(range(len(kept)), key=lambda i: (-similar[i], kept[i].rank))[:limit]
-        return [self._attempt(kept[i], idea, similar[i], before_verification) for i in order]
+        with self._lock:
+            self.refresh()
+            vector = self._embedding.embed([idea])[0]
+            similar = self._sentences.cosines(vector)
+            score = similar + BODY_WEIGHT * self._bodies.cosines(vector)
+            seen = [i for i, one in enumerate(self._items) if _visible(one, before)]
+            order = sorted(seen, key=lambda i: (-score[i], self._items[i].number, i))[:limit]
+            return [
+                self._attempt(self._items[i], idea, float(similar[i]), before_verification)
+                for i in order
+            ]
 
     def duplicates(
         self, idea: str, *, parents: Sequence[int] | None = None, before: int | None = None
@@ -130,38 +176,44 @@ class RunMemory:
 
     # --- the index ---------------------------------------------------------------------------
 
-    def _new_designs(self) -> Iterator[Document]:
-        for row in self._store.designs():
-            if row.id > self._indexed:
-                yield self._document(row)
-                self._indexed = row.id
+    @property
+    def _file(self) -> Path:
+        return self._store.folder / PROPOSALS
 
-    def _document(self, row: DesignRow) -> Document:
-        tree = GABTree.from_json(self._store.tree(row.id)).describe()
-        text = "\n\n".join([*self._findings(row.id), f"Operator {row.operator}.", tree])
-        return Document(f"{DESIGN}:{row.id}", row.change, text, DESIGN, tags=(row.operator,))
+    def _hold_proposal(self, key: str, text: str) -> None:
+        self._keys.add(key)
+        self._hold(_Item(PROPOSAL, key, text), "")
+
+    def _hold(self, item: _Item, body: str) -> None:
+        sentence, rest = self._embed([item.idea, body])
+        self._items.append(item)
+        self._sentences.add(sentence)
+        self._bodies.add(rest)
+
+    def _embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return self._embedding.embed(texts)
+
+    def _words(self, design: int) -> str:
+        """Return the names of a design's units, read from its tree as text."""
+        return " ".join(sorted(self._store.tree(design)["units"]))
 
     def _findings(self, design: int) -> list[str]:
         found = self._store.report(design)["findings"]
         return [f"{f['code']}: {f['message']} {f['advice']}" for f in found]
 
-    def _similarities(self, idea: str, hits: Sequence[Hit]) -> list[float]:
-        vectors = self._base.embedding.embed([idea, *(hit.title for hit in hits)])
-        return [float(value) for value in vectors[1:] @ vectors[0]]
-
     # --- outcomes ----------------------------------------------------------------------------
 
-    def _attempt(self, hit: Hit, idea: str, similarity: float, before: int | None) -> Attempt:
+    def _attempt(self, item: _Item, idea: str, similarity: float, before: int | None) -> Attempt:
         known = partial(
             Attempt,
-            id=hit.id,
-            idea=hit.title,
+            id=f"{item.kind}:{item.name}",
+            idea=item.idea,
             similarity=similarity,
-            same_numbers=_numbers(idea) == _numbers(hit.title),
+            same_numbers=_numbers(idea) == _numbers(item.idea),
         )
-        if hit.source == PROPOSAL:
+        if item.kind == PROPOSAL:
             return known(outcome="proposed", told="proposed, not made")
-        row = self._store.design(_number(hit.id))
+        row = self._store.design(item.number)
         findings = tuple(self._findings(row.id))
         outcome, told, fitness, rung = self._outcome(row, findings, before)
         return known(
@@ -195,8 +247,18 @@ class RunMemory:
         return "untested", "not yet verified", None, None
 
 
-def _number(name: str) -> int:
-    return int(name.partition(":")[2])
+def _visible(item: _Item, before: int | None) -> bool:
+    return before is None or (item.kind == DESIGN and item.number < before)
+
+
+def _read_proposals(file: Path) -> list[tuple[str, str]]:
+    """Return the proposals of a file; a line that a kill has torn is left out."""
+    found: dict[str, str] = {}
+    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
+        with suppress(ValueError, KeyError):
+            entry = json.loads(line)
+            found[entry["key"]] = entry["text"]
+    return list(found.items())
 
 
 def _numbers(text: str) -> list[str]:

@@ -193,8 +193,11 @@ class Store:
         partial.rename(folder / DATABASE)
 
     @classmethod
-    def open(cls, folder: Path, *, write: bool = False) -> Store:
-        """Open an existing run; a second writer is refused."""
+    def open(cls, folder: Path, *, write: bool = False, shared: bool = False) -> Store:
+        """Open an existing run; a second writer is refused.
+
+        With `shared` several threads may read, one at a time.
+        """
         if not (folder / DATABASE).is_file():
             raise InputError(
                 "no run here",
@@ -203,7 +206,7 @@ class Store:
             )
         lock = _exclusive(folder) if write else None
         try:
-            store = cls(folder, _connect(folder, write=write), lock)
+            store = cls(folder, _connect(folder, write=write, shared=shared), lock)
             found = store.meta("format")
         except sqlite3.DatabaseError as error:
             raise InputError(f"the store cannot be read: {error}", where=str(folder)) from None
@@ -393,9 +396,10 @@ class Store:
             )
         return row
 
-    def designs(self) -> Iterator[DesignRow]:
-        """Yield every design in order of its number."""
-        for row in self._db.execute(f"SELECT {_DESIGN_COLUMNS} FROM designs ORDER BY id"):
+    def designs(self, *, after: int = -1) -> Iterator[DesignRow]:
+        """Yield the designs in order of their numbers, from the one behind `after`."""
+        sql = f"SELECT {_DESIGN_COLUMNS} FROM designs WHERE id > ? ORDER BY id"
+        for row in self._db.execute(sql, (after,)):
             yield _design(row)
 
     def leaderboard(self, limit: int | None = None) -> list[DesignRow]:
@@ -459,9 +463,9 @@ def _writer(handle: Any) -> str:
     return text if text.isdigit() else ""
 
 
-def _connect(folder: Path, *, write: bool = True) -> sqlite3.Connection:
+def _connect(folder: Path, *, write: bool = True, shared: bool = False) -> sqlite3.Connection:
     uri = f"{(folder / DATABASE).resolve().as_uri()}?mode={'rw' if write else 'ro'}"
-    db = sqlite3.connect(uri, uri=True, timeout=30.0)
+    db = sqlite3.connect(uri, uri=True, timeout=30.0, check_same_thread=not shared)
     if write:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")

@@ -18,9 +18,9 @@ class ReadOnce(Store):
     def __init__(self, store: Store) -> None:
         super().__init__(store.folder, store._db)
 
-    def designs(self) -> Iterator[DesignRow]:
-        """Yield every design in order of its number."""
-        return iter(self._designs)
+    def designs(self, *, after: int = -1) -> Iterator[DesignRow]:
+        """Yield the designs in order of their numbers, from the one behind `after`."""
+        return (row for row in self._designs if row.id > after)
 
     def verifications(self, design: int | None = None) -> Iterator[VerificationRow]:
         """Yield the verifications in order, of one design or of all."""

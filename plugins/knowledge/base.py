@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins.knowledge import table as tables
-from genesys_engine.plugins.knowledge.documents import Document, clean, passages
+from genesys_engine.plugins.knowledge.documents import Document, clean, name_of, passages
 from genesys_engine.plugins.knowledge.embeddings import (
     DEFAULT,
     Embedding,
@@ -196,6 +196,7 @@ class KnowledgeBase:
                 "url": document.url,
                 "unit": document.unit,
                 "tags": list(document.tags),
+                "names": list(document.names),
             }
             for part, body in enumerate(texts):
                 about = {"passage": f"{document.id}#{part}", "part": part, "body": body}
@@ -238,7 +239,8 @@ class KnowledgeBase:
 
         Args:
             mode: `vector` ranks by meaning (exact cosine), `text` by words (BM25), `hybrid`
-                fuses both by reciprocal rank (Cormack et al. 2009).
+                fuses both by reciprocal rank (Cormack et al. 2009) and puts first what is called
+                exactly that.
             sources: only documents of these sources.
         """
         query = clean(query).strip()
@@ -250,6 +252,7 @@ class KnowledgeBase:
             words = self._ranked(query, "text", count, where)
             vectors = self._ranked(query, "vector", count, where)
             best = fuse([list(words), list(vectors)], (1.0, VECTOR_WEIGHT))
+            best = _first(self._called(query, where), best)
         else:
             best = list(self._ranked(query, mode, count, where).items())
         return self._hits(best, limit)
@@ -270,6 +273,16 @@ class KnowledgeBase:
         found: Ranking = {row["passage"]: start + sign * row[score] for row in rows}
         # Equal scores come in any order; a decision needs always the same.
         return {name: found[name] for name in sorted(found, key=lambda n: (-found[n], n))}
+
+    def _called(self, query: str, where: str | None) -> list[str]:
+        """Return the passages of the documents whose name is `query`, the first of each."""
+        name = name_of(query)
+        if not name:
+            return []
+        named = f"part = 0 AND array_has(names, '{name}')"  # letters and digits only
+        search = self._table.search().where(named if where is None else f"{named} AND {where}")
+        rows = search.select(["passage"]).limit(CANDIDATES).to_arrow().to_pylist()
+        return sorted(row["passage"] for row in rows)
 
     def _hits(self, best: Sequence[tuple[str, float]], limit: int) -> list[Hit]:
         """Return one hit per paper from passages, which are sorted best first."""
@@ -325,6 +338,19 @@ def _hit(rank: int, score: float, row: Mapping[str, Any]) -> Hit:
         tags=tuple(row["tags"] or ()),
         **about,
     )
+
+
+def _first(named: Sequence[str], best: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
+    """Return the ranking with the passages of `named` documents in front, in their order there.
+
+    Of each, its best passage stands there; the scores in front are higher by one.
+    """
+    documents = {passage.rpartition("#")[0]: passage for passage in named}
+    found = [entry for entry in best if entry[0].rpartition("#")[0] in documents]
+    missing = set(documents) - {passage.rpartition("#")[0] for passage, _ in found}
+    front = [*found, *((documents[name], 0.0) for name in sorted(missing))]
+    rest = [entry for entry in best if entry not in found]
+    return [*((passage, 1.0 + score) for passage, score in front), *rest]
 
 
 def _among(column: str, values: Iterable[str]) -> str:

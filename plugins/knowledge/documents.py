@@ -15,6 +15,8 @@ PASSAGE = 1600
 # takes them.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
+_NAME = re.compile(r"[^\W_]+")
+
 
 @dataclass(frozen=True)
 class Document:
@@ -22,7 +24,8 @@ class Document:
 
     `id` is stable: the same document added again replaces what there is.  It begins with the
     name of the source, as in `arxiv:2405.21060`.  `arxiv` tells the same paper of two sources;
-    `unit` names a unit of the library that implements what the document describes.
+    `unit` names a unit of the library that implements what the document describes; `aliases` are
+    what else it is called: who asks for a name gets its document first.
     """
 
     id: str
@@ -35,11 +38,24 @@ class Document:
     url: str = ""
     unit: str = ""
     tags: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What it is called, each as `name_of` gives it: title, its head, key, unit, aliases."""
+        head = self.title.partition(":")[0]
+        called = (self.title, head, self.id.partition(":")[2], self.unit, *self.aliases)
+        return tuple(dict.fromkeys(filter(None, map(name_of, called))))
 
     @property
     def digest(self) -> str:
         """Return the hex SHA-256 over all that is stored; equal documents are added once."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+def name_of(text: str) -> str:
+    """Return a name without case, spaces and signs: "Mamba-2" and "mamba 2" are one."""
+    return "".join(_NAME.findall(clean(text).casefold()))
 
 
 def clean(text: str) -> str:

@@ -22,7 +22,7 @@ from genesys_engine.plugins.knowledge.embeddings import Embedding
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMAT = 1
+FORMAT = 2
 TABLE = "passages"
 INDEXED_FROM = 1000  # rows: below, reading them all is as fast
 OLD_VERSIONS = timedelta(hours=1)  # readers under way may still use them
@@ -57,6 +57,7 @@ def schema(facts: Facts) -> pa.Schema:
         ("url", text),
         ("unit", text),
         ("tags", texts),
+        ("names", texts),  # what the document is called, see `Document.names`
         ("vector", pa.list_(pa.float32(), facts.dimension)),
     ]
     about = {"format": facts.format, "embedding": facts.embedding, "dimension": facts.dimension}
@@ -70,7 +71,7 @@ def open_table(folder: Path, embedding: Embedding | str) -> tuple[Any, Facts]:
         embedding: the embedding, or its name: it is loaded only to make a table.
 
     Raises:
-        InputError: the table is of a newer version, or damaged.
+        InputError: the table is of another version, or damaged.
         EnvironmentProblem: the folder cannot be written.
     """
     import lancedb
@@ -115,6 +116,12 @@ def _open(db: Any, folder: Path) -> tuple[Any, Facts]:
             where=str(folder),
             hint="it is damaged, or not a knowledge base: move the folder away and add again",
         ) from error
+    if facts.format < FORMAT:
+        raise InputError(
+            f"the table is of format {facts.format}, this version reads {FORMAT}",
+            where=str(folder),
+            hint="move the folder away and add again; nothing was changed",
+        )
     if facts.format > FORMAT:
         raise InputError(
             f"the table is of format {facts.format}, this version reads up to {FORMAT}",
@@ -142,7 +149,7 @@ def tidy(table: Any) -> None:
     (8,605 of 2,048 numbers: 9 ms for a search instead of 90).  Rows that an index doesn't know
     yet are found all the same, only more slowly.
     """
-    from lancedb.index import FTS, IvfFlat
+    from lancedb.index import FTS, IvfFlat, LabelList
 
     if table.count_rows() == 0:
         return
@@ -151,6 +158,8 @@ def tidy(table: Any) -> None:
         table.create_index("body", config=FTS(with_position=False, language="English"))
     if "vector" not in indexed and table.count_rows() >= INDEXED_FROM:
         table.create_index("vector", config=IvfFlat(distance_type="cosine", num_partitions=1))
+    if "names" not in indexed and table.count_rows() >= INDEXED_FROM:
+        table.create_index("names", config=LabelList())
     table.optimize(cleanup_older_than=OLD_VERSIONS)
 
 

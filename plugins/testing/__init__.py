@@ -2,7 +2,8 @@
 
 * A *contract* per kind: inherit it, say the component's name, and its promises are tests of
   yours: `class TestMine(OperatorContract): name = "mine"`.
-* `fixtures` is a plugin of pytest: a tiny corpus, a small model and trainer, a finished run.
+* `fixtures` is a plugin of pytest: a scripted language model, a tiny corpus, a small model and
+  trainer, the engine's check of a block, a finished run.
   Switch it on in conftest.py: `pytest_plugins = ["genesys_engine.plugins.testing.fixtures"]`.
 * `recorded.RecordedExecutor` answers checks and verifications from a hash of the block instead
   of training it: it studies the engine's loop, never a design.

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from genesys_engine.plugins.api import Corpus, Trainer
+from genesys_engine.plugins.api import Corpus, GABTree, Trainer, compose
 from genesys_engine.plugins.testing import samples
 from genesys_engine.plugins.testing.recorded import RecordedExecutor
+from genesys_engine.plugins.testing.scripted import ScriptedLLM
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from genesys_engine.gab.model import LanguageModel
 
@@ -52,6 +53,31 @@ def recorded_executor() -> Iterator[RecordedExecutor]:
     executor = RecordedExecutor()
     yield executor
     executor.close()
+
+
+@pytest.fixture
+def scripted_llm() -> Callable[..., ScriptedLLM]:
+    """Makes a language model that gives these replies in order: `scripted_llm("one", "two")`.
+
+    Give it to an operator as `api.OperatorContext(rng, llm=scripted_llm(...))`.
+    """
+    return lambda *replies: ScriptedLLM(replies)
+
+
+@pytest.fixture
+def check_block() -> Callable[[GABTree], list[str]]:
+    """Makes the engine's built-in check of a tree, at the smallest scale; runs its code here.
+
+    `check_block(tree)` returns the findings as texts: none where the block passes.
+    """
+
+    def check(tree: GABTree) -> list[str]:
+        from genesys_engine.gab.checks.run import check_block
+
+        report = check_block(compose(tree), vocab_size=512, seed=1, scales=["0.2M"])
+        return [str(finding) for finding in report.findings]
+
+    return check
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,21 @@
 """What was tried near an idea, and what came of it; known near-duplicates are found."""
 
 import json
+import os
 import shutil
+import statistics
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sample_run import make_run
+from sample_run import META, make_run
 
-from genesys_engine.engine.memory import FOLDER, RunMemory
-from genesys_engine.engine.store import Store
+from genesys_engine.engine.memory import PROPOSALS, RunMemory
+from genesys_engine.engine.store import DesignRow, Store
+from genesys_engine.gab import library
 
 ROOT = Path(__file__).resolve().parents[2]
 KNOWN = json.loads((ROOT / "experiments" / "bench" / "near_duplicates.json").read_text("utf-8"))
@@ -55,13 +62,16 @@ def test_equal_words_with_other_numbers_are_another_experiment(tmp_path, first, 
         assert not nearest.same_numbers
 
 
-def test_every_design_is_indexed_once_and_later_ones_are_added(store):
-    memory = RunMemory(store)
-    first = memory.refresh()
-    assert memory.refresh() == 0
-    assert first in (0, store.count("designs"))
-    assert memory._base.stats().documents == store.count("designs")
-    assert RunMemory(store).refresh() == 0
+def test_every_design_is_indexed_once_and_later_ones_are_added(tmp_path):
+    with Store.open(make_run(tmp_path / "run", finish=False), write=True) as store:
+        memory = RunMemory(store)
+        count = store.count("designs")
+        assert (memory.refresh(), memory.refresh(), len(memory)) == (count, 0, count)
+        late = DesignRow(count, 999, True, "late", None, (0,), "insertion", "Inserted a hedgehog.")
+        with store.transaction():
+            store.add_design(late, library.seed("gpt").to_json(), {"findings": []})
+        assert memory.near("a hedgehog is inserted", 1)[0].design == count
+        assert len(memory) == count + 1
 
 
 def test_a_design_is_found_by_its_own_sentence_with_its_outcome(store):
@@ -104,7 +114,86 @@ def test_other_parents_make_another_experiment(store):
     assert not any(a.design is not None for a in memory.duplicates(row.change, parents=(999,)))
 
 
-def test_the_index_can_be_deleted_and_is_made_again(run, store):
-    before = [str(attempt) for attempt in RunMemory(store).near("norm of the mixer", 8)]
-    shutil.rmtree(run / FOLDER)
-    assert [str(attempt) for attempt in RunMemory(store).near("norm of the mixer", 8)] == before
+def told(memory, idea, **limits):
+    return [str(attempt) for attempt in memory.near(idea, 8, **limits)]
+
+
+def test_what_is_found_does_not_depend_on_what_else_the_run_has(run, tmp_path):
+    """A decision that is made again after a crash sees what it saw."""
+    ideas = ["norm of the mixer", "Replace LayerNorm by RMSNorm", "a gate before the mixer"]
+    with Store.open(run) as store:
+        whole = RunMemory(store)
+        expected = [told(whole, idea, before=9, before_verification=4) for idea in ideas]
+    earlier = tmp_path / "earlier"
+    shutil.copytree(run, earlier)
+    with Store.open(earlier, write=True) as store, store.transaction():
+        store._db.execute("DELETE FROM designs WHERE id >= 9")
+        store._db.execute("DELETE FROM verifications WHERE id >= 4")
+    with Store.open(earlier) as store:
+        memory = RunMemory(store)
+        memory.propose("late", ideas[1])  # another designer's, which came in between
+        again = [told(memory, idea, before=9, before_verification=4) for idea in ideas]
+    assert again == expected
+
+
+def test_threads_may_ask_at_once(run):
+    with Store.open(run, shared=True) as store:
+        memory = RunMemory(store)
+        ideas = ["norm of the mixer", "Replace LayerNorm by RMSNorm", "Seed design mamba2."] * 8
+        with ThreadPoolExecutor(6) as threads:
+            at_once = list(threads.map(lambda idea: told(memory, idea), ideas))
+        assert at_once == [told(memory, idea) for idea in ideas]
+
+
+PROPOSER = """
+import sys
+from pathlib import Path
+from genesys_engine.engine.memory import RunMemory
+from genesys_engine.engine.store import Store
+with Store.open(Path(sys.argv[1])) as store:
+    memory = RunMemory(store)
+    for number in range(100_000):
+        memory.propose(str(number), f"Proposal number {number} about gates.")
+        print(number, flush=True)
+"""
+
+
+def test_proposals_survive_kill_minus_nine_and_a_torn_line(tmp_path):
+    run = make_run(tmp_path / "run", finish=False)
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROPOSER, str(run)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    seen = [int(process.stdout.readline()) for _ in range(20)][-1]
+    process.kill()
+    process.wait()
+    with (run / PROPOSALS).open("a") as file:
+        file.write('\n{"key": "torn", "te')
+    with Store.open(run) as store:
+        memory = RunMemory(store)
+        memory.propose("later", "Another thing entirely.")
+        memory = RunMemory(store)
+        kept = {a.id for a in memory.near("Proposal number about gates.", 10_000)}
+        assert {f"proposal:{number}" for number in range(seen + 1)} <= kept
+        assert "proposal:later" in kept
+        assert "proposal:torn" not in kept
+
+
+def test_asking_at_a_thousand_designs_takes_less_than_fifty_milliseconds(tmp_path):
+    with Store.create(tmp_path / "run", META) as store, store.transaction():
+        tree = library.seed("gpt").to_json()
+        for n in range(1000):
+            change = f"Replaced norm {n % 7} at root.mixer by RMSNorm with eps {n}."
+            row = DesignRow(n, n, True, str(n), None, (), "unit_replacement", change)
+            store.add_design(row, tree, {"findings": []})
+    with Store.open(tmp_path / "run") as store:
+        memory = RunMemory(store)
+        memory.near("warm up")
+        spent = []
+        for n in range(10):
+            began = time.process_time()  # of this process: a busy machine does not count
+            memory.near(f"Replace norm {n} by RMSNorm", 5, before=900)
+            spent.append(time.process_time() - began)
+    assert statistics.median(spent) < 0.05

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from genesys_engine.plugins import testing
+from genesys_engine.plugins import api, testing
 from genesys_engine.plugins.host import PluginHost
 from genesys_engine.plugins.testing import contract
 
@@ -206,3 +206,22 @@ def test_a_component_that_breaks_a_promise_fails(
         wanted = test.__code__.co_varnames[1 : test.__code__.co_argcount]
         with pytest.raises((AssertionError, KeyError)):
             test(**{key: given[key] for key in wanted})
+
+
+def test_a_scripted_model_answers_in_order_and_from_its_record(scripted_llm) -> None:
+    llm = scripted_llm("one two", api.BudgetSpent(), "three")
+    first, second = (api.LLMRequest((("user", text),)) for text in ("a b c", "d"))
+    assert llm.ask("proposer", first).text == "one two"
+    assert llm.ask("proposer", first).text == "one two"
+    with pytest.raises(api.BudgetSpent):
+        llm.ask("coder", second)
+    assert llm.ask("coder", second).text == "three"
+    with pytest.raises(api.LLMRefused):
+        llm.ask("coder", first)
+    used = llm.usage()["proposer"]
+    assert (used.calls, used.input_tokens, used.output_tokens) == (2, 6, 4)
+    assert [role for role, _ in llm.asked] == ["proposer"] * 2 + ["coder"] * 3
+
+
+def test_the_check_of_a_block_finds_what_the_engine_would(check_block) -> None:
+    assert check_block(api.library.seed("gpt")) == []

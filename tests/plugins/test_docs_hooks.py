@@ -3,9 +3,11 @@
 import inspect
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 from genesys_engine.plugins import api, hookspecs, testing
 from genesys_engine.plugins.registry import KINDS
+from genesys_engine.plugins.vetting import vet
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "hooks.md").read_text(encoding="utf-8")
 
@@ -25,6 +27,32 @@ def test_every_kind_has_its_protocol_and_its_contract() -> None:
     assert named <= set(api.__all__)
     kinds = {getattr(testing, name).kind for name in testing.__all__}
     assert kinds == set(KINDS)
+
+
+def test_every_kind_of_event_is_told() -> None:
+    kinds = {value for name, value in vars(api.events).items() if name.isupper()}
+    table = PAGE[PAGE.index("## Events") :]
+    rows = re.findall(r"^\| (`[a-z., `]+`) \|", table, re.M)
+    assert {kind for row in rows for kind in re.findall(r"[a-z]+\.[a-z]+", row)} == kinds
+    assert len(kinds) >= 19
+
+
+def test_every_decision_and_event_has_an_example_that_is_a_hook() -> None:
+    """The examples are vetted as a plugin would be."""
+    code = "import json, sys\nfrom pathlib import Path\n"
+    code += "from genesys_engine.plugins import api\nPath = lambda name: Text\n"
+    code += "class Text:\n    read_text = staticmethod(lambda: '{}')\n"
+    examples = re.findall(
+        r"^```python\n(.*?)^```$", PAGE[PAGE.index("## Decisions") :], re.M | re.S
+    )
+    space: dict[str, object] = {}
+    exec(code + "\n".join(examples), space)
+    plugin = SimpleNamespace(**{n: f for n, f in space.items() if n.startswith("genesys_")})
+    vet(plugin)
+    registering = {*KINDS.values(), "genesys_commands"}
+    assert {n for n in vars(hookspecs) if n.startswith("genesys_")} - registering == set(
+        vars(plugin)
+    )
 
 
 def test_what_register_takes_is_told() -> None:

@@ -1,6 +1,5 @@
-"""docs/write-a-plugin.md, word by word: its files are installed and evolve a block."""
+"""docs/write-a-plugin.md, word by word: a package is generated, edited, installed and used."""
 
-import ast
 import inspect
 import json
 import os
@@ -17,21 +16,31 @@ from genesys_engine.plugins import api, hookspecs
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "write-a-plugin.md").read_text(encoding="utf-8")
-FILES = dict(re.findall(r"^`([\w.-]+)`\n\n```\w+\n(.*?)^```$", PAGE, re.M | re.S))
+FILES = dict(re.findall(r"^`([\w./-]+)`\n\n```\w+\n(.*?)^```$", PAGE, re.M | re.S))
+COMMANDS = [
+    line
+    for block in re.findall(
+        r"^```\n(.*?)^```$", PAGE.partition("## What an operator")[0], re.M | re.S
+    )
+    for line in block.splitlines()
+]
 
 
 class Author:
-    """Someone who copied the files of the page into a folder and installed the package."""
+    """Someone who made the package with the page's command, wrote its files and installed it."""
 
     def __init__(self, folder: Path) -> None:
-        self.package, self.site, self.work = (folder / n for n in ("package", "site", "work"))
-        for made in (self.package, self.work):
-            made.mkdir()
+        self.work, self.site = folder / "work", folder / "site"
+        self.work.mkdir()
+        (new,) = [line for line in COMMANDS if " plugins new " in line]
+        self.python("-m", "genesys_engine", *new.split()[1:])
+        self.work /= COMMANDS[COMMANDS.index(new) + 1].removeprefix("cd ")
         for name, text in FILES.items():
-            at = self.work if name == "experiment.toml" else self.package
-            (at / name).write_text(text, encoding="utf-8")
+            known = name == "experiment.toml"
+            assert (self.work / name).exists() is not known, "the page edits what was generated"
+            (self.work / name).write_text(text, encoding="utf-8")
         pip = ["-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
-        self.python(*pip, "--no-build-isolation", "--target", str(self.site), str(self.package))
+        self.python(*pip, "--no-build-isolation", "--target", str(self.site), str(self.work))
 
     def python(self, *arguments: str) -> str:
         path = os.pathsep.join([str(self.site), str(ROOT)])
@@ -64,15 +73,26 @@ def test_the_package_is_seen_and_not_broken(author: Author) -> None:
     assert operators["transplant"]["distribution"] == "genesys-engine-transplant"
 
 
-def test_the_test_on_the_page_passes(author: Author) -> None:
-    where = str(author.package / "test_transplant.py")
-    assert "1 passed" in author.python("-m", "pytest", "-q", "-p", "no:cacheprovider", where)
+def test_the_tests_on_the_page_pass(author: Author) -> None:
+    told = author.python("-m", "pytest", "-q", "-p", "no:cacheprovider")
+    assert int(told.split(" passed")[0].split()[-1]) >= 10  # its own, and the contract's
+    assert "failed" not in told
+
+
+def test_the_commands_on_the_page_are_those_that_there_are(author: Author) -> None:
+    mine = [line.split()[1:] for line in COMMANDS if line.startswith("genesys-engine ")]
+    assert {words[0] for words in mine} == {"plugins", "validate", "run", "leaderboard"}
+    shown = author.python("-m", "genesys_engine", "plugins", "show", "transplant")
+    assert "operator transplant: Transplant" in shown
+    assert re.search(r'interface +string +"sequence_mixer" +the kind of part replaced', shown)
+    assert "no plugin is broken" in author.python("-m", "genesys_engine", "plugins", "--broken")
+    assert "is valid" in author.python("-m", "genesys_engine", "validate", "experiment.toml")
 
 
 @pytest.mark.slow
 def test_the_experiment_on_the_page_can_be_planned(author: Author) -> None:
     planned = author.ask("plan", "experiment.toml")  # of one seed
-    assert [(rung["scale"], rung["tokens"]) for rung in planned["rungs"]] == [("0.2M", 3 * 16_384)]
+    assert [(rung["scale"], rung["tokens"]) for rung in planned["rungs"]] == [("0.2M", 6 * 16_384)]
     assert 0 < planned["seconds"] < 600
 
 
@@ -81,32 +101,37 @@ def test_the_experiment_on_the_page_uses_the_operator(author: Author) -> None:
     author.python("-m", "genesys_engine", "run", "experiment.toml", "--out", "runs/first")
     rows = author.ask("leaderboard", "runs/first")
     children = [row for row in rows if row["parents"]]
-    assert len(children) == 2
+    assert len(children) == 4
     for row in children:
         assert row["operator"] == "transplant"
-        assert re.fullmatch(
-            r"Transplanted \w+ of \w+ to root\.mixer for CausalAttention\.", row["change"]
-        )
+        assert re.fullmatch(r"Transplanted \w+ of \w+ to root\.[\w.]+ for \w+\.", row["change"])
         control = row["controls"]["untrained"]["bits_per_byte"]["value"]
         assert row["scores"]["bits_per_byte"]["value"] < control  # it was really trained
+    (operator,) = author.ask("leaderboard", "runs/first", "--operators")
+    assert (operator["operator"], operator["compared"]) == ("transplant", 4)
+    assert operator["verdict"]
     logged = [event["payload"].get("change") for event in author.ask("events", "runs/first")]
     assert {row["change"] for row in children} <= set(logged)
 
 
-def test_the_page_shows_all_files_of_the_package() -> None:
+def test_the_page_shows_all_files_that_are_edited() -> None:
     assert set(FILES) == {
-        "pyproject.toml",
-        "genesys_engine_transplant.py",
-        "test_transplant.py",
+        "genesys_engine_transplant/component.py",
+        "tests/test_transplant.py",
         "experiment.toml",
     }
 
 
-def test_the_example_imports_nothing_of_ours_but_the_api() -> None:
-    for name in ("genesys_engine_transplant.py", "test_transplant.py"):
-        imports = [n for n in ast.walk(ast.parse(FILES[name])) if isinstance(n, ast.ImportFrom)]
-        ours = {n.module for n in imports if n.module and n.module.startswith("genesys_engine.")}
-        assert ours == {"genesys_engine.plugins"}
+def test_the_examples_import_nothing_of_ours_but_the_api_and_its_tests() -> None:
+    """So do the templates of `plugins new` and the example packages."""
+    sources = {name: text for name, text in FILES.items() if name.endswith(".py")}
+    for path in (*ROOT.glob("engine/scaffold/*/*.j2"), *ROOT.glob("experiments/plugins/*/*/*.py")):
+        sources[str(path)] = path.read_text(encoding="utf-8")
+    assert len(sources) > 30
+    for name, text in sources.items():
+        ours = set(re.findall(r"^from (genesys_engine\.[\w.]+|genesys_engine) import", text, re.M))
+        assert ours <= {"genesys_engine.plugins", "genesys_engine.plugins.testing"}, name
+        assert not re.search(r"^import genesys_engine", text, re.M), name
 
 
 def test_every_hook_stands_on_the_page_with_its_arguments() -> None:

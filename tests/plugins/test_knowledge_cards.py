@@ -15,7 +15,8 @@ from genesys_engine.gab import library
 from genesys_engine.gab.interfaces import INTERFACES
 from genesys_engine.plugins import knowledge
 from genesys_engine.plugins.host import PluginHost
-from genesys_engine.plugins.knowledge.documents import Document
+from genesys_engine.plugins.knowledge.documents import Document, name_of
+from genesys_engine.plugins.knowledge.sources.library import read_card
 
 FOLDER = Path(knowledge.__path__[0]) / "cards"
 FILES = sorted(FOLDER.glob("*.md"))
@@ -50,7 +51,7 @@ def test_keys_are_unique_and_name_the_files() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_front_matter_is_complete_and_typed(name: str) -> None:
     head, _ = parts(name)
-    assert set(head) - {"arxiv", "unit"} == REQUIRED
+    assert set(head) - {"arxiv", "unit", "aliases"} == REQUIRED
     assert isinstance(head["title"], str)
     assert head["title"]
     assert 1990 <= head["year"] <= 2026
@@ -59,6 +60,18 @@ def test_front_matter_is_complete_and_typed(name: str) -> None:
         assert all(isinstance(entry, str) and entry.strip() == entry for entry in head[field])
         assert len(set(head[field])) == len(head[field])
     assert head["interface"] in INTERFACES
+
+
+def test_a_name_belongs_to_one_card_or_to_cards_of_one_paper() -> None:
+    """Who asks for a name gets its card first: two cards cannot both be it."""
+    cards = [read_card(file) for file in FILES]
+    owners: dict[str, set[str]] = {}
+    for card in cards:
+        for name in card.names:
+            owners.setdefault(name, set()).add(card.arxiv or card.id)
+    # A unit that serves several cards is the name of each of them.
+    units = {name_of(card.unit) for card in cards}
+    assert {n: o for n, o in owners.items() if len(o) > 1 and n not in units} == {}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,3 +1,3 @@
-"""Switches the fixtures of genesys-engine on: tiny_corpus, small_model, run_folder."""
+"""Switches the fixtures of genesys-engine on: tiny_corpus, scripted_llm and more."""
 
 pytest_plugins = ["genesys_engine.plugins.testing.fixtures"]

@@ -8,6 +8,7 @@ year: 2024
 arxiv: "2405.21060"
 unit: mamba2_mixer        # optional: the unit of the library that implements it
 tags: [state space]
+aliases: [SSD]            # optional: what else it is called
 ---
 The idea in our words ...
 """
@@ -42,6 +43,7 @@ class Card(BaseModel):
     interface: str = ""
     unit: str = ""
     tags: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
 
 
 class LibrarySource:
@@ -117,4 +119,5 @@ def read_card(path: Path) -> Document:
         url=f"https://arxiv.org/abs/{card.arxiv}" if card.arxiv else "",
         unit=card.unit,
         tags=(*card.tags, *([card.interface] if card.interface else [])),
+        aliases=card.aliases,
     )

@@ -136,7 +136,9 @@ def test_the_index_of_vectors_is_exact(tmp_path, monkeypatch):
     base.add(paper(n, " ".join(rng.choice(words, 8))) for n in range(299))
     before = [base.search(f"w{n} w{n + 1} w{n + 2}", 10, mode="vector") for n in range(20)]
     base.add([paper(999, "something else")])
-    assert any(i.columns == ["vector"] for i in base._table.list_indices())
+    indexed = [column for i in base._table.list_indices() for column in i.columns]
+    assert {"vector", "names"} <= set(indexed)
+    assert base.search("paper 17", 1)[0].id == "test:17"  # by its name, through the index
     after = [base.search(f"w{n} w{n + 1} w{n + 2}", 10, mode="vector") for n in range(20)]
     for old, new in zip(before, after, strict=True):
         assert [h.score for h in old] == pytest.approx([h.score for h in new], abs=1e-5)
@@ -181,9 +183,35 @@ def test_a_table_from_a_newer_version_is_refused_and_left_alone(tmp_path):
     newer = table.Facts(table.FORMAT + 1, "hashed", 2048)
     lancedb.connect(tmp_path).create_table(table.TABLE, schema=table.schema(newer))
     before = sorted(p.name for p in tmp_path.rglob("*"))
-    with pytest.raises(InputError, match=r"format 2, this version reads up to 1(?s:.*)update"):
+    with pytest.raises(InputError, match=r"format 3, this version reads up to 2(?s:.*)update"):
         KnowledgeBase(tmp_path)
     assert sorted(p.name for p in tmp_path.rglob("*")) == before
+
+
+def test_a_table_from_an_older_version_is_refused_and_left_alone(tmp_path):
+    older = table.Facts(table.FORMAT - 1, "hashed", 2048)
+    lancedb.connect(tmp_path).create_table(table.TABLE, schema=table.schema(older))
+    with pytest.raises(InputError, match=r"format 1, this version reads 2(?s:.*)add again"):
+        KnowledgeBase(tmp_path)
+    assert lancedb.connect(tmp_path).open_table(table.TABLE).count_rows() == 0
+
+
+def test_what_is_called_exactly_so_comes_first_with_its_best_passage(base):
+    others = [
+        Document(f"test:{n}", f"Zebra gates and more {n}", "zebra gate " * 20, "test")
+        for n in range(30)
+    ]
+    long = "\n\n".join(["About stripes. " * 60, "On the zebra gate itself. " * 30])
+    base.add(
+        [*others, Document("own:zg", "Stripes: a study", long, "own", aliases=("Zebra-Gate",))]
+    )
+    first, second = base.search("zebra gate", 2)
+    assert (first.id, second.id[:5]) == ("own:zg", "test:")
+    assert "zebra gate itself" in first.passage
+    assert first.score > 1 > second.score
+    assert base.search("stripes", 1)[0].id == "own:zg"  # the head of its title
+    assert base.search("zebra gate", 5, sources=["test"])[0].source == "test"
+    assert base.search("zebra gate", 1, mode="text")[0].score < 1  # the two rankings stay bare
 
 
 def test_a_damaged_table_is_told(tmp_path):
