@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from genesys_engine.gab.checks import causality, cost, forward, gradient, text, training
 from genesys_engine.gab.checks.fingerprint import fingerprint
+from genesys_engine.gab.checks.numbers import start_generator
 from genesys_engine.gab.checks.report import CheckReport, Finding, finding
 from genesys_engine.gab.checks.run import STAGES, ReportBuilder, check_fits
 from genesys_engine.gab.checks.sourcemap import SourceMap
@@ -147,7 +147,7 @@ def _finish(order: Order, report: ReportBuilder, subject: Subject) -> Audit:
 
 def _measure(order: Order, measurements: dict[str, Any], subject: Subject) -> Iterator[Finding]:
     """Measure the receptive field and the fingerprint; `function.same` as a parent."""
-    torch.manual_seed(order.seed)
+    start_generator(order.seed)
     measurements["receptive_field"] = causality.receptive_field(subject)
     measurements["parameters_per_block"] = sum(p.numel() for p in subject.block().parameters())
     own = measurements["fingerprint"] = fingerprint(subject)

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genesys_engine.gab.checks.numbers import start_generator
 from genesys_engine.gab.checks.subject import BLOCKS, WIDTH, Subject
 
 LENGTH = 257  # longer than the usual windows, and no multiple of a chunk
@@ -28,7 +29,7 @@ def fingerprint(subject: Subject) -> str:
     shift = 1.0
     with torch.no_grad():
         for index in range(BLOCKS):
-            torch.manual_seed(0)
+            start_generator(0)
             block = subject.block_class(WIDTH, (index, BLOCKS), dtype=torch.float64).eval()
             for parameter in block.parameters():
                 fan_in = parameter[0].numel() if parameter.dim() > 1 else 4

@@ -11,6 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from genesys_engine.gab.checks.numbers import start_generator
 from genesys_engine.gab.checks.report import Evidence, Finding, finding
 from genesys_engine.gab.checks.sourcemap import SourceMap
 from genesys_engine.gab.model import LanguageModel
@@ -53,7 +54,7 @@ def flops_per_token(
     Raises:
         Exception: what the block raises; on the meta device also where it reads values.
     """
-    torch.manual_seed(0)
+    start_generator(0)
     model = LanguageModel(block_class, config, device=device).eval()
     tokens = torch.zeros(1, config.context, dtype=torch.long, device=device)
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), OperationCounter() as counter:

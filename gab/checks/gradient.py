@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from genesys_engine.gab.checks.numbers import start_generator
 from genesys_engine.gab.checks.report import Evidence, Finding, finding
 from genesys_engine.gab.checks.sourcemap import Place
 from genesys_engine.gab.checks.subject import VOCABULARY, Subject
@@ -84,7 +85,7 @@ def _backward(subject: Subject, model: nn.Module, length: int) -> Tensor | None:
     """Take one training step's gradient; return the blocks' input."""
     model.train()
     tokens = subject.tokens(2, length + 1)
-    torch.manual_seed(0)
+    start_generator(0)
     with subject.inputs_of_blocks(model) as caught:
         logits = model(tokens[:, :-1])
     loss = functional.cross_entropy(logits.reshape(-1, VOCABULARY), tokens[:, 1:].reshape(-1))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from genesys_engine.gab.checks.forward import EQUAL
 from genesys_engine.gab.checks.gradient import origin_of_nan
-from genesys_engine.gab.checks.numbers import difference
+from genesys_engine.gab.checks.numbers import difference, start_generator
 from genesys_engine.gab.checks.report import Evidence, Finding, finding
 from genesys_engine.gab.checks.subject import Subject
 
@@ -80,7 +80,7 @@ def check_large_inputs(subject: Subject) -> Iterator[Finding]:
     """`output.overflow`: inputs of large norm give finite outputs and gradients (fp32)."""
     block = subject.block(dtype=torch.float32).train()
     X = (_input(subject, 2, _LENGTH) * LARGE).requires_grad_()
-    torch.manual_seed(0)
+    start_generator(0)
     Y = block(X)[0]
     evidence: dict[str, Evidence] = {"input": LARGE, "length": _LENGTH}
     if not torch.isfinite(Y).all():

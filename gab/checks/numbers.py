@@ -1,4 +1,4 @@
-"""How far two tensors are apart."""
+"""How far two tensors are apart, and where random numbers begin."""
 
 from __future__ import annotations
 
@@ -21,3 +21,12 @@ def difference(one: Tensor, other: Tensor) -> float:
 def worst(values: Iterable[float]) -> float:
     """Return the largest, with NaN as infinity, so that it cannot hide."""
     return max((v if v == v else float("inf") for v in values), default=0.0)
+
+
+def start_generator(seed: int) -> None:
+    """Start the CPU's global generator at `seed`.
+
+    `torch.manual_seed` also notes the seed, with the stack of its caller, for every kind of
+    accelerator that may come: a millisecond a call, and a check makes a hundred.
+    """
+    torch.default_generator.manual_seed(seed)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from genesys_engine.gab.checks.blame import Call, trace
+from genesys_engine.gab.checks.numbers import start_generator
 from genesys_engine.gab.checks.sourcemap import SourceMap
 from genesys_engine.gab.checks.untouched import PatchedError, remember
 from genesys_engine.gab.model import LanguageModel
@@ -58,7 +59,7 @@ class Subject:
 
     def block(self, index: int = 0, dtype: torch.dtype = torch.float64) -> nn.Module:
         """Return a fresh block, the same at every call."""
-        torch.manual_seed(self.seed)
+        start_generator(self.seed)
         return self.block_class(self.width, (index, self.blocks), dtype=dtype)
 
     def model(self, *, noise: float = 0.0, dtype: torch.dtype = torch.float64) -> LanguageModel:
@@ -125,7 +126,7 @@ class Subject:
         Raises:
             PatchedError: the block changed a class that the checks rely on.
         """
-        torch.manual_seed(seed)
+        start_generator(seed)
         with torch.set_grad_enabled(gradient):
             output: Any = module(*inputs)
         if remember()(False):

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from genesys_engine.gab.checks.causality import probe_rows
+from genesys_engine.gab.checks.numbers import start_generator
 from genesys_engine.gab.checks.report import Evidence, Finding, finding
 from genesys_engine.gab.checks.subject import VOCABULARY as PROBE_VOCABULARY
 from genesys_engine.gab.checks.subject import Subject
@@ -121,7 +122,7 @@ def train(block_class: Any, seed: int, *, blocks: int = _BLOCKS) -> Trained:
         [p for p in model.parameters() if p.requires_grad], lr=_RATE, betas=(0.9, 0.95), fused=True
     )
     model.train()
-    torch.manual_seed(seed)
+    start_generator(seed)
     losses = []
     for batch in batches:
         logits = model(batch[:, :-1])
