@@ -31,7 +31,7 @@ from genesys_engine.engine.store import EXPERIMENT, Store
 from genesys_engine.engine.trackers import open_trackers
 from genesys_engine.engine.trials import Trials
 from genesys_engine.engine.verdict import Verdict, judge
-from genesys_engine.engine.verifier import RungSettings, Verifier, VerifySettings
+from genesys_engine.engine.verifier import RungSettings, Verifier, VerifySettings, tidy
 from genesys_engine.gab.errors import EnvironmentProblem, InputError
 from genesys_engine.gab.sandbox.readable import accelerator_devices
 from genesys_engine.gab.sandbox.scratch import remove
@@ -174,14 +174,16 @@ def execute(
 ) -> Verdict:
     """Run the loop to its end; an error that leaves the run resumable says so in a note."""
     try:
-        return _execute(store, experiment, host, callbacks, resumed=resumed)
+        verdict = _execute(store, experiment, host, callbacks, resumed=resumed)
     except InputError:  # what was given has to change, which makes it another run
+        remove(store.folder / "scratch")
         raise
     except BaseException as error:
+        tidy(store.folder / "scratch")  # what was under way goes on from there
         error.add_note(f"nothing is lost; go on with: genesys-engine resume {store.folder}")
         raise
-    finally:
-        remove(store.folder / "scratch")
+    remove(store.folder / "scratch")
+    return verdict
 
 
 def _execute(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -19,7 +21,9 @@ from genesys_engine.engine.trials import Trials
 from genesys_engine.gab.errors import InputError
 from genesys_engine.gab.sandbox.scratch import remove, take_tensors
 from genesys_engine.plugins.api import Limits, Outcome
+from genesys_engine.plugins.trainers.session import TRAINING
 
+SCRATCH = "verify-"
 VERIFY = "genesys_engine.plugins.verify_job:verify"
 
 
@@ -106,19 +110,23 @@ class Verifier:
         Args:
             about: the design, the rung and the replicate, as plugins are told of them.
         """
-        scratch = self._folder / "scratch" / f"verify-{seq}"
-        remove(scratch)
-        scratch.mkdir(parents=True)
+        scratch = self._folder / "scratch" / f"{SCRATCH}{seq}"
+        # A task keeps its number: what an earlier attempt left is of this design at this rung,
+        # and the trainer goes on from it only if it is of the very same trial.
+        keep_training(scratch, self._settings.limits.file_bytes)
+        scratch.mkdir(parents=True, exist_ok=True)
         job_done = self._trials.submit(VERIFY, job, scratch, self._settings.limits, about)
         done = _Result(job_done)
 
         def finish(inner: Future[Outcome]) -> None:
             try:
-                done.set_result(self._read(inner.result(), scratch, checkpoint))
+                result = self._read(inner.result(), scratch, checkpoint)
             except BaseException as error:  # handed to the loop, which decides
+                keep_training(scratch, self._settings.limits.file_bytes)
                 done.set_exception(error)
-            finally:
+            else:
                 remove(scratch)
+                done.set_result(result)
 
         job_done.add_done_callback(finish)
         return done
@@ -154,6 +162,31 @@ class Verifier:
         folder = self._folder / "checkpoints"
         folder.mkdir(exist_ok=True)
         weights.replace(folder / name)
+
+
+def keep_training(scratch: Path, most_bytes: int) -> None:
+    """Leave nothing in a scratch folder but its training checkpoint; without one, no folder."""
+    kept = scratch.with_name(f"{scratch.name}-{TRAINING}")
+    try:
+        take_tensors(scratch / TRAINING, most_bytes)
+        (scratch / TRAINING).replace(kept)
+    except (InputError, OSError):
+        kept.unlink(missing_ok=True)
+    remove(scratch)
+    if kept.exists():
+        scratch.mkdir()
+        kept.replace(scratch / TRAINING)
+
+
+def tidy(folder: Path) -> None:
+    """Leave nothing in a run's scratch folder but training checkpoints; without one, no folder."""
+    for entry in list(folder.iterdir()) if folder.is_dir() else []:
+        if entry.name.startswith(SCRATCH) and entry.is_dir() and not entry.is_symlink():
+            keep_training(entry, sys.maxsize)
+        else:
+            remove(entry)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def failure(cause: str, reason: str, value: Mapping[str, Any] | None = None) -> dict[str, Any]:

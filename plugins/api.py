@@ -276,12 +276,14 @@ class TrainResult:
     """What training did: real tokens, optimiser steps and the loss curve.
 
     `curve` holds (tokens seen, training loss in nats per token) pairs, at most 200 of them.
+    `facts` are of this machine (micro-batch, compiled or not) and decide nothing.
     """
 
     tokens: int
     steps: int
     curve: tuple[tuple[int, float], ...]
     checkpoint: Path
+    facts: Mapping[str, float | int | str] = field(default_factory=dict)
 
 
 class Trainer(Protocol):

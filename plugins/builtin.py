@@ -15,11 +15,18 @@ if TYPE_CHECKING:
 
 @hookimpl
 def genesys_register_trainers(register: Register) -> None:
-    """The pure PyTorch loop."""
+    """The pure PyTorch loop, and the one of transformers."""
     register(
         "torch",
         "genesys_engine.plugins.trainers.pytorch:TorchTrainer",
+        options="genesys_engine.plugins.trainers.options:TorchTrainerOptions",
         summary="AdamW with cosine schedule in plain PyTorch, on CPU or CUDA",
+    )
+    register(
+        "hf",
+        "genesys_engine.plugins.trainers.hf:HfTrainer",
+        options="genesys_engine.plugins.trainers.options:TrainerOptions",
+        summary="the same training by transformers.Trainer",
     )
 
 

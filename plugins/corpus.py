@@ -168,11 +168,12 @@ class Corpus:
             )
         self._require_heldout(context)
 
-    def batches(self, seed: int, batch_size: int, context: int) -> Iterator[Batch]:
+    def batches(self, seed: int, batch_size: int, context: int, start: int = 0) -> Iterator[Batch]:
         """Yield training batches without end: every window once per epoch, shuffled.
 
         Each epoch cuts the stream at another random offset, so that window borders move.  The
-        sequence depends on `seed`, `batch_size` and `context` only.
+        sequence depends on `seed`, `batch_size` and `context` only; the first `start` batches
+        of it are passed over without being read.
 
         Raises:
             InputError: the training part is shorter than one batch.
@@ -182,13 +183,16 @@ class Corpus:
         self.require(batch_size, context)
         count = self._windows_per_epoch(context)
         pending = np.empty(0, dtype=np.int64)
+        number = 0
         for epoch in count_up():
             rng = np.random.default_rng((seed, epoch))
             offset = rng.integers(len(self.train) - count * context)
             pending = np.concatenate([pending, offset + context * rng.permutation(count)])
-            while len(pending) >= batch_size:
-                yield self._windows(self.train, pending[:batch_size], context)
-                pending = pending[batch_size:]
+            for first in range(0, len(pending) - batch_size + 1, batch_size):
+                if number >= start:
+                    yield self._windows(self.train, pending[first : first + batch_size], context)
+                number += 1
+            pending = pending[len(pending) - len(pending) % batch_size :]
 
     def heldout_windows(self, context: int, limit: int | None = None) -> Batch:
         """Return windows spread evenly over the held-out text, at most `limit` of them.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+from genesys_engine.gab.errors import InputError
+
 if TYPE_CHECKING:
     import torch
     from torch import nn
@@ -20,9 +22,19 @@ def device_of(model: nn.Module) -> torch.device:
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device of that name; `auto` is CUDA where there is one."""
+    """Return the device of that name; `auto` is CUDA where there is one.
+
+    Raises:
+        InputError: CUDA is asked for, and PyTorch finds none.
+    """
     import torch
 
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError(
+            "CUDA is asked for, and PyTorch finds no device",
+            where="trainer.device",
+            hint='set device = "auto" or "cpu", or install a PyTorch with CUDA and its driver',
+        )
     return torch.device(name)

@@ -48,9 +48,9 @@ def verify(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
     evaluators = _evaluators(payload["evaluators"])
     clock = _Clock()
     model = _build(payload)
-    facts = {"build_s": clock.lap()}
+    facts: dict[str, float | int | str] = {"build_s": clock.lap()}
     untrained = _scores(model, corpus, evaluators)
-    facts["eval_s"] = clock.lap()
+    facts["eval_s"] = eval_s = clock.lap()
     budget = TrainBudget(seed=payload["seed"], **payload["budget"])
     reply: dict[str, Any] = {
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -62,10 +62,11 @@ def verify(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
         result = trainer.train(model, corpus, budget, scratch / CHECKPOINT)
     except TrialDiverged as problem:
         return {**reply, **_verdict(str(problem))}
-    facts["train_s"] = clock.lap()
-    facts["tokens_per_s"] = result.tokens / max(facts["train_s"], 1e-9)
+    facts["train_s"] = train_s = clock.lap()
+    facts["tokens_per_s"] = result.tokens / max(train_s, 1e-9)
+    facts.update(result.facts)
     trained = _scores(_reload(payload, result.checkpoint), corpus, evaluators)
-    facts["eval_s"] += clock.lap()
+    facts["eval_s"] = eval_s + clock.lap()
     facts["max_rss_bytes"] = _peak_memory()
     return {
         **reply,

@@ -6,7 +6,6 @@ measure is one more line there (and one in `status`).
 
 from __future__ import annotations
 
-import errno
 import faulthandler
 import json
 import math
@@ -21,6 +20,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
+from genesys_engine.gab.memory import is_memory_error
 from genesys_engine.gab.sandbox import landlock, linux, readable, seccomp
 from genesys_engine.gab.sandbox.environment import folders
 from genesys_engine.gab.sandbox.isolation import Isolation
@@ -156,7 +156,7 @@ def _answer(job: Job) -> dict[str, Any]:
         value = _function(job.target)(dict(job.payload), Path(job.scratch))
     except BaseException as error:
         traceback.print_exc()
-        status = "memory" if _is_memory_error(error) else "error"
+        status = "memory" if is_memory_error(error) else "error"
         return {"status": status, "reason": _describe(error)}
     if not isinstance(value, dict):
         kind = type(value).__name__
@@ -174,16 +174,6 @@ def _answer(job: Job) -> dict[str, Any]:
 def _function(target: str) -> Any:
     module, _, name = target.partition(":")
     return getattr(import_module(module), name)
-
-
-def _is_memory_error(error: BaseException) -> bool:
-    """Tell whether Python's, NumPy's or PyTorch's allocator (CPU or CUDA) refused."""
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or (isinstance(error, RuntimeError) and "can't allocate memory" in _describe(error))
-        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
-    )
 
 
 def _describe(error: BaseException) -> str:

@@ -8,9 +8,11 @@ from pydantic import Field
 
 from genesys_engine.plugins.api import Options
 
+Choice = Literal["auto", "always", "never"]
 
-class TorchTrainerOptions(Options):
-    """How the plain PyTorch loop trains."""
+
+class TrainerOptions(Options):
+    """What every built-in trainer is told alike."""
 
     weight_decay: float = Field(0.1, ge=0, description="AdamW's, on matrices only")
     betas: tuple[float, float] = Field((0.9, 0.95), description="AdamW's decay rates")
@@ -24,12 +26,57 @@ class TorchTrainerOptions(Options):
         None, gt=0, description="peak learning rate at every rung; left out: the rung's"
     )
     grad_clip: float = Field(1.0, gt=0, description="largest global norm of the gradient")
-    micro_batch: int | None = Field(
-        None, ge=1, description="sequences per forward pass; left out: the whole batch at once"
-    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="auto: a CUDA device if there is one"
     )
     explode_factor: float = Field(
         2.0, gt=1, description="a loss above this multiple of the first one ends the trial"
+    )
+
+
+class TorchTrainerOptions(TrainerOptions):
+    """How the plain PyTorch loop trains."""
+
+    micro_batch: int | None = Field(
+        None,
+        ge=1,
+        description="sequences per forward pass; left out: the whole batch at once. Halved where"
+        " memory does not suffice; the effective batch stays",
+    )
+    activation_checkpointing: Choice = Field(
+        "auto",
+        description="compute activations again instead of keeping them; auto: where a single"
+        " sequence does not fit otherwise",
+    )
+    compile: Choice = Field(
+        "auto",
+        description="torch.compile; auto: on CUDA. Where a block cannot be compiled it is trained"
+        " as it is, and the facts of the trial say so",
+    )
+    compile_backend: str = Field("inductor", description="the backend of torch.compile")
+    checkpoint_every_s: float = Field(
+        60.0,
+        ge=0,
+        description="seconds between training checkpoints, from which a trial goes on after a kill"
+        " (0: none)",
+    )
+    stall_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="end a trial whose mean loss over this many tokens is no lower than over any"
+        " such stretch before; left out: never",
+    )
+    slowest_ratio: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="end a trial that trains slower than this share of the seed gpt of the same"
+        " width and depth, measured beside it; left out: never. It reads a clock, so that a run"
+        " no longer repeats itself",
+    )
+    processes: int = Field(
+        1,
+        ge=1,
+        description="processes that train one design together (DDP), one GPU each; more than one"
+        ' needs [executor] isolation = "process", since they talk through sockets',
     )

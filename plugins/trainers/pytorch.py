@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genesys_engine.plugins.api import TrainBudget, TrainResult, TrialDiverged
 from genesys_engine.plugins.models import context_of, resolve_device
-from genesys_engine.plugins.trainers.options import TorchTrainerOptions
+from genesys_engine.plugins.trainers.losses import Losses
+from genesys_engine.plugins.trainers.options import TorchTrainerOptions, TrainerOptions
+from genesys_engine.plugins.trainers.pace import Pace
+from genesys_engine.plugins.trainers.session import TRAINING, Progress, TrainingCheckpoint
+from genesys_engine.plugins.trainers.stepping import Stepper
+from genesys_engine.plugins.trainers.team import Team
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from genesys_engine.plugins.corpus import Batch, Corpus
+    from genesys_engine.plugins.corpus import Corpus
 
-CURVE_POINTS = 200
-READ_LOSS_EVERY = 8  # steps; reading waits for the device
-IGNORED = -100  # target of a position without a loss
+HOW = {"checkpoint_every_s", "slowest_ratio", "stall_tokens", "explode_factor"}
+"""Options that change nothing of the weights: a trial may go on with others."""
 
 
 class TorchTrainer:
@@ -42,11 +45,13 @@ class TorchTrainer:
     ) -> TrainResult:
         """Train `model` in place until `budget.tokens` are seen and write `checkpoint`.
 
-        The model's context is read from `model.config.context`.
+        The model's context is read from `model.config.context`.  A training checkpoint that an
+        earlier attempt at the same trial left beside `checkpoint` is gone on from.
 
         Raises:
-            TrialDiverged: the loss is not finite or exploded.
-            InputError: the corpus is smaller than one batch.
+            TrialDiverged: the loss is not finite, exploded or stalled, or it is too slow.
+            InputError: the corpus is smaller than one batch, or CUDA is asked for and absent.
+            MemoryError: not even one sequence fits.
         """
         import torch
 
@@ -57,52 +62,73 @@ class TorchTrainer:
         device = resolve_device(options.device)
         model.to(device).train()
         optimizer = make_optimizer(model, options)
+        team = Team.here()
+        kept = self._training_checkpoint(model, corpus, budget, checkpoint, team)
+        progress, unused = kept.load(model, optimizer)
+        try:
+            facts = self._run(model, optimizer, corpus, budget, progress, kept, team)
+        except TrialDiverged:
+            kept.remove()
+            raise
+        if team.rank == 0:
+            save_checkpoint(model, checkpoint)
+        kept.remove()
+        losses = Losses(options.explode_factor, points=progress.points)
+        if unused:
+            facts["training_checkpoint"] = unused
+        return TrainResult(progress.tokens, progress.steps, losses.curve(), checkpoint, facts)
+
+    def _run(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        corpus: Corpus,
+        budget: TrainBudget,
+        progress: Progress,
+        kept: TrainingCheckpoint,
+        team: Team,
+    ) -> dict[str, float | int | str]:
+        """Train from `progress` to the end of the budget, moving it along; return the facts."""
+        options = self.options
         context = context_of(model)
-        rows = max(1, budget.batch_tokens // context)
-        peak_lr = options.peak_lr or budget.peak_lr
-        losses = _Losses(options.explode_factor)
-        seen = steps = 0
-        for batch in corpus.batches(budget.seed, rows, context):
-            if seen >= budget.tokens:
-                break
-            lr = learning_rate(seen / budget.tokens, peak_lr, options)
-            for group in optimizer.param_groups:
-                group["lr"] = lr
-            loss = self._step(model, optimizer, batch, device)
-            seen += batch.real_tokens
-            steps += 1
-            losses.add(seen, loss)
-        losses.read()
-        save_checkpoint(model, checkpoint)
-        return TrainResult(seen, steps, losses.curve(), checkpoint)
+        rows = max(team.size, budget.batch_tokens // context)
+        peak = options.peak_lr or budget.peak_lr
+        losses = Losses(options.explode_factor, options.stall_tokens, progress.points)
+        device = resolve_device(options.device)
+        pace = Pace(model, options.slowest_ratio, device)
+        facts: dict[str, float | int | str] = {"resumed_at_step": progress.steps}
+        with Stepper(model, optimizer, options, device, team) as stepper:
+            for batch in corpus.batches(budget.seed, rows, context, progress.steps):
+                if progress.tokens >= budget.tokens:
+                    break
+                rate = learning_rate(progress.tokens / budget.tokens, peak, options)
+                loss = stepper.step(batch, rate)
+                progress.tokens += batch.real_tokens
+                progress.steps += 1
+                losses.add(progress.tokens, loss)
+                pace.check(batch)
+                if kept.is_due:
+                    losses.read()
+                    kept.save(model, optimizer, progress)
+            losses.read()
+            facts.update(stepper.facts)
+        return {**facts, "micro_batch": facts["micro_batch"] or rows}
 
-    def _step(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, device: torch.device
-    ) -> torch.Tensor:
-        """Take one optimiser step; return the mean loss over real tokens (nats), on the device."""
-        import torch
-        import torch.nn.functional as F
-
-        loss = torch.zeros((), device=device)
-        for inputs, targets in _micro_batches(batch, self.options.micro_batch, device):
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                logits = model(inputs)
-            part = F.cross_entropy(
-                logits.flatten(0, 1).float(),
-                targets.flatten(),
-                ignore_index=IGNORED,
-                reduction="sum",
-            )
-            part = part / max(1, batch.real_tokens)
-            part.backward()  # type: ignore[no-untyped-call]
-            loss += part.detach()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), self.options.grad_clip)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        return loss
+    def _training_checkpoint(
+        self, model: nn.Module, corpus: Corpus, budget: TrainBudget, checkpoint: Path, team: Team
+    ) -> TrainingCheckpoint:
+        """Return what keeps the trial's state; several processes together keep none."""
+        identity = {
+            "options": self.options.model_dump(mode="json", exclude=HOW),
+            "budget": asdict(budget),
+            "corpus": getattr(corpus, "digest", ""),
+            "shapes": {name: list(p.shape) for name, p in model.state_dict().items()},
+        }
+        every_s = 0.0 if team.size > 1 else self.options.checkpoint_every_s
+        return TrainingCheckpoint(checkpoint.with_name(TRAINING), identity, every_s)
 
 
-def make_optimizer(model: nn.Module, options: TorchTrainerOptions) -> torch.optim.Optimizer:
+def make_optimizer(model: nn.Module, options: TrainerOptions) -> torch.optim.Optimizer:
     """Return fused AdamW without decay on norms, biases and other vectors."""
     import torch
 
@@ -116,7 +142,7 @@ def make_optimizer(model: nn.Module, options: TorchTrainerOptions) -> torch.opti
     )
 
 
-def learning_rate(progress: float, peak: float, options: TorchTrainerOptions) -> float:
+def learning_rate(progress: float, peak: float, options: TrainerOptions) -> float:
     """Return the learning rate after the share `progress` (0 to 1) of the token budget."""
     if progress < options.warmup_fraction:
         # Starts at a tenth: at zero the first batch would be counted and teach nothing.
@@ -124,53 +150,3 @@ def learning_rate(progress: float, peak: float, options: TorchTrainerOptions) ->
     done = (progress - options.warmup_fraction) / (1 - options.warmup_fraction)
     cosine = 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
     return peak * (options.final_lr_fraction + (1 - options.final_lr_fraction) * cosine)
-
-
-def _micro_batches(
-    batch: Batch, size: int | None, device: torch.device
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield (inputs, targets) tensors of at most `size` sequences; masked targets are IGNORED."""
-    import numpy as np
-    import torch
-
-    inputs = torch.from_numpy(np.ascontiguousarray(batch.inputs))
-    targets = torch.from_numpy(np.where(batch.mask, batch.targets, IGNORED))
-    size = size or len(inputs)
-    for start in range(0, len(inputs), size):
-        part = slice(start, start + size)
-        yield inputs[part].to(device), targets[part].to(device)
-
-
-@dataclass
-class _Losses:
-    """Collects losses, ends the trial when they run away, and thins them to a curve."""
-
-    explode_factor: float
-    points: list[tuple[int, float]] = field(default_factory=list)
-    pending: list[tuple[int, torch.Tensor]] = field(default_factory=list)
-
-    def add(self, tokens: int, loss: torch.Tensor) -> None:
-        """Note the loss of a step that ended at `tokens` seen."""
-        self.pending.append((tokens, loss))
-        if len(self.pending) >= READ_LOSS_EVERY or not self.points:
-            self.read()
-
-    def read(self) -> None:
-        """Fetch pending losses from the device and check them."""
-        for tokens, tensor in self.pending:
-            loss = float(tensor)
-            if not math.isfinite(loss):
-                raise TrialDiverged(f"the training loss is {loss} after {tokens:,} tokens")
-            if self.points and not loss <= self.explode_factor * self.points[0][1]:
-                raise TrialDiverged(
-                    f"the training loss rose from {self.points[0][1]:.3f} to {loss:.3f} nats per "
-                    f"token after {tokens:,} tokens"
-                )
-            self.points.append((tokens, loss))
-        self.pending.clear()
-
-    def curve(self) -> tuple[tuple[int, float], ...]:
-        """Return at most CURVE_POINTS points, each the mean of the steps since the last one."""
-        per_point = -(-len(self.points) // CURVE_POINTS) or 1
-        runs = [self.points[i : i + per_point] for i in range(0, len(self.points), per_point)]
-        return tuple((run[-1][0], sum(loss for _, loss in run) / len(run)) for run in runs)

@@ -34,6 +34,11 @@ class TestTorchTrainer(testing.TrainerContract):
     name = "torch"
 
 
+@pytest.mark.slow
+class TestHfTrainer(testing.TrainerContract):
+    name = "hf"
+
+
 class TestHeldout(testing.EvaluatorContract):
     name = "heldout"
     options = {"windows": 16}

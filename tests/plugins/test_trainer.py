@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from training_support import CONTEXT, TinyModel
 
-from genesys_engine.gab.errors import EnvironmentProblem
+from genesys_engine.gab.errors import EnvironmentProblem, InputError
 from genesys_engine.plugins.api import TrainBudget, TrialDiverged
 from genesys_engine.plugins.checkpoint import load_checkpoint, save_checkpoint
 from genesys_engine.plugins.corpus import Batch
@@ -47,7 +47,7 @@ class FixedBatches:
     def __init__(self, batch):
         self.batch = batch
 
-    def batches(self, seed, batch_size, context):
+    def batches(self, seed, batch_size, context, start=0):
         while True:
             yield self.batch
 
@@ -138,7 +138,7 @@ def test_a_checkpoint_restores_every_tensor(tmp_path):
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     path = tmp_path / "model.safetensors"
     save_checkpoint(nn.Linear(3, 3), path)
-    with pytest.raises(RuntimeError, match="embedding"):
+    with pytest.raises(InputError, match="embedding"):
         load_checkpoint(TinyModel(300), path)
 
 

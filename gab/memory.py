@@ -1,0 +1,22 @@
+"""What a refused allocation looks like; imports nothing heavy."""
+
+from __future__ import annotations
+
+import errno
+
+
+def is_memory_error(error: BaseException) -> bool:
+    """Tell whether Python's, NumPy's or PyTorch's allocator (CPU or CUDA) refused."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and "can't allocate memory" in _said(error))
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+    )
+
+
+def _said(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # an exception of a candidate's own may fail at this
+        return ""

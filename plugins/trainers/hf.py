@@ -1,0 +1,110 @@
+"""Pre-training by `transformers.Trainer`: the same data, budget and schedule, another loop.
+
+It exists to show that trainers are interchangeable, and for those who know its options.  What it
+is given is what `torch` trains with: the batches of the corpus in their order, AdamW without decay
+on vectors, the learning rate by tokens, the loss over real tokens.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genesys_engine.plugins.api import TrainBudget, TrainResult
+from genesys_engine.plugins.models import context_of, resolve_device
+from genesys_engine.plugins.trainers.losses import Losses
+from genesys_engine.plugins.trainers.options import TrainerOptions
+from genesys_engine.plugins.trainers.pytorch import learning_rate, make_optimizer
+from genesys_engine.plugins.trainers.stepping import IGNORED
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from genesys_engine.plugins.corpus import Batch, Corpus
+
+
+class HfTrainer:
+    """Trains in fp32 on CPU and in bfloat16 autocast on CUDA, as `torch` does."""
+
+    Options = TrainerOptions
+
+    def __init__(self, options: TrainerOptions | None = None) -> None:
+        self.options = options or TrainerOptions()
+
+    def train(
+        self, model: nn.Module, corpus: Corpus, budget: TrainBudget, checkpoint: Path
+    ) -> TrainResult:
+        """Train `model` in place until `budget.tokens` are seen and write `checkpoint`.
+
+        Raises:
+            TrialDiverged: the loss is not finite or exploded.
+            InputError: the corpus is smaller than one batch, or CUDA is asked for and absent.
+        """
+        import torch
+
+        from genesys_engine.plugins.checkpoint import save_checkpoint
+        from genesys_engine.plugins.trainers.hf_parts import make_trainer
+
+        options = self.options
+        torch.manual_seed(budget.seed)
+        device = resolve_device(options.device)
+        model.to(device).train()
+        optimizer = make_optimizer(model, options)
+        feed = Feed(model, corpus, budget)
+        losses = Losses(options.explode_factor)
+
+        def rate(step: int) -> float:
+            share = feed.tokens_before(step) / budget.tokens
+            return learning_rate(share, options.peak_lr or budget.peak_lr, options)
+
+        # Its own files (none are asked for) must not lie beside the checkpoint.
+        with tempfile.TemporaryDirectory(dir=checkpoint.parent, prefix=".hf-") as folder:
+            trainer = make_trainer(
+                model, optimizer, feed, rate, losses, Path(folder), device, budget.seed,
+                options.grad_clip,
+            )  # fmt: skip
+            trainer.train()
+        losses.read()
+        save_checkpoint(model, checkpoint)
+        tokens = feed.tokens_before(feed.steps)
+        return TrainResult(tokens, feed.steps, losses.curve(), checkpoint)
+
+
+class Feed:
+    """The batches of a trial, and how many real tokens come before each."""
+
+    def __init__(self, model: nn.Module, corpus: Corpus, budget: TrainBudget) -> None:
+        self._corpus = corpus
+        self._budget = budget
+        self._context = context_of(model)
+        self._rows = max(1, budget.batch_tokens // self._context)
+        self._before = [0]
+        for batch in self._batches():
+            if self._before[-1] >= budget.tokens:
+                break
+            self._before.append(self._before[-1] + batch.real_tokens)
+
+    @property
+    def steps(self) -> int:
+        """How many batches there are."""
+        return len(self._before) - 1
+
+    def tokens_before(self, step: int) -> int:
+        """Return the real tokens of all batches before this one."""
+        return self._before[min(step, self.steps)]
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Yield every batch as the model and the loss take it."""
+        import numpy as np
+        import torch
+
+        for _, batch in zip(range(self.steps), self._batches(), strict=False):
+            yield {
+                "tokens": torch.from_numpy(np.ascontiguousarray(batch.inputs)),
+                "labels": torch.from_numpy(np.where(batch.mask, batch.targets, IGNORED)),
+            }
+
+    def _batches(self) -> Iterator[Batch]:
+        return self._corpus.batches(self._budget.seed, self._rows, self._context)
