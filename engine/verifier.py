@@ -20,6 +20,7 @@ from genesys_engine.gab.sandbox.scratch import remove, take_tensors
 from genesys_engine.plugins.api import Executor, Limits, Outcome
 
 VERIFY = "genesys_engine.plugins.verify_job:verify"
+CHECKPOINTS = "checkpoints"  # folder of a run
 
 
 @dataclass(frozen=True)
@@ -133,9 +134,14 @@ class Verifier:
 
     def _keep(self, weights: Path, name: str) -> None:
         """Move the weights into the run."""
-        folder = self._folder / "checkpoints"
+        folder = self._folder / CHECKPOINTS
         folder.mkdir(exist_ok=True)
         weights.replace(folder / name)
+
+
+def checkpoint_name(design: int, rung: int, replicate: int) -> str:
+    """Return the file that keeps the weights of a verification, in `CHECKPOINTS`."""
+    return f"design-{design}-rung-{rung}-seed-{replicate}.safetensors"
 
 
 def failure(cause: str, reason: str, value: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -68,9 +68,13 @@ def _task(name: str, items: Path) -> dict[str, Any]:
         rows = [json.loads(line) for line in items.read_text(encoding="utf-8").splitlines()]
         return {"test": datasets.Dataset.from_list(rows)}
 
+    return {**task_config(name), "custom_dataset": load}
+
+
+def task_config(name: str) -> dict[str, Any]:
+    """Return what lm-eval has to know of a multiple-choice task, but for where its items are."""
     return {
         "task": name,
-        "custom_dataset": load,
         "test_split": "test",
         "output_type": "multiple_choice",
         "doc_to_text": "{{context}}",

@@ -153,10 +153,11 @@ def test_likelihoods_do_not_depend_on_what_else_is_in_the_batch(corpus, tiny_mod
     for text, (score, greedy) in zip(texts, together, strict=True):
         alone = CorpusLM(tiny_model, corpus, 1).loglikelihood(requests(text))[0]
         assert (score, greedy) == (pytest.approx(alone[0], abs=1e-4), alone[1])
-        ids = [corpus.tokenizer.encode(part).ids for part in text]
-        before = ids[0] or [corpus.end_of_text]
-        logits = tiny_model(torch.tensor([before + ids[1]]))[0].log_softmax(-1)
-        wanted = sum(float(logits[len(before) - 1 + i, t].detach()) for i, t in enumerate(ids[1]))
+        before, whole = (corpus.tokenizer.encode(part).ids for part in (text[0], "".join(text)))
+        after = whole[len(before) :]  # lm-eval's rule: a token may begin within the context
+        before = before or [corpus.end_of_text]
+        logits = tiny_model(torch.tensor([before + after]))[0].log_softmax(-1)
+        wanted = sum(float(logits[len(before) - 1 + i, t].detach()) for i, t in enumerate(after))
         assert score == pytest.approx(wanted, abs=1e-4)
 
 
