@@ -14,6 +14,7 @@ from typing import Any
 
 from genesys_engine import __version__
 from genesys_engine.engine import events
+from genesys_engine.engine.cache import cache_folder
 from genesys_engine.engine.config import Component, Experiment, load_experiment
 from genesys_engine.engine.config.template import toml_value
 from genesys_engine.engine.designer import CheckSettings, Designer, WeightedOperator
@@ -536,15 +537,6 @@ def _finish(
 # --- the machine -------------------------------------------------------------------------------
 
 
-def cache_folder() -> Path:
-    """Return the folder for what can be made again; `GENESYS_CACHE` moves it."""
-    if chosen := os.environ.get("GENESYS_CACHE"):
-        return Path(chosen)
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("genesys-engine"))
-
-
 def free_folder(parent: Path, name: str) -> Path:
     """Return `parent/name`, or the first `parent/name-N` that does not exist."""
     folder, number = parent / name, 1
@@ -575,4 +567,4 @@ def machine() -> dict[str, Any]:
     }
 
 
-__all__ = ["Callbacks", "Stopped", "execute", "load", "resume", "start"]
+__all__ = ["Callbacks", "Stopped", "cache_folder", "execute", "load", "resume", "start"]

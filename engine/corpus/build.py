@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genesys_engine.engine.corpus.disk import held, publish, sync
+from genesys_engine.engine.corpus.encode import PARTS, Encoding, encode
 from genesys_engine.engine.corpus.items import write_items
 from genesys_engine.engine.corpus.options import CorpusOptions
-from genesys_engine.engine.corpus.selection import Selection, select
+from genesys_engine.engine.corpus.selection import HELDOUT_DOCUMENTS, Selection, select
 from genesys_engine.engine.corpus.sources import Source, open_source
-from genesys_engine.gab.errors import EnvironmentProblem
-from genesys_engine.plugins.corpus import END_OF_TEXT, FORMAT, MANIFEST, Corpus, file_digest
+from genesys_engine.engine.corpus.tokenizer import (
+    end_of_text,
+    open_pretrained,
+    train_tokenizer,
+    vocabulary_size,
+)
+from genesys_engine.gab.errors import EnvironmentProblem, InputError
+from genesys_engine.plugins.corpus import FORMAT, MANIFEST, Corpus, file_digest, load_tokenizer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,38 +31,47 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str], None]
 
-TOKENIZER_BYTES = 32_000_000  # more text does not move the merges of a vocabulary that we train
-ENCODE_AT_ONCE = 256  # documents
+TOKENIZER = "tokenizer.json"
 SIXTEEN_BITS = 1 << 16  # a larger vocabulary is stored in 32 bits
+PAIRS_AT_ONCE = 1 << 24
 
 
-def prepare(options: CorpusOptions, cache: Path, progress: Progress = lambda stage: None) -> Path:
+def prepare(
+    options: CorpusOptions,
+    cache: Path,
+    progress: Progress = lambda stage: None,
+    processes: int | None = None,
+) -> Path:
     """Return the folder of the prepared corpus, making it where the cache has none.
 
-    The folder's name is a digest over the files' content and the settings, so that a changed
-    file makes another corpus.  `progress` is called with one line per stage.  Two processes may
-    prepare the same corpus at once: one result stays.
+    The folder's name is a digest over the text's content and the settings, so that a changed
+    file makes another corpus.  `progress` is called with a line now and then, `processes` is how
+    many encode at once (the result is the same).  A preparation that was killed is taken up
+    where it was; a second process that wants the same corpus waits for the first.
 
     Raises:
         InputError: a path, the text or its amount is not usable, or a cached file is damaged.
-        EnvironmentProblem: the cache cannot be written.
+        EnvironmentProblem: the cache cannot be written, or the text cannot be fetched.
     """
     progress("reading the corpus")
     source = open_source(options)
+    tokenizer = open_pretrained(options.tokenizer)
     content = source.digest()
-    key = _digest({"format": FORMAT, "content": content, **_settings(options)})
-    folder = cache / f"corpus-{key[:20]}"
+    settings = _settings(options, tokenizer)
+    key = _digest({"format": FORMAT, "content": content, **settings})[:20]
+    folder = cache / f"corpus-{key}"
     if folder.exists():
         Corpus.open(folder).check()
         return folder
     try:
-        cache.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=".preparing-", dir=cache))
-        try:
-            _write(source, content, options, scratch, progress)
-            _publish(scratch, folder)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+        while not folder.exists():
+            with held(
+                cache / f".preparing-{key}",
+                lambda: progress("another process prepares this corpus; waiting for it"),
+            ) as mine:
+                if mine:
+                    job = _Job(source, content, options, settings, tokenizer, progress, processes)
+                    _make(job, cache / f".preparing-{key}", folder)
     except OSError as error:
         raise EnvironmentProblem(
             f"the corpus cannot be written: {error}", where=str(cache), hint="free space or move it"
@@ -63,36 +79,67 @@ def prepare(options: CorpusOptions, cache: Path, progress: Progress = lambda sta
     return folder
 
 
-def _write(
-    source: Source, content: str, options: CorpusOptions, folder: Path, progress: Progress
-) -> None:
+@dataclass(frozen=True)
+class _Job:
+    """What a corpus is made from, and how."""
+
+    source: Source
+    content: str
+    options: CorpusOptions
+    settings: Mapping[str, Any]
+    pretrained: Tokenizer | None
+    progress: Progress
+    processes: int | None
+
+
+def _make(job: _Job, scratch: Path, folder: Path) -> None:
+    """Make the corpus in `scratch` and give it its name.
+
+    What an interruption leaves in `scratch` is used by the next attempt; an error removes it.
+    """
+    try:
+        if not folder.exists():
+            _write(job, scratch)
+            publish(scratch, folder)
+    except Exception:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _write(job: _Job, folder: Path) -> None:
     """Fill `folder` with every file of a corpus, the manifest last."""
     import numpy as np
 
-    selection = select(source, options.max_bytes, options.heldout)
-    progress(f"training the tokenizer ({options.vocab_size:,} tokens)")
-    tokenizer = _train_tokenizer(selection, options.vocab_size)
-    tokenizer.save(str(folder / "tokenizer.json"))
-    vocab_size = tokenizer.get_vocab_size()
-    end = int(tokenizer.token_to_id(END_OF_TEXT) or 0)  # the trainer puts special tokens first
+    options, progress = job.options, job.progress
+    selection = select(job.source, options.max_bytes, options.heldout)
+    tokenizer = _tokenizer(job, selection, folder / TOKENIZER)
+    vocab_size = vocabulary_size(tokenizer)
+    end = end_of_text(tokenizer)
     dtype = "<u2" if vocab_size <= SIXTEEN_BITS else "<u4"
     progress("encoding")
-    splits = {}
-    for split in ("train", "heldout"):
-        path = folder / f"{split}.bin"
-        splits[split] = {**selection.counts(split), "tokens": 0}
-        splits[split]["tokens"] = _encode(selection.texts(split), tokenizer, end, path, dtype)
+    splits = encode(
+        selection.documents(),
+        Encoding(folder / TOKENIZER, end, dtype),
+        folder,
+        selection.expected_bytes,
+        progress,
+        job.processes,
+    )
+    _require_both(splits, job.source)
     _byte_lengths(tokenizer, vocab_size, end).tofile(folder / "byte_lengths.bin")
     progress("counting the bigram control")
     _count_bigrams(folder / "train.bin", dtype, vocab_size, end, folder / "bigram.npz")
     progress("making lm-eval items")
     training = np.memmap(folder / "train.bin", dtype=dtype, mode="r")
+    shutil.rmtree(folder / "tasks", ignore_errors=True)
     items = write_items(selection.texts("heldout"), training, tokenizer, folder / "tasks")
+    shutil.rmtree(folder / PARTS)
     facts = {
         "format": FORMAT,
-        "origin": source.origin,
-        "content": content,
-        "settings": _settings(options),
+        "origin": job.source.origin,
+        "content": job.content,
+        "settings": dict(job.settings),
         "vocab_size": vocab_size,
         "end_of_text": end,
         "dtype": dtype,
@@ -102,82 +149,72 @@ def _write(
     _write_manifest(folder, facts)
 
 
-def _settings(options: CorpusOptions) -> dict[str, Any]:
-    """Return what of the options changes the result; paths don't, their content does."""
-    return options.model_dump(mode="json", exclude={"paths"})
+def _require_both(splits: Mapping[str, Mapping[str, int]], source: Source) -> None:
+    """Check that there is text on both sides.
+
+    Raises:
+        InputError: there is none to train on, or too little to score with.
+    """
+    if not splits["train"]["documents"]:
+        raise InputError("the corpus holds no text", where=source.origin)
+    held = splits["heldout"]["documents"]
+    if held < HELDOUT_DOCUMENTS:
+        raise InputError(
+            f"{held} documents are held out; {HELDOUT_DOCUMENTS} are the least",
+            where=source.origin,
+            hint="give more text, raise max_bytes or raise heldout",
+        )
 
 
-def _train_tokenizer(selection: Selection, vocab_size: int) -> Tokenizer:
-    """Train byte-level BPE (Sennrich et al. 2016; Radford et al. 2019) on training documents."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        special_tokens=[END_OF_TEXT],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(_capped(selection.texts("train"), TOKENIZER_BYTES), trainer)
-    tokenizer.encode_special_tokens = True  # a document may spell the end-of-text token
-    return tokenizer
+def _settings(options: CorpusOptions, pretrained: Tokenizer | None) -> dict[str, Any]:
+    """Return what of the options changes the result; where text lies doesn't, its content does."""
+    settings = options.model_dump(mode="json", exclude={"paths", "tokenizer", "parts"})
+    if pretrained is not None:
+        del settings["vocab_size"]
+        settings["tokenizer"] = hashlib.sha256(pretrained.to_str().encode()).hexdigest()
+    return settings
 
 
-def _capped(texts: Iterator[str], limit: int) -> Iterator[str]:
-    """Yield texts until `limit` characters have been seen."""
-    seen = 0
-    for text in texts:
-        if seen >= limit:
-            return
-        seen += len(text)
-        yield text
-
-
-def _encode(texts: Iterator[str], tokenizer: Tokenizer, end: int, path: Path, dtype: str) -> int:
-    """Write the packed tokens of `texts`, each document closed by `end`; return their number."""
-    import numpy as np
-
-    total = 0
-    with path.open("wb") as file:
-        for some in _chunks(texts, ENCODE_AT_ONCE):
-            for encoding in tokenizer.encode_batch_fast(some, add_special_tokens=False):
-                ids = np.array([*encoding.ids, end], dtype=dtype)
-                file.write(ids.tobytes())
-                total += len(ids)
-    return total
-
-
-def _chunks(texts: Iterator[str], size: int) -> Iterator[list[str]]:
-    """Group an iterator into lists of at most `size`."""
-    some: list[str] = []
-    for text in texts:
-        some.append(text)
-        if len(some) == size:
-            yield some
-            some = []
-    if some:
-        yield some
+def _tokenizer(job: _Job, selection: Selection, path: Path) -> Tokenizer:
+    """Return the tokenizer as its file gives it, which is written where it is not there yet."""
+    if not path.exists():
+        tokenizer = job.pretrained
+        if tokenizer is None:
+            job.progress(f"training the tokenizer ({job.options.vocab_size:,} tokens)")
+            tokenizer = train_tokenizer(selection.texts("train"), job.options.vocab_size)
+        partial = path.with_name(path.name + ".partial")
+        tokenizer.save(str(partial))
+        sync(partial)
+        partial.replace(path)
+    return load_tokenizer(path)
 
 
 def _byte_lengths(tokenizer: Tokenizer, vocab_size: int, end: int) -> NDArray[Any]:
     """Return the bytes of text per token: byte-level BPE spells each byte as one character."""
     import numpy as np
 
-    lengths = np.array([len(str(tokenizer.id_to_token(i))) for i in range(vocab_size)], dtype="<u2")
+    spelled = (tokenizer.id_to_token(i) or "" for i in range(vocab_size))
+    lengths = np.array([len(token) for token in spelled], dtype="<u2")
     lengths[end] = 0
     return lengths
 
 
 def _count_bigrams(tokens: Path, dtype: str, vocab_size: int, end: int, path: Path) -> None:
-    """Count neighbouring pairs within documents, sorted by (first, second), as a sparse table."""
+    """Count neighbouring pairs within documents, sorted by (first, second), as a sparse table.
+
+    The text is read in pieces: what is held grows with the different pairs, not with the text.
+    """
     import numpy as np
 
-    stream = np.fromfile(tokens, dtype=dtype).astype(np.int64)
-    first, second = stream[:-1], stream[1:]
-    within = (first != end) & (second != end)
-    pairs, counts = np.unique(first[within] * vocab_size + second[within], return_counts=True)
+    stream = np.memmap(tokens, dtype=dtype, mode="r")
+    pairs, counts = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+    for start in range(0, max(1, len(stream) - 1), PAIRS_AT_ONCE):
+        piece = np.asarray(stream[start : start + PAIRS_AT_ONCE + 1]).astype(np.int64)
+        first, second = piece[:-1], piece[1:]
+        within = (first != end) & (second != end)
+        some, times = np.unique(first[within] * vocab_size + second[within], return_counts=True)
+        pairs, places = np.unique(np.concatenate([pairs, some]), return_inverse=True)
+        counts = np.bincount(places, np.concatenate([counts, times]), len(pairs)).astype(np.int64)
     with path.open("wb") as file:
         np.savez(
             file,
@@ -191,7 +228,7 @@ def _write_manifest(folder: Path, facts: dict[str, Any]) -> None:
     """Record size and digest of every file, after all of them are safely on disk."""
     files = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        _sync(path)
+        sync(path)
         files[path.relative_to(folder).as_posix()] = {
             "bytes": path.stat().st_size,
             "sha256": file_digest(path),
@@ -200,28 +237,7 @@ def _write_manifest(folder: Path, facts: dict[str, Any]) -> None:
     body["digest"] = _digest(body)
     path = folder / MANIFEST
     path.write_text(json.dumps(body, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    _sync(path)
-
-
-def _publish(scratch: Path, folder: Path) -> None:
-    """Rename the finished folder into place; where another process was faster, keep its one."""
-    _sync(scratch)
-    scratch.chmod(0o755)  # mkdtemp makes it private; workers may run as somebody else
-    try:
-        scratch.rename(folder)
-    except OSError:
-        if not (folder / MANIFEST).exists():
-            raise
-    _sync(folder.parent)
-
-
-def _sync(path: Path) -> None:
-    """Flush a file or folder to the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync(path)
 
 
 def _digest(data: object) -> str:

@@ -2,29 +2,83 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from genesys_engine.plugins.api import Options
+
+
+def _tuples(value: object) -> object:
+    """Return a list as a tuple: options are strict, and a file's list is none."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _paths(value: object) -> object:
+    """Return one path as a list of one."""
+    return (value,) if isinstance(value, str) else _tuples(value)
+
+
+class CorpusPart(Options):
+    """One part of a mixture: a data set of the hub, or files."""
+
+    hub: str | None = Field(None, description='a data set of the hub, "owner/name"')
+    subset: str | None = Field(None, description="its subset, where it has some")
+    split: str = Field("train", description="its split")
+    revision: str | None = Field(
+        None, description="a commit of it; left out: the newest, which needs the hub each time"
+    )
+    streaming: bool = Field(
+        True, description="read over the network; false: download it first and map it into memory"
+    )
+    paths: Annotated[tuple[str, ...], BeforeValidator(_paths)] = Field(
+        (), description="files, folders and glob patterns in place of a data set of the hub"
+    )
+    text_field: str = Field("text", description="the field of a row that holds the text")
+    weight: float = Field(
+        1.0, gt=0, allow_inf_nan=False, description="share of the text, relative to other parts"
+    )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> CorpusPart:
+        if (self.hub is None) == (not self.paths):
+            raise ValueError("a part needs either `hub` or `paths`")
+        return self
 
 
 class CorpusOptions(Options):
     """Where the text comes from and how it is prepared.
 
     `python-stdlib` is the source of the running Python's own standard library: real text on any
-    machine without a download.  `text` reads files, folders (searched for .txt, .md, .jsonl) and
-    glob patterns; a .jsonl line holds a document in `text_field`.
+    machine without a download.  `english` is the State of the Union speeches, the Brown corpus
+    and Moby Dick; `genesys-engine data fetch english` brings them.  `text` reads files, folders
+    (searched for .txt, .md, .jsonl, .parquet) and glob patterns; a row holds a document in
+    `text_field`.  `mixture` reads `parts`, each for its share of `max_bytes`.
     """
 
-    use: Literal["python-stdlib", "text"] = Field(
-        "python-stdlib", description="the source of this Python's own library, or text of yours"
+    use: Literal["python-stdlib", "english", "text", "mixture"] = Field(
+        "python-stdlib",
+        description="the source of this Python's own library; English prose, fetched once with"
+        " `genesys-engine data fetch english`; text of yours; or several parts with weights",
     )
-    paths: tuple[str, ...] = Field(
-        (), description='with use = "text": files, folders (.txt, .md, .jsonl), glob patterns'
+    paths: Annotated[tuple[str, ...], BeforeValidator(_paths)] = Field(
+        (),
+        description='with use = "text": files, folders (.txt, .md, .jsonl, .parquet), patterns',
     )
-    text_field: str = Field("text", description="the field of a .jsonl line that holds the text")
-    vocab_size: int = Field(1024, ge=260, le=1 << 20, description="tokens of the tokenizer")
+    parts: Annotated[tuple[CorpusPart, ...], BeforeValidator(_tuples)] = Field(
+        (), description='With use = "mixture": what is mixed.'
+    )
+    text_field: str = Field(
+        "text", description="the field of a row (.jsonl, .parquet) that holds the text"
+    )
+    tokenizer: str | None = Field(
+        None,
+        description="a pretrained byte-level BPE: a tokenizer.json, its folder or a name on the"
+        " hub; left out: one is trained on the text",
+    )
+    vocab_size: int = Field(
+        1024, ge=260, le=1 << 20, description="tokens of the tokenizer that is trained"
+    )
     heldout: float = Field(
         0.05, gt=0, lt=1, description="share of the text that scores and is never trained on"
     )
@@ -32,17 +86,14 @@ class CorpusOptions(Options):
         6_000_000, ge=1, description="a larger corpus is cut to it, by whole documents"
     )
 
-    @field_validator("paths", mode="before")
-    @classmethod
-    def _one_path_is_a_list_of_one(cls, value: object) -> object:
-        if isinstance(value, str):
-            return (value,)
-        return tuple(value) if isinstance(value, list) else value  # strict: only a tuple is one
-
     @model_validator(mode="after")
-    def _paths_belong_to_text(self) -> CorpusOptions:
+    def _text_is_named(self) -> CorpusOptions:
         if self.use == "text" and not self.paths:
             raise ValueError('use = "text" needs `paths`: files, folders or glob patterns')
         if self.use != "text" and self.paths:
             raise ValueError(f'`paths` has no meaning with use = "{self.use}"')
+        if self.use == "mixture" and not self.parts:
+            raise ValueError('use = "mixture" needs [[corpus.parts]]')
+        if self.use != "mixture" and self.parts:
+            raise ValueError(f'`parts` has no meaning with use = "{self.use}"')
         return self

@@ -1,46 +1,110 @@
-"""Which documents are used, and which of them are held out: decided by content alone."""
+"""Which documents are used, and which of them are held out: decided by content alone.
+
+Up to RANKED_BYTES of text the documents are ranked by hash, and equal ones count once.  Of more
+text nothing is held: the hash of a document alone says on which side it is.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
-from genesys_engine.engine.corpus.sources import Source
+from genesys_engine.engine.corpus.sources import PIECE_BYTES, Source
 from genesys_engine.gab.errors import InputError
 
 FEW_DOCUMENTS = 40
-PIECE_BYTES = 16_384
 HELDOUT_DOCUMENTS = 2  # the wrong choices of an item come from another document
+RANKED_BYTES = 2 << 30
+
+
+class Selection(Protocol):
+    """Documents of a source by split; texts are read again at every pass, never all held."""
+
+    @property
+    def expected_bytes(self) -> int:
+        """How much text there will be, for the progress."""
+
+    def documents(self) -> Iterator[tuple[str, str]]:
+        """Yield (`train` or `heldout`, text) in the order of the source."""
+
+    def texts(self, split: str) -> Iterator[str]:
+        """Yield the documents of one split in the order of the source."""
+
+
+def select(source: Source, max_bytes: int, heldout: float) -> Selection:
+    """Choose documents up to `max_bytes` and hold out the share `heldout` of their bytes.
+
+    Raises:
+        InputError: no text, or too few documents to hold some out.
+    """
+    size = source.text_bytes()
+    if size is None or size > RANKED_BYTES:
+        return Threshold(source, max_bytes, heldout)
+    return rank(source, max_bytes, heldout)
 
 
 @dataclass(frozen=True)
-class Selection:
-    """Documents of a source by split; texts are read again at every pass, never all held.
-
-    `splits` maps the SHA-256 of a document to (split, bytes).
-    """
+class Ranked:
+    """`splits` maps the SHA-256 of a document to (split, bytes)."""
 
     source: Source
     in_pieces: bool
     splits: dict[bytes, tuple[str, int]]
 
-    def texts(self, split: str) -> Iterator[str]:
-        """Yield the documents of `train` or `heldout` in the order of the source, each once."""
+    @property
+    def expected_bytes(self) -> int:
+        """Return the bytes of the chosen documents."""
+        return sum(size for _, size in self.splits.values())
+
+    def documents(self) -> Iterator[tuple[str, str]]:
+        """Yield every chosen document once."""
         seen: set[bytes] = set()
         for text in _documents(self.source, self.in_pieces):
             digest = _digest(text)
-            if digest not in seen and self.splits.get(digest, ("", 0))[0] == split:
+            if digest in self.splits and digest not in seen:
                 seen.add(digest)
-                yield text
+                yield self.splits[digest][0], text
 
-    def counts(self, split: str) -> dict[str, int]:
-        """Return the number of documents and their bytes."""
-        sizes = [size for name, size in self.splits.values() if name == split]
-        return {"documents": len(sizes), "bytes": sum(sizes)}
+    def texts(self, split: str) -> Iterator[str]:
+        """Yield the documents of one split."""
+        return (text for found, text in self.documents() if found == split)
 
 
-def select(source: Source, max_bytes: int, heldout: float) -> Selection:
+@dataclass(frozen=True)
+class Threshold:
+    """The first documents of a large source; one whose hash is below `heldout` is held out.
+
+    Equal documents have equal hashes: none can stand on both sides.
+    """
+
+    source: Source
+    max_bytes: int
+    heldout: float
+
+    @property
+    def expected_bytes(self) -> int:
+        """Return the most that is taken, or what there is."""
+        return min(self.max_bytes, self.source.text_bytes() or self.max_bytes)
+
+    def documents(self) -> Iterator[tuple[str, str]]:
+        """Yield documents until one would exceed `max_bytes`."""
+        total = 0
+        for text in self.source.small_documents():
+            total += len(text.encode())
+            if total > self.max_bytes:
+                return
+            if text.strip():
+                place = int.from_bytes(_digest(text)[:8], "big") / 2**64
+                yield ("heldout" if place < self.heldout else "train"), text
+
+    def texts(self, split: str) -> Iterator[str]:
+        """Yield the documents of one split."""
+        return (text for found, text in self.documents() if found == split)
+
+
+def rank(source: Source, max_bytes: int, heldout: float) -> Ranked:
     """Choose documents up to `max_bytes` and hold out the share `heldout` of their bytes.
 
     Documents are ranked by the hash of their text.  Equal documents count once, so none can
@@ -72,7 +136,7 @@ def select(source: Source, max_bytes: int, heldout: float) -> Selection:
             where=source.origin,
             hint=f"give more text ({10 * PIECE_BYTES:,} bytes or more) or raise max_bytes",
         )
-    return Selection(source, in_pieces, splits)
+    return Ranked(source, in_pieces, splits)
 
 
 def _documents(source: Source, in_pieces: bool) -> Iterator[str]:

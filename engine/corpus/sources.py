@@ -1,24 +1,33 @@
 """Where documents come from: files, read by the `datasets` library.
 
-A source is a list of files.  Its digest is over the files' names and bytes and costs no import
-of `datasets`, so that a corpus that is prepared already is found at once.
+The digest of files is over their names and bytes and costs no import of `datasets`, so that a
+corpus that is prepared already is found at once.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
+from genesys_engine.engine.cache import cache_folder
+from genesys_engine.engine.corpus.english import english_files
 from genesys_engine.engine.corpus.options import CorpusOptions
 from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins.corpus import file_digest
 
-SUFFIXES = (".txt", ".md", ".jsonl")
+PLAIN = (".txt", ".md")
+ROWS = {".jsonl": "json", ".parquet": "parquet"}
+"""Suffix of a file whose rows are documents -> the builder of `datasets` that reads it."""
+
+SUFFIXES = (*PLAIN, *ROWS)
+PIECE_BYTES = 16_384
 
 # Not the library's own text, or not text: tests, installed packages, machine-made tables (the
 # encodings are near copies of each other and would leak from training to held-out documents).
@@ -27,12 +36,31 @@ SKIPPED_FOLDERS = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Source:
-    """Text files and JSON-lines files, in a fixed order.
+class Source(Protocol):
+    """Text from somewhere; `origin` says in one line where (for the manifest)."""
 
-    `names` parallels `files` and says what a file is called in the digest; `origin` says in one
-    line where the text is from (for the manifest).
+    @property
+    def origin(self) -> str:
+        """Where the text is from."""
+
+    def digest(self) -> str:
+        """Return a hex SHA-256 that names the content."""
+
+    def text_bytes(self) -> int | None:
+        """Return about how much text there is; None where only reading it would tell."""
+
+    def documents(self) -> Iterator[str]:
+        """Yield the text of every document, one pass."""
+
+    def small_documents(self) -> Iterator[str]:
+        """Yield the documents such that none is a whole book: nothing large is held."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """Text, JSON-lines and parquet files, in a fixed order.
+
+    `names` parallels `files` and says what a file is called in the digest.
     """
 
     origin: str
@@ -47,23 +75,46 @@ class Source:
             digest.update(f"{name}\0{file_digest(path)}\n".encode())
         return digest.hexdigest()
 
+    def text_bytes(self) -> int:
+        """Return the size of the files."""
+        return sum(path.stat().st_size for path in self.files)
+
     def documents(self) -> Iterator[str]:
         """Yield the text of every document, one pass over the files.
 
         Raises:
-            InputError: a file that is not UTF-8 text, or a JSON line without the text field.
+            InputError: a file that is not UTF-8 text, or a row without the text field.
         """
-        plain = [str(path) for path in self.files if path.suffix != ".jsonl"]
-        lines = [str(path) for path in self.files if path.suffix == ".jsonl"]
-        try:
+        plain = [str(path) for path in self._of(PLAIN)]
+        with self._explained():
             if plain:
-                yield from _stream("text", plain, "text", sample_by="document")
-            if lines:
-                yield from _stream("json", lines, self.text_field)
+                yield from _plain(read_rows("text", plain, "text", sample_by="document"))
+            yield from self._rows()
+
+    def small_documents(self) -> Iterator[str]:
+        """Yield the text in pieces of about PIECE_BYTES, but rows as they are."""
+        with self._explained():
+            for path in self._of(PLAIN):
+                yield from _plain(_file_pieces(path))
+            yield from self._rows()
+
+    def _rows(self) -> Iterator[str]:
+        for suffix, builder in ROWS.items():
+            if files := [str(path) for path in self._of((suffix,))]:
+                yield from read_rows(builder, files, self.text_field)
+
+    def _of(self, suffixes: Container[str]) -> list[Path]:
+        """Return the files of a kind; one with an unknown suffix was named, and is plain text."""
+        return [p for p in self.files if (p.suffix if p.suffix in ROWS else ".txt") in suffixes]
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Tell file and place of what cannot be read: the library says neither."""
+        try:
+            yield
         except InputError:
             raise
         except Exception as error:
-            # The library says neither file nor place: look for it, once something is wrong.
             raise _explain(self, error) from error
 
 
@@ -72,17 +123,34 @@ def open_source(options: CorpusOptions) -> Source:
 
     Raises:
         InputError: a path does not exist or holds no text file.
+        EnvironmentProblem: the corpus `english` has not been fetched, or was changed.
     """
     if options.use == "python-stdlib":
         return _standard_library()
-    files = tuple(path for text in options.paths for path in _expand(text))
-    unique = tuple(dict.fromkeys(files))
+    if options.use == "mixture":
+        from genesys_engine.engine.corpus.mixture import open_mixture
+
+        return open_mixture(options)
+    if options.use == "english":
+        files = english_files(cache_folder())
+        names = tuple(f"{path.parent.name}/{path.name}" for path in files)
+        return Files("State of the Union, Brown corpus, Moby Dick", tuple(files), names)
+    return open_files(options.paths, options.text_field)
+
+
+def open_files(paths: Iterable[str], text_field: str) -> Files:
+    """Return the files that paths, folders and glob patterns stand for.
+
+    Raises:
+        InputError: a path does not exist or holds no text file.
+    """
+    unique = tuple(dict.fromkeys(path for text in paths for path in _expand(text)))
     # Names are relative to nothing a machine decides: content and order are what counts.
     names = tuple(f"{i}{path.suffix}" for i, path in enumerate(unique))
-    return Source(f"text: {', '.join(options.paths)}", unique, names, options.text_field)
+    return Files(f"text: {', '.join(paths)}", unique, names, text_field)
 
 
-def _standard_library() -> Source:
+def _standard_library() -> Files:
     """Return the source files of the running Python's standard library, sorted by name."""
     root = Path(sysconfig.get_path("stdlib"))
     found = {}
@@ -99,7 +167,7 @@ def _standard_library() -> Source:
         )
     names = tuple(sorted(found))
     version = ".".join(map(str, sys.version_info[:3]))
-    return Source(f"Python {version} standard library", tuple(found[name] for name in names), names)
+    return Files(f"Python {version} standard library", tuple(found[name] for name in names), names)
 
 
 def _expand(text: str) -> list[Path]:
@@ -121,41 +189,86 @@ def _expand(text: str) -> list[Path]:
     return matches
 
 
-def _stream(builder: str, files: list[str], field: str, **settings: str) -> Iterator[str]:
-    """Read `files` with a packaged builder of `datasets`, without its Arrow cache."""
+def read_rows(builder: str, files: list[str], field: str, **settings: str) -> Iterator[str]:
+    """Read the text of `files` with a packaged builder of `datasets`, without its Arrow cache."""
     import datasets
 
     stream = datasets.load_dataset(
         builder, data_files={"train": files}, split="train", streaming=True, **settings
     )
-    for row in stream:
+    yield from texts_of(stream, field, ", ".join(files[:3]))
+
+
+def texts_of(rows: Iterable[Mapping[str, Any]], field: str, where: str) -> Iterator[str]:
+    """Yield one field of every row.
+
+    Raises:
+        InputError: a row does not have it, or it is not text.
+    """
+    for row in rows:
         text = row.get(field)
         if not isinstance(text, str):
             raise InputError(
                 f"a line without text in the field {field!r} (it has {', '.join(row)})",
-                where=", ".join(files[:3]),
-                hint="set corpus.text_field",
+                where=where,
+                hint="set text_field",
             )
         yield text
 
 
-def _explain(source: Source, error: Exception) -> InputError:
+def _plain(texts: Iterable[str]) -> Iterator[str]:
+    """Pass on what is text: other files may be valid UTF-8 by chance, but no text has a NUL."""
+    for text in texts:
+        if "\0" in text:
+            raise ValueError("it holds zero bytes")
+        yield text
+
+
+def _file_pieces(path: Path) -> Iterator[str]:
+    """Yield a file in pieces of about PIECE_BYTES that end with a line."""
+    with path.open(encoding="utf-8", newline="") as file:
+        while lines := file.readlines(PIECE_BYTES):
+            yield "".join(lines)
+
+
+def _explain(source: Files, error: Exception) -> InputError:
     """Find the file and place that made reading fail."""
     for path in source.files:
-        number = 0
-        try:
-            with path.open("rb") as file:
-                for line in file:
-                    number += 1
-                    text = line.decode("utf-8")
-                    if path.suffix == ".jsonl" and text.strip():
-                        json.loads(text)
-        except UnicodeDecodeError as problem:
-            return InputError(
-                f"not UTF-8 text: {problem.reason}",
-                where=f"{path}:{number}",
-                hint="convert the file, or leave it out of corpus.paths",
-            )
-        except (OSError, ValueError) as problem:
-            return InputError(f"cannot be read: {problem}", where=f"{path}:{number}")
+        problem = _problem_of(path)
+        if problem is not None:
+            return problem
     return InputError(f"the text cannot be read: {error}", where=source.origin)
+
+
+def _problem_of(path: Path) -> InputError | None:
+    """Return what is wrong with one file, with its line."""
+    number = 0
+    try:
+        if path.suffix == ".parquet":
+            import pyarrow.parquet
+
+            pyarrow.parquet.ParquetFile(path).close()
+            return None
+        with path.open("rb") as file:
+            for line in file:
+                number += 1
+                text = line.decode("utf-8")
+                if path.suffix == ".jsonl" and text.strip():
+                    json.loads(text)
+                if path.suffix not in ROWS and "\0" in text:
+                    return _not_text(f"{path}:{number}", "it holds zero bytes")
+    except UnicodeDecodeError as problem:
+        return _not_text(f"{path}:{number}", problem.reason)
+    except (OSError, ValueError) as problem:
+        return InputError(
+            f"cannot be read: {problem}", where=f"{path}:{number}" if number else str(path)
+        )
+    return None
+
+
+def _not_text(where: str, reason: str) -> InputError:
+    return InputError(
+        f"not UTF-8 text: {reason}",
+        where=where,
+        hint="convert the file, or leave it out of corpus.paths",
+    )

@@ -197,10 +197,10 @@ def _existing(base: Path | None) -> KnowledgeBase:
 
 def _sources(sets: Sequence[str]) -> Callable[[str], Any]:
     """Return what opens a source by name, with its options from `--set SOURCE.KEY=VALUE`."""
+    from genesys_engine.engine.cache import cache_folder
     from genesys_engine.engine.config.document import Document
     from genesys_engine.engine.config.overrides import apply_override
     from genesys_engine.engine.config.positions import locate
-    from genesys_engine.engine.run import cache_folder
     from genesys_engine.plugins.host import PluginHost
 
     options = Document("--set", {}, locate(""))
