@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, str] = {
     "leaderboard": "List the designs of a run, best first.",
     "events": "Show the event log of a run, or its digest.",
     "check": "Audit a block: a Python file, a tree, a design of a run.",
+    "export": "Write a trained design as a model for transformers and lm-eval.",
     "report": "Write the report of a run as one HTML page.",
     "data": "Fetch text to train on, and list what is there.",
     "knowledge": "Add papers and notes to the knowledge base, and search it.",

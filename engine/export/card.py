@@ -11,6 +11,7 @@ from genesys_engine.engine.store import Store
 from genesys_engine.engine.views import text
 from genesys_engine.engine.views.details import design_details
 from genesys_engine.engine.views.noise import noise_floor, sigma_at
+from genesys_engine.gab.scales import get_scale
 
 HERE = Path(__file__).parent
 
@@ -40,11 +41,12 @@ def model_card(
     return environment.get_template("card.md.j2").render(
         run=store.meta("name"),
         details=details,
+        steps=[*details.ancestors, details.row],
         row=row,
         scale=weights.scale,
         fit=fit,
         parameters=parameters,
-        rung=experiment["ladder"]["rungs"][row.rung],
+        **_schedule(experiment, row.rung),
         seed=experiment["run"]["seed"],
         reference=experiment["population"]["reference"],
         sigma=sigma_at(noise_floor(store).sigmas, row.rung),
@@ -54,6 +56,14 @@ def model_card(
         tasks=tasks,
         limit=_limit(experiment["evaluators"]),
     )
+
+
+def _schedule(experiment: Mapping[str, Any], rung: int) -> dict[str, Any]:
+    """Return batch and learning rate of a rung: as the experiment says, or as the scale asks."""
+    given = experiment["ladder"]["rungs"][rung]
+    scale = get_scale(given["scale"])
+    peak_lr = experiment["trainer"].get("peak_lr") or given.get("peak_lr") or scale.peak_lr
+    return {"batch_tokens": given.get("batch_tokens") or scale.batch_tokens, "peak_lr": peak_lr}
 
 
 def _limit(evaluators: Sequence[Mapping[str, Any]]) -> int | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from genesys_engine.plugins.corpus import Corpus
+from genesys_engine.plugins.evaluators.task_names import Task, expand
 
 _LOADER = '''"""Reads the items of a task from the file beside this one."""
 
@@ -29,21 +30,20 @@ def write_tasks(
     """Write the offline tasks of the experiment's evaluators and return their names."""
     import yaml
 
-    from genesys_engine.plugins.evaluators.lm_eval import task_config
-    from genesys_engine.plugins.evaluators.task_names import expand
+    from genesys_engine.plugins.evaluators.lm_eval import local_items, task_config
 
-    names: list[str] = []
+    tasks: dict[Task, None] = {}
     for entry in evaluators:
         if entry["use"] == "lm_eval":
-            names += expand(entry["tasks"], corpus).offline
-    names = list(dict.fromkeys(names))
-    if not names:
+            tasks |= dict.fromkeys(expand(entry["tasks"], corpus).local)
+    if not tasks:
         return ()
     folder.mkdir()
     (folder / "items.py").write_text(_LOADER, encoding="utf-8")
-    for name in names:
-        shutil.copyfile(corpus.task_items(name), folder / f"{name}.jsonl")
-        config = {**task_config(name), "dataset_kwargs": {"items": f"{name}.jsonl"}}
+    for task in tasks:
+        rows = (json.dumps(item, ensure_ascii=False) for item in local_items(task, corpus))
+        (folder / f"{task.label}.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
+        config = {**task_config(task.label), "dataset_kwargs": {"items": f"{task.label}.jsonl"}}
         text = yaml.safe_dump(config, sort_keys=False) + "custom_dataset: !function items.load\n"
-        (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
-    return tuple(names)
+        (folder / f"{task.label}.yaml").write_text(text, encoding="utf-8")
+    return tuple(task.label for task in tasks)

@@ -89,7 +89,9 @@ class CorpusLM(TemplateLM):  # type: ignore[misc]  # lm-eval has no types
             size = max(1, self.batch_tokens // (length + count))
             for start in range(0, len(members), size):
                 some = members[start : start + size]
-                texts = self._generate([prompts[i][0] for i in some], count, [prompts[i][2] for i in some])
+                texts = self._generate(
+                    [prompts[i][0] for i in some], count, [prompts[i][2] for i in some]
+                )
                 for i, text in zip(some, texts, strict=True):
                     replies[i] = text
         return replies
