@@ -29,6 +29,7 @@ VERIFICATION_FAILED = "verification.failed"
 RUNG_OPENED = "rung.opened"
 GENERATION_FINISHED = "generation.finished"
 BEST_CHANGED = "best.changed"
+FINALS_OPENED = "finals.opened"
 BUDGET_WARNING = "budget.warning"
 WORKER_LOST = "worker.lost"
 

@@ -8,16 +8,20 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from genesys_engine.engine.designer import TaskResult, refuse_infrastructure
+from genesys_engine.engine.finals import is_fresh
 from genesys_engine.engine.randomness import derived_seed
 from genesys_engine.engine.replies import VerifyReply
 from genesys_engine.gab.errors import InputError
 from genesys_engine.gab.sandbox.scratch import remove, take_tensors
 from genesys_engine.plugins.api import Executor, Limits, Outcome
+
+if TYPE_CHECKING:
+    from genesys_engine.engine.calibration import NoiseCache
 
 VERIFY = "genesys_engine.plugins.verify_job:verify"
 CHECKPOINTS = "checkpoints"  # folder of a run
@@ -44,7 +48,6 @@ class VerifySettings:
     trainer: Mapping[str, Any]
     evaluators: Sequence[Mapping[str, Any]]
     limits: Limits
-    keep_checkpoints: bool = True
 
 
 class _Result(Future[TaskResult]):
@@ -61,23 +64,37 @@ class _Result(Future[TaskResult]):
 class Verifier:
     """Sends verifications to the executor and reads what comes back."""
 
-    def __init__(self, executor: Executor, settings: VerifySettings, folder: Path) -> None:
+    def __init__(
+        self,
+        executor: Executor,
+        settings: VerifySettings,
+        folder: Path,
+        noise: NoiseCache | None = None,
+    ) -> None:
         self._executor = executor
         self._settings = settings
         self._folder = folder
+        self._noise = noise
 
     def payload(
         self, source: str, model: Mapping[str, Any], rung: int, replicate: int
     ) -> dict[str, Any]:
         """Return the job: every design at a rung gets the same data order and seed, so that
-        designs are compared on equal terms."""
+        designs are compared on equal terms.
+
+        Further seeds of the reference measure the noise: they follow from the scale alone, so
+        that every run asks for the same ones (see `calibration`).
+        """
         settings = self._settings.rungs[rung]
+        seed, purpose = self._settings.seed, f"train/{rung}"
+        if replicate and not is_fresh(replicate):
+            seed, purpose = 0, f"noise/{settings.scale}"
         keys = ("d_model", "n_blocks", "vocab_size", "context")
         return {
             "source": source,
             "model": {key: model[key] for key in keys},
             "corpus": str(self._settings.corpus),
-            "seed": derived_seed(self._settings.seed, f"train/{rung}", replicate) % 2**31,
+            "seed": derived_seed(seed, purpose, replicate) % 2**31,
             "budget": {
                 "tokens": settings.tokens,
                 "batch_tokens": settings.batch_tokens,
@@ -87,8 +104,21 @@ class Verifier:
             "evaluators": [dict(evaluator) for evaluator in self._settings.evaluators],
         }
 
-    def start(self, seq: int, job: Mapping[str, Any], checkpoint: str) -> Future[TaskResult]:
-        """Begin a verification whose weights are to be kept under the name `checkpoint`."""
+    def start(
+        self, seq: int, job: Mapping[str, Any], checkpoint: str | None, *, shared: bool = False
+    ) -> Future[TaskResult]:
+        """Begin a verification whose weights are to be kept under the name `checkpoint`.
+
+        A `shared` one is looked up among those of earlier runs first, and kept for later ones.
+        """
+        noise = self._noise if shared else None
+        key = ""
+        if noise is not None:
+            key = noise.key(job, accelerator=self._settings.limits.accelerator)
+            if (known := noise.get(key)) is not None:
+                found: Future[TaskResult] = Future()
+                found.set_result(known)
+                return found
         scratch = self._folder / "scratch" / f"verify-{seq}"
         remove(scratch)
         scratch.mkdir(parents=True)
@@ -97,7 +127,10 @@ class Verifier:
 
         def finish(inner: Future[Outcome]) -> None:
             try:
-                done.set_result(self._read(inner.result(), scratch, checkpoint))
+                read = self._read(inner.result(), scratch, checkpoint)
+                if noise is not None and read.result["status"] == "ok":
+                    noise.put(key, read.result)
+                done.set_result(read)
             except BaseException as error:  # handed to the loop, which decides
                 done.set_exception(error)
             finally:
@@ -106,7 +139,7 @@ class Verifier:
         job_done.add_done_callback(finish)
         return done
 
-    def _read(self, outcome: Outcome, scratch: Path, checkpoint: str) -> TaskResult:
+    def _read(self, outcome: Outcome, scratch: Path, checkpoint: str | None) -> TaskResult:
         refuse_infrastructure(outcome, scratch, self._settings.limits)
         if outcome.status != "ok" or outcome.value is None:
             reason = scrub(outcome.reason, scratch)
@@ -122,7 +155,7 @@ class Verifier:
             return TaskResult(failure("training", scrub(reply.reason, scratch), value), facts)
         if (bad := reply.not_finite()) is not None:
             return TaskResult(failure("not_finite", f"{bad} is not finite"), facts)
-        if self._settings.keep_checkpoints and reply.checkpoint:
+        if checkpoint is not None and reply.checkpoint:
             weights = scratch / Path(reply.checkpoint).name
             try:
                 take_tensors(weights, self._settings.limits.file_bytes)

@@ -125,7 +125,7 @@ def _write_weights(source: Path, target: Path) -> int:
     from safetensors.torch import load_file, save_file
 
     tensors = load_file(source)
-    parameters = sum(tensor.numel() for tensor in tensors.values())
+    parameters = sum(int(tensor.numel()) for tensor in tensors.values())
     with safe_open(source, framework="pt") as file:
         shared = {k: v for k, v in (file.metadata() or {}).items() if v in tensors}
     tensors |= {name: tensors[kept].clone() for name, kept in shared.items()}

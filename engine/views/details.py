@@ -103,6 +103,9 @@ def _standing(store: Store, row: DesignRow) -> str | None:
     floor = noise.noise_floor(store)
     if row.id == floor.reference:
         return noise.REFERENCE
+    for fresh in (store.meta("verdict") or {}).get("finalists", ()):
+        if fresh["design"] == row.id:
+            return str(fresh["standing"])
     return noise.standing(row.fitness, noise.sigma_at(floor.sigmas, row.rung))
 
 

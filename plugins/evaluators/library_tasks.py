@@ -26,7 +26,7 @@ def prepare(tasks: Tasks, folder: Path, say: Callable[[str], None]) -> None:
     """
     from lm_eval.tasks import TaskManager
 
-    entries = []
+    entries: list[dict[str, str]] = []
     say("reading lm-eval's index of tasks")
     manager = TaskManager(
         include_path=list(tasks.folders) or None, include_defaults=bool(tasks.library)

@@ -72,7 +72,7 @@ class LmEvalEvaluator:
                 bootstrap_iters=1,  # 0 drops every error; that of a mean is analytic anyway
                 log_samples=True,
             )
-        scores = {}
+        scores: dict[str, Score] = {}
         for label, task in names.items():
             scores |= _scores(results, label, task)
         self.samples = _samples(results, names)

@@ -172,13 +172,10 @@ class CorpusLM(TemplateLM):  # type: ignore[misc]  # lm-eval has no types
             logits = self._logits(tokens[:, :-1].to(self._device), scored.to(self._device))
             likely = -F.cross_entropy(logits, wanted, reduction="none")
             greedy = logits.argmax(-1) == wanted
+        parts = torch.split(likely.double().cpu(), counts.tolist())
+        same = torch.split(greedy.cpu(), counts.tolist())
         return [
-            (float(part.sum()), bool(same.all()))
-            for part, same in zip(
-                likely.double().cpu().split(counts.tolist()),
-                greedy.cpu().split(counts.tolist()),
-                strict=True,
-            )
+            (float(part.sum()), bool(hits.all())) for part, hits in zip(parts, same, strict=True)
         ]
 
     def _logits(self, tokens: Tensor, scored: Tensor) -> Tensor:

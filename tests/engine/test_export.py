@@ -105,7 +105,7 @@ LOAD = """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder = sys.argv[1]
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
     model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True).eval()
 """
 
