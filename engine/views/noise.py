@@ -12,6 +12,15 @@ from genesys_engine.engine.store import Store
 SIGMAS = 2.0
 """How many standard deviations a gain must exceed before it is called better or worse."""
 
+SAID = {
+    "reference": "the reference",
+    "better": "better",
+    "worse": "worse",
+    "within noise": "no difference shown",
+    "noise unknown": "noise not measured",
+}
+"""Standing -> what a table says of it."""
+
 Sigmas = Mapping[str, float | None]
 """Rung index as text -> standard deviation of the reference's gains in percent, or None."""
 
