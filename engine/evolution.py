@@ -23,11 +23,12 @@ from genesys_engine.engine import events
 from genesys_engine.engine.decisions import FAIL, RETRY, STOP, Decisions
 from genesys_engine.engine.designer import Designer, InfrastructureFailure, TaskResult
 from genesys_engine.engine.events import Event
+from genesys_engine.engine.finals import is_fresh
 from genesys_engine.engine.outcomes import Outcomes
-from genesys_engine.engine.policy import Design, NextGeneration, Policy, Verify
+from genesys_engine.engine.policy import Design, NextGeneration, OpenFinals, Policy, Verify
 from genesys_engine.engine.state import State, keep
 from genesys_engine.engine.store import Store, TaskRow
-from genesys_engine.engine.verifier import Verifier, failure
+from genesys_engine.engine.verifier import Verifier, checkpoint_name, failure
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import EnvironmentProblem, PluginError
 from genesys_engine.gab.tree import GABTree
@@ -101,6 +102,9 @@ class Evolution:
                 decision = self.policy.decide(self.state)
                 if isinstance(decision, NextGeneration):
                     self._close_generation()
+                    continue
+                if isinstance(decision, OpenFinals):
+                    self._open_finals(decision)
                     continue
                 if decision is not None:
                     self._issue(decision)
@@ -251,9 +255,10 @@ class Evolution:
         scale = self.outcomes.scales[rung]
         fit = self.store.report(design)["measurements"]["fits"][scale]
         job = self.verifier.payload(compose(self.tree(design)), fit, rung, replicate)
-        name = f"design-{design}-rung-{rung}-seed-{replicate}.safetensors"
+        name = checkpoint_name(design, rung, replicate)
+        shared = replicate > 0 and not is_fresh(replicate)  # the noise of the reference
         about = {"digest": self.store.design(design).digest, "scale": scale, **row.payload}
-        return self.verifier.start(row.seq, job, name, about)
+        return self.verifier.start(row.seq, job, None if shared else name, about, shared=shared)
 
     def _read_tree(self, design: int) -> GABTree:
         return GABTree.from_json(self.store.tree(design))
@@ -295,6 +300,16 @@ class Evolution:
                 events.GENERATION_FINISHED,
                 {"generation": state.generation, "population": state.members},
             )
+            self._save()
+        self._publish()
+
+    def _open_finals(self, decision: OpenFinals) -> None:
+        with self.store.transaction():
+            self.state.finals.designs = decision.designs
+            reference, *finalists = decision.designs
+            seeds = self.policy.settings.finalist_seeds
+            about = {"reference": reference, "finalists": finalists, "seeds": seeds}
+            self.outcomes.emit(events.FINALS_OPENED, about)
             self._save()
         self._publish()
 

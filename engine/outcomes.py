@@ -12,6 +12,7 @@ from typing import Any
 
 from genesys_engine.engine import events
 from genesys_engine.engine.events import Event
+from genesys_engine.engine.finals import is_fresh
 from genesys_engine.engine.fitness import gain, higher_is_better, metric_value
 from genesys_engine.engine.policy import Design, Policy, Verify
 from genesys_engine.engine.state import Standing, State, keep
@@ -82,11 +83,17 @@ class Outcomes:
     def issue_verification(self, seq: int, decision: Verify) -> dict[str, Any]:
         """Spend one verification of the rung's budget and return the task's payload."""
         state, rung = self.state, decision.rung
+        payload = {"design": decision.design, "rung": rung, "replicate": decision.replicate}
+        state.verifications_in_flight[rung] += 1
+        if is_fresh(decision.replicate):
+            state.finals.issued += 1
+            self._count_issue(seq)
+            self.emit(events.VERIFICATION_STARTED, {"seq": seq, **payload})
+            return payload
         if state.ladder.used[rung] == 0:
             self.emit(events.RUNG_OPENED, {"rung": rung, "scale": self.scales[rung]})
         state.ladder.spend(rung)
         self._count_issue(seq)
-        state.verifications_in_flight[rung] += 1
         if decision.design == state.reference:
             state.reference_issued[rung] += 1
         if decision.replicate == 0:
@@ -95,7 +102,6 @@ class Outcomes:
                 state.waiting.remove(decision.design)
             else:
                 state.climbing[rung - 1].discard(decision.design)
-        payload = {"design": decision.design, "rung": rung, "replicate": decision.replicate}
         self.emit(events.VERIFICATION_STARTED, {"seq": seq, **payload})
         used, cap = state.ladder.used[rung], state.ladder.caps[rung]
         self._warn(f"verifications at {self.scales[rung]}", used, cap)
@@ -211,7 +217,7 @@ class Outcomes:
         design, rung = row.payload["design"], row.payload["rung"]
         replicate = row.payload["replicate"]
         self.state.verifications_in_flight[rung] -= 1
-        fitness, cause, reason = self._fitness(result, design, rung)
+        fitness, cause, reason = self._fitness(result, design, rung, replicate)
         number = self.state.counts.next_verification
         self.state.counts.next_verification += 1
         controls = {**result["controls"], "bigram": self.bigram[rung]} if self.bigram else {}
@@ -248,7 +254,7 @@ class Outcomes:
             self._promote(design, rung, fitness)
 
     def _fitness(
-        self, result: Mapping[str, Any], design: int, rung: int
+        self, result: Mapping[str, Any], design: int, rung: int, replicate: int
     ) -> tuple[float | None, str, str]:
         """Return (fitness, cause of failure, reason)."""
         if result["status"] != "ok":
@@ -256,12 +262,30 @@ class Outcomes:
         value = metric_value(result["scores"], self.metric)
         if value is None:
             return None, "not_finite", f"the metric {self.metric} is missing or not finite"
+        up = higher_is_better(result["scores"], self.metric)
+        if is_fresh(replicate):
+            return self._fresh_fitness(value, design, replicate, up=up)
         values = self.state.reference_values[rung]
         if design == self.state.reference:
             values.append(value)
         # The reference is verified first at every rung; its own runs are compared to the first.
         base = values[0] if design == self.state.reference else statistics.fmean(values)
-        return gain(value, base, up=higher_is_better(result["scores"], self.metric)), "", ""
+        return gain(value, base, up=up), "", ""
+
+    def _fresh_fitness(
+        self, value: float, design: int, replicate: int, *, up: bool
+    ) -> tuple[float | None, str, str]:
+        """Return the gain over the reference with the same fresh seed; see `_fitness`."""
+        finals = self.state.finals
+        if design == self.state.reference:
+            finals.reference_values[replicate] = value
+            return 0.0, "", ""
+        base = finals.reference_values.get(replicate)
+        if base is None:
+            return None, "no_reference", "the reference failed with this seed"
+        gained = gain(value, base, up=up)
+        finals.gains.setdefault(design, {})[replicate] = gained
+        return gained, "", ""
 
     def _refuse_reference(self, design: int, rung: int, reason: str) -> None:
         if design == self.state.reference:

@@ -103,6 +103,13 @@ def _extrapolate(
         rungs.append(
             RungPlan(settings.scale, count, settings.tokens, settings.tokens * count, each, total)
         )
+    ladder = experiment.ladder
+    if ladder.finalists:
+        top = rungs[-1]
+        count = (ladder.finalists + 1) * ladder.finalist_seeds
+        total, tokens = top.seconds_each * count / workers, top.tokens_each * count
+        named = f"{top.scale} finals"
+        rungs.append(RungPlan(named, count, top.tokens_each, tokens, top.seconds_each, total))
     designs = experiment.budget.designs + len(experiment.population.seeds)
     checks_s = designs * statistics.fmean(s.check_s for s in lowest.values()) / workers
     seconds = checks_s + sum(rung.seconds for rung in rungs)

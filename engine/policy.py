@@ -39,7 +39,14 @@ class NextGeneration:
     """Close the generation: the survivors become the population."""
 
 
-Decision = Design | Verify | NextGeneration
+@dataclass(frozen=True)
+class OpenFinals:
+    """Name the designs that are trained again with fresh seeds, the reference first."""
+
+    designs: tuple[int, ...]
+
+
+Decision = Design | Verify | NextGeneration | OpenFinals
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,8 @@ class Settings:
     crossover_after: int = 10
     scratch_after: int = 20
     max_failures_in_a_row: int = 50
+    finalists: int = 0
+    finalist_seeds: int = 3
 
 
 class Policy:
@@ -77,7 +86,7 @@ class Policy:
         decision = self._verify(state, rng) or self._design(state, rng)
         if decision is None and self._generation_is_over(state):
             return NextGeneration()
-        return decision
+        return decision or self._finals(state)
 
     # --- verification ------------------------------------------------------------------------
 
@@ -156,6 +165,28 @@ class Policy:
         candidates = state.candidates(state.members)
         chosen = self.selector.parents(candidates, count, rng) if count else []
         return Design(parents=tuple(int(candidates.design[i]) for i in chosen))
+
+    # --- finals ------------------------------------------------------------------------------
+
+    def _finals(self, state: State) -> Verify | OpenFinals | None:
+        """Open the finals once nothing else is left to do, then go on with them."""
+        finals, settings = state.finals, self.settings
+        if not finals.designs:
+            over = not state.in_flight and settings.finalists > 0 and state.reference is not None
+            return self._open_finals(state) if over else None
+        following = finals.following(settings.finalist_seeds)
+        if following is None:
+            return None
+        design, replicate = following
+        return Verify(design, len(state.ladder.caps) - 1, replicate)
+
+    def _open_finals(self, state: State) -> OpenFinals | None:
+        """Return the best children by confidence, then fitness; None where there is no child."""
+        children = (s for s in state.standings.values() if s.gains and not s.seed)
+        ranked = sorted(children, key=lambda s: (-s.rung, -s.fitness, s.design))
+        chosen = tuple(s.design for s in ranked[: self.settings.finalists])
+        assert state.reference is not None
+        return OpenFinals((state.reference, *chosen)) if chosen else None
 
     # --- generations -------------------------------------------------------------------------
 

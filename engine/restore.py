@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from genesys_engine.engine.finals import is_fresh
 from genesys_engine.engine.fitness import metric_value
 from genesys_engine.engine.state import Standing, State
 from genesys_engine.engine.store import Store
@@ -44,7 +45,12 @@ def _verifications(store: Store, state: State, metric: str) -> None:
         if row.design == state.reference:
             value = metric_value(row.scores, metric)
             assert value is not None  # it has a fitness, so it has the metric
-            state.reference_values[row.rung].append(value)
+            if is_fresh(row.replicate):
+                state.finals.reference_values[row.replicate] = value
+            else:
+                state.reference_values[row.rung].append(value)
+        elif is_fresh(row.replicate):
+            state.finals.gains.setdefault(row.design, {})[row.replicate] = row.fitness
         if row.replicate == 0:
             state.standings[row.design].record(row.rung, row.fitness)
 
@@ -63,9 +69,12 @@ def _tasks(store: Store, state: State) -> None:
             counts.children_in_flight += child and not row.applied
             continue
         rung, design = row.payload["rung"], row.payload["design"]
+        state.verifications_in_flight[rung] += not row.applied
+        if is_fresh(row.payload["replicate"]):
+            state.finals.issued += 1
+            continue
         state.ladder.used[rung] += 1
         state.reference_issued[rung] += design == state.reference
-        state.verifications_in_flight[rung] += not row.applied
         if row.payload["replicate"] == 0:
             state.standings[design].issued = rung
 

@@ -16,6 +16,7 @@ from typing import Any
 from genesys_engine import __version__
 from genesys_engine.engine import events
 from genesys_engine.engine.cache import cache_folder
+from genesys_engine.engine.calibration import NoiseCache
 from genesys_engine.engine.config import Component, Experiment, load_experiment
 from genesys_engine.engine.config.template import toml_value
 from genesys_engine.engine.decisions import Decisions
@@ -212,7 +213,15 @@ def _execute(
         callbacks.on_stage("starting workers")
         bigram = _bigram(store, experiment, executor, host, corpus)
         evolution = assemble(
-            store, experiment, host, executor, corpus, bigram, observe, callbacks.should_stop
+            store,
+            experiment,
+            host,
+            executor,
+            corpus,
+            bigram,
+            observe,
+            callbacks.should_stop,
+            noise_cache(corpus),
         )
         try:
             for event in store.events():
@@ -236,6 +245,7 @@ def assemble(
     bigram: Sequence[Mapping[str, Any]],
     observe: Callable[[Event], None],
     should_stop: Callable[[], str | None],
+    noise: NoiseCache | None = None,
 ) -> Evolution:
     """Return the loop over `store`, its state rebuilt."""
     settings = decision_settings(experiment)
@@ -272,10 +282,7 @@ def assemble(
         seeds=settings.seeds,
         threads=experiment.run.designers,
     )
-    trials = Trials(
-        host, executor, experiment.executor.use, partial(_another_executor, host, experiment)
-    )
-    verifier = Verifier(trials, verify, store.folder)
+    verifier = Verifier(open_trials(host, experiment, executor), verify, store.folder, noise)
     outcomes = Outcomes(
         store, state, policy, scales=scales, metric=metric, bigram=bigram, wall_s=clock
     )
@@ -317,6 +324,8 @@ def decision_settings(experiment: Experiment) -> Settings:
         restart=population.restart,
         crossover_after=population.crossover_after,
         scratch_after=population.scratch_after,
+        finalists=experiment.ladder.finalists,
+        finalist_seeds=experiment.ladder.finalist_seeds,
     )
 
 
@@ -457,6 +466,12 @@ def open_executor(host: PluginHost, experiment: Experiment) -> Iterator[Executor
         executor.close()
 
 
+def open_trials(host: PluginHost, experiment: Experiment, executor: Executor) -> Trials:
+    """Return what hands trials to `executor`, or to where a plugin places them."""
+    elsewhere = partial(_another_executor, host, experiment)
+    return Trials(host, executor, experiment.executor.use, elsewhere)
+
+
 @contextlib.contextmanager
 def _another_executor(
     host: PluginHost, experiment: Experiment, name: str, options: Mapping[str, Any]
@@ -544,6 +559,10 @@ def started_payload(experiment: Experiment, vocab_size: int) -> dict[str, Any]:
         "reference": experiment.population.reference,
         "mode": experiment.run.mode,
         "selection": experiment.selection.use,
+        "finals": {
+            "designs": experiment.ladder.finalists,
+            "seeds": experiment.ladder.finalist_seeds,
+        },
     }
 
 
@@ -560,6 +579,11 @@ def _finish(
         store.set_meta("verdict", verdict.to_json())
     observe(event)
     return verdict
+
+
+def noise_cache(corpus: Mapping[str, Any]) -> NoiseCache:
+    """Return the cache of the reference's trainings on a corpus."""
+    return NoiseCache(cache_folder() / "noise", corpus["digest"], versions())
 
 
 # --- the machine -------------------------------------------------------------------------------

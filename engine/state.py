@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from genesys_engine.engine.finals import Finals
 from genesys_engine.engine.fitness import noise
 from genesys_engine.engine.ladder import Ladder
 from genesys_engine.plugins.api import Candidates
@@ -85,6 +86,7 @@ class State:
         self.reference_issued = [0] * len(ladder.caps)
         self.reference_values: list[list[float]] = [[] for _ in ladder.caps]
         self.best: int | None = None
+        self.finals = Finals()
         self.warned: set[str] = set()
         self.verifications_in_flight: Counter[int] = Counter()
 
@@ -127,6 +129,7 @@ class State:
             "offspring": self.offspring,
             "generation": self.generation,
             "best": self.best,
+            "finalists": list(self.finals.designs),
             "warned": sorted(self.warned),
             "failures_in_a_row": self.counts.failures_in_a_row,
         }
@@ -137,6 +140,7 @@ class State:
         self.offspring = list(snapshot["offspring"])
         self.generation = snapshot["generation"]
         self.best = snapshot["best"]
+        self.finals.designs = tuple(snapshot.get("finalists", ()))
         self.warned = set(snapshot["warned"])
         self.counts.failures_in_a_row = snapshot["failures_in_a_row"]
 

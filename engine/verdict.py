@@ -6,13 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from genesys_engine.engine.finals import Fresh, fresh_results
 from genesys_engine.engine.state import Standing, State
-from genesys_engine.engine.views.noise import SIGMAS
+from genesys_engine.engine.views.noise import SIGMAS, fresh_standing
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The best design, the best child, and whether it beats the reference."""
+    """The best design, the best child, and whether it beats the reference.
+
+    With finals the best child is the best finalist and `fitness` its mean gain with fresh seeds.
+    """
 
     best: int | None
     best_child: int | None
@@ -21,11 +25,21 @@ class Verdict:
     reference: int | None
     sigma: float | None
     text: str
+    finalists: tuple[Fresh, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the payload of the event `run.finished`."""
         keys = ("best", "best_child", "rung", "fitness", "reference", "sigma")
-        return {**{key: getattr(self, key) for key in keys}, "verdict": self.text}
+        finalists = [
+            {
+                **{key: getattr(fresh, key) for key in ("design", "mean", "low", "high")},
+                "gains": list(fresh.gains),
+                "standing": fresh_standing(fresh.low, fresh.high),
+            }
+            for fresh in self.finalists
+        ]
+        told = {**{key: getattr(self, key) for key in keys}, "verdict": self.text}
+        return {**told, "finalists": finalists} if finalists else told
 
 
 def judge(state: State, scales: Sequence[str], seeds: Sequence[str]) -> Verdict:
@@ -42,6 +56,8 @@ def judge(state: State, scales: Sequence[str], seeds: Sequence[str]) -> Verdict:
     if child is None:
         text = "No child was verified; nothing can be said."
         return Verdict(best, None, None, None, state.reference, None, text)
+    if finalists := fresh_results(state.finals, state.sigma(len(scales) - 1)):
+        return _of_finals(state, best, finalists, scales, seeds[0])
     sigma = state.sigma(child.rung)
     rung, fitness = child.rung, child.fitness
     text = (
@@ -50,6 +66,37 @@ def judge(state: State, scales: Sequence[str], seeds: Sequence[str]) -> Verdict:
         f" {_noise(sigma, seeds[0])}"
     )
     return Verdict(best, child.design, rung, fitness, state.reference, sigma, text)
+
+
+def _of_finals(
+    state: State, best: int | None, finalists: Sequence[Fresh], scales: Sequence[str], name: str
+) -> Verdict:
+    """Return the verdict that rests on fresh seeds alone."""
+    first, top = finalists[0], len(scales) - 1
+    sigma = state.sigma(top)
+    seeds = f"{len(first.gains)} fresh seed{'' if len(first.gains) == 1 else 's'}"
+    said = f"{first.mean:+.2f} %"
+    if first.low is None or first.high is None:
+        said += f", which may be luck, against {name}"
+    else:
+        words = {"better": "better than", "worse": "worse than"}
+        word = words.get(fresh_standing(first.low, first.high), "no difference shown from")
+        said += f" ({first.low:+.2f} to {first.high:+.2f}), {word} {name}"
+    many = len(finalists)
+    choice = (
+        f"It is the best of {many} finalists, for which the 95 % interval allows."
+        if many > 1
+        else "The interval is a 95 % one."
+    )
+    before = state.standings[first.design]
+    text = (
+        f"Best child: design {first.design}, trained again at {scales[top]} with {seeds}"
+        f" beside {name}: {said}. {choice} Before the finals it had {before.fitness:+.2f} %"
+        f" up to {scales[before.rung]}."
+    )
+    return Verdict(
+        best, first.design, top, first.mean, state.reference, sigma, text, tuple(finalists)
+    )
 
 
 def _compared(difference: float, sigma: float | None) -> str:

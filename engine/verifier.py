@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from genesys_engine.engine.designer import TaskResult, refuse_infrastructure
+from genesys_engine.engine.finals import is_fresh
 from genesys_engine.engine.randomness import derived_seed
 from genesys_engine.engine.replies import VerifyReply
 from genesys_engine.engine.trials import Trials
@@ -23,8 +24,12 @@ from genesys_engine.gab.sandbox.scratch import remove, take_tensors
 from genesys_engine.plugins.api import Limits, Outcome
 from genesys_engine.plugins.trainers.session import TRAINING
 
+if TYPE_CHECKING:
+    from genesys_engine.engine.calibration import NoiseCache
+
 SCRATCH = "verify-"
 VERIFY = "genesys_engine.plugins.verify_job:verify"
+CHECKPOINTS = "checkpoints"  # folder of a run
 
 
 @dataclass(frozen=True)
@@ -48,21 +53,27 @@ class VerifySettings:
     trainer: Mapping[str, Any]
     evaluators: Sequence[Mapping[str, Any]]
     limits: Limits
-    keep_checkpoints: bool = True
 
 
 def verification_job(
     settings: VerifySettings, source: str, model: Mapping[str, Any], rung: int, replicate: int
 ) -> dict[str, Any]:
     """Return the job: every design at a rung gets the same data order and seed, so that
-    designs are compared on equal terms."""
+    designs are compared on equal terms.
+
+    Further seeds of the reference measure the noise: they follow from the scale alone, so that
+    every run asks for the same ones (see `calibration`).
+    """
     at = settings.rungs[rung]
+    seed, purpose = settings.seed, f"train/{rung}"
+    if replicate and not is_fresh(replicate):
+        seed, purpose = 0, f"noise/{at.scale}"
     keys = ("d_model", "n_blocks", "vocab_size", "context")
     return {
         "source": source,
         "model": {key: model[key] for key in keys},
         "corpus": str(settings.corpus),
-        "seed": derived_seed(settings.seed, f"train/{rung}", replicate) % 2**31,
+        "seed": derived_seed(seed, purpose, replicate) % 2**31,
         "budget": {
             "tokens": at.tokens,
             "batch_tokens": at.batch_tokens,
@@ -87,10 +98,17 @@ class _Result(Future[TaskResult]):
 class Verifier:
     """Sends verifications out and reads what comes back."""
 
-    def __init__(self, trials: Trials, settings: VerifySettings, folder: Path) -> None:
+    def __init__(
+        self,
+        trials: Trials,
+        settings: VerifySettings,
+        folder: Path,
+        noise: NoiseCache | None = None,
+    ) -> None:
         self._trials = trials
         self._settings = settings
         self._folder = folder
+        self._noise = noise
 
     def payload(
         self, source: str, model: Mapping[str, Any], rung: int, replicate: int
@@ -103,13 +121,29 @@ class Verifier:
         self._trials.close()
 
     def start(
-        self, seq: int, job: Mapping[str, Any], checkpoint: str, about: Mapping[str, Any]
+        self,
+        seq: int,
+        job: Mapping[str, Any],
+        checkpoint: str | None,
+        about: Mapping[str, Any],
+        *,
+        shared: bool = False,
     ) -> Future[TaskResult]:
         """Begin a verification whose weights are to be kept under the name `checkpoint`.
+
+        A `shared` one is looked up among those of earlier runs first, and kept for later ones.
 
         Args:
             about: the design, the rung and the replicate, as plugins are told of them.
         """
+        noise = self._noise if shared else None
+        key = ""
+        if noise is not None:
+            key = noise.key(job, accelerator=self._settings.limits.accelerator)
+            if (known := noise.get(key)) is not None:
+                found: Future[TaskResult] = Future()
+                found.set_result(known)
+                return found
         scratch = self._folder / "scratch" / f"{SCRATCH}{seq}"
         # A task keeps its number: what an earlier attempt left is of this design at this rung,
         # and the trainer goes on from it only if it is of the very same trial.
@@ -120,18 +154,20 @@ class Verifier:
 
         def finish(inner: Future[Outcome]) -> None:
             try:
-                result = self._read(inner.result(), scratch, checkpoint)
+                read = self._read(inner.result(), scratch, checkpoint)
+                if noise is not None and read.result["status"] == "ok":
+                    noise.put(key, read.result)
             except BaseException as error:  # handed to the loop, which decides
                 keep_training(scratch, self._settings.limits.file_bytes)
                 done.set_exception(error)
             else:
                 remove(scratch)
-                done.set_result(result)
+                done.set_result(read)
 
         job_done.add_done_callback(finish)
         return done
 
-    def _read(self, outcome: Outcome, scratch: Path, checkpoint: str) -> TaskResult:
+    def _read(self, outcome: Outcome, scratch: Path, checkpoint: str | None) -> TaskResult:
         refuse_infrastructure(outcome, scratch, self._settings.limits)
         if outcome.status != "ok" or outcome.value is None:
             reason = scrub(outcome.reason, scratch)
@@ -147,7 +183,7 @@ class Verifier:
             return TaskResult(failure("training", scrub(reply.reason, scratch), value), facts)
         if (bad := reply.not_finite()) is not None:
             return TaskResult(failure("not_finite", f"{bad} is not finite"), facts)
-        if self._settings.keep_checkpoints and reply.checkpoint:
+        if checkpoint is not None and reply.checkpoint:
             weights = scratch / Path(reply.checkpoint).name
             try:
                 take_tensors(weights, self._settings.limits.file_bytes)
@@ -159,7 +195,7 @@ class Verifier:
 
     def _keep(self, weights: Path, name: str) -> None:
         """Move the weights into the run."""
-        folder = self._folder / "checkpoints"
+        folder = self._folder / CHECKPOINTS
         folder.mkdir(exist_ok=True)
         weights.replace(folder / name)
 
@@ -187,6 +223,11 @@ def tidy(folder: Path) -> None:
             remove(entry)
     with contextlib.suppress(OSError):
         folder.rmdir()
+
+
+def checkpoint_name(design: int, rung: int, replicate: int) -> str:
+    """Return the file that keeps the weights of a verification, in `CHECKPOINTS`."""
+    return f"design-{design}-rung-{rung}-seed-{replicate}.safetensors"
 
 
 def failure(cause: str, reason: str, value: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -62,13 +62,22 @@ class LanguageModel(nn.Module):
         Raises:
             TypeError: a block gave something that only looks like a tensor.
         """
+        return self.head(self.states(tokens))
+
+    def states(self, tokens: Tensor) -> Tensor:
+        """Map tokens (B, T), int64, to what the head reads, (B, T, d_model)."""
         X: Tensor = self.embedding(tokens)
         Z: dict[str, Any] = {}
         for block in self.blocks:
             X, Z = block(X, **Z)
             if type(X) is not Tensor:  # a subclass could answer for itself in every comparison
                 raise TypeError(f"a block returned {type(X).__name__} in the place of a tensor")
-        return F.linear(self.norm(X), self.embedding.weight)
+        normed: Tensor = self.norm(X)
+        return normed
+
+    def head(self, states: Tensor) -> Tensor:
+        """Map states (..., d_model) to logits (..., vocab_size)."""
+        return F.linear(states, self.embedding.weight)
 
     def initialise(self, seed: int) -> None:
         """Set all weights as a new model of this seed has them."""

@@ -158,6 +158,8 @@ def genesys_register_report_sections(register: Register) -> None:
         f"{module}:leaderboard_table",
         summary="the best designs, each score beside its controls",
     )
+    register("finals", f"{module}:finals", summary="the best children with fresh seeds")
+    register("rungs", f"{module}:rungs", summary="whether lower rungs foretell the upper ones")
     register("best", f"{module}:best_design", summary="the best child: lineage, tree and code")
     register(
         "operators",

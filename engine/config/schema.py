@@ -120,8 +120,12 @@ class Rung(Section):
     peak_lr: PositiveFloat | None = Field(
         None, description="peak learning rate; left out: what the scale asks for"
     )
-    noise_seeds: Count = Field(
-        1, description="seeds that the reference is trained with, to know the noise"
+    noise_seeds: int = Field(
+        1,
+        ge=1,
+        le=999,
+        description="seeds that the reference is trained with, to know the noise; what"
+        " `genesys-engine calibrate` or an earlier run measured is not trained again",
     )
 
 
@@ -139,6 +143,15 @@ class LadderSection(Section):
         ),
         min_length=1,
         description="from the smallest scale to the largest",
+    )
+    finalists: int = Field(
+        0,
+        ge=0,
+        description="best children that are trained again at the largest scale with fresh seeds,"
+        " beside the reference; the verdict then rests on that",
+    )
+    finalist_seeds: int = Field(
+        3, ge=1, le=999, description="fresh training seeds per finalist, beyond `verifications`"
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from genesys_engine.engine import events as kinds
 from genesys_engine.engine.events import Event
+from genesys_engine.engine.finals import is_fresh
 from genesys_engine.engine.views.run import RunView
 from genesys_engine.engine.views.text import duration, percent
 
@@ -42,12 +43,14 @@ def _exhausted(payload: Payload, run: RunView) -> str:
 
 
 def _verified(payload: Payload, run: RunView) -> str:
-    rung = run.rungs[payload["rung"]]
+    fresh = run.finals if is_fresh(payload["replicate"]) else None
+    rung = fresh or run.rungs[payload["rung"]]
+    stage = f"finals at {rung.scale}" if fresh else rung.scale
     left = run.remaining_s()
     eta = "" if left is None else f", about {duration(left)} left"
     gain = percent(payload["fitness"])
     label = run.label(payload["design"])
-    return f"{rung.scale} {rung.done}/{rung.planned}: {label} {gain}{eta}"
+    return f"{stage} {rung.done}/{rung.planned}: {label} {gain}{eta}"
 
 
 def _failed(payload: Payload, run: RunView) -> str:
@@ -59,6 +62,13 @@ def _failed(payload: Payload, run: RunView) -> str:
 def _best(payload: Payload, run: RunView) -> str:
     scale = run.rungs[payload["rung"]].scale
     return f"best so far: {run.label(payload['design'])} {percent(payload['fitness'])} at {scale}"
+
+
+def _finals(payload: Payload, run: RunView) -> str:
+    designs = ", ".join(run.label(design) for design in payload["finalists"])
+    return (
+        f"finals: {designs} and {run.label(payload['reference'])}, {payload['seeds']} fresh seeds"
+    )
 
 
 def _warning(payload: Payload, run: RunView) -> str:
@@ -80,6 +90,7 @@ _WORDS: dict[str, Callable[[Payload, RunView], str]] = {
     kinds.RUNG_OPENED: lambda payload, run: f"rung {payload['scale']} opened",
     kinds.GENERATION_FINISHED: lambda payload, run: f"generation {payload['generation']} finished",
     kinds.BEST_CHANGED: _best,
+    kinds.FINALS_OPENED: _finals,
     kinds.BUDGET_WARNING: _warning,
     kinds.WORKER_LOST: lambda payload, run: f"a worker was lost: {payload['reason']}",
 }

@@ -44,11 +44,13 @@ def _bars(run: RunView) -> Table:
     made = f"{children}/{run.designs_planned} children, {run.rejected} rejected"
     more = f", {run.duplicates} duplicates" if run.duplicates else ""
     table.add_row("designs", _bar(children, run.designs_planned), Text(made + more))
-    for rung in run.rungs:
+    stages = [(rung.scale, rung) for rung in run.rungs]
+    stages += [("finals", run.finals)] if run.finals is not None else []
+    for name, rung in stages:
         failed = f", {rung.failed} failed" if rung.failed else ""
         done = Text(f"{rung.done}/{rung.planned}{failed}")
         style = "" if rung.opened or rung.done else "dim"
-        table.add_row(Text(rung.scale, style=style), _bar(rung.done, rung.planned), done)
+        table.add_row(Text(name, style=style), _bar(rung.done, rung.planned), done)
     return table
 
 

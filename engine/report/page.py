@@ -21,7 +21,8 @@ scripts do not run (content security policy): draw with `figure`."""
 KIND = "report_section"
 
 ORDER = (
-    "tree", "fitness", "leaderboard", "best", "operators", "curves", "quadrants", "failures",
+    "tree", "fitness", "leaderboard", "finals", "rungs", "best", "operators", "curves",
+    "quadrants", "failures",
     "time", "reproduce",
 )  # fmt: skip
 """The built-in sections; those of plugins follow, by name."""

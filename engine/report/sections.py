@@ -27,6 +27,7 @@ from genesys_engine.engine.views.names import design_names, label
 from genesys_engine.engine.views.noise import noise_floor
 from genesys_engine.engine.views.operators import operators
 from genesys_engine.engine.views.run import view
+from genesys_engine.engine.views.rungs import rung_agreements
 from genesys_engine.engine.views.timing import timing
 
 TABLE_ROWS = 50
@@ -39,9 +40,15 @@ def reference_name(store: Store) -> str:
     return str(store.meta("experiment")["population"]["reference"])
 
 
-def featured(rows: Sequence[LeaderboardRow]) -> LeaderboardRow | None:
+def leading_child(store: Store, rows: Sequence[LeaderboardRow]) -> LeaderboardRow | None:
+    """Return the row of the best child: as the verdict has it, which may follow the finals."""
+    chosen = (store.meta("verdict") or {}).get("best_child")
+    return next((row for row in rows if row.design == chosen), None) or best_child(rows)
+
+
+def featured(store: Store, rows: Sequence[LeaderboardRow]) -> LeaderboardRow | None:
     """Return the row to show in full: the best child, or the best seed while there is none."""
-    return best_child(rows) or (rows[0] if rows else None)
+    return leading_child(store, rows) or (rows[0] if rows else None)
 
 
 def summary(store: Store) -> dict[str, Any]:
@@ -51,7 +58,7 @@ def summary(store: Store) -> dict[str, Any]:
     return {
         "run": run,
         "rows": rows,
-        "child": best_child(rows),
+        "child": leading_child(store, rows),
         "reference": reference_name(store),
         "names": run.names,
         "label": label,
@@ -66,7 +73,7 @@ def summary(store: Store) -> dict[str, Any]:
 def evolution_tree(store: Store) -> tuple[str, str]:
     """Who descends from whom, coloured by fitness."""
     tree, rows = lineage(store, charts.MOST_DESIGNS), leaderboard(store)
-    best = featured(rows)
+    best = featured(store, rows)
     sigmas = noise_floor(store).sigmas
     widest = max((row.fitness for row in rows), default=0.0)
     limit = max(noise.SIGMAS * (noise.sigma_at(sigmas, 0) or 0.0), widest, 0.1)
@@ -119,9 +126,24 @@ def leaderboard_table(store: Store) -> tuple[str, str]:
     return "Leaderboard", body
 
 
+def finals(store: Store) -> tuple[str, str]:
+    """The best children, trained again with fresh seeds."""
+    finalists = (store.meta("verdict") or {}).get("finalists", ())
+    before = {row.design: row.fitness for row in leaderboard(store)}
+    values = {"words": noise.SAID, "scale": scale_names(store)[-1]}
+    reference = reference_name(store)
+    body = render("finals", finalists=finalists, before=before, reference=reference, **values)
+    return "Finals", body
+
+
+def rungs(store: Store) -> tuple[str, str]:
+    """Whether the lower rungs foretell the upper ones."""
+    return "Rank correlation between rungs", render("rungs", agreements=rung_agreements(store))
+
+
 def best_design(store: Store) -> tuple[str, str]:
     """The best child: how it came about, its tree and its code."""
-    row = featured(leaderboard(store))
+    row = featured(store, leaderboard(store))
     if row is None:
         return "Best design", '<p class="note">No design has been verified yet.</p>'
     details = design_details(store, row.design)

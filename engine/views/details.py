@@ -11,13 +11,17 @@ from genesys_engine.engine.views import noise
 from genesys_engine.engine.views.leaderboard import scale_names
 from genesys_engine.engine.views.lineage import ancestry, children
 from genesys_engine.engine.views.names import label, seed_name
+from genesys_engine.engine.views.rungs import places
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.tree import GABTree
 
 
 @dataclass(frozen=True)
 class DesignDetails:
-    """Everything about one design; `ancestors` run from the founder to its first parent."""
+    """Everything about one design; `ancestors` run from the founder to its first parent.
+
+    `places` are (scale, place, designs ranked) at each rung, best first.
+    """
 
     row: DesignRow
     name: str | None
@@ -30,6 +34,7 @@ class DesignDetails:
     scales: tuple[str, ...]
     findings: tuple[Mapping[str, Any], ...]
     measurements: Mapping[str, Any]
+    places: tuple[tuple[str, int, int], ...] = ()
 
     @property
     def label(self) -> str:
@@ -46,6 +51,10 @@ class DesignDetails:
             "fitness": row.fitness,
             "rung": self.rung,
             "standing": self.standing,
+            "places": [
+                {"rung": scale, "place": place, "designs": total}
+                for scale, place, total in self.places
+            ],
             "parents": list(row.parents),
             "operator": row.operator,
             "change": row.change,
@@ -86,6 +95,7 @@ def design_details(store: Store, design: int) -> DesignDetails:
         scales=scales,
         findings=tuple(report["findings"]),
         measurements=report["measurements"],
+        places=tuple(places(store, design)),
     )
 
 
@@ -103,6 +113,9 @@ def _standing(store: Store, row: DesignRow) -> str | None:
     floor = noise.noise_floor(store)
     if row.id == floor.reference:
         return noise.REFERENCE
+    for fresh in (store.meta("verdict") or {}).get("finalists", ()):
+        if fresh["design"] == row.id:
+            return str(fresh["standing"])
     return noise.standing(row.fitness, noise.sigma_at(floor.sigmas, row.rung))
 
 

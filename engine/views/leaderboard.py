@@ -19,7 +19,9 @@ class LeaderboardRow:
     """One verified design, with its scores and controls at the highest rung verified.
 
     `fitness` is the mean gain over the reference in percent, `sigma` the noise of one gain at
-    that rung (None: not measured); `standing` is one of the words of `noise`.
+    that rung (None: not measured); `standing` is one of the words of `noise`.  `fresh` is the
+    result of a finalist with fresh seeds (`mean`, `low`, `high`, `gains`): its standing then
+    rests on it.
     """
 
     design: int
@@ -35,6 +37,7 @@ class LeaderboardRow:
     parameters: int | None
     sigma: float | None
     standing: str
+    fresh: Mapping[str, Any] | None = None
 
     @property
     def within_noise(self) -> bool | None:
@@ -60,6 +63,7 @@ class LeaderboardRow:
             "sigma": self.sigma,
             "standing": self.standing,
             "within_noise": self.within_noise,
+            "fresh": None if self.fresh is None else dict(self.fresh),
         }
 
 
@@ -70,17 +74,20 @@ def leaderboard(store: Store, limit: int | None = None) -> list[LeaderboardRow]:
     scales = scale_names(store)
     floor = noise.noise_floor(store)
     top = _at_highest_rung(store, designs)
+    finalists = {f["design"]: f for f in (store.meta("verdict") or {}).get("finalists", ())}
     rows = []
     for design in designs:
         assert design.rung is not None
         assert design.fitness is not None
         shown = top[design.id]
         sigma = noise.sigma_at(floor.sigmas, design.rung)
-        standing = (
-            noise.REFERENCE
-            if design.id == floor.reference
-            else noise.standing(design.fitness, sigma)
-        )
+        fresh = finalists.get(design.id)
+        if design.id == floor.reference:
+            standing = noise.REFERENCE
+        elif fresh is not None:
+            standing = fresh["standing"]
+        else:
+            standing = noise.standing(design.fitness, sigma)
         row = LeaderboardRow(
             design=design.id,
             name=names.get(design.id),
@@ -95,6 +102,7 @@ def leaderboard(store: Store, limit: int | None = None) -> list[LeaderboardRow]:
             parameters=None if design.parameters is None else int(design.parameters),
             sigma=sigma,
             standing=standing,
+            fresh=fresh,
         )
         rows.append(row)
     return rows

@@ -6,10 +6,20 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from genesys_engine.engine.finals import is_fresh
 from genesys_engine.engine.store import Store
 
 SIGMAS = 2.0
 """How many standard deviations a gain must exceed before it is called better or worse."""
+
+SAID = {
+    "reference": "the reference",
+    "better": "better",
+    "worse": "worse",
+    "within noise": "no difference shown",
+    "noise unknown": "noise not measured",
+}
+"""Standing -> what a table says of it."""
 
 Sigmas = Mapping[str, float | None]
 """Rung index as text -> standard deviation of the reference's gains in percent, or None."""
@@ -37,7 +47,7 @@ def noise_floor(store: Store) -> NoiseFloor:
         return NoiseFloor(None, {})
     gains: dict[str, list[float]] = {}
     for row in store.verifications(reference):
-        if row.fitness is not None:
+        if row.fitness is not None and not is_fresh(row.replicate):
             gains.setdefault(str(row.rung), []).append(row.fitness)
     sigmas = {rung: statistics.stdev(g) if len(g) > 1 else None for rung, g in gains.items()}
     return NoiseFloor(reference, sigmas)
@@ -52,6 +62,15 @@ def sigma_at(sigmas: Sigmas, rung: int) -> float | None:
         if (sigma := sigmas.get(str(index))) is not None:
             return sigma
     return None
+
+
+def fresh_standing(low: float | None, high: float | None) -> str:
+    """Say whether the interval around a gain with fresh seeds leaves out 0."""
+    if low is None or high is None:
+        return NOISE_UNKNOWN
+    if low <= 0 <= high:
+        return WITHIN_NOISE
+    return BETTER if low > 0 else WORSE
 
 
 def standing(fitness: float, sigma: float | None) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from genesys_engine.engine import events as kinds
 from genesys_engine.engine.events import Event
+from genesys_engine.engine.finals import is_fresh
 from genesys_engine.engine.store import Store
 from genesys_engine.engine.views.names import label, seed_name
 
@@ -64,6 +65,7 @@ class RunView:
     reference: str = ""
     state: str = WAITING
     rungs: list[RungView] = field(default_factory=list)
+    finals: RungView | None = None
     designs_planned: int = 0
     accepted: int = 0
     rejected: int = 0
@@ -99,13 +101,17 @@ class RunView:
 
     @property
     def verifications(self) -> int:
-        """Verifications with a result, over all rungs."""
-        return sum(rung.done for rung in self.rungs)
+        """Verifications with a result, over all rungs and the finals."""
+        return sum(rung.done for rung in self._stages)
 
     @property
     def planned(self) -> int:
-        """Verifications that the ladder allows, over all rungs."""
-        return sum(rung.planned for rung in self.rungs)
+        """Verifications that the ladder and the finals allow."""
+        return sum(rung.planned for rung in self._stages)
+
+    @property
+    def _stages(self) -> list[RungView]:
+        return self.rungs if self.finals is None else [*self.rungs, self.finals]
 
     def elapsed_s(self, now: float | None = None) -> float:
         """Return seconds of work, pauses between an interruption and its resumption left out."""
@@ -122,14 +128,15 @@ class RunView:
         """
         if self.state == FINISHED:
             return 0.0
-        measured = [(i, rung.seconds / rung.done) for i, rung in enumerate(self.rungs) if rung.done]
-        total = sum(rung.seconds for rung in self.rungs)
+        stages = self._stages
+        measured = [(i, rung.seconds / rung.done) for i, rung in enumerate(stages) if rung.done]
+        total = sum(rung.seconds for rung in stages)
         if not measured or total <= 0 or self.active_s <= 0:
             return None
         work = 0.0
-        for index, rung in enumerate(self.rungs):
+        for index, rung in enumerate(stages):
             nearest, seconds = min(measured, key=lambda pair: abs(pair[0] - index))
-            ratio = _cost(rung) / _cost(self.rungs[nearest])
+            ratio = _cost(rung) / _cost(stages[nearest])
             work += max(0, rung.planned - rung.done) * seconds * ratio
         return work * self.active_s / total
 
@@ -169,6 +176,11 @@ def _run_started(run: RunView, payload: Mapping[str, Any], at: float) -> None:
     run.rungs = [
         RungView(rung["scale"], rung["verifications"], rung["tokens"]) for rung in payload["rungs"]
     ]
+    finals = payload.get("finals")
+    if finals and finals["designs"]:
+        top = payload["rungs"][-1]
+        planned = (finals["designs"] + 1) * finals["seeds"]  # the reference runs with them
+        run.finals = RungView(top["scale"], planned, top["tokens"])
     run.state = RUNNING
 
 
@@ -233,7 +245,8 @@ def _verification_started(run: RunView, payload: Mapping[str, Any], at: float) -
 
 
 def _verification_ended(run: RunView, payload: Mapping[str, Any], at: float) -> RungView:
-    rung: RungView = run.rungs[payload["rung"]]
+    fresh = is_fresh(payload["replicate"])
+    rung = run.finals if fresh and run.finals else run.rungs[payload["rung"]]
     task = run.running.pop(payload["seq"], None)
     rung.seconds += max(0.0, at - task.since) if task is not None else 0.0
     rung.opened = True
@@ -259,6 +272,12 @@ def _generation_finished(run: RunView, payload: Mapping[str, Any], at: float) ->
 
 def _best_changed(run: RunView, payload: Mapping[str, Any], at: float) -> None:
     run.best = payload
+
+
+def _finals_opened(run: RunView, payload: Mapping[str, Any], at: float) -> None:
+    if run.finals is not None:  # there may be fewer children than were asked for
+        run.finals.planned = (len(payload["finalists"]) + 1) * payload["seeds"]
+        run.finals.opened = True
 
 
 def _budget_warning(run: RunView, payload: Mapping[str, Any], at: float) -> None:
@@ -287,6 +306,7 @@ _HANDLERS = {
     kinds.RUNG_OPENED: _rung_opened,
     kinds.GENERATION_FINISHED: _generation_finished,
     kinds.BEST_CHANGED: _best_changed,
+    kinds.FINALS_OPENED: _finals_opened,
     kinds.BUDGET_WARNING: _budget_warning,
     kinds.WORKER_LOST: _worker_lost,
 }

@@ -50,6 +50,7 @@ def budgets(store: Store, run: RunView) -> list[dict[str, Any]]:
     rows: list[tuple[str, float, float | None]] = [
         ("designs", children, caps.get("designs")),
         *((f"verifications at {rung.scale}", rung.done, rung.planned) for rung in run.rungs),
+        *(("finalists' trainings", f.done, f.planned) for f in [run.finals] if f is not None),
         ("wall hours", hours, caps.get("wall_hours")),
     ]
     return [{"budget": name, "used": used, "cap": cap} for name, used, cap in rows]

@@ -1,76 +1,88 @@
-"""Zero-shot tasks, run by lm-eval on items that were prepared with the corpus."""
+"""Zero-shot tasks, run by lm-eval on items that were prepared before the run."""
 
 from __future__ import annotations
 
 import io
 import json
 import logging
+import math
 import os
-from collections.abc import Iterator
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genesys_engine.plugins.api import Score
+from genesys_engine.plugins.evaluators.minimal_pairs import GROUP as PAIRS
+from genesys_engine.plugins.evaluators.minimal_pairs import items as pair_items
 from genesys_engine.plugins.evaluators.options import LmEvalOptions
+from genesys_engine.plugins.evaluators.task_names import Task, expand
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import nn
 
     from genesys_engine.plugins.corpus import Corpus
 
 
 class LmEvalEvaluator:
-    """Scores `<task>:acc` for each task; the items are told apart by their likelihood.
+    """Scores `<task>:<metric>`, for the offline tasks `<task>:acc`.
 
-    Uses `lm_eval.evaluator.evaluate` on task configurations that are made here: no hub, no
-    cache, no `git`, no look at the machine.
+    A task of a group is called `<group>/<task>`; the group's own score is the mean over its
+    tasks.  Uses `lm_eval.evaluator.evaluate` on task configurations that are made here: no hub,
+    no `git`, no look at the machine.  `samples` holds the score of every single item of the last
+    model, NaN where a task has fewer items than another.
     """
 
     Options = LmEvalOptions
 
     def __init__(self, options: LmEvalOptions | None = None) -> None:
         self.options = options or LmEvalOptions()
+        self.samples: dict[str, NDArray[np.float32]] = {}
 
     def evaluate(self, model: nn.Module, corpus: Corpus) -> dict[str, Score]:
-        """Return accuracies with lm-eval's own standard errors.
+        """Return scores with lm-eval's own standard errors.
 
         Raises:
-            InputError: the corpus has no task of that name.
+            InputError: the corpus has no task of that name, or a task's data were not prepared.
         """
-        files = {task: corpus.task_items(task) for task in self.options.tasks}
+        wanted = expand(self.options.tasks, corpus)
+        data = Path(self.options.data) if self.options.data else None
+        tasks = [(task, _items(task, corpus, data)) for task in (*wanted.local, *wanted.bigbench)]
+        configs = [_config(task.label, items) for task, items in tasks]
+        names = {task.label: task for task, _ in tasks}
         with _offline(), redirect_stderr(io.StringIO()):  # progress bars that cannot be turned off
             logging.getLogger("lm_eval").setLevel(logging.ERROR)
             from lm_eval.evaluator import evaluate
             from lm_eval.tasks import TaskManager
 
+            from genesys_engine.plugins.evaluators.library_tasks import prepared
             from genesys_engine.plugins.evaluators.lm_eval_model import CorpusLM
 
-            tasks = TaskManager(include_defaults=False).load(
-                [_task(name, path) for name, path in files.items()]
-            )
+            if wanted.library or wanted.folders:
+                found = prepared(data)
+                configs += [config for _, config in found]
+                names |= {task.label: task for task, _ in found}
             results = evaluate(
                 lm=CorpusLM(model, corpus, self.options.batch_tokens),
-                task_dict=tasks,
+                task_dict=TaskManager(include_defaults=False).load(configs),
                 limit=self.options.limit,
                 bootstrap_iters=1,  # 0 drops every error; that of a mean is analytic anyway
-                log_samples=False,
+                log_samples=True,
             )
-        return {f"{name}:acc": _score(results, name) for name in files}
+        scores: dict[str, Score] = {}
+        for label, task in names.items():
+            scores |= _scores(results, label, task)
+        self.samples = _samples(results, names)
+        return scores | _group_scores(scores)
 
 
-def _task(name: str, items: Path) -> dict[str, Any]:
-    """Return the lm-eval configuration of a multiple-choice task over a JSON-lines file."""
-
-    def load(**_: object) -> dict[str, Any]:
-        import datasets
-
-        rows = [json.loads(line) for line in items.read_text(encoding="utf-8").splitlines()]
-        return {"test": datasets.Dataset.from_list(rows)}
-
+def task_config(name: str) -> dict[str, Any]:
+    """Return what lm-eval has to know of a multiple-choice task, but for where its items are."""
     return {
         "task": name,
-        "custom_dataset": load,
         "test_split": "test",
         "output_type": "multiple_choice",
         "doc_to_text": "{{context}}",
@@ -81,17 +93,92 @@ def _task(name: str, items: Path) -> dict[str, Any]:
     }
 
 
-def _score(results: Any, name: str) -> Score:
-    """Read the accuracy of one task out of lm-eval's results."""
-    numbers = results["results"][name]
-    count = results["n-samples"][name]["effective"]
-    stderr = numbers["acc_stderr,none"]
-    return Score(
-        float(numbers["acc,none"]),
-        None if stderr == "N/A" else float(stderr),
-        higher_is_better=True,
-        n=int(count),
+def local_items(task: Task, corpus: Corpus) -> list[dict[str, Any]]:
+    """Return the items of a task from the corpus or from templates.
+
+    Raises:
+        InputError: the corpus has no task of that name.
+    """
+    if task.group == PAIRS:
+        return pair_items(task.name)
+    return _rows(corpus.task_items(task.name))
+
+
+def _items(task: Task, corpus: Corpus, data: Path | None) -> list[dict[str, Any]]:
+    from genesys_engine.plugins.evaluators.bigbench import items_path
+    from genesys_engine.plugins.evaluators.task_names import BIGBENCH
+
+    return (
+        _rows(items_path(data, task.name)) if task.group == BIGBENCH else local_items(task, corpus)
     )
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _config(label: str, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the lm-eval configuration of a multiple-choice task over `items`."""
+
+    def load(**_: object) -> dict[str, Any]:
+        import datasets
+
+        return {"test": datasets.Dataset.from_list(list(items))}
+
+    return {**task_config(label), "custom_dataset": load}
+
+
+def _scores(results: Any, label: str, task: Task) -> dict[str, Score]:
+    """Read the scores of one task out of lm-eval's results; the first filter counts."""
+    numbers = results["results"][label]
+    count = int(results["n-samples"][label]["effective"])
+    found: dict[str, Score] = {}
+    for key, value in numbers.items():
+        metric, _, filtered = key.partition(",")
+        name = f"{task.key}:{metric}"
+        if not filtered or metric.endswith("_stderr") or name in found:
+            continue
+        if not isinstance(value, int | float):
+            continue
+        stderr = numbers.get(f"{metric}_stderr,{filtered}", "N/A")
+        up = bool(results["higher_is_better"][label].get(metric, True))
+        found[name] = Score(
+            float(value), None if stderr == "N/A" else float(stderr), higher_is_better=up, n=count
+        )
+    return found
+
+
+def _group_scores(scores: Mapping[str, Score]) -> dict[str, Score]:
+    """Return the mean over the tasks of each group, for every metric that all of them have."""
+    parts: dict[str, list[Score]] = {}
+    for name, score in scores.items():
+        group, slash, rest = name.partition("/")
+        if slash:
+            parts.setdefault(f"{group}:{rest.rpartition(':')[2]}", []).append(score)
+    return {name: _mean(some) for name, some in parts.items()}
+
+
+def _mean(scores: Sequence[Score]) -> Score:
+    """Return the plain mean of scores of independent tasks, with its standard error."""
+    errors = [score.stderr for score in scores if score.stderr is not None]
+    stderr = math.hypot(*errors) / len(scores) if len(errors) == len(scores) else None
+    value = statistics.fmean(score.value for score in scores)
+    total = sum(score.n for score in scores)
+    return Score(value, stderr, scores[0].higher_is_better, total)
+
+
+def _samples(results: Any, names: Mapping[str, Task]) -> dict[str, NDArray[np.float32]]:
+    """Return the score of every item, by metric, in the order of the items."""
+    import numpy as np
+
+    found: dict[str, NDArray[np.float32]] = {}
+    for label, task in names.items():
+        rows = results["samples"].get(label, ())
+        for metric in dict.fromkeys(m for row in rows for m in row["metrics"]):
+            values = [row.get(metric) for row in rows]
+            if all(isinstance(value, int | float | np.number) for value in values):
+                found[f"{task.key}:{metric}"] = np.array(values, dtype=np.float32)
+    return found
 
 
 @contextmanager

@@ -1,4 +1,8 @@
-"""Our language models as lm-eval sees them.  Imports torch and lm-eval: workers only."""
+"""Our language models as lm-eval sees them.  Imports torch and lm-eval: workers only.
+
+Texts are cut into tokens as lm-eval's own `HFLM` cuts them, so that an exported model gets the
+same scores there (docs/evaluation.md); what differs is how the work is batched.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +10,24 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from lm_eval.api.model import LM
+import torch.nn.functional as F
+from lm_eval.api.model import TemplateLM
+from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
+from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from genesys_engine.plugins.models import context_of, device_of
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from genesys_engine.plugins.corpus import Corpus
 
+Row = tuple[Sequence[int], Sequence[int]]
+GENERATED_AT_ONCE = 16  # tokens between two looks for a stop string
+MOST_GENERATED = 256  # tokens, where a task says nothing: lm-eval's own default
 
-class CorpusLM(LM):  # type: ignore[misc]  # lm-eval has no types
+
+class CorpusLM(TemplateLM):  # type: ignore[misc]  # lm-eval has no types
     """A model with the tokenizer of its corpus.
 
     Texts longer than the model's context lose their beginning; a text without context is
@@ -31,52 +42,112 @@ class CorpusLM(LM):  # type: ignore[misc]  # lm-eval has no types
         self.context = context_of(model)
         self._device = device_of(model)
 
-    def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
-        """Return (log-likelihood in nats, whether greedy decoding gives it) per request."""
-        rows = []
-        for context, continuation in (request.args for request in requests):
-            before = self._encode(context) or [self.corpus.end_of_text]
-            rows.append((before, self._encode(continuation)))
-        return self._score(rows)
+    @property
+    def eot_token_id(self) -> int:
+        """Id of the end-of-text token."""
+        return self.corpus.end_of_text
 
-    def loglikelihood_rolling(self, requests: Sequence[Any]) -> list[float]:
-        """Return the log-likelihood of whole texts, in disjoint windows of a full context."""
-        totals = []
-        for (text,) in (request.args for request in requests):
-            ids = [self.corpus.end_of_text, *self._encode(text)]
-            starts = range(0, len(ids) - 1, self.context)
-            rows = [(ids[i : i + 1], ids[i + 1 : i + 1 + self.context]) for i in starts]
-            totals.append(sum(score for score, _ in self._score(rows)))
-        return totals
-
-    def generate_until(self, requests: Sequence[Any]) -> list[str]:
-        """Continue texts greedily up to a stop string, `max_gen_toks` or a document's end."""
-        replies = []
-        for prompt, settings in (request.args for request in requests):
-            stops = settings.get("until") or []
-            stops = [stops] if isinstance(stops, str) else stops
-            replies.append(self._generate(prompt, stops, int(settings.get("max_gen_toks", 64))))
-        return replies
-
-    def _generate(self, prompt: str, stops: Sequence[str], count: int) -> str:
-        """Return the greedy continuation of one prompt."""
-        ids = (self._encode(prompt) or [self.corpus.end_of_text])[-self.context :]
-        tokens = torch.tensor([ids], device=self._device)
-        with torch.inference_mode():
-            made = self.model.generate(tokens, count)[0, len(ids) :].tolist()  # type: ignore[operator]
-        if self.corpus.end_of_text in made:
-            made = made[: made.index(self.corpus.end_of_text)]
-        text: str = self.corpus.tokenizer.decode(made)
-        return text[: min((text.find(stop) for stop in stops if stop in text), default=None)]
-
-    def _encode(self, text: str) -> list[int]:
-        """Return token ids; context and continuation are encoded apart."""
-        ids: list[int] = self.corpus.tokenizer.encode(text, add_special_tokens=False).ids
+    def tok_encode(
+        self, string: str, add_special_tokens: bool | None = None, **_: object
+    ) -> list[int]:
+        """Return the token ids of a text; nothing is added to it."""
+        ids: list[int] = self.corpus.tokenizer.encode(string, add_special_tokens=False).ids
         return ids
 
-    def _score(self, rows: Sequence[tuple[list[int], list[int]]]) -> list[tuple[float, bool]]:
+    def loglikelihood_rolling(
+        self, requests: Sequence[Any], disable_tqdm: bool = False
+    ) -> list[float]:
+        """Return the log-likelihood of whole texts, each token counted once.
+
+        Windows are a full context long; all texts' windows are scored together, by length.
+        """
+        rows: list[Row] = []
+        owners: list[int] = []
+        for owner, (text,) in enumerate(request.args for request in requests):
+            windows = get_rolling_token_windows(
+                self.tok_encode(text), self.eot_token_id, self.context, context_len=1
+            )
+            for window in windows:
+                rows.append(make_disjoint_window(window))
+                owners.append(owner)
+        totals = [0.0] * len(requests)
+        for owner, (score, _) in zip(owners, self._score(rows), strict=True):
+            totals[owner] += score
+        return totals
+
+    def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
+        """Continue texts greedily up to a stop string, `max_gen_toks` or a document's end.
+
+        Prompts of one length and one limit go together: a block cannot be told of padding.
+        """
+        prompts = [self._prompt(*request.args) for request in requests]
+        groups: dict[tuple[int, int], list[int]] = {}
+        for i, (ids, count, _) in enumerate(prompts):
+            groups.setdefault((len(ids), count), []).append(i)
+        replies = [""] * len(prompts)
+        for (length, count), members in sorted(groups.items()):
+            size = max(1, self.batch_tokens // (length + count))
+            for start in range(0, len(members), size):
+                some = members[start : start + size]
+                texts = self._generate(
+                    [prompts[i][0] for i in some], count, [prompts[i][2] for i in some]
+                )
+                for i, text in zip(some, texts, strict=True):
+                    replies[i] = text
+        return replies
+
+    def _prompt(self, text: str, settings: dict[str, Any]) -> tuple[list[int], int, list[str]]:
+        """Return (token ids, most new tokens, stop strings) of a request.
+
+        Raises:
+            ValueError: the task wants samples, and scores must not depend on chance.
+        """
+        asked = normalize_gen_kwargs(settings, MOST_GENERATED)
+        if asked.get("do_sample"):
+            raise ValueError("do_sample = true is not supported: generation is greedy")
+        count = int(asked["max_gen_toks"])
+        ids = self.tok_encode(text) or [self.eot_token_id]
+        kept = max(1, self.context - count)  # room for all that may be generated
+        return ids[-kept:], count, handle_stop_sequences(asked.get("until"), eos=None)
+
+    def _generate(
+        self, prompts: Sequence[list[int]], count: int, stops: Sequence[list[str]]
+    ) -> list[str]:
+        """Return the greedy continuations of prompts of one length, cut at their stop strings."""
+        tokens = torch.tensor(prompts, device=self._device)
+        length = tokens.shape[1]
+        texts: list[str] = []
+        for made in range(0, count, GENERATED_AT_ONCE):
+            step = min(GENERATED_AT_ONCE, count - made)
+            with torch.inference_mode():
+                tokens = self.model.generate(tokens, step)  # type: ignore[operator]
+            found = [
+                self._cut(row, stop)
+                for row, stop in zip(tokens[:, length:].tolist(), stops, strict=True)
+            ]
+            texts = [text for text, _ in found]
+            if all(ended for _, ended in found):
+                break
+        return texts
+
+    def _cut(self, made: list[int], stops: Sequence[str]) -> tuple[str, bool]:
+        """Return the text of generated tokens up to its end, and whether it has one."""
+        ended = self.eot_token_id in made
+        if ended:
+            made = made[: made.index(self.eot_token_id)]
+        text: str = self.corpus.tokenizer.decode(made)
+        places = [text.find(stop) for stop in stops if stop and stop in text]
+        return text[: min(places, default=None)], ended or bool(places)
+
+    def _loglikelihood_tokens(
+        self, requests: Sequence[Any], disable_tqdm: bool = False, **_: object
+    ) -> list[tuple[float, bool]]:
+        """Return (log-likelihood in nats, whether greedy decoding gives it) per request."""
+        return self._score([(before, after) for _, before, after in requests])
+
+    def _score(self, rows: Sequence[Row]) -> list[tuple[float, bool]]:
         """Score continuations, in batches of similar length."""
-        cut = [(before + after)[-(self.context + 1) :] for before, after in rows]
+        cut = [[*before, *after][-(self.context + 1) :] for before, after in rows]
         scores: list[tuple[float, bool]] = [(0.0, True)] * len(rows)
         order = sorted(range(len(rows)), key=lambda i: len(cut[i]))
         for some in _groups(order, [len(ids) for ids in cut], self.batch_tokens):
@@ -90,20 +161,35 @@ class CorpusLM(LM):  # type: ignore[misc]  # lm-eval has no types
     ) -> list[tuple[float, bool]]:
         """Score the last `lengths` tokens of each text; padding on the right is never read."""
         width = max(len(ids) for ids in texts)
-        pad = self.corpus.end_of_text
+        pad = self.eot_token_id
         tokens = torch.tensor([ids + [pad] * (width - len(ids)) for ids in texts])
-        tokens = tokens.to(self._device)
+        counts = torch.tensor([min(n, len(ids) - 1) for ids, n in zip(texts, lengths, strict=True)])
+        ends = torch.tensor([len(ids) - 1 for ids in texts])
+        place = torch.arange(width - 1)
+        scored = (place < ends[:, None]) & (place >= (ends - counts)[:, None])
+        wanted = tokens[:, 1:][scored].to(self._device)
         with torch.inference_mode():
-            logits = self.model(tokens[:, :-1]).float()
-        results = []
-        for row, (ids, length) in enumerate(zip(texts, lengths, strict=True)):
-            last = len(ids) - 1
-            length = min(length, last)
-            kept = logits[row, last - length : last].log_softmax(-1)
-            wanted = tokens[row, last - length + 1 : last + 1]
-            score = kept.double().gather(-1, wanted[:, None]).sum()
-            results.append((float(score), bool((kept.argmax(-1) == wanted).all())))
-        return results
+            logits = self._logits(tokens[:, :-1].to(self._device), scored.to(self._device))
+            likely = -F.cross_entropy(logits, wanted, reduction="none")
+            greedy = logits.argmax(-1) == wanted
+        parts = torch.split(likely.double().cpu(), counts.tolist())
+        same = torch.split(greedy.cpu(), counts.tolist())
+        return [
+            (float(part.sum()), bool(hits.all())) for part, hits in zip(parts, same, strict=True)
+        ]
+
+    def _logits(self, tokens: Tensor, scored: Tensor) -> Tensor:
+        """Return the logits (n, vocabulary) at the n positions that are scored.
+
+        The head costs as much as the blocks of a small model, and most positions are context:
+        a model that tells states and head apart has it applied where it is needed only.
+        """
+        states = getattr(self.model, "states", None)
+        if states is None:
+            rows: Tensor = self.model(tokens)[scored]
+        else:
+            rows = self.model.head(states(tokens)[scored])  # type: ignore[operator]
+        return rows.float()
 
 
 def _groups(order: Sequence[int], lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, model_validator
 
 from genesys_engine.plugins.api import Options
 
@@ -16,11 +18,32 @@ class HeldoutOptions(Options):
     batch_tokens: int = Field(8192, ge=1, description="tokens per forward pass")
 
 
+def _tuple(value: object) -> object:
+    """Return one name as a list of one, and a list as a tuple: options are strict."""
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
+
+
 class LmEvalOptions(Options):
     """Which lm-eval tasks are run; `limit` None: all items."""
 
-    tasks: tuple[str, ...] = Field(
-        ("continuation", "corruption"), min_length=1, description="built from held-out text"
+    tasks: Annotated[tuple[str, ...], BeforeValidator(_tuple)] = Field(
+        ("offline",),
+        min_length=1,
+        description="offline (from held-out text; with the corpus english also minimal_pairs),"
+        " minimal_pairs, bigbench, paper (29 tasks from the hub), any task or group of lm-eval,"
+        " or a folder with tasks in YAML (a path that begins with / or ./)",
     )
     limit: int | None = Field(100, ge=2, description="most items per task")
     batch_tokens: int = Field(8192, ge=1, description="tokens per forward pass")
+    data: str | None = Field(None, description="filled in by the engine: where fetched tasks lie")
+
+    @model_validator(mode="after")
+    def _tasks_exist(self) -> LmEvalOptions:
+        from genesys_engine.plugins.evaluators.task_names import unknown
+
+        # In a worker the engine has filled in `data`: the names were looked at before.
+        if self.data is None and (problem := unknown(self.tasks)) is not None:
+            raise ValueError(problem)
+        return self

@@ -17,6 +17,7 @@ import pytest
 from genesys_engine.engine.config import load_experiment
 from genesys_engine.engine.events import digest_events
 from genesys_engine.engine.evolution import Evolution, Stopped
+from genesys_engine.engine.finals import FRESH
 from genesys_engine.engine.run import assemble, started_payload
 from genesys_engine.engine.store import Store
 from genesys_engine.plugins.host import PluginHost
@@ -38,6 +39,8 @@ scratch_after = 8
 use = "{selection}"
 [ladder]
 release = "{release}"
+finalists = {finalists}
+finalist_seeds = 2
 [[ladder.rungs]]
 scale = "0.2M"
 verifications = 30
@@ -65,12 +68,13 @@ class Trial:
     workers: int = 2
     delay_s: float = 0.0
     reject: float = 0.05
+    finalists: int = 0
     executors: list[RecordedExecutor] = field(default_factory=list)
 
     def go(self, should_stop: Callable[[], str | None] = lambda: None) -> Evolution:
         """Start the run, or take it up if the folder has one."""
         file = self.folder.with_suffix(".toml")
-        keys = ("seed", "mode", "selection", "release")
+        keys = ("seed", "mode", "selection", "release", "finalists")
         file.write_text(EXPERIMENT.format(**{key: getattr(self, key) for key in keys}))
         host = PluginHost()
         experiment = load_experiment(file, (), host.registry)
@@ -227,3 +231,63 @@ def test_rejected_and_failed_designs_are_kept_with_their_reason(tmp_path: Path) 
         assert not row.accepted
         assert store.report(row.id)["findings"][0]["message"] == "rejected by chance"
         assert row.rung is None
+
+
+@pytest.mark.parametrize("mode", ["steady_state", "generational"])
+def test_the_finals_train_the_best_children_and_the_reference_with_fresh_seeds(
+    tmp_path: Path, mode: str
+) -> None:
+    trial = Trial(tmp_path / "run", mode=mode, finalists=3)
+    evolution = trial.go()
+    (opened,) = trial.events("finals.opened")
+    with Store.open(trial.folder) as store:
+        children = [d.id for d in store.leaderboard() if not d.operator.startswith("seed:")]
+        rows = list(store.verifications())
+    assert opened["finalists"] == children[:3]
+    started = trial.events("verification.started")
+    fresh = [(e["design"], e["rung"], e["replicate"]) for e in started if e["replicate"] >= FRESH]
+    designs = [opened["reference"], *children[:3]]
+    assert fresh == [(d, 2, FRESH + seed) for seed in range(2) for d in designs]
+    assert evolution.state.ladder.used == [25, 7, 2], "the caps of the ladder are as they were"
+    ranked = {r.design: r.fitness for r in rows if r.rung == 0 and r.replicate == 0}
+    for design, gains in evolution.state.finals.gains.items():
+        own = {r.replicate: r.scores["bits_per_byte"]["value"] for r in rows if r.design == design}
+        base = evolution.state.finals.reference_values
+        for replicate, gained in gains.items():
+            expected = 100 * (base[replicate] - own[replicate]) / base[replicate]
+            assert gained == pytest.approx(expected), "paired with the reference's same seed"
+        assert evolution.state.standings[design].gains[0] == ranked[design], "left as it was"
+
+
+def test_the_finals_do_not_depend_on_workers_and_are_taken_up(tmp_path: Path) -> None:
+    whole = Trial(tmp_path / "whole", finalists=2, workers=0)
+    whole.go()
+    fast = Trial(tmp_path / "fast", finalists=2, workers=5, delay_s=0.02)
+    fast.go()
+    assert fast.digest() == whole.digest()
+    cut = Trial(tmp_path / "cut", finalists=2)
+    total = len(whole.events("verification.started"))
+
+    def fresh() -> int:
+        started = cut.events("verification.started")
+        return sum(event["replicate"] >= FRESH for event in started)
+
+    for enough in (1, 5):  # twice within the finals
+        with pytest.raises(Stopped):
+            cut.go(lambda enough=enough: "enough" if fresh() >= enough else None)
+        assert enough <= fresh() <= 6
+    cut.go()
+    assert cut.digest() == whole.digest()
+    assert fresh() == 6
+    assert len(cut.events("verification.started")) == total
+
+
+def test_without_a_child_there_are_no_finals(tmp_path: Path) -> None:
+    trial = Trial(tmp_path / "run", finalists=2, reject=0.0)
+    evolution = trial.go(lambda: None)
+    state = evolution.state
+    state.finals.designs = ()
+    for standing in state.standings.values():
+        if not standing.seed:
+            standing.gains.clear()
+    assert evolution.policy.decide(state) is None

@@ -1,6 +1,7 @@
 """`[sandbox]`: what an experiment may ask for, and what happens where it cannot be had."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,13 @@ from genesys_engine.engine.config import ConfigError, load_experiment
 from genesys_engine.engine.designer import CheckSettings, Designer
 from genesys_engine.engine.replies import CheckReply
 from genesys_engine.engine.store import Store
+from genesys_engine.engine.trials import Trials
 from genesys_engine.engine.verifier import RungSettings, Verifier, VerifySettings
 from genesys_engine.gab import library
 from genesys_engine.gab.errors import EnvironmentProblem
 from genesys_engine.gab.sandbox import isolation_here
 from genesys_engine.plugins.api import Limits, Outcome
+from genesys_engine.plugins.host import PluginHost
 from genesys_engine.plugins.registry import Description
 from genesys_engine.plugins.testing.recorded import RecordedExecutor
 
@@ -202,7 +205,8 @@ def test_a_checkpoint_that_is_none_is_a_failed_verification(left, tmp_path):
 
     rung = RungSettings("0.2M", 64, 1000, 100, 1e-3)
     settings = VerifySettings(0, Path("none"), (rung,), {}, [], Limits())
-    verifier = Verifier(Liar(workers=0, fail=0), settings, tmp_path)
+    trials = Trials(PluginHost(), Liar(workers=0, fail=0), "process", lambda *_: nullcontext())
+    verifier = Verifier(trials, settings, tmp_path)
     model = {"d_model": 16, "n_blocks": 1, "vocab_size": 512, "context": 64}
     job = verifier.payload("x", model, 0, 0)
     result = verifier.start(0, job, "design-0.safetensors", {}).result().result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from genesys_engine.engine.finals import FRESH, half_width
 from genesys_engine.engine.ladder import Ladder
 from genesys_engine.engine.state import Standing, State
 from genesys_engine.engine.verdict import judge
@@ -51,3 +52,45 @@ def test_no_child_no_claim() -> None:
     assert verdict.best_child is None
     assert verdict.best == 0
     assert "nothing can be said" in verdict.text
+
+
+@pytest.mark.parametrize(
+    ("gains", "values", "said"),
+    [
+        ({2: [3.0, 3.1, 2.9]}, NOISE, "+3.00 % (+1.37 to +4.63), better than gpt"),
+        ({2: [3.0, 3.1, 2.9]}, [2.0], "+3.00 % (+2.75 to +3.25), better than gpt"),
+        ({2: [0.5, 6.0, 2.5]}, NOISE, "no difference shown from gpt"),
+        ({2: [-3.0, -3.1, -2.9]}, NOISE, "worse than gpt"),
+        ({2: [4.0]}, [2.0], "which may be luck, against gpt"),
+        ({2: [1.0, 1.0], 3: [2.0, 2.0]}, [2.0], "design 3, trained again at 1M with 2 fresh seeds"),
+    ],
+)
+def test_after_finals_the_fresh_seeds_alone_speak(
+    gains: dict[int, list[float]], values: list[float], said: str
+) -> None:
+    made = state({0: 9.0, 1: 9.0}, values)
+    made.standings[3] = Standing(3, False, 1.0, 1.0, {0: 5.0})
+    made.finals.designs = (0, *gains)
+    made.finals.gains = {
+        design: {FRESH + i: gain for i, gain in enumerate(some)} for design, some in gains.items()
+    }
+    verdict = judge(made, SCALES, SEEDS)
+    assert said in verdict.text
+    told = verdict.to_json()["finalists"]
+    assert [f["design"] for f in told] == sorted(gains, reverse=True)
+    assert verdict.fitness == told[0]["mean"] != 9.0
+
+
+def test_a_finalist_whose_trainings_failed_is_left_out() -> None:
+    made = state({0: 9.0}, NOISE)
+    made.finals.designs = (0, 2)
+    assert "better than gpt" in judge(made, SCALES, SEEDS).text
+    assert "finalists" not in judge(made, SCALES, SEEDS).to_json()
+
+
+def test_the_interval_is_students_and_grows_with_the_finalists() -> None:
+    one, many = (half_width([1.0, 2.0, 3.0], None, comparisons=n) for n in (1, 5))
+    assert one == pytest.approx(4.302652729 / 3**0.5)
+    assert many == pytest.approx(9.924843201 / 3**0.5)
+    assert half_width([1.0], None, comparisons=1) is None
+    assert half_width([1.0], 0.5, comparisons=1) == pytest.approx(2 * 0.5 * 2**0.5)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from lm_eval.api.instance import Instance
+from pydantic import ValidationError
 from torch import nn
 from training_support import CONTEXT, TinyModel
 
@@ -153,10 +154,12 @@ def test_likelihoods_do_not_depend_on_what_else_is_in_the_batch(corpus, tiny_mod
     for text, (score, greedy) in zip(texts, together, strict=True):
         alone = CorpusLM(tiny_model, corpus, 1).loglikelihood(requests(text))[0]
         assert (score, greedy) == (pytest.approx(alone[0], abs=1e-4), alone[1])
-        ids = [corpus.tokenizer.encode(part).ids for part in text]
-        before = ids[0] or [corpus.end_of_text]
-        logits = tiny_model(torch.tensor([before + ids[1]]))[0].log_softmax(-1)
-        wanted = sum(float(logits[len(before) - 1 + i, t].detach()) for i, t in enumerate(ids[1]))
+        # lm-eval's rule: spaces at the end of the context belong to what follows it
+        before, whole = (corpus.tokenizer.encode(t).ids for t in (text[0].rstrip(), "".join(text)))
+        after = whole[len(before) :]
+        before = before or [corpus.end_of_text]
+        logits = tiny_model(torch.tensor([before + after]))[0].log_softmax(-1)
+        wanted = sum(float(logits[len(before) - 1 + i, t].detach()) for i, t in enumerate(after))
         assert score == pytest.approx(wanted, abs=1e-4)
 
 
@@ -187,10 +190,20 @@ def test_generation_is_greedy_and_stops(corpus):
     assert cut == text[: text.index(stop)]
 
 
-def test_an_unknown_task_is_an_input_error(corpus):
-    evaluator = LmEvalEvaluator(LmEvalOptions(tasks=("hellaswag",)))
-    with pytest.raises(InputError, match="continuation, corruption"):
-        evaluator.evaluate(Uniform(corpus), corpus)
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("helaswag", "hellaswag"), ("minimal_pair", "minimal_pairs"), ("ofline", "offline")],
+)
+def test_an_unknown_task_is_refused_with_near_names(name, near):
+    with pytest.raises(ValidationError, match=f"no task '{name}'; did you mean '{near}'"):
+        LmEvalOptions(tasks=(name,))
+
+
+def test_a_task_whose_data_were_not_fetched_is_an_input_error(corpus):
+    for name in ("hellaswag", "bigbench"):
+        evaluator = LmEvalEvaluator(LmEvalOptions(tasks=(name,)))
+        with pytest.raises(InputError, match="not prepared"):
+            evaluator.evaluate(Uniform(corpus), corpus)
 
 
 def test_lm_eval_needs_no_network_and_is_deterministic(corpus, monkeypatch, capfd):

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 def command(run: Path, limit: int | None, by_operator: bool, as_json: bool) -> None:
     """List the verified designs of RUN: highest rung first, then best gain.
 
-    The gain is in percent over the reference design. Below each score stand the same model
-    untrained and a bigram model. `~` marks a gain that training noise alone may give.
+    The gain is in percent over the reference design. Behind each score stand the same model
+    untrained and a bigram model. Within twice the noise of training no difference is shown; a
+    finalist is judged by its trainings with fresh seeds alone.
 
     --operators lists what the children of each operator gained over their parents.
     """
@@ -32,9 +33,11 @@ def command(run: Path, limit: int | None, by_operator: bool, as_json: bool) -> N
         return
     from genesys_engine.engine.store import Store
     from genesys_engine.engine.views.leaderboard import leaderboard, metric_names
+    from genesys_engine.engine.views.rungs import rung_agreements
 
     with Store.open(run) as store:
         rows = leaderboard(store, limit)
+        warnings = [found.warning for found in rung_agreements(store) if found.warning]
         reference = store.meta("experiment")["population"]["reference"]
     if as_json:
         print_json([row.to_json() for row in rows])
@@ -42,16 +45,19 @@ def command(run: Path, limit: int | None, by_operator: bool, as_json: bool) -> N
     if not rows:
         note("no design has been verified yet")
         return
-    metrics = metric_names(rows)
+    metrics, finals = metric_names(rows), any(row.fresh for row in rows)
+    against = (f"gain over {reference}", *(("fresh seeds",) if finals else ()), "verdict")
     print_table(
-        ("#", "design", f"gain over {reference}", "rung", *metrics, "parents", "change"),
-        [_cells(place, row, metrics) for place, row in enumerate(rows, 1)],
+        ("#", "design", *against, "rung", *metrics, "parents", "change"),
+        [_cells(place, row, metrics, finals=finals) for place, row in enumerate(rows, 1)],
     )
     if any(row.within_noise for row in rows):
-        note(f"~ not distinguishable from {reference}: within twice the noise of training")
+        note(f"no difference shown from {reference}: within twice the noise of training")
     if any(row.within_noise is None for row in rows):
-        note(f"? noise not known: {reference} was trained with one seed (noise_seeds = 1)")
+        note(f"noise not measured: {reference} was trained with one seed (noise_seeds = 1)")
     note("in brackets: the same model untrained, and a bigram model")
+    for warning in warnings:
+        note(f"warning: {warning}")
 
 
 def _print_operators(run: Path, *, as_json: bool) -> None:
@@ -80,15 +86,25 @@ def _print_operators(run: Path, *, as_json: bool) -> None:
     note(f"at {scale}, where every child is trained like its parents")
 
 
-def _cells(place: int, row: LeaderboardRow, metrics: list[str]) -> list[object]:
-    from genesys_engine.engine.views.noise import NOISE_UNKNOWN, WITHIN_NOISE
+def _cells(place: int, row: LeaderboardRow, metrics: list[str], *, finals: bool) -> list[object]:
+    from genesys_engine.engine.views.noise import SAID
     from genesys_engine.engine.views.text import percent
 
-    mark = {WITHIN_NOISE: " ~", NOISE_UNKNOWN: " ?"}.get(row.standing, "")
     scores = [_score(row, metric) for metric in metrics]
     parents = ", ".join(map(str, row.parents))
     name = f"{row.design} {row.name}" if row.name else row.design
-    return [place, name, percent(row.fitness) + mark, row.rung, *scores, parents, row.change]
+    against = [percent(row.fitness), *([_fresh(row)] if finals else []), SAID[row.standing]]
+    return [place, name, *against, row.rung, *scores, parents, row.change]
+
+
+def _fresh(row: LeaderboardRow) -> str:
+    """Return the gain of a finalist with fresh seeds and its interval."""
+    from genesys_engine.engine.views.text import percent
+
+    if row.fresh is None:
+        return "–"
+    mean, low, high = (row.fresh[key] for key in ("mean", "low", "high"))
+    return percent(mean) + ("" if low is None else f" ({percent(low)} to {percent(high)})")
 
 
 def _score(row: LeaderboardRow, metric: str) -> str:

@@ -49,6 +49,8 @@ def _head(details: DesignDetails) -> Iterator[str]:
     yield f"  {row.change}  [{row.operator}]"
     if row.fitness is not None:
         yield f"  gain {percent(row.fitness)} up to {details.rung} ({details.standing})"
+        ranked = ", ".join(f"{place} of {n} at {scale}" for scale, place, n in details.places)
+        yield f"  place by gain: {ranked}"
     yield f"  children: {', '.join(map(str, details.children)) or 'none'}"
     yield ""
     yield "Lineage"
@@ -67,7 +69,7 @@ def _scores(details: DesignDetails) -> None:
     rows: list[list[object]] = []
     for verification in details.verifications:
         scale = details.scales[verification.rung]
-        head = [scale, verification.replicate, percent(verification.fitness)]
+        head = [scale, _seed(verification.replicate), percent(verification.fitness)]
         if verification.status != "ok":
             rows.append([*head, f"failed: {verification.reason}", "", "", ""])
         for metric, score in verification.scores.items():
@@ -81,6 +83,12 @@ def _scores(details: DesignDetails) -> None:
     if rows:
         columns = ("rung", "seed", "gain", "metric", "score", "untrained", "bigram")
         print_table(columns, rows, title="Scores beside their controls")
+
+
+def _seed(replicate: int) -> str:
+    from genesys_engine.engine.finals import FRESH, is_fresh
+
+    return f"fresh {replicate - FRESH + 1}" if is_fresh(replicate) else str(replicate)
 
 
 def _findings(details: DesignDetails) -> None:

@@ -1,0 +1,46 @@
+"""`genesys-engine calibrate EXPERIMENT`: how much chance there is in a training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from genesys_engine.engine.cli.output import json_option, note, print_json, print_table, set_option
+
+
+@click.command("calibrate")
+@click.argument("experiment", type=click.Path(path_type=Path))
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=2),
+    help="Training seeds per rung; by default as many as runs of EXPERIMENT will ask for.",
+)
+@set_option
+@json_option
+def command(experiment: Path, seeds: int | None, sets: tuple[str, ...], as_json: bool) -> None:
+    """Train the reference of EXPERIMENT with several seeds and show sigma per rung and metric.
+
+    The results are kept: every run with the same text, rungs, trainer and evaluators, whatever
+    its seed, takes the trainings that `noise_seeds` asks for from there. What is known already
+    is not trained again.
+    """
+    from genesys_engine.engine import run
+    from genesys_engine.engine.calibration import calibrate
+    from genesys_engine.engine.views.text import number, rough
+
+    host, loaded = run.load(experiment, sets)
+    found = calibrate(loaded, host, seeds, note)
+    reference, metric = loaded.population.reference, loaded.fitness.metric
+    if as_json:
+        rungs = [rung.to_json() for rung in found]
+        print_json({"reference": reference, "metric": metric, "rungs": rungs})
+        return
+    rows = [
+        (rung.scale, name, rung.seeds, number(m.mean), f"{m.sigma:.2g}", f"{rough(m.percent)} %")
+        for rung in found
+        for name, m in rung.metrics.items()
+    ]
+    columns = ("rung", "metric", "seeds", "mean", "sigma", "of the mean")
+    print_table(columns, rows, title=f"Noise of training, from {reference}")
+    note("a run calls nothing better within 2 sigma; it measures sigma with its own noise_seeds")

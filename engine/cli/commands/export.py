@@ -1,0 +1,41 @@
+"""`genesys-engine export RUN DESIGN DIR`: a design as a model for transformers and lm-eval."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from genesys_engine.engine.cli.output import json_option, note, print_json
+from genesys_engine.engine.cli.run_folder import run_argument
+
+
+@click.command("export")
+@run_argument
+@click.argument("design", type=click.IntRange(min=0))
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.option("--rung", help="The scale it was trained at; by default the largest.")
+@click.option(
+    "--seed", "replicate", type=int, help="Which of its trainings there; by default the first."
+)
+@json_option
+def command(
+    run: Path, design: int, folder: Path, rung: str | None, replicate: int | None, as_json: bool
+) -> None:
+    """Write the trained model of DESIGN in RUN to DIR, a new or empty folder.
+
+    It loads with transformers' AutoModelForCausalLM (trust_remote_code=True) on a machine
+    without genesys-engine; README.md in DIR says how, and how lm-eval repeats the scores.
+    """
+    from genesys_engine.engine.export import export
+    from genesys_engine.engine.store import Store
+
+    with Store.open(run) as store:
+        done = export(store, design, folder, scale=rung, replicate=replicate)
+    if as_json:
+        print_json(done.to_json())
+        return
+    note(
+        f"design {done.design}, trained at {done.scale} (seed {done.replicate}),"
+        f" {done.parameters:,} parameters: {done.folder}; see {done.folder / 'README.md'}"
+    )

@@ -1,0 +1,77 @@
+"""The model card: what the model is, where it comes from, what it cost, how it did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from genesys_engine.engine.export.checkpoints import Weights
+from genesys_engine.engine.store import Store
+from genesys_engine.engine.views import text
+from genesys_engine.engine.views.details import design_details
+from genesys_engine.engine.views.noise import noise_floor, sigma_at
+from genesys_engine.gab.scales import get_scale
+
+HERE = Path(__file__).parent
+
+
+def model_card(
+    store: Store,
+    weights: Weights,
+    fit: Mapping[str, Any],
+    parameters: int,
+    tasks: Sequence[str],
+) -> str:
+    """Return the card as Markdown with the head that model hubs read."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(
+        percent=text.percent, number=text.number, rough=text.rough, cell=_cell
+    )
+    experiment, row = store.meta("experiment"), weights.row
+    details = design_details(store, row.design)
+    return environment.get_template("card.md.j2").render(
+        run=store.meta("name"),
+        details=details,
+        steps=[*details.ancestors, details.row],
+        row=row,
+        scale=weights.scale,
+        fit=fit,
+        parameters=parameters,
+        **_schedule(experiment, row.rung),
+        seed=experiment["run"]["seed"],
+        reference=experiment["population"]["reference"],
+        sigma=sigma_at(noise_floor(store).sigmas, row.rung),
+        corpus=store.meta("corpus"),
+        digest=store.meta("experiment_digest"),
+        versions=store.meta("versions", {}),
+        tasks=tasks,
+        limit=_limit(experiment["evaluators"]),
+    )
+
+
+def _schedule(experiment: Mapping[str, Any], rung: int) -> dict[str, Any]:
+    """Return batch and learning rate of a rung: as the experiment says, or as the scale asks."""
+    given = experiment["ladder"]["rungs"][rung]
+    scale = get_scale(given["scale"])
+    peak_lr = experiment["trainer"].get("peak_lr") or given.get("peak_lr") or scale.peak_lr
+    return {"batch_tokens": given.get("batch_tokens") or scale.batch_tokens, "peak_lr": peak_lr}
+
+
+def _limit(evaluators: Sequence[Mapping[str, Any]]) -> int | None:
+    """Return how many items of each task the scores rest on; None: all."""
+    limits = [entry.get("limit") for entry in evaluators if entry["use"] == "lm_eval"]
+    return limits[0] if limits else None
+
+
+def _cell(value: object) -> str:
+    """Return text that can stand in one cell of a table."""
+    return " ".join(str(value).split()).replace("|", "\\|")

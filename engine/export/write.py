@@ -1,0 +1,183 @@
+"""Writes the folder of an exported model: all of it or nothing, and never over something else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from genesys_engine.engine.export.card import model_card
+from genesys_engine.engine.export.checkpoints import Weights, find_weights
+from genesys_engine.engine.export.tasks import write_tasks
+from genesys_engine.engine.store import Store
+from genesys_engine.engine.views.details import composed_source
+from genesys_engine.gab.errors import InputError
+from genesys_engine.plugins.corpus import END_OF_TEXT, Corpus
+
+HERE = Path(__file__).parent
+CODE = ("configuration_genesys.py", "modeling_genesys.py")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written where; `tasks` are the names that lm-eval finds in its `tasks` folder."""
+
+    folder: Path
+    design: int
+    scale: str
+    replicate: int
+    parameters: int
+    tasks: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as the command line gives it out."""
+        values = {key: getattr(self, key) for key in ("design", "scale", "replicate", "parameters")}
+        return {"folder": str(self.folder), **values, "tasks": list(self.tasks)}
+
+
+def export(
+    store: Store,
+    design: int,
+    folder: Path,
+    *,
+    scale: str | None = None,
+    replicate: int | None = None,
+) -> Exported:
+    """Write a design's trained model to `folder`.
+
+    No code of the design is run: its module is written as text, its weights are copied.
+
+    Raises:
+        InputError: the folder is in use, or the design has no weights, or its tokenizer is gone
+            or another one.
+    """
+    refuse_used(folder)
+    weights = find_weights(store, design, scale, replicate)
+    corpus = _corpus(store)
+    fit = store.report(design)["measurements"]["fits"][weights.scale]
+    if fit["vocab_size"] != corpus.vocab_size:
+        raise InputError(
+            f"the model reads {fit['vocab_size']} tokens, the tokenizer has {corpus.vocab_size}",
+            where=str(corpus.folder),
+            hint="prepare the corpus of the run's own experiment again",
+        )
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        parameters = _write_weights(weights.path, partial / "model.safetensors")
+        _write_code(partial, composed_source(store, design), fit, corpus.end_of_text)
+        _write_tokenizer(partial, corpus, int(fit["context"]))
+        tasks = write_tasks(partial / "tasks", corpus, store.meta("experiment")["evaluators"])
+        exported = Exported(folder, design, weights.scale, weights.row.replicate, parameters, tasks)
+        card = model_card(store, weights, fit, parameters, tasks)
+        (partial / "README.md").write_text(card, encoding="utf-8")
+        _write_json(partial / "scores.json", _scores(weights))
+        if folder.exists():
+            folder.rmdir()  # empty, as was seen before
+        partial.rename(folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return exported
+
+
+def refuse_used(folder: Path) -> None:
+    """Raise `InputError` unless `folder` is new or empty."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        return
+    if folder.exists():
+        raise InputError(
+            "this folder is not empty" if folder.is_dir() else "there is a file of this name",
+            where=str(folder),
+            hint="nothing is ever overwritten: name a new folder, or empty this one",
+        )
+
+
+def _corpus(store: Store) -> Corpus:
+    """Return the corpus of the run, whose tokenizer belongs to every model of it."""
+    known = store.meta("corpus")
+    hint = "prepare it again: `genesys-engine plan` on the experiment of the run does"
+    try:
+        corpus = Corpus.open(known["folder"])
+    except InputError as error:
+        raise InputError(
+            f"the corpus of the run, with its tokenizer, is gone: {error.message}",
+            where=error.where,
+            hint=hint,
+        ) from error
+    if corpus.digest != known["digest"]:
+        raise InputError(
+            "the corpus has changed since the run", where=str(corpus.folder), hint=hint
+        )
+    return corpus
+
+
+def _write_weights(source: Path, target: Path) -> int:
+    """Copy a checkpoint into the form that transformers reads; return the parameters.
+
+    A tensor that two names share is stored under both, since transformers knows no such tie.
+    """
+    from safetensors import safe_open
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(source)
+    parameters = sum(int(tensor.numel()) for tensor in tensors.values())
+    with safe_open(source, framework="pt") as file:
+        shared = {k: v for k, v in (file.metadata() or {}).items() if v in tensors}
+    tensors |= {name: tensors[kept].clone() for name, kept in shared.items()}
+    save_file(tensors, target, metadata={"format": "pt"})
+    return parameters
+
+
+def _write_code(folder: Path, block: str, fit: Mapping[str, Any], end_of_text: int) -> None:
+    """Write the module of the block, the model around it, and both configurations."""
+    (folder / "block.py").write_text(block, encoding="utf-8")
+    for name in CODE:
+        shutil.copyfile(HERE / f"{name}.j2", folder / name)
+    ends = {"bos_token_id": end_of_text, "eos_token_id": end_of_text, "pad_token_id": end_of_text}
+    _write_json(
+        folder / "config.json",
+        {
+            "model_type": "genesys",
+            "architectures": ["GenesysForCausalLM"],
+            "auto_map": {
+                "AutoConfig": "configuration_genesys.GenesysConfig",
+                "AutoModelForCausalLM": "modeling_genesys.GenesysForCausalLM",
+            },
+            **{key: fit[key] for key in ("d_model", "n_blocks", "vocab_size", "context")},
+            **ends,
+            "dtype": "float32",
+            "use_cache": False,
+        },
+    )
+    _write_json(folder / "generation_config.json", {**ends, "use_cache": False})
+
+
+def _write_tokenizer(folder: Path, corpus: Corpus, context: int) -> None:
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_file=str(corpus.tokenizer_path),
+        bos_token=END_OF_TEXT,
+        eos_token=END_OF_TEXT,
+        pad_token=END_OF_TEXT,
+        model_max_length=context,
+        clean_up_tokenization_spaces=False,
+        split_special_tokens=True,  # a text that spells the end-of-text token stays text
+    )
+    tokenizer.save_pretrained(folder)
+
+
+def _scores(weights: Weights) -> dict[str, Any]:
+    row = weights.row
+    facts = {"rung": weights.scale, "replicate": row.replicate, "tokens": row.tokens}
+    return {**facts, "scores": dict(row.scores), "controls": dict(row.controls)}
+
+
+def _write_json(path: Path, value: Any) -> None:
+    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,100 @@
+"""Finals: the best designs trained again with fresh seeds, before anything is said of them.
+
+Whoever leads after many trainings leads by quality and by luck.  What it gains with seeds that
+had no part in choosing it is free of that luck.  The reference is trained with the very same
+seeds, so that each gain compares two trainings on equal terms.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+FRESH = 1000
+"""The first `replicate` of a verification that is fresh; those below rank the designs."""
+
+CONFIDENCE = 0.95
+
+
+def is_fresh(replicate: int) -> bool:
+    """Tell whether a verification belongs to the finals."""
+    return replicate >= FRESH
+
+
+@dataclass
+class Finals:
+    """What the finals have issued and found; `designs` is empty until they are opened.
+
+    The reference comes first among `designs`.  `gains` are by design and replicate, in percent
+    over the reference with the same seed; `reference_values` by replicate.
+    """
+
+    designs: tuple[int, ...] = ()
+    issued: int = 0
+    reference_values: dict[int, float] = field(default_factory=dict)
+    gains: dict[int, dict[int, float]] = field(default_factory=dict)
+
+    def following(self, seeds: int) -> tuple[int, int] | None:
+        """Return the next (design, replicate) of `seeds` per design; None at the end.
+
+        The reference goes first with each seed: the others are measured against it.
+        """
+        if self.issued >= seeds * len(self.designs):
+            return None
+        seed, place = divmod(self.issued, len(self.designs))
+        return self.designs[place], FRESH + seed
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """The fresh result of one finalist: mean gain in percent, and the interval around it.
+
+    `low` and `high` are None where neither several seeds nor a measured sigma give one.
+    """
+
+    design: int
+    gains: tuple[float, ...]
+    mean: float
+    low: float | None
+    high: float | None
+
+
+def fresh_results(finals: Finals, sigma: float | None) -> list[Fresh]:
+    """Return the finalists' results, best first; one whose trainings all failed is left out."""
+    finalists = [design for design in finals.designs[1:] if finals.gains.get(design)]
+    found = []
+    for design in finalists:
+        by_seed = finals.gains[design]
+        gains = tuple(by_seed[replicate] for replicate in sorted(by_seed))
+        mean = math.fsum(gains) / len(gains)
+        half = half_width(gains, sigma, comparisons=len(finalists))
+        low, high = (None, None) if half is None else (mean - half, mean + half)
+        found.append(Fresh(design, gains, mean, low, high))
+    return sorted(found, key=lambda fresh: (-fresh.mean, fresh.design))
+
+
+def half_width(gains: Sequence[float], sigma: float | None, *, comparisons: int) -> float | None:
+    """Return half the width of the interval around the mean of paired gains; None: unknown.
+
+    Student's t at 95 %, for all finalists together (Bonferroni), since the best of them is
+    looked at.  A few seeds may agree by chance, so it is never narrower than two standard errors
+    of the noise sigma that was measured on the reference: 2 sigma sqrt(2 / n), two trainings to
+    a pair.
+    """
+    n, widths = len(gains), []
+    if n > 1:
+        mean = math.fsum(gains) / n
+        variance = math.fsum((gain - mean) ** 2 for gain in gains) / (n - 1)
+        tail = 1 - (1 - CONFIDENCE) / (2 * comparisons)
+        widths.append(_student(n - 1, tail) * math.sqrt(variance / n))
+    if sigma is not None:
+        widths.append(2 * sigma * math.sqrt(2 / n))
+    return max(widths, default=None)
+
+
+def _student(freedom: int, probability: float) -> float:
+    """Return the quantile of Student's t."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, probability))

@@ -1,0 +1,189 @@
+"""Names of tasks: what an experiment may list, and what each name stands for.
+
+Nothing heavy is imported: an experiment is checked with it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from genesys_engine.plugins.evaluators.minimal_pairs import GROUP as PAIRS
+from genesys_engine.plugins.evaluators.minimal_pairs import PHENOMENA
+
+if TYPE_CHECKING:
+    from genesys_engine.plugins.corpus import Corpus
+
+OFFLINE, BIGBENCH, PAPER = "offline", "bigbench", "paper"
+FROM_CORPUS = ("continuation", "corruption")
+
+BIGBENCH_TASKS = (
+    "anachronisms", "cause_and_effect", "discourse_marker_prediction", "disambiguation_qa",
+    "entailed_polarity", "general_knowledge", "hyperbaton", "implicatures", "metaphor_boolean",
+    "phrase_relatedness", "physical_intuition", "social_iqa", "social_support",
+    "sports_understanding", "strategyqa", "winowhy",
+)  # fmt: skip
+"""Multiple choice, one file each, short enough for small models."""
+
+PAPER_TASKS = (
+    "blimp", "cola", "mnli", "mrpc", "qnli", "qqp", "rte", "sst2", "wnli", "lambada_openai",
+    "hellaswag", "piqa", "arc_easy", "arc_challenge", "winogrande", "openbookqa", "mathqa", "sciq",
+    "swag", "wsc273", "qa4mre_2011", "qa4mre_2012", "qa4mre_2013", "triviaqa", "inverse_scaling_mc",
+    "squad_completion", "tinyGSM8k", "tinyMMLU", "tinyTruthfulQA",
+)  # fmt: skip
+"""The 29 tasks of the paper (arXiv 2506.20249) by lm-eval's names, glue's parts one by one."""
+
+LISTS = {
+    OFFLINE: FROM_CORPUS,
+    PAIRS: tuple(PHENOMENA),
+    BIGBENCH: BIGBENCH_TASKS,
+    PAPER: PAPER_TASKS,
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task: its name among the scores, and the group whose mean it enters ("": none)."""
+
+    name: str
+    group: str = ""
+
+    @property
+    def label(self) -> str:
+        """What lm-eval calls it: without what it would take for a path."""
+        return self.key.replace("/", "_")
+
+    @property
+    def key(self) -> str:
+        """What its scores are called: `group/name` within a group."""
+        return f"{self.group}/{self.name}" if self.group else self.name
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """What a list of names stands for.
+
+    `local` tasks have their items here or in the corpus; `bigbench` ones in its package;
+    `library` ones in lm-eval and on the hub; `folders` hold YAML of the user's own.
+    """
+
+    local: tuple[Task, ...]
+    bigbench: tuple[Task, ...]
+    library: tuple[str, ...]
+    folders: tuple[str, ...]
+
+    @property
+    def need_data(self) -> bool:
+        """Whether anything has to be fetched or prepared before a worker can run them."""
+        return bool(self.bigbench or self.library or self.folders)
+
+
+def expand(names: Sequence[str], corpus: Corpus | None = None) -> Tasks:
+    """Return the tasks that `names` stand for, each once, in order.
+
+    `offline` includes the minimal pairs where the corpus is the English one.
+    """
+    local: dict[Task, None] = {}
+    bigbench: dict[Task, None] = {}
+    library: dict[str, None] = {}
+    folders: dict[str, None] = {}
+    for name in names:
+        group, _, part = name.partition("/")
+        if name == OFFLINE:
+            local |= dict.fromkeys(map(Task, FROM_CORPUS))
+            if corpus is not None and is_english(corpus):
+                local |= dict.fromkeys(Task(task, PAIRS) for task in PHENOMENA)
+        elif name in FROM_CORPUS:
+            local[Task(name)] = None
+        elif name == PAIRS or (group == PAIRS and part in PHENOMENA):
+            chosen = tuple(PHENOMENA) if name == PAIRS else (part,)
+            local |= dict.fromkeys(Task(task, PAIRS) for task in chosen)
+        elif name == BIGBENCH or (group == BIGBENCH and part.isidentifier()):
+            chosen = BIGBENCH_TASKS if name == BIGBENCH else (part,)
+            bigbench |= dict.fromkeys(Task(task, BIGBENCH) for task in chosen)
+        elif name == PAPER:
+            library |= dict.fromkeys(PAPER_TASKS)
+        elif is_folder(name):
+            folders[name] = None
+        else:
+            library[name] = None
+    return Tasks(tuple(local), tuple(bigbench), tuple(library), tuple(folders))
+
+
+def unknown(names: Iterable[str]) -> str | None:
+    """Return what is wrong with the first name that stands for nothing, with near names; or None.
+
+    lm-eval's own names are looked for only where a name is none of ours: its index takes 10 to
+    20 seconds to build, its files can be searched in about one.
+    """
+    from genesys_engine.plugins.registry import suggest
+
+    own = _own_names()
+    for name in names:
+        if name in own or (name.startswith(f"{BIGBENCH}/") and name.count("/") == 1):
+            continue
+        if is_folder(name):
+            if not any(Path(name).expanduser().rglob("*.yaml")):
+                return f"there is no folder {name!r} with lm-eval tasks (.yaml)"
+            continue
+        if name not in library_names():
+            return f"there is no task {name!r}; {suggest(name, [*own, *sorted(library_names())])}"
+    return None
+
+
+def is_folder(name: str) -> bool:
+    """Tell whether a name means a folder of the user's: it begins like a path."""
+    return name.startswith(("/", "./", "../", "~"))
+
+
+def is_english(corpus: Corpus) -> bool:
+    """Tell whether a corpus is the English prose that the engine fetches."""
+    return bool(corpus.manifest["settings"].get("use") == "english")
+
+
+@lru_cache(maxsize=1)
+def library_names() -> frozenset[str]:
+    """Return the names of tasks, groups and tags in lm-eval's own files."""
+    return frozenset(library_files()) | _tags()
+
+
+@lru_cache(maxsize=1)
+def library_files() -> dict[str, Path]:
+    """Return name -> YAML file of lm-eval's own tasks and groups."""
+    found: dict[str, Path] = {}
+    for path, text in _texts():
+        for name in re.findall(r"^(?:task|group):[ \t]*['\"]?([\w.+-]+)", text, re.MULTILINE):
+            found.setdefault(name, path)
+    return found
+
+
+def _tags() -> frozenset[str]:
+    """Return the tags: names that stand for all tasks that carry them."""
+    tags: set[str] = set()
+    for _, text in _texts():
+        for block in re.findall(
+            r"^tag:((?:[ \t]*[\w.+-]+[ \t]*$)|(?:\s*\n\s*-[^\n]*)+)", text, re.M
+        ):
+            tags.update(re.findall(r"[\w.+-]*\w[\w.+-]*", block))
+    return frozenset(tags)
+
+
+@lru_cache(maxsize=1)
+def _texts() -> list[tuple[Path, str]]:
+    spec = importlib.util.find_spec("lm_eval")
+    if spec is None or not spec.submodule_search_locations:
+        return []
+    root = Path(spec.submodule_search_locations[0]) / "tasks"
+    files = sorted(root.rglob("*yaml"))  # some that others include have no ending
+    return [(path, path.read_text(encoding="utf-8", errors="replace")) for path in files]
+
+
+def _own_names() -> list[str]:
+    pairs = [f"{PAIRS}/{name}" for name in PHENOMENA]
+    bigbench = [f"{BIGBENCH}/{name}" for name in BIGBENCH_TASKS]
+    return [*LISTS, *FROM_CORPUS, *pairs, *bigbench]

@@ -1,0 +1,268 @@
+"""Export: the folder stands on its own, and lm-eval's HFLM finds our own scores in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+from engine_process import ask, engine
+
+from genesys_engine.engine.export.write import CODE
+
+EXPERIMENT = """
+[run]
+name = "export"
+[population]
+seeds = ["gpt"]
+[corpus]
+max_bytes = 400_000
+vocab_size = 400
+heldout = 0.2
+[[ladder.rungs]]
+scale = "0.2M"
+verifications = 2
+tokens = 16_384
+batch_tokens = 512
+[[evaluators]]
+use = "heldout"
+windows = 16
+[[evaluators]]
+use = "lm_eval"
+tasks = ["offline", "minimal_pairs/verb_agreement"]
+limit = 40
+[budget]
+designs = 1
+"""
+
+# Runs with -I: no folder of ours on the path; what is installed is shut out as well.
+ALONE = """
+import sys
+
+class Shut:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "genesys_engine":
+            raise ImportError("genesys-engine is not installed here")
+
+sys.meta_path.insert(0, Shut())
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train a seed and a child for real."""
+    folder = tmp_path_factory.mktemp("export")
+    (folder / "export.toml").write_text(EXPERIMENT)
+    answer = engine("run", folder / "export.toml", "--out", folder / "run")
+    assert answer.code in (0, 1), answer.err
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def exported(run: Path) -> Path:
+    folder = run.parent / "model"
+    answer = engine("export", run, 0, folder, "--json")
+    assert answer.code == 0, answer.err
+    assert json.loads(answer.out)["data"]["tasks"] == [
+        "continuation",
+        "corruption",
+        "minimal_pairs_verb_agreement",
+    ]
+    return folder
+
+
+def alone(code: str, tmp_path: Path, *words: object) -> dict:
+    """Run `code` in a process that knows nothing of the engine; its last line is JSON."""
+    script = tmp_path / "alone.py"
+    script.write_text(ALONE + textwrap.dedent(code))
+    done = subprocess.run(
+        [sys.executable, "-I", script, *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env={
+            **{key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
+            "HF_HOME": str(tmp_path / "hf"),
+            "HF_HUB_OFFLINE": "1",
+            "OMP_NUM_THREADS": "1",
+        },
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.endswith("}\n"), done.stdout[-3000:]
+    answer: dict = json.loads(done.stdout.splitlines()[-1])
+    return answer
+
+
+LOAD = """
+    import json
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = sys.argv[1]
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
+    model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True).eval()
+"""
+
+
+@pytest.mark.slow
+def test_it_loads_and_writes_without_the_engine(exported: Path, tmp_path: Path) -> None:
+    code = """
+    text = "def main():\\n    return"
+    inputs = tokenizer(text, return_tensors="pt")
+    made = model.generate(**inputs, max_new_tokens=150, do_sample=False)
+    loss = model(**inputs, labels=inputs["input_ids"]).loss
+    try:
+        mask = inputs["attention_mask"].clone()
+        mask[:, 0] = 0
+        model(inputs["input_ids"], attention_mask=mask)
+        refused = ""
+    except ValueError as error:
+        refused = str(error)
+    special = tokenizer("<|endoftext|>")["input_ids"]
+    print(json.dumps({
+        "length": made.shape[1], "prompt": inputs["input_ids"].shape[1], "loss": float(loss),
+        "logits": model(torch.tensor([[5, 77, 300, 9]])).logits[0, -1].tolist(),
+        "refused": refused, "special": len(special), "text": tokenizer.decode(made[0]),
+        "engine": [name for name in sys.modules if name.startswith("genesys_engine")],
+    }))
+    """
+    found = alone(LOAD + code, tmp_path, exported)
+    assert found["engine"] == []
+    assert found["text"].startswith("def main():\n    return")
+    ended = found["length"] < found["prompt"] + 150  # an end-of-text token came
+    assert ended or found["length"] == found["prompt"] + 150 > 128, "beyond the context"
+    assert 0 < found["loss"] < 7
+    assert "pad on the right" in found["refused"]
+    assert found["special"] > 1, "a text that spells the end-of-text token stays text"
+    assert found["logits"] == pytest.approx(our_logits(exported, [5, 77, 300, 9]), abs=1e-5)
+
+
+def our_model(folder: Path) -> Any:
+    """Return our own model around the exported block, with the exported weights."""
+    from genesys_engine.gab.compose import load_block
+    from genesys_engine.gab.model import LanguageModel
+    from genesys_engine.gab.scales import ModelConfig
+    from genesys_engine.plugins.checkpoint import load_checkpoint
+
+    config = json.loads((folder / "config.json").read_text())
+    shape = {key: config[key] for key in ("d_model", "n_blocks", "vocab_size", "context")}
+    model = LanguageModel(load_block((folder / "block.py").read_text()), ModelConfig(**shape))
+    load_checkpoint(model, folder / "model.safetensors")
+    return model.eval()
+
+
+def our_logits(folder: Path, tokens: list[int]) -> list[float]:
+    import torch
+
+    with torch.inference_mode():
+        logits: list[float] = our_model(folder)(torch.tensor([tokens]))[0, -1].tolist()
+    return logits
+
+
+@pytest.mark.slow
+def test_lm_evals_own_model_gives_our_scores(exported: Path, tmp_path: Path) -> None:
+    code = """
+    import json
+    from lm_eval.evaluator import simple_evaluate
+    from lm_eval.tasks import TaskManager
+
+    folder = sys.argv[1]
+    tasks = sys.argv[2].split(",")
+    results = simple_evaluate(
+        model="hf", model_args=f"pretrained={folder},trust_remote_code=True", tasks=tasks,
+        task_manager=TaskManager(include_path=folder + "/tasks", include_defaults=False),
+        device="cpu", batch_size=4, limit=40, bootstrap_iters=0,
+    )
+    print(json.dumps({
+        "acc": {task: results["results"][task]["acc,none"] for task in tasks},
+        "likelihoods": {
+            task: [[r[0] for r in sample["filtered_resps"]] for sample in results["samples"][task]]
+            for task in tasks
+        },
+    }))
+    """
+    tasks = ["continuation", "corruption", "minimal_pairs_verb_agreement"]
+    found = alone(code, tmp_path, exported, ",".join(tasks))
+    scores = json.loads((exported / "scores.json").read_text())["scores"]
+    for task, accuracy in found["acc"].items():
+        own = scores[f"{task.replace('pairs_verb', 'pairs/verb')}:acc"]
+        assert own["n"] == 40
+        assert accuracy == pytest.approx(own["value"], abs=1e-5)
+    own_likelihoods = our_likelihoods(exported, tasks)
+    for task in tasks:
+        for ours, theirs in zip(own_likelihoods[task], found["likelihoods"][task], strict=True):
+            assert ours == pytest.approx(theirs, rel=1e-5, abs=1e-4), task
+
+
+def our_likelihoods(folder: Path, tasks: list[str]) -> dict[str, list[list[float]]]:
+    """Return what our own `LM` gives the choices of the first 40 items of each task."""
+    from lm_eval.api.instance import Instance
+
+    from genesys_engine.plugins.corpus import Corpus
+    from genesys_engine.plugins.evaluators.lm_eval_model import CorpusLM
+
+    ((text,),) = ask(folder.parent / "run", "SELECT value FROM meta WHERE key = 'corpus'")
+    lm = CorpusLM(our_model(folder), Corpus.open(json.loads(text)["folder"]), 4096)
+    found = {}
+    for task in tasks:
+        lines = (folder / "tasks" / f"{task}.jsonl").read_text().splitlines()[:40]
+        items = [json.loads(line) for line in lines]
+        wanted = [
+            Instance("loglikelihood", {}, (item["context"], choice), 0)
+            for item in items
+            for choice in item["choices"]
+        ]
+        scores = iter(lm.loglikelihood(wanted))
+        found[task] = [[next(scores)[0] for _ in item["choices"]] for item in items]
+    return found
+
+
+@pytest.mark.slow
+def test_the_card_tells_what_it_is(exported: Path) -> None:
+    card = (exported / "README.md").read_text()
+    for part in ("# gpt at 0.2M", "seed:gpt", "Tree digest", "Findings of the check", "16,"):
+        assert part in card
+    row = next(line for line in card.splitlines() if line.startswith("| bits_per_byte |"))
+    assert all(cell.strip() not in ("", "–") for cell in row.split("|")[1:-1]), row
+    assert "--limit 40" in card
+    for name in ("block.py", *CODE):
+        compile((exported / name).read_text(), name, "exec")
+    rules = ("--isolated", "--select", "E,F,I", "--line-length", "100")
+    lint = [sys.executable, "-m", "ruff", "check", *rules, *(exported / name for name in CODE)]
+    done = subprocess.run(lint, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+def test_nothing_is_overwritten_and_nothing_half_written_stays(run: Path, exported: Path) -> None:
+    engine("export", run, 0, exported).refused(2, "not empty", "name a new folder")
+    engine("export", run, 0, exported / "README.md").refused(2, "there is a file of this name")
+    empty = run.parent / "empty"
+    empty.mkdir()
+    assert engine("export", run, 0, empty, "--rung", "0.2M", "--seed", 0).code == 0
+    assert (empty / "model.safetensors").is_file()
+    engine("export", run, 0, run.parent / "x", "--rung", "1M").refused(2, "no rung '1M'", "0.2M")
+    engine("export", run, 0, run.parent / "x", "--seed", 7).refused(2, "seed 7", "0.2M seed 0")
+    engine("export", run, 99, run.parent / "x").refused(2, "no design 99")
+    assert not list(run.parent.glob("*x*.partial"))
+    assert not (run.parent / "x").exists()
+
+
+@pytest.mark.slow
+def test_a_design_without_weights_is_refused_with_those_that_have_some(
+    run: Path, tmp_path: Path
+) -> None:
+    kept = sorted((run / "checkpoints").iterdir())
+    moved = kept[0].rename(tmp_path / kept[0].name)
+    try:
+        answer = engine("export", run, 0, tmp_path / "model")
+    finally:
+        moved.rename(kept[0])
+    others = "designs with weights: 1" if len(kept) > 1 else "no weights at all"
+    answer.refused(2, "design 0 has no trained weights", others)
