@@ -1,8 +1,8 @@
 """A local HTTP server that answers as the public services do.
 
 The answers were written by hand to the formats that the services document (the arXiv API user's
-manual, the Semantic Scholar Academic Graph API, OpenAI's vector-store search, LiteLLM's search); they
-were not recorded from the services, which the tests never ask.
+manual, the Semantic Scholar Academic Graph API, OpenAI's vector-store search, LiteLLM's search);
+they were not recorded from the services, which the tests never ask.
 """
 
 import contextlib
