@@ -70,6 +70,10 @@ def operators(store: Store) -> list[OperatorRow]:
     designs = {row.id: row for row in store.designs()}
     gains, failed = _at_the_lowest_rung(store)
     floor = noise.noise_floor(store)
+    trainings = sum(
+        row.design == floor.reference and row.rung == 0 and row.fitness is not None
+        for row in store.verifications()
+    )
     tallies: dict[str, _Tally] = {}
     for row in designs.values():
         if seed_name(row.operator) is None:
@@ -79,7 +83,7 @@ def operators(store: Store) -> list[OperatorRow]:
             tallies.setdefault(event.payload["operator"], _Tally()).counts["duplicates"] += 1
     sigma = noise.sigma_at(floor.sigmas, 0)
     rows = [
-        _row(name, tally, sigma, floor.reference)
+        _row(name, tally, sigma, (floor.reference, trainings))
         for name, tally in tallies.items()
         if seed_name(name) is None
     ]
@@ -113,7 +117,9 @@ def _count(
         tally.parents.append(parent)
 
 
-def _row(name: str, tally: _Tally, sigma: float | None, reference: int | None) -> OperatorRow:
+def _row(
+    name: str, tally: _Tally, sigma: float | None, reference: tuple[int | None, int]
+) -> OperatorRow:
     counts = {key: tally.counts[key] for key in ("accepted", "rejected", "duplicates", "failed")}
     proposed = counts["accepted"] + counts["rejected"] + counts["duplicates"]
     mean = statistics.fmean(tally.gains) if tally.gains else None
@@ -135,18 +141,29 @@ def half_width(
     gains: Sequence[float],
     parents: Sequence[int | None],
     sigma: float | None,
-    reference: int | None,
+    reference: tuple[int | None, int],
 ) -> float | None:
     """Return half of the 95 % interval of the mean gain; None where nothing is known of it.
 
     Children of one parent share the noise of that parent's training, which their spread does not
-    show: it is added, weighted by how many have it in common.  The reference is the mean of
-    several trainings and the zero of the scale: it adds none.  A single child has no spread, so
+    show: it is added, weighted by how many have it in common.  A single child has no spread, so
     two sigma count.
+
+    Args:
+        gains: of the children over their parents.
+        parents: of the same children; None where it is the reference that they are compared with.
+        sigma: the noise of one training, None where it was not measured.
+        reference: the reference and how often it was trained: its noise is that of a mean.
     """
-    n = len(gains)
-    shared = Counter(parent for parent in parents if parent not in (None, reference))
-    common = sum((count / n) ** 2 for count in shared.values()) * (sigma or 0.0) ** 2
+    n, (design, trainings) = len(gains), reference
+    shared = Counter(design if parent is None else parent for parent in parents)
+    common = (
+        sum(
+            (count / n) ** 2 / (max(1, trainings) if parent == design else 1)
+            for parent, count in shared.items()
+        )
+        * (sigma or 0.0) ** 2
+    )
     if n == 1:
         return None if sigma is None else noise.SIGMAS * math.sqrt(sigma**2 + common)
     quantile = _T[n - 2] if n - 2 < len(_T) else 1.96 + 2.4 / (n - 1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -138,6 +139,12 @@ def test_ctrl_c_finishes_what_is_under_way_and_a_cap_on_time_stops_before_anythi
     assert f"genesys-engine resume {run} --set budget.wall_hours=" in last
     assert ask(run, UNPAID) == unpaid, "nothing was begun beyond the cap"
 
+    again = engine("resume", run)
+    assert (again.code, ask(run, UNPAID)) == (5, unpaid), "what was set holds from then on"
+    assert "wall hours" in engine("status", run).out
+    (kept,) = ask(run, "SELECT value FROM meta WHERE key = 'sets'")[0]
+    assert json.loads(kept) == ["run.workers=1", "budget.wall_hours=1e-6"]
+
     assert engine("resume", run, "--set", "budget.wall_hours=1").code == 0
     assert dict(ask(run, PAID)).items() >= paid.items()
     settled(run, whole)
@@ -150,11 +157,16 @@ def test_nothing_survives_a_kill_or_a_second_ctrl_c_and_nothing_is_done_twice(
     with started("run", experiment, "--out", run) as process:
         between(run, process)
         second = engine("resume", run)
-        second.refused(4, str(run), "another process is working on this run")
+        holder = f"another process is working on this run (process {process.pid})"
+        second.refused(4, str(run), holder)
+        assert re.search(r"state +running", engine("status", run).out)
         paid, below = dict(ask(run, PAID)), descendants(process.pid)
         process.kill()
         process.wait()
         assert gone(below)
+    told = engine("status", run).out
+    assert re.search(r"state +killed", told)
+    assert f"go on with: genesys-engine resume {run}" in told
 
     with started("resume", run) as process:
         wait_for(lambda: verifying(process) or not ask(run, UNPAID), process)

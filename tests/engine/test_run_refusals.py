@@ -177,3 +177,48 @@ def test_an_operator_that_raises_ends_the_run_until_it_is_mended(tmp_path: Path)
     assert mended.code == 0, mended.err
     assert ask(run, "SELECT seq, finished_at FROM tasks WHERE seq = 1") == paid
     engine("resume", run).refused(2, "odd")  # now it is not installed at all
+
+
+OBSERVER = """
+from genesys_engine.plugins.api import events, hookimpl
+
+@hookimpl
+def genesys_on_event(event):
+    if event["kind"] == events.DESIGN_ACCEPTED:
+        raise ValueError("cannot bear designs")
+"""
+
+
+def test_an_observer_that_raises_is_named_once_and_the_run_goes_on(tmp_path: Path) -> None:
+    site, run = install(tmp_path / "site", ""), tmp_path / "run"
+    (site / "odd_plugin.py").write_text(OBSERVER)
+    file = write_experiment(tmp_path, verifications=2, designs=1)
+    answer = engine("run", file, "--out", run, path=site)
+    assert answer.code == 0, answer.err
+    assert answer.err.count("cannot bear designs") == 1
+    place = f"genesys_on_event ({site}/odd_plugin.py:7)"
+    assert f"genesys-engine-odd 1.0 is silenced: {place}: ValueError" in answer.err
+    assert len(ask(run, "SELECT 1 FROM verifications WHERE status = 'ok'")) == 2
+
+
+RECORDED = """
+from genesys_engine.plugins.api import hookimpl
+
+@hookimpl
+def genesys_evaluate_candidate(candidate):
+    bits = 3.0 - 0.01 * candidate["design"]
+    score = {"value": bits, "stderr": None, "higher_is_better": False, "n": 1}
+    return {"status": "ok", "scores": {"bits_per_byte": score}}
+"""
+
+
+def test_a_run_whose_results_a_plugin_knows_trains_nothing(tmp_path: Path) -> None:
+    site, run = install(tmp_path / "site", ""), tmp_path / "run"
+    (site / "odd_plugin.py").write_text(RECORDED)
+    file = write_experiment(tmp_path, verifications=3, designs=2)
+    answer = engine("run", file, "--out", run, path=site)
+    assert answer.code == 0, answer.err
+    rows = ask(run, "SELECT design, json_extract(facts, '$.supplied_by') FROM verifications")
+    assert {by for _, by in rows} == {"genesys-engine-odd 1.0"}
+    assert not (run / "checkpoints").exists()
+    assert "genesys-engine-odd 1.0" in engine("show", run, rows[-1][0], "--json").out

@@ -46,23 +46,29 @@ def test_counts_and_gains_are_those_of_the_tables(run):
         assert row.low < row.gain < row.high
 
 
-def test_the_interval_holds_the_truth_as_often_as_it_says():
-    """Children of one parent share its noise; the mean over them is wider than their spread."""
+@pytest.mark.parametrize("trainings", [0, 2])
+def test_the_interval_holds_the_truth_as_often_as_it_says(trainings):
+    """Children of one parent share its noise; the mean over them is wider than their spread.
+
+    Three parents, or the reference alone, trained twice.
+    """
     rng, inside, tried = random.Random(3), 0, 600
     for _ in range(tried):
-        parents = [rng.gauss(0, 1) for _ in range(3)]
-        which = [number % 3 + 10 for number in range(9)]
-        gains = [0.5 + rng.gauss(0, 1) - parents[number - 10] for number in which]
-        half = half_width(gains, which, 1.0, reference=0)
+        if trainings:
+            noises, which = {0: rng.gauss(0, 1 / math.sqrt(trainings))}, [0] * 9
+        else:
+            noises, which = {p: rng.gauss(0, 1) for p in (10, 11, 12)}, [10, 11, 12] * 3
+        gains = [0.5 + rng.gauss(0, 1) - noises[parent] for parent in which]
+        half = half_width(gains, which, 1.0, (0, trainings))
         inside += abs(statistics.fmean(gains) - 0.5) <= half
     assert inside / tried >= 0.93
 
 
 def test_one_child_counts_beyond_two_sigma_only():
-    assert half_width([3.0], [5], None, 0) is None
-    assert half_width([3.0], [5], 1.0, 0) == pytest.approx(2 * math.sqrt(2))
-    assert half_width([3.0], [0], 1.0, 0) == pytest.approx(2.0)  # the reference adds no noise
-    assert half_width([1.0, 1.0], [0, 0], 1.0, 0) == 0.0
+    assert half_width([3.0], [5], None, (0, 4)) is None
+    assert half_width([3.0], [5], 1.0, (0, 4)) == pytest.approx(2 * math.sqrt(2))
+    assert half_width([3.0], [0], 1.0, (0, 4)) == pytest.approx(2 * math.sqrt(1.25))
+    assert half_width([3.0], [None], 1.0, (0, 4)) == pytest.approx(2 * math.sqrt(1.25))
 
 
 @pytest.mark.parametrize(

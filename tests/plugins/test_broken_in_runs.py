@@ -176,6 +176,18 @@ def test_options_that_workers_would_not_find_are_told_when_used(site: Site, kind
     assert code == 0 or kind == "evaluator"  # which has to give bits_per_byte, but not here
 
 
+def test_a_name_that_is_taken_stops_only_who_uses_it(site: Site) -> None:
+    rival = REGISTER.replace('"mine"', '"quadrant"')
+    site.install("aa-rival", HEAD + rival)
+    assert validate(site, '[selection]\nuse = "random"\n')[0] == 0
+    code, told = validate(site, '[selection]\nuse = "quadrant"\n')
+    told = " ".join(told.split())
+    assert code == 2
+    assert "registered twice: by genesys-engine 0" in told
+    assert "by aa-rival 1.5" in told
+    assert 'disable = ["aa-rival"]' in told
+
+
 def test_a_heavy_import_is_told_and_hurts_nobody(site: Site) -> None:
     site.install(
         "aa-heavy", "import sys, types\nsys.modules['torch'] = types.ModuleType('torch')\n"

@@ -17,12 +17,11 @@ from genesys_engine.plugins import api, hookspecs
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "write-a-plugin.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"^`([\w./-]+)`\n\n```\w+\n(.*?)^```$", PAGE, re.M | re.S))
+WALK = PAGE.partition("## What an operator")[0]
 COMMANDS = [
     line
-    for block in re.findall(
-        r"^```\n(.*?)^```$", PAGE.partition("## What an operator")[0], re.M | re.S
-    )
-    for line in block.splitlines()
+    for language, block in re.findall(r"^```(\w*)\n(.*?)^```$", WALK, re.M | re.S)
+    for line in ([] if language else block.splitlines())
 ]
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from genesys_engine.engine.views.operators import BETTER, WORSE
+
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "experiments" / "plugins"
 PACKAGES = sorted(EXAMPLES.glob("genesys-engine-*"))
@@ -78,23 +80,31 @@ def test_their_own_tests_pass(environment: Environment) -> None:
     assert int(out.split(" passed")[0].split()[-1]) >= 30
 
 
-def test_a_run_uses_all_three(environment: Environment) -> None:
+@pytest.mark.timeout(600)
+def test_a_run_uses_all_three_and_the_operator_wins_or_loses_visibly(
+    environment: Environment,
+) -> None:
     program = [str(environment.python), "-m", "genesys_engine"]
     arguments = ["run", str(EXAMPLES / "three.toml"), "--out", "run"]
     subprocess.run([*program, *arguments], cwd=environment.folder, env=_quiet(environment))
     rows = environment.ask("leaderboard", "run")
     children = [row for row in rows if row["operator"] == "frequency"]
-    assert len(children) >= 1
+    assert len(children) == 3
+    (told,) = environment.ask("leaderboard", "run", "--operators")
+    assert (told["operator"], told["compared"]) == ("frequency", 3)
+    assert told["low"] < told["gain"] < told["high"]
+    assert told["verdict"] in (BETTER, WORSE), told
+    assert told["verdict"] in (environment.folder / "run" / "report.html").read_text()
     for child in children:
         assert "damped oscillations" in child["change"]
         assert child["fitness"] is not None  # it won or lost against the design it started from
         assert 0 <= child["scores"]["needle:64:acc"]["value"] <= 1
     with (environment.folder / "run" / "scores.csv").open(newline="") as file:
-        told = list(csv.DictReader(file))
+        kept = list(csv.DictReader(file))
     events = environment.ask("events", "run", "--kind", "verification.finished")
     finished = {str(event["id"]) for event in events}
-    assert {row["event"] for row in told} == finished
-    assert {row["metric"] for row in told} >= {"bits_per_byte", "needle:16:acc"}
+    assert {row["event"] for row in kept} == finished
+    assert {row["metric"] for row in kept} >= {"bits_per_byte", "needle:16:acc"}
 
 
 def _quiet(environment: Environment) -> dict[str, str]:

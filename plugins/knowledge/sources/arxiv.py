@@ -1,7 +1,8 @@
 """arXiv's public interface (Atom), by identifier and by search.
 
 See https://info.arxiv.org/help/api/user-manual.html: an unknown identifier is answered with an
-empty feed, a malformed one with status 400 and an entry whose title is "Error".
+empty feed, a malformed one with an entry whose title is "Error" (status 400, or 200), and who asks
+too often with the words "Rate exceeded.".
 """
 
 from __future__ import annotations
@@ -81,8 +82,9 @@ class ArxivSource:
         try:
             feed = ElementTree.fromstring(answer.text)
         except ElementTree.ParseError as error:
+            begins = " ".join(answer.text.split())[:60]
             raise SourceUnavailable(
-                f"the answer is not the expected XML: {error}", where="arxiv"
+                f"the answer is not the expected XML: {begins!r} ({error})", where="arxiv"
             ) from error
         entries = feed.findall("a:entry", ATOM)
         for entry in entries:

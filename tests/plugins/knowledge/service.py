@@ -1,4 +1,9 @@
-"""A local HTTP server that answers as the public services do, with their real formats."""
+"""A local HTTP server that answers as the public services do.
+
+The answers were written by hand to the formats that the services document (the arXiv API user's
+manual, the Semantic Scholar Academic Graph API, OpenAI's vector-store search, LiteLLM's search);
+they were not recorded from the services, which the tests never ask.
+"""
 
 import contextlib
 import json
@@ -53,6 +58,28 @@ ARXIV_ERROR = """<?xml version="1.0" encoding="UTF-8"?>
     <title>Error</title>
     <summary>incorrect id format for 9999.99999</summary>
     <author><name>arXiv api core</name></author>
+  </entry>
+</feed>
+"""
+# Since late 2025 the namespaces stand at the root and addresses begin with https.
+ARXIV_NEWER = """<?xml version='1.0' encoding='UTF-8'?>
+<feed xmlns:opensearch="http://a9.com/-/spec/opensearch/1.1/" \
+xmlns:arxiv="http://arxiv.org/schemas/atom" xmlns="http://www.w3.org/2005/Atom">
+  <id>https://arxiv.org/api/cHxbiOdZaP56ODnBPIenZhzg5f8</id>
+  <title>arXiv Query: search_query=&amp;id_list=2405.21060&amp;start=0&amp;max_results=1</title>
+  <updated>2026-11-20T18:34:08Z</updated>
+  <opensearch:itemsPerPage>1</opensearch:itemsPerPage>
+  <opensearch:totalResults>1</opensearch:totalResults>
+  <opensearch:startIndex>0</opensearch:startIndex>
+  <entry>
+    <id>https://arxiv.org/abs/2405.21060v1</id>
+    <title>Transformers are SSMs</title>
+    <updated>2024-05-31T17:50:01Z</updated>
+    <summary>A stand-in.</summary>
+    <category term="cs.LG" scheme="http://arxiv.org/schemas/atom"/>
+    <published>2024-05-31T17:50:01Z</published>
+    <arxiv:primary_category term="cs.LG"/>
+    <author><name>Tri Dao</name></author>
   </entry>
 </feed>
 """

@@ -69,14 +69,32 @@ def test_a_paper_of_arxiv_is_read_from_its_feed(service, tmp_path):
     assert headers["User-Agent"].startswith("genesys-engine/")
 
 
+def test_a_feed_in_its_newer_form_is_read_too(service, tmp_path):
+    service.will(recorded.ARXIV_NEWER)
+    (paper,) = arxiv(service, tmp_path).fetch("2405.21060")
+    assert (paper.id, paper.title, paper.year) == (
+        "arxiv:2405.21060",
+        "Transformers are SSMs",
+        2024,
+    )
+    assert (paper.authors, paper.tags) == (("Tri Dao",), ("cs.LG",))
+
+
+def test_who_asks_too_often_is_told_so(service, tmp_path):
+    service.will("Rate exceeded.")
+    with pytest.raises(SourceUnavailable, match="Rate exceeded"):
+        arxiv(service, tmp_path).search("x", 3)
+
+
 def test_an_unknown_identifier_is_told(service, tmp_path):
     service.will(recorded.ARXIV_EMPTY)
     with pytest.raises(InputError, match="knows no such paper"):
         list(arxiv(service, tmp_path).fetch("2405.99999"))
 
 
-def test_an_identifier_that_arxiv_refuses_is_told_with_its_reason(service, tmp_path):
-    service.will(recorded.ARXIV_ERROR, status=400)
+@pytest.mark.parametrize("status", [400, 200])
+def test_an_identifier_that_arxiv_refuses_is_told_with_its_reason(service, tmp_path, status):
+    service.will(recorded.ARXIV_ERROR, status=status)
     with pytest.raises(InputError, match="incorrect id format"):
         list(arxiv(service, tmp_path).fetch("9999.99999"))
 

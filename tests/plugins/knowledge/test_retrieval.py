@@ -1,4 +1,4 @@
-"""The retrieval benchmark on its real collection, where that is there."""
+"""The retrieval benchmark on its real collection, where that is there, on the held-out queries."""
 
 import os
 import runpy
