@@ -26,7 +26,7 @@ from genesys_engine.engine.outcomes import Outcomes
 from genesys_engine.engine.policy import Design, NextGeneration, Policy, Verify
 from genesys_engine.engine.state import State, keep
 from genesys_engine.engine.store import Store, TaskRow
-from genesys_engine.engine.verifier import Verifier
+from genesys_engine.engine.verifier import Verifier, checkpoint_name
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import EnvironmentProblem, PluginError
 from genesys_engine.gab.tree import GABTree
@@ -200,8 +200,7 @@ class Evolution:
         scale = self.outcomes.scales[rung]
         fit = self.store.report(design)["measurements"]["fits"][scale]
         job = self.verifier.payload(compose(self.tree(design)), fit, rung, replicate)
-        name = f"design-{design}-rung-{rung}-seed-{replicate}.safetensors"
-        return self.verifier.start(row.seq, job, name)
+        return self.verifier.start(row.seq, job, checkpoint_name(design, rung, replicate))
 
     def _read_tree(self, design: int) -> GABTree:
         return GABTree.from_json(self.store.tree(design))

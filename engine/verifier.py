@@ -138,6 +138,11 @@ class Verifier:
         weights.replace(folder / name)
 
 
+def checkpoint_name(design: int, rung: int, replicate: int) -> str:
+    """Return the name of the file that keeps a verification's weights."""
+    return f"design-{design}-rung-{rung}-seed-{replicate}.safetensors"
+
+
 def failure(cause: str, reason: str, value: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return the result of a verification that failed, with what it still has to tell."""
     kept = value or {}

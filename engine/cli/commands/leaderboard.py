@@ -30,6 +30,7 @@ def command(run: Path, limit: int | None, as_json: bool) -> None:
     with Store.open(run) as store:
         rows = leaderboard(store, limit)
         reference = store.meta("experiment")["population"]["reference"]
+        second = store.meta("confirmation")
     if as_json:
         print_json([row.to_json() for row in rows])
         return
@@ -46,6 +47,8 @@ def command(run: Path, limit: int | None, as_json: bool) -> None:
     if any(row.within_noise is None for row in rows):
         note(f"? noise not known: {reference} was trained with one seed (noise_seeds = 1)")
     note("in brackets: the same model untrained, and a bigram model")
+    if second is not None:
+        note(second["text"])
 
 
 def _cells(place: int, row: LeaderboardRow, metrics: list[str]) -> list[object]:
