@@ -131,9 +131,10 @@ def _read(path: Path) -> str:
     if not path.is_file():
         hint = f"for a design of a run, give {path}:ID"
         raise InputError("this is not a file", where=str(path), hint=hint)
-    if path.stat().st_size > _LARGEST:
+    with path.open("rb") as file:  # read once: what is audited is what was read
+        data = file.read(_LARGEST + 1)
+    if len(data) > _LARGEST:
         raise InputError(f"the file is larger than {_LARGEST >> 20} MiB", where=str(path))
-    data = path.read_bytes()
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -19,6 +19,7 @@ from genesys_engine.engine.cache import cache_folder
 from genesys_engine.engine.calibration import NoiseCache
 from genesys_engine.engine.config import Component, Experiment, load_experiment
 from genesys_engine.engine.config.template import toml_value
+from genesys_engine.engine.confirmation import confirm
 from genesys_engine.engine.decisions import Decisions
 from genesys_engine.engine.designer import CheckSettings, Designer, WeightedOperator
 from genesys_engine.engine.events import Event
@@ -233,6 +234,7 @@ def _execute(
             evolution.verifier.close()
             with contextlib.suppress(Exception), store.transaction():
                 store.set_meta("wall_s", evolution.outcomes.wall_s())
+        _look_again(store, experiment, evolution.state, executor, corpus, callbacks.on_stage)
         return _finish(store, experiment, evolution.state, observe)
 
 
@@ -564,6 +566,31 @@ def started_payload(experiment: Experiment, vocab_size: int) -> dict[str, Any]:
             "seeds": experiment.ladder.finalist_seeds,
         },
     }
+
+
+def _look_again(
+    store: Store,
+    experiment: Experiment,
+    state: State,
+    executor: Executor,
+    corpus: Mapping[str, Any],
+    on_stage: Callable[[str], None],
+) -> None:
+    """Confirm the best child, or the best seed where there is no child; told, never decisive."""
+    scales = [rung.scale for rung in experiment.ladder.rungs]
+    verdict = judge(state, scales, decision_settings(experiment).seeds)
+    design = verdict.best if verdict.best_child is None else verdict.best_child
+    if design is None:
+        return
+    on_stage(f"a second look at design {design}")
+    limits = _training_limits(experiment, corpus)
+    try:
+        found = confirm(store, design, executor, Path(corpus["folder"]), limits).to_json()
+    except EnvironmentProblem as problem:
+        on_stage(f"no second look: {problem.message}")
+        return
+    with store.transaction():
+        store.set_meta("confirmation", found)
 
 
 def _finish(

@@ -59,6 +59,8 @@ def _finished(folder: Path, *, as_json: bool) -> int:
         if as_json:
             print_json({"run": str(folder), "report": str(report), **verdict})
             return code
+        if (second := store.meta("confirmation")) is not None:
+            note(second["text"])
         if child is not None:
             design = store.design(child)
             parents = ", ".join(map(str, design.parents)) or "none"

@@ -67,6 +67,7 @@ def summary(store: Store) -> dict[str, Any]:
         "wall_s": spent.wall_s or run.elapsed_s(),
         "tokens": spent.tokens,
         "verdict": (store.meta("verdict") or {}).get("verdict"),
+        "confirmation": store.meta("confirmation"),
     }
 
 

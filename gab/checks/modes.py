@@ -48,7 +48,7 @@ def check_modes(subject: Subject) -> Iterator[Finding]:
     model = subject.shared
     tokens = subject.tokens(2, _LENGTH)
     trained = [subject.run(model.train(), tokens, seed=seed) for seed in (0, 1)]
-    if not difference(*trained) <= EQUAL:
+    if difference(*trained) > EQUAL:  # NaN goes on, and fails below
         return
     change = difference(trained[0], subject.run(model.eval(), tokens))
     if not change <= EQUAL:

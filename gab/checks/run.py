@@ -6,7 +6,7 @@ Executes the block's code: only ever called inside an isolated worker.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from torch import nn
@@ -109,9 +109,16 @@ class ReportBuilder:
         return CheckReport(tuple(self.findings), self.measurements)
 
     def stage(self, check: Callable[..., Iterator[Finding]], *arguments: Any) -> None:
-        """Add a stage's findings; what the block raises meanwhile is one too."""
+        """Add a stage's findings with their seed; what the block raises meanwhile is one too."""
+        before = len(self.findings)
         self.attempt("forward.error", lambda: self.findings.extend(check(*arguments)))
         self.look_for_patches()
+        if arguments and isinstance(arguments[0], Subject):
+            seed = {"seed": arguments[0].seed}
+            self.findings[before:] = [
+                replace(found, evidence={**found.evidence, **seed})
+                for found in self.findings[before:]
+            ]
 
     def look_for_patches(self) -> None:
         """Add `patch.outside` where a class is not as it was: nothing said since then counts."""

@@ -216,3 +216,11 @@ def reserves(payload, scratch):
     size = 1 << 36
     held = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000, prot=0)
     return {"reserved": len(held)}
+
+
+def check_without_language(payload, scratch):
+    """Check a block whose language nobody looked at: what then runs is the sandbox's matter."""
+    from genesys_engine.gab.checks import run
+
+    run.check_source = lambda *_: []
+    return run.check_block(**payload).to_json()

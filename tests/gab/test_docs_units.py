@@ -67,10 +67,19 @@ def rows(heading: str) -> list[str]:
     return re.findall(r"^\| `([\w.]+)` \|", table[1], re.M)
 
 
-def test_the_finding_codes_are_of_the_catalogue_and_the_rest_is_on_the_auditor_page() -> None:
-    codes = rows("code")
-    assert len(codes) > 20
-    assert set(codes) <= set(ADVICE)
+# What only the full audit says, and what stands in the text below the table.
+BEYOND_A_RUN = {
+    *("static.no_class", "static.constructor", "static.forward", "static.unused"),
+    *("function.same", "cost.loop", "cost.flops", "cost.memory", "cost.slow"),
+    *("training.flat", "training.slow", "training.too_good"),
+}
+
+
+def test_the_finding_codes_are_those_of_the_catalogue() -> None:
+    told = [code for code in ADVICE if code not in BEYOND_A_RUN and not code.startswith("check.")]
+    assert rows("code") == told
+    assert all(f"`{code}`" in PAGE for code in ADVICE if code.startswith("check."))
+    assert set(ADVICE) > BEYOND_A_RUN
     assert "(auditor.md)" in PAGE
 
 

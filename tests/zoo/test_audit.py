@@ -9,7 +9,18 @@ import torch
 
 from genesys_engine.engine import auditing
 from genesys_engine.gab import library
-from genesys_engine.gab.checks import ADVICE, CheckReport, causality, modes, static, training
+from genesys_engine.gab.checks import (
+    ADVICE,
+    CheckReport,
+    blame,
+    causality,
+    cost,
+    forward,
+    gradient,
+    modes,
+    static,
+    training,
+)
 from genesys_engine.gab.checks.audit import Order, audit_block, replying_with_pairs
 from genesys_engine.gab.checks.brief import brief
 from genesys_engine.gab.checks.cost import Cost, _loop, check_cost, count_cost, time_beside
@@ -193,6 +204,94 @@ def test_nan_fails_every_threshold():
         assert code == "training.flat"
     short, double = Cost(64, 1, 1), Cost(128, 1, 1)
     assert _loop(short, double, math.nan, (None, None)).code == "cost.quadratic_loop"
+
+
+def nan_like(spoilt):
+    """Let every run of a model give NaN, of the right shape."""
+
+    def run(model, tokens, **_):
+        shape = (*tokens.shape, 97) if tokens.dim() == 2 else tokens.shape
+        return torch.full(shape, math.nan, dtype=torch.float64)
+
+    object.__setattr__(spoilt, "run", run)
+    return spoilt
+
+
+@pytest.mark.parametrize(
+    ("check", "code"),
+    [
+        (forward.check_finite, "output.nonfinite"),
+        (forward.check_repeatable, "state.kept"),
+        (forward.check_batch, "batch.mixed"),
+        (causality.check_causality, "causality.leak"),
+        (causality.check_causality_fast, "causality.leak"),
+        (causality.check_lengths, "causality.length"),
+        (causality.check_mixing, "mixing.none"),
+        (modes.check_modes, "mode.differs"),
+        (modes.check_growth, "output.explodes"),
+    ],
+)
+def test_outputs_that_are_no_numbers_fail_every_probe(check, code, monkeypatch):
+    monkeypatch.setattr(blame, "first_different", lambda *_: (None, None))
+    spoilt = subject(ATTENTION)
+    spoilt.noise  # noqa: B018  found before the outputs are spoilt
+    assert next(check(nan_like(spoilt))).code == code
+
+
+NAN_FORWARD = "X = X * math.nan"
+NAN_BACKWARD = "X = X + (X - X).square().sum(-1, keepdim=True).sqrt()"
+
+
+@pytest.mark.parametrize(
+    ("check", "line", "code"),
+    [
+        (modes.check_autocast, NAN_FORWARD, "autocast.error"),
+        (modes.check_large_inputs, NAN_FORWARD, "output.overflow"),
+        (modes.check_large_inputs, NAN_BACKWARD, "output.overflow"),
+        (gradient.check_gradient, NAN_BACKWARD, "gradient.nonfinite"),
+        (gradient.check_gradient_fast, NAN_BACKWARD, "gradient.nonfinite"),
+    ],
+)
+def test_gradients_that_are_no_numbers_fail(check, line, code):
+    assert next(check(subject("import math\n" + with_line("q, k, v =", line)))).code == code
+
+
+def test_costs_that_are_no_numbers_are_told(monkeypatch):
+    ratios = {"operations_ratio": math.nan, "memory_ratio": math.nan}
+    assert [f.code for f in cost._expensive(ratios, (None, None))] == ["cost.flops", "cost.memory"]
+    monkeypatch.setattr(cost, "_exponent", lambda *_: math.nan)
+    assert "cost.growth" in {f.code for f in check_cost(subject(ATTENTION), {}, None)}
+    monkeypatch.setattr(cost, "_seconds", lambda *_: math.nan)
+    assert [f.code for f in time_beside(subject(ATTENTION), None)[1]] == ["cost.slow"]
+
+
+def test_the_evidence_of_a_leak_reproduces_it():
+    (found,) = audit_block(Order(LEAK, d_model=64, seed=5)).report.findings
+    evidence = found.evidence
+    assert (evidence["seed"], evidence["parameters"]) == (5, "initial")
+    again = Subject(replying_with_pairs(load_block(LEAK)), SourceMap(LEAK), 128, 5, 64)
+    model = again.model().eval()
+    tokens = again.tokens(1, evidence["length"])
+    other = causality._with_new_suffix(again, tokens, evidence["cut"])
+    one, two = (causality._outputs(again, model, rows) for rows in (tokens, other))
+    apart = (one[evidence["layer"]] - two[evidence["layer"]]).abs().amax((0, 2))
+    assert int((apart > 1e-9).int().argmax()) == evidence["position"]
+
+
+def test_every_finding_of_a_probe_has_its_seed():
+    for path in sorted((ZOO / "bad").glob("*.py")):
+        if path.name.startswith(("mixing", "batch", "state", "gradient.missing")):
+            found = audit_block(Order(path.read_text("utf-8"), d_model=32, seed=3)).report.findings
+            assert {f.evidence["seed"] for f in found if f.severity == "error"} == {3}
+
+
+def test_what_is_audited_is_what_was_read(tmp_path, executor):
+    path = tmp_path / "block.py"
+    path.write_text(LEAK)
+    target = auditing.find_target(str(path))
+    path.write_text(ATTENTION)  # too late
+    found = auditing.audit(target, executor, level="fast").report.findings
+    assert [each.code for each in found] == ["causality.leak"]
 
 
 def test_training_verdicts():

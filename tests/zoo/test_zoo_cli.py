@@ -23,7 +23,7 @@ def check(path):
     command = [sys.executable, "-m", "genesys_engine", "check", str(path), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=280)
     assert done.returncode in (0, 1), done.stderr
-    return done.returncode, json.loads(done.stdout)
+    return done.returncode, json.loads(done.stdout)["data"]
 
 
 @pytest.fixture(scope="module")

@@ -39,6 +39,7 @@ def command(run: Path, limit: int | None, by_operator: bool, as_json: bool) -> N
         rows = leaderboard(store, limit)
         warnings = [found.warning for found in rung_agreements(store) if found.warning]
         reference = store.meta("experiment")["population"]["reference"]
+        second = store.meta("confirmation")
     if as_json:
         print_json([row.to_json() for row in rows])
         return
@@ -58,6 +59,8 @@ def command(run: Path, limit: int | None, by_operator: bool, as_json: bool) -> N
     note("in brackets: the same model untrained, and a bigram model")
     for warning in warnings:
         note(f"warning: {warning}")
+    if second is not None:
+        note(second["text"])
 
 
 def _print_operators(run: Path, *, as_json: bool) -> None:

@@ -1,0 +1,138 @@
+"""The second look at a run's best design: a full audit, and predictions without the answers."""
+
+import json
+import shutil
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from engine_process import EXPERIMENT, write_text
+
+from genesys_engine.engine import confirmation
+from genesys_engine.engine.cli import main
+from genesys_engine.engine.confirmation import confirm, disagreement, score
+from genesys_engine.engine.store import Store
+from genesys_engine.gab.errors import InputError
+from genesys_engine.plugins.api import Limits
+from genesys_engine.plugins.corpus import Corpus
+from genesys_engine.plugins.executors.process import ProcessExecutor, ProcessOptions
+
+PRELOAD = ("torch", "torch._dynamo", "safetensors.torch", "genesys_engine.plugins.audit_job")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("confirmed")
+    values = {"lookahead": 1, "verifications": 1, "designs": 1, "timeout_s": 120, "more": ""}
+    text = write_text(folder)
+    (folder / "experiment.toml").write_text(EXPERIMENT.format(text=text, **values))
+    main(["run", str(folder / "experiment.toml"), "--out", str(folder / "run")])
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def executor():
+    executor = ProcessExecutor(ProcessOptions(preload=PRELOAD), workers=1)
+    yield executor
+    executor.close()
+
+
+@pytest.fixture
+def copy(run, tmp_path):
+    return Path(shutil.copytree(run, tmp_path / "copy"))
+
+
+def corpus_of(folder):
+    with Store.open(folder) as store:
+        return Path(store.meta("corpus")["folder"])
+
+
+def look(folder, executor, design=0):
+    with Store.open(folder) as store:
+        return confirm(store, design, executor, corpus_of(folder), Limits())
+
+
+def test_a_run_ends_with_a_second_look(run, capsys):
+    with Store.open(run) as store:
+        found = store.meta("confirmation")
+    assert found["problem"] == ""
+    assert abs(found["blind"] - found["claimed"]) < 4 * found["stderr"] + 0.02 * found["claimed"]
+    assert found["text"].startswith(f"Second look at design {found['design']}: full audit passed")
+    assert main(["leaderboard", str(run)]) == 0
+    assert found["text"] in capsys.readouterr().err
+    main(["report", str(run)])
+    assert found["text"] in (run / "report.html").read_text("utf-8")
+
+
+def test_a_forged_score_is_too_good_to_be_true(copy, executor):
+    honest = look(copy, executor)
+    assert honest.problem == ""
+    with sqlite3.connect(copy / "run.sqlite") as db:
+        for row, scores in db.execute("SELECT id, scores FROM verifications").fetchall():
+            told = json.loads(scores)
+            told["bits_per_byte"]["value"] *= 0.6
+            db.execute("UPDATE verifications SET scores = ? WHERE id = ?", (json.dumps(told), row))
+    forged = look(copy, executor)
+    assert "too good to be true" in forged.problem
+    assert forged.blind == honest.blind
+    assert forged.text == f"Second look at design 0: {forged.problem}."
+
+
+def test_weights_that_are_not_the_design_s_confirm_nothing(copy, executor):
+    for weights in (copy / "checkpoints").iterdir():
+        weights.write_bytes(b"nothing")
+    assert look(copy, executor).problem.startswith("the blind test failed")
+
+
+def test_no_weights_leave_the_audit(copy, executor):
+    shutil.rmtree(copy / "checkpoints")
+    found = look(copy, executor)
+    assert (found.problem, found.blind) == ("", None)
+    assert found.text.startswith("Second look at design 0: full audit passed")
+
+
+def test_a_design_that_fails_the_full_audit_is_told(run, executor, monkeypatch):
+    leak = Path(__file__).parents[1] / "zoo/bad/training.too_good.leaks_in_large_batches.py"
+    monkeypatch.setattr(confirmation, "compose", lambda _: leak.read_text("utf-8"))
+    assert look(run, executor).problem == "the full audit found training.too_good"
+
+
+def test_no_beginning_holds_an_answer(run):
+    corpus = Corpus.open(corpus_of(run))
+    context = 128
+    beginnings, answers = confirmation._questions(corpus, context, 7)
+    windows = corpus.heldout_windows(context)
+    rows = windows.inputs.tolist()
+    asked = []
+    for texts, right in zip(beginnings, answers, strict=True):
+        for text, answer in zip(texts.tolist(), right, strict=True):
+            fitting = [n for n, row in enumerate(rows) if row[: len(text)] == text]
+            assert answer in windows.targets[fitting, len(text) - 1]
+            asked += fitting if len(text) > 8 else []  # a short one may stand in several
+    assert len(asked) == len(set(asked)) > 16  # each window once
+    assert max(texts.shape[1] for texts in beginnings) < context
+
+
+def test_the_score_is_that_of_normalised_predictions():
+    logits, right = torch.randn(20, 7) * 3, torch.randint(7, (20,))
+    sizes = np.array([1, 2, 3, 1, 1, 4, 2])
+    nats = torch.nn.functional.cross_entropy(logits, right, reduction="sum")
+    value, stderr = score([logits.numpy()], [right.numpy()], sizes)
+    wanted = float(nats) / np.log(2) / sizes[right.numpy()].sum()
+    assert value == pytest.approx(wanted, rel=1e-5)
+    assert 0 < stderr < value
+    more = score([logits.numpy() + 1000], [right.numpy()], sizes)  # a constant buys nothing
+    assert more[0] == pytest.approx(value, rel=1e-3)
+    with pytest.raises(InputError, match="not as many"):
+        score([logits.numpy()[:3]], [right.numpy()], sizes)
+
+
+def test_no_number_confirms_nothing():
+    assert disagreement(3.0, 3.1, 0.05) == ""
+    assert disagreement(3.0, 2.5, 0.05) == ""  # better than claimed
+    for claimed, blind, stderr in ((3.0, 3.5, 0.05), (3.0, np.nan, 0.05), (3.0, 3.1, np.nan)):
+        assert "too good to be true" in disagreement(claimed, blind, stderr)
+    assert replace(confirmation.Confirmation(0, (), "")).text.endswith("full audit passed.")
