@@ -367,12 +367,22 @@ def _training_limits(experiment: Experiment, corpus: Mapping[str, Any]) -> Limit
     """Return what a job may use that reads the corpus and, where there is one, the accelerator."""
     section = experiment.executor
     device = str(experiment.trainer.options.get("device", "auto"))
+    file_bytes = _checkpoint_bytes(experiment, corpus["vocab_size"])
     return Limits(
+        file_bytes=max(Limits.file_bytes, file_bytes),
+        disk_bytes=max(Limits.disk_bytes, 4 * file_bytes),
         wall_s=section.timeout_s,
         memory_bytes=int(section.memory_gib * 2**30),
         readable=(str(Path(corpus["folder"]).absolute()), *experiment.sandbox.readable),
         accelerator=device != "cpu" and bool(accelerator_devices()),
     )
+
+
+def _checkpoint_bytes(experiment: Experiment, vocab_size: int) -> int:
+    """Return what a training checkpoint of the largest rung may need: three fp32 numbers for each
+    parameter, and as much again for designs that are larger than the reference."""
+    scales = (get_scale(rung.scale) for rung in experiment.ladder.rungs)
+    return 24 * max(scale.reference_parameters(vocab_size) for scale in scales)
 
 
 def evaluator_payload(host: PluginHost, experiment: Experiment) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from genesys_engine.plugins.api import Evaluator, Score, TrainBudget, Trainer, T
 from genesys_engine.plugins.corpus import Corpus
 from genesys_engine.plugins.evaluators.heldout import METRIC
 from genesys_engine.plugins.targets import build
+from genesys_engine.plugins.trainers.together import train_together
 
 if TYPE_CHECKING:
     from torch import nn
@@ -47,7 +48,7 @@ def verify(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
     trainer: Trainer = build(payload["trainer"]["target"], payload["trainer"]["options"])
     evaluators = _evaluators(payload["evaluators"])
     clock = _Clock()
-    model = _build(payload)
+    model = build_model(payload)
     facts: dict[str, float | int | str] = {"build_s": clock.lap()}
     untrained = _scores(model, corpus, evaluators)
     facts["eval_s"] = eval_s = clock.lap()
@@ -59,7 +60,10 @@ def verify(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
         "facts": facts,
     }
     try:
-        result = trainer.train(model, corpus, budget, scratch / CHECKPOINT)
+        if (processes := payload["trainer"]["options"].get("processes", 1)) > 1:
+            result = train_together(payload, scratch / CHECKPOINT, processes)
+        else:
+            result = trainer.train(model, corpus, budget, scratch / CHECKPOINT)
     except TrialDiverged as problem:
         return {**reply, **_verdict(str(problem))}
     facts["train_s"] = train_s = clock.lap()
@@ -90,7 +94,7 @@ def controls(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
     return {"bigram": _as_json(_scores(model, corpus, _evaluators(payload["evaluators"])))}
 
 
-def _build(payload: Mapping[str, Any]) -> nn.Module:
+def build_model(payload: Mapping[str, Any]) -> nn.Module:
     """Return the untrained language model around the composed block."""
     from genesys_engine.gab.compose import load_block
     from genesys_engine.gab.model import LanguageModel
@@ -111,7 +115,7 @@ def _reload(payload: Mapping[str, Any], checkpoint: Path) -> nn.Module:
     """
     from genesys_engine.plugins.checkpoint import load_checkpoint
 
-    model = _build(payload)
+    model = build_model(payload)
     load_checkpoint(model, checkpoint)
     return model
 

@@ -46,9 +46,11 @@ class Team:
         """Return the module whose backward pass averages the gradients of all."""
         if self.size == 1:
             return model
+        import torch
         from torch.nn.parallel import DistributedDataParallel
 
-        return DistributedDataParallel(model, [device] if device.type == "cuda" else None)
+        mine = [torch.cuda.current_device()] if device.type == "cuda" else None
+        return DistributedDataParallel(model, mine)
 
     def together(self, module: Any, last: bool) -> AbstractContextManager[Any]:
         """Return what holds the averaging back but for the last micro-batch of a step."""

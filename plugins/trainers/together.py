@@ -1,0 +1,105 @@
+"""Several processes for one design: started through torchrun from within a verification job.
+
+    torchrun --nproc-per-node N -m genesys_engine.plugins.trainers.together JOB
+
+Each builds the same model from the job's payload and trains with the same trainer, which finds the
+team by itself; the first one writes the checkpoint and what there is to tell.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from genesys_engine.gab.errors import InputError
+from genesys_engine.plugins.api import TrainBudget, TrainResult, TrialDiverged
+
+JOB = "together.json"
+TOLD = "together-result.json"
+
+
+def train_together(payload: Mapping[str, Any], checkpoint: Path, processes: int) -> TrainResult:
+    """Train the design of a payload with `processes` processes; return what the first one told.
+
+    Raises:
+        TrialDiverged: the trial ended early.
+        InputError: this process may start no others.
+        RuntimeError: a process failed; the message is the end of what it wrote.
+    """
+    job, told = checkpoint.with_name(JOB), checkpoint.with_name(TOLD)
+    job.write_text(json.dumps({"payload": payload, "checkpoint": str(checkpoint)}))
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone",
+        f"--nproc-per-node={processes}", "-m", "genesys_engine.plugins.trainers.together", str(job),
+    ]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    except PermissionError as error:
+        raise InputError(
+            "a design that several processes train needs programs and sockets, which the sandbox"
+            " refuses",
+            where="trainer.processes",
+            hint='set [executor] isolation = "process" for designs that you trust',
+        ) from error
+    if not told.exists():
+        raise RuntimeError(f"a process of the team failed: {done.stderr[-1500:]}")
+    answer = json.loads(told.read_text())
+    for path in (job, told):
+        path.unlink()
+    if "ended" in answer:
+        raise TrialDiverged(answer["ended"])
+    curve = tuple((int(tokens), float(loss)) for tokens, loss in answer["curve"])
+    return TrainResult(answer["tokens"], answer["steps"], curve, checkpoint, answer["facts"])
+
+
+def main(job: Path) -> None:
+    """Be one process of the team."""
+    import torch
+    import torch.distributed as dist
+
+    from genesys_engine.plugins.corpus import Corpus
+    from genesys_engine.plugins.targets import build
+    from genesys_engine.plugins.verify_job import build_model
+
+    given = json.loads(job.read_text())
+    payload, checkpoint = given["payload"], Path(given["checkpoint"])
+    on_cuda = payload["trainer"]["options"].get("device", "auto") != "cpu" and (
+        torch.cuda.is_available()
+    )
+    if on_cuda:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    else:
+        torch.set_num_threads(1)
+    dist.init_process_group("nccl" if on_cuda else "gloo")
+    try:
+        model = build_model(payload)
+        trainer = build(payload["trainer"]["target"], payload["trainer"]["options"])
+        budget = TrainBudget(seed=payload["seed"], **payload["budget"])
+        told: dict[str, Any]
+        try:
+            result = trainer.train(model, Corpus.open(payload["corpus"]), budget, checkpoint)
+        except TrialDiverged as problem:
+            told = {"ended": str(problem)}
+        else:
+            told = {
+                "tokens": result.tokens,
+                "steps": result.steps,
+                "curve": result.curve,
+                "facts": {**result.facts, "processes": dist.get_world_size()},
+            }
+        if dist.get_rank() == 0:
+            partial = checkpoint.with_name(TOLD + ".partial")
+            partial.write_text(json.dumps(told))
+            partial.replace(checkpoint.with_name(TOLD))
+    finally:
+        dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,63 @@
+"""A verification that was killed goes on from its training checkpoint when it is issued again."""
+
+import json
+import time
+
+import pytest
+
+from genesys_engine.engine.designer import InfrastructureFailure
+from genesys_engine.engine.verifier import RungSettings, Verifier, VerifySettings
+from genesys_engine.plugins.api import Limits
+from genesys_engine.plugins.executors.process import ProcessExecutor, ProcessOptions
+from genesys_engine.plugins.testing import samples
+from genesys_engine.plugins.trainers.session import TRAINING
+
+BASE = "genesys_engine.plugins"
+MODEL = {"d_model": 32, "n_blocks": 1, "vocab_size": samples.VOCABULARY, "context": 64}
+
+
+@pytest.mark.slow
+def test_what_was_trained_before_a_kill_is_not_trained_again(tmp_path):
+    corpus = samples.tiny_corpus(tmp_path / "cache")
+    rung = RungSettings("0.2M", 64, 150_000, 512, 3e-3)
+    settings = VerifySettings(
+        0,
+        corpus.folder,
+        (rung,),
+        {
+            "target": f"{BASE}.trainers.pytorch:TorchTrainer",
+            "options": {"checkpoint_every_s": 0.05},
+        },
+        [{"target": f"{BASE}.evaluators.heldout:HeldoutEvaluator", "options": {"windows": 8}}],
+        Limits(wall_s=250, readable=(str(corpus.folder),)),
+    )
+    options = ProcessOptions(preload=("torch",))
+    state = tmp_path / "scratch" / "verify-7" / TRAINING
+
+    def begun(executor):
+        verifier = Verifier(executor, settings, tmp_path)
+        return verifier.start(7, verifier.payload(samples.small_source(), MODEL, 0, 0), "kept")
+
+    executor = ProcessExecutor(options, workers=1)
+    running = begun(executor)
+    seen = set()
+    while len(seen) < 3:
+        assert not running.done(), "it ended before it could be killed"
+        if state.exists():
+            seen.add(state.stat().st_ino)
+        time.sleep(0.01)
+    executor.close()
+    with pytest.raises(InfrastructureFailure):
+        running.result(timeout=30)
+    assert [path.name for path in state.parent.iterdir()] == [TRAINING]
+
+    executor = ProcessExecutor(options, workers=1)
+    try:
+        again = begun(executor).result(timeout=250)
+        state.parent.mkdir(parents=True, exist_ok=True)
+        fresh = begun(executor).result(timeout=250)
+    finally:
+        executor.close()
+    assert again.facts["resumed_at_step"] > 0 == fresh.facts["resumed_at_step"]
+    assert json.dumps(again.result) == json.dumps(fresh.result)
+    assert not state.parent.exists()

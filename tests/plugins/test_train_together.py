@@ -1,0 +1,54 @@
+"""One design, two processes: torchrun, DDP and gloo give the training of a single process."""
+
+import pytest
+from test_verify_job import payload
+
+from genesys_engine.gab.sandbox import Limits, SandboxHost, isolation_here
+from genesys_engine.plugins.verify_job import verify
+
+
+def job_of(corpus, **trainer):
+    job = payload(corpus, tokens=4_000, **trainer)
+    job["evaluators"] = job["evaluators"][:1]
+    return job
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(corpus, tmp_path):
+    replies = {}
+    for processes, micro in ((1, None), (2, 1)):
+        folder = tmp_path / str(processes)
+        folder.mkdir()
+        options = {"processes": processes, "device": "cpu", "micro_batch": micro}
+        replies[processes] = verify(job_of(corpus, **options), folder)
+        assert [path.name for path in folder.iterdir()] == ["model.safetensors"]
+    one, two = replies[1], replies[2]
+    assert two["facts"]["processes"] == 2
+    assert (one["tokens"], one["steps"]) == (two["tokens"], two["steps"])
+    for (_, alone), (_, together) in zip(one["curve"], two["curve"], strict=True):
+        assert together == pytest.approx(alone, abs=2e-4)
+    scores = [reply["scores"]["bits_per_byte"]["value"] for reply in (one, two)]
+    assert scores[1] == pytest.approx(scores[0], abs=1e-3)
+
+
+@pytest.mark.slow
+def test_a_trial_that_two_processes_end_is_a_failed_one(corpus, tmp_path):
+    options = {"processes": 2, "device": "cpu", "explode_factor": 1.0001, "grad_clip": 1e9}
+    reply = verify(job_of(corpus, peak_lr=5.0, **options), tmp_path)
+    assert reply["status"] == "failed"
+    assert "training loss" in reply["reason"]
+
+
+@pytest.mark.slow
+def test_the_sandbox_refuses_a_team_and_says_what_to_set(corpus, tmp_path):
+    if isolation_here("strict").level == "process":
+        pytest.skip("this machine offers nothing beyond the level `process`")
+    host = SandboxHost(workers=1, preload=("torch",))
+    try:
+        limits = Limits(wall_s=120, readable=(str(corpus.folder),))
+        target = "genesys_engine.plugins.verify_job:verify"
+        outcome = host.submit(target, job_of(corpus, processes=2), tmp_path, limits).result()
+    finally:
+        host.close()
+    assert outcome.status == "error"
+    assert 'isolation = "process"' in outcome.reason
