@@ -25,6 +25,7 @@ from genesys_engine.engine.events import Event
 from genesys_engine.engine.finals import is_fresh
 from genesys_engine.engine.outcomes import Outcomes
 from genesys_engine.engine.policy import Design, NextGeneration, OpenFinals, Policy, Verify
+from genesys_engine.engine.samples import pending_samples
 from genesys_engine.engine.state import State, keep
 from genesys_engine.engine.store import Store, TaskRow
 from genesys_engine.engine.verifier import Verifier, checkpoint_name
@@ -229,6 +230,7 @@ class Evolution:
             self.state.in_flight.popleft()
             self.store.mark_applied(seq)
             self._save()
+        pending_samples(self.store.folder, seq).unlink(missing_ok=True)
         self._publish()
 
     def _close_generation(self) -> None:
