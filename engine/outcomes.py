@@ -15,6 +15,7 @@ from genesys_engine.engine.events import Event
 from genesys_engine.engine.finals import is_fresh
 from genesys_engine.engine.fitness import gain, higher_is_better, metric_value
 from genesys_engine.engine.policy import Design, Policy, Verify
+from genesys_engine.engine.samples import write_samples
 from genesys_engine.engine.state import Standing, State, keep
 from genesys_engine.engine.store import DesignRow, Store, TaskRow, VerificationRow
 from genesys_engine.gab.errors import InputError
@@ -236,6 +237,7 @@ class Outcomes:
             facts=facts,
         )
         self.store.add_verification(verification, [list(point) for point in result["curve"]])
+        write_samples(self.store.folder, row.seq, number)
         about = {
             "verification": number,
             "seq": row.seq,

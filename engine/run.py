@@ -30,6 +30,7 @@ from genesys_engine.engine.policy import Policy, Settings
 from genesys_engine.engine.restore import restore
 from genesys_engine.engine.state import State
 from genesys_engine.engine.store import EXPERIMENT, Store
+from genesys_engine.engine.tasks import prepare_tasks, with_data
 from genesys_engine.engine.trackers import open_trackers
 from genesys_engine.engine.trials import Trials
 from genesys_engine.engine.verdict import Verdict, judge
@@ -198,7 +199,9 @@ def _execute(
 ) -> Verdict:
     corpus = prepare_corpus(store, experiment, callbacks)
     if not store.curves.allocated:
-        store.curves.allocate(sum(rung.verifications for rung in experiment.ladder.rungs))
+        ladder = experiment.ladder
+        finals = (ladder.finalists + 1) * ladder.finalist_seeds if ladder.finalists else 0
+        store.curves.allocate(sum(rung.verifications for rung in ladder.rungs) + finals)
 
     def observe(event: Event) -> None:
         callbacks.on_event(event)
@@ -358,7 +361,7 @@ def verify_settings(
         Path(corpus["folder"]),
         rung_settings(experiment, corpus["vocab_size"]),
         _described(host, "trainer", experiment.trainer),
-        evaluator_payload(host, experiment),
+        evaluator_payload(host, experiment, corpus),
         _training_limits(experiment, corpus),
     )
 
@@ -373,7 +376,11 @@ def _training_limits(experiment: Experiment, corpus: Mapping[str, Any]) -> Limit
         disk_bytes=max(Limits.disk_bytes, 4 * file_bytes),
         wall_s=section.timeout_s,
         memory_bytes=int(section.memory_gib * 2**30),
-        readable=(str(Path(corpus["folder"]).absolute()), *experiment.sandbox.readable),
+        readable=(
+            str(Path(corpus["folder"]).absolute()),
+            *corpus.get("tasks", {}).values(),
+            *experiment.sandbox.readable,
+        ),
         accelerator=device != "cpu" and bool(accelerator_devices()),
     )
 
@@ -385,9 +392,12 @@ def _checkpoint_bytes(experiment: Experiment, vocab_size: int) -> int:
     return 24 * max(scale.reference_parameters(vocab_size) for scale in scales)
 
 
-def evaluator_payload(host: PluginHost, experiment: Experiment) -> list[dict[str, Any]]:
-    """Return the evaluators as workers need them."""
-    return named_payload(host, "evaluator", experiment.evaluators)
+def evaluator_payload(
+    host: PluginHost, experiment: Experiment, corpus: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Return the evaluators as workers need them, with where the data of their tasks lie."""
+    entries = named_payload(host, "evaluator", experiment.evaluators)
+    return [with_data(entry, corpus.get("tasks", {})) for entry in entries]
 
 
 def named_payload(
@@ -430,7 +440,7 @@ def _components(host: PluginHost, experiment: Experiment) -> Iterator[Any]:
 def prepare_corpus(store: Store, experiment: Experiment, callbacks: Callbacks) -> Mapping[str, Any]:
     """Return the facts of the prepared corpus, made again where the cache has lost it."""
     known = store.meta("corpus")
-    if Path(known["folder"]).is_dir():
+    if all(Path(f).is_dir() for f in (known["folder"], *known.get("tasks", {}).values())):
         return dict(known)
     callbacks.on_stage("preparing the corpus")
     facts = build_corpus(experiment, callbacks.on_stage)
@@ -450,6 +460,7 @@ def build_corpus(experiment: Experiment, progress: Callable[[str], None]) -> dic
     from genesys_engine.engine.corpus import prepare
     from genesys_engine.plugins.corpus import Corpus
 
+    tasks = prepare_tasks(experiment, progress)
     folder = prepare(experiment.corpus, cache_folder() / "corpora", progress)
     corpus = Corpus.open(folder)
     for rung in rung_settings(experiment, corpus.vocab_size):
@@ -461,6 +472,7 @@ def build_corpus(experiment: Experiment, progress: Callable[[str], None]) -> dic
         "train_tokens": len(corpus.train),
         "heldout_tokens": len(corpus.heldout),
         "vocab_size": corpus.vocab_size,
+        "tasks": tasks,
     }
 
 
@@ -518,7 +530,7 @@ def _bigram(
         payload = {
             "corpus": corpus["folder"],
             "context": context,
-            "evaluators": evaluator_payload(host, experiment),
+            "evaluators": evaluator_payload(host, experiment, corpus),
         }
         limits = _training_limits(experiment, corpus)
         pending[str(context)] = executor.submit(CONTROLS, payload, scratch, limits)

@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from genesys_engine.engine.designer import TaskResult, refuse_infrastructure
 from genesys_engine.engine.finals import is_fresh
 from genesys_engine.engine.randomness import derived_seed
 from genesys_engine.engine.replies import VerifyReply
+from genesys_engine.engine.samples import pending_samples
 from genesys_engine.engine.trials import Trials
 from genesys_engine.gab.errors import InputError
 from genesys_engine.gab.sandbox.scratch import remove, take_tensors
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 SCRATCH = "verify-"
 VERIFY = "genesys_engine.plugins.verify_job:verify"
+SAMPLES = "samples.safetensors"  # what the job calls them in its scratch folder
 CHECKPOINTS = "checkpoints"  # folder of a run
 
 
@@ -154,7 +157,7 @@ class Verifier:
 
         def finish(inner: Future[Outcome]) -> None:
             try:
-                read = self._read(inner.result(), scratch, checkpoint)
+                read = self._read(inner.result(), scratch, checkpoint, seq)
                 if noise is not None and read.result["status"] == "ok":
                     noise.put(key, read.result)
             except BaseException as error:  # handed to the loop, which decides
@@ -167,7 +170,9 @@ class Verifier:
         job_done.add_done_callback(finish)
         return done
 
-    def _read(self, outcome: Outcome, scratch: Path, checkpoint: str | None) -> TaskResult:
+    def _read(
+        self, outcome: Outcome, scratch: Path, checkpoint: str | None, seq: int
+    ) -> TaskResult:
         refuse_infrastructure(outcome, scratch, self._settings.limits)
         if outcome.status != "ok" or outcome.value is None:
             reason = scrub(outcome.reason, scratch)
@@ -191,7 +196,16 @@ class Verifier:
                 reason = f"its checkpoint {error.message}"
                 return TaskResult(failure("bad_reply", reason, value), facts)
             self._keep(weights, checkpoint)
+        self._keep_samples(scratch / SAMPLES, seq)
         return TaskResult({**value, "cause": "", "reason": ""}, facts)
+
+    def _keep_samples(self, found: Path, seq: int) -> None:
+        """Move the scores of single items to where the store finds them; a bad file is left."""
+        with suppress(InputError):
+            take_tensors(found, self._settings.limits.file_bytes)
+            target = pending_samples(self._folder, seq)
+            target.parent.mkdir(exist_ok=True)
+            found.replace(target)
 
     def _keep(self, weights: Path, name: str) -> None:
         """Move the weights into the run."""

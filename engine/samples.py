@@ -1,0 +1,77 @@
+"""Scores of single items, as arrays beside the loss curves: one row and one chunk a verification.
+
+A worker leaves them as a safetensors file; the file waits in the run's folder until its
+verification enters the run, is then written to Zarr by the coordinator, and is removed once that
+is committed.  So a kill at any point loses none, and no chunk ever has two writers.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genesys_engine.engine.curves import ARRAYS
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+PENDING = "samples"  # folder of a run
+GROUP = "samples"  # of the Zarr group
+
+
+def pending_samples(folder: Path, seq: int) -> Path:
+    """Return the file that holds the samples of a task until it is applied."""
+    return folder / PENDING / f"task-{seq}.safetensors"
+
+
+def write_samples(folder: Path, seq: int, verification: int) -> None:
+    """Write what the task `seq` left, if anything, as the row `verification`."""
+    path = pending_samples(folder, seq)
+    if not path.is_file():
+        return
+    import zarr
+    from safetensors.numpy import load_file
+
+    group = zarr.open_group(folder / ARRAYS, mode="a")
+    for metric, values in sorted(load_file(path).items()):
+        row = values.ravel()
+        array = _array(group, metric, max(verification + 1, group["curves"].shape[0]), len(row))
+        array[verification, : len(row)] = row
+
+
+def read_samples(folder: Path, verification: int) -> dict[str, NDArray[np.float32]]:
+    """Return metric -> scores of the items (NaN: none) of one verification."""
+    import numpy as np
+    import zarr
+
+    group = zarr.open_group(folder / ARRAYS, mode="r")
+    if GROUP not in group:
+        return {}
+    found = {}
+    for _, array in sorted(group[GROUP].arrays()):
+        if verification >= array.shape[0]:
+            continue
+        row = np.asarray(array[verification], dtype=np.float32)
+        if np.isfinite(row).any():
+            found[str(array.attrs["metric"])] = row
+    return found
+
+
+def _array(group: Any, metric: str, rows: int, items: int) -> Any:
+    """Return the array of a metric, made or enlarged to hold `rows` x `items`."""
+    name = f"{GROUP}/{metric.replace('/', '.')}"
+    if name not in group:
+        array = group.create_array(
+            name,
+            shape=(rows, items),
+            chunks=(1, items),
+            dtype="float32",
+            fill_value=float("nan"),
+        )
+        array.attrs["metric"] = metric
+        return array
+    array = group[name]
+    if array.shape[0] < rows or array.shape[1] < items:
+        array.resize((max(rows, array.shape[0]), max(items, array.shape[1])))
+    return array
