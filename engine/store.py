@@ -10,6 +10,7 @@ as they were.  Loss curves wait in SQLite for their chunk of the Zarr array (see
     units          the source of every unit once, by digest; trees refer to it
     verifications  one design trained and evaluated at one rung with one training seed
     events         the log (see `events`)
+    llm_calls      what language models were asked and replied (see `llm.ledger`)
 """
 
 from __future__ import annotations

@@ -65,6 +65,31 @@ def genesys_register_knowledge_sources(register: Register) -> None:
         register(name, f"{base}.{name}:{component}", options=options, summary=summary)
 
 
+LLM_BACKENDS = {
+    "litellm": ("LiteLLM", "any provider, and any server that speaks OpenAI's protocol"),
+    "llama_cpp": ("LlamaCpp", "a GGUF file in this process, through xllamacpp"),
+    "replay": ("Replay", "the replies of a recorded ledger, played again"),
+    "scripted": ("Scripted", "replies from a list, for tests"),
+}
+"""Name, which is its module's too -> stem of the classes, and summary."""
+
+
+@hookimpl
+def genesys_register_llm_backends(register: Register) -> None:
+    """Services, files and records; and a grammar where there is no model."""
+    base = "genesys_engine.plugins.llm"
+    for name, (stem, summary) in LLM_BACKENDS.items():
+        options = f"{base}.{name}:{stem}Options"
+        register(name, f"{base}.{name}:{stem}Backend", options=options, summary=summary)
+    module = "genesys_engine.operators.llm.grammar_backend"
+    register(
+        "grammar",
+        f"{module}:GrammarBackend",
+        options=f"{module}:GrammarOptions",
+        summary="no model: units that the grammar writes, with settable faults; a simulation",
+    )
+
+
 OPERATORS = {
     "hyperparameter_mutation": ("HyperparameterMutation", "other legal hyper-parameters"),
     "unit_replacement": ("UnitReplacement", "another unit of the library over the same children"),
@@ -169,5 +194,6 @@ def genesys_register_report_sections(register: Register) -> None:
     register("curves", f"{module}:loss_curves", summary="training loss at each rung")
     register("quadrants", f"{module}:quadrants", summary="gain against confidence")
     register("failures", f"{module}:failures_by_cause", summary="what failed, and why")
+    register("llm", f"{module}:language_models", summary="tokens and cost of language models")
     register("time", f"{module}:time_by_stage", summary="where the workers' time went")
     register("reproduce", f"{module}:reproduce", summary="how to get the same run again")

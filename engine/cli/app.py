@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, str] = {
     "export": "Write a trained design as a model for transformers and lm-eval.",
     "report": "Write the report of a run as one HTML page.",
     "data": "Fetch text to train on, and list what is there.",
+    "llm": "Show what language models cost, and record their replies.",
     "knowledge": "Add papers and notes to the knowledge base, and search it.",
     "plugins": "List and show plugins and components, or make a new one.",
     "config": "Print the JSON Schema of experiments, for editors.",

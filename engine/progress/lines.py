@@ -42,6 +42,14 @@ def _exhausted(payload: Payload, run: RunView) -> str:
     return f"no new design: {payload['reason']}"
 
 
+def _abandoned(payload: Payload, run: RunView) -> str:
+    return f"design given up: {payload['code']}: {payload['reason']}"
+
+
+def _unreachable(payload: Payload, run: RunView) -> str:
+    return f"the LLM is unreachable, designers wait, verifiers go on: {payload['reason']}"
+
+
 def _verified(payload: Payload, run: RunView) -> str:
     fresh = run.finals if is_fresh(payload["replicate"]) else None
     rung = fresh or run.rungs[payload["rung"]]
@@ -85,6 +93,7 @@ _WORDS: dict[str, Callable[[Payload, RunView], str]] = {
     kinds.DESIGN_ACCEPTED: _accepted,
     kinds.DESIGN_REJECTED: _rejected,
     kinds.DESIGN_EXHAUSTED: _exhausted,
+    kinds.DESIGN_ABANDONED: _abandoned,
     kinds.VERIFICATION_FINISHED: _verified,
     kinds.VERIFICATION_FAILED: _failed,
     kinds.RUNG_OPENED: lambda payload, run: f"rung {payload['scale']} opened",
@@ -93,4 +102,6 @@ _WORDS: dict[str, Callable[[Payload, RunView], str]] = {
     kinds.FINALS_OPENED: _finals,
     kinds.BUDGET_WARNING: _warning,
     kinds.WORKER_LOST: lambda payload, run: f"a worker was lost: {payload['reason']}",
+    kinds.LLM_UNREACHABLE: _unreachable,
+    kinds.LLM_REACHABLE: lambda payload, run: "the LLM answers again",
 }

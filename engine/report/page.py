@@ -22,7 +22,7 @@ KIND = "report_section"
 
 ORDER = (
     "tree", "fitness", "leaderboard", "finals", "rungs", "best", "operators", "curves",
-    "quadrants", "failures",
+    "quadrants", "failures", "llm",
     "time", "reproduce",
 )  # fmt: skip
 """The built-in sections; those of plugins follow, by name."""

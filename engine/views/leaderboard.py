@@ -8,7 +8,9 @@ from typing import Any
 
 from genesys_engine.engine.store import DesignRow, Store, VerificationRow
 from genesys_engine.engine.views import noise
+from genesys_engine.engine.views.llm import usage_by_task, usage_json
 from genesys_engine.engine.views.names import design_names
+from genesys_engine.plugins.api import LLMUsage
 
 _FEW = 200
 """Up to so many rows, their verifications are asked for one by one instead of all read."""
@@ -38,6 +40,7 @@ class LeaderboardRow:
     sigma: float | None
     standing: str
     fresh: Mapping[str, Any] | None = None
+    llm: LLMUsage | None = None  # what its making asked of language models, None without one
 
     @property
     def within_noise(self) -> bool | None:
@@ -64,6 +67,7 @@ class LeaderboardRow:
             "standing": self.standing,
             "within_noise": self.within_noise,
             "fresh": None if self.fresh is None else dict(self.fresh),
+            "llm": None if self.llm is None else usage_json(self.llm),
         }
 
 
@@ -75,6 +79,7 @@ def leaderboard(store: Store, limit: int | None = None) -> list[LeaderboardRow]:
     floor = noise.noise_floor(store)
     top = _at_highest_rung(store, designs)
     finalists = {f["design"]: f for f in (store.meta("verdict") or {}).get("finalists", ())}
+    spent = usage_by_task(store)
     rows = []
     for design in designs:
         assert design.rung is not None
@@ -103,6 +108,7 @@ def leaderboard(store: Store, limit: int | None = None) -> list[LeaderboardRow]:
             sigma=sigma,
             standing=standing,
             fresh=fresh,
+            llm=spent.get(design.seq),
         )
         rows.append(row)
     return rows

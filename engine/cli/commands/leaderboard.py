@@ -47,10 +47,15 @@ def command(run: Path, limit: int | None, by_operator: bool, as_json: bool) -> N
         note("no design has been verified yet")
         return
     metrics, finals = metric_names(rows), any(row.fresh for row in rows)
+    asked = any(row.llm is not None for row in rows)
     against = (f"gain over {reference}", *(("fresh seeds",) if finals else ()), "verdict")
+    llm = ("LLM tokens", "LLM cost") if asked else ()
     print_table(
-        ("#", "design", *against, "rung", *metrics, "parents", "change"),
-        [_cells(place, row, metrics, finals=finals) for place, row in enumerate(rows, 1)],
+        ("#", "design", *against, "rung", *metrics, *llm, "parents", "change"),
+        [
+            _cells(place, row, metrics, finals=finals, asked=asked)
+            for place, row in enumerate(rows, 1)
+        ],
     )
     if any(row.within_noise for row in rows):
         note(f"no difference shown from {reference}: within twice the noise of training")
@@ -89,11 +94,16 @@ def _print_operators(run: Path, *, as_json: bool) -> None:
     note(f"at {scale}, where every child is trained like its parents")
 
 
-def _cells(place: int, row: LeaderboardRow, metrics: list[str], *, finals: bool) -> list[object]:
+def _cells(
+    place: int, row: LeaderboardRow, metrics: list[str], *, finals: bool, asked: bool
+) -> list[object]:
+    from genesys_engine.engine.views.llm import usd
     from genesys_engine.engine.views.noise import SAID
     from genesys_engine.engine.views.text import percent
 
     scores = [_score(row, metric) for metric in metrics]
+    if asked:
+        scores += ["–", "–"] if row.llm is None else [f"{row.llm.tokens:,}", usd(row.llm.usd)]
     parents = ", ".join(map(str, row.parents))
     name = f"{row.design} {row.name}" if row.name else row.design
     against = [percent(row.fitness), *([_fresh(row)] if finals else []), SAID[row.standing]]

@@ -41,6 +41,7 @@ def command(run: Path, design: int, code: bool, as_json: bool) -> None:
 
 
 def _head(details: DesignDetails) -> Iterator[str]:
+    from genesys_engine.engine.views.llm import told
     from genesys_engine.engine.views.text import percent
 
     row = details.row
@@ -51,6 +52,8 @@ def _head(details: DesignDetails) -> Iterator[str]:
         yield f"  gain {percent(row.fitness)} up to {details.rung} ({details.standing})"
         ranked = ", ".join(f"{place} of {n} at {scale}" for scale, place, n in details.places)
         yield f"  place by gain: {ranked}"
+    for role, used in details.llm.items():
+        yield f"  {role}: {told(used)}"
     yield f"  children: {', '.join(map(str, details.children)) or 'none'}"
     yield ""
     yield "Lineage"
