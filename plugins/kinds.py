@@ -142,6 +142,8 @@ class LLMRequest:
     seed: int = 0
     schema: Mapping[str, Any] | None = None
     deadline_s: float = 60.0
+    # Facts for back ends without a model; never sent.
+    purpose: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
