@@ -12,9 +12,26 @@ from genesys_engine.operators.llm.repairs.draft import (
     Draft,
     attribute,
     expression,
+    method,
     self_attributes,
     set_attribute,
 )
+
+
+def keep_declarations(draft: Draft) -> None:
+    """Take over the declarations that a reply leaves out, and the constructor or forward."""
+    module = ast.parse(draft.original.source)
+    old = next(n for n in module.body if isinstance(n, ast.ClassDef) and attribute(n, "interface"))
+    for name in ("slots", "choices"):
+        value = attribute(old, name)
+        if value is not None and attribute(draft.unit, name) is None:
+            set_attribute(draft.unit, name, value)
+            draft.note(f"kept from the working unit: {name}")
+    for name in ("__init__", "forward"):
+        kept = method(old, name)
+        if kept is not None and method(draft.unit, name) is None:
+            draft.unit.body.append(kept)
+            draft.note(f"kept from the working unit: {name}")
 
 
 def mend_slots(draft: Draft) -> None:

@@ -71,17 +71,46 @@ def drop_other_units(draft: Draft) -> None:
             draft.note("other units removed")
 
 
+def keep_helpers(draft: Draft) -> None:
+    """Take over what the working file defines beside the unit, where it is used and missing."""
+    old = ast.parse(draft.original.source)
+    while missing := {name for node in draft.module.body for name in draft.undefined(node)}:
+        found = [node for node in old.body if _defines(node) in missing]
+        if not found:
+            return
+        at = draft.module.body.index(draft.unit)
+        draft.module.body[at:at] = found
+        for node in found:
+            draft.note(f"kept from the working file: {_defines(node)}")
+
+
+def _defines(node: ast.stmt) -> str:
+    """Return the name of a helper or constant, or ""."""
+    match node:
+        case ast.FunctionDef(name=name):
+            return name
+        case ast.ClassDef(name=name) if attribute(node, "interface") is None:
+            return name
+        case ast.Assign(targets=[ast.Name(id=name)]):
+            return name
+    return ""
+
+
 def add_imports(draft: Draft) -> None:
-    """Import what every PyTorch file imports, where it is used and missing."""
+    """Import what the working file or every PyTorch file imports, where it is missing."""
     missing = {name for node in draft.module.body for name in draft.undefined(node)}
+    known = dict(_IMPORTS)
+    for node in ast.parse(draft.original.source).body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            known |= {item.bound: item.statement(item.bound) for item in imports(node)}
     at = 1 if docstring_statement(draft.module) else 0
     while at < len(draft.module.body):  # `from __future__` comes first
         node = draft.module.body[at]
         if not (isinstance(node, ast.ImportFrom) and node.module == "__future__"):
             break
         at += 1
-    for name in sorted(missing & set(_IMPORTS)):
-        draft.module.body.insert(at, statement(_IMPORTS[name]))
+    for name in sorted(missing & set(known)):
+        draft.module.body.insert(at, statement(known[name]))
         draft.note(f"import added: {name}")
 
 
