@@ -133,7 +133,9 @@ class LLMRequest:
     """What a language model is asked.
 
     `messages` are (role, text) pairs, role one of system, user, assistant.  `schema` is the JSON
-    Schema that the reply must follow, or None for plain text.
+    Schema that the reply must follow, or None for plain text.  `purpose` says in facts what the
+    messages say in words (`role`, `stage`, `unit`, `interface` ...): a back end without a model
+    answers by it, a real model never sees it, and it does not tell requests apart.
     """
 
     messages: tuple[tuple[str, str], ...]
@@ -142,8 +144,7 @@ class LLMRequest:
     seed: int = 0
     schema: Mapping[str, Any] | None = None
     deadline_s: float = 60.0
-    # Facts for back ends without a model; never sent.
-    purpose: Mapping[str, Any] = field(default_factory=dict)
+    purpose: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)

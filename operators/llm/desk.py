@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from genesys_engine.operators.llm.options import ImplementerOptions
 from genesys_engine.operators.llm.templates import Templates
 from genesys_engine.plugins.api import LLMReply, LLMRequest, OperatorContext, OperatorNotApplicable
-from genesys_engine.plugins.llm.replies import extract_json
+from genesys_engine.plugins.llm.replies import BadReply, extract_json
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -85,7 +85,7 @@ class Desk:
             reply = self._send(role, messages, schema, tokens, temperature, purpose)
             try:
                 return model.model_validate(extract_json(reply.text))
-            except (ValueError, ValidationError) as error:
+            except (BadReply, ValidationError) as error:
                 fault = _short(error)
             mend = self._templates.render("mend", {"fault": fault})
             messages = (*messages, ("assistant", reply.text[:2000]), ("user", mend))
@@ -118,10 +118,10 @@ class Desk:
         return self._llm.ask(role, request)
 
 
-def _short(error: Exception) -> str:
+def _short(error: BadReply | ValidationError) -> str:
     """Return the first fault of a malformed reply in a sentence."""
     if isinstance(error, ValidationError):
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the object"
         return f"{place}: {first['msg']}"
-    return str(error)
+    return error.message
