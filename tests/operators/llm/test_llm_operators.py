@@ -113,7 +113,7 @@ def test_a_malformed_idea_is_sent_back_once(real_check):
     broken = '{"title": "Squared gate", "motivation": "", "changes": [{"path": "root.brain"}]}'
     llm = Scripted(proposer=[broken, SQUARED], coder=fenced(MLP))
     mutate(llm, real_check)
-    first, second = llm.asked["proposer"]
+    second = llm.asked["proposer"][1]
     assert second.messages[-2] == ("assistant", broken)
     assert "JSON object alone" in second.messages[-1][1]
     assert "changes.0.path" in second.messages[-1][1]
@@ -164,7 +164,7 @@ def test_crossover_rewrites_beside_what_it_takes(real_check):
     child = LLMCrossover(LLMCrossoverOptions())([gpt(), retnet()], context(llm, real_check))
     assert unit_at(child.tree, "root.mixer").name == "MultiScaleRetention"
     assert "relu" in unit_at(child.tree, "root.mlp").source
-    assert "class GELUMLP" in llm.prompts("coder")[0], "the second parent's unit is shown"
+    assert "class GeluMLP" in llm.prompts("coder")[0], "the second parent's unit is shown"
 
 
 def test_a_unit_of_another_interface_cannot_be_taken(real_check):
@@ -172,7 +172,7 @@ def test_a_unit_of_another_interface_cannot_be_taken(real_check):
     right = idea(("root.mlp", "", "root.mlp"))
     llm = Scripted(proposer=[wrong, right])
     child = LLMCrossover(LLMCrossoverOptions())([gpt(), retnet()], context(llm, real_check))
-    assert unit_at(child.tree, "root.mlp").name == "GELUMLP"
+    assert unit_at(child.tree, "root.mlp").name == "GeluMLP"
     assert (
         "root.mixer is a sequence_mixer and cannot stand at root.mlp" in llm.prompts("proposer")[1]
     )
