@@ -157,6 +157,7 @@ def words(schema: Mapping[str, Any]) -> str:
             return f"list of {len(fixed)} of: {words(fixed[0])}"
         return f"list of: {words(schema['items'])}"
     name = {"integer": "integer", "number": "number", "string": "text", "boolean": "true or false"}
+    name["object"] = "table"
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
     limits = [f"{sign} {schema[key]:.12g}" for key, sign in signs.items() if key in schema]
     return " ".join([name[schema["type"]], ", ".join(limits)]).strip()
