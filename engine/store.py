@@ -143,7 +143,7 @@ class Store:
         cls.refuse_used(folder)
         made = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
-        lock = _exclusive(folder)
+        lock = exclusive(folder)
         try:
             cls._fill(folder, meta, experiment)
             return cls(folder, _connect(folder), lock)
@@ -198,7 +198,7 @@ class Store:
                 where=str(folder),
                 hint="give the folder that `genesys-engine run` named in its last line",
             )
-        lock = _exclusive(folder) if write else None
+        lock = exclusive(folder) if write else None
         try:
             store = cls(folder, _connect(folder, write=write), lock)
             found = store.meta("format")
@@ -451,16 +451,21 @@ class Store:
         array[row] = block
 
 
-def _exclusive(folder: Path) -> Any:
+def exclusive(folder: Path) -> Any:
+    """Return the handle that holds the lock of a run's or a study's folder.
+
+    Raises:
+        EnvironmentProblem: another process has it.
+    """
     handle = (folder / "lock").open("a")
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         handle.close()
         raise EnvironmentProblem(
-            "another process is working on this run",
+            "another process is working in this folder",
             where=str(folder),
-            hint="wait for it, or stop it with Ctrl-C; the run can be resumed afterwards",
+            hint="wait for it, or stop it with Ctrl-C; what it does can be resumed afterwards",
         ) from None
     return handle
 

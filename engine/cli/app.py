@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, str] = {
     "show": "Show one design: tree, lineage, scores, code.",
     "leaderboard": "List the designs of a run, best first.",
     "events": "Show the event log of a run, or its digest.",
+    "compare": "Compare arms at equal cost, with intervals.",
     "check": "Audit a block: a Python file, a tree, a design of a run.",
     "report": "Write the report of a run as one HTML page.",
     "knowledge": "Add papers and notes to the knowledge base, and search it.",

@@ -150,7 +150,7 @@ def test_nothing_survives_a_kill_or_a_second_ctrl_c_and_nothing_is_done_twice(
     with started("run", experiment, "--out", run) as process:
         between(run, process)
         second = engine("resume", run)
-        second.refused(4, str(run), "another process is working on this run")
+        second.refused(4, str(run), "another process is working in this folder")
         paid, below = dict(ask(run, PAID)), descendants(process.pid)
         process.kill()
         process.wait()

@@ -1,0 +1,109 @@
+"""The tables of a study on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from genesys_engine.engine.views.text import count
+
+Row = tuple[str, ...]
+Table = tuple[str, tuple[str, ...], list[Row]]
+"""Title, columns, rows."""
+
+
+def implementation_tables(data: Mapping[str, Any]) -> list[Table]:
+    """Return the tables of what `implementation_summary.summarise` gave."""
+    title = "SIMULATION: no language model was asked. " if data["simulation"] else ""
+    state = "" if data["complete"] else "PARTIAL: not every arm has met its proposals. "
+    columns = (
+        "arm", "n", "valid", "95 % interval", "attempts", "calls", "tokens", "tokens/valid",
+        "USD", "lines", "most frequent failures",
+    )  # fmt: skip
+    tables = [(f"{title}{state}Per proposal", columns, [_arm_row(arm) for arm in data["arms"]])]
+    tables.append(_strata(data))
+    tables.append(_lemmas(data["lemmas"]))
+    if data["simulation"]:
+        tables.append(_beside_published(data))
+    return tables
+
+
+def _arm_row(arm: Mapping[str, Any]) -> Row:
+    failures = list(arm["failures"].items())[:3]
+    of = "" if arm["n"] == arm["planned"] else f"/{arm['planned']}"
+    cap = f" [{arm['cap']}]" if arm["cap"] and of else ""
+    return (
+        arm["arm"],
+        f"{arm['n']}{of}{cap}",
+        share(arm["valid_rate"]),
+        interval(arm["interval"]),
+        plain(arm["attempts"]),
+        plain(arm["calls"]),
+        _count(arm["tokens"]),
+        _count(arm["tokens_per_valid"]),
+        "unknown" if arm["usd"] is None and arm["n"] else plain(arm["usd"], 4),
+        plain(arm["lines"], 0),
+        ", ".join(f"{code} ×{times}" for code, times in failures),
+    )
+
+
+def _strata(data: Mapping[str, Any]) -> Table:
+    units = sorted({row["units"] for arm in data["arms"] for row in arm["strata"]})
+    rows = []
+    for arm in data["arms"]:
+        cells = {row["units"]: f"{row['valid']}/{row['n']}" for row in arm["strata"]}
+        rows.append((arm["arm"], *(cells.get(each, "–") for each in units)))
+    columns = ("arm", *(f"{each} unit{'s' if each > 1 else ''}" for each in units))
+    return "Valid designs by number of units changed", columns, rows
+
+
+def _lemmas(lemmas: Mapping[str, Any]) -> Table:
+    rate = lemmas["unit_success_rate"]
+    title = "Coder's calls per valid design, measured and predicted (Lemmas 1 and 2)"
+    if rate is not None:
+        low, high = (share(end) for end in lemmas["interval"])
+        title += f"; p = {share(rate)} ({low} to {high}) of {lemmas['replies']} unit replies"
+    columns = ("units", "unit by unit", "predicted N/p", "whole block", "predicted 1/p^N")
+    keys = ("unitwise_measured", "unitwise_predicted", "direct_measured", "direct_predicted")
+    rows = [(str(row["units"]), *(plain(row[key]) for key in keys)) for row in lemmas["rows"]]
+    return title, columns, rows
+
+
+def _beside_published(data: Mapping[str, Any]) -> Table:
+    columns = ("arm", "simulated valid", "95 % interval", "published valid", "simulated attempts",
+               "published attempts")  # fmt: skip
+    rows = [
+        (
+            arm["arm"],
+            share(arm["valid_rate"]),
+            interval(arm["interval"]),
+            share(arm["published"]["valid_rate"]),
+            plain(arm["attempts"]),
+            plain(arm["published"]["attempts"]),
+        )
+        for arm in data["arms"]
+        if arm["published"] is not None
+    ]
+    return "SIMULATION beside the published study (arXiv 2506.20249, Table 3)", columns, rows
+
+
+# --- numbers -----------------------------------------------------------------------------------
+
+
+def share(value: float | None) -> str:
+    """Return a proportion in percent; a dash for none."""
+    return "–" if value is None else f"{100 * value:.0f} %"
+
+
+def interval(ends: tuple[float, float] | list[float] | None) -> str:
+    """Return an interval of proportions in percent; a dash for none."""
+    return "–" if ends is None else f"{100 * ends[0]:.0f} to {100 * ends[1]:.0f}"
+
+
+def plain(value: float | None, digits: int = 1) -> str:
+    """Return a number with so many decimals; a dash for none."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _count(value: float | None) -> str:
+    return "–" if value is None else count(value)
