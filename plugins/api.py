@@ -28,12 +28,14 @@ from genesys_engine.plugins.checkpoint import load_checkpoint, save_checkpoint
 from genesys_engine.plugins.corpus import Corpus
 from genesys_engine.plugins.hookspecs import hookimpl
 from genesys_engine.plugins.kinds import (
+    INCIDENTAL,
     LLM,
     ROLES,
     Checker,
     CheckSubject,
     KnowledgeSource,
     LLMBackend,
+    LLMPrice,
     LLMReply,
     LLMRequest,
     LLMUsage,
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
+    "INCIDENTAL",
     "INTERFACES",
     "LLM",
     "ROLES",
@@ -71,9 +74,13 @@ __all__ = [
     "Isolation",
     "KnowledgeSource",
     "LLMBackend",
+    "LLMInterrupted",
+    "LLMPrice",
     "LLMRefused",
     "LLMReply",
     "LLMRequest",
+    "LLMRequestRefused",
+    "LLMUnavailable",
     "LLMUsage",
     "Limits",
     "Node",
@@ -196,6 +203,29 @@ class BudgetSpent(Exception):
 
 class LLMRefused(GenesysError):
     """Raised by `LLM.ask` where a service will never answer: no key, no such model."""
+
+
+class LLMRequestRefused(LLMRefused):
+    """Raised by `LLM.ask` where this one request is refused: too long, against the rules.
+
+    Other requests may be answered.  An operator that lets it pass gives the design up.
+    """
+
+
+class LLMUnavailable(Exception):
+    """Raised by a back end where the same request may be answered later.
+
+    `retry_after_s` is what the service asked one to wait, None if it did not say.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class LLMInterrupted(BaseException):
+    """Raised by `LLM.ask` while the run is ending.  Nobody catches it: the design is begun again,
+    from the record, when the run is resumed."""
 
 
 class Operator(Protocol):

@@ -58,6 +58,24 @@ def genesys_register_knowledge_sources(register: Register) -> None:
         register(name, f"{base}.{name}:{component}", options=options, summary=summary)
 
 
+LLM_BACKENDS = {
+    "litellm": ("LiteLLM", "any provider, and any server that speaks OpenAI's protocol"),
+    "llama_cpp": ("LlamaCpp", "a GGUF file in this process, through xllamacpp"),
+    "replay": ("Replay", "the replies of a recorded ledger, played again"),
+    "scripted": ("Scripted", "replies from a list, for tests"),
+}
+"""Name, which is its module's too -> stem of the classes, and summary."""
+
+
+@hookimpl
+def genesys_register_llm_backends(register: Register) -> None:
+    """Services, files and records; and a grammar where there is no model."""
+    base = "genesys_engine.plugins.llm"
+    for name, (stem, summary) in LLM_BACKENDS.items():
+        options = f"{base}.{name}:{stem}Options"
+        register(name, f"{base}.{name}:{stem}Backend", options=options, summary=summary)
+
+
 OPERATORS = {
     "hyperparameter_mutation": ("HyperparameterMutation", "other legal hyper-parameters"),
     "unit_replacement": ("UnitReplacement", "another unit of the library over the same children"),

@@ -133,7 +133,9 @@ class LLMRequest:
     """What a language model is asked.
 
     `messages` are (role, text) pairs, role one of system, user, assistant.  `schema` is the JSON
-    Schema that the reply must follow, or None for plain text.
+    Schema that the reply must follow, or None for plain text.  `purpose` says in facts what the
+    messages say in words (`role`, `stage`, `unit`, `interface` ...): a back end without a model
+    answers by it, a real model never sees it, and it does not tell requests apart.
     """
 
     messages: tuple[tuple[str, str], ...]
@@ -142,26 +144,55 @@ class LLMRequest:
     seed: int = 0
     schema: Mapping[str, Any] | None = None
     deadline_s: float = 60.0
+    purpose: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
 class LLMReply:
-    """The answer and what it took; a count that the service does not tell is None."""
+    """The answer and what it took; a count or a price that the service does not tell is None.
+
+    `usd` is what this reply cost: 0 for a model of one's own, None where nobody knows.
+    """
 
     text: str
     input_tokens: int | None = None
     output_tokens: int | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    usd: float | None = None
+
+
+@dataclass(frozen=True)
+class LLMPrice:
+    """US dollars for one token."""
+
+    input_usd: float
+    output_usd: float
 
 
 class LLMBackend(Protocol):
-    """Answers requests to a language model."""
+    """Answers requests to a language model; several threads may ask at once.
+
+    Two more things are asked for where a back end has them: `prepare()` raises an `InputError`
+    for what is missing (a key, a file) before anything is spent, and `price`, an `LLMPrice` or
+    None if unknown, lets a cap in US dollars be kept.  An option whose field carries
+    `json_schema_extra=INCIDENTAL` (an address, a number of threads) does not tell models apart.
+    """
 
     def complete(self, request: LLMRequest) -> LLMReply:
-        """Return the reply, or raise within `request.deadline_s` seconds."""
+        """Return the reply, or raise within `request.deadline_s` seconds.
+
+        Raises:
+            LLMUnavailable: asking again later may help; a time-out or a connection error of
+                Python's own counts as one.
+            LLMRefused: it will never help.
+        """
 
     def close(self) -> None:
         """Let connections and processes go; safe to call twice."""
+
+
+INCIDENTAL: dict[str, Any] = {"incidental": True}
+"""Marks the field of an option that does not change what a model answers."""
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,16 @@ def options_model(
     return model
 
 
+def incidental_options(model: type[BaseModel] | None) -> frozenset[str]:
+    """Return the options that are marked with `api.INCIDENTAL`: they change no result."""
+    fields = {} if model is None else model.model_fields
+    return frozenset(
+        name
+        for name, field in fields.items()
+        if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("incidental")
+    )
+
+
 def read_options(model: type[BaseModel] | None, options: Mapping[str, Any]) -> BaseModel | None:
     """Validate options strictly: a string is never taken for a number.
 

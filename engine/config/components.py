@@ -11,11 +11,15 @@ from genesys_engine.engine.config.positions import Path
 from genesys_engine.engine.config.schema import Component, Section
 from genesys_engine.engine.config.validate import validate
 from genesys_engine.gab.errors import PluginError
+from genesys_engine.plugins.targets import incidental_options
 
 if TYPE_CHECKING:
     from genesys_engine.plugins.registry import Registry
 
 C = TypeVar("C", bound=Component)
+
+NESTED = frozenset({"options", "roles"})
+"""Fields of a component that are no keys of its own: they are read apart."""
 
 
 class NoOptions(Section):
@@ -42,7 +46,7 @@ def read_component(
         table = table.get(part, {}) if isinstance(part, str) else table[part]
     if default is not None:
         table = {"use": default} | table
-    own_keys = [key for key in model.model_fields if key != "options"]
+    own_keys = [key for key in model.model_fields if key not in NESTED]
     own = validate(document, path, _own(model), {k: table[k] for k in own_keys if k in table})
     if not isinstance(table.get("use"), str):
         return None  # reported above; without it nothing is known of the options
@@ -51,17 +55,20 @@ def read_component(
     except PluginError as error:
         document.report((*path, "use"), error.message, error.hint)
         return None
-    rest = {key: value for key, value in table.items() if key not in own_keys}
+    rest = {k: v for k, v in table.items() if k not in (*own_keys, *NESTED - {"options"})}
     options = validate(document, path, options_model, rest, tuple(own_keys))
     if own is None or options is None:
         return None
-    return model(**own.model_dump(), options=options.model_dump(mode="json"))
+    made = model(**own.model_dump(), options=options.model_dump(mode="json"))
+    made._incidental = incidental_options(options_model)
+    return made
 
 
 def _own(model: type[Component]) -> type[BaseModel]:
-    """Return the model of the section's own keys: `model` without the field `options`."""
+    """Return the model of the section's own keys: `model` without what is read apart."""
     fields: dict[str, Any] = {
-        key: (field.annotation, field) for key, field in model.model_fields.items()
+        key: (field.annotation, field)
+        for key, field in model.model_fields.items()
+        if key not in NESTED
     }
-    del fields["options"]
     return create_model(f"Own{model.__name__}", __base__=Section, **fields)

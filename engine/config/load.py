@@ -13,9 +13,15 @@ from genesys_engine.engine.config.components import read_component
 from genesys_engine.engine.config.document import Document
 from genesys_engine.engine.config.overrides import apply_override
 from genesys_engine.engine.config.problems import ConfigError, Problem
-from genesys_engine.engine.config.schema import Component, Experiment, OperatorEntry
+from genesys_engine.engine.config.schema import (
+    Component,
+    Experiment,
+    LLMSection,
+    OperatorEntry,
+)
 from genesys_engine.engine.config.validate import validate
 from genesys_engine.gab.errors import InputError
+from genesys_engine.plugins.kinds import ROLES
 from genesys_engine.plugins.registry import suggest
 
 if TYPE_CHECKING:
@@ -31,6 +37,7 @@ COMPONENTS: Mapping[str, str] = {
     "executor": "executor",
 }
 """Sections that use components -> the kind of component."""
+LLM_KIND = "llm_backend"
 
 
 def load_experiment(
@@ -102,7 +109,9 @@ def read_experiment(document: Document, registry: Registry | None = None) -> Exp
     if registry is None:
         registry = _installed(document, sections["plugins"])
     for name in known:
-        if name in COMPONENTS:
+        if name == "llm":
+            sections[name] = _llm(document, registry)
+        elif name in COMPONENTS:
             sections[name] = _components(document, name, registry)
         elif name != "plugins":
             sections[name] = _section(document, name)
@@ -178,3 +187,44 @@ def _components(document: Document, name: str, registry: Registry) -> Any:
         for index in range(len(items))
     ]
     return None if any(item is None for item in read) else tuple(read)
+
+
+def _llm(document: Document, registry: Registry) -> LLMSection | None:
+    """Return the section [llm], None where there is none or it is faulty."""
+    table = document.data.get("llm")
+    if table is None:
+        return None
+    if not isinstance(table, dict):
+        document.report(("llm",), "'llm' must be one table", "write it as [llm]")
+        return None
+    base = read_component(document, ("llm",), LLM_KIND, LLMSection, None, registry)
+    roles = _roles(document, table, base, registry)
+    return base.model_copy(update={"roles": roles}) if base is not None else None
+
+
+def _roles(
+    document: Document, table: dict[str, Any], base: LLMSection | None, registry: Registry
+) -> dict[str, Component]:
+    """Return the models of [llm.roles.NAME]; a table without `use` changes options of [llm]."""
+    roles = table.get("roles", {})
+    if not isinstance(roles, dict):
+        document.report(
+            ("llm", "roles"), "'roles' must be tables", "write each as [llm.roles.NAME]"
+        )
+        return {}
+    found: dict[str, Component] = {}
+    for role, changes in roles.items():
+        path = ("llm", "roles", role)
+        if role not in ROLES:
+            document.report_key(path, f"there is no role {role!r}", suggest(role, ROLES))
+        elif not isinstance(changes, dict):
+            document.report(path, f"{role!r} must be a table", f"write it as [llm.roles.{role}]")
+        elif "use" in changes or base is not None:
+            if "use" not in changes and base is not None:
+                own = LLMSection.model_fields
+                inherited = {key: value for key, value in table.items() if key not in own}
+                roles[role] = {"use": base.use} | inherited | changes
+            read = read_component(document, path, LLM_KIND, Component, None, registry)
+            if read is not None:
+                found[role] = read
+    return found

@@ -9,7 +9,7 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from genesys_engine.engine.corpus.options import CorpusOptions
 from genesys_engine.gab.sandbox.isolation import Level
@@ -33,11 +33,17 @@ class Component(Section):
 
     use: str = Field(description="name of the component; see: genesys-engine plugins list")
     options: dict[str, Any] = Field(default_factory=dict)
+    _incidental: frozenset[str] = PrivateAttr(frozenset())
 
     def to_json(self) -> dict[str, Any]:
         """Return the table as it would stand in the file."""
         own = self.model_dump(mode="json", exclude={"options"}, exclude_none=True)
         return own | self.options
+
+    def decisive(self) -> dict[str, Any]:
+        """Return `use` and the options that change a result."""
+        kept = {k: v for k, v in self.options.items() if k not in self._incidental}
+        return {"use": self.use} | kept
 
 
 class OperatorEntry(Component):
@@ -142,6 +148,60 @@ class LadderSection(Section):
     )
 
 
+class LLMSection(Component):
+    """The language models that operators ask: one for all roles, or another for some.
+
+    `roles` holds the tables [llm.roles.NAME]; one without `use` changes single options only.
+    """
+
+    concurrency: Count = Field(4, description="requests under way at once")
+    requests_per_minute: PositiveFloat | None = Field(
+        None, description="most requests in a minute; left out: no limit"
+    )
+    tokens_per_minute: PositiveFloat | None = Field(
+        None, description="most tokens in a minute, input and output; left out: no limit"
+    )
+    deadline_s: PositiveFloat | None = Field(
+        None, description="seconds that one call may take; left out: what the operator asks for"
+    )
+    backoff_s: PositiveFloat = Field(
+        1.0, description="first pause after a call that failed, in seconds; it doubles each time"
+    )
+    longest_pause_s: PositiveFloat = Field(
+        60.0, description="longest pause, unless the service asks for a longer one"
+    )
+    give_up_after_s: PositiveFloat = Field(
+        3600.0, description="seconds without an answer until the run stops, to be resumed"
+    )
+    roles: dict[str, Component] = Field(
+        default_factory=dict, description="other models for some roles"
+    )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the table as it would stand in the file."""
+        hidden = {"options", "roles"}
+        own = self.model_dump(mode="json", exclude=hidden, exclude_none=True) | self.options
+        if self.roles:
+            own["roles"] = {role: entry.to_json() for role, entry in self.roles.items()}
+        return own
+
+    def decisive(self) -> dict[str, Any]:
+        """Return what tells models apart, for every role that has a table."""
+        roles = {role: entry.decisive() for role, entry in self.roles.items()}
+        return super().decisive() | ({"roles": roles} if roles else {})
+
+
+class KnowledgeSection(Section):
+    """What operators may look up."""
+
+    base: str = Field(
+        "",
+        description="folder of a knowledge base (see: genesys-engine knowledge), relative to the"
+        " experiment file; left out: the reference cards that come along",
+    )
+    limit: Count = Field(8, description="most passages that one question gets")
+
+
 class FitnessSection(Section):
     """What is maximised: the gain in per cent over the reference, averaged over rungs."""
 
@@ -170,6 +230,12 @@ class BudgetSection(Section):
 
     designs: Count = Field(20, description="children to make, seeds not counted")
     wall_hours: PositiveFloat | None = Field(None, description="wall time")
+    llm_tokens: Count | None = Field(
+        None, description="tokens of language models, input and output"
+    )
+    llm_usd: PositiveFloat | None = Field(
+        None, description="US dollars for language models; every model needs a known price"
+    )
 
 
 class PluginsSection(Section):
@@ -280,6 +346,12 @@ class Experiment(Section):
     trackers: tuple[Component, ...] = Field(
         (), description="Where the event log is copied to while the run goes."
     )
+    llm: LLMSection | None = Field(
+        None, description="The language models that operators ask; without it there are none."
+    )
+    knowledge: KnowledgeSection = Field(
+        default_factory=KnowledgeSection, description="What operators may look up."
+    )
     fitness: FitnessSection = Field(
         default_factory=FitnessSection,
         description="What is maximised: the gain over the reference in per cent.",
@@ -310,6 +382,8 @@ class Experiment(Section):
         data: dict[str, Any] = {}
         for name in type(self).model_fields:
             value = getattr(self, name)
+            if value is None:
+                continue
             if isinstance(value, Component):
                 data[name] = value.to_json()
             elif isinstance(value, tuple):
@@ -323,14 +397,19 @@ class Experiment(Section):
         """SHA-256 of all that can change a result.
 
         Left out is what must not, and what a resumed run may therefore change: the name, the
-        numbers of workers and designers, the executor, the sandbox, the trackers, the hours of
-        the budget, the lists of plugins and what is compared.
+        numbers of workers and designers, the executor, the sandbox, the trackers, the caps of
+        the budget beside the designs, the lists of plugins, what is compared, and of the language
+        models everything that does not tell them apart: addresses, rates, pauses.
         """
         data = self.to_json()
+        if self.llm is None:  # an experiment without language models keeps the digest it had
+            del data["knowledge"]
+        else:
+            data["llm"] = self.llm.decisive()
         for name in ("compare", "executor", "plugins", "sandbox", "trackers"):
             del data[name]
         for name in ("name", "workers", "designers"):
             del data["run"][name]
-        data["budget"].pop("wall_hours", None)
+        data["budget"] = {"designs": self.budget.designs}
         text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,11 @@
+"""The way to language models: one gateway for every operator of a run.
+
+gateway   asks: the model of the role, the record first, retries, caps, cancellation
+backends  the back ends that an experiment names, and what is checked before anything is spent
+ledger    the record of every reply, in the run's SQLite file
+meters    what was used, by role, and the caps on it
+pacing    how many requests at once and per minute
+outage    since when a service has not answered
+redact    keys out of everything that is written or shown
+recording a ledger as a file that `replay` plays
+"""

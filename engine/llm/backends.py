@@ -1,0 +1,113 @@
+"""The back ends that an experiment names: made once each, looked at before anything is spent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from genesys_engine.engine.config.schema import Component, LLMSection
+from genesys_engine.engine.events import canonical_json
+from genesys_engine.engine.llm.outage import Outage
+from genesys_engine.gab.errors import GenesysError, InputError, PluginError
+from genesys_engine.plugins.api import ROLES, LLMBackend, LLMPrice
+from genesys_engine.plugins.targets import incidental_options, read_options
+
+if TYPE_CHECKING:
+    from genesys_engine.plugins.registry import Registry
+
+
+@dataclass
+class Model:
+    """One model: its back end and how it does.
+
+    `name` tells models apart: the back end and those of its options that change an answer.
+    `where` is its table in the experiment.
+    """
+
+    name: str
+    where: str
+    backend: LLMBackend
+    outage: Outage = field(default_factory=lambda: Outage(lambda reason: None))
+
+    def prepare(self) -> None:
+        """Look whether it can be asked: a key, a file.
+
+        Raises:
+            InputError: something is missing; told before anything is spent.
+        """
+        prepare: Callable[[], None] | None = getattr(self.backend, "prepare", None)
+        if prepare is not None:
+            prepare()
+
+    @property
+    def price(self) -> LLMPrice | None:
+        """US dollars for a token, None where nobody knows."""
+        price: LLMPrice | None = getattr(self.backend, "price", None)
+        return price
+
+    def demand_price(self) -> None:
+        """Raise `InputError` if a cap in US dollars could not be kept."""
+        if self.price is None:
+            raise InputError(
+                f"the price of {self.name} is unknown, so a cap in US dollars cannot be kept",
+                where="[budget] llm_usd",
+                hint="give its price in [llm] (input_usd_per_million, output_usd_per_million),"
+                " or cap llm_tokens instead",
+            )
+
+
+def model_name(registry: Registry, component: Component) -> str:
+    """Return what tells a model from others: `use` and the options that are not its defaults."""
+    model = registry.get("llm_backend", component.use).options_model()
+    if model is None:
+        return component.use
+    read = read_options(model, component.options)
+    assert read is not None
+    given = read.model_dump(mode="json", exclude_defaults=True)
+    told = {k: v for k, v in given.items() if k not in incidental_options(model)}
+    return f"{component.use} {canonical_json(told)}" if told else component.use
+
+
+def open_models(
+    section: LLMSection, registry: Registry, tell: Callable[[str, str | None], None]
+) -> Mapping[str, Model]:
+    """Return the model of every role; roles with equal tables share one.
+
+    Args:
+        tell: is told (model, reason) when one is out, and (model, None) when it is back.
+
+    Raises:
+        PluginError: a back end cannot be made.
+    """
+    made: dict[str, Model] = {}
+    found: dict[str, Model] = {}
+    for role in ROLES:
+        component: Component = section.roles.get(role, section)
+        own = role in section.roles
+        key = canonical_json([component.use, component.options])
+        if key not in made:
+            where = f"[llm.roles.{role}]" if own else "[llm]"
+            made[key] = _open(registry, component, where, tell)
+        found[role] = made[key]
+    return found
+
+
+def _open(
+    registry: Registry,
+    component: Component,
+    where: str,
+    tell: Callable[[str, str | None], None],
+) -> Model:
+    description = registry.get("llm_backend", component.use)
+    name = model_name(registry, component)
+    try:
+        backend: Any = description.create(component.options)
+    except GenesysError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"cannot be started: {type(error).__name__}: {error}",
+            where=f"LLM back end {component.use} of {description.distribution}",
+        ) from error
+    return Model(name, where, backend, Outage(lambda reason: tell(name, reason)))

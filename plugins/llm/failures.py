@@ -1,0 +1,76 @@
+"""What an error of a service means: ask again later, never ask this again, or never ask again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from http.client import HTTPException
+from typing import Any
+
+from genesys_engine.plugins.api import LLMRefused, LLMRequestRefused, LLMUnavailable
+
+REQUEST_REFUSED = (400, 413, 422)
+REFUSED = (401, 402, 403, 404, 405, 410)
+MEND: Mapping[int, str] = {
+    401: "the key is missing or rejected: set the right one in the environment",
+    402: "the account is out of funds",
+    403: "the key may not use this model",
+    404: "there is no such model or address: check `model` and `api_base`",
+}
+
+
+def classify(error: BaseException) -> Exception | None:
+    """Return what `error` means, as one of the three errors of a back end.
+
+    A status of HTTP decides where there is one (attributes `status_code`, `code` or `status`);
+    else time-outs, errors of connections and replies that break off may pass.  None: it is
+    nothing of the service's, but a fault of the back end.
+    """
+    if isinstance(error, LLMUnavailable | LLMRefused):
+        return error
+    message = _message(error)
+    status = _status(error)
+    if status in REQUEST_REFUSED:
+        return LLMRequestRefused(f"the service refuses the request ({status}): {message}")
+    if status in REFUSED:
+        hint = MEND.get(status, "check the service's address and rights")
+        return LLMRefused(f"the service refuses ({status}): {message}", hint=hint)
+    passing = OSError | HTTPException | ValueError  # ValueError: JSON that breaks off
+    if status is not None or isinstance(error, passing):
+        return LLMUnavailable(message, retry_after_s=retry_after_s(error))
+    return None
+
+
+def retry_after_s(error: BaseException) -> float | None:
+    """Return the seconds that the service asks one to wait, None if it does not say."""
+    headers = getattr(error, "litellm_response_headers", None)
+    if headers is None:
+        headers = getattr(error, "headers", None)
+    if headers is None:
+        headers = getattr(getattr(error, "response", None), "headers", None)
+    if headers is None:
+        return None
+    text = next((str(headers[k]) for k in headers if str(k).lower() == "retry-after"), "").strip()
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+def _status(error: BaseException) -> int | None:
+    for name in ("status_code", "code", "status"):
+        value: Any = getattr(error, name, None)
+        if isinstance(value, int) and 300 <= value < 600:
+            return value
+    return None
+
+
+def _message(error: BaseException) -> str:
+    """Return the first line of an error, of a length that a person reads."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:500]}" if lines else type(error).__name__

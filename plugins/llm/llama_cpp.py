@@ -1,0 +1,154 @@
+"""A GGUF file in this process, through xllamacpp: llama.cpp without a server."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import threading
+from pathlib import Path
+from typing import Any
+
+from genesys_engine.gab.errors import EnvironmentProblem, InputError
+from genesys_engine.plugins.api import (
+    INCIDENTAL,
+    Field,
+    LLMPrice,
+    LLMReply,
+    LLMRequest,
+    LLMRequestRefused,
+    LLMUnavailable,
+    Options,
+)
+
+PACKAGE = "xllamacpp"
+LARGEST_SEED = 2**32
+QUIET = -1
+CHUNK = 1 << 20
+
+
+class LlamaCppOptions(Options):
+    """The file and how it is run.
+
+    A model is told by `sha256`, or by the path where that is left out.
+    """
+
+    path: str = Field(min_length=1, description="GGUF file")
+    sha256: str = Field(
+        "",
+        pattern=r"^([0-9a-f]{64})?$",
+        description="of the file, in hex; checked before it is loaded",
+    )
+    n_ctx: int = Field(8192, ge=256, description="tokens of prompt and reply together")
+    threads: int = Field(2, ge=1, description="of the processor", json_schema_extra=INCIDENTAL)
+
+
+class LlamaCppBackend:
+    """Answers one request after the other; the file is loaded when the first comes."""
+
+    Options = LlamaCppOptions
+    price = LLMPrice(0.0, 0.0)
+
+    def __init__(self, options: LlamaCppOptions) -> None:
+        self.options = options
+        self._lock = threading.Lock()
+        self._server: Any = None
+        self._checked = False
+
+    def prepare(self) -> None:
+        """Raise `InputError` where the package or the file is missing, or the file is another."""
+        _package()
+        path = Path(self.options.path).expanduser()
+        if not path.is_file():
+            raise InputError(
+                "there is no such model file",
+                where=f"[llm] path = {self.options.path!r}",
+                hint="docs/llm.md says where to get one",
+            )
+        if self.options.sha256 and not self._checked:
+            found = _sha256(path)
+            if found != self.options.sha256:
+                raise InputError(
+                    f"the model file is another one: its SHA-256 is {found}",
+                    where="[llm] sha256",
+                    hint="fetch it again, or leave sha256 out if you trust it",
+                )
+        self._checked = True
+
+    def complete(self, request: LLMRequest) -> LLMReply:
+        """Return the reply; see `LLMBackend`."""
+        asked = {
+            "messages": [{"role": role, "content": text} for role, text in request.messages],
+            "max_tokens": request.max_tokens,
+            "temperature": request.temperature,
+            "seed": request.seed % LARGEST_SEED,
+            "cache_prompt": False,  # what was asked before would change the last digits
+            "t_max_predict_ms": int(1000 * request.deadline_s),
+        }
+        if request.schema is not None:
+            named = {"name": "reply", "schema": dict(request.schema)}
+            asked["response_format"] = {"type": "json_schema", "json_schema": named}
+        if not self._lock.acquire(timeout=request.deadline_s):
+            raise LLMUnavailable("the model is busy with another request")
+        try:
+            answer: dict[str, Any] = self._loaded().handle_chat_completions(asked)
+        finally:
+            self._lock.release()
+        return _read(answer)
+
+    def close(self) -> None:
+        """Free the model."""
+        if self._lock.acquire(timeout=0):  # one that is at work goes with the process
+            self._server = None
+            self._lock.release()
+
+    def _loaded(self) -> Any:
+        if self._server is None:
+            self.prepare()
+            package = _package()
+            parameters = package.CommonParams()
+            parameters.model.path = str(Path(self.options.path).expanduser())
+            parameters.n_ctx = self.options.n_ctx
+            parameters.n_parallel = 1
+            parameters.cpuparams.n_threads = self.options.threads
+            parameters.no_host = True
+            parameters.verbosity = QUIET
+            try:
+                self._server = package.Server(parameters)
+            except Exception as error:
+                raise EnvironmentProblem(
+                    f"the model cannot be loaded: {error}",
+                    where=self.options.path,
+                    hint="is it a GGUF file, and is there memory for it?",
+                ) from error
+        return self._server
+
+
+def _package() -> Any:
+    try:
+        return importlib.import_module(PACKAGE)
+    except ImportError as error:
+        raise InputError(
+            f"the package {PACKAGE} is not installed",
+            where='[llm] use = "llama_cpp"',
+            hint="pip install 'genesys-engine[local-llm]'",
+        ) from error
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _read(answer: dict[str, Any]) -> LLMReply:
+    if (fault := answer.get("error")) is not None:
+        message = f"llama.cpp: {fault.get('message', fault)}"
+        if 400 <= int(fault.get("code", 500)) < 500:
+            raise LLMRequestRefused(message)
+        raise LLMUnavailable(message)
+    choice, used = answer["choices"][0], answer["usage"]
+    text = choice["message"].get("content") or ""
+    about = {"finish_reason": choice["finish_reason"]}
+    return LLMReply(text, used["prompt_tokens"], used["completion_tokens"], about, 0.0)

@@ -1,0 +1,26 @@
+"""What tells requests apart: the same words are the same request, in a ledger and a recording."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from genesys_engine.plugins.api import LLMRequest
+
+
+def canonical_request(request: LLMRequest) -> dict[str, Any]:
+    """Return what tells requests apart, as JSON data: no deadline, no purpose."""
+    return {
+        "messages": [list(message) for message in request.messages],
+        "max_tokens": request.max_tokens,
+        "temperature": float(request.temperature),
+        "seed": request.seed,
+        "schema": None if request.schema is None else dict(request.schema),
+    }
+
+
+def request_digest(request: LLMRequest) -> str:
+    """Return the SHA-256 of the canonical request."""
+    text = json.dumps(canonical_request(request), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

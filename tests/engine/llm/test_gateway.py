@@ -1,0 +1,380 @@
+"""The gateway: the record first, retries, caps, pace, outages, and stopping."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from llm_support import Bench, program, request
+
+from genesys_engine.engine.config.schema import Component
+from genesys_engine.engine.llm.gateway import LLMOutage
+from genesys_engine.engine.llm.ledger import Ledger
+from genesys_engine.engine.llm.meters import Caps
+from genesys_engine.gab.errors import InputError, PluginError
+from genesys_engine.plugins.api import (
+    BudgetSpent,
+    LLMInterrupted,
+    LLMPrice,
+    LLMRefused,
+    LLMReply,
+    LLMRequest,
+    LLMRequestRefused,
+    LLMUnavailable,
+)
+
+ANY = {"replies": ["one", "two", "three"]}
+
+
+def yes(asked: LLMRequest) -> LLMReply:
+    return LLMReply("yes", 10, 5, usd=0.25)
+
+
+def failing(times: int, error: Callable[[], Exception]) -> Callable[[LLMRequest], LLMReply]:
+    left = [times]
+
+    def answer(asked: LLMRequest) -> LLMReply:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise error()
+        return yes(asked)
+
+    return answer
+
+
+# --- the record --------------------------------------------------------------------------------
+
+
+def test_a_repeated_request_is_answered_from_the_record(bench: Bench) -> None:
+    gateway = bench.gateway("scripted", ANY)
+    backend = program(gateway, yes)
+    first, again = gateway.client("1"), gateway.client("2")
+    assert first.ask("coder", request()).text == "yes"
+    assert again.ask("coder", request(deadline_s=9.0, purpose={"unit": "A"})).text == "yes"
+    assert len(backend.asked) == 1
+    assert gateway.usage()["coder"].calls == 1
+    assert again.usage()["coder"].tokens == first.usage()["coder"].tokens == 15
+    first.ask("coder", request(seed=1))
+    assert len(backend.asked) == 2
+    assert gateway.usage()["coder"].usd == 0.5
+
+
+def test_a_later_process_finds_the_record(bench: Bench) -> None:
+    gateway = bench.gateway("scripted", ANY)
+    program(gateway, yes)
+    gateway.client("1").ask("coder", request())
+    gateway.close()
+    later = bench.gateway("scripted", ANY)
+    backend = program(later, yes)
+    assert later.client("1").ask("coder", request()).text == "yes"
+    assert backend.asked == []
+    assert later.usage()["coder"].usd == 0.25
+
+
+def test_another_model_is_another_request(bench: Bench) -> None:
+    one = bench.gateway("scripted", {"replies": ["one"]})
+    assert one.client("1").ask("coder", request()).text == "one"
+    other = bench.gateway("scripted", {"replies": ["other"]})
+    assert other.client("1").ask("coder", request()).text == "other"
+
+
+def test_roles_may_have_models_of_their_own(bench: Bench) -> None:
+    special = Component(use="scripted", options={"replies": ["special"]})
+    gateway = bench.gateway("scripted", {"replies": ["common"]}, roles={"observer": special})
+    client = gateway.client("1")
+    assert client.ask("coder", request()).text == "common"
+    assert client.ask("observer", request()).text == "special"
+    with pytest.raises(ValueError, match="no role 'poet'"):
+        client.ask("poet", request())
+
+
+def test_the_same_request_at_the_same_time_is_paid_for_once(bench: Bench) -> None:
+    def slowly(asked: LLMRequest) -> LLMReply:
+        time.sleep(0.2)
+        return yes(asked)
+
+    gateway = bench.gateway("scripted", ANY)
+    backend = program(gateway, slowly)
+    with ThreadPoolExecutor(4) as threads:
+        replies = list(
+            threads.map(lambda i: gateway.client(str(i)).ask("coder", request()), range(4))
+        )
+    assert {reply.text for reply in replies} == {"yes"}
+    assert len(backend.asked) == 1
+
+
+def test_a_reply_is_on_the_disk_before_it_is_used(bench: Bench) -> None:
+    gateway = bench.gateway("scripted", ANY)
+    program(gateway, yes)
+    gateway.client("17").ask("planner", request())
+    with sqlite3.connect(bench.ledger_file) as db:
+        rows = db.execute(
+            "SELECT role, task, reply, input_tokens, output_tokens, usd, attempt FROM llm_calls"
+        ).fetchall()
+    assert rows == [("planner", "17", "yes", 10, 5, 0.25, 1)]
+
+
+def test_a_hostile_reply_is_bounded(bench: Bench) -> None:
+    gateway = bench.gateway("scripted", ANY)
+    program(gateway, lambda asked: LLMReply("x" * 10_000_000, 1, 1))
+    reply = gateway.client("1").ask("coder", request())
+    assert len(reply.text) == 200_000
+    assert reply.details["cut_from"] == 10_000_000
+
+
+# --- retries -----------------------------------------------------------------------------------
+
+
+def test_what_may_pass_is_asked_again(bench: Bench) -> None:
+    gateway = bench.gateway("scripted", ANY)
+    backend = program(gateway, failing(2, lambda: LLMUnavailable("busy")))
+    assert gateway.client("1").ask("coder", request()).text == "yes"
+    assert len(backend.asked) == 3
+    (call,) = Ledger(bench.ledger_file, write=False).calls()
+    assert call.attempt == 3
+
+
+def test_retry_after_is_kept_to(bench: Bench) -> None:
+    gateway = bench.gateway("scripted", ANY)
+    program(gateway, failing(1, lambda: LLMUnavailable("busy", retry_after_s=0.7)))
+    started = time.monotonic()
+    gateway.client("1").ask("coder", request())
+    assert time.monotonic() - started >= 0.7
+
+
+def test_a_refused_key_ends_it_at_once(bench: Bench) -> None:
+    gateway = bench.gateway("scripted", ANY)
+    backend = program(gateway, failing(9, lambda: LLMRefused("no such key")))
+    with pytest.raises(LLMRefused, match="no such key"):
+        gateway.client("1").ask("coder", request())
+    assert len(backend.asked) == 1
+
+
+def test_a_refused_request_is_recorded_once_the_model_has_answered(bench: Bench) -> None:
+    gateway = bench.gateway("scripted", ANY)
+    backend = program(gateway, failing(1, lambda: LLMRequestRefused("too long")))
+    with pytest.raises(LLMRefused) as caught:  # never answered yet: asked in a wrong way
+        gateway.client("1").ask("coder", request("long"))
+    assert not isinstance(caught.value, LLMRequestRefused)
+    gateway.client("1").ask("coder", request())
+    backend = program(gateway, failing(1, lambda: LLMRequestRefused("too long")))
+    for _ in range(2):
+        with pytest.raises(LLMRequestRefused, match="too long"):
+            gateway.client("1").ask("coder", request("longer"))
+    assert len(backend.asked) == 1
+
+
+def test_a_fault_of_a_back_end_names_it(bench: Bench) -> None:
+    gateway = bench.gateway("scripted", ANY)
+    program(gateway, failing(1, lambda: KeyError("choices")))
+    with pytest.raises(PluginError, match="LLM back end scripted"):
+        gateway.client("1").ask("coder", request())
+
+
+# --- outages -----------------------------------------------------------------------------------
+
+
+def test_an_outage_is_told_once_and_its_end_too(bench: Bench) -> None:
+    gateway = bench.gateway("scripted", ANY)
+    program(gateway, failing(6, lambda: ConnectionRefusedError("connection refused")))
+    gateway.client("1").ask("coder", request())
+    assert [notice.kind for notice in bench.notices] == ["unreachable", "reachable"]
+    assert "connection refused" in bench.notices[0].payload["reason"]
+
+
+def test_an_outage_without_end_stops_the_run(bench: Bench) -> None:
+    gateway = bench.gateway("scripted", ANY, give_up_after_s=0.3)
+    program(gateway, failing(10**6, lambda: TimeoutError("timed out")))
+    with pytest.raises(LLMOutage, match=r"no answer for 0.3 s.*timed out"):
+        gateway.client("1").ask("coder", request())
+
+
+def test_a_back_end_that_hangs_counts_as_out(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genesys_engine.engine.llm.gateway.GRACE_S", 0.1)
+    hang = threading.Event()
+
+    def answer(asked: LLMRequest) -> LLMReply:
+        hang.wait(20)
+        return yes(asked)
+
+    gateway = bench.gateway("scripted", ANY, deadline_s=0.1, give_up_after_s=0.5)
+    program(gateway, answer)
+    with pytest.raises(LLMOutage, match="no answer within"):
+        gateway.client("1").ask("coder", request())
+    hang.set()
+
+
+# --- caps --------------------------------------------------------------------------------------
+
+
+def test_a_cap_in_tokens_stops_before_the_call(bench: Bench) -> None:
+    gateway = bench.gateway("scripted", ANY, caps=Caps(tokens=60))
+    backend = program(gateway, yes)
+    client = gateway.client("1")
+    client.ask("coder", request(seed=1))  # 15 used; a call may use 16 + 11
+    client.ask("coder", request(seed=2))
+    with pytest.raises(BudgetSpent, match=r"budget\.llm_tokens"):
+        client.ask("coder", request(seed=3, max_tokens=40))
+    assert len(backend.asked) == 2
+    assert client.ask("coder", request(seed=1)).text == "yes"  # the record costs nothing
+
+
+def test_a_cap_in_dollars_counts_earlier_sessions(bench: Bench) -> None:
+    gateway = bench.gateway("scripted", ANY, caps=Caps(usd=1.0))
+    backend = program(gateway, yes)
+    backend.price = LLMPrice(0.0, 0.02)  # type: ignore[attr-defined]
+    gateway.client("1").ask("coder", request(seed=1))
+    gateway.client("1").ask("coder", request(seed=2))
+    gateway.close()
+    later = bench.gateway("scripted", ANY, caps=Caps(usd=1.0))
+    backend = program(later, yes)
+    backend.price = LLMPrice(0.0, 0.02)  # type: ignore[attr-defined]
+    later.client("1").ask("coder", request(seed=3))  # 0.50 + 16 x 0.02 fits
+    with pytest.raises(BudgetSpent, match=r"budget\.llm_usd"):
+        later.client("1").ask("coder", request(seed=4))
+
+
+def test_calls_under_way_count_against_a_cap(bench: Bench) -> None:
+    def slowly(asked: LLMRequest) -> LLMReply:
+        time.sleep(0.1)
+        return yes(asked)
+
+    gateway = bench.gateway("scripted", ANY, caps=Caps(tokens=100))
+    backend = program(gateway, slowly)
+
+    def ask(seed: int) -> str:
+        try:
+            return gateway.client(str(seed)).ask("coder", request(seed=seed)).text
+        except BudgetSpent as error:
+            return str(error)
+
+    with ThreadPoolExecutor(12) as threads:
+        told = list(threads.map(ask, range(12)))
+    used = sum(usage.tokens for usage in gateway.usage().values())
+    assert used == 15 * len(backend.asked) == 15 * told.count("yes") <= 100
+    assert len(backend.asked) == 5  # a sixth might have come to 75 + 27
+    assert told.count("budget.llm_tokens") == 7
+
+
+def test_warnings_come_once_at_50_and_80_percent(bench: Bench) -> None:
+    gateway = bench.gateway("scripted", ANY, caps=Caps(tokens=100))
+    program(gateway, yes)
+    for seed in range(5):
+        gateway.client("1").ask("coder", request(seed=seed))
+    assert [(n.kind, n.payload["used"]) for n in bench.notices] == [("warning", 60.0)]
+    gateway.close()
+    bench.notices.clear()
+    later = bench.gateway("scripted", ANY, caps=Caps(tokens=110))
+    program(later, yes)
+    later.client("1").ask("coder", request(seed=5))
+    assert [n.payload["used"] for n in bench.notices] == [90.0]
+
+
+def test_an_unknown_price_is_never_0(bench: Bench) -> None:
+    gateway = bench.gateway("scripted", ANY)
+    program(gateway, lambda asked: LLMReply("yes", 10, 5))
+    gateway.client("1").ask("coder", request())
+    assert gateway.usage()["coder"].usd is None
+
+
+def test_a_cap_in_dollars_needs_a_price(bench: Bench) -> None:
+    gateway = bench.gateway("scripted", ANY, caps=Caps(usd=1.0))
+    program(gateway, yes)
+    with pytest.raises(InputError, match=r"price of scripted .* is unknown"):
+        gateway.prepare()
+
+
+def test_tokens_that_a_service_does_not_count_are_estimated(bench: Bench) -> None:
+    gateway = bench.gateway("scripted", ANY)
+    program(gateway, lambda asked: LLMReply("yes, sir"))
+    reply = gateway.client("1").ask("coder", request())
+    assert (reply.input_tokens, reply.output_tokens) == (11, 3)
+    assert reply.details["estimated"]
+
+
+# --- pace and stopping -------------------------------------------------------------------------
+
+
+def test_no_more_requests_than_allowed_at_once(bench: Bench) -> None:
+    now, most, lock = 0, 0, threading.Lock()
+
+    def answer(asked: LLMRequest) -> LLMReply:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.05)
+        with lock:
+            now -= 1
+        return yes(asked)
+
+    gateway = bench.gateway("scripted", ANY, concurrency=2)
+    program(gateway, answer)
+    with ThreadPoolExecutor(6) as threads:
+        list(threads.map(lambda i: gateway.client("1").ask("coder", request(seed=i)), range(6)))
+    assert most == 2
+
+
+def test_requests_per_minute_are_kept(bench: Bench) -> None:
+    gateway = bench.gateway("scripted", ANY, requests_per_minute=120)
+    program(gateway, yes)
+    bucket = gateway._pace._requests
+    assert bucket is not None
+    assert bucket.take(120) == 0  # a minute's worth is used up
+    started = time.monotonic()
+    gateway.client("1").ask("coder", request())
+    assert time.monotonic() - started >= 0.4
+
+
+@pytest.mark.parametrize("where", ["call", "pause", "place"])
+def test_stopping_ends_every_wait_within_a_second(bench: Bench, where: str) -> None:
+    hang = threading.Event()
+
+    def answer(asked: LLMRequest) -> LLMReply:
+        if where == "pause":
+            raise LLMUnavailable("busy", retry_after_s=4.0)
+        hang.wait(20)
+        return yes(asked)
+
+    gateway = bench.gateway("scripted", ANY, concurrency=1)
+    program(gateway, answer)
+    with ThreadPoolExecutor(2) as threads:
+        asked = [threads.submit(gateway.client("1").ask, "coder", request())]
+        if where == "place":
+            asked.append(threads.submit(gateway.client("1").ask, "coder", request(seed=1)))
+        time.sleep(0.3)
+        started = time.monotonic()
+        gateway.stop()
+        for future in asked:
+            with pytest.raises(LLMInterrupted):
+                future.result(5)
+        assert time.monotonic() - started < 1.0
+        hang.set()
+
+
+def test_a_call_that_is_no_longer_waited_for_is_still_recorded(bench: Bench) -> None:
+    ended = threading.Event()
+
+    def answer(asked: LLMRequest) -> LLMReply:
+        ended.wait(20)
+        return yes(asked)
+
+    stop: list[str] = []
+    gateway = bench.gateway("scripted", ANY, should_stop=lambda: stop[0] if stop else None)
+    program(gateway, answer)
+    with ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(gateway.client("1").ask, "coder", request())
+        time.sleep(0.2)
+        stop.append("interrupted")
+        with pytest.raises(LLMInterrupted):
+            asked.result(5)
+    ended.set()
+    end = time.monotonic() + 5
+    while not (calls := list(Ledger(bench.ledger_file, write=False).calls())):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert calls[0].reply == "yes"
