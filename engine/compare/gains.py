@@ -6,6 +6,7 @@ volatility, Sharpe ratio and maximum drawdown of generational fitness).
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -35,7 +36,7 @@ def gains(series: Sequence[float]) -> Gains | None:
     """Return the measures of a series; None for an empty one.  Gains count from its first value."""
     if not series:
         return None
-    steps = [after - before for before, after in zip(series, series[1:], strict=False)]
+    steps = [after - before for before, after in itertools.pairwise(series)]
     volatility = statistics.stdev(steps) if len(steps) > 1 else None
     sharpe = statistics.fmean(steps) / volatility if volatility else None
     peak, drawdown = series[0], 0.0

@@ -172,7 +172,9 @@ def study_proposal(name: str, data: Mapping[str, Any]) -> StudyProposal:
     if not paths or len(set(paths)) != len(paths):
         raise InputError("a proposal changes one unit or more, each once")
     if data["units_changed"] != len(paths):
-        raise InputError(f"`units_changed` is {data['units_changed']}, the changes are {len(paths)}")
+        raise InputError(
+            f"`units_changed` is {data['units_changed']}, the changes are {len(paths)}"
+        )
     order = sorted(read.proposal.changes, key=lambda change: known.index(change.path))
     if tuple(order) != read.proposal.changes:
         raise InputError("the changes must stand in the order of the tree", hint="block first")

@@ -80,7 +80,9 @@ class StudyStore:
             partial.unlink(missing_ok=True)
             db = sqlite3.connect(partial)
             db.executescript(_SCHEMA)
-            rows = [(key, canonical_json(value)) for key, value in {"format": FORMAT, **meta}.items()]
+            rows = [
+                (key, canonical_json(value)) for key, value in {"format": FORMAT, **meta}.items()
+            ]
             db.executemany("INSERT INTO meta VALUES (?, ?)", rows)
             db.commit()
             db.close()

@@ -12,6 +12,13 @@ Table = tuple[str, tuple[str, ...], list[Row]]
 """Title, columns, rows."""
 
 
+def tables(data: Mapping[str, Any]) -> list[Table]:
+    """Return the tables of a study of either kind."""
+    if data["study"] == "evolution":
+        return evolution_tables(data)
+    return implementation_tables(data)
+
+
 def implementation_tables(data: Mapping[str, Any]) -> list[Table]:
     """Return the tables of what `implementation_summary.summarise` gave."""
     title = "SIMULATION: no language model was asked. " if data["simulation"] else ""
@@ -85,6 +92,33 @@ def _beside_published(data: Mapping[str, Any]) -> Table:
         if arm["published"] is not None
     ]
     return "SIMULATION beside the published study (arXiv 2506.20249, Table 3)", columns, rows
+
+
+def evolution_tables(data: Mapping[str, Any]) -> list[Table]:
+    """Return the tables of what `evolution_summary.summarise_runs` gave."""
+    state = "" if data["complete"] else "PARTIAL: not every arm has met its seeds. "
+    columns = (
+        "arm", "runs", "best %", "95 % interval", "mean %", "area", "gain", "peak gain",
+        "volatility", "Sharpe", "drawdown", "valid",
+    )  # fmt: skip
+    rows = []
+    for arm in data["arms"]:
+        means = arm["means"]
+        ends = arm["intervals"]["best"]
+        of = "" if arm["n"] == arm["planned"] else f"/{arm['planned']}"
+        rows.append(
+            (
+                arm["arm"],
+                f"{arm['n']}{of}",
+                plain(means["best"], 2),
+                "–" if ends is None else f"{ends[0]:.2f} to {ends[1]:.2f}",
+                *(plain(means[key], 2) for key in ("mean", "area", "end", "peak")),
+                *(plain(means[key], 2) for key in ("volatility", "sharpe", "drawdown")),
+                share(arm["valid_rate"]),
+            )
+        )
+    title = "Means over seeds; gains in percent of the reference"
+    return [(f"{state}{title}", columns, rows)]
 
 
 # --- numbers -----------------------------------------------------------------------------------

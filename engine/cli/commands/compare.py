@@ -92,6 +92,7 @@ def said(data: dict[str, object]) -> list[str]:
     """Return the sentences of a study: the first arm with each other one."""
     comparisons = data["comparisons"]
     arms = data["arms"]
-    assert isinstance(comparisons, list) and isinstance(arms, list)
+    assert isinstance(comparisons, list)
+    assert isinstance(arms, list)
     first = arms[0]["arm"]
     return [each["sentence"] for each in comparisons if each["first"] == first]

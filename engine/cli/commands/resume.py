@@ -20,8 +20,8 @@ def command(run_folder: Path, sets: tuple[str, ...], as_json: bool) -> int:
     run.designers, executor.* and budget.wall_hours.
     """
     from genesys_engine.engine import run
-    from genesys_engine.engine.compare.store import StudyStore
     from genesys_engine.engine.cli.session import session
+    from genesys_engine.engine.compare.store import StudyStore
 
     if StudyStore.exists(run_folder):
         return _resume_study(run_folder, sets, as_json=as_json)
