@@ -1,0 +1,162 @@
+"""A whole block in one prompt and in one reply: its units under names of their own.
+
+A unit that stands in several places is shown once.  A place that the proposal names gets an entry
+of its own, so that a change of one place is not a change of the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from genesys_engine.gab.errors import TreeError
+from genesys_engine.gab.interfaces import INTERFACES
+from genesys_engine.gab.tree import GABTree, unique_name
+from genesys_engine.gab.unit import Unit
+from genesys_engine.operators.llm import feedback
+from genesys_engine.operators.llm.placing import place_unit
+from genesys_engine.operators.llm.proposal import UnitChange
+from genesys_engine.operators.llm.reading import Reading, fault_without_code, read_source
+from genesys_engine.operators.llm.sources import Piece, compact, split_units
+from genesys_engine.plugins.api import LLMReply
+from genesys_engine.plugins.llm.replies import extract_code_blocks
+
+_FULL = ("length", "max_tokens")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A unit of the block as a prompt shows it: `name` is its class there."""
+
+    name: str
+    unit: Unit
+    paths: tuple[str, ...]
+    change: str
+
+    def shown(self) -> dict[str, Any]:
+        """Return the fields of a prompt."""
+        return {
+            "name": self.name,
+            "places": ", ".join(self.paths),
+            "interface": self.unit.interface,
+            "meaning": INTERFACES.get(self.unit.interface, ""),
+            "source": compact(self.unit, name=self.name),
+            "change": self.change,
+            "slots": [slot.name for slot in self.unit.slots],
+        }
+
+    def purpose(self) -> dict[str, Any]:
+        """Return the facts for back ends without a model."""
+        return {
+            "path": self.paths[0],
+            "unit": self.name,
+            "source": self.unit.source,
+            "interface": self.unit.interface,
+            "slots": {slot.name: [slot.interface, slot.requirement] for slot in self.unit.slots},
+            "inputs": list(self.unit.inputs),
+            "outputs": list(self.unit.outputs),
+            "change": self.change,
+        }
+
+
+def entries(tree: GABTree, changes: Sequence[UnitChange]) -> list[Entry]:
+    """Return the units of a tree, in prefix order, named places by themselves."""
+    asked = {change.path: change.change for change in changes}
+    groups: dict[tuple[str, str], list[str]] = {}
+    units: dict[str, Unit] = {}
+    for place in tree.places():
+        unit = place.node.unit
+        units[unit.digest] = unit
+        own = place.path if place.path in asked else ""
+        groups.setdefault((unit.digest, own), []).append(place.path)
+    found: list[Entry] = []
+    for (digest, own), paths in groups.items():
+        taken = {entry.name for entry in found}
+        name = unique_name(units[digest].name, taken)
+        found.append(Entry(name, units[digest], tuple(paths), asked.get(own, "")))
+    return found
+
+
+@dataclass(frozen=True)
+class BlockReading:
+    """What a reply with a whole block holds: a tree, or what is wrong.
+
+    `kept` are the units that the reply leaves out although nothing was to change in them: they
+    stay as they were.
+    """
+
+    tree: GABTree | None
+    code: str = ""
+    message: str = ""
+    repairs: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+
+
+def read_block(reply: LLMReply, tree: GABTree, listed: Sequence[Entry]) -> BlockReading:
+    """Read the units of a reply and put them into `tree`, whose units `listed` are."""
+    blocks = extract_code_blocks(reply.text)
+    fault = fault_without_code(reply, blocks)
+    if fault is not None:
+        return BlockReading(None, fault.code, fault.message)
+    pieces, syntax = split_units(blocks, [entry.name for entry in listed])
+    given = _matched(pieces, listed)
+    missing = [entry for entry in listed if entry.name not in given]
+    lost = [entry.name for entry in missing if entry.change]
+    if lost:
+        if reply.details.get("finish_reason") in _FULL:
+            return BlockReading(None, "reply.cut", "The reply ended before the block did.")
+        if syntax:
+            return BlockReading(None, "contract.syntax", f"A file is not valid Python: {syntax}")
+        message = f"The reply does not define {', '.join(lost)}."
+        return BlockReading(None, "reply.missing_class", message)
+    kept = tuple(entry.name for entry in missing)
+    readings = {
+        name: read_source(piece.source, entry.unit) for name, (piece, entry) in given.items()
+    }
+    repairs = tuple(f"{name}: {each}" for name, r in readings.items() for each in r.repairs)
+    for name, reading in readings.items():
+        if reading.unit is None:
+            return BlockReading(None, reading.code, f"{name}: {reading.message}", repairs, kept)
+    return _assembled(tree, listed, readings, repairs, kept)
+
+
+def _matched(
+    pieces: Mapping[str, Piece], listed: Sequence[Entry]
+) -> dict[str, tuple[Piece, Entry]]:
+    """Give each entry its piece: by name, else the only one left over of its interface."""
+    found = {e.name: (pieces[e.name], e) for e in listed if e.name in pieces}
+    left = [piece for name, piece in pieces.items() if name not in found]
+    for entry in listed:
+        fitting = [piece for piece in left if piece.interface == entry.unit.interface]
+        if entry.name not in found and entry.change and len(fitting) == 1:
+            found[entry.name] = (fitting[0], entry)
+            left.remove(fitting[0])
+    return found
+
+
+def _assembled(
+    tree: GABTree,
+    listed: Sequence[Entry],
+    readings: Mapping[str, Reading],
+    repairs: tuple[str, ...],
+    kept: tuple[str, ...],
+) -> BlockReading:
+    """Put the units at their places, parents before children; places that are gone are passed."""
+    units = {
+        path: reading.unit
+        for entry in listed
+        for path in entry.paths
+        if (reading := readings.get(entry.name)) is not None
+    }
+    child = tree
+    try:
+        for path in [place.path for place in tree.places()]:
+            unit = units.get(path)
+            present = any(place.path == path for place in child.places())
+            if unit is not None and present:
+                child = place_unit(child, path, unit)
+        child.validate()
+    except TreeError as error:
+        return BlockReading(None, "tree.misfit", feedback.of_error(error, ""), repairs, kept)
+    return BlockReading(child, repairs=repairs, kept=kept)

@@ -1,0 +1,58 @@
+"""Options of everything that asks language models: implementers here, ideation in `ideation`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from genesys_engine.plugins.api import Options
+
+
+class PromptOptions(Options):
+    """Where prompts come from; what is not named keeps the built-in template."""
+
+    folder: str = Field(default="", description="folder with templates (NAME.j2) of your own")
+    files: dict[str, str] = Field(
+        default_factory=dict, description="template of your own by name: {coder = 'my_coder.j2'}"
+    )
+
+
+class ImplementerOptions(Options):
+    """How a proposal becomes code."""
+
+    tries: int = Field(default=7, ge=1, le=100, description="replies before a search steps back")
+    rounds: int = Field(
+        default=3, ge=1, le=20, description="searches before a proposal is given up"
+    )
+    beam: int = Field(default=1, ge=1, le=16, description="candidates of a unit in each try")
+    planner: bool = Field(default=True, description="a plan is written before the code")
+    observer: bool = Field(default=True, description="code that passed its check is read and rated")
+    checker: bool = Field(
+        default=True, description="code is checked on the way, not at the end only"
+    )
+    observer_threshold: int = Field(default=3, ge=0, le=5, description="rating that is accepted")
+    observer_vetoes: int = Field(
+        default=2,
+        ge=0,
+        le=100,
+        description="passed units that the observer may send back before the best one counts",
+    )
+    new_slots: Literal["library", "implement"] = Field(
+        default="library",
+        description="a slot that the coder adds gets the nearest library unit, or one written anew",
+    )
+    temperature: float = Field(default=0.4, ge=0.0, le=2.0, description="of the first reply")
+    temperature_step: float = Field(
+        default=0.2, ge=0.0, le=1.0, description="added whenever a reply fails as the one before"
+    )
+    temperature_most: float = Field(
+        default=1.0, ge=0.0, le=2.0, description="where raising it ends"
+    )
+    unit_tokens: int = Field(default=1400, ge=64, description="longest reply with one unit")
+    block_tokens: int = Field(default=3500, ge=64, description="longest reply with a whole block")
+    note_tokens: int = Field(default=300, ge=32, description="longest plan or rating")
+    deadline_s: float = Field(default=600.0, gt=0.0, description="seconds for one reply")
+    prompts: PromptOptions = Field(
+        default_factory=PromptOptions, description="templates of your own"
+    )

@@ -1,0 +1,74 @@
+"""From a reply to a unit: find the code, mend mechanical faults, read it against the contract."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from genesys_engine.gab.errors import UnitError
+from genesys_engine.gab.unit import Unit, parse_unit
+from genesys_engine.operators.llm import feedback
+from genesys_engine.operators.llm.repairs import mend
+from genesys_engine.plugins.api import LLMReply
+from genesys_engine.plugins.llm.replies import extract_code_blocks
+
+_FULL = ("length", "max_tokens")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a reply holds: a unit, or the code of what is wrong and words about it."""
+
+    unit: Unit | None
+    source: str = ""
+    code: str = ""
+    message: str = ""
+    repairs: tuple[str, ...] = ()
+
+
+def read_unit(reply: LLMReply, original: Unit) -> Reading:
+    """Read the one unit of a reply, meant to take the place of `original`."""
+    blocks = extract_code_blocks(reply.text)
+    fault = fault_without_code(reply, blocks)
+    if fault is not None:
+        return fault
+    reading = read_source(_likely(blocks, original.name), original)
+    return told_if_cut(reading, reply)
+
+
+def read_source(source: str, original: Unit) -> Reading:
+    """Mend and read the source of a unit."""
+    mended = mend(source, original)
+    try:
+        unit = parse_unit(mended.source, where="line")
+    except UnitError as error:
+        message = feedback.of_error(error, mended.source)
+        return Reading(None, mended.source, error.code, message, mended.repairs)
+    return Reading(unit, mended.source, repairs=mended.repairs)
+
+
+def fault_without_code(reply: LLMReply, blocks: list[str]) -> Reading | None:
+    """Return what is wrong with a reply that holds no code."""
+    if not reply.text.strip():
+        return Reading(None, "", "reply.empty", "The reply was empty. Write the file.")
+    if not blocks:
+        message = "The reply held no Python code. Write the file in one ```python block."
+        return Reading(None, "", "reply.no_code", message)
+    return None
+
+
+def told_if_cut(reading: Reading, reply: LLMReply) -> Reading:
+    """Say that a reply was cut where that is why it cannot be read."""
+    cut = reply.details.get("finish_reason") in _FULL or reply.text.count("```") % 2 == 1
+    if reading.code == "contract.syntax" and cut:
+        message = "The reply ended before the file did. Write less: the code alone."
+        return Reading(None, reading.source, "reply.cut", message)
+    return reading
+
+
+def _likely(blocks: list[str], name: str) -> str:
+    """Return the block that holds the class `name`, or any class, or the longest; the last."""
+    for sign in (f"class {name}(", "class "):
+        holding = [block for block in blocks if sign in block]
+        if holding:
+            return holding[-1]
+    return max(blocks, key=len)

@@ -1,0 +1,48 @@
+"""Mechanical repairs: faults of a reply that need no thought, mended on its syntax tree.
+
+Each repair is recorded in a few words.  None looks at what the unit is to compute: a repair makes
+a source fit the unit contract, or spells a name as PyTorch does, and leaves everything else.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+
+from genesys_engine.gab.unit import Unit
+from genesys_engine.operators.llm.repairs.constructor import CONSTRUCTOR
+from genesys_engine.operators.llm.repairs.declarations import DECLARATIONS
+from genesys_engine.operators.llm.repairs.draft import Draft
+from genesys_engine.operators.llm.repairs.file import FILE, add_imports
+from genesys_engine.operators.llm.repairs.forward import FORWARD
+from genesys_engine.operators.llm.repairs.names import NAMES
+from genesys_engine.operators.llm.repairs.torchwords import TORCHWORDS
+
+_STEPS = (*FILE, *CONSTRUCTOR, *FORWARD, *NAMES, *TORCHWORDS, *DECLARATIONS, add_imports)
+
+
+@dataclass(frozen=True)
+class Mended:
+    """A source after all repairs, and what they were; without any, the source is untouched."""
+
+    source: str
+    repairs: tuple[str, ...]
+
+
+def mend(source: str, original: Unit) -> Mended:
+    """Return `source`, meant to take the place of `original`, with mechanical faults mended.
+
+    A source that is not valid Python, or defines no class, comes back as it is.
+    """
+    try:
+        module = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return Mended(source, ())
+    draft = Draft.of(module, original)
+    if draft is None:
+        return Mended(source, ())
+    for step in _STEPS:
+        step(draft)
+    if not draft.repairs:
+        return Mended(source, ())
+    return Mended(ast.unparse(ast.fix_missing_locations(draft.module)) + "\n", draft.told())

@@ -1,0 +1,156 @@
+"""Repairs of what the class declares: interface, slots, choices, values of Z, docstring, base."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+from genesys_engine.gab.contract import is_value
+from genesys_engine.gab.interfaces import INTERFACES
+from genesys_engine.gab.zvalues import z_use
+from genesys_engine.operators.llm.repairs.draft import (
+    Draft,
+    attribute,
+    expression,
+    self_attributes,
+    set_attribute,
+)
+
+
+def mend_slots(draft: Draft) -> None:
+    """Declare the slots that the constructor takes; drop those that nothing uses."""
+    init = draft.init
+    if init is None:
+        return
+    declared = _read(draft, "slots", {})
+    if not isinstance(declared, dict):
+        return
+    known = {slot.name: (slot.interface, slot.requirement) for slot in draft.original.slots}
+    bare = [
+        each.arg
+        for each, default in zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True)
+        if default is None
+    ]
+    used = self_attributes(draft.methods(), ast.Load)
+    slots = {name: entry for name, entry in declared.items() if name in bare and name in used}
+    slots |= {name: known[name] for name in bare if name in known and name in used}
+    dropped = [name for name in bare if name in declared and name not in slots]
+    for name in dropped:
+        at = [each.arg for each in init.args.kwonlyargs].index(name)
+        del init.args.kwonlyargs[at], init.args.kw_defaults[at]
+        init.body = [node for node in init.body if not _builds(node, name)]
+    if slots != declared:
+        set_attribute(draft.unit, "slots", expression(repr(slots)))
+        draft.note("slots declared as they are used")
+
+
+def _builds(node: ast.stmt, slot: str) -> bool:
+    match node:
+        case ast.Assign(value=ast.Call(func=ast.Name(id=name))):
+            return name == slot
+    return False
+
+
+def mend_interface(draft: Draft) -> None:
+    """Declare the interface of the place."""
+    wanted = draft.original.interface
+    if _read(draft, "interface", None) != wanted:
+        set_attribute(draft.unit, "interface", ast.Constant(wanted))
+        draft.note("interface declared")
+
+
+def mend_choices(draft: Draft) -> None:
+    """Keep the choices that fit the hyper-parameters that there are."""
+    init, declared = draft.init, _read(draft, "choices", {})
+    if init is None or not isinstance(declared, dict):
+        return
+    defaults: dict[str, Any] = {}
+    for each, default in zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True):
+        if isinstance(default, ast.Constant) and is_value(default.value):
+            defaults[each.arg] = default.value
+    choices = {
+        name: _fitting(values, defaults[name])
+        for name, values in declared.items()
+        if name in defaults
+    }
+    choices = {name: values for name, values in choices.items() if values}
+    same = choices == declared and all(
+        type(a) is type(b) for n in choices for a, b in zip(choices[n], declared[n], strict=False)
+    )
+    if not same:
+        set_attribute(draft.unit, "choices", expression(repr(choices)))
+        draft.note("choices fitted to the hyper-parameters")
+
+
+def _fitting(values: Any, default: Any) -> tuple[Any, ...]:
+    kind = type(default)
+    listed = values if isinstance(values, tuple | list) else ()
+    if kind is float:
+        listed = [float(v) if type(v) is int else v for v in listed]
+    return tuple(dict.fromkeys(v for v in listed if type(v) is kind and is_value(v)))
+
+
+def mend_z_names(draft: Draft) -> None:
+    """Declare the values of Z that the code reads and writes, and no others."""
+    use = z_use(draft.unit)
+    if use.opaque:
+        return
+    for name, used in (("inputs", use.reads), ("outputs", use.writes)):
+        declared = _read(draft, name, ())
+        if not isinstance(declared, tuple | list) or set(declared) != set(used):
+            set_attribute(draft.unit, name, expression(repr(tuple(used))))
+            draft.note(f"{name} declared as they are used")
+
+
+def mend_docstring(draft: Draft) -> None:
+    """Give a class without a docstring the first line of the one it replaces."""
+    if not (ast.get_docstring(draft.unit) or "").strip():
+        line = draft.original.doc.partition("\n")[0] or f"A {draft.original.interface}."
+        draft.unit.body.insert(0, ast.Expr(ast.Constant(line)))
+        draft.note("docstring added")
+
+
+def mend_base(draft: Draft) -> None:
+    """Derive the class from nn.Module, undecorated."""
+    bases = [ast.unparse(base) for base in draft.unit.bases]
+    if bases in ([], ["Module"]) or draft.unit.decorator_list or draft.unit.keywords:
+        draft.unit.bases = [expression("nn.Module")]
+        draft.unit.decorator_list, draft.unit.keywords = [], []
+        draft.note("derived from nn.Module")
+
+
+def known_interfaces(draft: Draft) -> None:
+    """Keep the interface of a slot that the unit had before, where the new one is unknown."""
+    declared = _read(draft, "slots", {})
+    known = {slot.name: (slot.interface, slot.requirement) for slot in draft.original.slots}
+    if not isinstance(declared, dict):
+        return
+    mended = {
+        name: known[name] if name in known and entry[0] not in INTERFACES else entry
+        for name, entry in declared.items()
+        if isinstance(entry, tuple | list) and len(entry) == 2
+    }
+    if mended != declared:
+        set_attribute(draft.unit, "slots", expression(repr(mended)))
+        draft.note("interfaces of slots restored")
+
+
+def _read(draft: Draft, name: str, otherwise: Any) -> Any:
+    value = attribute(draft.unit, name)
+    if value is None:
+        return otherwise
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, TypeError, SyntaxError):
+        return None
+
+
+DECLARATIONS = (
+    mend_base,
+    mend_interface,
+    mend_slots,
+    known_interfaces,
+    mend_choices,
+    mend_z_names,
+    mend_docstring,
+)

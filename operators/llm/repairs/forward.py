@@ -1,0 +1,107 @@
+"""Repairs of forward: its parameters, its calls of children, the pair that it returns."""
+
+from __future__ import annotations
+
+import ast
+
+from genesys_engine.operators.llm.repairs.draft import (
+    Draft,
+    names_in,
+    own_returns,
+    rename,
+    self_attributes,
+)
+
+
+def mend_signature(draft: Draft) -> None:
+    """Bring forward's parameters into the form (self, X, **Z)."""
+    forward = draft.forward
+    if forward is None:
+        return
+    arguments = forward.args
+    plain = [each.arg for each in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]]
+    extra = arguments.kwarg.arg if arguments.kwarg else None
+    if plain == ["self", "X"] and extra == "Z" and not arguments.vararg:
+        return
+    others = [name for name in plain if name not in ("self", "Z")]
+    if not others:
+        return
+    if others[0] != "X" and "X" not in names_in(forward):
+        rename(forward, others[0], "X")
+    if extra and extra != "Z" and "Z" not in names_in(forward):
+        rename(forward, extra, "Z")
+    if any(name in names_in(forward) for name in others[1:] if name != "X"):
+        return  # it wants more than X: that is for the next reply to mend
+    forward.args = ast.arguments(
+        [], [ast.arg("self"), ast.arg("X")], None, [], [], ast.arg("Z"), []
+    )
+    draft.note("forward's parameters mended")
+
+
+def mend_child_calls(draft: Draft) -> None:
+    """Hand Z to the children, and take the pair apart that a child returns."""
+    forward = draft.forward
+    if forward is None or forward.args.kwarg is None:
+        return
+    slots = set(draft.slots()) & self_attributes([forward], ast.Load)
+    parents = {child: node for node in ast.walk(forward) for child in ast.iter_child_nodes(node)}
+    for node in [n for n in ast.walk(forward) if _calls_child(n, slots)]:
+        assert isinstance(node, ast.Call)
+        if not any(keyword.arg is None for keyword in node.keywords):
+            node.keywords.append(ast.keyword(None, ast.Name("Z", ast.Load())))
+            draft.note("Z handed to a child")
+        match parents[node]:
+            case ast.Assign(targets=[ast.Name() as target]) as assign:
+                uses = [n for n in ast.walk(forward) if _picks(n, target.id)]
+                if not uses:
+                    pair = ast.Tuple([target, ast.Name("Z", ast.Store())], ast.Store())
+                    assign.targets = [pair]
+                    draft.note("a child's pair taken apart")
+            case ast.Assign() | ast.Return() | ast.Subscript() | ast.Starred():
+                pass
+            case outer:
+                _put(outer, node, ast.Subscript(node, ast.Constant(0), ast.Load()))
+                draft.note("a child's pair taken apart")
+
+
+def _calls_child(node: ast.AST, slots: set[str]) -> bool:
+    match node:
+        case ast.Call(func=ast.Attribute(value=ast.Name(id="self"), attr=name)):
+            return name in slots
+    return False
+
+
+def _picks(node: ast.AST, name: str) -> bool:
+    """Tell whether this is `name[...]`: the pair is taken apart later."""
+    match node:
+        case ast.Subscript(value=ast.Name(id=found), slice=ast.Constant()):
+            return found == name
+        case ast.Assign(targets=[ast.Tuple()], value=ast.Name(id=found)):
+            return found == name
+    return False
+
+
+def _put(outer: ast.AST, old: ast.expr, new: ast.expr) -> None:
+    """Replace a direct child node."""
+    for name, value in ast.iter_fields(outer):
+        if value is old:
+            setattr(outer, name, new)
+        elif isinstance(value, list) and any(item is old for item in value):
+            setattr(outer, name, [new if item is old else item for item in value])
+
+
+def return_pair(draft: Draft) -> None:
+    """Return X and Z where only X is returned."""
+    forward = draft.forward
+    if forward is None:
+        return
+    slots = set(draft.slots())
+    for node in own_returns(forward):
+        value = node.value
+        if value is None or isinstance(value, ast.Tuple) or _calls_child(value, slots):
+            continue
+        node.value = ast.Tuple([value, ast.Name("Z", ast.Load())], ast.Load())
+        draft.note("Z returned beside X")
+
+
+FORWARD = (mend_signature, mend_child_calls, return_pair)

@@ -1,0 +1,93 @@
+"""The prompt templates: found, checked before anything is asked, and filled.
+
+A template is a Jinja2 file `NAME.j2`; its first lines are a comment that says who reads it and
+which fields it gets.  A field that a template names and does not get is an error at the start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined, TemplateSyntaxError, meta
+
+from genesys_engine.gab.errors import InputError
+from genesys_engine.operators.llm.options import PromptOptions
+
+_FOLDER = Path(__file__).parent / "prompts"
+
+_UNIT = "path unit interface meaning doc source slots change plan"
+FIELDS: Mapping[str, frozenset[str]] = {
+    name: frozenset(fields.split())
+    for name, fields in {
+        "system": "role",
+        "planner": "title motivation path unit interface meaning source change feedback",
+        "coder": f"{_UNIT} relatives feedback former",
+        "observer": "path interface before after change measured",
+        "block_planner": "title motivation units changes",
+        "block_coder": "title motivation units changes plan feedback",
+        "block_observer": "title units changes measured",
+        "mend": "fault",
+    }.items()
+}
+"""The templates there are, each with the fields that it gets."""
+
+
+class Templates:
+    """All templates of an operator, the user's before the built-in ones."""
+
+    def __init__(self, options: PromptOptions) -> None:
+        """Read and check every template.
+
+        Raises:
+            InputError: a file is missing or no template, or names a field that it does not get.
+        """
+        self._environment = Environment(
+            undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
+        )
+        places = _places(options)
+        self._templates = {name: self._read(name, path) for name, path in places.items()}
+
+    def render(self, name: str, fields: Mapping[str, Any]) -> str:
+        """Return the template `name` filled with `fields`."""
+        text: str = self._templates[name].render(**fields)
+        return text.strip() + "\n"
+
+    def _read(self, name: str, path: Path) -> Any:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            hint = "name a text file that can be read, or leave the template out"
+            raise InputError(f"cannot read the template {name!r}: {error}", hint=hint) from None
+        try:
+            used = meta.find_undeclared_variables(self._environment.parse(text))
+            template = self._environment.from_string(text)
+        except TemplateSyntaxError as error:
+            hint = "mend the Jinja2 syntax"
+            where = f"{path}:{error.lineno}"
+            raise InputError(str(error.message), where=where, hint=hint) from None
+        unknown = sorted(used - FIELDS[name])
+        if unknown:
+            message = f"the template names {', '.join(unknown)}, which it does not get"
+            hint = f"fields of {name!r}: {', '.join(sorted(FIELDS[name]))}"
+            raise InputError(message, where=str(path), hint=hint)
+        return template
+
+
+def _places(options: PromptOptions) -> dict[str, Path]:
+    """Return the file of every template."""
+    unknown = sorted(set(options.files) - set(FIELDS))
+    folder = Path(options.folder) if options.folder else None
+    if folder is not None:
+        if not folder.is_dir():
+            hint = "name an existing folder; the path counts from where the command is run"
+            raise InputError("there is no such folder of prompts", where=str(folder), hint=hint)
+        unknown += sorted({path.stem for path in folder.glob("*.j2")} - set(FIELDS))
+    if unknown:
+        hint = f"templates: {', '.join(FIELDS)}"
+        raise InputError(f"there is no prompt {unknown[0]!r} to replace", hint=hint)
+    places = {name: _FOLDER / f"{name}.j2" for name in FIELDS}
+    if folder is not None:
+        places |= {path.stem: path for path in sorted(folder.glob("*.j2"))}
+    return places | {name: Path(path) for name, path in options.files.items()}

@@ -1,0 +1,191 @@
+"""The whole block in one reply: direct prompting, and what is built on it.
+
+`direct` asks once, as published.  `best_of_n` asks afresh until its tokens are spent.
+`sequential` asks with what was found as feedback.  `no_unitwise` is the full designer (planner,
+feedback, observer) without writing unit by unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from genesys_engine.operators.llm import feedback
+from genesys_engine.operators.llm.block import BlockReading, Entry, entries, read_block
+from genesys_engine.operators.llm.desk import Desk
+from genesys_engine.operators.llm.faithful import Checks, unfaithful
+from genesys_engine.operators.llm.options import ImplementerOptions
+from genesys_engine.operators.llm.proposal import Implementation, Proposal
+from genesys_engine.operators.llm.ratings import Rating
+from genesys_engine.operators.llm.sources import compact
+from genesys_engine.operators.llm.templates import Templates
+from genesys_engine.plugins.api import OperatorContext, OperatorNotApplicable, Parent
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a whole-block implementer goes about it.
+
+    `replies` is the most it asks for: 0 stands for "until the tokens are spent" where there is a
+    cap, and for `tries` times `rounds` where there is none.
+    """
+
+    replies: int = 0
+    told: bool = False
+    planned: bool = False
+    observed: bool = False
+
+
+class WholeBlock:
+    """Implements proposals with the whole block in every reply."""
+
+    def __init__(self, options: ImplementerOptions, way: Way) -> None:
+        self.options = options
+        self.way = way
+        self.templates = Templates(options.prompts)
+
+    def implement(
+        self,
+        proposal: Proposal,
+        parents: Sequence[Parent],
+        context: OperatorContext,
+        *,
+        token_cap: int | None = None,
+    ) -> Implementation:
+        """Return what came of `proposal`; see `Implementer`."""
+        desk = Desk(context, self.templates, self.options, token_cap)
+        if context.check is None:
+            raise OperatorNotApplicable("it needs the check, which this context does not give")
+        work = _Work(desk, self.way, proposal, parents[0], Checks(context.check))
+        return work.run(bounded=token_cap is not None)
+
+
+class _Work:
+    """The replies for one proposal."""
+
+    def __init__(
+        self, desk: Desk, way: Way, proposal: Proposal, parent: Parent, check: Checks
+    ) -> None:
+        self.desk = desk
+        self.options = desk.options
+        self.way = way
+        self.proposal = proposal
+        self.parent = parent.tree
+        self.check = check
+        self.entries = entries(parent.tree, proposal.changes)
+        self.vetoes = 0
+
+    def run(self, *, bounded: bool) -> Implementation:
+        """Ask until a block is valid and faithful, or there is nothing left to ask with."""
+        most = self.way.replies or (0 if bounded else self.options.tries * self.options.rounds)
+        plan = self._plan() if self.way.planned else ""
+        told, failure, repeats, asked = "", "tokens.spent", 0, 0
+        spare: Implementation | None = None
+        while (not most or asked < most) and not (asked and self.desk.spent):
+            asked += 1
+            reading = self._ask(plan, told if self.way.told else "", repeats)
+            code, message = self._judge(reading)
+            self._note(reading, code)
+            if not code:
+                spare = Implementation(reading.tree, "", asked)
+                message = self._objection(reading) if self.way.observed else ""
+                if not message:
+                    break
+                code = "observer.rejected"
+            repeats = repeats + 1 if code == failure else 0
+            told, failure = message, code
+        trace = tuple(self.desk.trace)
+        if spare is not None:
+            return Implementation(spare.tree, "", asked, trace)
+        return Implementation(None, failure, asked, trace)
+
+    def _ask(self, plan: str, told: str, repeats: int) -> BlockReading:
+        options = self.options
+        heat = options.temperature + repeats * options.temperature_step
+        reply = self.desk.ask(
+            "coder",
+            "block_coder",
+            {**self._fields(), "plan": plan, "feedback": told},
+            tokens=options.block_tokens,
+            temperature=min(heat, max(options.temperature, options.temperature_most)),
+            purpose=self._purpose("code_block"),
+        )
+        return read_block(reply, self.parent, self.entries)
+
+    def _plan(self) -> str:
+        reply = self.desk.ask(
+            "planner",
+            "block_planner",
+            self._fields(),
+            tokens=self.options.note_tokens,
+            temperature=self.options.temperature,
+            purpose=self._purpose("plan_block"),
+        )
+        self.desk.note("planner", "planned")
+        return reply.text.strip()[:1500]
+
+    def _fields(self) -> dict[str, object]:
+        return {
+            "title": self.proposal.title,
+            "motivation": self.proposal.motivation,
+            "units": [entry.shown() for entry in self.entries],
+            "changes": [
+                {"name": entry.name, "change": entry.change}
+                for entry in self.entries
+                if entry.change
+            ],
+        }
+
+    def _purpose(self, stage: str) -> dict[str, object]:
+        return {"stage": stage, "units": [entry.purpose() for entry in self.entries]}
+
+    def _judge(self, reading: BlockReading) -> tuple[str, str]:
+        """Return the code of the first fault and words about it, or two empty texts."""
+        if reading.tree is None:
+            return reading.code, reading.message
+        report = self.check(reading.tree)
+        if not report["passed"]:
+            return feedback.codes(report)[0], feedback.of_report(report, reading.tree)
+        paths = [change.path for change in self.proposal.changes]
+        faults = unfaithful(reading.tree, self.parent, paths, self.check)
+        if not faults:
+            return "", ""
+        return faults[0].code, " ".join(f"{self._name(f.path)}: {f.message}" for f in faults)
+
+    def _name(self, path: str) -> str:
+        return next(entry.name for entry in self.entries if path in entry.paths)
+
+    def _note(self, reading: BlockReading, code: str) -> None:
+        facts = {"repairs": list(reading.repairs), "kept": list(reading.kept)}
+        self.desk.note("coder", code or "passed", **facts)
+
+    def _objection(self, reading: BlockReading) -> str:
+        """Return what the observer has against a block that is valid, or ""."""
+        if self.vetoes >= self.options.observer_vetoes or reading.tree is None:
+            return ""
+        places = {place.path: place.node.unit for place in reading.tree.places()}
+        changed = [entry for entry in self.entries if entry.change]
+        fields = {
+            "title": self.proposal.title,
+            "units": [_beside(entry, compact(places[entry.paths[0]])) for entry in changed],
+            "changes": self._fields()["changes"],
+            "measured": "passed",
+        }
+        rating = self.desk.ask_json(
+            "observer",
+            "block_observer",
+            fields,
+            Rating,
+            tokens=self.options.note_tokens,
+            temperature=0.0,
+            purpose=self._purpose("observe_block"),
+        )
+        self.desk.note("observer", "no rating" if rating is None else f"rated {rating.score}")
+        if rating is None or rating.score >= self.options.observer_threshold:
+            return ""
+        self.vetoes += 1
+        return f"It passed the check, but a reader objects: {rating.reason[:400]}"
+
+
+def _beside(entry: Entry, after: str) -> dict[str, object]:
+    return {"name": entry.name, "change": entry.change, "after": after}
