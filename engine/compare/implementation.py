@@ -103,6 +103,7 @@ def open_arms(section: CompareSection) -> dict[str, Implementer]:
         where = f"the arm {arm.name} of [compare]"
         try:
             options = read_options(ImplementerOptions, arm.options)
+            assert isinstance(options, ImplementerOptions)
             found[arm.name] = implementer(arm.implementer, options)
         except InputError as error:
             raise InputError(error.message, where=where, hint=error.hint) from None

@@ -27,12 +27,12 @@ def implementation_tables(data: Mapping[str, Any]) -> list[Table]:
         "arm", "n", "valid", "95 % interval", "attempts", "calls", "tokens", "tokens/valid",
         "USD", "lines", "most frequent failures",
     )  # fmt: skip
-    tables = [(f"{title}{state}Per proposal", columns, [_arm_row(arm) for arm in data["arms"]])]
-    tables.append(_strata(data))
-    tables.append(_lemmas(data["lemmas"]))
+    rows: list[Row] = [_arm_row(arm) for arm in data["arms"]]
+    found: list[Table] = [(f"{title}{state}Per proposal", columns, rows)]
+    found += [_strata(data), _lemmas(data["lemmas"])]
     if data["simulation"]:
-        tables.append(_beside_published(data))
-    return tables
+        found.append(_beside_published(data))
+    return found
 
 
 def _arm_row(arm: Mapping[str, Any]) -> Row:
@@ -79,7 +79,7 @@ def _lemmas(lemmas: Mapping[str, Any]) -> Table:
 def _beside_published(data: Mapping[str, Any]) -> Table:
     columns = ("arm", "simulated valid", "95 % interval", "published valid", "simulated attempts",
                "published attempts")  # fmt: skip
-    rows = [
+    rows: list[Row] = [
         (
             arm["arm"],
             share(arm["valid_rate"]),

@@ -78,7 +78,9 @@ def _compare(document: Document, compare: CompareSection) -> None:
             document.report((*place, "name"), f"the arm {arm.name!r} is named twice")
         if compare.study == "implementation" and arm.implementer not in IMPLEMENTERS:
             message = f"there is no implementer {arm.implementer!r}"
-            document.report((*place, "implementer"), message, suggest(arm.implementer, IMPLEMENTERS))
+            document.report(
+                (*place, "implementer"), message, suggest(arm.implementer, IMPLEMENTERS)
+            )
     if compare.equal_to and compare.equal_to not in names:
         message = f"the arm {compare.equal_to!r} is none of compare.arms"
         document.report(("compare", "equal_to"), message, suggest(compare.equal_to, names))
