@@ -77,7 +77,9 @@ def _numbers(results: Sequence[Result]) -> dict[str, Any]:
     payloads = [result.payload for result in results]
     n, valid = len(payloads), sum(payload["valid"] for payload in payloads)
     failures = Counter(payload["failure"] for payload in payloads if not payload["valid"])
-    repairs = Counter(name for payload in payloads for name in payload["repairs"])
+    repairs: Counter[str] = Counter()
+    for payload in payloads:
+        repairs.update(payload["repairs"])
     prices = [usd_of(payload) for payload in payloads]
     calls = [sum(role["calls"] for role in p["usage"].values()) for p in payloads]
     tokens = sum(map(tokens_of, payloads))

@@ -167,7 +167,7 @@ def sentence(first: str, second: str, difference: Difference, what: str, unit: s
     """
     if difference.interval is None:
         pairs = "pair" if difference.n == 1 else "pairs"
-        return f"{first} and {second}: {difference.n} {pairs} of results are too few to compare."
+        return f"{first} and {second}, {difference.n} {pairs} of results: too few to compare."
     value, interval = difference.value, difference.interval
     if not difference.shown:
         return (

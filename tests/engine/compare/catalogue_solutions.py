@@ -153,7 +153,8 @@ SOLUTIONS: dict[str, tuple[Edits, ...]] = {
             (
                 "return self.down(F.silu(gate) * up), Z",
                 "y = F.silu(gate) * up\n"
-                "        return self.down(y / (y.square().mean(-1, keepdim=True).sqrt() + 1e-6)), Z",
+                "        size = y.square().mean(-1, keepdim=True).sqrt()\n"
+                "        return self.down(y / (size + 1e-6)), Z",
             ),
         ),
     ),
@@ -271,7 +272,8 @@ SOLUTIONS: dict[str, tuple[Edits, ...]] = {
         (
             (
                 "return F.pad(X, (0, 0, 1, -1)), Z",
-                "past = F.pad(X, (0, 0, 2, 0))\n        return (past[:, :-2] + past[:, 1:-1]) / 2, Z",
+                "past = F.pad(X, (0, 0, 2, 0))\n"
+                "        return (past[:, :-2] + past[:, 1:-1]) / 2, Z",
             ),
         ),
     ),
