@@ -15,11 +15,12 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from genesys_engine.engine.config.load import COMPONENTS
-from genesys_engine.engine.config.schema import Experiment
+from genesys_engine.engine.config.load import COMPONENTS, LLM_KIND
+from genesys_engine.engine.config.schema import Experiment, LLMSection
 from genesys_engine.engine.config.template import toml_value
 from genesys_engine.gab.scales import SCALES
 from genesys_engine.plugins.host import BUILTIN, PluginHost
+from genesys_engine.plugins.kinds import ROLES
 from genesys_engine.plugins.registry import Description, Registry
 
 PAGE = Path(__file__).with_name("experiment.md")
@@ -45,14 +46,14 @@ def page() -> str:
     registry = PluginHost().registry
     lines = [HEAD.rstrip("\n")]
     for name, field in Experiment.model_fields.items():
-        kind = COMPONENTS.get(name)
+        kind = LLM_KIND if name == "llm" else COMPONENTS.get(name)
         listed = isinstance(field.get_default(call_default_factory=True), tuple)
         header = f"[[{name}]]" if listed else f"[{name}]"
         lines += ["", f"## `{header}`", "", str(field.description)]
         if kind is None:
             lines += section(name, typing.cast(type[BaseModel], field.annotation))
         else:
-            lines += uses(name, kind)
+            lines += uses(name, kind) if name != "llm" else uses_llm()
             lines += components(kind, registry)
     return "\n".join([*lines, *scales()]) + "\n"
 
@@ -85,6 +86,16 @@ def uses(name: str, kind: str) -> Iterator[str]:
     yield from ["", said + (" Giving one replaces the whole list." if listed else "")]
     if own:
         yield from table(row(key, field) for key, field in own.items())
+
+
+def uses_llm() -> Iterator[str]:
+    """Yield what the section [llm] says of its back ends and roles."""
+    yield from ["", f"Uses one of kind *{LLM_KIND}*; `use` must be given."]
+    hidden = ("use", "options", "roles")
+    yield from table(row(k, f) for k, f in LLMSection.model_fields.items() if k not in hidden)
+    yield from ["", "### `[llm.roles.ROLE]`", ""]
+    yield f"Another model for one role ({', '.join(ROLES)}): its own `use` and options. A table"
+    yield "without `use` changes single options of `[llm]`. See [llm.md](llm.md)."
 
 
 def components(kind: str, registry: Registry) -> Iterator[str]:
@@ -157,6 +168,7 @@ def words(schema: Mapping[str, Any]) -> str:
             return f"list of {len(fixed)} of: {words(fixed[0])}"
         return f"list of: {words(schema['items'])}"
     name = {"integer": "integer", "number": "number", "string": "text", "boolean": "true or false"}
+    name["object"] = "table"
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
     limits = [f"{sign} {schema[key]:.12g}" for key, sign in signs.items() if key in schema]
     return " ".join([name[schema["type"]], ", ".join(limits)]).strip()

@@ -1,8 +1,9 @@
 """Designers: carry out a design task, away from the loop, in a thread each.
 
 A child is drawn until one is new and passes its check: a child known by its digest costs
-nothing, one that is rejected is kept with its findings.  Operators are trusted plugins and run
-here; what they wrote is checked in the executor's isolated workers, never in this process.
+nothing, one that is rejected is kept with its findings.  An operator that spent something and has
+no child to show for it ends the task.  Operators are trusted plugins and run here; what they wrote
+is checked in the executor's isolated workers, never in this process.
 """
 
 from __future__ import annotations
@@ -11,25 +12,32 @@ import random
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from genesys_engine.engine.llm.gateway import Gateway
+from genesys_engine.engine.lookup import Lookup
 from genesys_engine.engine.randomness import generator
 from genesys_engine.engine.replies import CheckReply
+from genesys_engine.engine.threads import DaemonPool
 from genesys_engine.gab import library
 from genesys_engine.gab.checks.report import ADVICE
 from genesys_engine.gab.compose import compose
-from genesys_engine.gab.errors import PluginError
+from genesys_engine.gab.errors import EnvironmentProblem, InputError, PluginError
 from genesys_engine.gab.sandbox.scratch import remove
 from genesys_engine.gab.tree import GABTree
 from genesys_engine.plugins.api import (
+    BudgetSpent,
     Child,
+    DesignAbandoned,
     Executor,
     Limits,
+    LLMRefused,
+    LLMRequestRefused,
     Operator,
     OperatorContext,
     OperatorNotApplicable,
@@ -44,6 +52,17 @@ DISK_FULL = ("No space left on device", "Disk quota exceeded")
 
 class InfrastructureFailure(Exception):
     """A task could not be carried out for a reason that is not the design's."""
+
+
+OF_SERVICES = (
+    BudgetSpent,
+    EnvironmentProblem,
+    InfrastructureFailure,
+    InputError,
+    LLMRefused,
+    PluginError,
+)
+"""What the services of an operator raise: no fault of the operator's."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +107,8 @@ class Designer:
         *,
         seeds: Sequence[str],
         threads: int,
+        gateway: Gateway | None = None,
+        lookup: Lookup | None = None,
     ) -> None:
         self._operators = operators
         self._executor = executor
@@ -95,7 +116,9 @@ class Designer:
         self._settings = settings
         self._scratch = scratch
         self._seeds = tuple(seeds)
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="designer")
+        self._gateway = gateway
+        self._lookup = lookup
+        self._threads = DaemonPool(threads, "designer")
 
     def start(
         self, seq: int, payload: Mapping[str, Any], parents: Sequence[Parent]
@@ -103,9 +126,18 @@ class Designer:
         """Begin a design task."""
         return self._threads.submit(self._make, seq, payload, tuple(parents))
 
+    def stop(self) -> None:
+        """Let nobody wait for a language model any more; its designs are begun again later."""
+        if self._gateway is not None:
+            self._gateway.stop()
+
     def close(self) -> None:
-        """Forget what has not begun."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Forget what has not begun, and let the services go."""
+        self.stop()
+        self._threads.close()
+        for service in (self._gateway, self._lookup):
+            if service is not None:
+                service.close()
 
     def _make(
         self, seq: int, payload: Mapping[str, Any], parents: tuple[Parent, ...]
@@ -113,6 +145,8 @@ class Designer:
         started = time.monotonic()
         attempt = _Attempts(self, seq, payload, parents)
         result = attempt.seed(payload["seed"]) if payload["seed"] else attempt.vary()
+        if attempt.llm is not None and (used := attempt.llm.usage()):
+            result["llm"] = {role: asdict(usage) for role, usage in sorted(used.items())}
         return TaskResult(result, {"design_s": time.monotonic() - started})
 
     def check(self, tree: GABTree, seq: int, attempt: int) -> Mapping[str, Any]:
@@ -157,29 +191,49 @@ class _Attempts:
         self.designer = designer
         self.seq = seq
         self.parents = parents
+        self.payload = payload
         self.known_before = int(payload["known_before"])
+        self.llm = None if designer._gateway is None else designer._gateway.client(str(seq))
+        self.reports: dict[str, Mapping[str, Any]] = {}
         self.duplicates: list[dict[str, Any]] = []
         self.rejected: list[dict[str, Any]] = []
 
     def seed(self, name: str) -> dict[str, Any]:
         """Check a seed design."""
         child = Child(library.seed(name), f"Seed design {name}.")
-        entry = self._try(child, f"seed:{name}", 0)
+        entry = self._try(child, f"seed:{name}")
         return self._ended(entry)
 
     def vary(self) -> dict[str, Any]:
         """Draw children until one is new and passes its check."""
         settings = self.designer._settings
         rng = generator(settings.seed, "design", self.seq)
-        for number in range(settings.tries):
-            drawn = self._draw(rng)
+        for _ in range(settings.tries):
+            try:
+                drawn = self._draw(rng)
+            except _Abandoned as abandoned:
+                return self._ended(None, abandoned.told)
             if drawn is None:
                 continue
             name, child = drawn
-            entry = self._try(child, name, number)
+            entry = self._try(child, name)
             if entry is not None:
                 return self._ended(entry)
         return self._ended(None)
+
+    def _context(self, rng: random.Random) -> OperatorContext:
+        """Return the services of an operator, seen from this task."""
+        services: dict[str, Any] = {"seeds": self.designer._seeds, "llm": self.llm}
+        if (lookup := self.designer._lookup) is not None:
+            services |= {"search": lookup.search, "tried": lookup.tried(self.payload)}
+        return OperatorContext(rng=rng, check=self._check, **services)
+
+    def _check(self, tree: GABTree) -> Mapping[str, Any]:
+        """Return the report of a tree; what an operator has had checked is not checked again."""
+        digest = tree.digest
+        if digest not in self.reports:
+            self.reports[digest] = self.designer.check(tree, self.seq, len(self.reports))
+        return self.reports[digest]
 
     def _draw(self, rng: random.Random) -> tuple[str, Child] | None:
         count = len(self.parents)
@@ -191,11 +245,16 @@ class _Attempts:
         if not fitting:
             return None
         entry = rng.choices(fitting, [entry.weight for entry in fitting])[0]
-        context = OperatorContext(rng=rng, seeds=self.designer._seeds)
         try:
-            return entry.name, entry.operator(self.parents, context)
+            return entry.name, entry.operator(self.parents, self._context(rng))
         except OperatorNotApplicable:
             return None
+        except DesignAbandoned as error:
+            raise _Abandoned(entry.name, error.code, str(error), error.details) from error
+        except LLMRequestRefused as error:
+            raise _Abandoned(entry.name, "llm.refused", error.message, {}) from error
+        except OF_SERVICES:
+            raise
         except Exception as error:
             raise PluginError(
                 f"raised {type(error).__name__}: {error}",
@@ -204,7 +263,7 @@ class _Attempts:
                 " start another run without it",
             ) from error
 
-    def _try(self, child: Child, operator: str, number: int) -> dict[str, Any] | None:
+    def _try(self, child: Child, operator: str) -> dict[str, Any] | None:
         """Return the entry of an accepted child, or None after noting why it was dropped."""
         entry: dict[str, Any] = {
             "tree": child.tree.to_json(),
@@ -215,7 +274,7 @@ class _Attempts:
         }
         if self._is_known(child.tree.digest, entry) or self._was_rejected(child.tree.digest):
             return None
-        entry["report"] = self.designer.check(child.tree, self.seq, number)
+        entry["report"] = self._check(child.tree)
         if not entry["report"]["passed"]:
             self.rejected.append(entry)
             return None
@@ -233,11 +292,27 @@ class _Attempts:
         self.duplicates.append({"of": of, **{key: entry[key] for key in keys}})
         return True
 
-    def _ended(self, accepted: dict[str, Any] | None) -> dict[str, Any]:
+    def _ended(
+        self, accepted: dict[str, Any] | None, abandoned: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         return {
             "accepted": accepted,
             "rejected": self.rejected,
             "duplicates": self.duplicates,
+            "abandoned": abandoned,
+        }
+
+
+class _Abandoned(Exception):
+    """An operator gave the design up; `told` is what the run records of it."""
+
+    def __init__(self, operator: str, code: str, reason: str, details: Mapping[str, Any]) -> None:
+        super().__init__(reason)
+        self.told = {
+            "operator": operator,
+            "code": code,
+            "reason": reason.partition("\n")[0],
+            "details": dict(details),
         }
 
 

@@ -23,6 +23,7 @@ DESIGN_ACCEPTED = "design.accepted"
 DESIGN_REJECTED = "design.rejected"
 DESIGN_DUPLICATE = "design.duplicate"
 DESIGN_EXHAUSTED = "design.exhausted"
+DESIGN_ABANDONED = "design.abandoned"
 VERIFICATION_STARTED = "verification.started"
 VERIFICATION_FINISHED = "verification.finished"
 VERIFICATION_FAILED = "verification.failed"
@@ -31,6 +32,9 @@ GENERATION_FINISHED = "generation.finished"
 BEST_CHANGED = "best.changed"
 BUDGET_WARNING = "budget.warning"
 WORKER_LOST = "worker.lost"
+LLM_USED = "llm.used"
+LLM_UNREACHABLE = "llm.unreachable"
+LLM_REACHABLE = "llm.reachable"
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from typing import Any
 from genesys_engine.engine import events
 from genesys_engine.engine.designer import Designer, InfrastructureFailure, TaskResult
 from genesys_engine.engine.events import Event
+from genesys_engine.engine.llm.gateway import LLMOutage, Notice
 from genesys_engine.engine.outcomes import Outcomes
 from genesys_engine.engine.policy import Design, NextGeneration, Policy, Verify
 from genesys_engine.engine.state import State, keep
@@ -30,7 +31,7 @@ from genesys_engine.engine.verifier import Verifier
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import EnvironmentProblem, PluginError
 from genesys_engine.gab.tree import GABTree
-from genesys_engine.plugins.api import Parent
+from genesys_engine.plugins.api import BudgetSpent, LLMInterrupted, LLMRefused, Parent
 
 DESIGN, VERIFY = "design", "verify"
 RETRIES = 3
@@ -38,6 +39,16 @@ RETRIES = 3
 
 class Stopped(Exception):
     """The loop ended early on request, with everything that was finished made durable."""
+
+
+ENDS = (Stopped, PluginError, LLMOutage, LLMRefused)
+"""What ends a run that can be resumed, after what is under way."""
+
+_TOLD = {
+    "unreachable": events.LLM_UNREACHABLE,
+    "reachable": events.LLM_REACHABLE,
+    "warning": events.BUDGET_WARNING,
+}
 
 
 class Evolution:
@@ -54,6 +65,7 @@ class Evolution:
         *,
         should_stop: Callable[[], str | None],
         observe: Callable[[Event], None],
+        notices: queue.SimpleQueue[Notice] | None = None,
     ) -> None:
         self.store = store
         self.state = state
@@ -63,6 +75,7 @@ class Evolution:
         self.outcomes = outcomes
         self._should_stop = should_stop
         self._observe = observe
+        self._notices = notices or queue.SimpleQueue()
         self._arrived: queue.SimpleQueue[tuple[int, Future[TaskResult]]] = queue.SimpleQueue()
         self._tasks: dict[int, TaskRow] = {}  # under way or waiting to be applied
         self._results: dict[int, Mapping[str, Any]] = {}
@@ -80,12 +93,18 @@ class Evolution:
             Stopped: `should_stop` gave a reason; the run can be resumed.
             EnvironmentProblem: the workers failed repeatedly through no fault of a design.
             PluginError: an operator raised; the run can be resumed once it is mended.
+            LLMOutage, LLMRefused: a language model does not answer, or never will.
         """
         try:
             self._go_on()
-        except (Stopped, PluginError):
+        except ENDS as error:
             self._drain()
+            if isinstance(error, LLMOutage | LLMRefused):
+                about = {"reason": error.message, "exit_code": error.exit_code}
+                self._emit_now(events.RUN_STOPPED, about)
             raise
+        finally:
+            self._tell_notices()
 
     def _go_on(self) -> None:
         self._refuse_to_go_on()
@@ -121,6 +140,7 @@ class Evolution:
 
     def _collect(self, *, block: bool) -> None:
         """Make arrived results durable; wait a moment for one if `block`."""
+        self._tell_notices()
         try:
             seq, future = self._arrived.get(block=block, timeout=0.2 if block else None)
         except queue.Empty:
@@ -136,8 +156,10 @@ class Evolution:
         del self._running[seq]
         try:
             done = future.result()
-        except CancelledError:  # it had not begun and will be when the run is resumed
+        except (CancelledError, LLMInterrupted):  # it is begun again when the run is resumed
             return
+        except BudgetSpent as error:
+            raise Stopped(str(error)) from error
         except InfrastructureFailure as error:
             self._relaunch(seq, str(error))
             return
@@ -159,12 +181,13 @@ class Evolution:
         self._launch(self._tasks[seq])
 
     def _drain(self) -> None:
-        """Take back what waits for a worker, then wait for what is under way, so that what it
-        cost is not lost."""
+        """Take back what waits for a worker or a language model, then wait for what is under way,
+        so that what it cost is not lost."""
+        self.designer.stop()
         for future in list(self._running.values()):
             future.cancel()
         while self._running:
-            with suppress(PluginError):  # the first one is told already
+            with suppress(*ENDS):  # the first one is told already
                 self._collect(block=True)
 
     # --- issuing -----------------------------------------------------------------------------
@@ -251,6 +274,15 @@ class Evolution:
         """Tell the observers what the committed step did."""
         for event in self.outcomes.take_events():
             self._observe(event)
+
+    def _tell_notices(self) -> None:
+        """Put into the log what the gateway has to tell; it decides nothing."""
+        while True:
+            try:
+                notice = self._notices.get(block=False)
+            except queue.Empty:
+                return
+            self._emit_now(_TOLD[notice.kind], notice.payload)
 
     def _emit_now(self, kind: str, payload: Mapping[str, Any]) -> None:
         with self.store.transaction():

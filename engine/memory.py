@@ -98,16 +98,23 @@ class RunMemory:
 
         Args:
             idea: what one thinks of trying, in words.
-            before: only designs with a smaller number: what a decision may see.
+            before: only designs with a smaller number: what a decision may see.  Equal for
+                equal designs below it, whatever else the run has; proposals are left out.
             before_verification: likewise for the verifications that tell outcomes.
         """
         self.refresh()
-        hits = self._base.search(idea, 4 * limit if before is None else 1000)
-        kept = [h for h in hits if before is None or h.source != DESIGN or _number(h.id) < before]
-        kept = kept[: 4 * limit]
+        if before is None:
+            kept = self._base.search(idea, 4 * limit)
+            places = [hit.rank for hit in kept]
+        else:
+            # Ranks depend on whatever else is in the index by now, which differs from run to
+            # run; a decision is given what is nearest by the sentence alone.
+            hits = self._base.search(idea, self._indexed + 1)
+            kept = [h for h in hits if h.source == DESIGN and _number(h.id) < before]
+            places = [_number(hit.id) for hit in kept]
         similar = self._similarities(idea, kept)
         # The index ranks by tree and findings too; the sentence decides what is nearest.
-        order = sorted(range(len(kept)), key=lambda i: (-similar[i], kept[i].rank))[:limit]
+        order = sorted(range(len(kept)), key=lambda i: (-similar[i], places[i]))[:limit]
         return [self._attempt(kept[i], idea, similar[i], before_verification) for i in order]
 
     def duplicates(

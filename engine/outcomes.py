@@ -48,6 +48,10 @@ class Outcomes:
         """Append a decisive event to the log."""
         self._events.append(self.store.add_event(kind, payload))
 
+    def _note(self, kind: str, payload: Mapping[str, Any]) -> None:
+        """Append an event that decides nothing."""
+        self._events.append(self.store.add_event(kind, payload, decisive=False))
+
     def take_events(self) -> list[Event]:
         """Return the events since the last call."""
         taken, self._events = self._events, []
@@ -76,8 +80,12 @@ class Outcomes:
             }
             for design in decision.parents
         ]
-        known_before = counts.next_design
-        return {"parents": parents, "seed": decision.seed, "known_before": known_before}
+        return {
+            "parents": parents,
+            "seed": decision.seed,
+            "known_before": counts.next_design,
+            "verified_before": counts.next_verification,
+        }
 
     def issue_verification(self, seq: int, decision: Verify) -> dict[str, Any]:
         """Spend one verification of the rung's budget and return the task's payload."""
@@ -119,6 +127,9 @@ class Outcomes:
         counts, seed = self.state.counts, row.payload["seed"]
         counts.designs_in_flight -= 1
         counts.children_in_flight -= seed is None
+        if used := result.get("llm"):
+            # What was paid is kept beside the log: a price may change, the decisions do not.
+            self._note(events.LLM_USED, {"seq": row.seq, "roles": used})
         for entry in result["rejected"]:
             if entry["digest"] not in self.state.known:
                 self._add_design(row, entry, accepted=False)
@@ -136,9 +147,17 @@ class Outcomes:
         if seed is not None:
             self._refuse_seed(seed, result, of)
         counts.failures_in_a_row += 1
+        if (abandoned := result.get("abandoned")) is not None:
+            self._abandon(row, abandoned)
+            return
         reason = "every try was a duplicate, was rejected or did not apply"
         parents = [parent["design"] for parent in row.payload["parents"]]
         self.emit(events.DESIGN_EXHAUSTED, {"seq": row.seq, "parents": parents, "reason": reason})
+
+    def _abandon(self, row: TaskRow, abandoned: Mapping[str, Any]) -> None:
+        """Record that an operator spent something and has no child to show for it."""
+        about = {"seq": row.seq, "parents": [p["design"] for p in row.payload["parents"]]}
+        self.emit(events.DESIGN_ABANDONED, {**about, **abandoned})
 
     def _twin(self, entry: Mapping[str, Any]) -> int | None:
         known = self.state.known
@@ -180,6 +199,8 @@ class Outcomes:
         change = {"operator": design.operator, "change": design.change}
         if accepted:
             facts = {"digest": design.digest, "parameters": design.parameters}
+            if entry["details"]:
+                facts["details"] = entry["details"]
             self.emit(events.DESIGN_ACCEPTED, {**about, **change, **facts})
         else:
             codes = [finding["code"] for finding in report["findings"]]

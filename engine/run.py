@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import queue
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -20,11 +21,16 @@ from genesys_engine.engine.designer import CheckSettings, Designer, WeightedOper
 from genesys_engine.engine.events import Event
 from genesys_engine.engine.evolution import Evolution, Stopped, WallClock
 from genesys_engine.engine.ladder import Ladder
+from genesys_engine.engine.llm.backends import look_over, model_names
+from genesys_engine.engine.llm.gateway import Gateway, Notice
+from genesys_engine.engine.llm.ledger import Ledger
+from genesys_engine.engine.llm.meters import Caps
+from genesys_engine.engine.lookup import Lookup
 from genesys_engine.engine.outcomes import Outcomes
 from genesys_engine.engine.policy import Policy, Settings
 from genesys_engine.engine.restore import restore
 from genesys_engine.engine.state import State
-from genesys_engine.engine.store import EXPERIMENT, Store
+from genesys_engine.engine.store import DATABASE, EXPERIMENT, Store
 from genesys_engine.engine.trackers import open_trackers
 from genesys_engine.engine.verdict import Verdict, judge
 from genesys_engine.engine.verifier import RungSettings, Verifier, VerifySettings
@@ -68,6 +74,7 @@ def start(path: Path, sets: Sequence[str], folder: Path, callbacks: Callbacks) -
     """
     host, experiment = load(path, sets)
     sandbox = demand_isolation(host, experiment)
+    look_over(experiment, host.registry)
     Store.refuse_used(folder)
     callbacks.on_stage("preparing the corpus")
     corpus = build_corpus(experiment, callbacks.on_stage)
@@ -83,6 +90,7 @@ def start(path: Path, sets: Sequence[str], folder: Path, callbacks: Callbacks) -
         "sandbox": sandbox,
         "components": [d.to_json() for d in _components(host, experiment)],
         "corpus": corpus,
+        **services_meta(experiment, host),
     }
     with Store.create(folder, meta, path) as store:
         execute(store, experiment, host, callbacks)
@@ -97,15 +105,19 @@ def resume(folder: Path, sets: Sequence[str], callbacks: Callbacks) -> None:
     with Store.open(folder, write=True) as store:
         # The run's own copy of the file lies elsewhere than the one that [plugins] local was
         # relative to.
-        local = toml_value(store.meta("experiment")["plugins"].get("local", []))
-        kept = [*store.meta("sets", []), f"plugins.local={local}"]
+        known = store.meta("experiment")
+        kept = [*store.meta("sets", [])]
+        kept.append(f"plugins.local={toml_value(known['plugins'].get('local', []))}")
+        if base := known.get("knowledge", {}).get("base"):
+            kept.append(f"knowledge.base={toml_value(base)}")
         host, experiment = load(folder / EXPERIMENT, [*kept, *sets])
         if experiment.digest != store.meta("experiment_digest"):
             raise InputError(
                 "the experiment is no longer the one that this run began with",
                 where=str(folder / EXPERIMENT),
-                hint="resume may change run.workers, run.designers, executor.*, sandbox.* and the"
-                " hours of [budget]; start another run for everything else",
+                hint="resume may change run.workers, run.designers, executor.*, sandbox.*, the"
+                " rates and addresses of [llm], and the caps of [budget] beside the designs; start"
+                " another run for everything else",
             )
         if store.meta("finished"):
             raise InputError(
@@ -114,6 +126,8 @@ def resume(folder: Path, sets: Sequence[str], callbacks: Callbacks) -> None:
                 hint=f"its results: `genesys-engine leaderboard {folder}`, or `report {folder}`",
             )
         sandbox = demand_isolation(host, experiment)
+        look_over(experiment, host.registry)
+        _demand_knowledge(experiment, store)
         with store.transaction():
             store.set_meta("sandbox", sandbox)
         execute(store, experiment, host, callbacks, resumed=store.count("tasks") > 0)
@@ -254,6 +268,7 @@ def assemble(
         experiment.run.tries_per_design,
         tuple(named_payload(host, "checker", experiment.checkers)),
     )
+    notices: queue.SimpleQueue[Notice] = queue.SimpleQueue()
     designer = Designer(
         _operators(host, experiment),
         executor,
@@ -262,6 +277,8 @@ def assemble(
         store.folder / "scratch",
         seeds=settings.seeds,
         threads=experiment.run.designers,
+        gateway=open_gateway(store.folder, experiment, host, notices.put),
+        lookup=Lookup(experiment.knowledge, cache_folder() / "knowledge", store.folder),
     )
     verifier = Verifier(executor, verify, store.folder)
     outcomes = Outcomes(
@@ -278,9 +295,54 @@ def assemble(
         over = "budget.wall_hours" if clock() >= cap_s else None
         return should_stop() or over or host.decide("genesys_should_stop", status=status)
 
-    return Evolution(
-        store, state, policy, designer, verifier, outcomes, should_stop=stop, observe=observe
+    parts = (store, state, policy, designer, verifier, outcomes)
+    return Evolution(*parts, should_stop=stop, observe=observe, notices=notices)
+
+
+# --- language models and knowledge -------------------------------------------------------------
+
+
+def open_gateway(
+    folder: Path,
+    experiment: Experiment,
+    host: PluginHost,
+    tell: Callable[[Notice], None] = lambda notice: None,
+    should_stop: Callable[[], str | None] = lambda: None,
+) -> Gateway | None:
+    """Return the way to the language models of an experiment, None where it has none.
+
+    Args:
+        folder: of the run, whose database holds the ledger.
+    """
+    if experiment.llm is None:
+        return None
+    ledger = Ledger(folder / DATABASE)
+    caps = Caps(experiment.budget.llm_tokens, experiment.budget.llm_usd)
+    return Gateway(
+        experiment.llm, host.registry, ledger, caps=caps, should_stop=should_stop, tell=tell
     )
+
+
+def services_meta(experiment: Experiment, host: PluginHost) -> dict[str, Any]:
+    """Return what a run records of its language models and of what they may look up."""
+    if experiment.llm is None:
+        return {}
+    lookup = Lookup(experiment.knowledge, cache_folder() / "knowledge")
+    models = model_names(experiment.llm, host.registry)
+    return {"llm": {"models": models}, "knowledge": lookup.facts()}
+
+
+def _demand_knowledge(experiment: Experiment, store: Store) -> None:
+    """Raise `InputError` where an operator would now find something else than when it began."""
+    if experiment.llm is None:
+        return
+    lookup = Lookup(experiment.knowledge, cache_folder() / "knowledge")
+    if lookup.facts() != store.meta("knowledge"):
+        raise InputError(
+            "the knowledge base has changed since the run began",
+            where="[knowledge] base",
+            hint="restore it, or start another run",
+        )
 
 
 # --- settings from the experiment --------------------------------------------------------------
@@ -387,6 +449,9 @@ def _components(host: PluginHost, experiment: Experiment) -> Iterator[Any]:
     yield from (get("operator", entry.use) for entry in experiment.operators)
     yield from (get("checker", entry.use) for entry in experiment.checkers)
     yield from (get("tracker", entry.use) for entry in experiment.trackers)
+    if experiment.llm is not None:
+        used = {entry.use for entry in (experiment.llm, *experiment.llm.roles.values())}
+        yield from (get("llm_backend", name) for name in sorted(used))
 
 
 # --- the pieces of a run -----------------------------------------------------------------------

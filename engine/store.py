@@ -11,6 +11,7 @@ stands in SQLite.
     units          the source of every unit once, by digest; trees refer to it
     verifications  one design trained and evaluated at one rung with one training seed
     events         the log (see `events`)
+    llm_calls      what language models were asked and replied (see `llm.ledger`)
 """
 
 from __future__ import annotations
@@ -190,8 +191,11 @@ class Store:
         partial.rename(folder / DATABASE)
 
     @classmethod
-    def open(cls, folder: Path, *, write: bool = False) -> Store:
-        """Open an existing run; a second writer is refused."""
+    def open(cls, folder: Path, *, write: bool = False, shared: bool = False) -> Store:
+        """Open an existing run; a second writer is refused.
+
+        With `shared` several threads may read, one at a time.
+        """
         if not (folder / DATABASE).is_file():
             raise InputError(
                 "no run here",
@@ -200,7 +204,7 @@ class Store:
             )
         lock = exclusive(folder) if write else None
         try:
-            store = cls(folder, _connect(folder, write=write), lock)
+            store = cls(folder, _connect(folder, write=write, shared=shared), lock)
             found = store.meta("format")
         except sqlite3.DatabaseError as error:
             raise InputError(f"the store cannot be read: {error}", where=str(folder)) from None
@@ -470,9 +474,9 @@ def exclusive(folder: Path) -> Any:
     return handle
 
 
-def _connect(folder: Path, *, write: bool = True) -> sqlite3.Connection:
+def _connect(folder: Path, *, write: bool = True, shared: bool = False) -> sqlite3.Connection:
     uri = f"{(folder / DATABASE).resolve().as_uri()}?mode={'rw' if write else 'ro'}"
-    db = sqlite3.connect(uri, uri=True, timeout=30.0)
+    db = sqlite3.connect(uri, uri=True, timeout=30.0, check_same_thread=not shared)
     if write:
         db.execute("PRAGMA journal_mode = WAL")
     return db

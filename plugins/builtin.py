@@ -74,6 +74,13 @@ def genesys_register_llm_backends(register: Register) -> None:
     for name, (stem, summary) in LLM_BACKENDS.items():
         options = f"{base}.{name}:{stem}Options"
         register(name, f"{base}.{name}:{stem}Backend", options=options, summary=summary)
+    module = "genesys_engine.operators.llm.grammar_backend"
+    register(
+        "grammar",
+        f"{module}:GrammarBackend",
+        options=f"{module}:GrammarOptions",
+        summary="no model: units that the grammar writes, with settable faults; a simulation",
+    )
 
 
 OPERATORS = {

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from genesys_engine.engine.config.load import COMPONENTS
-from genesys_engine.engine.config.schema import Component, Experiment, OperatorEntry
+from genesys_engine.engine.config.components import NESTED
+from genesys_engine.engine.config.load import COMPONENTS, LLM_KIND
+from genesys_engine.engine.config.schema import Component, Experiment, LLMSection, OperatorEntry
 from genesys_engine.gab.errors import PluginError
+from genesys_engine.plugins.kinds import ROLES
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -26,7 +28,9 @@ def experiment_schema(registry: Registry) -> dict[str, Any]:
     definitions: dict[str, Any] = {}
     for name, field in Experiment.model_fields.items():
         default = field.get_default(call_default_factory=True)
-        if name not in COMPONENTS:
+        if name == "llm":
+            section = _llm_schema(registry, definitions)
+        elif name not in COMPONENTS:
             section = _model_schema(type(default), name, definitions)
         elif isinstance(default, tuple):
             own = OperatorEntry if name == "operators" else Component
@@ -77,12 +81,31 @@ def _uses(
     return table
 
 
+def _llm_schema(registry: Registry, definitions: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of [llm]: a table that uses a back end, and such tables for roles.
+
+    What a role's table may hold follows from the table that it changes, so it is left open.
+    """
+    section = _uses(LLM_KIND, LLMSection, None, registry, definitions)
+    names = [registry.get(LLM_KIND, name).name for name in registry.names(LLM_KIND)]
+    role = {"type": "object", "properties": {"use": {"enum": names}}}
+    roles = {
+        "type": "object",
+        "properties": dict.fromkeys(ROLES, role),
+        "additionalProperties": False,
+        "description": LLMSection.model_fields["roles"].description,
+    }
+    for rule in section["allOf"]:
+        rule["then"]["properties"]["roles"] = roles
+    return section
+
+
 def _table(
     described: Description, own: type[Component], definitions: dict[str, Any]
 ) -> dict[str, Any]:
     """Return the schema of a table with one certain component."""
     shared = own.model_json_schema()
-    allowed = {k: v for k, v in shared["properties"].items() if k != "options"}
+    allowed = {k: v for k, v in shared["properties"].items() if k not in NESTED}
     allowed["use"] = {"const": described.name, "description": described.summary}
     try:
         model = described.options_model()

@@ -105,7 +105,10 @@ def read_experiment(document: Document, registry: Registry | None = None) -> Exp
     for name in document.data:
         if name not in known:
             document.report_key((name,), f"there is no section [{name}]", suggest(name, known))
-    sections: dict[str, Any] = {"plugins": _plugins(document)}
+    sections: dict[str, Any] = {
+        "plugins": _plugins(document),
+        "knowledge": _knowledge(document),
+    }
     if registry is None:
         registry = _installed(document, sections["plugins"])
     for name in known:
@@ -113,7 +116,7 @@ def read_experiment(document: Document, registry: Registry | None = None) -> Exp
             sections[name] = _llm(document, registry)
         elif name in COMPONENTS:
             sections[name] = _components(document, name, registry)
-        elif name != "plugins":
+        elif name not in sections:
             sections[name] = _section(document, name)
     checks.check(document, sections)
     document.raise_problems()
@@ -148,6 +151,18 @@ def _plugins(document: Document) -> Any:
         if not Path(path).exists():
             document.report(("plugins", "local", index), f"there is no {path}")
     return section.model_copy(update={"local": local})
+
+
+def _knowledge(document: Document) -> Any:
+    """Return the section [knowledge] with a whole path in `base`, or None if it is faulty."""
+    section = _section(document, "knowledge")
+    if section is None or not section.base:
+        return section
+    base = (Path(document.source).parent / Path(section.base).expanduser()).resolve()
+    if not base.is_dir():
+        hint = f"make one: genesys-engine knowledge add PATH --base {base}"
+        document.report(("knowledge", "base"), f"there is no {base}", hint)
+    return section.model_copy(update={"base": str(base)})
 
 
 def _section(document: Document, name: str) -> Any:

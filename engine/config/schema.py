@@ -406,6 +406,8 @@ class Experiment(Section):
             del data["knowledge"]
         else:
             data["llm"] = self.llm.decisive()
+            # Where a base lies does not matter; a run records what is in it.
+            data["knowledge"]["base"] = bool(self.knowledge.base)
         for name in ("compare", "executor", "plugins", "sandbox", "trackers"):
             del data[name]
         for name in ("name", "workers", "designers"):

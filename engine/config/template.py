@@ -17,6 +17,15 @@ _HEAD = """\
 # Know its cost:    genesys-engine plan FILE
 """
 
+_LLM = """\
+[llm]
+use = "litellm"
+model = "openai/gpt-4o-mini"   # the key comes from the environment: OPENAI_API_KEY
+[llm.roles.observer]           # other models or options for some roles
+model = "openai/gpt-4o"
+
+"""
+
 
 def template() -> str:
     """Return a commented experiment that holds every section with its defaults."""
@@ -31,6 +40,8 @@ def template() -> str:
                 lines += [f"# [[{name}]]", '# use = ""', ""]
         elif isinstance(default, Component):
             lines += [f"[{name}]", *_component(default), ""]
+        elif default is None:
+            lines += [f"# {line}" if line else "" for line in _LLM.splitlines()]
         else:
             lines += [f"[{name}]", *_section(default, name), ""]
     return "\n".join(lines)

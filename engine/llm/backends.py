@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from genesys_engine.engine.config.schema import Component, LLMSection
+from genesys_engine.engine.config.schema import Component, Experiment, LLMSection
 from genesys_engine.engine.events import canonical_json
 from genesys_engine.engine.llm.outage import Outage
 from genesys_engine.gab.errors import GenesysError, InputError, PluginError
@@ -67,6 +67,31 @@ def model_name(registry: Registry, component: Component) -> str:
     given = read.model_dump(mode="json", exclude_defaults=True)
     told = {k: v for k, v in given.items() if k not in incidental_options(model)}
     return f"{component.use} {canonical_json(told)}" if told else component.use
+
+
+def model_names(section: LLMSection, registry: Registry) -> dict[str, str]:
+    """Return role -> what tells its model from others."""
+    return {role: model_name(registry, section.roles.get(role, section)) for role in ROLES}
+
+
+def look_over(experiment: Experiment, registry: Registry) -> None:
+    """Look whether every model of an experiment can be asked and every cap can be kept.
+
+    Nothing is spent; a file that is told by its digest is read.
+
+    Raises:
+        InputError: a key or a file is missing, or a price is unknown that a cap needs.
+    """
+    if experiment.llm is None:
+        return
+    models = open_models(experiment.llm, registry, lambda name, reason: None)
+    for model in {id(model): model for model in models.values()}.values():
+        try:
+            model.prepare()
+            if experiment.budget.llm_usd is not None:
+                model.demand_price()
+        finally:
+            model.backend.close()
 
 
 def open_models(

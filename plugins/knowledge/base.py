@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -298,6 +299,13 @@ class KnowledgeBase:
         rows = self._table.search().where(where).select(columns).limit(None).to_arrow().to_pylist()
         for row in sorted(rows, key=lambda row: (row["source"], row["document"])):
             yield Entry(row["document"], row["source"], row["title"], row["year"], row["parts"])
+
+    def digest(self) -> str:
+        """Return the SHA-256 over what is held: equal for equal documents, in whatever order."""
+        columns = ["document", "digest"]
+        rows = self._table.search().where("part = 0").select(columns).limit(None).to_arrow()
+        lines = sorted(f"{row['document']} {row['digest']}" for row in rows.to_pylist())
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def stats(self) -> Stats:
         """Return counts and sizes."""

@@ -160,6 +160,8 @@ def test_the_digest_is_of_what_can_change_a_result(file: Path, registry: Registr
 
     same = {digest(), digest("run.workers=7"), digest("run.name=b"), digest("executor.timeout_s=9")}
     assert len(same) == 1
+    same |= {digest("budget.wall_hours=3"), digest("budget.llm_tokens=9")}
+    assert len(same) == 1
     for change in (
         "run.seed=2",
         "run.lookahead=3",

@@ -159,7 +159,13 @@ def test_listing_the_built_ins_imports_nothing_heavy() -> None:
 
 
 def test_every_built_in_can_be_imported_and_made_from_its_defaults(tmp_path: Path) -> None:
-    required = {"web": {"url": "http://127.0.0.1/"}}  # there is no endpoint by default
+    required = {
+        "web": {"url": "http://127.0.0.1/"},  # there is no endpoint by default
+        "litellm": {"model": "openai/some"},
+        "llama_cpp": {"path": "some.gguf"},
+        "replay": {"path": "some.jsonl"},
+        "scripted": {"replies": ["yes"]},
+    }
     for described in PluginHost().registry.descriptions():
         model = described.options_model()
         assert model is None or issubclass(model, Options), described

@@ -8,6 +8,7 @@ import click
 
 from genesys_engine.engine.cli.output import json_option, print_json, set_option
 from genesys_engine.engine.config import ConfigError, Experiment, load_experiment
+from genesys_engine.gab.errors import InputError
 
 
 @click.command("validate")
@@ -21,6 +22,8 @@ def command(experiment: Path, sets: tuple[str, ...], as_json: bool) -> int:
     """
     try:
         loaded = load_experiment(experiment, sets)
+        if loaded.llm is not None:
+            _look_over_models(loaded)
     except ConfigError as error:
         if not as_json:
             raise
@@ -31,6 +34,20 @@ def command(experiment: Path, sets: tuple[str, ...], as_json: bool) -> int:
     else:
         click.echo(f"{experiment} is valid: {_summary(loaded)}")
     return 0
+
+
+def _look_over_models(experiment: Experiment) -> None:
+    """Raise `ConfigError` where a language model could not be asked: a key, a file, a price."""
+    from genesys_engine.engine.config.problems import Problem
+    from genesys_engine.engine.llm.backends import look_over
+    from genesys_engine.plugins.host import PluginHost
+
+    plugins = experiment.plugins
+    try:
+        look_over(experiment, PluginHost(plugins.disable, plugins.local).registry)
+    except InputError as error:
+        problem = Problem(error.message, error.where or "[llm]", None, error.hint)
+        raise ConfigError([problem]) from error
 
 
 def _summary(experiment: Experiment) -> str:
