@@ -96,11 +96,22 @@ OPERATORS = {
 """Name, which is its module's too -> class and summary."""
 
 
+LLM_OPERATORS = {
+    "llm_mutation": ("LLMMutation", "units rewritten by language models, one by one"),
+    "llm_crossover": ("LLMCrossover", "units of two parents merged by language models"),
+    "llm_scratch": ("LLMScratch", "a new root block by language models, without parents"),
+}
+"""Name, which is "llm_" and its module's -> class and summary; each needs `[llm]`."""
+
+
 @hookimpl
 def genesys_register_operators(register: Register) -> None:
-    """Typed genetic programming without an LLM."""
+    """Typed genetic programming without an LLM, and design by language models."""
     for name, (component, summary) in OPERATORS.items():
         target = f"genesys_engine.operators.{name}:{component}"
+        register(name, target, options=f"{target}Options", summary=summary)
+    for name, (component, summary) in LLM_OPERATORS.items():
+        target = f"genesys_engine.operators.llm.{name.removeprefix('llm_')}:{component}"
         register(name, target, options=f"{target}Options", summary=summary)
 
 

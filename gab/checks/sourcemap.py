@@ -8,12 +8,13 @@ import traceback
 from collections.abc import Mapping
 from types import TracebackType
 
-from torch import nn
+from torch import Tensor, nn
 
 from genesys_engine.gab.checks.report import Evidence, Finding, finding
 from genesys_engine.gab.errors import GenesysError
 
 Place = tuple[str | None, int | None]
+_MOST_SHAPES = 12
 
 
 class SourceMap:
@@ -80,7 +81,18 @@ class SourceMap:
             code = "load.syntax"
         text = error.message if isinstance(error, GenesysError) else str(error)
         text = f"{type(error).__name__}: {text}"[:1000]
-        return finding(code, text, evidence or {}, place=self.place_of_error(error))
+        said = dict(evidence or {})
+        if code == "forward.error" and (shapes := self._shapes(error)):
+            said["shapes"] = shapes
+        return finding(code, text, said, place=self.place_of_error(error))
+
+    def _shapes(self, error: BaseException) -> str:
+        """Return the shapes of the tensors that the failing function of the block held."""
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        own = [frame for frame in frames if self.is_ours(frame.f_code.co_filename)]
+        held = own[-1].f_locals if own else {}
+        tensors = [(k, v) for k, v in held.items() if isinstance(v, Tensor)][:_MOST_SHAPES]
+        return ", ".join(f"{name} {tuple(value.shape)}" for name, value in tensors)
 
     def is_unit(self, module: nn.Module) -> bool:
         """Tell whether the class of `module` stands in the source."""

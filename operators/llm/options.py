@@ -56,3 +56,26 @@ class ImplementerOptions(Options):
     prompts: PromptOptions = Field(
         default_factory=PromptOptions, description="templates of your own"
     )
+
+
+class LLMOptions(ImplementerOptions):
+    """Options of the operators that ask language models."""
+
+    implementer: str = Field(default="gp", description="how an accepted proposal becomes code")
+    proposal_tries: int = Field(default=10, ge=1, le=100, description="ideas before giving up")
+    proposal_threshold: int = Field(
+        default=4, ge=0, le=5, description="the reviewer's rating from which on an idea is built"
+    )
+    proposal_tokens: int = Field(default=700, ge=64, description="longest proposal")
+    proposal_temperature: float = Field(default=0.8, ge=0.0, le=2.0, description="of the proposer")
+    most_changes: int = Field(default=2, ge=1, le=20, description="units that an idea may change")
+    passages: int = Field(
+        default=2, ge=0, le=20, description="passages of the knowledge base shown"
+    )
+    tried: int = Field(default=4, ge=0, le=50, description="earlier attempts shown")
+    same: float = Field(
+        default=0.6,
+        ge=0.0,
+        le=1.0,
+        description="cosine of two ideas' sentences from which on they are the same",
+    )

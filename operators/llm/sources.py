@@ -38,6 +38,18 @@ def compact(unit: Unit, *, name: str = "") -> str:
     return replace(lines.data, edits).decode().strip("\n") + "\n"
 
 
+def class_of(source: str, name: str) -> str:
+    """Return the text of one class of a source; all of it where there is none, or a fault."""
+    try:
+        module = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return source
+    for node in module.body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            return (ast.get_source_segment(source, node) or source).strip("\n") + "\n"
+    return source
+
+
 def function_lines(source: str) -> int:
     """Return the lines of function bodies in a source, without docstrings and blank lines."""
     counted: set[int] = set()

@@ -22,6 +22,9 @@ FIELDS: Mapping[str, frozenset[str]] = {
     name: frozenset(fields.split())
     for name, fields in {
         "system": "role",
+        "proposer": "parent donor places gifts must idea most passages tried feedback",
+        "reviewer": "proposal taken parent passages tried",
+        "sketcher": "designs passages tried",
         "planner": "title motivation path unit interface meaning source change feedback",
         "coder": f"{_UNIT} relatives feedback former",
         "observer": "path interface before after change measured",

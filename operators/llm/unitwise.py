@@ -23,10 +23,11 @@ from genesys_engine.operators.llm.placing import find, place_unit
 from genesys_engine.operators.llm.proposal import Implementation, Proposal, UnitChange
 from genesys_engine.operators.llm.ratings import Rating
 from genesys_engine.operators.llm.reading import Reading, read_unit
-from genesys_engine.operators.llm.sources import compact
+from genesys_engine.operators.llm.sources import class_of, compact
 from genesys_engine.operators.llm.templates import Templates
 from genesys_engine.plugins.api import OperatorContext, OperatorNotApplicable, Parent
 
+_PLAN_LASTS = 3  # tries
 _RELATIVES = 1  # units of further parents that a coder sees: prompts are to stay short
 
 
@@ -151,9 +152,11 @@ class _Search:
         told, former = self.notes.pop(change.path, ""), ""
         passed: list[Candidate] = []
         repeats, failure = 0, "tokens.spent"
-        for _ in range(self.options.tries):
+        for number in range(self.options.tries):
             if self.desk.spent:
                 break
+            if number >= _PLAN_LASTS:
+                plan = ""  # it may be what leads astray
             self.tried[change.path] = self.tried.get(change.path, 0) + 1
             best = self._best(change, place, before, plan, told, former, repeats)
             if best.tree is not None and not best.code:
@@ -267,7 +270,8 @@ class _Search:
             "plan": plan,
             "relatives": self._relatives(place),
             "feedback": told,
-            "former": former,
+            # Shown once: a small model copies what it is shown.
+            "former": "" if repeats else class_of(former, place.node.unit.name),
         }
         heat = options.temperature + repeats * options.temperature_step
         reply = self.desk.ask(

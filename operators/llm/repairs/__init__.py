@@ -11,14 +11,24 @@ from dataclasses import dataclass
 
 from genesys_engine.gab.unit import Unit
 from genesys_engine.operators.llm.repairs.constructor import CONSTRUCTOR
-from genesys_engine.operators.llm.repairs.declarations import DECLARATIONS
+from genesys_engine.operators.llm.repairs.declarations import DECLARATIONS, keep_declarations
 from genesys_engine.operators.llm.repairs.draft import Draft
-from genesys_engine.operators.llm.repairs.file import FILE, add_imports
+from genesys_engine.operators.llm.repairs.file import FILE, add_imports, keep_helpers
 from genesys_engine.operators.llm.repairs.forward import FORWARD
 from genesys_engine.operators.llm.repairs.names import NAMES
 from genesys_engine.operators.llm.repairs.torchwords import TORCHWORDS
 
-_STEPS = (*FILE, *CONSTRUCTOR, *FORWARD, *NAMES, *TORCHWORDS, *DECLARATIONS, add_imports)
+_STEPS = (
+    *FILE,
+    keep_declarations,
+    *CONSTRUCTOR,
+    *FORWARD,
+    *NAMES,
+    *TORCHWORDS,
+    *DECLARATIONS,
+    keep_helpers,
+    add_imports,
+)
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,7 @@ def mend_parameters(draft: Draft) -> None:
         if width is not None:
             given.pop(width)
             rename(init, width, "d_model")
+            draft.note(f"width named d_model: {width}")
     for name in ("d_model", "block_loc", "device", "dtype"):
         given.pop(name, None)
     slots = {slot.name for slot in draft.original.slots} | set(draft.slots())

@@ -12,9 +12,43 @@ from genesys_engine.operators.llm.repairs.draft import (
     Draft,
     attribute,
     expression,
+    method,
     self_attributes,
     set_attribute,
 )
+
+
+_DECLARED = ("interface", "inputs", "outputs", "slots", "choices")
+_METHODS = ("__init__", "forward")
+
+
+def keep_declarations(draft: Draft) -> None:
+    """Take over the declarations that a reply leaves out, and the constructor or forward."""
+    module = ast.parse(draft.original.source)
+    old = next(n for n in module.body if isinstance(n, ast.ClassDef) and attribute(n, "interface"))
+    before = len(draft.repairs)
+    for name in _DECLARED:
+        value = attribute(old, name)
+        if value is not None and attribute(draft.unit, name) is None:
+            set_attribute(draft.unit, name, value)
+            draft.note(f"kept from the working unit: {name}")
+    for name in _METHODS:
+        kept = method(old, name)
+        if kept is not None and method(draft.unit, name) is None:
+            draft.unit.body.append(kept)
+            draft.note(f"kept from the working unit: {name}")
+    if len(draft.repairs) > before:  # so that a unit that comes back unchanged is known as such
+        draft.unit.body.sort(key=_order)
+
+
+def _order(node: ast.stmt) -> int:
+    """Return where a statement stands in a unit's class: declarations, then methods."""
+    match node:
+        case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+            return _DECLARED.index(name) + 1 if name in _DECLARED else len(_DECLARED) + 1
+        case ast.FunctionDef(name=name):
+            return 100 + (_METHODS.index(name) if name in _METHODS else len(_METHODS))
+    return 0
 
 
 def mend_slots(draft: Draft) -> None:

@@ -23,18 +23,25 @@ _IMPORTS = {
 
 
 def drop_examples(draft: Draft) -> None:
-    """Drop calls, tests and prints at the top level: a unit's file only defines."""
+    """Drop calls, tests and prints at the top level: a unit's file only defines.
+
+    An assignment is an example where it names a class of the file, or what another example made.
+    """
+    made = {node.name for node in draft.module.body if isinstance(node, ast.ClassDef)}
     kept: list[ast.stmt] = []
     docstring = docstring_statement(draft.module)
     for node in draft.module.body:
-        defines = isinstance(
-            node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef | ast.AnnAssign
-        )
-        calls = any(isinstance(part, ast.Call) for part in ast.walk(node))
-        if defines or node is docstring or (isinstance(node, ast.Assign) and not calls):
-            kept.append(node)
-        else:
-            draft.note("example code removed")
+        match node:
+            case ast.Import() | ast.ImportFrom() | ast.FunctionDef() | ast.ClassDef():
+                kept.append(node)
+            case ast.Assign(targets=[ast.Name()]) | ast.AnnAssign() if not made & names_in(node):
+                kept.append(node)
+            case _ if node is docstring:
+                kept.append(node)
+            case _:
+                bound = {n for n in ast.walk(node) if isinstance(n, ast.Name)}
+                made |= {n.id for n in bound if isinstance(n.ctx, ast.Store)}
+                draft.note("example code removed")
     draft.module.body = kept
 
 
@@ -71,17 +78,48 @@ def drop_other_units(draft: Draft) -> None:
             draft.note("other units removed")
 
 
+def keep_helpers(draft: Draft) -> None:
+    """Take over what the working file defines beside the unit, where it is used and missing."""
+    old = ast.parse(draft.original.source)
+    while missing := {name for node in draft.module.body for name in draft.undefined(node)}:
+        found = [node for node in old.body if _defines(node) in missing]
+        if not found:
+            return
+        at = draft.module.body.index(draft.unit)
+        draft.module.body[at:at] = found
+        for node in found:
+            draft.note(f"kept from the working file: {_defines(node)}")
+
+
+def _defines(node: ast.stmt) -> str:
+    """Return the name of a helper or constant, or ""."""
+    match node:
+        case ast.FunctionDef(name=name):
+            return name
+        case ast.ClassDef(name=name) if attribute(node, "interface") is None:
+            return name
+        case ast.Assign(targets=[ast.Name(id=name)]):
+            return name
+    return ""
+
+
 def add_imports(draft: Draft) -> None:
-    """Import what every PyTorch file imports, where it is used and missing."""
+    """Import what the working file or every PyTorch file imports, where it is missing."""
     missing = {name for node in draft.module.body for name in draft.undefined(node)}
+    known: dict[str, str] = {}
+    for node in ast.parse(draft.original.source).body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            known |= {item.bound: item.statement(item.bound) for item in imports(node)}
+    known = {**known, **{n: text for n, text in _IMPORTS.items() if n not in known}}
     at = 1 if docstring_statement(draft.module) else 0
     while at < len(draft.module.body):  # `from __future__` comes first
         node = draft.module.body[at]
         if not (isinstance(node, ast.ImportFrom) and node.module == "__future__"):
             break
         at += 1
-    for name in sorted(missing & set(_IMPORTS)):
-        draft.module.body.insert(at, statement(_IMPORTS[name]))
+    found = [name for name in known if name in missing]
+    draft.module.body[at:at] = [statement(known[name]) for name in found]
+    for name in found:
         draft.note(f"import added: {name}")
 
 

@@ -104,4 +104,38 @@ def return_pair(draft: Draft) -> None:
         draft.note("Z returned beside X")
 
 
-FORWARD = (mend_signature, mend_child_calls, return_pair)
+def free_z(draft: Draft) -> None:
+    """Rename a tensor that is called Z: the name belongs to the values that travel along."""
+    forward = draft.forward
+    if forward is None:
+        return
+    slots = set(draft.slots())
+    wrong = [
+        node.lineno
+        for node in ast.walk(forward)
+        if isinstance(node, ast.Assign) and _names_tensor_z(node, slots)
+    ]
+    if not wrong:
+        return
+    first = min(wrong)
+    for node in ast.walk(forward):
+        if isinstance(node, ast.Name) and node.id == "Z" and node.lineno >= first:
+            unpacked = node.lineno == first and isinstance(node.ctx, ast.Load)
+            node.id = "Z" if unpacked else "Y_out"
+    for node in own_returns(forward):
+        match node.value:
+            case ast.Tuple(elts=[_, ast.Name(id="Y_out")]):
+                node.value.elts[1] = ast.Name("Z", ast.Load())
+    draft.note("a tensor called Z renamed")
+
+
+def _names_tensor_z(node: ast.Assign, slots: set[str]) -> bool:
+    match node:
+        case ast.Assign(targets=[ast.Name(id="Z")], value=value):
+            built = isinstance(value, ast.Dict | ast.BinOp | ast.Name)
+            made = isinstance(value, ast.Call) and ast.unparse(value.func) == "dict"
+            return not (built or made or _calls_child(value, slots))
+    return False
+
+
+FORWARD = (free_z, mend_signature, mend_child_calls, return_pair)

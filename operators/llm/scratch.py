@@ -1,0 +1,96 @@
+"""Scratch design by language models: a new root over parts of the nearest known design."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from genesys_engine.gab import library
+from genesys_engine.gab.tree import GABTree
+from genesys_engine.operators.llm.designing import LLMDesigner
+from genesys_engine.operators.llm.desk import Desk
+from genesys_engine.operators.llm.ideation import Brief, shown_passages
+from genesys_engine.operators.llm.options import LLMOptions
+from genesys_engine.plugins.api import (
+    Child,
+    DesignAbandoned,
+    OperatorContext,
+    OperatorNotApplicable,
+    Parent,
+)
+from genesys_engine.plugins.knowledge.embeddings import open_embedding
+
+_QUERY = "new architecture of a language model block"
+
+
+class LLMScratchOptions(LLMOptions):
+    """Options of `LLMScratch`."""
+
+
+class Sketch(BaseModel):
+    """What a design from scratch is to become."""
+
+    model_config = ConfigDict(frozen=True)
+
+    title: str = Field(min_length=1, max_length=120)
+    sketch: str = Field(min_length=1, max_length=1500)
+
+
+class LLMScratch(LLMDesigner):
+    """Sketches a block without parents, and writes its root anew.
+
+    A small model writes no valid block from an empty page, so the library design whose units are
+    nearest to the sketch is what the new root starts from.
+    """
+
+    arity: tuple[int, int] = (0, 0)
+
+    def __call__(self, parents: Sequence[Parent], context: OperatorContext) -> Child:
+        """Return a design with a root of its own."""
+        if parents:
+            raise OperatorNotApplicable(f"needs no parents, got {len(parents)}")
+        desk = self.desk(context)
+        names = context.seeds or library.seed_names()
+        sketch = self._sketch(desk, names, context)
+        idea = f"{sketch.title}. {sketch.sketch}"
+        name = nearest_design(idea, names)
+        desk.note("proposer", "sketched", title=sketch.title, like=name)
+        start = Parent(-1, library.seed(name), None, f"Seed design {name}.")
+        return self.design(Brief(start, must=("root",), idea=idea), desk, context)
+
+    def _sketch(self, desk: Desk, names: Sequence[str], context: OperatorContext) -> Sketch:
+        designs = [{"name": name, "tree": library.seed(name).describe()} for name in names]
+        fields = {
+            "designs": designs,
+            "passages": shown_passages(context, _QUERY, self.options.passages),
+            "tried": list(context.tried("Started afresh.", self.options.tried)),
+        }
+        sketch = desk.ask_json(
+            "proposer",
+            "sketcher",
+            fields,
+            Sketch,
+            tokens=self.options.proposal_tokens,
+            temperature=self.options.proposal_temperature,
+            purpose={"stage": "sketch", "designs": list(names)},
+        )
+        if sketch is None:
+            raise DesignAbandoned(
+                "the sketch of a design from scratch was malformed twice",
+                code="proposal.malformed",
+                details={"trace": list(desk.trace)},
+            )
+        return sketch
+
+
+def nearest_design(idea: str, names: Sequence[str]) -> str:
+    """Return which of the seed designs has the units that are told most like `idea`."""
+    embedding = open_embedding("hashed")
+    vectors = embedding.embed([idea, *(_told(library.seed(name)) for name in names)])
+    cosines = [float(value) for value in vectors[1:] @ vectors[0]]
+    return names[max(range(len(names)), key=lambda i: cosines[i])]
+
+
+def _told(tree: GABTree) -> str:
+    return "\n".join(f"{node.name}: {node.unit.doc}" for node in tree)

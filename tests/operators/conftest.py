@@ -1,0 +1,11 @@
+"""One real worker for the checks of all tests here."""
+
+import pytest
+from llm_support import RealCheck
+
+
+@pytest.fixture(scope="session")
+def real_check(tmp_path_factory):
+    check = RealCheck(tmp_path_factory.mktemp("checks"))
+    yield check
+    check.executor.close()
