@@ -93,19 +93,16 @@ def resume(folder: Path, sets: Sequence[str], callbacks: Callbacks) -> None:
 def read(folder: Path) -> dict[str, Any]:
     """Return what the study in `folder` shows so far, as JSON data."""
     with StudyStore.open(folder) as store:
-        experiment = Experiment.model_validate({"compare": store.meta("experiment")["compare"]})
-        section = experiment.compare
+        compare = store.meta("experiment")["compare"]
+        section = Experiment.model_validate({"compare": compare}).compare
+        results = store.results()
+        named = {"name": store.meta("name")}
         if section.study == "evolution":
             from genesys_engine.engine.compare.evolution_summary import summarise_runs
 
-            return {"name": store.meta("name"), **summarise_runs(section, store.results())}
-        data = summarise(
-            section,
-            stored_proposals(store),
-            store.results(),
-            simulation=store.meta("simulation"),
-        )
-    return {"name": store.meta("name"), **data}
+            return named | summarise_runs(section, results)
+        simulation = bool(store.meta("simulation"))
+        return named | summarise(section, stored_proposals(store), results, simulation=simulation)
 
 
 def stored_proposals(store: StudyStore) -> tuple[StudyProposal, ...]:

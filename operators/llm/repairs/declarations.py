@@ -17,7 +17,6 @@ from genesys_engine.operators.llm.repairs.draft import (
     set_attribute,
 )
 
-
 _DECLARED = ("interface", "inputs", "outputs", "slots", "choices")
 _METHODS = ("__init__", "forward")
 
