@@ -118,10 +118,10 @@ class Desk:
         return self._llm.ask(role, request)
 
 
-def _short(error: Exception) -> str:
+def _short(error: BadReply | ValidationError) -> str:
     """Return the first fault of a malformed reply in a sentence."""
     if isinstance(error, ValidationError):
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the object"
         return f"{place}: {first['msg']}"
-    return str(error)
+    return error.message

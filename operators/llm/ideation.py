@@ -6,6 +6,7 @@ is accepted.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -23,6 +24,8 @@ from genesys_engine.plugins.knowledge.embeddings import open_embedding
 
 NOTHING = ""
 """What a proposer puts where no unit of the other parent is taken."""
+_PATH = re.compile(r"\broot(?:\.\w+)*")
+_NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?")
 _PASSAGE = 500  # characters of a passage in a prompt
 
 
@@ -131,6 +134,7 @@ class _Ideation:
         }
         purpose = {
             "stage": "propose",
+            "paths": list(self.places),
             "places": {path: place.node.ret for path, place in self.places.items()},
             "gifts": {path: place.node.ret for path, place in self.gifts.items()},
             "must": list(brief.must),
@@ -186,8 +190,13 @@ class _Ideation:
         return ""
 
     def _same(self, idea: str) -> str:
-        """Return what says the same: an earlier idea of this search or a design of the run."""
+        """Return what says the same: an earlier idea of this search or a design of the run.
+
+        The same places are named and the same numbers: else it is another experiment.  What is
+        merely near is shown to the reviewer.
+        """
         known = [*self.seen, *(_first(line) for line in self.context.tried(idea, 5))]
+        known = [each for each in known if _marks(each) == _marks(idea)]
         self.seen.append(idea)
         if not known:
             return ""
@@ -226,6 +235,11 @@ def shown_passages(context: OperatorContext, query: str, limit: int) -> list[dic
     """Return passages of the knowledge base as a prompt shows them."""
     found = context.search(query, limit) if limit else ()
     return [{"title": each.title, "text": each.text[:_PASSAGE]} for each in found]
+
+
+def _marks(idea: str) -> list[str]:
+    """Return the places and the numbers that an idea names."""
+    return sorted([*_PATH.findall(idea), *_NUMBER.findall(idea)])
 
 
 def _first(line: str) -> str:

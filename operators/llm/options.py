@@ -74,8 +74,8 @@ class LLMOptions(ImplementerOptions):
     )
     tried: int = Field(default=4, ge=0, le=50, description="earlier attempts shown")
     same: float = Field(
-        default=0.6,
+        default=0.9,
         ge=0.0,
         le=1.0,
-        description="cosine of two ideas' sentences from which on they are the same",
+        description="cosine of two ideas' sentences from which on the second is refused unread",
     )

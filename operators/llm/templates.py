@@ -27,7 +27,7 @@ FIELDS: Mapping[str, frozenset[str]] = {
         "sketcher": "designs passages tried",
         "planner": "title motivation path unit interface meaning source change feedback",
         "coder": f"{_UNIT} relatives feedback former",
-        "observer": "path interface before after change measured",
+        "observer": "path unit interface before after change measured",
         "block_planner": "title motivation units changes",
         "block_coder": "title motivation units changes plan feedback",
         "block_observer": "title units changes measured",

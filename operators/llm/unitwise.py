@@ -338,6 +338,7 @@ class _Search:
             return candidate
         fields = {
             "path": change.path,
+            "unit": place.node.unit.name,
             "interface": unit.interface,
             "before": compact(place.node.unit),
             "after": compact(unit),

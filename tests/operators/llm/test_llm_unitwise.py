@@ -1,7 +1,7 @@
 """Unit by unit: retry with feedback, frozen units, stepping back, what never counts."""
 
 import pytest
-from llm_support import LEAKING, MIXER, MLP, NORM, Scripted, context, fenced, gpt, proposal
+from designer_support import LEAKING, MIXER, MLP, NORM, Scripted, context, fenced, gpt, proposal
 
 from genesys_engine.gab import library
 from genesys_engine.operators.llm.implementers import implementer

@@ -1,7 +1,7 @@
 """Each mechanical repair by itself: what was wrong, what comes out, what is recorded."""
 
 import pytest
-from llm_support import MIXER, MLP
+from designer_support import MIXER, MLP
 
 from genesys_engine.gab import library
 from genesys_engine.gab.unit import parse_unit

@@ -1,7 +1,7 @@
 """One real worker for the checks of all tests here."""
 
 import pytest
-from llm_support import RealCheck
+from designer_support import RealCheck
 
 
 @pytest.fixture(scope="session")
