@@ -92,8 +92,8 @@ class StudyProgress:
             table = Table.grid(padding=(0, 2))
             for name, planned in self._planned.items():
                 done = self._done[name]
-                good = sum(bool(result.payload.get("valid")) for result in done)
-                words = f"{len(done)}/{planned}" + (f", {good} valid" if good else "")
+                good = [r for r in done if "usage" in r.payload and r.payload["valid"]]
+                words = f"{len(done)}/{planned}" + (f", {len(good)} valid" if good else "")
                 bar = ProgressBar(total=max(1, planned), completed=len(done), width=_BAR_WIDTH)
                 table.add_row(clean(name), bar, words)
             left = sum(self._planned.values()) - self._count()
@@ -105,7 +105,7 @@ class StudyProgress:
 def told(result: Result) -> str:
     """Return a result in words."""
     payload = result.payload
-    if "valid" in payload:
+    if "usage" in payload:  # of an implementation study
         from genesys_engine.engine.compare.implementation import tokens_of
 
         outcome = "valid" if payload["valid"] else payload["failure"]

@@ -11,7 +11,11 @@ from typing import Any
 
 from genesys_engine.engine import run
 from genesys_engine.engine.compare.checking import StudyCheck
-from genesys_engine.engine.compare.implementation import ImplementationStudy, plan_jobs
+from genesys_engine.engine.compare.implementation import (
+    ImplementationStudy,
+    open_arms,
+    plan_jobs,
+)
 from genesys_engine.engine.compare.implementation_summary import summarise
 from genesys_engine.engine.compare.proposals import (
     StudyProposal,
@@ -64,7 +68,10 @@ def begin(path: Path, sets: Sequence[str], folder: Path, callbacks: Callbacks) -
             with _noted(folder):
                 _execute(store, host, experiment, callbacks)
         return
-    proposals = _proposals(experiment) if experiment.compare.study == "implementation" else ()
+    proposals: tuple[StudyProposal, ...] = ()
+    if experiment.compare.study == "implementation":
+        open_arms(experiment.compare)  # a fault in their options leaves no folder behind
+        proposals = _proposals(experiment)
     meta = {
         "name": experiment.run.name,
         "sets": list(sets),
