@@ -191,5 +191,6 @@ def genesys_register_report_sections(register: Register) -> None:
     register("curves", f"{module}:loss_curves", summary="training loss at each rung")
     register("quadrants", f"{module}:quadrants", summary="gain against confidence")
     register("failures", f"{module}:failures_by_cause", summary="what failed, and why")
+    register("llm", f"{module}:language_models", summary="tokens and cost of language models")
     register("time", f"{module}:time_by_stage", summary="where the workers' time went")
     register("reproduce", f"{module}:reproduce", summary="how to get the same run again")

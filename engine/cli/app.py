@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, str] = {
     "compare": "Compare arms at equal cost, with intervals.",
     "check": "Audit a block: a Python file, a tree, a design of a run.",
     "report": "Write the report of a run as one HTML page.",
+    "llm": "Show what language models cost, and record their replies.",
     "knowledge": "Add papers and notes to the knowledge base, and search it.",
     "plugins": "List and show plugins and components, or make a new one.",
     "config": "Print the JSON Schema of experiments, for editors.",

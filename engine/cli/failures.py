@@ -11,6 +11,7 @@ import traceback
 import click
 
 from genesys_engine import __version__
+from genesys_engine.engine.llm.redact import redact
 from genesys_engine.gab.errors import (
     EXIT_BUG,
     EXIT_ENVIRONMENT,
@@ -32,9 +33,9 @@ _ENVIRONMENT = {
 
 
 def report_failure(error: BaseException, *, debug: bool) -> int:
-    """Say what happened on stderr and return the exit code."""
+    """Say what happened on stderr and return the exit code; no key is shown."""
     if debug and not isinstance(error, click.ClickException | click.Abort):
-        traceback.print_exception(error)
+        click.echo(redact("".join(traceback.format_exception(error))), err=True, nl=False)
     if isinstance(error, click.ClickException):
         error.show()
         return error.exit_code
@@ -81,7 +82,7 @@ def _bug(error: BaseException, debug: bool) -> str:
 
 def _keep_traceback(error: BaseException) -> str:
     """Write the traceback to a file and return the line that says where it is."""
-    text = "".join(traceback.format_exception(error))
+    text = redact("".join(traceback.format_exception(error)))
     head = f"genesys-engine {__version__}, Python {platform.python_version()}, {sys.platform}\n"
     try:
         with tempfile.NamedTemporaryFile(
@@ -94,4 +95,4 @@ def _keep_traceback(error: BaseException) -> str:
 
 
 def _say(text: str) -> None:
-    click.echo(f"genesys-engine: {text}", err=True)
+    click.echo(redact(f"genesys-engine: {text}"), err=True)

@@ -144,20 +144,29 @@ class Ledger:
                 f" SUM(usd IS NULL) AS unknown FROM llm_calls {where} GROUP BY role",
                 {"task": task},
             ).fetchall()
-        return {
-            row["role"]: LLMUsage(
-                row["calls"],
-                row["input"],
-                row["output"],
-                None if row["unknown"] else float(row["usd"]),
-            )
-            for row in rows
-        }
+        return {row["role"]: _usage(row) for row in rows}
+
+    def usage_by_task(self) -> dict[str, LLMUsage]:
+        """Return what each task was the first to ask, all roles together."""
+        if not self._exists:
+            return {}
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT task, COUNT(*) AS calls, SUM(input_tokens) AS input, SUM(output_tokens)"
+                " AS output, SUM(usd) AS usd, SUM(usd IS NULL) AS unknown FROM llm_calls"
+                " GROUP BY task"
+            ).fetchall()
+        return {row["task"]: _usage(row) for row in rows}
 
     def close(self) -> None:
         """Close the file; safe to call twice."""
         with self._lock:
             self._db.close()
+
+
+def _usage(row: sqlite3.Row) -> LLMUsage:
+    usd = None if row["unknown"] else float(row["usd"])
+    return LLMUsage(row["calls"], row["input"], row["output"], usd)
 
 
 def _call(row: sqlite3.Row) -> Call:

@@ -41,6 +41,14 @@ def _exhausted(payload: Payload, run: RunView) -> str:
     return f"no new design: {payload['reason']}"
 
 
+def _abandoned(payload: Payload, run: RunView) -> str:
+    return f"design given up: {payload['code']}: {payload['reason']}"
+
+
+def _unreachable(payload: Payload, run: RunView) -> str:
+    return f"the LLM is unreachable, designers wait, verifiers go on: {payload['reason']}"
+
+
 def _verified(payload: Payload, run: RunView) -> str:
     rung = run.rungs[payload["rung"]]
     left = run.remaining_s()
@@ -75,6 +83,7 @@ _WORDS: dict[str, Callable[[Payload, RunView], str]] = {
     kinds.DESIGN_ACCEPTED: _accepted,
     kinds.DESIGN_REJECTED: _rejected,
     kinds.DESIGN_EXHAUSTED: _exhausted,
+    kinds.DESIGN_ABANDONED: _abandoned,
     kinds.VERIFICATION_FINISHED: _verified,
     kinds.VERIFICATION_FAILED: _failed,
     kinds.RUNG_OPENED: lambda payload, run: f"rung {payload['scale']} opened",
@@ -82,4 +91,6 @@ _WORDS: dict[str, Callable[[Payload, RunView], str]] = {
     kinds.BEST_CHANGED: _best,
     kinds.BUDGET_WARNING: _warning,
     kinds.WORKER_LOST: lambda payload, run: f"a worker was lost: {payload['reason']}",
+    kinds.LLM_UNREACHABLE: _unreachable,
+    kinds.LLM_REACHABLE: lambda payload, run: "the LLM answers again",
 }

@@ -9,6 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from genesys_engine.engine.cli.output import clean
+from genesys_engine.engine.llm.meters import total
+from genesys_engine.engine.views.llm import told
 from genesys_engine.engine.views.run import Running, RunView
 from genesys_engine.engine.views.text import duration, percent
 
@@ -43,6 +45,7 @@ def _bars(run: RunView) -> Table:
     children = run.accepted - len(run.names)
     made = f"{children}/{run.designs_planned} children, {run.rejected} rejected"
     more = f", {run.duplicates} duplicates" if run.duplicates else ""
+    more += f", {run.abandoned} given up" if run.abandoned else ""
     table.add_row("designs", _bar(children, run.designs_planned), Text(made + more))
     for rung in run.rungs:
         failed = f", {rung.failed} failed" if rung.failed else ""
@@ -68,6 +71,12 @@ def _facts(run: RunView, now: float) -> Table:
         table.add_row("failures", Text(causes, style="yellow", no_wrap=True, overflow="ellipsis"))
     if run.warnings:
         table.add_row("budget", Text(run.warnings[-1], style="yellow"))
+    if run.llm:
+        used = total(run.llm)
+        table.add_row("llm", Text(told(used)))
+    if run.llm_out:
+        out = f"unreachable, waiting: {clean(run.llm_out)}"
+        table.add_row("llm", Text(out, style="yellow", no_wrap=True, overflow="ellipsis"))
     if run.workers_lost:
         table.add_row("workers", Text(f"{run.workers_lost} lost and replaced", style="yellow"))
     return table

@@ -20,8 +20,8 @@ scripts do not run (content security policy): draw with `figure`."""
 KIND = "report_section"
 
 ORDER = (
-    "tree", "fitness", "leaderboard", "best", "curves", "quadrants", "failures", "time",
-    "reproduce",
+    "tree", "fitness", "leaderboard", "best", "curves", "quadrants", "failures", "llm",
+    "time", "reproduce",
 )  # fmt: skip
 """The built-in sections; those of plugins follow, by name."""
 

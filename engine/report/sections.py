@@ -23,6 +23,7 @@ from genesys_engine.engine.views.leaderboard import (
     scale_names,
 )
 from genesys_engine.engine.views.lineage import lineage
+from genesys_engine.engine.views.llm import llm_view
 from genesys_engine.engine.views.names import design_names, label
 from genesys_engine.engine.views.noise import noise_floor
 from genesys_engine.engine.views.run import view
@@ -153,6 +154,13 @@ def quadrants(store: Store) -> tuple[str, str]:
 def failures_by_cause(store: Store) -> tuple[str, str]:
     """What was rejected, failed or dropped, and why."""
     return "Failures by cause", render("failures", failures=failures(store))
+
+
+def language_models(store: Store) -> tuple[str, str]:
+    """What language models were used for, and what it cost."""
+    found = llm_view(store)
+    shown = {"roles": found.roles, "models": found.models, "total": found.total}
+    return "Language models", render("llm", abandoned=found.abandoned, **shown)
 
 
 def time_by_stage(store: Store) -> tuple[str, str]:

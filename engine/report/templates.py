@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genesys_engine.engine.views import text
+from genesys_engine.engine.views import llm, text
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -32,6 +32,7 @@ def _environment() -> Environment:
         rough=text.rough,
         duration=text.duration,
         count=text.count,
+        usd=llm.usd,
     )
     return environment
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from genesys_engine.engine.events import DESIGN_ACCEPTED
 from genesys_engine.engine.store import DesignRow, Store, VerificationRow
 from genesys_engine.engine.views import noise
 from genesys_engine.engine.views.leaderboard import scale_names
 from genesys_engine.engine.views.lineage import ancestry, children
+from genesys_engine.engine.views.llm import usage, usage_json
 from genesys_engine.engine.views.names import label, seed_name
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.tree import GABTree
+from genesys_engine.plugins.api import LLMUsage
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class DesignDetails:
     scales: tuple[str, ...]
     findings: tuple[Mapping[str, Any], ...]
     measurements: Mapping[str, Any]
+    llm: Mapping[str, LLMUsage] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -56,6 +61,8 @@ class DesignDetails:
             "verifications": [self._verification(v) for v in self.verifications],
             "findings": [dict(finding) for finding in self.findings],
             "measurements": dict(self.measurements),
+            "llm": {role: usage_json(used) for role, used in self.llm.items()},
+            "details": dict(self.details),
         }
 
     def _verification(self, row: VerificationRow) -> dict[str, Any]:
@@ -86,7 +93,18 @@ def design_details(store: Store, design: int) -> DesignDetails:
         scales=scales,
         findings=tuple(report["findings"]),
         measurements=report["measurements"],
+        llm=usage(store, row.seq),
+        details=_told_by_operator(store, design),
     )
+
+
+def _told_by_operator(store: Store, design: int) -> Mapping[str, Any]:
+    """Return what the operator of an accepted design told beside its sentence."""
+    for event in store.events():
+        if event.kind == DESIGN_ACCEPTED and event.payload["design"] == design:
+            details: Mapping[str, Any] = event.payload.get("details", {})
+            return details
+    return {}
 
 
 def composed_source(store: Store, design: int) -> str:

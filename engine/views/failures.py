@@ -18,7 +18,8 @@ class Failure:
     """One cause: how often it came up, and one example of it.
 
     `stage` says what ended early: the check of a child, its verification, or the variation
-    (a duplicate, or no child at all).  A child that breaks several rules counts under each.
+    (a duplicate, no child at all, or a design that its operator gave up).  A child that breaks
+    several rules counts under each.
     """
 
     stage: str
@@ -57,5 +58,7 @@ def _causes(event: Event) -> Iterator[tuple[str, str, int | None, str]]:
         yield VARIATION, "duplicate", payload["of"], payload["change"]
     elif event.kind == kinds.DESIGN_EXHAUSTED:
         yield VARIATION, "exhausted", None, payload["reason"]
+    elif event.kind == kinds.DESIGN_ABANDONED:
+        yield VARIATION, payload["code"], None, payload["reason"]
     elif event.kind == kinds.VERIFICATION_FAILED:
         yield TRAINING, payload["cause"], payload["design"], payload["reason"]

@@ -8,7 +8,9 @@ from typing import Any
 
 from genesys_engine.engine.store import DesignRow, Store, VerificationRow
 from genesys_engine.engine.views import noise
+from genesys_engine.engine.views.llm import usage_by_task, usage_json
 from genesys_engine.engine.views.names import design_names
+from genesys_engine.plugins.api import LLMUsage
 
 _FEW = 200
 """Up to so many rows, their verifications are asked for one by one instead of all read."""
@@ -35,6 +37,7 @@ class LeaderboardRow:
     parameters: int | None
     sigma: float | None
     standing: str
+    llm: LLMUsage | None = None  # what its making asked of language models, None without one
 
     @property
     def within_noise(self) -> bool | None:
@@ -60,6 +63,7 @@ class LeaderboardRow:
             "sigma": self.sigma,
             "standing": self.standing,
             "within_noise": self.within_noise,
+            "llm": None if self.llm is None else usage_json(self.llm),
         }
 
 
@@ -70,6 +74,7 @@ def leaderboard(store: Store, limit: int | None = None) -> list[LeaderboardRow]:
     scales = scale_names(store)
     floor = noise.noise_floor(store)
     top = _at_highest_rung(store, designs)
+    spent = usage_by_task(store)
     rows = []
     for design in designs:
         assert design.rung is not None
@@ -95,6 +100,7 @@ def leaderboard(store: Store, limit: int | None = None) -> list[LeaderboardRow]:
             parameters=None if design.parameters is None else int(design.parameters),
             sigma=sigma,
             standing=standing,
+            llm=spent.get(design.seq),
         )
         rows.append(row)
     return rows

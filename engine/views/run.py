@@ -13,8 +13,10 @@ from typing import Any
 
 from genesys_engine.engine import events as kinds
 from genesys_engine.engine.events import Event
+from genesys_engine.engine.llm.meters import add
 from genesys_engine.engine.store import Store
 from genesys_engine.engine.views.names import label, seed_name
+from genesys_engine.plugins.api import LLMUsage
 
 RECENT_CHANGES = 5
 NOMINAL_VOCABULARY = 4096  # the log does not tell it; only ratios between rungs count
@@ -68,6 +70,10 @@ class RunView:
     rejected: int = 0
     duplicates: int = 0
     exhausted: int = 0
+    abandoned: int = 0
+    llm: dict[str, LLMUsage] = field(default_factory=dict)
+    llm_out: str = ""
+    """Why no language model answers; "" while all is well."""
     generation: int | None = None
     running: dict[int, Running] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
@@ -178,6 +184,7 @@ def _run_resumed(run: RunView, payload: Mapping[str, Any], at: float) -> None:
         for seq, task in run.running.items()
     }
     run.resumed += 1
+    run.llm_out = ""
     run.state, run.stop_reason = RUNNING, ""
 
 
@@ -224,6 +231,25 @@ def _design_duplicate(run: RunView, payload: Mapping[str, Any], at: float) -> No
 def _design_exhausted(run: RunView, payload: Mapping[str, Any], at: float) -> None:
     run.running.pop(payload["seq"], None)
     run.exhausted += 1
+
+
+def _design_abandoned(run: RunView, payload: Mapping[str, Any], at: float) -> None:
+    run.running.pop(payload["seq"], None)
+    run.abandoned += 1
+    run.causes[payload["code"]] += 1
+
+
+def _llm_used(run: RunView, payload: Mapping[str, Any], at: float) -> None:
+    for role, used in payload["roles"].items():
+        run.llm[role] = add(run.llm.get(role, LLMUsage()), LLMUsage(**used))
+
+
+def _llm_unreachable(run: RunView, payload: Mapping[str, Any], at: float) -> None:
+    run.llm_out = str(payload["reason"])
+
+
+def _llm_reachable(run: RunView, payload: Mapping[str, Any], at: float) -> None:
+    run.llm_out = ""
 
 
 def _verification_started(run: RunView, payload: Mapping[str, Any], at: float) -> None:
@@ -280,6 +306,7 @@ _HANDLERS = {
     kinds.DESIGN_REJECTED: _design_rejected,
     kinds.DESIGN_DUPLICATE: _design_duplicate,
     kinds.DESIGN_EXHAUSTED: _design_exhausted,
+    kinds.DESIGN_ABANDONED: _design_abandoned,
     kinds.VERIFICATION_STARTED: _verification_started,
     kinds.VERIFICATION_FINISHED: _verification_finished,
     kinds.VERIFICATION_FAILED: _verification_failed,
@@ -288,4 +315,7 @@ _HANDLERS = {
     kinds.BEST_CHANGED: _best_changed,
     kinds.BUDGET_WARNING: _budget_warning,
     kinds.WORKER_LOST: _worker_lost,
+    kinds.LLM_USED: _llm_used,
+    kinds.LLM_UNREACHABLE: _llm_unreachable,
+    kinds.LLM_REACHABLE: _llm_reachable,
 }

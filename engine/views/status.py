@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from genesys_engine.engine.store import Store
+from genesys_engine.engine.views.llm import llm_view
 from genesys_engine.engine.views.run import RunView, view
 
 
@@ -31,6 +32,8 @@ def status(store: Store, *, now: float | None = None) -> dict[str, Any]:
         "under_way": len(run.running),
         "elapsed_s": run.elapsed_s(now),
         "remaining_s": run.remaining_s(),
+        "llm": llm_view(store).to_json(),
+        "llm_unreachable": run.llm_out,
         "warnings": list(run.warnings),
         "workers_lost": run.workers_lost,
         "resumed": run.resumed,
@@ -47,6 +50,10 @@ def budgets(store: Store, run: RunView) -> list[dict[str, Any]]:
         *((f"verifications at {rung.scale}", rung.done, rung.planned) for rung in run.rungs),
         ("wall hours", hours, caps.get("wall_hours")),
     ]
+    used = llm_view(store).total
+    for name, amount in (("llm_tokens", used.tokens), ("llm_usd", used.usd)):
+        if (cap := caps.get(name)) is not None:
+            rows.append((name.replace("_", " "), amount or 0.0, cap))
     return [{"budget": name, "used": used, "cap": cap} for name, used, cap in rows]
 
 
@@ -59,6 +66,7 @@ def _designs(run: RunView) -> dict[str, int]:
         "rejected": run.rejected,
         "duplicates": run.duplicates,
         "exhausted": run.exhausted,
+        "abandoned": run.abandoned,
     }
 
 

@@ -37,9 +37,11 @@ def command(run: Path, limit: int | None, as_json: bool) -> None:
         note("no design has been verified yet")
         return
     metrics = metric_names(rows)
+    asked = any(row.llm is not None for row in rows)
+    llm = ("LLM tokens", "LLM cost") if asked else ()
     print_table(
-        ("#", "design", f"gain over {reference}", "rung", *metrics, "parents", "change"),
-        [_cells(place, row, metrics) for place, row in enumerate(rows, 1)],
+        ("#", "design", f"gain over {reference}", "rung", *metrics, *llm, "parents", "change"),
+        [_cells(place, row, metrics, asked=asked) for place, row in enumerate(rows, 1)],
     )
     if any(row.within_noise for row in rows):
         note(f"~ not distinguishable from {reference}: within twice the noise of training")
@@ -48,12 +50,15 @@ def command(run: Path, limit: int | None, as_json: bool) -> None:
     note("in brackets: the same model untrained, and a bigram model")
 
 
-def _cells(place: int, row: LeaderboardRow, metrics: list[str]) -> list[object]:
+def _cells(place: int, row: LeaderboardRow, metrics: list[str], *, asked: bool) -> list[object]:
+    from genesys_engine.engine.views.llm import usd
     from genesys_engine.engine.views.noise import NOISE_UNKNOWN, WITHIN_NOISE
     from genesys_engine.engine.views.text import percent
 
     mark = {WITHIN_NOISE: " ~", NOISE_UNKNOWN: " ?"}.get(row.standing, "")
     scores = [_score(row, metric) for metric in metrics]
+    if asked:
+        scores += ["–", "–"] if row.llm is None else [f"{row.llm.tokens:,}", usd(row.llm.usd)]
     parents = ", ".join(map(str, row.parents))
     name = f"{row.design} {row.name}" if row.name else row.design
     return [place, name, percent(row.fitness) + mark, row.rung, *scores, parents, row.change]

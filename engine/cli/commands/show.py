@@ -41,6 +41,7 @@ def command(run: Path, design: int, code: bool, as_json: bool) -> None:
 
 
 def _head(details: DesignDetails) -> Iterator[str]:
+    from genesys_engine.engine.views.llm import told
     from genesys_engine.engine.views.text import percent
 
     row = details.row
@@ -49,6 +50,8 @@ def _head(details: DesignDetails) -> Iterator[str]:
     yield f"  {row.change}  [{row.operator}]"
     if row.fitness is not None:
         yield f"  gain {percent(row.fitness)} up to {details.rung} ({details.standing})"
+    for role, used in details.llm.items():
+        yield f"  {role}: {told(used)}"
     yield f"  children: {', '.join(map(str, details.children)) or 'none'}"
     yield ""
     yield "Lineage"

@@ -42,7 +42,8 @@ def _lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     reason = f" ({found['reason']})" if found["reason"] else ""
     yield "run", str(found["name"])
     yield "state", found["state"] + reason
-    made = ("seeds", "children", "rejected", "duplicates", "exhausted")
+    made = ["seeds", "children", "rejected", "duplicates", "exhausted"]
+    made += ["abandoned"] if designs["abandoned"] else []
     yield "designs", ", ".join(f"{designs[key]} {key}" for key in made)
     if best is not None:
         name = best["name"] or f"design {best['design']}"
@@ -50,10 +51,27 @@ def _lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "time", duration(found["elapsed_s"])
     if found["state"] == "running" and left is not None:
         yield "time left", f"about {duration(left)}"
+    yield from _llm_lines(found)
     for warning in found["warnings"]:
         yield "warning", warning
     if found["verdict"] is not None:
         yield "verdict", found["verdict"]["verdict"]
+
+
+def _llm_lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what language models were used for, where they were."""
+    from genesys_engine.engine.views.llm import told
+    from genesys_engine.plugins.api import LLMUsage
+
+    llm = found["llm"]
+    for role, used in (*llm["roles"].items(), ("llm", llm["total"])):
+        if llm["roles"]:
+            kept = {key: value for key, value in used.items() if key != "tokens"}
+            yield role, told(LLMUsage(**kept))
+    if llm["abandoned"]:
+        yield "given up", ", ".join(f"{code} ×{n}" for code, n in llm["abandoned"].items())
+    if found["llm_unreachable"]:
+        yield "llm is out", found["llm_unreachable"]
 
 
 def _budget(row: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -1,0 +1,60 @@
+"""`genesys-engine llm`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from genesys_engine.engine.cli.output import json_option, note, print_json, print_table
+from genesys_engine.engine.cli.run_folder import run_argument
+
+
+@click.group("llm")
+def command() -> None:
+    """Show what language models were used for in a run, and record their replies."""
+
+
+@command.command("usage")
+@run_argument
+@json_option
+def usage(run: Path, as_json: bool) -> None:
+    """Show calls, tokens and cost of RUN by role, and the designs that were given up."""
+    from genesys_engine.engine.store import Store
+    from genesys_engine.engine.views.llm import llm_view, usd
+
+    with Store.open(run) as store:
+        found = llm_view(store)
+    if as_json:
+        print_json(found.to_json())
+        return
+    rows: list[list[object]] = [
+        [role, found.models.get(role, ""), u.calls, u.input_tokens, u.output_tokens, usd(u.usd)]
+        for role, u in (*found.roles.items(), ("all", found.total))
+    ]
+    print_table(("role", "model", "calls", "input tokens", "output tokens", "cost"), rows)
+    if found.abandoned:
+        print_table(("given up", "designs"), found.abandoned.items())
+
+
+@command.command("record")
+@run_argument
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+def record(run: Path, file: Path, as_json: bool) -> None:
+    """Write the replies of RUN to FILE (.jsonl, .jsonl.gz or .jsonl.xz), for `use = "replay"`."""
+    from genesys_engine.engine.llm.ledger import Ledger
+    from genesys_engine.engine.llm.recording import record as write
+    from genesys_engine.engine.store import DATABASE, Store
+
+    with Store.open(run) as store:
+        folder = store.folder
+    ledger = Ledger(folder / DATABASE, write=False)
+    try:
+        calls = write(ledger, file)
+    finally:
+        ledger.close()
+    if as_json:
+        print_json({"file": str(file), "calls": calls, "bytes": file.stat().st_size})
+    else:
+        note(f"{calls} replies in {file} ({file.stat().st_size:,} bytes)")

@@ -1,0 +1,98 @@
+"""What language models were used for, and what it cost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from genesys_engine.engine import events
+from genesys_engine.engine.llm.ledger import Ledger
+from genesys_engine.engine.llm.meters import total
+from genesys_engine.engine.store import DATABASE, Store
+from genesys_engine.plugins.api import ROLES, LLMUsage
+
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class LLMView:
+    """Usage by role, which model each role has, and the designs given up, by cause.
+
+    What was paid for is counted once, however often the record answered it since.
+    """
+
+    roles: Mapping[str, LLMUsage]
+    models: Mapping[str, str]
+    abandoned: Mapping[str, int]
+
+    @property
+    def total(self) -> LLMUsage:
+        """All roles together."""
+        return total(self.roles)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the usage as the command line gives it out; an unknown price is null."""
+        rows = {role: usage_json(usage) for role, usage in self.roles.items()}
+        return {
+            "roles": rows,
+            "total": usage_json(self.total),
+            "models": dict(self.models),
+            "abandoned": dict(self.abandoned),
+        }
+
+
+def llm_view(store: Store) -> LLMView:
+    """Return what a run used of language models so far."""
+    causes = Counter(
+        str(event.payload["code"])
+        for event in store.events()
+        if event.kind == events.DESIGN_ABANDONED
+    )
+    models = (store.meta("llm") or {}).get("models", {})
+    return LLMView(usage(store), models, dict(causes.most_common()))
+
+
+def usage(store: Store, task: int | None = None) -> dict[str, LLMUsage]:
+    """Return what one task, or the whole run, was the first to ask, in the order of the roles."""
+    ledger = Ledger(store.folder / DATABASE, write=False)
+    try:
+        found = ledger.usage(None if task is None else str(task))
+    finally:
+        ledger.close()
+    return {role: found[role] for role in ROLES if role in found}
+
+
+def usage_by_task(store: Store) -> dict[int, LLMUsage]:
+    """Return what each design task was the first to ask, by the task's number."""
+    ledger = Ledger(store.folder / DATABASE, write=False)
+    try:
+        return {int(task): used for task, used in ledger.usage_by_task().items()}
+    finally:
+        ledger.close()
+
+
+def usage_json(used: LLMUsage) -> dict[str, Any]:
+    """Return usage as JSON data."""
+    return {
+        "calls": used.calls,
+        "input_tokens": used.input_tokens,
+        "output_tokens": used.output_tokens,
+        "tokens": used.tokens,
+        "usd": used.usd,
+    }
+
+
+def usd(value: float | None) -> str:
+    """Return a price as people read it."""
+    if value is None:
+        return UNKNOWN
+    return f"{value:.2f} USD" if value >= 1 or value == 0 else f"{value:.4f} USD"
+
+
+def told(used: LLMUsage) -> str:
+    """Return usage in a line."""
+    from genesys_engine.engine.views.text import count, plural
+
+    return f"{plural(used.calls, 'call')}, {count(used.tokens)} tokens, {usd(used.usd)}"
