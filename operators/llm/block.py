@@ -15,7 +15,7 @@ from genesys_engine.gab.interfaces import INTERFACES
 from genesys_engine.gab.tree import GABTree, unique_name
 from genesys_engine.gab.unit import Unit
 from genesys_engine.operators.llm import feedback
-from genesys_engine.operators.llm.placing import place_unit
+from genesys_engine.operators.llm.placing import find, place_unit
 from genesys_engine.operators.llm.proposal import UnitChange
 from genesys_engine.operators.llm.reading import Reading, fault_without_code, read_source
 from genesys_engine.operators.llm.sources import Piece, compact, split_units
@@ -151,11 +151,12 @@ def _assembled(
     }
     child = tree
     try:
-        for path in [place.path for place in tree.places()]:
-            unit = units.get(path)
-            present = any(place.path == path for place in child.places())
-            if unit is not None and present:
-                child = place_unit(child, path, unit)
+        for place in tree.places():
+            unit = units.get(place.path)
+            # One that came back unchanged stays as it was, with its comments.
+            new = unit is not None and unit.digest != place.node.unit.digest
+            if unit is not None and new and find(child, place.path) is not None:
+                child = place_unit(child, place.path, unit)
         child.validate()
     except TreeError as error:
         return BlockReading(None, "tree.misfit", feedback.of_error(error, ""), repairs, kept)

@@ -87,7 +87,7 @@ def nearest(slot: Slot, depth: int = 0) -> GABTree:
     asked = _words(f"{slot.name} {slot.requirement}")
 
     def order(unit: Unit) -> tuple[int, int, int, str]:
-        shared = len(asked & _words(f"{_spaced(unit.name)} {unit.doc.partition(chr(10))[0]}"))
+        shared = len(asked & _words(f"{spaced(unit.name)} {unit.doc.partition(chr(10))[0]}"))
         return -shared, len(unit.slots), len(unit.source), unit.name
 
     unit = min(known, key=order)
@@ -98,7 +98,8 @@ def _words(text: str) -> set[str]:
     return {word for word in re.findall(r"[a-z]{3,}", text.lower()) if word not in _COMMON}
 
 
-def _spaced(name: str) -> str:
+def spaced(name: str) -> str:
+    """Return the name of a class as words: RMSNorm as "RMSNorm", GatedBlock as "Gated Block"."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
 
 

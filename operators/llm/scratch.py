@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict, Field
 
 from genesys_engine.gab import library
-from genesys_engine.gab.tree import GABTree
 from genesys_engine.operators.llm.designing import LLMDesigner
 from genesys_engine.operators.llm.desk import Desk
 from genesys_engine.operators.llm.ideation import Brief, shown_passages
 from genesys_engine.operators.llm.options import LLMOptions
+from genesys_engine.operators.llm.placing import spaced
 from genesys_engine.plugins.api import (
     Child,
     DesignAbandoned,
@@ -85,12 +85,13 @@ class LLMScratch(LLMDesigner):
 
 
 def nearest_design(idea: str, names: Sequence[str]) -> str:
-    """Return which of the seed designs has the units that are told most like `idea`."""
+    """Return the seed design that has the unit which is told most like `idea`."""
     embedding = open_embedding("hashed")
-    vectors = embedding.embed([idea, *(_told(library.seed(name)) for name in names)])
-    cosines = [float(value) for value in vectors[1:] @ vectors[0]]
-    return names[max(range(len(names)), key=lambda i: cosines[i])]
 
+    def nearness(name: str) -> float:
+        units = library.seed(name).units()
+        texts = [f"{spaced(unit.name)}. {unit.doc.partition(chr(10))[0]}" for unit in units]
+        vectors = embedding.embed([idea, *texts])
+        return float((vectors[1:] @ vectors[0]).max())
 
-def _told(tree: GABTree) -> str:
-    return "\n".join(f"{node.name}: {node.unit.doc}" for node in tree)
+    return max(names, key=nearness)

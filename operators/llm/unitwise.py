@@ -18,6 +18,7 @@ from genesys_engine.gab.unit import Unit
 from genesys_engine.operators.llm import feedback
 from genesys_engine.operators.llm.desk import Desk
 from genesys_engine.operators.llm.faithful import Checks, function_of, unfaithful, unwritten
+from genesys_engine.operators.llm.idioms import idioms
 from genesys_engine.operators.llm.options import ImplementerOptions
 from genesys_engine.operators.llm.placing import find, place_unit
 from genesys_engine.operators.llm.proposal import Implementation, Proposal, UnitChange
@@ -168,6 +169,8 @@ class _Search:
             same = best.code == failure or best.reading.source == former
             repeats = repeats + 1 if same else 0
             told, former, failure = best.message, best.reading.source, best.code
+            if failure.startswith("faithful."):
+                former = ""  # it is the working unit again
         if not passed:
             return failure
         self._freeze(change, max(passed, key=lambda each: each.score))
@@ -268,6 +271,7 @@ class _Search:
             **_shown(place),
             "change": change.change,
             "plan": plan,
+            "idioms": idioms(change.change, place.node.unit.source),
             "relatives": self._relatives(place),
             "feedback": told,
             # Shown once: a small model copies what it is shown.
@@ -315,7 +319,7 @@ class _Search:
             return Candidate(reading, code="faithful.missing", message=message)
         same = unwritten(tree, before, change.path)
         if same is not None:
-            message = f"You returned the unit unchanged. Make this change: {change.change}"
+            message = f"You returned the unit unchanged. Write the code for it: {change.change}"
             return Candidate(reading, code=same.code, message=message)
         report = self.check(tree)
         if not report["passed"]:

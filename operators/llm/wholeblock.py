@@ -14,6 +14,7 @@ from genesys_engine.operators.llm import feedback
 from genesys_engine.operators.llm.block import BlockReading, Entry, entries, read_block
 from genesys_engine.operators.llm.desk import Desk
 from genesys_engine.operators.llm.faithful import Checks, unfaithful
+from genesys_engine.operators.llm.idioms import idioms
 from genesys_engine.operators.llm.options import ImplementerOptions
 from genesys_engine.operators.llm.proposal import Implementation, Proposal
 from genesys_engine.operators.llm.ratings import Rating
@@ -105,7 +106,7 @@ class _Work:
         reply = self.desk.ask(
             "coder",
             "block_coder",
-            {**self._fields(), "plan": plan, "feedback": told},
+            {**self._fields(), "plan": plan, "idioms": self._idioms(), "feedback": told},
             tokens=options.block_tokens,
             temperature=min(heat, max(options.temperature, options.temperature_most)),
             purpose=self._purpose("code_block"),
@@ -135,6 +136,15 @@ class _Work:
                 if entry.change
             ],
         }
+
+    def _idioms(self) -> list[str]:
+        found = [
+            line
+            for entry in self.entries
+            if entry.change
+            for line in idioms(entry.change, entry.unit.source)
+        ]
+        return list(dict.fromkeys(found))
 
     def _purpose(self, stage: str) -> dict[str, object]:
         return {"stage": stage, "units": [entry.purpose() for entry in self.entries]}
