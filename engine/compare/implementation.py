@@ -80,14 +80,14 @@ def judge(tree: GABTree | None, failure: str, proposal: StudyProposal, check: Ch
 def plan_jobs(section: CompareSection, proposals: Sequence[StudyProposal]) -> list[Job]:
     """Return all work in its order: see the module."""
     arms = sorted(section.arms, key=lambda arm: arm.name != section.equal_to)
-    whole = [arm for arm in arms if (arm.proposals or len(proposals)) >= len(proposals)]
-    limited = [arm for arm in arms if arm not in whole]
+    whole = [arm for arm in arms if arm.proposals is None or arm.proposals >= len(proposals)]
+    limited = [(arm, arm.proposals) for arm in arms if arm not in whole]
     jobs = [Job(i, each, arm) for i, each in enumerate(proposals) for arm in whole]
     jobs += [
         Job(i, each, arm)
         for i, each in enumerate(proposals)
-        for arm in limited
-        if i < (arm.proposals or 0)
+        for arm, most in limited
+        if most is not None and i < most
     ]
     return jobs
 

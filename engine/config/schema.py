@@ -258,8 +258,8 @@ class CompareArm(Section):
     options: dict[str, Any] = Field(
         default_factory=dict, description="implementation study: options of the implementer"
     )
-    proposals: Count | None = Field(
-        None, description="implementation study: it gets so many, the first; left out: all"
+    proposals: int | None = Field(
+        None, ge=0, description="implementation study: it gets so many, the first; left out: all"
     )
     sets: tuple[str, ...] = Field(
         (),

@@ -11,9 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from genesys_engine.engine.llm.ledger import Ledger
-from genesys_engine.engine.llm.recording import record
-
 ENGINE = [sys.executable, "-m", "genesys_engine"]
 STUDY = """
 [run]
@@ -136,9 +133,7 @@ def test_killed_and_interrupted_it_ends_as_if_it_had_been_left_alone(whole, tmp_
 
 def test_a_recording_gives_the_same_table_without_the_back_end(whole, tmp_path):
     path, folder, answer = whole
-    ledger = Ledger(folder / "study.sqlite", write=False)
-    record(ledger, tmp_path / "calls.jsonl.xz")
-    ledger.close()
+    ask("llm", "record", folder, tmp_path / "calls.jsonl.xz")
     replayed = tmp_path / "tiny.toml"
     faults = "faults = { wrong_shape = 0.2, unchanged = 0.2 }"
     text = path.read_text().replace('"grammar"', '"replay"')
