@@ -118,9 +118,16 @@ def components(kind: str, registry: Registry) -> Iterator[str]:
 
 
 def keys_of(described: Description) -> list[str]:
-    """Return the rows of a component's options."""
+    """Return the rows of a component's options; those of a table in it have dotted keys."""
     model = described.options_model()
-    return [] if model is None else [row(key, field) for key, field in model.model_fields.items()]
+    rows = []
+    for key, field in (model.model_fields if model is not None else {}).items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            rows += [row(f"{key}.{name}", each) for name, each in inner.model_fields.items()]
+        else:
+            rows.append(row(key, field))
+    return rows
 
 
 def table(rows: Iterable[str]) -> Iterator[str]:

@@ -15,10 +15,8 @@ as they were.  Loss curves wait in SQLite for their chunk of the Zarr array (see
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import shutil
 import sqlite3
 import time
@@ -31,15 +29,14 @@ from typing import Any
 from genesys_engine.engine import curves
 from genesys_engine.engine.curves import Curve, Curves
 from genesys_engine.engine.events import Event, canonical_json
-from genesys_engine.gab.errors import EnvironmentProblem, InputError
+from genesys_engine.engine.lock import LOCK, exclusive, is_held
+from genesys_engine.gab.errors import InputError
 
 FORMAT = 1
 DATABASE = "run.sqlite"
 PARTIAL = DATABASE + ".partial"
 EXPERIMENT = "experiment.toml"
 CACHE_KIB = 32 * 1024  # holds the indices of 10,000 designs, so that their cost stays flat
-LOCK = "lock"
-LOCK_ATTEMPTS, LOCK_PAUSE_S = 4, 0.05
 
 _DESIGN_COLUMNS = (
     "id, seq, accepted, digest, fingerprint, parents, operator, change,"
@@ -147,7 +144,7 @@ class Store:
         cls.refuse_used(folder)
         made = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
-        lock = _exclusive(folder)
+        lock = exclusive(folder)
         try:
             cls._fill(folder, meta, experiment)
             return cls(folder, _connect(folder), lock)
@@ -205,7 +202,7 @@ class Store:
                 where=str(folder),
                 hint="give the folder that `genesys-engine run` named in its last line",
             )
-        lock = _exclusive(folder) if write else None
+        lock = exclusive(folder) if write else None
         try:
             store = cls(folder, _connect(folder, write=write, shared=shared), lock)
             found = store.meta("format")
@@ -221,13 +218,7 @@ class Store:
 
     def being_written(self) -> bool:
         """Tell whether a process works on this run now; one that was killed does not."""
-        if self._lock is not None:
-            return True
-        try:
-            with (self.folder / LOCK).open() as handle:
-                return not _try_lock(handle, fcntl.LOCK_SH)
-        except FileNotFoundError:  # a copy of a run
-            return False
+        return self._lock is not None or is_held(self.folder)
 
     def close(self) -> None:
         """Close the files; safe to call twice."""
@@ -425,43 +416,6 @@ class Store:
         for row in self._db.execute(sql, (after,)):
             payload = json.loads(row["payload"])
             yield Event(row["id"], row["kind"], payload, bool(row["decisive"]), row["at"])
-
-
-def _exclusive(folder: Path) -> Any:
-    """Take the right to write, which the system gives back when a process dies.
-
-    It is asked for more than once: who looks whether a run is being written holds it for a moment.
-    """
-    handle = (folder / LOCK).open("a+")
-    for attempt in range(LOCK_ATTEMPTS):
-        if _try_lock(handle, fcntl.LOCK_EX):
-            handle.truncate(0)
-            handle.write(str(os.getpid()))
-            handle.flush()
-            return handle
-        time.sleep(LOCK_PAUSE_S * (attempt + 1 < LOCK_ATTEMPTS))
-    writer = _writer(handle)
-    handle.close()
-    raise EnvironmentProblem(
-        f"another process is working on this run{f' (process {writer})' if writer else ''}",
-        where=str(folder),
-        hint="wait for it, or stop it with Ctrl-C; the run can be resumed afterwards",
-    )
-
-
-def _try_lock(handle: Any, how: int) -> bool:
-    try:
-        fcntl.flock(handle, how | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _writer(handle: Any) -> str:
-    """Return the process id that the writer left in the lock, for a person to find it."""
-    handle.seek(0)
-    text = handle.read(20)
-    return text if text.isdigit() else ""
 
 
 def _connect(folder: Path, *, write: bool = True, shared: bool = False) -> sqlite3.Connection:

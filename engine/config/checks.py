@@ -8,6 +8,7 @@ from typing import Any
 
 from genesys_engine.engine.config.document import Document
 from genesys_engine.engine.config.schema import (
+    CompareSection,
     LadderSection,
     PopulationSection,
     SandboxSection,
@@ -23,6 +24,8 @@ def check(document: Document, sections: Mapping[str, Any]) -> None:
         _ladder(document, sections["ladder"])
     if sections["sandbox"]:
         _sandbox(document, sections["sandbox"])
+    if sections["compare"]:
+        _compare(document, sections["compare"])
     if sections["ladder"] and sections["population"]:
         first, seeds = sections["ladder"].rungs[0], sections["population"].seeds
         if first.verifications < len(seeds):
@@ -63,6 +66,27 @@ def _sandbox(document: Document, sandbox: SandboxSection) -> None:
             document.report(place, f"{path!r} is not an absolute path", "workers run elsewhere")
         elif not Path(path).exists():
             document.report(place, f"there is nothing at {path!r}")
+
+
+def _compare(document: Document, compare: CompareSection) -> None:
+    from genesys_engine.operators.llm.implementers import IMPLEMENTERS
+
+    names = [arm.name for arm in compare.arms]
+    for index, arm in enumerate(compare.arms):
+        place = ("compare", "arms", index)
+        if arm.name in names[:index]:
+            document.report((*place, "name"), f"the arm {arm.name!r} is named twice")
+        if compare.study == "implementation" and arm.implementer not in IMPLEMENTERS:
+            message = f"there is no implementer {arm.implementer!r}"
+            document.report(
+                (*place, "implementer"), message, suggest(arm.implementer, IMPLEMENTERS)
+            )
+    if compare.equal_to and compare.equal_to not in names:
+        message = f"the arm {compare.equal_to!r} is none of compare.arms"
+        document.report(("compare", "equal_to"), message, suggest(compare.equal_to, names))
+    if compare.proposals and not Path(compare.proposals).is_dir():
+        message = f"there is no folder {compare.proposals}"
+        document.report(("compare", "proposals"), message)
 
 
 def _ladder(document: Document, ladder: LadderSection) -> None:

@@ -174,6 +174,9 @@ def _section(document: Document, name: str) -> Any:
         return None
     if name == "run":
         table = {"name": Path(document.source).stem} | table
+    if name == "compare" and isinstance(folder := table.get("proposals"), str) and folder:
+        # Whole, so that a study finds it from its own folder.
+        table = table | {"proposals": str((Path(document.source).parent / folder).resolve())}
     return validate(document, (name,), model, table)
 
 

@@ -261,6 +261,55 @@ class PluginsSection(Section):
     )
 
 
+class CompareArm(Section):
+    """One configuration in a comparison."""
+
+    name: str = Field(min_length=1, max_length=60, description="how tables and plots call it")
+    implementer: str = Field(
+        "", description="implementation study: gp, direct, best_of_n, sequential, no_planner ..."
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="implementation study: options of the implementer"
+    )
+    proposals: int | None = Field(
+        None, ge=0, description="implementation study: it gets so many, the first; left out: all"
+    )
+    sets: tuple[str, ...] = Field(
+        (),
+        description="evolution study: what it changes in the experiment, each as --set takes it",
+    )
+
+
+class CompareSection(Section):
+    """What `genesys-engine compare` compares; a run does not read it."""
+
+    study: Literal["implementation", "evolution"] = Field(
+        "implementation",
+        description="implementation: the same proposals for every arm; evolution: whole runs",
+    )
+    arms: tuple[CompareArm, ...] = Field((), description="what is compared; the first with each")
+    proposals: str = Field(
+        "", description="folder of proposals, relative to this file; left out: drawn by run.seed"
+    )
+    per_stratum: Count = Field(6, description="proposals drawn for each number of units changed")
+    strata: tuple[Count, ...] = Field(
+        (1, 2, 3, 5), min_length=1, description="numbers of units that drawn proposals change"
+    )
+    equal_to: str = Field(
+        "",
+        description="the arm whose tokens on a proposal best_of_n and sequential may use on it",
+    )
+    proposal_tokens: Count | None = Field(
+        None, description="tokens after which an arm begins nothing new on a proposal"
+    )
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (1, 2, 3), min_length=1, description="evolution study: run.seed of the runs of every arm"
+    )
+    tokens: Count | None = Field(None, description="cap of every arm in tokens")
+    usd: PositiveFloat | None = Field(None, description="cap of every arm in US dollars")
+    wall_hours: PositiveFloat | None = Field(None, description="cap of every arm in hours")
+
+
 DEFAULT_OPERATORS = (
     "hyperparameter_mutation",
     "unit_replacement",
@@ -332,6 +381,10 @@ class Experiment(Section):
         default_factory=BudgetSection,
         description="Hard caps, with warnings at 50 and 80 %; a run that one ends can go on.",
     )
+    compare: CompareSection = Field(
+        default_factory=CompareSection,
+        description="What `genesys-engine compare` compares; a run does not read it.",
+    )
     plugins: PluginsSection = Field(
         default_factory=PluginsSection,
         description="Plugins to leave alone, those that must work, those that lie beside the file.",
@@ -358,8 +411,8 @@ class Experiment(Section):
 
         Left out is what must not, and what a resumed run may therefore change: the name, the
         numbers of workers and designers, the executor, the sandbox, the trackers, the caps of
-        the budget beside the designs, the lists of plugins, and of the language models
-        everything that does not tell them apart: addresses, rates, pauses.
+        the budget beside the designs, the lists of plugins, what is compared, and of the language
+        models everything that does not tell them apart: addresses, rates, pauses.
         """
         data = self.to_json()
         if self.llm is None:  # an experiment without language models keeps the digest it had
@@ -368,7 +421,7 @@ class Experiment(Section):
             data["llm"] = self.llm.decisive()
             # Where a base lies does not matter; a run records what is in it.
             data["knowledge"]["base"] = bool(self.knowledge.base)
-        for name in ("executor", "plugins", "sandbox", "trackers"):
+        for name in ("compare", "executor", "plugins", "sandbox", "trackers"):
             del data[name]
         for name in ("name", "workers", "designers"):
             del data["run"][name]

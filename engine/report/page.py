@@ -58,15 +58,15 @@ def render_report(store: Store, *, sections: Mapping[str, Section] | None = None
     store = ReadOnce(store)
     chosen = registered_sections(store) if sections is None else sections
     rendered = [_guarded(name, section, store) for name, section in chosen.items()]
-    scripts = [get_plotlyjs(), _asset("report.js")]
+    scripts = [get_plotlyjs(), asset("report.js")]
     return render(
         "page",
         name=store.meta("name"),
         summary=summary(store),
         sections=[(_anchor(title), title, body) for title, body in rendered],
-        css=_asset("report.css"),
+        css=asset("report.css"),
         scripts=scripts,
-        hashes=" ".join(f"'sha256-{_digest(script)}'" for script in scripts),
+        hashes=" ".join(f"'sha256-{script_hash(script)}'" for script in scripts),
     )
 
 
@@ -108,11 +108,12 @@ def _guarded(name: str, section: Section, store: Store) -> tuple[str, str]:
         return name, f'<p class="note">This section could not be made: {reason}</p>'
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """Return a file that lies beside the templates."""
     return (HERE / name).read_text(encoding="utf-8")
 
 
-def _digest(script: str) -> str:
+def script_hash(script: str) -> str:
     """Return what a content security policy calls the hash of an inline script."""
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 

@@ -39,6 +39,11 @@ class LlamaCppOptions(Options):
         description="of the file, in hex; checked before it is loaded",
     )
     n_ctx: int = Field(8192, ge=256, description="tokens of prompt and reply together")
+    cache_prompt: bool = Field(
+        False,
+        description="keep what a prompt shares with the last one: much faster, and the reply may"
+        " then depend on what was asked before",
+    )
     threads: int = Field(2, ge=1, description="of the processor", json_schema_extra=INCIDENTAL)
 
 
@@ -81,7 +86,7 @@ class LlamaCppBackend:
             "max_tokens": request.max_tokens,
             "temperature": request.temperature,
             "seed": request.seed % LARGEST_SEED,
-            "cache_prompt": False,  # what was asked before would change the last digits
+            "cache_prompt": self.options.cache_prompt,
             "t_max_predict_ms": int(1000 * request.deadline_s),
         }
         if request.schema is not None:

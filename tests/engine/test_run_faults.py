@@ -157,7 +157,7 @@ def test_nothing_survives_a_kill_or_a_second_ctrl_c_and_nothing_is_done_twice(
     with started("run", experiment, "--out", run) as process:
         between(run, process)
         second = engine("resume", run)
-        holder = f"another process is working on this run (process {process.pid})"
+        holder = f"another process is working in this folder (process {process.pid})"
         second.refused(4, str(run), holder)
         assert re.search(r"state +running", engine("status", run).out)
         paid, below = dict(ask(run, PAID)), descendants(process.pid)

@@ -42,14 +42,22 @@ def usage(run: Path, as_json: bool) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
 def record(run: Path, file: Path, as_json: bool) -> None:
-    """Write the replies of RUN to FILE (.jsonl, .jsonl.gz or .jsonl.xz), for `use = "replay"`."""
+    """Write the replies of RUN, a run or a study, to FILE, for `use = "replay"`.
+
+    FILE ends in .jsonl, .jsonl.gz or .jsonl.xz.
+    """
+    from genesys_engine.engine.compare.store import StudyStore
     from genesys_engine.engine.llm.ledger import Ledger
     from genesys_engine.engine.llm.recording import record as write
     from genesys_engine.engine.store import DATABASE, Store
 
-    with Store.open(run) as store:
-        folder = store.folder
-    ledger = Ledger(folder / DATABASE, write=False)
+    if StudyStore.exists(run):
+        with StudyStore.open(run) as study:
+            path = study.path
+    else:
+        with Store.open(run) as store:
+            path = store.folder / DATABASE
+    ledger = Ledger(path, write=False)
     try:
         calls = write(ledger, file)
     finally:

@@ -1,0 +1,98 @@
+"""`genesys-engine compare EXPERIMENT`: from a file to a table of arms at equal cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from genesys_engine.engine.cli.output import (
+    clean,
+    json_option,
+    note,
+    print_json,
+    print_table,
+    set_option,
+)
+from genesys_engine.gab.errors import EXIT_BUDGET, EXIT_INTERRUPTED, EXIT_OK
+
+if TYPE_CHECKING:
+    from genesys_engine.engine.compare.session import Callbacks
+
+
+@click.command("compare")
+@click.argument("experiment", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder of the study; studies/NAME by default. One that is begun is gone on with.",
+)
+@set_option
+@json_option
+def command(experiment: Path, out: Path | None, sets: tuple[str, ...], as_json: bool) -> int:
+    """Compare the arms of EXPERIMENT's [compare] at equal cost.
+
+    An implementation study gives every arm the same proposals; an evolution study does whole
+    runs.  The table says what was found with 95 % intervals; the page with plots lies in the
+    folder.  Ctrl-C ends it; the same command, or `genesys-engine resume`, goes on.
+    """
+    from genesys_engine.engine.compare import session
+    from genesys_engine.engine.config import load_experiment
+
+    folder = out or Path("studies") / load_experiment(experiment, sets).run.name
+
+    def work(callbacks: Callbacks) -> None:
+        session.begin(experiment, sets, folder, callbacks)
+
+    return study_session(work, folder, as_json=as_json)
+
+
+def study_session(work: Callable[[Callbacks], None], folder: Path, *, as_json: bool) -> int:
+    """Do `work` with progress and Ctrl-C handled, then show the study; return the exit code."""
+    from genesys_engine.engine.compare.progress import StudyProgress
+    from genesys_engine.engine.compare.session import Callbacks
+    from genesys_engine.engine.evolution import Stopped
+    from genesys_engine.engine.interrupt import INTERRUPTED, interruptible
+
+    reason = ""
+    with StudyProgress() as progress, interruptible(progress.say) as asked:
+        try:
+            work(Callbacks(progress.on_plan, progress.on_result, progress.say, asked))
+        except Stopped as stopped:
+            reason = str(stopped)
+    show(folder, as_json=as_json)
+    if not reason:
+        return EXIT_OK
+    note(f"stopped ({reason}); nothing is lost. Go on with: genesys-engine resume {folder}")
+    return EXIT_INTERRUPTED if reason == INTERRUPTED else EXIT_BUDGET
+
+
+def show(folder: Path, *, as_json: bool) -> None:
+    """Print what a study shows so far, and write its page."""
+    from genesys_engine.engine.compare import session
+    from genesys_engine.engine.compare.page import write_page
+    from genesys_engine.engine.compare.tables import tables
+
+    data = session.read(folder)
+    page = write_page(data, folder)
+    if as_json:
+        print_json(data)
+    else:
+        for title, columns, rows in tables(data):
+            click.echo(clean(title))
+            print_table(columns, rows)
+        for line in said(data):
+            click.echo(clean(line))
+    note(f"The page with plots: {page}")
+
+
+def said(data: dict[str, object]) -> list[str]:
+    """Return the sentences of a study: the first arm with each other one."""
+    comparisons = data["comparisons"]
+    arms = data["arms"]
+    assert isinstance(comparisons, list)
+    assert isinstance(arms, list)
+    first = arms[0]["arm"]
+    return [each["sentence"] for each in comparisons if each["first"] == first]

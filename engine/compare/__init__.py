@@ -1,0 +1,1 @@
+"""Comparisons at equal cost: studies over arms, their statistics, their pages."""

@@ -1,0 +1,99 @@
+"""The evolution study: whole runs, one for every arm and seed, each a run folder of its own.
+
+Arms differ by what they set in the experiment; everything else, caps included, is the same.  The
+runs go seed by seed, so that whatever is finished compares all arms.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genesys_engine.engine import run
+from genesys_engine.engine.compare.series import series_of
+from genesys_engine.engine.compare.store import Result, StudyStore
+from genesys_engine.engine.config import Experiment
+from genesys_engine.engine.config.schema import CompareArm, CompareSection
+from genesys_engine.engine.config.template import toml_value
+from genesys_engine.engine.store import DATABASE, EXPERIMENT, Store
+
+if TYPE_CHECKING:
+    from genesys_engine.engine.compare.session import Callbacks
+
+RUNS = "runs"
+
+
+def items(section: CompareSection) -> list[str]:
+    """Return the names of the seeds as the store calls them."""
+    return [f"seed-{seed}" for seed in section.seeds]
+
+
+def arm_sets(arm: CompareArm, section: CompareSection, item: str) -> list[str]:
+    """Return what an arm sets for one seed; the caps of the study become those of its budget."""
+    sets = [*arm.sets, f"run.seed={item.removeprefix('seed-')}", f"run.name={arm.name}-{item}"]
+    caps = {
+        "wall_hours": section.wall_hours,
+        "llm_tokens": section.tokens,
+        "llm_usd": section.usd,
+    }
+    return sets + [f"budget.{name}={value}" for name, value in caps.items() if value is not None]
+
+
+def run_arms(store: StudyStore, experiment: Experiment, callbacks: Callbacks) -> None:
+    """Do every run that is not finished.
+
+    A run that a cap ends counts as it stands: the cap is what the arms have in common.
+
+    Raises:
+        ConfigError: an arm sets what an experiment cannot have; nothing is begun then.
+        Stopped: the study ended early and can be gone on with.
+    """
+    section = experiment.compare
+    work = [(arm, item) for item in items(section) for arm in section.arms]
+    for arm, item in work:
+        run.load(store.folder / EXPERIMENT, _sets(store, arm, section, item))
+    callbacks.on_plan([(arm.name, len(section.seeds)) for arm in section.arms], store.results())
+    done = {(result.item, result.arm) for result in store.results()}
+    for arm, item in work:
+        if (item, arm.name) in done:
+            continue
+        started = time.monotonic()
+        folder = store.folder / RUNS / f"{arm.name}-{item}"
+        callbacks.say(f"run {arm.name}, {item}")
+        _one_run(folder, store.folder / EXPERIMENT, _sets(store, arm, section, item), callbacks)
+        with Store.open(folder) as finished:
+            payload = series_of(finished)
+        seconds = time.monotonic() - started
+        store.add_result(item, arm.name, payload, seconds)
+        callbacks.on_result(Result(item, arm.name, payload, seconds))
+
+
+def _sets(store: StudyStore, arm: CompareArm, section: CompareSection, item: str) -> list[str]:
+    """Return all overrides of a run, those of the study first."""
+    local = toml_value(store.meta("experiment")["plugins"].get("local", []))
+    kept = [*store.meta("sets", []), f"plugins.local={local}"]
+    return [*kept, *arm_sets(arm, section, item)]
+
+
+def _one_run(folder: Path, path: Path, sets: Sequence[str], callbacks: Callbacks) -> None:
+    """Start a run or go on with it, until it is finished or a cap of its budget ends it."""
+
+    def nothing(event: Any) -> None:
+        """Events stay in the run's own log."""
+
+    inner = run.Callbacks(nothing, nothing, callbacks.should_stop, callbacks.say)
+    begun = (folder / DATABASE).exists()
+    if begun:
+        with Store.open(folder) as store:
+            if store.meta("finished"):
+                return
+    try:
+        if begun:
+            run.resume(folder, (), inner)
+        else:
+            run.start(path, sets, folder, inner)
+    except run.Stopped as stopped:
+        if not str(stopped).startswith("budget."):
+            raise

@@ -1,0 +1,111 @@
+"""What an evolution study shows, from its store alone: means over seeds, and pairs of arms."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from genesys_engine.engine.compare.evolution import items
+from genesys_engine.engine.compare.gains import area_under
+from genesys_engine.engine.compare.statistics import bootstrap_mean, paired_means, sentence
+from genesys_engine.engine.compare.store import Result
+from genesys_engine.engine.config.schema import CompareArm, CompareSection
+
+SEED = 1
+"""Of the bootstrap: equal results give equal intervals."""
+COMPARED = {
+    "best": "best fitness",
+    "mean": "mean fitness",
+    "area": "area under the best so far",
+}
+_MEASURES = (*COMPARED, "end", "peak", "volatility", "sharpe", "drawdown")
+
+
+def summarise_runs(section: CompareSection, results: Sequence[Result]) -> dict[str, Any]:
+    """Return the study as JSON data; numbers that nobody knows are None."""
+    wanted = items(section)
+    own = {
+        arm.name: {r.item: r.payload for r in results if r.arm == arm.name and r.item in wanted}
+        for arm in section.arms
+    }
+    # Areas are compared up to what every run has spent.
+    spent = [payload["spent"] for runs in own.values() for payload in runs.values()]
+    until = min(spent, default=0)
+    arms = [_arm(arm, own[arm.name], len(wanted), until) for arm in section.arms]
+    return {
+        "study": "evolution",
+        "simulation": False,
+        "until_tokens": until,
+        "complete": all(arm["n"] == arm["planned"] for arm in arms),
+        "arms": arms,
+        "comparisons": _comparisons(section, own, until),
+    }
+
+
+def _arm(
+    arm: CompareArm, runs: Mapping[str, Mapping[str, Any]], planned: int, until: float
+) -> dict[str, Any]:
+    measured = {name: _measured(payload, until) for name, payload in runs.items()}
+    columns = {
+        key: [value for m in measured.values() if (value := m[key]) is not None]
+        for key in _MEASURES
+    }
+    made = sum(payload["made"] for payload in runs.values())
+    valid = sum(payload["valid"] for payload in runs.values())
+    intervals = {key: bootstrap_mean(values, SEED) for key, values in columns.items()}
+    return {
+        "arm": arm.name,
+        "n": len(runs),
+        "planned": planned,
+        "valid_rate": valid / made if made else None,
+        "means": {key: fmean(values) if values else None for key, values in columns.items()},
+        "intervals": {k: None if v is None else v.to_json() for k, v in intervals.items()},
+        "runs": [
+            {
+                "item": name,
+                "costs": payload["costs"],
+                "best_so_far": payload["best_so_far"],
+                "population": payload["population"],
+                **measured[name],
+            }
+            for name, payload in sorted(runs.items())
+        ],
+    }
+
+
+def _measured(payload: Mapping[str, Any], until: float) -> dict[str, float | None]:
+    """Return the numbers of one run."""
+    found = payload["gains"] or dict.fromkeys(("end", "peak", "volatility", "sharpe", "drawdown"))
+    area = area_under(payload["costs"], payload["best_so_far"], until)
+    return {"best": payload["best"], "mean": payload["mean"], "area": area, **found}
+
+
+def _comparisons(
+    section: CompareSection, own: Mapping[str, Mapping[str, Mapping[str, Any]]], until: float
+) -> list[dict[str, Any]]:
+    """Return every pair of arms over the seeds that both have met, for each measure."""
+    found = []
+    for first, second in itertools.combinations([arm.name for arm in section.arms], 2):
+        for key, what in COMPARED.items():
+            pairs = [
+                (_measured(own[first][item], until)[key], _measured(own[second][item], until)[key])
+                for item in items(section)
+                if item in own[first] and item in own[second]
+            ]
+            known = [(a, b) for a, b in pairs if a is not None and b is not None]
+            difference = paired_means([a for a, _ in known], [b for _, b in known], SEED)
+            interval = None if difference.interval is None else difference.interval.to_json()
+            found.append(
+                {
+                    "first": first,
+                    "second": second,
+                    "measure": key,
+                    "n": difference.n,
+                    "difference": difference.value if difference.n else None,
+                    "interval": interval,
+                    "sentence": sentence(first, second, difference, what, "%"),
+                }
+            )
+    return found

@@ -1,0 +1,63 @@
+"""What a run gained over its generations, as numbers of one series.
+
+Source of the measures: Genesys, arXiv 2506.20249, evolution study (end gain, peak gain,
+volatility, Sharpe ratio and maximum drawdown of generational fitness).
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class Gains:
+    """Measures of a series of fitness values, in its own unit (percent of the reference).
+
+    `volatility` is the standard deviation of the differences between neighbours, `sharpe` their
+    mean over it; both None where there are too few, and `sharpe` where nothing varies.
+    `drawdown` is the deepest fall below an earlier peak, at most 0.
+    """
+
+    end: float
+    peak: float
+    volatility: float | None
+    sharpe: float | None
+    drawdown: float
+
+    def to_json(self) -> dict[str, float | None]:
+        """Return the measures by name."""
+        return asdict(self)
+
+
+def gains(series: Sequence[float]) -> Gains | None:
+    """Return the measures of a series; None for an empty one.  Gains count from its first value."""
+    if not series:
+        return None
+    steps = [after - before for before, after in itertools.pairwise(series)]
+    volatility = statistics.stdev(steps) if len(steps) > 1 else None
+    sharpe = statistics.fmean(steps) / volatility if volatility else None
+    peak, drawdown = series[0], 0.0
+    for value in series:
+        peak = max(peak, value)
+        drawdown = min(drawdown, value - peak)
+    return Gains(series[-1] - series[0], max(series) - series[0], volatility, sharpe, drawdown)
+
+
+def area_under(costs: Sequence[float], best: Sequence[float], until: float) -> float | None:
+    """Return the mean height of a best-so-far curve from its first point to the cost `until`.
+
+    The curve is a staircase: `best[i]` holds from `costs[i]`, which never falls, to the next
+    point.  None where the curve begins at `until` or later.
+    """
+    if not costs or until <= costs[0]:
+        return None
+    ends = [min(cost, until) for cost in (*costs[1:], until)]
+    area = sum(
+        (end - start) * height
+        for start, end, height in zip(costs, ends, best, strict=True)
+        if end > start
+    )
+    return area / (until - costs[0])

@@ -1,0 +1,321 @@
+"""The implementation study: every arm turns the same proposals into designs (Table 3 of Genesys).
+
+All arms get the same proposal, the same parent's code, the same check and the same measure of
+what counts; for each proposal they also draw from generators that begin alike.  Arms that ask
+until a budget is spent get what the arm `equal_to` used on that very proposal.
+
+Work goes proposal by proposal, so that whatever is finished is a fair part of the whole; arms
+that get fewer proposals come last.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from genesys_engine.engine.compare.proposals import StudyProposal
+from genesys_engine.engine.compare.store import Result, StudyStore
+from genesys_engine.engine.config.schema import CompareArm, CompareSection
+from genesys_engine.engine.evolution import Stopped
+from genesys_engine.engine.randomness import generator
+from genesys_engine.gab.errors import InputError
+from genesys_engine.gab.tree import GABTree
+from genesys_engine.operators.llm.faithful import Check, unfaithful
+from genesys_engine.operators.llm.implementers import implementer
+from genesys_engine.operators.llm.options import ImplementerOptions
+from genesys_engine.operators.llm.proposal import Implementation, Implementer
+from genesys_engine.operators.llm.sources import function_lines
+from genesys_engine.plugins.api import (
+    LLM,
+    BudgetSpent,
+    LLMInterrupted,
+    LLMRequestRefused,
+    OperatorContext,
+    Parent,
+)
+from genesys_engine.plugins.targets import read_options
+
+WHOLE_BUDGET = ("best_of_n", "sequential")
+"""The implementers that ask until their tokens are spent."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One arm's work on one proposal; `index` is the proposal's number."""
+
+    index: int
+    proposal: StudyProposal
+    arm: CompareArm
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a design counts, by the measure of the study; `failure` is a stable code."""
+
+    valid: bool
+    failure: str = ""
+
+
+def judge(tree: GABTree | None, failure: str, proposal: StudyProposal, check: Check) -> Verdict:
+    """Return whether `tree` passes the check and is faithful, whatever the arm says of it.
+
+    Args:
+        failure: what the arm gave as the reason where it made no tree.
+    """
+    if tree is None:
+        return Verdict(False, failure or "no design")
+    report = check(tree)
+    if not report["passed"]:
+        codes = [found["code"] for found in report["findings"] if found["severity"] == "error"]
+        return Verdict(False, codes[0])
+    paths = [change.path for change in proposal.proposal.changes]
+    faults = unfaithful(tree, proposal.tree(), paths, check)
+    return Verdict(not faults, faults[0].code if faults else "")
+
+
+def plan_jobs(section: CompareSection, proposals: Sequence[StudyProposal]) -> list[Job]:
+    """Return all work in its order: see the module."""
+    arms = sorted(section.arms, key=lambda arm: arm.name != section.equal_to)
+    whole = [arm for arm in arms if arm.proposals is None or arm.proposals >= len(proposals)]
+    limited = [(arm, arm.proposals) for arm in arms if arm not in whole]
+    jobs = [Job(i, each, arm) for i, each in enumerate(proposals) for arm in whole]
+    jobs += [
+        Job(i, each, arm)
+        for i, each in enumerate(proposals)
+        for arm, most in limited
+        if most is not None and i < most
+    ]
+    return jobs
+
+
+def open_arms(section: CompareSection) -> dict[str, Implementer]:
+    """Return the implementer of every arm.
+
+    Raises:
+        InputError: an option or a template of an arm is not usable; it names the arm.
+    """
+    found = {}
+    for arm in section.arms:
+        where = f"the arm {arm.name} of [compare]"
+        try:
+            options = read_options(ImplementerOptions, arm.options)
+            assert isinstance(options, ImplementerOptions)
+            found[arm.name] = implementer(arm.implementer, options)
+        except InputError as error:
+            raise InputError(error.message, where=where, hint=error.hint) from None
+        except ValueError as error:
+            raise InputError(f"its options are not usable: {error}", where=where) from None
+    return found
+
+
+class ImplementationStudy:
+    """Carries out what is left of a study.
+
+    Args:
+        clients: from the name of a task to what it asks language models through.
+        should_stop: a reason ends the study, which can be gone on with.
+        interrupt: makes every request under way end.
+        tell: gets each result when it is recorded.
+    """
+
+    def __init__(
+        self,
+        store: StudyStore,
+        section: CompareSection,
+        proposals: Sequence[StudyProposal],
+        *,
+        seed: int,
+        threads: int,
+        clients: Callable[[str], LLM],
+        check: Check,
+        should_stop: Callable[[], str | None] = lambda: None,
+        interrupt: Callable[[], None] = lambda: None,
+        tell: Callable[[Result], None] = lambda result: None,
+    ) -> None:
+        self._store = store
+        self._section = section
+        self._jobs = plan_jobs(section, proposals)
+        self._implementers = open_arms(section)
+        self._seed = seed
+        self._threads = threads
+        self._clients = clients
+        self._check = check
+        self._should_stop = should_stop
+        self._interrupt = interrupt
+        self._tell = tell
+        self._done = {(result.item, result.arm): result for result in store.results()}
+
+    def run(self) -> None:
+        """Go on until every arm has met its proposals or its cap.
+
+        Raises:
+            Stopped: a reason to stop came, or a budget of the whole study is spent.
+            GenesysError: a service or the machine does not do what is needed.
+        """
+        waiting = deque(
+            job for job in self._jobs if (job.proposal.name, job.arm.name) not in self._done
+        )
+        running: dict[Future[tuple[dict[str, Any], float]], Job] = {}
+        with ThreadPoolExecutor(self._threads, thread_name_prefix="arm") as pool:
+            try:
+                while waiting or running:
+                    if (reason := self._should_stop()) is not None:
+                        raise Stopped(reason)
+                    while len(running) < self._threads and (job := self._next(waiting)) is not None:
+                        running[pool.submit(self._work, job)] = job
+                    self._receive(running)
+            except BaseException:
+                self._interrupt()
+                self._drain(running)
+                raise
+
+    def _next(self, waiting: deque[Job]) -> Job | None:
+        """Take the first job that can be done now; those of an arm at its cap are dropped."""
+        for job in list(waiting):
+            if cap_reached(self._section, self._done.values(), job.arm.name) is not None:
+                waiting.remove(job)
+            elif self._ready(job):
+                waiting.remove(job)
+                return job
+        return None
+
+    def _ready(self, job: Job) -> bool:
+        """Tell whether the arm whose tokens this job may use has met the proposal."""
+        if job.arm.implementer not in WHOLE_BUDGET or not self._section.equal_to:
+            return True
+        key = (job.proposal.name, self._section.equal_to)
+        expected = any((j.proposal.name, j.arm.name) == key for j in self._jobs)
+        return key in self._done or not expected
+
+    def _receive(self, running: dict[Future[tuple[dict[str, Any], float]], Job]) -> None:
+        """Record what has come; wait a moment for it."""
+        if not running:
+            return
+        for future in wait(running, timeout=0.2, return_when=FIRST_COMPLETED).done:
+            job = running.pop(future)
+            try:
+                payload, seconds = future.result()
+            except BudgetSpent as spent:
+                raise Stopped(str(spent)) from None
+            except LLMInterrupted:
+                raise Stopped(self._should_stop() or "interrupted") from None
+            self._record(job, payload, seconds)
+
+    def _drain(self, running: dict[Future[tuple[dict[str, Any], float]], Job]) -> None:
+        """Record what still ends well; the first fault is told already."""
+        for future, job in running.items():
+            if future.cancel():
+                continue
+            if future.exception() is None:
+                self._record(job, *future.result())
+
+    def _record(self, job: Job, payload: Mapping[str, Any], seconds: float) -> None:
+        result = Result(job.proposal.name, job.arm.name, payload, seconds)
+        self._store.add_result(result.item, result.arm, payload, seconds)
+        self._done[result.item, result.arm] = result
+        self._tell(result)
+
+    # --- one job, in a thread of its own -------------------------------------------------------
+
+    def _work(self, job: Job) -> tuple[dict[str, Any], float]:
+        started = time.monotonic()
+        client = self._clients(f"{job.proposal.name}/{job.arm.name}")
+        context = OperatorContext(
+            rng=generator(self._seed, "implement", job.index),
+            seeds=(job.proposal.parent,),
+            llm=client,
+            check=self._check,
+        )
+        parent = Parent(0, job.proposal.tree(), None, f"Seed design {job.proposal.parent}.")
+        try:
+            made = self._implementers[job.arm.name].implement(
+                job.proposal.proposal, [parent], context, token_cap=self._token_cap(job)
+            )
+        except LLMRequestRefused:  # this one request: a prompt that is too long
+            made = Implementation(None, "llm.refused", 0)
+        verdict = judge(made.tree, made.failure, job.proposal, self._check)
+        return _payload(made, verdict, client), time.monotonic() - started
+
+    def _token_cap(self, job: Job) -> int | None:
+        """Return the tokens that an arm may use on a proposal, None for no limit."""
+        caps = [self._section.proposal_tokens]
+        if self._section.tokens is not None:
+            spent = spent_by(self._done.values(), job.arm.name)
+            caps.append(max(0, self._section.tokens - spent.tokens))
+        equal = self._done.get((job.proposal.name, self._section.equal_to))
+        if job.arm.implementer in WHOLE_BUDGET and equal is not None:
+            caps.append(tokens_of(equal.payload))
+        return min((cap for cap in caps if cap is not None), default=None)
+
+
+# --- what was spent ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What an arm used; `usd` is None once a price was unknown."""
+
+    tokens: int
+    usd: float | None
+    seconds: float
+
+
+def tokens_of(payload: Mapping[str, Any]) -> int:
+    """Return the tokens of a result, input and output."""
+    used = payload["usage"].values()
+    return sum(role["input_tokens"] + role["output_tokens"] for role in used)
+
+
+def usd_of(payload: Mapping[str, Any]) -> float | None:
+    """Return the US dollars of a result; None where a price was unknown."""
+    parts = [role["usd"] for role in payload["usage"].values()]
+    return None if None in parts else float(sum(parts))
+
+
+def spent_by(results: Iterable[Result], arm: str) -> Spent:
+    """Return what an arm used on all its proposals so far."""
+    own = [result for result in list(results) if result.arm == arm]
+    prices = [usd_of(result.payload) for result in own]
+    usd = None if None in prices else sum(price or 0.0 for price in prices)
+    return Spent(
+        sum(tokens_of(result.payload) for result in own),
+        usd,
+        sum(result.seconds for result in own),
+    )
+
+
+def cap_reached(section: CompareSection, results: Iterable[Result], arm: str) -> str | None:
+    """Return the name of the cap that ends an arm, None while it may go on."""
+    spent = spent_by(results, arm)
+    if section.tokens is not None and spent.tokens >= section.tokens:
+        return "compare.tokens"
+    if section.usd is not None and (spent.usd or 0.0) >= section.usd:
+        return "compare.usd"
+    if section.wall_hours is not None and spent.seconds >= 3600 * section.wall_hours:
+        return "compare.wall_hours"
+    return None
+
+
+def _payload(made: Implementation, verdict: Verdict, client: LLM) -> dict[str, Any]:
+    """Return a result as it is stored."""
+    repairs: dict[str, int] = defaultdict(int)
+    for entry in made.trace:
+        for name in entry.get("repairs", ()):
+            repairs[name] += 1
+    lines = None
+    if made.tree is not None:
+        lines = sum(function_lines(unit.source) for unit in made.tree.units())
+    return {
+        "valid": verdict.valid,
+        "failure": verdict.failure,
+        "attempts": made.attempts,
+        "usage": {role: asdict(used) for role, used in sorted(client.usage().items())},
+        "lines": lines,
+        "repairs": dict(sorted(repairs.items())),
+        "trace": [dict(entry) for entry in made.trace],
+        "tree": None if made.tree is None else made.tree.to_json(),
+    }

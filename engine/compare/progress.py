@@ -1,0 +1,114 @@
+"""How far a study is: bars on a terminal, a line for each result elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TextIO
+
+from genesys_engine.engine.cli.output import clean
+from genesys_engine.engine.compare.store import Result
+from genesys_engine.engine.views.text import count, duration
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.live import Live
+
+_BAR_WIDTH = 28
+
+
+class StudyProgress:
+    """Shows a study; a context manager, so that the terminal is always left in order."""
+
+    def __init__(self, stream: TextIO | None = None, *, live: bool | None = None) -> None:
+        self._stream = sys.stderr if stream is None else stream
+        self._is_live = self._stream.isatty() if live is None else live
+        self._lock = threading.RLock()
+        self._live: Live | None = None
+        self._planned: dict[str, int] = {}
+        self._done: dict[str, list[Result]] = {}
+        self._new = 0
+        self._message = ""
+        self._began = time.monotonic()
+
+    def __enter__(self) -> StudyProgress:
+        if self._is_live:
+            from rich.console import Console
+            from rich.live import Live
+
+            console = Console(file=self._stream, force_terminal=True)
+            self._live = Live(
+                console=console, get_renderable=self._panel, refresh_per_second=4, transient=True
+            )
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def on_plan(self, planned: Sequence[tuple[str, int]], results: Sequence[Result]) -> None:
+        """Take what is to be done and what is done already."""
+        with self._lock:
+            self._planned = dict(planned)
+            self._done = {name: [r for r in results if r.arm == name] for name in self._planned}
+            self._began = time.monotonic()
+        if self._live is None:
+            self._print(f"{self._count()} of {sum(self._planned.values())} results are there")
+
+    def on_result(self, result: Result) -> None:
+        """Take a result that was just recorded."""
+        with self._lock:
+            self._done.setdefault(result.arm, []).append(result)
+            self._new += 1
+        if self._live is None:
+            total = sum(self._planned.values())
+            self._print(f"{self._count()}/{total} {result.item} {result.arm}: {told(result)}")
+
+    def say(self, text: str) -> None:
+        """Show a message at once."""
+        with self._lock:
+            self._message = clean(text)
+        if self._live is None:
+            self._print(text)
+
+    def _count(self) -> int:
+        return sum(map(len, self._done.values()))
+
+    def _print(self, text: str) -> None:
+        self._stream.write(f"{time.strftime('%H:%M:%S')}  {clean(text)}\n")
+        self._stream.flush()
+
+    def _panel(self) -> RenderableType:
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        with self._lock:
+            table = Table.grid(padding=(0, 2))
+            for name, planned in self._planned.items():
+                done = self._done[name]
+                good = [r for r in done if "usage" in r.payload and r.payload["valid"]]
+                words = f"{len(done)}/{planned}" + (f", {len(good)} valid" if good else "")
+                bar = ProgressBar(total=max(1, planned), completed=len(done), width=_BAR_WIDTH)
+                table.add_row(clean(name), bar, words)
+            left = sum(self._planned.values()) - self._count()
+            elapsed = time.monotonic() - self._began
+            eta = f", about {duration(elapsed / self._new * left)} left" if self._new else ""
+            return Group(table, Text(f"{duration(elapsed)}{eta}  {self._message}", style="dim"))
+
+
+def told(result: Result) -> str:
+    """Return a result in words."""
+    payload = result.payload
+    if "usage" in payload:  # of an implementation study
+        from genesys_engine.engine.compare.implementation import tokens_of
+
+        outcome = "valid" if payload["valid"] else payload["failure"]
+        tokens = count(tokens_of(payload))
+        return f"{outcome}, {tokens} tokens, {duration(result.seconds)}"
+    return f"best {payload['best']:+.2f} %, {duration(result.seconds)}"

@@ -1,0 +1,49 @@
+"""What a finished run is reduced to for a comparison: its fitness over what it cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from genesys_engine.engine.compare.gains import gains
+from genesys_engine.engine.store import Store
+
+
+def series_of(store: Store) -> dict[str, Any]:
+    """Return the fitness of a run over its training tokens, as JSON data.
+
+    `costs` are the tokens trained on until a design was first verified, `best_so_far` the best
+    gain in percent over the reference by then, `population` the mean gain of all designs that
+    were verified by then; the reference is not counted among them.  `best` and `mean` are their
+    last values, `gains` the measures of `population`; `valid` of `made` children passed their
+    check.
+    """
+    standing: dict[int, float] = {}
+    spent = 0
+    costs: list[int] = []
+    best: list[float] = []
+    mean: list[float] = []
+    reference = store.meta("reference", 0)
+    by_rung: dict[int, dict[int, float]] = {}
+    for row in store.verifications():
+        spent += row.tokens
+        if row.fitness is None or row.design == reference or row.replicate:
+            continue
+        rungs = by_rung.setdefault(row.design, {})
+        rungs[row.rung] = row.fitness
+        standing[row.design] = sum(rungs.values()) / len(rungs)
+        costs.append(spent)
+        best.append(max(best[-1] if best else float("-inf"), standing[row.design]))
+        mean.append(sum(standing.values()) / len(standing))
+    children = [row for row in store.designs() if not row.operator.startswith("seed:")]
+    measured = gains(mean)
+    return {
+        "costs": costs,
+        "best_so_far": best,
+        "population": mean,
+        "spent": spent,
+        "best": best[-1] if best else 0.0,
+        "mean": mean[-1] if mean else 0.0,
+        "gains": None if measured is None else measured.to_json(),
+        "made": len(children),
+        "valid": sum(row.accepted for row in children),
+    }

@@ -1,0 +1,262 @@
+"""From an experiment's [compare] to a finished study: begin one, go on with it, read it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from genesys_engine.engine import run
+from genesys_engine.engine.compare.checking import StudyCheck
+from genesys_engine.engine.compare.implementation import (
+    ImplementationStudy,
+    open_arms,
+    plan_jobs,
+)
+from genesys_engine.engine.compare.implementation_summary import summarise
+from genesys_engine.engine.compare.proposals import (
+    StudyProposal,
+    make_proposals,
+    read_proposals,
+    study_proposal,
+)
+from genesys_engine.engine.compare.store import Result, StudyStore
+from genesys_engine.engine.config import Experiment
+from genesys_engine.engine.config.template import toml_value
+from genesys_engine.engine.events import canonical_json
+from genesys_engine.engine.llm.gateway import Gateway, Notice
+from genesys_engine.engine.llm.ledger import Ledger
+from genesys_engine.engine.llm.meters import Caps
+from genesys_engine.engine.store import EXPERIMENT
+from genesys_engine.gab.errors import InputError
+from genesys_engine.gab.sandbox.scratch import remove
+from genesys_engine.plugins.api import Limits
+from genesys_engine.plugins.host import PluginHost
+
+GRAMMAR = "grammar"
+"""The back end that asks no language model."""
+
+
+@dataclass(frozen=True)
+class Callbacks:
+    """How a study talks to whoever began it.
+
+    `on_plan` gets (arm, results planned) for every arm and the results there are already.
+    """
+
+    on_plan: Callable[[Sequence[tuple[str, int]], Sequence[Result]], None]
+    on_result: Callable[[Result], None]
+    say: Callable[[str], None]
+    should_stop: Callable[[], str | None]
+
+
+def begin(path: Path, sets: Sequence[str], folder: Path, callbacks: Callbacks) -> None:
+    """Begin the study of an experiment in `folder`, or go on with it where it is there already.
+
+    Raises:
+        GenesysError: the experiment, the folder or the environment is not usable.
+        Stopped: the study ended early and can be gone on with.
+    """
+    host, experiment = run.load(path, sets)
+    _demand_arms(experiment, path)
+    if StudyStore.exists(folder):
+        with StudyStore.open(folder, write=True) as store:
+            _demand_same(store, experiment)
+            with _noted(folder):
+                _execute(store, host, experiment, callbacks)
+        return
+    proposals: tuple[StudyProposal, ...] = ()
+    if experiment.compare.study == "implementation":
+        open_arms(experiment.compare)  # a fault in their options leaves no folder behind
+        proposals = _proposals(experiment)
+    meta = {
+        "name": experiment.run.name,
+        "sets": list(sets),
+        "experiment": experiment.to_json(),
+        "digest": study_digest(experiment),
+        "versions": run.versions(),
+        "machine": run.machine(),
+        "simulation": _is_simulation(experiment),
+        "proposals": [{"name": each.name, **each.to_json()} for each in proposals],
+    }
+    with StudyStore.create(folder, meta, path) as store, _noted(folder):
+        _execute(store, host, experiment, callbacks)
+
+
+def resume(folder: Path, sets: Sequence[str], callbacks: Callbacks) -> None:
+    """Go on with a study; `sets` may change what decides nothing, and the caps of its arms."""
+    with StudyStore.open(folder) as store:
+        kept = list(store.meta("sets", []))
+        known = store.meta("experiment")
+    # The study's own copy of the file lies elsewhere than the one that paths were relative to.
+    kept.append(f"plugins.local={toml_value(known['plugins'].get('local', []))}")
+    kept.append(f"compare.proposals={toml_value(known['compare'].get('proposals', ''))}")
+    begin(folder / EXPERIMENT, [*kept, *sets], folder, callbacks)
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """Return what the study in `folder` shows so far, as JSON data."""
+    with StudyStore.open(folder) as store:
+        compare = store.meta("experiment")["compare"]
+        section = Experiment.model_validate({"compare": compare}).compare
+        results = store.results()
+        named = {"name": store.meta("name")}
+        if section.study == "evolution":
+            from genesys_engine.engine.compare.evolution_summary import summarise_runs
+
+            return named | summarise_runs(section, results)
+        simulation = bool(store.meta("simulation"))
+        return named | summarise(section, stored_proposals(store), results, simulation=simulation)
+
+
+def stored_proposals(store: StudyStore) -> tuple[StudyProposal, ...]:
+    """Return the proposals of a study, as it began with them."""
+    return tuple(
+        study_proposal(entry["name"], {k: v for k, v in entry.items() if k != "name"})
+        for entry in store.meta("proposals")
+    )
+
+
+def study_digest(experiment: Experiment) -> str:
+    """Return the SHA-256 of all that can change a result of a study.
+
+    Left out are, beside what decides nothing in a run, the caps of the arms and how many
+    proposals an arm gets: results that are there stay what they are.
+    """
+    compare = experiment.compare
+    arms = [arm.model_dump(mode="json", exclude={"proposals"}) for arm in compare.arms]
+    kept = compare.model_dump(
+        mode="json", exclude={"arms", "proposals", "seeds", "tokens", "usd", "wall_hours"}
+    )
+    data = {"experiment": experiment.digest, "compare": {**kept, "arms": arms}}
+    return hashlib.sha256(canonical_json(data).encode()).hexdigest()
+
+
+def _demand_arms(experiment: Experiment, path: Path) -> None:
+    if len(experiment.compare.arms) < 2:
+        hint = "write two or more tables [[compare.arms]]; docs/gp-vs-direct.md has an example"
+        raise InputError("there is nothing to compare in [compare]", where=str(path), hint=hint)
+    if experiment.compare.study == "implementation" and experiment.llm is None:
+        hint = 'write [llm] with `use`, such as "litellm", "llama_cpp", "replay" or "grammar"'
+        raise InputError("an implementation study asks language models", where=str(path), hint=hint)
+
+
+def _demand_same(store: StudyStore, experiment: Experiment) -> None:
+    if study_digest(experiment) != store.meta("digest"):
+        raise InputError(
+            "the experiment is no longer the one that this study began with",
+            where=str(store.folder),
+            hint="give another --out; only workers, designers, executor, sandbox, the caps and"
+            " the numbers of proposals and seeds may change",
+        )
+    store.set_meta("experiment", experiment.to_json())
+
+
+def _proposals(experiment: Experiment) -> tuple[StudyProposal, ...]:
+    compare = experiment.compare
+    if compare.proposals:
+        return read_proposals(Path(compare.proposals))
+    return make_proposals(experiment.run.seed, compare.per_stratum, compare.strata)
+
+
+def _is_simulation(experiment: Experiment) -> bool:
+    """Tell whether no role asks a language model."""
+    section = experiment.llm
+    if section is None:
+        return False
+    return section.use == GRAMMAR and all(role.use == GRAMMAR for role in section.roles.values())
+
+
+@contextmanager
+def _noted(folder: Path) -> Iterator[None]:
+    """Let an error that leaves the study resumable say so."""
+    try:
+        yield
+    except InputError:
+        raise
+    except BaseException as error:
+        error.add_note(f"nothing is lost; go on with: genesys-engine resume {folder}")
+        raise
+    finally:
+        remove(folder / "scratch")
+
+
+def _execute(
+    store: StudyStore, host: PluginHost, experiment: Experiment, callbacks: Callbacks
+) -> None:
+    if experiment.compare.study == "evolution":
+        from genesys_engine.engine.compare.evolution import run_arms
+
+        run_arms(store, experiment, callbacks)
+    else:
+        _implement(store, host, experiment, callbacks)
+
+
+def _implement(
+    store: StudyStore, host: PluginHost, experiment: Experiment, callbacks: Callbacks
+) -> None:
+    run.demand_isolation(host, experiment)
+    proposals = stored_proposals(store)
+    jobs = plan_jobs(experiment.compare, proposals)
+    names = [arm.name for arm in experiment.compare.arms]
+    planned = [(name, sum(job.arm.name == name for job in jobs)) for name in names]
+    callbacks.on_plan(planned, store.results())
+    with (
+        open_gateway(store, host, experiment, callbacks) as gateway,
+        run.open_executor(host, experiment) as executor,
+    ):
+        section = experiment.executor
+        check = StudyCheck(
+            executor,
+            store.folder / "scratch",
+            scales=[rung.scale for rung in experiment.ladder.rungs],
+            vocab_size=experiment.corpus.vocab_size,
+            seed=experiment.run.seed,
+            limits=Limits(
+                min(run.CHECK_SECONDS, section.timeout_s),
+                int(section.memory_gib * 2**30),
+                readable=experiment.sandbox.readable,
+            ),
+        )
+        ImplementationStudy(
+            store,
+            experiment.compare,
+            proposals,
+            seed=experiment.run.seed,
+            threads=experiment.run.designers,
+            clients=gateway.client,
+            check=check,
+            should_stop=callbacks.should_stop,
+            interrupt=gateway.stop,
+            tell=callbacks.on_result,
+        ).run()
+
+
+@contextmanager
+def open_gateway(
+    store: StudyStore, host: PluginHost, experiment: Experiment, callbacks: Callbacks
+) -> Iterator[Gateway]:
+    """Yield the way to the language models, its record in the study's own file."""
+    assert experiment.llm is not None, "looked at before"
+    budget = experiment.budget
+
+    def tell(notice: Notice) -> None:
+        facts = ", ".join(f"{key} {value}" for key, value in notice.payload.items())
+        callbacks.say(f"language models: {notice.kind}: {facts}")
+
+    gateway = Gateway(
+        experiment.llm,
+        host.registry,
+        Ledger(store.path),
+        caps=Caps(budget.llm_tokens, budget.llm_usd),
+        should_stop=callbacks.should_stop,
+        tell=tell,
+    )
+    try:
+        gateway.prepare()
+        yield gateway
+    finally:
+        gateway.close()

@@ -1,0 +1,194 @@
+"""Intervals for rates and for means over seeds, and what a comparison of two arms says.
+
+A 95 % interval is meant wherever none is named.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist, fmean
+
+CONFIDENCE = 0.95
+RESAMPLES = 10_000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A closed interval; `low` <= `high`."""
+
+    low: float
+    high: float
+
+    def to_json(self) -> list[float]:
+        """Return [low, high]."""
+        return [self.low, self.high]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far one arm lies above another: `value` in points of their unit, over `n` pairs.
+
+    `interval` is None where there are too few pairs to know.
+    """
+
+    value: float
+    interval: Interval | None
+    n: int
+
+    @property
+    def shown(self) -> bool:
+        """Whether the interval leaves zero out."""
+        return self.interval is not None and not self.interval.low <= 0.0 <= self.interval.high
+
+
+def _z(confidence: float) -> float:
+    return NormalDist().inv_cdf(0.5 + confidence / 2)
+
+
+def wilson(successes: int, n: int, *, confidence: float = CONFIDENCE) -> Interval:
+    """Return the score interval of a proportion; (0, 1) for n = 0.
+
+    Source: Wilson 1927; Newcombe 1998, Statistics in Medicine 17:857, method 3.
+    """
+    if not 0 <= successes <= n:
+        raise ValueError(f"{successes} successes of {n}")
+    if n == 0:
+        return Interval(0.0, 1.0)
+    z, rate = _z(confidence), successes / n
+    middle = (rate + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    # At the ends rounding would leave 1e-17 where the bound is 0 or 1.
+    low = 0.0 if successes == 0 else max(0.0, middle - half)
+    high = 1.0 if successes == n else min(1.0, middle + half)
+    return Interval(low, high)
+
+
+def paired_rates(
+    first: Sequence[bool], second: Sequence[bool], *, confidence: float = CONFIDENCE
+) -> Difference:
+    """Return by how much the rate of `first` exceeds that of `second` over the same items.
+
+    Source: Newcombe 1998, Statistics in Medicine 17:2635, method 10: the Wilson intervals of
+    both rates, squared and added, with the correlation of the pairs, corrected for continuity.
+    """
+    n = len(first)
+    if n != len(second):
+        raise ValueError(f"{n} and {len(second)} results are no pairs")
+    if n == 0:
+        return Difference(0.0, None, 0)
+    both = sum(a and b for a, b in zip(first, second, strict=True))
+    only_first, only_second = sum(first) - both, sum(second) - both
+    neither = n - both - only_first - only_second
+    one, two = sum(first) / n, sum(second) / n
+    ranges = (wilson(sum(first), n, confidence=confidence),
+              wilson(sum(second), n, confidence=confidence))  # fmt: skip
+    phi = _correlation(both, only_first, only_second, neither)
+    low = _added(one - ranges[0].low, ranges[1].high - two, phi)
+    high = _added(two - ranges[1].low, ranges[0].high - one, phi)
+    value = one - two
+    return Difference(value, Interval(max(-1.0, value - low), min(1.0, value + high)), n)
+
+
+def _correlation(both: int, only_first: int, only_second: int, neither: int) -> float:
+    margins = (
+        (both + only_first)
+        * (only_second + neither)
+        * (both + only_second)
+        * (only_first + neither)
+    )
+    if margins == 0:
+        return 0.0
+    n = both + only_first + only_second + neither
+    agreement = float(both * neither - only_first * only_second)
+    if agreement > 0:
+        agreement = max(0.0, agreement - n / 2)
+    return agreement / math.sqrt(margins)
+
+
+def _added(one: float, two: float, phi: float) -> float:
+    return math.sqrt(max(0.0, one * one - 2 * phi * one * two + two * two))
+
+
+def bootstrap_mean(
+    values: Sequence[float],
+    seed: int,
+    *,
+    confidence: float = CONFIDENCE,
+    resamples: int = RESAMPLES,
+) -> Interval | None:
+    """Return the bias-corrected and accelerated bootstrap interval of a mean; None for n < 2.
+
+    Equal arguments give an equal interval.  With a handful of values it is too narrow: it knows
+    no value beyond the ones it has.
+
+    Source: Efron 1987, JASA 82:171, section 2 (z0) and eq. 6.6 (acceleration, by jackknife).
+    """
+    import numpy as np
+
+    data = np.asarray(values, dtype=np.float64)
+    if len(data) < 2:
+        return None
+    if np.ptp(data) == 0:
+        return Interval(float(data[0]), float(data[0]))
+    rng = np.random.default_rng(seed)
+    means = np.sort(data[rng.integers(0, len(data), (resamples, len(data)))].mean(axis=1))
+    below = ((means < data.mean()).sum() + 0.5 * (means == data.mean()).sum()) / resamples
+    normal = NormalDist()
+    bias = normal.inv_cdf(min(max(float(below), 1 / resamples), 1 - 1 / resamples))
+    left_out = (data.sum() - data) / (len(data) - 1)
+    away = left_out.mean() - left_out
+    acceleration = float((away**3).sum() / (6 * (away**2).sum() ** 1.5))
+    ends = []
+    for z in (-_z(confidence), _z(confidence)):
+        share = normal.cdf(bias + (bias + z) / (1 - acceleration * (bias + z)))
+        ends.append(float(np.quantile(means, share)))
+    return Interval(min(ends), max(ends))
+
+
+def paired_means(first: Sequence[float], second: Sequence[float], seed: int) -> Difference:
+    """Return by how much the mean of `first` exceeds that of `second` over the same seeds."""
+    if len(first) != len(second):
+        raise ValueError(f"{len(first)} and {len(second)} results are no pairs")
+    if not first:
+        return Difference(0.0, None, 0)
+    differences = [a - b for a, b in zip(first, second, strict=True)]
+    return Difference(fmean(differences), bootstrap_mean(differences, seed), len(differences))
+
+
+def sentence(first: str, second: str, difference: Difference, what: str, unit: str) -> str:
+    """Return what a comparison shows, in one sentence.
+
+    Args:
+        difference: of `first` over `second`, in `unit`.
+        what: what was measured, such as "valid designs".
+        unit: such as "points" or "%".
+    """
+    if difference.interval is None:
+        pairs = "pair" if difference.n == 1 else "pairs"
+        return f"{first} and {second}, {difference.n} {pairs} of results: too few to compare."
+    value, interval = difference.value, difference.interval
+    if not difference.shown:
+        return (
+            f"No difference shown between {first} and {second} in {what} ({_signed(value)} {unit},"
+            f" 95 % interval {_signed(interval.low)} to {_signed(interval.high)},"
+            f" n = {difference.n})."
+        )
+    better, worse = (first, second) if value > 0 else (second, first)
+    low, high = sorted((abs(interval.low), abs(interval.high)))
+    return (
+        f"{better} is better than {worse} by {abs(value):.1f} {unit} in {what}"
+        f" (95 % interval {low:.1f} to {high:.1f}, n = {difference.n})."
+    )
+
+
+def in_points(difference: Difference) -> Difference:
+    """Return a difference of rates in percentage points."""
+    interval = difference.interval
+    scaled = None if interval is None else Interval(100 * interval.low, 100 * interval.high)
+    return Difference(100 * difference.value, scaled, difference.n)
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.1f}".replace("-", "−")

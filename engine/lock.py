@@ -1,0 +1,67 @@
+"""The lock of a run's or a study's folder: one process writes, any number read.
+
+The system gives it back when a process dies, however it dies.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from genesys_engine.gab.errors import EnvironmentProblem
+
+LOCK = "lock"
+ATTEMPTS, PAUSE_S = 4, 0.05
+
+
+def exclusive(folder: Path) -> Any:
+    """Return the handle that holds the lock of `folder`.
+
+    It is asked for more than once: who looks whether a folder is being written to holds it for a
+    moment.
+
+    Raises:
+        EnvironmentProblem: another process has it.
+    """
+    handle = (folder / LOCK).open("a+")
+    for attempt in range(ATTEMPTS):
+        if _try(handle, fcntl.LOCK_EX):
+            handle.truncate(0)
+            handle.write(str(os.getpid()))
+            handle.flush()
+            return handle
+        time.sleep(PAUSE_S * (attempt + 1 < ATTEMPTS))
+    writer = _writer(handle)
+    handle.close()
+    raise EnvironmentProblem(
+        f"another process is working in this folder{f' (process {writer})' if writer else ''}",
+        where=str(folder),
+        hint="wait for it, or stop it with Ctrl-C; what it does can be resumed afterwards",
+    )
+
+
+def is_held(folder: Path) -> bool:
+    """Return whether a process is writing to `folder`."""
+    try:
+        with (folder / LOCK).open() as handle:
+            return not _try(handle, fcntl.LOCK_SH)
+    except FileNotFoundError:  # a copy of a run
+        return False
+
+
+def _try(handle: Any, how: int) -> bool:
+    try:
+        fcntl.flock(handle, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _writer(handle: Any) -> str:
+    """Return the process id that the writer left in the lock, for a person to find it."""
+    handle.seek(0)
+    text = handle.read(20)
+    return text if text.isdigit() else ""

@@ -1,0 +1,41 @@
+import math
+
+import pytest
+
+from genesys_engine.engine.compare.gains import area_under, gains
+from genesys_engine.engine.compare.lemmas import direct_calls, unitwise_calls
+
+
+def test_the_measures_of_a_series():
+    found = gains([1.0, 3.0, 2.0, 4.0])
+    assert (found.end, found.peak, found.drawdown) == (3.0, 3.0, -1.0)
+    assert found.volatility == pytest.approx(math.sqrt(3))  # of +2, -1, +2
+    assert found.sharpe == pytest.approx(1 / math.sqrt(3))
+
+
+def test_what_cannot_be_known_is_none():
+    assert gains([]) is None
+    assert gains([2.0]).sharpe is None
+    assert gains([2.0, 3.0]).volatility is None
+    flat = gains([1.0, 2.0, 3.0])  # every step alike
+    assert (flat.volatility, flat.sharpe, flat.drawdown) == (0.0, None, 0.0)
+
+
+def test_the_deepest_fall_counts_from_the_highest_peak_before_it():
+    assert gains([5.0, 1.0, 6.0, 4.0]).drawdown == -4.0
+
+
+def test_the_area_is_the_mean_height_of_a_staircase():
+    assert area_under([10, 20], [1.0, 3.0], 40) == pytest.approx((10 * 1 + 20 * 3) / 30)
+    assert area_under([10, 20], [1.0, 3.0], 15) == pytest.approx(1.0)
+    assert area_under([10, 10], [1.0, 3.0], 20) == pytest.approx(3.0)
+    assert area_under([10], [1.0], 10) is None
+    assert area_under([], [], 10) is None
+
+
+def test_the_lemmas_meet_at_one_unit_and_part_from_there():
+    assert direct_calls(0.67, 1) == pytest.approx(unitwise_calls(0.67, 1))
+    # The paper's numbers: 0.67 per unit and 7 units give direct prompting 6 % of the blocks.
+    assert 1 / direct_calls(0.67, 7) == pytest.approx(0.06, abs=0.001)
+    assert unitwise_calls(0.67, 7) == pytest.approx(10.4, abs=0.1)
+    assert direct_calls(0.0, 3) == unitwise_calls(0.0, 3) == math.inf

@@ -1,0 +1,192 @@
+import pytest
+from study_support import World, changed, check, section, with_limit
+
+from genesys_engine.engine.compare.implementation import judge, tokens_of
+from genesys_engine.engine.compare.implementation_summary import summarise
+from genesys_engine.engine.compare.page import render_page
+from genesys_engine.engine.compare.proposals import make_proposals
+from genesys_engine.engine.compare.tables import tables
+from genesys_engine.engine.evolution import Stopped
+from genesys_engine.plugins.api import BudgetSpent
+
+
+@pytest.fixture
+def world(monkeypatch):
+    return World(monkeypatch)
+
+
+def by_key(store):
+    return {(result.item, result.arm): result.payload for result in store.results()}
+
+
+# --- the measure -------------------------------------------------------------------------------
+
+
+def test_a_design_counts_only_if_every_named_unit_is_changed():
+    proposal = make_proposals(1, 1, (2,))[0]
+    first, second = (change.path for change in proposal.proposal.changes)
+    half = changed(proposal.tree(), first)
+    assert judge(half, "", proposal, check).failure == "faithful.syntax"
+    assert judge(changed(half, second), "", proposal, check).valid
+    assert judge(None, "reply.empty", proposal, check).failure == "reply.empty"
+
+
+def test_a_design_that_fails_the_check_does_not_count_whatever_the_arm_says():
+    proposal = make_proposals(1, 1, (1,))[0]
+    tree = changed(proposal.tree(), proposal.proposal.changes[0].path)
+    finding = {"severity": "error", "code": "causality.leak"}
+    failing = {"passed": False, "findings": [finding], "measurements": {}}
+    assert judge(tree, "", proposal, lambda tree: failing).failure == "causality.leak"
+
+
+def test_a_change_of_syntax_alone_does_not_count():
+    proposal = make_proposals(1, 1, (1,))[0]
+    tree = changed(proposal.tree(), proposal.proposal.changes[0].path)
+    same = {"passed": True, "findings": [], "measurements": {"fingerprint": "ab"}}
+    assert judge(tree, "", proposal, lambda tree: same).failure == "faithful.function"
+
+
+# --- order and cost ----------------------------------------------------------------------------
+
+
+def test_work_goes_proposal_by_proposal_and_arms_with_fewer_come_last(world, tmp_path):
+    arms = world.arms(direct=(1, 0), gp=(1, 9), extra=(1, 9))
+    compare = section(with_limit(arms, "extra", 1), equal_to="gp")
+    store, proposals = world.run(tmp_path / "study", compare)
+    names = [each.name for each in proposals]
+    assert [(result.item, result.arm) for result in world.told] == [
+        (names[0], "gp"), (names[0], "direct"), (names[1], "gp"), (names[1], "direct"),
+        (names[0], "extra"),
+    ]  # fmt: skip
+    store.close()
+
+
+def test_whole_budget_arms_get_what_the_other_used_on_that_proposal(world, tmp_path):
+    arms = world.arms(gp=(4, 9), direct=(1, 0), best_of_n=(99, 0), sequential=(99, 0))
+    compare = section(arms, equal_to="gp", proposal_tokens=2000)
+    store, _ = world.run(tmp_path / "study", compare)
+    assert set(world.caps) == {
+        ("gp", 2000), ("direct", 2000), ("best_of_n", 400), ("sequential", 400)
+    }  # fmt: skip
+    used = {arm: tokens_of(payload) for (_, arm), payload in by_key(store).items()}
+    assert used == {"gp": 400, "direct": 100, "best_of_n": 400, "sequential": 400}
+    store.close()
+
+
+def test_arms_draw_alike_on_a_proposal_and_not_on_the_next(world, tmp_path):
+    arms = world.arms(gp=(1, 9), direct=(1, 0))
+    store, _ = world.run(tmp_path / "study", section(arms))
+    assert world.draws["gp"] == world.draws["direct"]
+    assert len(set(world.draws["gp"])) == 2
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("cap", "name"), [({"tokens": 250}, "compare.tokens"), ({"usd": 0.25}, "compare.usd")]
+)
+def test_an_arm_ends_at_its_cap_and_the_others_go_on(monkeypatch, tmp_path, cap, name):
+    world = World(monkeypatch, price=0.1)
+    arms = world.arms(gp=(3, 9), direct=(1, 0))
+    compare = section(arms, **cap)
+    store, proposals = world.run(tmp_path / "study", compare, per_stratum=2)
+    data = summarise(compare, proposals, store.results())
+    gp, direct = data["arms"]
+    assert (gp["n"], gp["planned"], gp["cap"]) == (1, 4, name)
+    assert direct["n"] == 3  # it reaches its cap later
+    assert not data["complete"]
+    store.close()
+
+
+# --- stopping and going on ---------------------------------------------------------------------
+
+
+def test_nothing_that_is_recorded_is_done_again(world, tmp_path):
+    arms = world.arms(gp=(1, 9), direct=(1, 0))
+    compare = section(arms)
+
+    def stop():
+        return "interrupted" if len(world.told) == 2 else None
+
+    with pytest.raises(Stopped, match="interrupted"):
+        world.run(tmp_path / "study", compare, should_stop=stop)
+    world.run(tmp_path / "study", compare)[0].close()
+    assert set(world.asked.values()) == {1}
+    assert len(world.asked) == 4
+
+
+def test_a_budget_of_the_whole_study_stops_it_and_leaves_no_result(world, tmp_path):
+    def spend(task):
+        if len(world.asked) == 2:
+            raise BudgetSpent("budget.llm_tokens")
+
+    world.on_ask = spend
+    compare = section(world.arms(gp=(1, 9), direct=(1, 0)))
+    with pytest.raises(Stopped, match=r"budget\.llm_tokens"):
+        world.run(tmp_path / "study", compare)
+    assert len(world.told) == 1
+    world.on_ask = None
+    store, proposals = world.run(tmp_path / "study", compare)
+    assert len(by_key(store)) == 2 * len(proposals)
+    store.close()
+
+
+# --- what it shows -----------------------------------------------------------------------------
+
+
+def test_the_summary_counts_rates_strata_failures_and_repairs(world, tmp_path):
+    # Two units changed satisfy strata 1 and 2 and fall short of 3.
+    arms = world.arms(gp=(2, 2), direct=(1, 0))
+    compare = section(arms)
+    store, proposals = world.run(tmp_path / "study", compare, per_stratum=2, strata=(1, 2, 3))
+    data = summarise(compare, proposals, store.results())
+    gp, direct = data["arms"]
+    assert (gp["n"], gp["valid"], gp["failures"]) == (6, 4, {"faithful.syntax": 2})
+    assert [(row["units"], row["valid"], row["n"]) for row in gp["strata"]] == [
+        (1, 2, 2), (2, 2, 2), (3, 0, 2),
+    ]  # fmt: skip
+    assert gp["interval"] == pytest.approx([0.3, 0.903], abs=1e-3)
+    assert (gp["attempts"], gp["calls"], gp["tokens"], gp["tokens_per_valid"]) == (2, 2, 200, 300)
+    assert gp["repairs"] == {"import added": 12}
+    assert gp["lines"] > 20
+    assert (direct["valid"], direct["lines"]) == (0, None)
+    whole, large = data["comparisons"]
+    assert (whole["n"], large["n"], large["proposals"]) == (6, 2, "three units and more")
+    assert whole["sentence"].startswith("gp is better than direct by 66.7 points")
+    assert large["sentence"].startswith("No difference shown")
+    store.close()
+
+
+def test_the_lemmas_stand_beside_what_was_measured(world, tmp_path):
+    arms = world.arms(gp=(2, 9), direct=(1, 9))
+    compare = section(arms)
+    store, proposals = world.run(tmp_path / "study", compare, strata=(1, 3))
+    lemmas = summarise(compare, proposals, store.results())["lemmas"]
+    assert (lemmas["unit_success_rate"], lemmas["replies"]) == (1.0, 4)
+    row = lemmas["rows"][1]
+    assert (row["units"], row["unitwise_measured"], row["direct_measured"]) == (3, 2, 1)
+    assert (row["unitwise_predicted"], row["direct_predicted"]) == (3, 1)
+    store.close()
+
+
+def test_a_partial_study_and_a_simulation_say_so_on_every_page(world, tmp_path):
+    arms = world.arms(gp=(1, 9), direct=(1, 0))
+    compare = section(arms, tokens=50)
+    store, proposals = world.run(tmp_path / "study", compare)
+    data = summarise(compare, proposals, store.results(), simulation=True)
+    page = render_page({"name": "x", **data})
+    assert "Simulation: no language model" in page
+    assert "Partial:" in page
+    titles = [title for title, _, _ in tables(data)]
+    assert titles[0].startswith("SIMULATION: no language model was asked. PARTIAL:")
+    published = tables(data)[-1]
+    assert published[2][0][0] == "gp"
+    assert "92 %" in published[2][0]
+    store.close()
+
+
+def test_an_empty_study_can_be_shown(world):
+    compare = section(world.arms(gp=(1, 9), direct=(1, 0)))
+    data = summarise(compare, make_proposals(1, 1), [])
+    assert data["arms"][0]["valid_rate"] is None
+    assert "too few to compare" in data["comparisons"][0]["sentence"]
+    render_page({"name": "x", **data})

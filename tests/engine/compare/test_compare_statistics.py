@@ -1,0 +1,130 @@
+import random
+
+import pytest
+
+from genesys_engine.engine.compare.statistics import (
+    Difference,
+    Interval,
+    bootstrap_mean,
+    in_points,
+    paired_means,
+    paired_rates,
+    sentence,
+    wilson,
+)
+
+
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611),
+     (1, 29, 0.0061, 0.1718)],
+)  # fmt: skip
+def test_wilson_gives_the_published_intervals(successes, n, low, high):
+    # Newcombe 1998, Statistics in Medicine 17:857, table I, method 3
+    found = wilson(successes, n)
+    assert (round(found.low, 4), round(found.high, 4)) == (low, high)
+
+
+def test_wilson_mirrors_and_knows_nothing_of_nothing():
+    for n in (1, 7, 24):
+        for k in range(n + 1):
+            one, other = wilson(k, n), wilson(n - k, n)
+            assert one.low == pytest.approx(1 - other.high)
+            assert one.low <= k / n <= one.high
+    assert wilson(0, 0) == Interval(0.0, 1.0)
+    with pytest.raises(ValueError, match="3 successes of 2"):
+        wilson(3, 2)
+
+
+def pairs(both, first, second, neither):
+    one = [True] * (both + first) + [False] * (second + neither)
+    two = [True] * both + [False] * first + [True] * second + [False] * neither
+    return one, two
+
+
+@pytest.mark.parametrize(
+    ("table", "value", "low", "high"),
+    [
+        # Newcombe 1998, Statistics in Medicine 17:2635, method 10
+        ((20, 12, 2, 16), 0.2, 0.0562, 0.3292),
+        # Fagerland, Lydersen and Laake 2014, Statistics in Medicine 33:2850, airway data
+        ((1, 1, 7, 12), -0.286, -0.507, -0.026),
+    ],
+)
+def test_paired_rates_give_the_published_intervals(table, value, low, high):
+    found = paired_rates(*pairs(*table))
+    assert found.value == pytest.approx(value, abs=5e-4)
+    assert found.interval.low == pytest.approx(low, abs=5e-4)
+    assert found.interval.high == pytest.approx(high, abs=5e-4)
+
+
+def test_paired_rates_are_antisymmetric_and_hold_their_value():
+    rng = random.Random(3)
+    for _ in range(200):
+        n = rng.randint(1, 30)
+        one = [rng.random() < 0.6 for _ in range(n)]
+        two = [rng.random() < 0.3 for _ in range(n)]
+        there, back = paired_rates(one, two), paired_rates(two, one)
+        assert there.value == pytest.approx(-back.value)
+        assert there.interval.low == pytest.approx(-back.interval.high)
+        assert -1 <= there.interval.low <= there.value <= there.interval.high <= 1
+
+
+def test_paired_rates_cover_the_truth():
+    # Both arms succeed together on easy items: the pairs are correlated.
+    rng = random.Random(11)
+    held = 0
+    for _ in range(600):
+        easy = [rng.random() < 0.5 for _ in range(24)]
+        one = [rng.random() < (0.95 if e else 0.65) for e in easy]
+        two = [rng.random() < (0.5 if e else 0.1) for e in easy]
+        found = paired_rates(one, two).interval
+        held += found.low <= 0.8 - 0.3 <= found.high
+    assert held / 600 > 0.93
+
+
+def test_results_that_are_no_pairs_are_refused():
+    with pytest.raises(ValueError, match="no pairs"):
+        paired_rates([True], [])
+    with pytest.raises(ValueError, match="no pairs"):
+        paired_means([1.0], [], 1)
+
+
+def test_the_bootstrap_agrees_with_scipy():
+    stats = pytest.importorskip("scipy.stats", reason="scipy comes with lm-eval")
+    import numpy as np
+
+    values = np.random.default_rng(5).gamma(2.0, size=30)
+    ours = bootstrap_mean(values.tolist(), 1)
+    theirs = stats.bootstrap(
+        (values,), np.mean, n_resamples=20_000, method="BCa", rng=np.random.default_rng(2)
+    ).confidence_interval
+    assert ours.low == pytest.approx(theirs.low, abs=0.04)
+    assert ours.high == pytest.approx(theirs.high, abs=0.04)
+
+
+def test_the_bootstrap_repeats_and_says_when_it_knows_nothing():
+    values = [1.1, 2.3, 4.7, 8.9, 3.1, 5.2, 0.4]
+    assert bootstrap_mean(values, 7) == bootstrap_mean(values, 7)
+    assert bootstrap_mean(values, 7) != bootstrap_mean(values, 8)
+    assert bootstrap_mean([3.0], 7) is None
+    assert bootstrap_mean([3.0, 3.0], 7) == Interval(3.0, 3.0)
+
+
+def test_sentences_name_the_better_one_or_say_that_nothing_is_shown():
+    shown = in_points(paired_rates(*pairs(20, 12, 2, 16)))
+    assert sentence("gp", "direct", shown, "valid designs", "points") == (
+        "gp is better than direct by 20.0 points in valid designs"
+        " (95 % interval 5.6 to 32.9, n = 50)."
+    )
+    turned = in_points(paired_rates(*reversed(pairs(20, 12, 2, 16))))
+    assert sentence("gp", "direct", turned, "valid designs", "points").startswith(
+        "direct is better than gp by 20.0 points"
+    )
+    hidden = in_points(paired_rates([True, False, True], [True, True, False]))
+    assert sentence("a", "b", hidden, "valid designs", "points").startswith(
+        "No difference shown between a and b in valid designs (+0.0 points, 95 % interval −"
+    )
+    assert sentence("a", "b", Difference(2.0, None, 1), "x", "%") == (
+        "a and b, 1 pair of results: too few to compare."
+    )
