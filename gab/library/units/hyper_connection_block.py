@@ -57,10 +57,16 @@ class HyperConnectionBlock(nn.Module):
 
     def _read(self, sublayer, streams):
         """Return what a sublayer reads of the streams (2, B, T, d_model)."""
-        return torch.einsum("i,ibtd->btd", self.read[sublayer].to(streams.dtype), streams)
+        first, second = self.read[sublayer].to(streams.dtype)
+        return first * streams[0] + second * streams[1]
 
     def _write(self, sublayer, streams, y):
-        """Return the streams behind a sublayer that gave y (B, T, d_model)."""
-        keep, write = (part[sublayer].to(y.dtype) for part in (self.keep, self.write))
-        kept = torch.einsum("ij,jbtd->ibtd", keep, streams.to(y.dtype))
-        return kept + write[:, None, None, None] * y
+        """Return the streams behind a sublayer that gave y (B, T, d_model).
+
+        Products of numbers and tensors keep the precision of the streams; a matrix product would
+        be lowered by autocast.
+        """
+        keep, write = (part[sublayer].to(streams.dtype) for part in (self.keep, self.write))
+        y = y.to(streams.dtype)
+        kept = [row[0] * streams[0] + row[1] * streams[1] for row in keep]
+        return torch.stack([kept[0] + write[0] * y, kept[1] + write[1] * y])
