@@ -81,5 +81,8 @@ _WORDS: dict[str, Callable[[Payload, RunView], str]] = {
     kinds.GENERATION_FINISHED: lambda payload, run: f"generation {payload['generation']} finished",
     kinds.BEST_CHANGED: _best,
     kinds.BUDGET_WARNING: _warning,
+    kinds.ERROR_HANDLED: lambda payload, run: (
+        f"an error: {payload['action']}, says {payload['by']}"
+    ),
     kinds.WORKER_LOST: lambda payload, run: f"a worker was lost: {payload['reason']}",
 }
