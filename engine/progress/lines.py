@@ -101,6 +101,9 @@ _WORDS: dict[str, Callable[[Payload, RunView], str]] = {
     kinds.BEST_CHANGED: _best,
     kinds.FINALS_OPENED: _finals,
     kinds.BUDGET_WARNING: _warning,
+    kinds.ERROR_HANDLED: lambda payload, run: (
+        f"an error: {payload['action']}, says {payload['by']}"
+    ),
     kinds.WORKER_LOST: lambda payload, run: f"a worker was lost: {payload['reason']}",
     kinds.LLM_UNREACHABLE: _unreachable,
     kinds.LLM_REACHABLE: lambda payload, run: "the LLM answers again",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,10 +12,12 @@ from seed_support import draw, largest_difference, randomise
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from genesys_engine.gab.checks.audit import Order, audit_block
 from genesys_engine.gab.checks.run import check_block
 from genesys_engine.gab.compose import compose, load_block
 from genesys_engine.gab.library import unit, unit_names
 from genesys_engine.gab.tree import GABTree, grow
+from genesys_engine.plugins import knowledge
 
 # Natural partners: what fills the slots that a test is not about.
 PARTNERS = {
@@ -92,6 +96,23 @@ def test_the_checks_find_nothing(name: str) -> None:
     assert unit(name).name in {place.node.name for place in in_block(name).places()}
     report = check_block(compose(in_block(name)), vocab_size=2048, seed=1, scales=["0.2M"])
     assert not report.findings, report.findings
+
+
+@functools.cache
+def units_of_cards() -> tuple[str, ...]:
+    """Return the units that the reference cards name."""
+    cards = (Path(knowledge.__path__[0]) / "cards").glob("*.md")
+    found = (re.search(r"^unit: (\w+)$", card.read_text("utf-8"), re.M) for card in cards)
+    return tuple(sorted({match[1] for match in found if match}))
+
+
+# Every second one: an audit in full takes a second or two, and the checks above look at all.
+@pytest.mark.slow
+@pytest.mark.parametrize("name", units_of_cards()[::2])
+def test_the_auditor_passes_the_units_of_cards(name: str) -> None:
+    assert len(units_of_cards()[::2]) >= 25
+    report = audit_block(Order(source=compose(in_block(name)))).report
+    assert report.passed, report.findings
 
 
 @pytest.mark.parametrize("name", unit_names())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import re
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +21,7 @@ from genesys_engine.operators.subtree_mutation import SubtreeMutation, SubtreeMu
 from genesys_engine.operators.typed_crossover import TypedCrossover, TypedCrossoverOptions
 from genesys_engine.operators.unit_replacement import UnitReplacement, UnitReplacementOptions
 from genesys_engine.operators.variation import choose_place, kept_children
+from genesys_engine.plugins import knowledge
 from genesys_engine.plugins.api import OperatorContext, OperatorNotApplicable
 from tests.operators.variation_support import OPERATORS, SEEDS, apply, parents_of, wrapped
 
@@ -247,3 +250,22 @@ def test_thirty_operators_in_a_row_stay_valid() -> None:
             compose(child.tree)
             tree, steps = child.tree, steps + 1
         assert tree.digest != library.seed(name).digest
+
+
+def test_the_units_of_the_reference_cards_are_inserted() -> None:
+    """At least 25 of them come into children of the seeds, which are whole trees."""
+    cards = (Path(knowledge.__path__[0]) / "cards").glob("*.md")
+    named = {
+        library.unit(match[1]).name
+        for card in cards
+        if (match := re.search(r"^unit: (\w+)$", card.read_text("utf-8"), re.M))
+    }
+    inserted: set[str] = set()
+    for draw in range(300):
+        seed = library.seed(SEEDS[draw % len(SEEDS)])
+        operator = OPERATORS[("unit-replacement", "subtree-mutation")[draw % 2]]
+        child = apply(operator, [seed], draw).tree
+        child.validate()
+        before = {place.node.name for place in seed.places()}
+        inserted |= {place.node.name for place in child.places()} - before
+    assert len(inserted & named) >= 25

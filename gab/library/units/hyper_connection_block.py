@@ -57,7 +57,8 @@ class HyperConnectionBlock(nn.Module):
 
     def _read(self, sublayer, streams):
         """Return what a sublayer reads of the streams (2, B, T, d_model)."""
-        return torch.einsum("i,ibtd->btd", self.read[sublayer].to(streams.dtype), streams)
+        first, second = self.read[sublayer].to(streams.dtype)
+        return first * streams[0] + second * streams[1]
 
     def _write(self, sublayer, streams, y):
         """Return the streams behind a sublayer that gave y (B, T, d_model), in their own dtype."""
