@@ -29,10 +29,15 @@ class DesignFitness(base.Fitness):  # type: ignore[misc]
 def metric_value(scores: Mapping[str, Any], metric: str) -> float | None:
     """Return the value of `metric`, or None where it is missing or not finite.
 
-    `accuracy` is the mean over all scores whose name ends in `:acc`.
+    `accuracy` is the mean over all scores whose name ends in `:acc`; a group of tasks counts
+    once, with its own mean, and its parts (`group/task:acc`) do not, as in the paper.
     """
     if metric == "accuracy":
-        found = [float(s["value"]) for name, s in sorted(scores.items()) if name.endswith(":acc")]
+        found = [
+            float(score["value"])
+            for name, score in sorted(scores.items())
+            if name.endswith(":acc") and "/" not in name
+        ]
         value = statistics.fmean(found) if found else math.nan
     else:
         value = float(scores[metric]["value"]) if metric in scores else math.nan

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 USE = "lm_eval"
 DATA = "data"  # the option of the evaluator that says where they lie
 ARCHIVE = "bigbench-1.0.0.tar.gz"
-ARCHIVE_SHA256 = "@SHA@"
+ARCHIVE_SHA256 = "1bb398a5512c6d798cdebe0dfa0ac03f67f6033fa6b39c6ef71df978c7cbc5c2"
 PIP_SECONDS = 1800
 
 Say = Callable[[str], None]

@@ -68,9 +68,7 @@ def export(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        parameters = _write_weights(weights.path, partial / "model.safetensors")
-        _write_code(partial, composed_source(store, design), fit, corpus.end_of_text)
-        _write_tokenizer(partial, corpus, int(fit["context"]))
+        parameters = write_model(partial, weights.path, composed_source(store, design), fit, corpus)
         tasks = write_tasks(partial / "tasks", corpus, store.meta("experiment")["evaluators"])
         exported = Exported(folder, design, weights.scale, weights.row.replicate, parameters, tasks)
         card = model_card(store, weights, fit, parameters, tasks)
@@ -83,6 +81,19 @@ def export(
         shutil.rmtree(partial, ignore_errors=True)
         raise
     return exported
+
+
+def write_model(
+    folder: Path, weights: Path, block: str, fit: Mapping[str, Any], corpus: Corpus
+) -> int:
+    """Write what transformers loads to an existing folder; return the number of parameters.
+
+    `block` is a composed module, `fit` its shape (d_model, n_blocks, vocab_size, context).
+    """
+    parameters = _write_weights(weights, folder / "model.safetensors")
+    _write_code(folder, block, fit, corpus.end_of_text)
+    _write_tokenizer(folder, corpus, int(fit["context"]))
+    return parameters
 
 
 def refuse_used(folder: Path) -> None:

@@ -23,8 +23,8 @@ OFFLINE, BIGBENCH, PAPER = "offline", "bigbench", "paper"
 FROM_CORPUS = ("continuation", "corruption")
 
 BIGBENCH_TASKS = (
-    "anachronisms", "cause_and_effect", "discourse_marker_prediction", "disambiguation_qa",
-    "entailed_polarity", "general_knowledge", "hyperbaton", "implicatures", "metaphor_boolean",
+    "anachronisms", "discourse_marker_prediction", "disambiguation_qa", "entailed_polarity",
+    "general_knowledge", "hyperbaton", "implicatures", "known_unknowns", "metaphor_boolean",
     "phrase_relatedness", "physical_intuition", "social_iqa", "social_support",
     "sports_understanding", "strategyqa", "winowhy",
 )  # fmt: skip

@@ -1,0 +1,59 @@
+"""The five seeds beside each other: score, gain over gpt, sigma, and what may be said.
+
+    python experiments/bench/seeds_table.py RUN
+
+Reads a finished or running run (such as one of experiments/ladder_cpu.toml) and prints a table
+in Markdown: each seed at each rung where it was ranked, with the noise of training there.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from genesys_engine.engine.store import Store
+from genesys_engine.engine.views import noise
+from genesys_engine.engine.views.leaderboard import scale_names
+from genesys_engine.engine.views.names import design_names
+from genesys_engine.engine.views.text import number, percent, rough
+
+
+def rows(store: Store) -> Iterator[tuple[str, ...]]:
+    """Yield (rung, seed, score, untrained, gain, sigma, verdict)."""
+    names, floor, scales = (
+        design_names(store.designs()),
+        noise.noise_floor(store),
+        scale_names(store),
+    )
+    metric = store.meta("experiment")["fitness"]["metric"]
+    ranked = [
+        row
+        for row in store.verifications()
+        if row.design in names and row.replicate == 0 and row.fitness is not None
+    ]
+    for row in sorted(ranked, key=lambda row: (row.rung, -(row.fitness or 0.0))):
+        sigma = noise.sigma_at(floor.sigmas, row.rung)
+        standing = noise.REFERENCE
+        if row.design != floor.reference:
+            standing = noise.standing(row.fitness or 0.0, sigma)
+        scores = [
+            found.get(metric, {}).get("value") for found in (row.scores, row.controls["untrained"])
+        ]
+        values = (*map(number, scores), percent(row.fitness), f"{rough(sigma)} %")
+        yield scales[row.rung], names[row.design], *values, noise.SAID[standing]
+
+
+def main() -> None:
+    """Print the table."""
+    if len(sys.argv) != 2:
+        sys.exit(str(__doc__))
+    with Store.open(Path(sys.argv[1])) as store:
+        metric = store.meta("experiment")["fitness"]["metric"]
+        head = ("rung", "seed", metric, "untrained", "gain", "sigma", "verdict")
+        for cells in (head, ("---",) * len(head), *rows(store)):
+            print(f"| {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main()
