@@ -33,7 +33,7 @@ class LLMDesigner:
             InputError: there is no such implementer, or a template is not usable.
         """
         self.options = options
-        self.templates = Templates(options.prompts)
+        self.templates = Templates(options)
         self.implementer = implementer(options.implementer, options)
 
     def desk(self, context: OperatorContext) -> Desk:

@@ -9,15 +9,6 @@ from pydantic import Field
 from genesys_engine.plugins.api import Options
 
 
-class PromptOptions(Options):
-    """Where prompts come from; what is not named keeps the built-in template."""
-
-    folder: str = Field(default="", description="folder with templates (NAME.j2) of your own")
-    files: dict[str, str] = Field(
-        default_factory=dict, description="template of your own by name: {coder = 'my_coder.j2'}"
-    )
-
-
 class ImplementerOptions(Options):
     """How a proposal becomes code."""
 
@@ -53,8 +44,9 @@ class ImplementerOptions(Options):
     block_tokens: int = Field(default=3500, ge=64, description="longest reply with a whole block")
     note_tokens: int = Field(default=300, ge=32, description="longest plan or rating")
     deadline_s: float = Field(default=600.0, gt=0.0, description="seconds for one reply")
-    prompts: PromptOptions = Field(
-        default_factory=PromptOptions, description="templates of your own"
+    prompts: str = Field(default="", description="folder with templates (NAME.j2) of your own")
+    templates: dict[str, str] = Field(
+        default_factory=dict, description="template of your own by name: {coder = 'my_coder.j2'}"
     )
 
 

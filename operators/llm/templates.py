@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined, TemplateSyntaxError, meta
 
 from genesys_engine.gab.errors import InputError
-from genesys_engine.operators.llm.options import PromptOptions
+from genesys_engine.operators.llm.options import ImplementerOptions
 
 _FOLDER = Path(__file__).parent / "prompts"
 
@@ -40,7 +40,7 @@ FIELDS: Mapping[str, frozenset[str]] = {
 class Templates:
     """All templates of an operator, the user's before the built-in ones."""
 
-    def __init__(self, options: PromptOptions) -> None:
+    def __init__(self, options: ImplementerOptions) -> None:
         """Read and check every template.
 
         Raises:
@@ -78,10 +78,10 @@ class Templates:
         return template
 
 
-def _places(options: PromptOptions) -> dict[str, Path]:
+def _places(options: ImplementerOptions) -> dict[str, Path]:
     """Return the file of every template."""
-    unknown = sorted(set(options.files) - set(FIELDS))
-    folder = Path(options.folder) if options.folder else None
+    unknown = sorted(set(options.templates) - set(FIELDS))
+    folder = Path(options.prompts) if options.prompts else None
     if folder is not None:
         if not folder.is_dir():
             hint = "name an existing folder; the path counts from where the command is run"
@@ -93,4 +93,4 @@ def _places(options: PromptOptions) -> dict[str, Path]:
     places = {name: _FOLDER / f"{name}.j2" for name in FIELDS}
     if folder is not None:
         places |= {path.stem: path for path in sorted(folder.glob("*.j2"))}
-    return places | {name: Path(path) for name, path in options.files.items()}
+    return places | {name: Path(path) for name, path in options.templates.items()}

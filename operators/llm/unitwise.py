@@ -37,7 +37,7 @@ class UnitByUnit:
 
     def __init__(self, options: ImplementerOptions) -> None:
         self.options = options
-        self.templates = Templates(options.prompts)
+        self.templates = Templates(options)
 
     def implement(
         self,

@@ -43,7 +43,7 @@ class WholeBlock:
     def __init__(self, options: ImplementerOptions, way: Way) -> None:
         self.options = options
         self.way = way
-        self.templates = Templates(options.prompts)
+        self.templates = Templates(options)
 
     def implement(
         self,

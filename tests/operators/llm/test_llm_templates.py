@@ -7,7 +7,7 @@ import pytest
 
 from genesys_engine.gab.errors import InputError
 from genesys_engine.operators.llm import templates
-from genesys_engine.operators.llm.options import ImplementerOptions, PromptOptions
+from genesys_engine.operators.llm.options import ImplementerOptions
 from genesys_engine.operators.llm.templates import FIELDS, Templates
 from genesys_engine.operators.llm.unitwise import UnitByUnit
 
@@ -28,8 +28,8 @@ def test_there_is_a_template_for_every_name_and_no_other():
 
 def test_a_template_of_ones_own_takes_the_place(tmp_path):
     (tmp_path / "mend.j2").write_text("Again, since {{ fault }}.")
-    by_folder = Templates(PromptOptions(folder=str(tmp_path)))
-    by_name = Templates(PromptOptions(files={"mend": str(tmp_path / "mend.j2")}))
+    by_folder = Templates(ImplementerOptions(prompts=str(tmp_path)))
+    by_name = Templates(ImplementerOptions(templates={"mend": str(tmp_path / "mend.j2")}))
     for made in (by_folder, by_name):
         assert made.render("mend", {"fault": "it is cut"}) == "Again, since it is cut.\n"
         assert "expert in PyTorch" in made.render("system", {"role": "coder"})
@@ -44,7 +44,7 @@ def test_a_template_of_ones_own_takes_the_place(tmp_path):
 )
 def test_a_faulty_template_is_told_at_the_start(tmp_path, text, said):
     (tmp_path / "coder.j2").write_text(text)
-    options = ImplementerOptions(prompts=PromptOptions(folder=str(tmp_path)))
+    options = ImplementerOptions(prompts=str(tmp_path))
     with pytest.raises(InputError, match=said) as caught:
         UnitByUnit(options)
     assert "coder.j2" in str(caught.value.where)
@@ -53,17 +53,17 @@ def test_a_faulty_template_is_told_at_the_start(tmp_path, text, said):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"folder": "/nowhere/at/all"}, "no such folder"),
-        ({"files": {"coder": "/nowhere/coder.j2"}}, "cannot read the template 'coder'"),
-        ({"files": {"code": "x.j2"}}, "no prompt 'code'"),
+        ({"prompts": "/nowhere/at/all"}, "no such folder"),
+        ({"templates": {"coder": "/nowhere/coder.j2"}}, "cannot read the template 'coder'"),
+        ({"templates": {"code": "x.j2"}}, "no prompt 'code'"),
     ],
 )
 def test_a_missing_file_is_told_at_the_start(options, said):
     with pytest.raises(InputError, match=said):
-        Templates(PromptOptions(**options))
+        Templates(ImplementerOptions(**options))
 
 
 def test_a_misspelt_template_in_a_folder_is_told(tmp_path):
     (tmp_path / "codr.j2").write_text("x")
     with pytest.raises(InputError, match="no prompt 'codr'"):
-        Templates(PromptOptions(folder=str(tmp_path)))
+        Templates(ImplementerOptions(prompts=str(tmp_path)))
