@@ -50,7 +50,9 @@ def summarise(
         "study": "implementation",
         "simulation": simulation,
         "proposals": len(proposals),
-        "complete": all(arm["n"] == arm["planned"] for arm in arms),
+        # Arms may be given fewer proposals, but a study in which none met all is a part of one.
+        "complete": all(arm["n"] == arm["planned"] for arm in arms)
+        and any(arm["n"] == len(proposals) for arm in arms),
         "arms": arms,
         "comparisons": _comparisons(section, own, strata),
         "lemmas": _lemmas(section, own, strata),
@@ -91,8 +93,10 @@ def _numbers(results: Sequence[Result]) -> dict[str, Any]:
         "attempts": _mean([payload["attempts"] for payload in payloads]),
         "calls": _mean(calls),
         "tokens": _mean(list(map(tokens_of, payloads))),
+        "tokens_total": tokens,
         "tokens_per_valid": tokens / valid if valid else None,
         "usd": None if None in prices else _mean([price or 0.0 for price in prices]),
+        "usd_total": None if None in prices else sum(price or 0.0 for price in prices),
         "lines": _mean([payload["lines"] for payload in payloads if payload["valid"]]),
         "failures": dict(sorted(failures.items(), key=lambda item: (-item[1], item[0]))),
         "repairs": dict(sorted(repairs.items(), key=lambda item: (-item[1], item[0]))),

@@ -241,7 +241,10 @@ def open_gateway(
 ) -> Iterator[Gateway]:
     """Yield the way to the language models, its record in the study's own file."""
     assert experiment.llm is not None, "looked at before"
-    budget = experiment.budget
+    budget, compare = experiment.budget, experiment.compare
+    # With this, a cap of the arms in dollars is refused where a price is unknown.
+    most = None if compare.usd is None else compare.usd * len(compare.arms)
+    usd = min((cap for cap in (budget.llm_usd, most) if cap is not None), default=None)
 
     def tell(notice: Notice) -> None:
         facts = ", ".join(f"{key} {value}" for key, value in notice.payload.items())
@@ -251,7 +254,7 @@ def open_gateway(
         experiment.llm,
         host.registry,
         Ledger(store.path),
-        caps=Caps(budget.llm_tokens, budget.llm_usd),
+        caps=Caps(budget.llm_tokens, usd),
         should_stop=callbacks.should_stop,
         tell=tell,
     )

@@ -13,6 +13,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,7 @@ class StudyStore:
         store = cls(folder, _connect(folder, write=write), lock)
         found = store.meta("format")
         if found != FORMAT:
+            store.close()
             message = f"the study was written in format {found}, this version reads {FORMAT}"
             raise InputError(message, where=str(folder))
         return store
@@ -121,6 +123,10 @@ class StudyStore:
 
     def close(self) -> None:
         """Close the files; safe to call twice."""
+        if self._lock is not None:
+            # Leaves one plain file, which a reader can open without writing beside it.
+            with suppress(sqlite3.Error):  # closed already, or somebody is reading
+                self._db.execute("PRAGMA journal_mode = DELETE")
         self._db.close()
         if self._lock is not None:
             self._lock.close()

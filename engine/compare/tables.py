@@ -22,7 +22,7 @@ def tables(data: Mapping[str, Any]) -> list[Table]:
 def implementation_tables(data: Mapping[str, Any]) -> list[Table]:
     """Return the tables of what `implementation_summary.summarise` gave."""
     title = "SIMULATION: no language model was asked. " if data["simulation"] else ""
-    state = "" if data["complete"] else "PARTIAL: not every arm has met its proposals. "
+    state = "" if data["complete"] else "PARTIAL: not all proposals are met. "
     columns = (
         "arm", "n", "valid", "95 % interval", "attempts", "calls", "tokens", "tokens/valid",
         "USD", "lines", "most frequent failures",

@@ -17,10 +17,19 @@ from genesys_engine.engine.cli.run_folder import run_argument
 @run_argument
 @json_option
 def command(run: Path, as_json: bool) -> None:
-    """Show how far RUN is: counts, budgets, the best so far, the time left."""
+    """Show how far RUN is: counts, budgets, the best so far, the time left.
+
+    Of a study: its tables as far as they are filled.
+    """
+    from genesys_engine.engine.compare.store import StudyStore
     from genesys_engine.engine.store import Store
     from genesys_engine.engine.views.status import status
 
+    if StudyStore.exists(run):
+        from genesys_engine.engine.cli.commands.compare import show
+
+        show(run, as_json=as_json)
+        return
     with Store.open(run) as store:
         found = status(store, now=time.time())
     if as_json:

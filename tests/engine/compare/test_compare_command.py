@@ -48,8 +48,10 @@ def ask(*arguments, code=0):
 
 
 def shown(folder):
-    """Return what the study says of itself, from its store alone."""
-    return json.loads(ask("resume", folder, "--json").stdout)
+    """Go on with a study and return what it says, which `status` says too."""
+    ended = ask("resume", folder, "--json").stdout
+    assert ask("status", folder, "--json").stdout == ended
+    return json.loads(ended)
 
 
 def rows(folder, table):

@@ -1,0 +1,65 @@
+import sqlite3
+
+import pytest
+
+from genesys_engine.engine.compare.store import StudyStore
+from genesys_engine.gab.errors import EnvironmentProblem, InputError
+
+
+@pytest.fixture
+def begun(tmp_path):
+    given = tmp_path / "given.toml"
+    given.write_text("[run]\n")
+    folder = tmp_path / "study"
+    with StudyStore.create(folder, {"name": "x"}, given) as store:
+        store.add_result("01", "gp", {"valid": True}, 2.5)
+    return folder
+
+
+def test_what_is_written_is_read_back(begun):
+    with StudyStore.open(begun) as store:
+        (result,) = store.results()
+        assert (result.item, result.arm, result.payload, result.seconds) == (
+            "01", "gp", {"valid": True}, 2.5,
+        )  # fmt: skip
+        assert store.meta("name") == "x"
+        assert store.meta("nothing", 3) == 3
+    assert (begun / "experiment.toml").read_text() == "[run]\n"
+
+
+def test_a_result_is_paid_for_once(begun):
+    with StudyStore.open(begun, write=True) as store, pytest.raises(sqlite3.IntegrityError):
+        store.add_result("01", "gp", {}, 0.0)
+
+
+def test_a_closed_study_is_one_file(begun):
+    names = {entry.name for entry in begun.iterdir()}
+    assert names == {"experiment.toml", "lock", "study.sqlite"}
+
+
+def test_two_writers_are_one_too_many(begun):
+    with (
+        StudyStore.open(begun, write=True),
+        pytest.raises(EnvironmentProblem, match="another process"),
+    ):
+        StudyStore.open(begun, write=True)
+
+
+def test_a_beginning_that_was_killed_is_begun_again(tmp_path):
+    given = tmp_path / "given.toml"
+    given.write_text("[run]\n")
+    folder = tmp_path / "study"
+    folder.mkdir()
+    for name in ("lock", "study.sqlite.partial", "experiment.toml"):
+        (folder / name).write_text("")
+    StudyStore.create(folder, {}, given).close()
+    assert StudyStore.exists(folder)
+
+
+def test_no_study_and_another_format_are_told(tmp_path, begun):
+    with pytest.raises(InputError, match="no study here"):
+        StudyStore.open(tmp_path)
+    with StudyStore.open(begun, write=True) as store:
+        store.set_meta("format", 99)
+    with pytest.raises(InputError, match="in format 99, this version reads 1"):
+        StudyStore.open(begun)
