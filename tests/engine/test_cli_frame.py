@@ -67,7 +67,7 @@ def test_version_and_exit_codes_in_the_help(capsys: pytest.CaptureFixture[str]) 
 
 def test_usage_errors(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validat"]) == 2
-    assert "did you mean 'validate'?" in capsys.readouterr().err
+    assert "did you mean 'validate'" in capsys.readouterr().err
     assert main(["validate", "--wrong", "x"]) == 2
     assert main(["validate"]) == 2
     assert "Missing argument 'EXPERIMENT'" in capsys.readouterr().err
