@@ -126,8 +126,8 @@ def scale_names(store: Store) -> tuple[str, ...]:
 
 
 def metric_names(rows: Iterable[LeaderboardRow]) -> list[str]:
-    """Return the metrics of the rows: in the order of first appearance."""
-    return list(dict.fromkeys(name for row in rows for name in row.scores))
+    """Return the metrics of the rows in the order of first appearance; of a group its mean only."""
+    return list(dict.fromkeys(name for row in rows for name in row.scores if "/" not in name))
 
 
 def _at_highest_rung(store: Store, designs: list[DesignRow]) -> dict[int, VerificationRow]:

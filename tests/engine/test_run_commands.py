@@ -49,8 +49,8 @@ def test_leaderboard_as_a_table_puts_controls_beside_scores_and_marks_noise(run,
     answer = ask("leaderboard", run)
     assert "gain over gpt" in answer.out
     assert "(8.030, 3.870)" in answer.out
-    assert "% ~" in answer.out
-    assert "not distinguishable from gpt" in answer.err
+    assert "no difference shown" in answer.out
+    assert "within twice the noise of training" in answer.err
     assert "mamba2" in answer.out
 
 
