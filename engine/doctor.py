@@ -31,7 +31,10 @@ class Row:
 
 def examine() -> list[Row]:
     """Return all findings; takes a few seconds, since it imports torch."""
-    return [*_python(), *_packages(), *_machine(), *_torch(), *_sandbox(), *_plugins()]
+    return [
+        *(*_python(), *_packages(), *_machine(), *_torch()),
+        *(*_language_models(), *_sandbox(), *_plugins()),
+    ]
 
 
 def _python() -> Iterator[Row]:
@@ -115,6 +118,18 @@ def _torch() -> Iterator[Row]:
         yield Row("torch device", "ok", f"cuda: {torch.cuda.get_device_name(0)}")
     else:
         yield Row("torch device", "ok", f"cpu, {torch.get_num_threads()} threads")
+
+
+def _language_models() -> Iterator[Row]:
+    """Tell what may answer here beside a server; litellm is among the packages."""
+    try:
+        found = metadata.version("xllamacpp")
+        yield Row("local LLM", "ok", f"xllamacpp {found}")
+    except metadata.PackageNotFoundError:
+        fix = "pip install 'genesys-engine[local-llm]', if a GGUF file is to answer in process"
+        yield Row("local LLM", "ok", "xllamacpp is not installed", fix)
+    keys = sorted(name for name in os.environ if name.endswith("_API_KEY"))
+    yield Row("LLM keys", "ok", ", ".join(keys) or "none in the environment")
 
 
 def _sandbox() -> Iterator[Row]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import statistics
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from genesys_engine.engine import run
 from genesys_engine.engine.config import Experiment
 from genesys_engine.engine.designer import CHECK
+from genesys_engine.engine.llm.backends import look_over, open_models
 from genesys_engine.engine.verifier import VERIFY, Verifier
 from genesys_engine.gab import library
 from genesys_engine.gab.compose import compose
@@ -52,6 +53,7 @@ class Plan:
     checks_s: float
     seconds: float
     relative_speed: Mapping[str, float]  # tokens/s of each seed against the reference
+    llm: Mapping[str, Any] | None = None  # caps and prices; None without language models
 
     def too_slow(self, timeout_s: float) -> list[str]:
         """Return the rungs at which the slowest seed may not end within `timeout_s`."""
@@ -81,7 +83,26 @@ def plan(experiment: Experiment, host: PluginHost, say: Callable[[str], None]) -
         for rung in range(1, len(meter.rungs)):
             say(f"measuring {seeds[0]} at {meter.rungs[rung].scale}")
             reference.append(meter.speed(seeds[0], rung))
-    return _extrapolate(experiment, meter, lowest, reference)
+    told = _extrapolate(experiment, meter, lowest, reference)
+    return replace(told, llm=_language_models(experiment, host))
+
+
+def _language_models(experiment: Experiment, host: PluginHost) -> dict[str, Any] | None:
+    """Return what is known before a model is asked: the caps, and prices per million tokens.
+
+    How many tokens a design takes depends on the model's own mistakes; that is not guessed.
+    """
+    if experiment.llm is None:
+        return None
+    look_over(experiment, host.registry)
+    roles = {}
+    models = open_models(experiment.llm, host.registry, lambda name, reason: None)
+    for role, model in models.items():
+        price = model.price
+        usd = None if price is None else [1e6 * price.input_usd, 1e6 * price.output_usd]
+        roles[role] = {"model": model.name, "usd_per_million": usd}
+    budget = experiment.budget
+    return {"roles": roles, "cap_tokens": budget.llm_tokens, "cap_usd": budget.llm_usd}
 
 
 def _extrapolate(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -42,4 +44,20 @@ def command(experiment: Path, sets: tuple[str, ...], as_json: bool) -> None:
     print_table(columns, rows, title="If every budget is used in full")
     speeds = ", ".join(f"{name} {ratio:.2f}" for name, ratio in found.relative_speed.items())
     click.echo(f"checks: {found.checks_s:.0f} s; everything: about {found.seconds:.0f} s")
+    if found.llm is not None:
+        click.echo(_language_models(found.llm))
     click.echo(f"speed of the seeds against the reference: {speeds}")
+
+
+def _language_models(llm: Mapping[str, Any]) -> str:
+    """Return what the language models may cost, in a line or two."""
+    prices = {entry["model"]: entry["usd_per_million"] for entry in llm["roles"].values()}
+    said = []
+    for model, usd in prices.items():
+        price = "unknown" if usd is None else f"{usd[0]:g} in, {usd[1]:g} out"
+        said.append(f"{model}: USD per million tokens {price}")
+    caps = [f"{llm['cap_tokens']:,} tokens" if llm["cap_tokens"] else ""]
+    caps.append(f"{llm['cap_usd']:g} USD" if llm["cap_usd"] else "")
+    capped = " and ".join(filter(None, caps))
+    end = f"at most {capped}" if capped else "no cap: set budget.llm_tokens or budget.llm_usd"
+    return f"language models: {end}; {'; '.join(said)}"

@@ -1,0 +1,152 @@
+"""The built-in back ends keep the contract that plugins' ones inherit; recordings."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from genesys_engine.gab.errors import InputError
+from genesys_engine.plugins.api import LLMRefused, LLMRequest, LLMRequestRefused, LLMUnavailable
+from genesys_engine.plugins.llm.failures import classify, retry_after_s
+from genesys_engine.plugins.llm.recording import read_recording, write_recording
+from genesys_engine.plugins.llm.replay import ReplayBackend, ReplayOptions
+from genesys_engine.plugins.llm.requests import canonical_request, request_digest
+from genesys_engine.plugins.testing import LLMBackendContract
+
+
+class TestScripted(LLMBackendContract):
+    name = "scripted"
+    options = {"replies": ["yes", "no"]}
+
+
+class TestGrammar(LLMBackendContract):
+    name = "grammar"
+
+
+class TestReplay(LLMBackendContract):
+    name = "replay"
+
+    @pytest.fixture(autouse=True)
+    def recording(self, tmp_path: Path) -> None:
+        asked = [LLMRequest((("user", "Say yes."),), max_tokens=16, seed=seed) for seed in (0, 3)]
+        file = tmp_path / "calls.jsonl"
+        write_recording(file, [call(one) for one in asked])
+        type(self).options = {"path": str(file)}
+
+
+def call(request: LLMRequest, reply: str | None = "yes", **more: object) -> dict[str, object]:
+    return {
+        "digest": request_digest(request),
+        "request": canonical_request(request),
+        "model": "m",
+        "reply": reply,
+        "input_tokens": 5,
+        "output_tokens": 1,
+        "usd": 0.5,
+        **more,
+    }
+
+
+ASKED = LLMRequest((("system", "Be kind."), ("user", "Score this unit.")), seed=7)
+
+
+@pytest.fixture(params=[".jsonl", ".jsonl.gz", ".jsonl.xz"])
+def file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    path = tmp_path / f"calls{request.param}"
+    write_recording(path, [call(ASKED), call(ASKED, "a later one"), call(ASKED, model="other")])
+    return path
+
+
+def replay(path: Path, **options: str) -> ReplayBackend:
+    backend = ReplayBackend(ReplayOptions(path=str(path), **options))
+    backend.prepare()
+    return backend
+
+
+def test_a_recorded_request_gets_its_first_reply(file: Path) -> None:
+    reply = replay(file).complete(ASKED)
+    assert (reply.text, reply.input_tokens, reply.output_tokens, reply.usd) == ("yes", 5, 1, 0.5)
+    assert reply.details["recorded"] == "m"
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"seed": 8}, "seed is 8, recorded is 7"),
+        ({"temperature": 0.5}, "temperature is 0.5, recorded is 0.0"),
+        (
+            {"messages": (("system", "Be kind."), ("user", "Score that unit."))},
+            "message 2 differs from character 8 on: asked 'at unit.', recorded 'is unit.'",
+        ),
+        ({"messages": (("system", "Be kind."),)}, "it has 1 messages, the nearest one has 2"),
+    ],
+)
+def test_a_request_that_is_not_there_is_refused_with_the_difference(
+    file: Path, changes: dict[str, object], told: str
+) -> None:
+    from dataclasses import replace
+
+    with pytest.raises(LLMRefused) as caught:
+        replay(file).complete(replace(ASKED, **changes))  # type: ignore[arg-type]
+    assert told in str(caught.value)
+
+
+def test_a_recorded_refusal_is_one_again(tmp_path: Path) -> None:
+    path = tmp_path / "calls.jsonl"
+    write_recording(path, [call(ASKED, None, refused="too long")])
+    with pytest.raises(LLMRequestRefused, match="too long"):
+        replay(path).complete(ASKED)
+
+
+def test_a_damaged_recording_is_told_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "calls.jsonl"
+    with pytest.raises(InputError, match="no such recording"):
+        replay(path)
+    write_recording(path, [call(ASKED)])
+    path.write_text(path.read_text() + '{"digest": 3}\n')
+    with pytest.raises(InputError, match=r"calls\.jsonl:3"):
+        replay(path)
+    path.write_text("[]\n")
+    with pytest.raises(InputError, match="first line"):
+        list(read_recording(path))
+    with pytest.raises(InputError, match=r"ends in \.jsonl"):
+        write_recording(tmp_path / "calls.zip", [])
+    write_recording(path, [call(ASKED)])
+    with pytest.raises(InputError, match="another one"):
+        replay(path, sha256="0" * 64)
+
+
+class HTTPFault(Exception):
+    def __init__(self, status: int, headers: dict[str, str] | None = None) -> None:
+        super().__init__(f"status {status}")
+        self.status_code = status
+        self.headers = headers or {}
+
+
+@pytest.mark.parametrize(
+    ("error", "meaning"),
+    [
+        (HTTPFault(400), LLMRequestRefused),
+        (HTTPFault(401), LLMRefused),
+        (HTTPFault(404), LLMRefused),
+        (HTTPFault(408), LLMUnavailable),
+        (HTTPFault(429), LLMUnavailable),
+        (HTTPFault(503), LLMUnavailable),
+        (TimeoutError(), LLMUnavailable),
+        (ConnectionResetError(), LLMUnavailable),
+        (json.JSONDecodeError("cut", "", 0), LLMUnavailable),
+        (KeyError("x"), None),
+    ],
+)
+def test_what_an_error_means(error: Exception, meaning: type[Exception] | None) -> None:
+    found = classify(error)
+    assert (None if found is None else type(found)) is meaning
+
+
+def test_retry_after_in_seconds_and_as_a_date() -> None:
+    assert retry_after_s(HTTPFault(429, {"Retry-After": "2.5"})) == 2.5
+    assert retry_after_s(HTTPFault(429, {"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"})) == 0.0
+    assert retry_after_s(HTTPFault(429, {"retry-after": "soon"})) is None
+    assert retry_after_s(HTTPFault(429)) is None
