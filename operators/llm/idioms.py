@@ -12,8 +12,8 @@ _IDIOMS = (
     (
         r"convol",
         "causal depthwise convolution of h (batch, time, c), width k: in `__init__` `self.conv = "
-        "nn.Conv1d(c, c, k, groups=c, device=device, dtype=dtype)`, in `forward` `h = "
-        "self.conv(F.pad(h.transpose(1, 2), (k - 1, 0))).transpose(1, 2)`",
+        "nn.Conv1d(c, c, k, groups=c, device=device, dtype=dtype)` without padding, in "
+        "`forward` `h = self.conv(F.pad(h.transpose(1, 2), (k - 1, 0))).transpose(1, 2)`",
     ),
     (
         r"shift|previous (?:token|position)|one position|last token",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from genesys_engine.gab.unit import Unit
 from genesys_engine.operators.llm.repairs.constructor import CONSTRUCTOR
+from genesys_engine.operators.llm.repairs.convolutions import CONVOLUTIONS
 from genesys_engine.operators.llm.repairs.declarations import DECLARATIONS, keep_declarations
 from genesys_engine.operators.llm.repairs.draft import Draft
 from genesys_engine.operators.llm.repairs.file import FILE, add_imports, keep_helpers
@@ -24,6 +25,7 @@ _STEPS = (
     *CONSTRUCTOR,
     *FORWARD,
     *NAMES,
+    *CONVOLUTIONS,
     *TORCHWORDS,
     *DECLARATIONS,
     keep_helpers,

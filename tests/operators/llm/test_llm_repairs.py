@@ -5,6 +5,7 @@ from designer_support import MIXER, MLP
 
 from genesys_engine.gab import library
 from genesys_engine.gab.unit import parse_unit
+from genesys_engine.operators.llm.placing import place_unit
 from genesys_engine.operators.llm.repairs import mend
 
 ATTENTION = library.unit("causal_attention")
@@ -195,3 +196,29 @@ def test_a_tensor_called_z():
     unit, repairs = mended(source, ATTENTION)
     assert "a tensor called Z renamed" in repairs
     assert "return (Y_out, Z)" in unit.source
+
+
+CONV = "self.conv = nn.Conv1d(hidden, hidden, 3, padding=1, groups=hidden, **kw)"
+CONVOLVED = MLP.replace("        self.down =", f"        {CONV}\n        self.down =")
+
+
+@pytest.mark.parametrize(
+    ("given", "repair"),
+    [
+        ("self.conv(up)", "convolution turned to time: conv"),
+        ("self.conv(F.pad(up.transpose(1, 2), (2, 0))).transpose(1, 2)",
+         "convolution padded once: conv"),
+    ],
+)  # fmt: skip
+def test_a_convolution_over_time(real_check, given, repair):
+    source = changed(("F.relu(gate).square() * up", f"F.relu(gate) * {given}"), source=CONVOLVED)
+    unit, repairs = mended(source)
+    assert repair in repairs
+    report = real_check(place_unit(library.seed("gpt"), "root.mlp", unit))
+    assert report["passed"], report["findings"]
+
+
+def test_a_convolution_with_its_own_way_is_left():
+    own = "self.conv(up.transpose(1, 2))[..., : up.shape[1]].transpose(1, 2)"
+    source = changed(("F.relu(gate).square() * up", f"F.relu(gate) * {own}"), source=CONVOLVED)
+    assert mend(source, SWIGLU).repairs == ()
