@@ -9,8 +9,9 @@ the cited papers alone.  Printed for hybrid, vectors only, full text only and a 
 own (Robertson and Zaragoza 2009, k1 = 1.2, b = 0.75, no stemming, no stop words): recall@10, MRR,
 and the median and 95th percentile of a warm search.
 
-Weights were chosen on one half of the queries, and the figures are those of the other half: a query
-is of the tuning half where the SHA-256 of its title is even.  Beside them stand the differences of
+The weight of the vectors was chosen on one half of the queries, and the figures are those of the
+other half: a query is of the tuning half where the SHA-256 of its title is even.  (The features of
+`hashed` had been chosen on all queries before.)  Beside them stand the differences of
 hybrid to the others, with intervals of 95 % from 2,000 paired bootstrap samples of the queries.
 
 --base keeps the base: a load that is killed goes on where it was.

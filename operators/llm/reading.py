@@ -11,6 +11,7 @@ from genesys_engine.operators.llm.repairs import mend
 from genesys_engine.plugins.api import LLMReply
 from genesys_engine.plugins.llm.replies import extract_code_blocks
 
+_LONGEST = 200_000  # characters: the longest unit of the library has 5,300
 _FULL = ("length", "max_tokens")
 
 
@@ -48,6 +49,10 @@ def read_source(source: str, original: Unit) -> Reading:
 
 def fault_without_code(reply: LLMReply, blocks: list[str]) -> Reading | None:
     """Return what is wrong with a reply that holds no code."""
+    if len(reply.text) > _LONGEST:
+        return Reading(
+            None, "", "reply.too_long", "The reply was far too long. Write the code alone."
+        )
     if not reply.text.strip():
         return Reading(None, "", "reply.empty", "The reply was empty. Write the file.")
     if not blocks:

@@ -53,8 +53,10 @@ def mend(source: str, original: Unit) -> Mended:
     draft = Draft.of(module, original)
     if draft is None:
         return Mended(source, ())
-    for step in _STEPS:
-        step(draft)
-    if not draft.repairs:
-        return Mended(source, ())
-    return Mended(ast.unparse(ast.fix_missing_locations(draft.module)) + "\n", draft.told())
+    try:
+        for step in _STEPS:
+            step(draft)
+        mended = ast.unparse(ast.fix_missing_locations(draft.module)) + "\n"
+    except (RecursionError, MemoryError):
+        return Mended(source, ())  # nested beyond what a unit may be: the contract will tell
+    return Mended(mended, draft.told()) if draft.repairs else Mended(source, ())

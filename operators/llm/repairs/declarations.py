@@ -56,8 +56,8 @@ def mend_slots(draft: Draft) -> None:
     if init is None:
         return
     declared = _read(draft, "slots", {})
-    if not isinstance(declared, dict):
-        return
+    odd = not isinstance(declared, dict)
+    declared = {} if odd else declared
     known = {slot.name: (slot.interface, slot.requirement) for slot in draft.original.slots}
     bare = [
         each.arg
@@ -72,7 +72,7 @@ def mend_slots(draft: Draft) -> None:
         at = [each.arg for each in init.args.kwonlyargs].index(name)
         del init.args.kwonlyargs[at], init.args.kw_defaults[at]
         init.body = [node for node in init.body if not _builds(node, name)]
-    if slots != declared:
+    if odd or slots != declared:
         set_attribute(draft.unit, "slots", expression(repr(slots)))
         draft.note("slots declared as they are used")
 
@@ -130,7 +130,8 @@ def mend_z_names(draft: Draft) -> None:
         return
     for name, used in (("inputs", use.reads), ("outputs", use.writes)):
         declared = _read(draft, name, ())
-        if not isinstance(declared, tuple | list) or set(declared) != set(used):
+        listed = isinstance(declared, tuple | list)
+        if not listed or sorted(map(str, declared)) != sorted(used):
             set_attribute(draft.unit, name, expression(repr(tuple(used))))
             draft.note(f"{name} declared as they are used")
 
@@ -159,7 +160,7 @@ def known_interfaces(draft: Draft) -> None:
     if not isinstance(declared, dict):
         return
     mended = {
-        name: known[name] if name in known and entry[0] not in INTERFACES else entry
+        name: known[name] if name in known and str(entry[0]) not in INTERFACES else entry
         for name, entry in declared.items()
         if isinstance(entry, tuple | list) and len(entry) == 2
     }

@@ -37,6 +37,29 @@ def test_every_library_unit_is_left_as_it_is():
             assert mend(unit.source, unit).repairs == (), unit.name
 
 
+ODD = (
+    "inputs = ([1],)",
+    'slots = {"norm": (["norm"], "x")}',
+    "slots = 3",
+    "choices = {(1, 2): [[3]]}",
+    "inputs = None",
+    "interface = [1]",
+)
+
+
+@pytest.mark.parametrize("line", ODD)
+def test_odd_declarations_do_not_trouble_it(line):
+    name = line.split(" ")[0]
+    old = next(each for each in MLP.splitlines() if each.strip().startswith(f"{name} ="))
+    mended(changed((old, f"    {line}")))
+
+
+def test_what_is_nested_too_deeply_comes_back():
+    source = changed(("* up)", "* up" + " + (0" * 90 + ")" * 91))
+    deep = source.replace("expand * d_model / 16", " + ".join(["expand"] * 2000))
+    assert mend(deep, SWIGLU).source
+
+
 @pytest.mark.parametrize("source", ["def f(:\n", "x = 1\n", "", "class A:\n    pass\n"])
 def test_what_is_no_unit_comes_back_as_it_is(source):
     assert mend(source, SWIGLU).source == source

@@ -117,6 +117,7 @@ def test_units_beside_are_kept_when_it_steps_back(real_check):
     ("reply", "code"),
     [
         ("", "reply.empty"),
+        ("x" * 300_000, "reply.too_long"),
         ("I would rather talk about attention in general.", "reply.no_code"),
         ("```rust\nfn main() {}\n```", "reply.no_code"),
         ("Voici: l'unité est parfaite, aucune modification n'est nécessaire.", "reply.no_code"),
