@@ -135,25 +135,32 @@ def calibrate(
     Raises:
         InputError: the reference fails its check or a training, or `seeds` is below two.
     """
-    from genesys_engine.engine import run
+    from genesys_engine.engine.assembly import (
+        build_corpus,
+        demand_isolation,
+        noise_cache,
+        open_executor,
+        open_trials,
+    )
+    from genesys_engine.engine.settings import verify_settings
     from genesys_engine.engine.verifier import Verifier
     from genesys_engine.gab import library
     from genesys_engine.gab.compose import compose
 
     if seeds is not None and seeds < FEWEST_SEEDS:
         raise InputError("the noise takes two seeds or more", where="--seeds")
-    run.demand_isolation(host, experiment)
-    corpus = run.build_corpus(experiment, say)
-    settings = run.verify_settings(experiment, host, corpus)
-    cache = run.noise_cache(corpus)
+    demand_isolation(host, experiment)
+    corpus = build_corpus(experiment, say)
+    settings = verify_settings(experiment, host, corpus)
+    cache = noise_cache(corpus)
     reference = experiment.population.reference
     tree = library.seed(reference)
     source = compose(tree)
     with (
         tempfile.TemporaryDirectory(prefix="genesys-calibrate-") as folder,
-        run.open_executor(host, experiment) as executor,
+        open_executor(host, experiment) as executor,
         closing(
-            Verifier(run.open_trials(host, experiment, executor), settings, Path(folder), cache)
+            Verifier(open_trials(host, experiment, executor), settings, Path(folder), cache)
         ) as verifier,
     ):
         scales = [rung.scale for rung in settings.rungs]

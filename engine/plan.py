@@ -9,10 +9,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from genesys_engine.engine import run
+from genesys_engine.engine.assembly import build_corpus, demand_isolation, open_executor
 from genesys_engine.engine.config import Experiment
 from genesys_engine.engine.designer import CHECK
 from genesys_engine.engine.llm.backends import look_over, open_models
+from genesys_engine.engine.settings import decision_settings, rung_settings, verify_settings
 from genesys_engine.engine.verifier import VERIFY, verification_job
 from genesys_engine.gab import library
 from genesys_engine.gab.compose import compose
@@ -67,12 +68,12 @@ class Plan:
 
 def plan(experiment: Experiment, host: PluginHost, say: Callable[[str], None]) -> Plan:
     """Measure every seed at the lowest rung, the reference at every rung, and extrapolate."""
-    run.demand_isolation(host, experiment)
-    corpus = run.build_corpus(experiment, say)
-    seeds = run.decision_settings(experiment).seeds
+    demand_isolation(host, experiment)
+    corpus = build_corpus(experiment, say)
+    seeds = decision_settings(experiment).seeds
     with (
         tempfile.TemporaryDirectory(prefix="genesys-plan-") as folder,
-        run.open_executor(host, experiment) as executor,
+        open_executor(host, experiment) as executor,
     ):
         meter = Meter(experiment, host, executor, corpus, Path(folder))
         lowest = {}
@@ -148,11 +149,11 @@ class Meter:
         corpus: Mapping[str, Any],
         folder: Path,
     ) -> None:
-        self.rungs = run.rung_settings(experiment, corpus["vocab_size"])
+        self.rungs = rung_settings(experiment, corpus["vocab_size"])
         self._vocab_size = corpus["vocab_size"]
         self._executor = executor
         self._folder = folder
-        self._settings = run.verify_settings(experiment, host, corpus)
+        self._settings = verify_settings(experiment, host, corpus)
         self._limits = self._settings.limits
         self._reports: dict[str, tuple[Mapping[str, Any], float]] = {}
 

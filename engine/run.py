@@ -1,57 +1,50 @@
-"""Put a run together from its experiment, start it or take it up again."""
+"""A run from its beginning to its end: started, taken up again, finished with a verdict."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import platform
-import queue
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from genesys_engine import __version__
 from genesys_engine.engine import events
+from genesys_engine.engine.assembly import (
+    assemble,
+    build_corpus,
+    components,
+    demand_isolation,
+    load,
+    noise_cache,
+    open_executor,
+    services_meta,
+)
 from genesys_engine.engine.cache import cache_folder
-from genesys_engine.engine.calibration import NoiseCache
-from genesys_engine.engine.config import Component, Experiment, load_experiment
+from genesys_engine.engine.config import Experiment, load_experiment
 from genesys_engine.engine.config.template import toml_value
 from genesys_engine.engine.confirmation import confirm
-from genesys_engine.engine.decisions import Decisions
-from genesys_engine.engine.designer import CheckSettings, Designer, WeightedOperator
 from genesys_engine.engine.events import Event
-from genesys_engine.engine.evolution import Evolution, Stopped, WallClock
-from genesys_engine.engine.ladder import Ladder
-from genesys_engine.engine.llm.backends import look_over, model_names
-from genesys_engine.engine.llm.gateway import Gateway, Notice
-from genesys_engine.engine.llm.ledger import Ledger
-from genesys_engine.engine.llm.meters import Caps
+from genesys_engine.engine.llm.backends import look_over
 from genesys_engine.engine.lookup import Lookup
-from genesys_engine.engine.outcomes import Outcomes
-from genesys_engine.engine.policy import Policy, Settings
-from genesys_engine.engine.restore import restore
+from genesys_engine.engine.machine import machine, versions
+from genesys_engine.engine.settings import (
+    decision_settings,
+    evaluator_payload,
+    rung_settings,
+    training_limits,
+)
 from genesys_engine.engine.state import State
-from genesys_engine.engine.store import DATABASE, EXPERIMENT, Store
-from genesys_engine.engine.tasks import prepare_tasks, with_data
+from genesys_engine.engine.store import EXPERIMENT, Store
 from genesys_engine.engine.trackers import open_trackers
-from genesys_engine.engine.trials import Trials
 from genesys_engine.engine.verdict import Verdict, judge
-from genesys_engine.engine.verifier import RungSettings, Verifier, VerifySettings, tidy
+from genesys_engine.engine.verifier import tidy
 from genesys_engine.gab.errors import EnvironmentProblem, InputError
-from genesys_engine.gab.sandbox.readable import accelerator_devices
 from genesys_engine.gab.sandbox.scratch import remove
-from genesys_engine.gab.scales import get_scale
-from genesys_engine.plugins.api import Executor, Isolation, Limits, Outcome
+from genesys_engine.plugins.api import Executor, Outcome
 from genesys_engine.plugins.host import PluginHost
-from genesys_engine.plugins.targets import load_target, read_options
 
 CONTROLS = "genesys_engine.plugins.verify_job:controls"
-CHECK_SECONDS = 120.0  # a check takes about a second; a block that needs this long is useless
-VERSIONED = ("genesys-engine", "torch", "deap", "lm-eval", "datasets", "tokenizers", "numpy")
 
 
 @dataclass(frozen=True)
@@ -95,7 +88,7 @@ def start(path: Path, sets: Sequence[str], folder: Path, callbacks: Callbacks) -
         "versions": versions(),
         "machine": machine(),
         "sandbox": sandbox,
-        "components": [d.to_json() for d in _components(host, experiment)],
+        "components": [d.to_json() for d in components(host, experiment)],
         "corpus": corpus,
         **services_meta(experiment, host),
     }
@@ -140,45 +133,6 @@ def resume(folder: Path, sets: Sequence[str], callbacks: Callbacks) -> None:
             store.set_meta("sets", [*store.meta("sets", []), *sets])
             store.set_meta("experiment", experiment.to_json())
         execute(store, experiment, host, callbacks, resumed=store.count("tasks") > 0)
-
-
-def load(path: Path, sets: Sequence[str]) -> tuple[PluginHost, Experiment]:
-    """Return the plugins and the checked experiment."""
-    experiment = load_experiment(path, sets)
-    host = PluginHost(experiment.plugins.disable, experiment.plugins.local)
-    host.require(experiment.plugins.require)
-    return host, experiment
-
-
-def demand_isolation(host: PluginHost, experiment: Experiment) -> dict[str, Any] | None:
-    """Return what keeps the jobs apart, as a run records it; None where the executor can't say.
-
-    Raises:
-        EnvironmentProblem: it is less than the experiment requires.
-    """
-    section, required = experiment.executor, experiment.sandbox.require
-    isolation = _isolation(host, experiment)
-    if isolation is not None:
-        isolation.demand(required)
-        return {"required": required, **isolation.to_json()}
-    if required != "process":
-        raise EnvironmentProblem(
-            f"isolation level {required!r} is required, and the executor {section.use!r} cannot"
-            " tell which level it reaches",
-            where="[sandbox] require",
-            hint='use the executor "process", or set require = "process"',
-        )
-    return None
-
-
-def _isolation(host: PluginHost, experiment: Experiment) -> Isolation | None:
-    section = experiment.executor
-    description = host.registry.get("executor", section.use)
-    ask = getattr(load_target(description.target), "isolation", None)
-    if ask is None:
-        return None
-    found: Isolation = ask(read_options(description.options_model(), section.options))
-    return found
 
 
 def execute(
@@ -255,102 +209,6 @@ def _execute(
         return _finish(store, experiment, evolution.state, observe)
 
 
-def assemble(
-    store: Store,
-    experiment: Experiment,
-    host: PluginHost,
-    executor: Executor,
-    corpus: Mapping[str, Any],
-    bigram: Sequence[Mapping[str, Any]],
-    observe: Callable[[Event], None],
-    should_stop: Callable[[], str | None],
-    noise: NoiseCache | None = None,
-) -> Evolution:
-    """Return the loop over `store`, its state rebuilt."""
-    settings = decision_settings(experiment)
-    rungs = rung_settings(experiment, corpus["vocab_size"])
-    scales = [rung.scale for rung in rungs]
-    metric = experiment.fitness.metric
-    state = State(
-        Ladder([r.verifications for r in experiment.ladder.rungs], experiment.ladder.release)
-    )
-    restore(store, state, reference_seed=settings.seeds[0], metric=metric)
-    selection = experiment.selection
-    selector = host.registry.get("selector", selection.use).create(selection.options)
-    policy = Policy(settings, selector)
-    clock = WallClock(store.meta("wall_s", 0.0))
-    verify = verify_settings(experiment, host, corpus)
-    check = CheckSettings(
-        tuple(scales),
-        corpus["vocab_size"],
-        settings.seed,
-        Limits(
-            min(CHECK_SECONDS, verify.limits.wall_s),
-            verify.limits.memory_bytes,
-            readable=experiment.sandbox.readable,
-        ),
-        experiment.run.tries_per_design,
-        tuple(named_payload(host, "checker", experiment.checkers)),
-    )
-    notices: queue.SimpleQueue[Notice] = queue.SimpleQueue()
-    designer = Designer(
-        _operators(host, experiment),
-        executor,
-        state.known,
-        check,
-        store.folder / "scratch",
-        seeds=settings.seeds,
-        threads=experiment.run.designers,
-        gateway=open_gateway(store.folder, experiment, host, notices.put),
-        lookup=Lookup(experiment.knowledge, cache_folder() / "knowledge", store.folder),
-    )
-    verifier = Verifier(open_trials(host, experiment, executor), verify, store.folder, noise)
-    outcomes = Outcomes(
-        store, state, policy, scales=scales, metric=metric, bigram=bigram, wall_s=clock
-    )
-    cap_s = (experiment.budget.wall_hours or float("inf")) * 3600
-
-    def stop() -> str | None:
-        return should_stop() or ("budget.wall_hours" if clock() >= cap_s else None)
-
-    parts = (store, state, policy, designer, verifier, outcomes)
-    asked = Decisions(host)
-    return Evolution(*parts, decisions=asked, should_stop=stop, observe=observe, notices=notices)
-
-
-# --- language models and knowledge -------------------------------------------------------------
-
-
-def open_gateway(
-    folder: Path,
-    experiment: Experiment,
-    host: PluginHost,
-    tell: Callable[[Notice], None] = lambda notice: None,
-    should_stop: Callable[[], str | None] = lambda: None,
-) -> Gateway | None:
-    """Return the way to the language models of an experiment, None where it has none.
-
-    Args:
-        folder: of the run, whose database holds the ledger.
-    """
-    if experiment.llm is None:
-        return None
-    ledger = Ledger(folder / DATABASE)
-    caps = Caps(experiment.budget.llm_tokens, experiment.budget.llm_usd)
-    return Gateway(
-        experiment.llm, host.registry, ledger, caps=caps, should_stop=should_stop, tell=tell
-    )
-
-
-def services_meta(experiment: Experiment, host: PluginHost) -> dict[str, Any]:
-    """Return what a run records of its language models and of what they may look up."""
-    if experiment.llm is None:
-        return {}
-    lookup = Lookup(experiment.knowledge, cache_folder() / "knowledge")
-    models = model_names(experiment.llm, host.registry)
-    return {"llm": {"models": models}, "knowledge": lookup.facts()}
-
-
 def _demand_knowledge(experiment: Experiment, store: Store) -> None:
     """Raise `InputError` where an operator would now find something else than when it began."""
     if experiment.llm is None:
@@ -362,137 +220,6 @@ def _demand_knowledge(experiment: Experiment, store: Store) -> None:
             where="[knowledge] base",
             hint="restore it, or start another run",
         )
-
-
-# --- settings from the experiment --------------------------------------------------------------
-
-
-def decision_settings(experiment: Experiment) -> Settings:
-    """Return what the policy reads; the reference comes first among the seeds."""
-    population, run = experiment.population, experiment.run
-    others = tuple(seed for seed in population.seeds if seed != population.reference)
-    return Settings(
-        seed=run.seed,
-        seeds=(population.reference, *others),
-        children=experiment.budget.designs,
-        noise_seeds=tuple(rung.noise_seeds for rung in experiment.ladder.rungs),
-        lookahead=run.lookahead,
-        generational=run.mode == "generational",
-        population=population.size,
-        offspring=population.offspring,
-        parent_weights=population.parents,
-        restart=population.restart,
-        crossover_after=population.crossover_after,
-        scratch_after=population.scratch_after,
-        finalists=experiment.ladder.finalists,
-        finalist_seeds=experiment.ladder.finalist_seeds,
-    )
-
-
-def rung_settings(experiment: Experiment, vocab_size: int) -> tuple[RungSettings, ...]:
-    """Return the rungs with the budget of each verification in full."""
-    found = []
-    for rung in experiment.ladder.rungs:
-        scale = get_scale(rung.scale)
-        default = int(scale.reference_parameters(vocab_size) * scale.tokens_per_parameter)
-        found.append(
-            RungSettings(
-                scale=scale.name,
-                context=scale.context,
-                tokens=rung.tokens or default,
-                batch_tokens=rung.batch_tokens or scale.batch_tokens,
-                peak_lr=rung.peak_lr or scale.peak_lr,
-            )
-        )
-    return tuple(found)
-
-
-def verify_settings(
-    experiment: Experiment, host: PluginHost, corpus: Mapping[str, Any]
-) -> VerifySettings:
-    """Return what every verification of a run has in common."""
-    return VerifySettings(
-        experiment.run.seed,
-        Path(corpus["folder"]),
-        rung_settings(experiment, corpus["vocab_size"]),
-        _described(host, "trainer", experiment.trainer),
-        evaluator_payload(host, experiment, corpus),
-        _training_limits(experiment, corpus),
-    )
-
-
-def _training_limits(experiment: Experiment, corpus: Mapping[str, Any]) -> Limits:
-    """Return what a job may use that reads the corpus and, where there is one, the accelerator."""
-    section = experiment.executor
-    device = str(experiment.trainer.options.get("device", "auto"))
-    file_bytes = _checkpoint_bytes(experiment, corpus["vocab_size"])
-    return Limits(
-        file_bytes=max(Limits.file_bytes, file_bytes),
-        disk_bytes=max(Limits.disk_bytes, 4 * file_bytes),
-        wall_s=section.timeout_s,
-        memory_bytes=int(section.memory_gib * 2**30),
-        readable=(
-            str(Path(corpus["folder"]).absolute()),
-            *corpus.get("tasks", {}).values(),
-            *experiment.sandbox.readable,
-        ),
-        accelerator=device != "cpu" and bool(accelerator_devices()),
-    )
-
-
-def _checkpoint_bytes(experiment: Experiment, vocab_size: int) -> int:
-    """Return what a training checkpoint of the largest rung may need: three fp32 numbers for each
-    parameter, and as much again for designs that are larger than the reference."""
-    scales = (get_scale(rung.scale) for rung in experiment.ladder.rungs)
-    return 24 * max(scale.reference_parameters(vocab_size) for scale in scales)
-
-
-def evaluator_payload(
-    host: PluginHost, experiment: Experiment, corpus: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-    """Return the evaluators as workers need them, with where the data of their tasks lie."""
-    entries = named_payload(host, "evaluator", experiment.evaluators)
-    return [with_data(entry, corpus.get("tasks", {})) for entry in entries]
-
-
-def named_payload(
-    host: PluginHost, kind: str, entries: Sequence[Component]
-) -> list[dict[str, Any]]:
-    """Return components of a kind as workers need them: name, target, options."""
-    return [{"name": entry.use, **_described(host, kind, entry)} for entry in entries]
-
-
-def _described(host: PluginHost, kind: str, component: Any) -> dict[str, Any]:
-    target = host.registry.get(kind, component.use).target
-    return {"target": target, "options": dict(component.options)}
-
-
-def _operators(host: PluginHost, experiment: Experiment) -> list[WeightedOperator]:
-    return [
-        WeightedOperator(
-            entry.use,
-            host.registry.get("operator", entry.use).create(entry.options),
-            entry.weight,
-        )
-        for entry in experiment.operators
-    ]
-
-
-def _components(host: PluginHost, experiment: Experiment) -> Iterator[Any]:
-    get = host.registry.get
-    yield get("selector", experiment.selection.use)
-    yield get("trainer", experiment.trainer.use)
-    yield get("executor", experiment.executor.use)
-    yield from (get("evaluator", entry.use) for entry in experiment.evaluators)
-    yield from (get("operator", entry.use) for entry in experiment.operators)
-    yield from (get("checker", entry.use) for entry in experiment.checkers)
-    yield from (get("tracker", entry.use) for entry in experiment.trackers)
-    if experiment.llm is not None:
-        used = {entry.use for entry in (experiment.llm, *experiment.llm.roles.values())}
-        yield from (get("llm_backend", name) for name in sorted(used))
-
-
-# --- the pieces of a run -----------------------------------------------------------------------
 
 
 def prepare_corpus(store: Store, experiment: Experiment, callbacks: Callbacks) -> Mapping[str, Any]:
@@ -511,62 +238,6 @@ def prepare_corpus(store: Store, experiment: Experiment, callbacks: Callbacks) -
     with store.transaction():
         store.set_meta("corpus", facts)
     return facts
-
-
-def build_corpus(experiment: Experiment, progress: Callable[[str], None]) -> dict[str, Any]:
-    """Prepare the corpus of an experiment, or find it in the cache."""
-    from genesys_engine.engine.corpus import prepare
-    from genesys_engine.plugins.corpus import Corpus
-
-    tasks = prepare_tasks(experiment, progress)
-    folder = prepare(experiment.corpus, cache_folder() / "corpora", progress)
-    corpus = Corpus.open(folder)
-    for rung in rung_settings(experiment, corpus.vocab_size):
-        corpus.require(max(1, rung.batch_tokens // rung.context), rung.context)
-    return {
-        "folder": str(folder),
-        "digest": corpus.digest,
-        "source": experiment.corpus.use,
-        "train_tokens": len(corpus.train),
-        "heldout_tokens": len(corpus.heldout),
-        "vocab_size": corpus.vocab_size,
-        "tasks": tasks,
-    }
-
-
-@contextlib.contextmanager
-def open_executor(host: PluginHost, experiment: Experiment) -> Iterator[Executor]:
-    section = experiment.executor
-    description = host.registry.get("executor", section.use)
-    services: dict[str, Any] = {"workers": experiment.run.workers}
-    if experiment.sandbox.require != "process":  # refused before, where it cannot be told
-        services["require"] = experiment.sandbox.require
-    executor: Executor = description.create(section.options, **services)
-    try:
-        yield executor
-    finally:
-        executor.close()
-
-
-def open_trials(host: PluginHost, experiment: Experiment, executor: Executor) -> Trials:
-    """Return what hands trials to `executor`, or to where a plugin places them."""
-    elsewhere = partial(_another_executor, host, experiment)
-    return Trials(host, executor, experiment.executor.use, elsewhere)
-
-
-@contextlib.contextmanager
-def _another_executor(
-    host: PluginHost, experiment: Experiment, name: str, options: Mapping[str, Any]
-) -> Iterator[Executor]:
-    """Open an executor that a plugin places trials on; it is held to the same isolation."""
-    model = host.registry.get("executor", name).options_model()
-    read = read_options(model, options)
-    values = {} if read is None else read.model_dump(mode="json")
-    section = experiment.executor.model_copy(update={"use": name, "options": values})
-    elsewhere = experiment.model_copy(update={"executor": section})
-    demand_isolation(host, elsewhere)
-    with open_executor(host, elsewhere) as executor:
-        yield executor
 
 
 def _bigram(
@@ -590,7 +261,7 @@ def _bigram(
             "context": context,
             "evaluators": evaluator_payload(host, experiment, corpus),
         }
-        limits = _training_limits(experiment, corpus)
+        limits = training_limits(experiment, corpus)
         pending[str(context)] = executor.submit(CONTROLS, payload, scratch, limits)
     for context_key, future in pending.items():
         outcome = future.result()
@@ -663,7 +334,7 @@ def _look_again(
     if design is None:
         return
     on_stage(f"a second look at design {design}")
-    limits = _training_limits(experiment, corpus)
+    limits = training_limits(experiment, corpus)
     try:
         found = confirm(store, design, executor, Path(corpus["folder"]), limits).to_json()
     except EnvironmentProblem as problem:
@@ -688,14 +359,6 @@ def _finish(
     return verdict
 
 
-def noise_cache(corpus: Mapping[str, Any]) -> NoiseCache:
-    """Return the cache of the reference's trainings on a corpus."""
-    return NoiseCache(cache_folder() / "noise", corpus["digest"], versions())
-
-
-# --- the machine -------------------------------------------------------------------------------
-
-
 def free_folder(parent: Path, name: str) -> Path:
     """Return `parent/name`, or the first `parent/name-N` that does not exist."""
     folder, number = parent / name, 1
@@ -703,27 +366,3 @@ def free_folder(parent: Path, name: str) -> Path:
         number += 1
         folder = parent / f"{name}-{number}"
     return folder
-
-
-def versions() -> dict[str, str]:
-    """Return the versions that a run records."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {"python": platform.python_version(), "genesys-engine": __version__}
-    for name in VERSIONED[1:]:
-        with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
-
-
-def machine() -> dict[str, Any]:
-    """Return the facts of the machine that a run records; none of them names it."""
-    return {
-        "system": f"{platform.system()} {platform.release()}",
-        "processor": platform.machine(),
-        "cores": os.cpu_count(),
-        "python": sys.implementation.name,
-    }
-
-
-__all__ = ["Callbacks", "Stopped", "cache_folder", "execute", "load", "resume", "start"]

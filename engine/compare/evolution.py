@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genesys_engine.engine import run
+from genesys_engine.engine.assembly import load
 from genesys_engine.engine.compare.series import series_of
 from genesys_engine.engine.compare.store import Result, StudyStore
 from genesys_engine.engine.config import Experiment
 from genesys_engine.engine.config.schema import CompareArm, CompareSection
 from genesys_engine.engine.config.template import toml_value
+from genesys_engine.engine.evolution import Stopped
 from genesys_engine.engine.store import DATABASE, EXPERIMENT, Store
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ def run_arms(store: StudyStore, experiment: Experiment, callbacks: Callbacks) ->
     section = experiment.compare
     work = [(arm, item) for item in items(section) for arm in section.arms]
     for arm, item in work:
-        run.load(store.folder / EXPERIMENT, _sets(store, arm, section, item))
+        load(store.folder / EXPERIMENT, _sets(store, arm, section, item))
     callbacks.on_plan([(arm.name, len(section.seeds)) for arm in section.arms], store.results())
     done = {(result.item, result.arm) for result in store.results()}
     for arm, item in work:
@@ -94,6 +96,6 @@ def _one_run(folder: Path, path: Path, sets: Sequence[str], callbacks: Callbacks
             run.resume(folder, (), inner)
         else:
             run.start(path, sets, folder, inner)
-    except run.Stopped as stopped:
+    except Stopped as stopped:
         if not str(stopped).startswith("budget."):
             raise

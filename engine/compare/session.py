@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genesys_engine.engine import run
+from genesys_engine.engine.assembly import CHECK_SECONDS, demand_isolation, load, open_executor
 from genesys_engine.engine.compare.checking import StudyCheck
 from genesys_engine.engine.compare.implementation import (
     ImplementationStudy,
@@ -30,6 +30,7 @@ from genesys_engine.engine.events import canonical_json
 from genesys_engine.engine.llm.gateway import Gateway, Notice
 from genesys_engine.engine.llm.ledger import Ledger
 from genesys_engine.engine.llm.meters import Caps
+from genesys_engine.engine.machine import machine, versions
 from genesys_engine.engine.store import EXPERIMENT
 from genesys_engine.gab.errors import InputError
 from genesys_engine.gab.sandbox.scratch import remove
@@ -60,7 +61,7 @@ def begin(path: Path, sets: Sequence[str], folder: Path, callbacks: Callbacks) -
         GenesysError: the experiment, the folder or the environment is not usable.
         Stopped: the study ended early and can be gone on with.
     """
-    host, experiment = run.load(path, sets)
+    host, experiment = load(path, sets)
     _demand_arms(experiment, path)
     if StudyStore.exists(folder):
         with StudyStore.open(folder, write=True) as store:
@@ -77,8 +78,8 @@ def begin(path: Path, sets: Sequence[str], folder: Path, callbacks: Callbacks) -
         "sets": list(sets),
         "experiment": experiment.to_json(),
         "digest": study_digest(experiment),
-        "versions": run.versions(),
-        "machine": run.machine(),
+        "versions": versions(),
+        "machine": machine(),
         "simulation": _is_simulation(experiment),
         "proposals": [{"name": each.name, **each.to_json()} for each in proposals],
     }
@@ -198,7 +199,7 @@ def _execute(
 def _implement(
     store: StudyStore, host: PluginHost, experiment: Experiment, callbacks: Callbacks
 ) -> None:
-    run.demand_isolation(host, experiment)
+    demand_isolation(host, experiment)
     proposals = stored_proposals(store)
     jobs = plan_jobs(experiment.compare, proposals)
     names = [arm.name for arm in experiment.compare.arms]
@@ -206,7 +207,7 @@ def _implement(
     callbacks.on_plan(planned, store.results())
     with (
         open_gateway(store, host, experiment, callbacks) as gateway,
-        run.open_executor(host, experiment) as executor,
+        open_executor(host, experiment) as executor,
     ):
         section = experiment.executor
         check = StudyCheck(
@@ -216,7 +217,7 @@ def _implement(
             vocab_size=experiment.corpus.vocab_size,
             seed=experiment.run.seed,
             limits=Limits(
-                min(run.CHECK_SECONDS, section.timeout_s),
+                min(CHECK_SECONDS, section.timeout_s),
                 int(section.memory_gib * 2**30),
                 readable=experiment.sandbox.readable,
             ),

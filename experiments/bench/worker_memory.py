@@ -12,7 +12,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from genesys_engine.engine import run
+from genesys_engine.engine.assembly import build_corpus, open_executor
 from genesys_engine.engine.config import load_experiment
 from genesys_engine.engine.plan import Meter
 from genesys_engine.gab.library import seed_names
@@ -29,8 +29,8 @@ def main() -> None:
         file = Path(folder) / "experiment.toml"
         file.write_text(f'[[ladder.rungs]]\nscale = "{scale}"\nverifications = 9\n')
         experiment = load_experiment(file, (), host.registry)
-        corpus = run.build_corpus(experiment, lambda stage: None)
-        with run.open_executor(host, experiment) as executor:
+        corpus = build_corpus(experiment, lambda stage: None)
+        with open_executor(host, experiment) as executor:
             meter = Meter(experiment, host, executor, corpus, Path(folder))
             for name in seed_names():
                 speed = meter.speed(name, 0)

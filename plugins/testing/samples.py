@@ -81,6 +81,7 @@ def finished_run(
     """
     from genesys_engine.engine import run
     from genesys_engine.engine.config import load_experiment
+    from genesys_engine.engine.machine import machine, versions
     from genesys_engine.engine.store import Store
     from genesys_engine.plugins.host import PluginHost
     from genesys_engine.plugins.registry import Description
@@ -102,8 +103,8 @@ def finished_run(
         "sets": [],
         "experiment": read.to_json(),
         "experiment_digest": read.digest,
-        "versions": run.versions(),
-        "machine": run.machine(),
+        "versions": versions(),
+        "machine": machine(),
         "components": [],
         "corpus": _corpus_facts(read, cache),
     }

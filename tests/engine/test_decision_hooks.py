@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 from genesys_engine.engine import events as kinds
+from genesys_engine.engine.assembly import assemble
 from genesys_engine.engine.config import load_experiment
 from genesys_engine.engine.events import digest_events
 from genesys_engine.engine.evolution import Stopped
-from genesys_engine.engine.run import assemble, started_payload
+from genesys_engine.engine.run import started_payload
 from genesys_engine.engine.store import Store
 from genesys_engine.gab.errors import PluginError
 from genesys_engine.plugins.api import Outcome

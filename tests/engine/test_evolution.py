@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
+from genesys_engine.engine.assembly import assemble
 from genesys_engine.engine.config import load_experiment
 from genesys_engine.engine.events import digest_events
 from genesys_engine.engine.evolution import Evolution, Stopped
 from genesys_engine.engine.finals import FRESH
-from genesys_engine.engine.run import assemble, started_payload
+from genesys_engine.engine.run import started_payload
 from genesys_engine.engine.store import Store
 from genesys_engine.plugins.host import PluginHost
 from genesys_engine.plugins.testing.recorded import RecordedExecutor

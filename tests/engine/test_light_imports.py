@@ -9,8 +9,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 CODE = """
 import sys
-from genesys_engine.engine import run
-run.load("experiments/quickstart.toml", ())
+from genesys_engine.engine.assembly import load
+load("experiments/quickstart.toml", ())
 heavy = ("torch", "datasets", "lm_eval", "transformers", "litellm", "lancedb", "plotly")
 print(*(name for name in heavy if name in sys.modules))
 """

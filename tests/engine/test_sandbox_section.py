@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from genesys_engine.engine import run
+from genesys_engine.engine.assembly import demand_isolation, load, open_executor
 from genesys_engine.engine.cli import main
 from genesys_engine.engine.config import ConfigError, load_experiment
 from genesys_engine.engine.designer import CheckSettings, Designer
 from genesys_engine.engine.replies import CheckReply
+from genesys_engine.engine.settings import verify_settings
 from genesys_engine.engine.store import Store
 from genesys_engine.engine.trials import Trials
 from genesys_engine.engine.verifier import RungSettings, Verifier, VerifySettings
@@ -78,24 +80,24 @@ def test_below_its_level_nothing_is_started(command, experiment, tmp_path, capsy
 
 
 def test_an_executor_that_cannot_tell_is_no_isolation(experiment):
-    host, loaded = run.load(experiment('[sandbox]\nrequire = "standard"'), ())
+    host, loaded = load(experiment('[sandbox]\nrequire = "standard"'), ())
     target = "genesys_engine.plugins.testing.recorded:RecordedExecutor"
     recorded = Description("executor", "recorded", target, "", "test", "1")
     host.registry.register(recorded)
     section = loaded.executor.model_copy(update={"use": "recorded", "options": {}})
     silent = loaded.model_copy(update={"executor": section})
     with pytest.raises(EnvironmentProblem, match="cannot tell which level"):
-        run.demand_isolation(host, silent)
+        demand_isolation(host, silent)
     open_to_all = silent.sandbox.model_copy(update={"require": "process"})
-    assert run.demand_isolation(host, silent.model_copy(update={"sandbox": open_to_all})) is None
+    assert demand_isolation(host, silent.model_copy(update={"sandbox": open_to_all})) is None
 
 
 def test_the_level_of_this_machine_is_accepted_and_told(experiment):
     level = isolation_here().level
-    host, loaded = run.load(experiment(f'[sandbox]\nrequire = "{level}"'), ())
-    told = run.demand_isolation(host, loaded)
+    host, loaded = load(experiment(f'[sandbox]\nrequire = "{level}"'), ())
+    told = demand_isolation(host, loaded)
     assert (told["level"], told["required"]) == (level, level)
-    with run.open_executor(host, loaded) as executor:
+    with open_executor(host, loaded) as executor:
         assert executor.isolation(executor.Options()).level == level
 
 
@@ -136,9 +138,9 @@ def test_doctor_tells_the_level_and_what_is_missing(capsys):
 
 def test_limits_of_training_open_the_corpus_and_what_the_file_says(experiment, tmp_path):
     text = f'[sandbox]\nreadable = ["{tmp_path}"]\n[trainer]\ndevice = "cpu"\n'
-    host, loaded = run.load(experiment(text), ())
+    host, loaded = load(experiment(text), ())
     corpus = {"folder": str(tmp_path / "corpus"), "vocab_size": 512}
-    limits = run.verify_settings(loaded, host, corpus).limits
+    limits = verify_settings(loaded, host, corpus).limits
     assert limits.readable == (str(tmp_path / "corpus"), str(tmp_path))
     assert not limits.accelerator
 

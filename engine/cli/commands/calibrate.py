@@ -25,11 +25,11 @@ def command(experiment: Path, seeds: int | None, sets: tuple[str, ...], as_json:
     its seed, takes the trainings that `noise_seeds` asks for from there. What is known already
     is not trained again.
     """
-    from genesys_engine.engine import run
+    from genesys_engine.engine.assembly import load
     from genesys_engine.engine.calibration import calibrate
     from genesys_engine.engine.views.text import number, rough
 
-    host, loaded = run.load(experiment, sets)
+    host, loaded = load(experiment, sets)
     found = calibrate(loaded, host, seeds, note)
     reference, metric = loaded.population.reference, loaded.fitness.metric
     if as_json:

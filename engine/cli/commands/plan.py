@@ -20,10 +20,10 @@ def command(experiment: Path, sets: tuple[str, ...], as_json: bool) -> None:
 
     Prepares the corpus if it is not cached; takes some seconds per seed and rung.
     """
-    from genesys_engine.engine import run
+    from genesys_engine.engine.assembly import load
     from genesys_engine.engine.plan import plan
 
-    host, loaded = run.load(experiment, sets)
+    host, loaded = load(experiment, sets)
     found = plan(loaded, host, note)
     if slow := found.too_slow(loaded.executor.timeout_s):
         note(

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from chat_server import Answer, ChatServer, answers, fails
 
+from genesys_engine.engine.assembly import assemble
 from genesys_engine.engine.config import load_experiment
 from genesys_engine.engine.designer import Designer
 from genesys_engine.engine.events import digest_events
@@ -21,7 +22,7 @@ from genesys_engine.engine.evolution import Evolution, Stopped
 from genesys_engine.engine.llm.gateway import LLMOutage
 from genesys_engine.engine.llm.ledger import Ledger
 from genesys_engine.engine.llm.recording import record
-from genesys_engine.engine.run import assemble, started_payload
+from genesys_engine.engine.run import started_payload
 from genesys_engine.engine.store import DATABASE, Store
 from genesys_engine.engine.views.failures import failures
 from genesys_engine.engine.views.llm import llm_view

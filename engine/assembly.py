@@ -1,0 +1,265 @@
+"""The parts of a run, made from its experiment: plugins, corpus, workers, gateway, and the loop."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from genesys_engine.engine.cache import cache_folder
+from genesys_engine.engine.calibration import NoiseCache
+from genesys_engine.engine.config import Experiment, load_experiment
+from genesys_engine.engine.decisions import Decisions
+from genesys_engine.engine.designer import CheckSettings, Designer, WeightedOperator
+from genesys_engine.engine.events import Event
+from genesys_engine.engine.evolution import Evolution, WallClock
+from genesys_engine.engine.ladder import Ladder
+from genesys_engine.engine.llm.backends import model_names
+from genesys_engine.engine.llm.gateway import Gateway, Notice
+from genesys_engine.engine.llm.ledger import Ledger
+from genesys_engine.engine.llm.meters import Caps
+from genesys_engine.engine.lookup import Lookup
+from genesys_engine.engine.machine import versions
+from genesys_engine.engine.outcomes import Outcomes
+from genesys_engine.engine.policy import Policy
+from genesys_engine.engine.restore import restore
+from genesys_engine.engine.settings import (
+    decision_settings,
+    named_payload,
+    rung_settings,
+    verify_settings,
+)
+from genesys_engine.engine.state import State
+from genesys_engine.engine.store import DATABASE, Store
+from genesys_engine.engine.tasks import prepare_tasks
+from genesys_engine.engine.trials import Trials
+from genesys_engine.engine.verifier import Verifier
+from genesys_engine.gab.errors import EnvironmentProblem
+from genesys_engine.plugins.api import Executor, Isolation, Limits
+from genesys_engine.plugins.host import PluginHost
+from genesys_engine.plugins.targets import load_target, read_options
+
+CHECK_SECONDS = 120.0  # a check takes about a second; a block that needs this long is useless
+
+
+def load(path: Path, sets: Sequence[str]) -> tuple[PluginHost, Experiment]:
+    """Return the plugins and the checked experiment."""
+    experiment = load_experiment(path, sets)
+    host = PluginHost(experiment.plugins.disable, experiment.plugins.local)
+    host.require(experiment.plugins.require)
+    return host, experiment
+
+
+def demand_isolation(host: PluginHost, experiment: Experiment) -> dict[str, Any] | None:
+    """Return what keeps the jobs apart, as a run records it; None where the executor can't say.
+
+    Raises:
+        EnvironmentProblem: it is less than the experiment requires.
+    """
+    section, required = experiment.executor, experiment.sandbox.require
+    isolation = _isolation(host, experiment)
+    if isolation is not None:
+        isolation.demand(required)
+        return {"required": required, **isolation.to_json()}
+    if required != "process":
+        raise EnvironmentProblem(
+            f"isolation level {required!r} is required, and the executor {section.use!r} cannot"
+            " tell which level it reaches",
+            where="[sandbox] require",
+            hint='use the executor "process", or set require = "process"',
+        )
+    return None
+
+
+def _isolation(host: PluginHost, experiment: Experiment) -> Isolation | None:
+    section = experiment.executor
+    description = host.registry.get("executor", section.use)
+    ask = getattr(load_target(description.target), "isolation", None)
+    if ask is None:
+        return None
+    found: Isolation = ask(read_options(description.options_model(), section.options))
+    return found
+
+
+def build_corpus(experiment: Experiment, progress: Callable[[str], None]) -> dict[str, Any]:
+    """Prepare the corpus of an experiment, or find it in the cache."""
+    from genesys_engine.engine.corpus import prepare
+    from genesys_engine.plugins.corpus import Corpus
+
+    tasks = prepare_tasks(experiment, progress)
+    folder = prepare(experiment.corpus, cache_folder() / "corpora", progress)
+    corpus = Corpus.open(folder)
+    for rung in rung_settings(experiment, corpus.vocab_size):
+        corpus.require(max(1, rung.batch_tokens // rung.context), rung.context)
+    return {
+        "folder": str(folder),
+        "digest": corpus.digest,
+        "source": experiment.corpus.use,
+        "train_tokens": len(corpus.train),
+        "heldout_tokens": len(corpus.heldout),
+        "vocab_size": corpus.vocab_size,
+        "tasks": tasks,
+    }
+
+
+@contextlib.contextmanager
+def open_executor(host: PluginHost, experiment: Experiment) -> Iterator[Executor]:
+    """Open the executor of an experiment, at the isolation that it demands."""
+    section = experiment.executor
+    description = host.registry.get("executor", section.use)
+    services: dict[str, Any] = {"workers": experiment.run.workers}
+    if experiment.sandbox.require != "process":  # refused before, where it cannot be told
+        services["require"] = experiment.sandbox.require
+    executor: Executor = description.create(section.options, **services)
+    try:
+        yield executor
+    finally:
+        executor.close()
+
+
+def open_trials(host: PluginHost, experiment: Experiment, executor: Executor) -> Trials:
+    """Return what hands trials to `executor`, or to where a plugin places them."""
+    elsewhere = partial(_another_executor, host, experiment)
+    return Trials(host, executor, experiment.executor.use, elsewhere)
+
+
+@contextlib.contextmanager
+def _another_executor(
+    host: PluginHost, experiment: Experiment, name: str, options: Mapping[str, Any]
+) -> Iterator[Executor]:
+    """Open an executor that a plugin places trials on; it is held to the same isolation."""
+    model = host.registry.get("executor", name).options_model()
+    read = read_options(model, options)
+    values = {} if read is None else read.model_dump(mode="json")
+    section = experiment.executor.model_copy(update={"use": name, "options": values})
+    elsewhere = experiment.model_copy(update={"executor": section})
+    demand_isolation(host, elsewhere)
+    with open_executor(host, elsewhere) as executor:
+        yield executor
+
+
+def open_gateway(
+    folder: Path,
+    experiment: Experiment,
+    host: PluginHost,
+    tell: Callable[[Notice], None] = lambda notice: None,
+    should_stop: Callable[[], str | None] = lambda: None,
+) -> Gateway | None:
+    """Return the way to the language models of an experiment, None where it has none.
+
+    Args:
+        folder: of the run, whose database holds the ledger.
+    """
+    if experiment.llm is None:
+        return None
+    ledger = Ledger(folder / DATABASE)
+    caps = Caps(experiment.budget.llm_tokens, experiment.budget.llm_usd)
+    return Gateway(
+        experiment.llm, host.registry, ledger, caps=caps, should_stop=should_stop, tell=tell
+    )
+
+
+def services_meta(experiment: Experiment, host: PluginHost) -> dict[str, Any]:
+    """Return what a run records of its language models and of what they may look up."""
+    if experiment.llm is None:
+        return {}
+    lookup = Lookup(experiment.knowledge, cache_folder() / "knowledge")
+    models = model_names(experiment.llm, host.registry)
+    return {"llm": {"models": models}, "knowledge": lookup.facts()}
+
+
+def noise_cache(corpus: Mapping[str, Any]) -> NoiseCache:
+    """Return the cache of the reference's trainings on a corpus."""
+    return NoiseCache(cache_folder() / "noise", corpus["digest"], versions())
+
+
+def _operators(host: PluginHost, experiment: Experiment) -> list[WeightedOperator]:
+    return [
+        WeightedOperator(
+            entry.use,
+            host.registry.get("operator", entry.use).create(entry.options),
+            entry.weight,
+        )
+        for entry in experiment.operators
+    ]
+
+
+def components(host: PluginHost, experiment: Experiment) -> Iterator[Any]:
+    """Yield the descriptions of the plugins that an experiment uses, which a run records."""
+    get = host.registry.get
+    yield get("selector", experiment.selection.use)
+    yield get("trainer", experiment.trainer.use)
+    yield get("executor", experiment.executor.use)
+    yield from (get("evaluator", entry.use) for entry in experiment.evaluators)
+    yield from (get("operator", entry.use) for entry in experiment.operators)
+    yield from (get("checker", entry.use) for entry in experiment.checkers)
+    yield from (get("tracker", entry.use) for entry in experiment.trackers)
+    if experiment.llm is not None:
+        used = {entry.use for entry in (experiment.llm, *experiment.llm.roles.values())}
+        yield from (get("llm_backend", name) for name in sorted(used))
+
+
+def assemble(
+    store: Store,
+    experiment: Experiment,
+    host: PluginHost,
+    executor: Executor,
+    corpus: Mapping[str, Any],
+    bigram: Sequence[Mapping[str, Any]],
+    observe: Callable[[Event], None],
+    should_stop: Callable[[], str | None],
+    noise: NoiseCache | None = None,
+) -> Evolution:
+    """Return the loop over `store`, its state rebuilt."""
+    settings = decision_settings(experiment)
+    rungs = rung_settings(experiment, corpus["vocab_size"])
+    scales = [rung.scale for rung in rungs]
+    metric = experiment.fitness.metric
+    state = State(
+        Ladder([r.verifications for r in experiment.ladder.rungs], experiment.ladder.release)
+    )
+    restore(store, state, reference_seed=settings.seeds[0], metric=metric)
+    selection = experiment.selection
+    selector = host.registry.get("selector", selection.use).create(selection.options)
+    policy = Policy(settings, selector)
+    clock = WallClock(store.meta("wall_s", 0.0))
+    verify = verify_settings(experiment, host, corpus)
+    check = CheckSettings(
+        tuple(scales),
+        corpus["vocab_size"],
+        settings.seed,
+        Limits(
+            min(CHECK_SECONDS, verify.limits.wall_s),
+            verify.limits.memory_bytes,
+            readable=experiment.sandbox.readable,
+        ),
+        experiment.run.tries_per_design,
+        tuple(named_payload(host, "checker", experiment.checkers)),
+    )
+    notices: queue.SimpleQueue[Notice] = queue.SimpleQueue()
+    designer = Designer(
+        _operators(host, experiment),
+        executor,
+        state.known,
+        check,
+        store.folder / "scratch",
+        seeds=settings.seeds,
+        threads=experiment.run.designers,
+        gateway=open_gateway(store.folder, experiment, host, notices.put),
+        lookup=Lookup(experiment.knowledge, cache_folder() / "knowledge", store.folder),
+    )
+    verifier = Verifier(open_trials(host, experiment, executor), verify, store.folder, noise)
+    outcomes = Outcomes(
+        store, state, policy, scales=scales, metric=metric, bigram=bigram, wall_s=clock
+    )
+    cap_s = (experiment.budget.wall_hours or float("inf")) * 3600
+
+    def stop() -> str | None:
+        return should_stop() or ("budget.wall_hours" if clock() >= cap_s else None)
+
+    parts = (store, state, policy, designer, verifier, outcomes)
+    asked = Decisions(host)
+    return Evolution(*parts, decisions=asked, should_stop=stop, observe=observe, notices=notices)

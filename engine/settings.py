@@ -1,0 +1,116 @@
+"""What the parts of a run are told of the experiment: plain settings, and payloads of jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from genesys_engine.engine.config import Component, Experiment
+from genesys_engine.engine.policy import Settings
+from genesys_engine.engine.tasks import with_data
+from genesys_engine.engine.verifier import RungSettings, VerifySettings
+from genesys_engine.gab.sandbox.readable import accelerator_devices
+from genesys_engine.gab.scales import get_scale
+from genesys_engine.plugins.api import Limits
+from genesys_engine.plugins.host import PluginHost
+
+
+def decision_settings(experiment: Experiment) -> Settings:
+    """Return what the policy reads; the reference comes first among the seeds."""
+    population, run = experiment.population, experiment.run
+    others = tuple(seed for seed in population.seeds if seed != population.reference)
+    return Settings(
+        seed=run.seed,
+        seeds=(population.reference, *others),
+        children=experiment.budget.designs,
+        noise_seeds=tuple(rung.noise_seeds for rung in experiment.ladder.rungs),
+        lookahead=run.lookahead,
+        generational=run.mode == "generational",
+        population=population.size,
+        offspring=population.offspring,
+        parent_weights=population.parents,
+        restart=population.restart,
+        crossover_after=population.crossover_after,
+        scratch_after=population.scratch_after,
+        finalists=experiment.ladder.finalists,
+        finalist_seeds=experiment.ladder.finalist_seeds,
+    )
+
+
+def rung_settings(experiment: Experiment, vocab_size: int) -> tuple[RungSettings, ...]:
+    """Return the rungs with the budget of each verification in full."""
+    found = []
+    for rung in experiment.ladder.rungs:
+        scale = get_scale(rung.scale)
+        default = int(scale.reference_parameters(vocab_size) * scale.tokens_per_parameter)
+        found.append(
+            RungSettings(
+                scale=scale.name,
+                context=scale.context,
+                tokens=rung.tokens or default,
+                batch_tokens=rung.batch_tokens or scale.batch_tokens,
+                peak_lr=rung.peak_lr or scale.peak_lr,
+            )
+        )
+    return tuple(found)
+
+
+def verify_settings(
+    experiment: Experiment, host: PluginHost, corpus: Mapping[str, Any]
+) -> VerifySettings:
+    """Return what every verification of a run has in common."""
+    return VerifySettings(
+        experiment.run.seed,
+        Path(corpus["folder"]),
+        rung_settings(experiment, corpus["vocab_size"]),
+        _described(host, "trainer", experiment.trainer),
+        evaluator_payload(host, experiment, corpus),
+        training_limits(experiment, corpus),
+    )
+
+
+def training_limits(experiment: Experiment, corpus: Mapping[str, Any]) -> Limits:
+    """Return what a job may use that reads the corpus and, where there is one, the accelerator."""
+    section = experiment.executor
+    device = str(experiment.trainer.options.get("device", "auto"))
+    file_bytes = _checkpoint_bytes(experiment, corpus["vocab_size"])
+    return Limits(
+        file_bytes=max(Limits.file_bytes, file_bytes),
+        disk_bytes=max(Limits.disk_bytes, 4 * file_bytes),
+        wall_s=section.timeout_s,
+        memory_bytes=int(section.memory_gib * 2**30),
+        readable=(
+            str(Path(corpus["folder"]).absolute()),
+            *corpus.get("tasks", {}).values(),
+            *experiment.sandbox.readable,
+        ),
+        accelerator=device != "cpu" and bool(accelerator_devices()),
+    )
+
+
+def _checkpoint_bytes(experiment: Experiment, vocab_size: int) -> int:
+    """Return what a training checkpoint of the largest rung may need: three fp32 numbers for each
+    parameter, and as much again for designs that are larger than the reference."""
+    scales = (get_scale(rung.scale) for rung in experiment.ladder.rungs)
+    return 24 * max(scale.reference_parameters(vocab_size) for scale in scales)
+
+
+def evaluator_payload(
+    host: PluginHost, experiment: Experiment, corpus: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Return the evaluators as workers need them, with where the data of their tasks lie."""
+    entries = named_payload(host, "evaluator", experiment.evaluators)
+    return [with_data(entry, corpus.get("tasks", {})) for entry in entries]
+
+
+def named_payload(
+    host: PluginHost, kind: str, entries: Sequence[Component]
+) -> list[dict[str, Any]]:
+    """Return components of a kind as workers need them: name, target, options."""
+    return [{"name": entry.use, **_described(host, kind, entry)} for entry in entries]
+
+
+def _described(host: PluginHost, kind: str, component: Any) -> dict[str, Any]:
+    target = host.registry.get(kind, component.use).target
+    return {"target": target, "options": dict(component.options)}
