@@ -10,13 +10,16 @@ from genesys_engine.engine.config.document import Document
 from genesys_engine.engine.config.schema import (
     CompareSection,
     LadderSection,
+    OperatorEntry,
     PopulationSection,
     SandboxSection,
 )
-from genesys_engine.plugins.registry import suggest
+from genesys_engine.gab.errors import InputError
+from genesys_engine.plugins.builtin import LLM_OPERATORS
+from genesys_engine.plugins.registry import Registry, suggest
 
 
-def check(document: Document, sections: Mapping[str, Any]) -> None:
+def check(document: Document, sections: Mapping[str, Any], registry: Registry) -> None:
     """Report what is wrong between values; sections that are None are faulty already."""
     if sections["population"]:
         _population(document, sections["population"])
@@ -26,6 +29,8 @@ def check(document: Document, sections: Mapping[str, Any]) -> None:
         _sandbox(document, sections["sandbox"])
     if sections["compare"]:
         _compare(document, sections["compare"])
+    if sections["operators"]:
+        _llm_operators(document, sections["operators"], registry)
     if sections["ladder"] and sections["population"]:
         first, seeds = sections["ladder"].rungs[0], sections["population"].seeds
         if first.verifications < len(seeds):
@@ -57,6 +62,25 @@ def _population(document: Document, population: PopulationSection) -> None:
         document.report(
             ("population", "parents"), f"the probabilities sum to {total:g}, they must sum to 1"
         )
+
+
+def _llm_operators(
+    document: Document, operators: tuple[OperatorEntry, ...], registry: Registry
+) -> None:
+    """Report operators that would never apply, and templates and names that they cannot use."""
+    for index, entry in enumerate(operators):
+        if entry.use not in LLM_OPERATORS:
+            continue
+        if "llm" not in document.data:
+            message = f"the operator {entry.use!r} asks language models, and there is no [llm]"
+            hint = 'add it, say with use = "litellm" and a model; see docs/llm.md'
+            document.report(("operators", index, "use"), message, hint)
+            continue
+        try:
+            registry.get("operator", entry.use).create(entry.options)
+        except InputError as error:
+            where = f"{error.where}: " if error.where else ""
+            document.report(("operators", index), f"{where}{error.message}", error.hint)
 
 
 def _sandbox(document: Document, sandbox: SandboxSection) -> None:

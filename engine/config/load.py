@@ -118,7 +118,7 @@ def read_experiment(document: Document, registry: Registry | None = None) -> Exp
             sections[name] = _components(document, name, registry)
         elif name not in sections:
             sections[name] = _section(document, name)
-    checks.check(document, sections)
+    checks.check(document, sections, registry)
     document.raise_problems()
     return Experiment(**sections)
 

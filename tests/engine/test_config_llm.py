@@ -129,3 +129,30 @@ def test_the_schema_knows_the_section(tmp_path: Path) -> None:
     assert list(validator.iter_errors(load(tmp_path, FULL).to_json())) == []
     assert list(validator.iter_errors({"llm": {"use": "litellm"}}))
     assert list(validator.iter_errors({"llm": {"use": "scripted", "replies": ["a"], "x": 1}}))
+
+
+ASKS = """
+[llm]
+use = "scripted"
+replies = ["yes"]
+[[operators]]
+use = "llm_mutation"
+"""
+
+
+def test_an_operator_that_asks_is_refused_without_a_model(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as told:
+        load(tmp_path, '[[operators]]\nuse = "llm_mutation"\n')
+    (problem,) = told.value.problems
+    assert "asks language models, and there is no [llm]" in problem.message
+    assert problem.place.line == 2
+    assert load(tmp_path, ASKS).operators[0].use == "llm_mutation"
+
+
+@pytest.mark.parametrize("option", ['implementer = "gpp"', 'prompts = "no/such/folder"'])
+def test_what_an_asking_operator_cannot_use_is_told_before_a_run(
+    tmp_path: Path, option: str
+) -> None:
+    with pytest.raises(ConfigError) as told:
+        load(tmp_path, f"{ASKS}{option}\n")
+    assert len(told.value.problems) == 1
