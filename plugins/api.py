@@ -47,6 +47,7 @@ from genesys_engine.plugins.kinds import (
 )
 from genesys_engine.plugins.knowledge.documents import Document
 from genesys_engine.plugins.knowledge.remote import SourceUnavailable
+from genesys_engine.plugins.llm.replies import BadReply, ask_json, extract_code_blocks, extract_json
 from genesys_engine.plugins.models import context_of, device_of
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ __all__ = [
     "INTERFACES",
     "LLM",
     "ROLES",
+    "BadReply",
     "BudgetSpent",
     "Candidates",
     "CheckSubject",
@@ -111,10 +113,13 @@ __all__ = [
     "Unit",
     "UnitError",
     "Value",
+    "ask_json",
     "compose",
     "context_of",
     "device_of",
     "events",
+    "extract_code_blocks",
+    "extract_json",
     "grow",
     "hookimpl",
     "library",
