@@ -27,7 +27,7 @@ from genesys_engine.engine.finals import is_fresh
 from genesys_engine.engine.llm.gateway import LLMOutage, Notice
 from genesys_engine.engine.outcomes import Outcomes
 from genesys_engine.engine.policy import Design, NextGeneration, OpenFinals, Policy, Verify
-from genesys_engine.engine.samples import pending_samples
+from genesys_engine.engine.samples import drop_samples
 from genesys_engine.engine.state import State, keep
 from genesys_engine.engine.store import Store, TaskRow
 from genesys_engine.engine.verifier import Verifier, checkpoint_name, failure
@@ -309,7 +309,7 @@ class Evolution:
             self.store.mark_applied(seq)
             self._save()
         self.store.curves.write_full_chunk()
-        pending_samples(self.store.folder, seq).unlink(missing_ok=True)
+        drop_samples(self.store.folder, seq)
         self._publish()
         return True
 

@@ -7,6 +7,7 @@ is committed.  So a kill at any point loses none, and no chunk ever has two writ
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,14 @@ GROUP = "samples"  # of the Zarr group
 def pending_samples(folder: Path, seq: int) -> Path:
     """Return the file that holds the samples of a task until it is applied."""
     return folder / PENDING / f"task-{seq}.safetensors"
+
+
+def drop_samples(folder: Path, seq: int) -> None:
+    """Remove the file of a task that has been applied, and the folder with the last of them."""
+    path = pending_samples(folder, seq)
+    path.unlink(missing_ok=True)
+    with suppress(OSError):  # others wait, or there is no such folder
+        path.parent.rmdir()
 
 
 def write_samples(folder: Path, seq: int, verification: int) -> None:

@@ -19,7 +19,7 @@ from genesys_engine.plugins.api import Limits, Outcome
 
 
 class RecordedExecutor:
-    """Answers the jobs `check`, `verify` and `controls`.
+    """Answers the jobs `check`, `verify`, `controls` and `audit`.
 
     Args:
         workers: jobs answered side by side; 0 answers inside `submit`.
@@ -32,7 +32,7 @@ class RecordedExecutor:
         self, *, workers: int = 2, delay_s: float = 0.0, reject: float = 0.05, fail: float = 0.03
     ) -> None:
         self.workers = workers
-        self.calls: dict[str, int] = {"check": 0, "verify": 0, "controls": 0}
+        self.calls: dict[str, int] = dict.fromkeys(("check", "verify", "controls", "audit"), 0)
         self._counting = Lock()
         self._delay_s = delay_s
         self._reject = reject
@@ -109,6 +109,10 @@ class RecordedExecutor:
             "steps": 10,
             "parameters": 1,
         }
+
+    def _audit(self, payload: Mapping[str, Any]) -> dict[str, Any]:
+        report = {"passed": True, "findings": [], "measurements": {}}
+        return {"report": report, "machine_findings": [], "facts": {}}
 
     def _controls(self, payload: Mapping[str, Any]) -> dict[str, Any]:
         return {"bigram": {"bits_per_byte": _score(4.0)}}

@@ -42,6 +42,7 @@ pytestmark = [
 ]
 
 KEPT = {"arrays.zarr", "checkpoints", "experiment.toml", "lock", "report.html", "run.sqlite"}
+WAITING = {"samples"}  # of verifications that have ended and not yet entered the run
 TABLES = ("meta", "tasks", "designs", "verifications", "events")
 UNPAID = "SELECT seq FROM tasks WHERE kind = 'verify' AND finished_at IS NULL"
 PAID = "SELECT seq, finished_at FROM tasks WHERE kind = 'verify' AND finished_at IS NOT NULL"
@@ -177,7 +178,7 @@ def test_nothing_survives_a_kill_or_a_second_ctrl_c_and_nothing_is_done_twice(
         answer = ended(process)
         assert gone(below, 0.5)
     answer.refused(130, "interrupted", f"genesys-engine resume {run}")
-    assert rests(run) == set()
+    assert rests(run) <= WAITING
     assert dict(ask(run, PAID)).items() >= paid.items()
 
     answer = engine("resume", run)

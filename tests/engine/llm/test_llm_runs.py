@@ -86,7 +86,7 @@ class Trial:
         fresh = not (self.folder / DATABASE).exists()
         if fresh:
             store = Store.create(self.folder, {"experiment": experiment.to_json()})
-            store.allocate_curves(20)
+            store.curves.allocate(20)
             with store.transaction():
                 store.add_event("run.started", started_payload(experiment, 1024))
         else:
