@@ -22,9 +22,12 @@ setup: .venv/.stamp
 quickstart: setup
 	$(BIN)/genesys-engine run experiments/quickstart.toml
 
-# Two OpenMP threads that spin on a busy machine cost up to eight times the work.
+# Processes side by side, with one thread each: threads that spin on a busy machine cost up to eight
+# times the work.
+JOBS ?= 2
+
 test: setup .venv/.small-model
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .
