@@ -105,14 +105,19 @@ def receptive_field(subject: Subject) -> int:
     which one token, replaced alone, changes the last output.
     """
     length = min(subject.context, subject.long)
-    distances = [2**k for k in range(12) if 2**k < length - 1] + [length - 1]
+    shorter = [2**k for k in range(12) if 2**k < length - 1]
+    # Most blocks reach the whole context: that is asked first, and often nothing else need be.
+    return max(_reached(subject, length, [length - 1]) or _reached(subject, length, shorter) or [0])
+
+
+def _reached(subject: Subject, length: int, distances: Sequence[int]) -> list[int]:
+    """Return the distances from which a token, replaced alone, changes the last output."""
     rows = subject.tokens(1, length).repeat(len(distances) + 1, 1)
     for row, distance in enumerate(distances, start=1):
         at = slice(length - 1 - distance, length - distance)
         rows[row, at] = subject.other_tokens(rows[row, at], salt=distance)
     last = subject.run(subject.shared.eval(), rows)[:, -1]
-    reached = [d for d, row in zip(distances, last[1:], strict=True) if _changed(last[0], row)]
-    return max(reached, default=0)
+    return [d for d, row in zip(distances, last[1:], strict=True) if _changed(last[0], row)]
 
 
 def _changed(one: Tensor, other: Tensor) -> bool:
@@ -181,8 +186,18 @@ def _cuts(length: int, chunk: int) -> Sequence[int]:
         return range(1, length)
     half = length // 2
     if length > _VERY_LONG:
-        return sorted({half, min(max(chunk, 1), length - 2), length - 1})
+        return _few_cuts(length, chunk)
     return sorted({1, length // 4, half - 1, half, half + 1, 3 * length // 4, length - 1})
+
+
+def _gradient_cuts(length: int, chunk: int) -> Sequence[int]:
+    """Return the cuts of the gradient's test, which confirms what replacing has not refuted."""
+    return sorted({1, 8, 16, length - 1}) if length <= _LENGTH else _few_cuts(length, chunk)
+
+
+def _few_cuts(length: int, chunk: int) -> Sequence[int]:
+    """Return the middle, the end of the first chunk (1 where there is none) and the end."""
+    return sorted({length // 2, min(max(chunk, 1), length - 2), length - 1})
 
 
 def _with_new_suffix(subject: Subject, tokens: Tensor, cut: int) -> Tensor:
@@ -232,7 +247,7 @@ def _gradient(subject: Subject, model: nn.Module, lengths: Sequence[int]) -> Fin
     """
     model.eval()
     for length in lengths:
-        cuts = sorted({1, 8, 16, length // 2, length - 1})
+        cuts = _gradient_cuts(length, subject.chunk)
         with subject.inputs_of_blocks(model) as caught:
             output = model(subject.tokens(1, length).repeat(len(cuts), 1))
         if not output.requires_grad:

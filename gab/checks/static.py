@@ -57,12 +57,22 @@ def chunk_of(source: str) -> int:
         module = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return 0
+    no_lengths = {id(node.right) for node in ast.walk(module) if _is_fraction(node)}
     values = [
         node.value
         for node in ast.walk(module)
         if isinstance(node, ast.Constant) and type(node.value) is int and 2 <= node.value <= 512
+        if id(node) not in no_lengths
     ]
     return max(values, default=0)
+
+
+def _is_fraction(node: ast.AST) -> bool:
+    """Tell whether this is 1 / n with n written out: a number below one, and no length."""
+    match node:
+        case ast.BinOp(left=ast.Constant(value=1), op=ast.Div(), right=ast.Constant()):
+            return True
+    return False
 
 
 def _contract(module: ast.Module, class_name: str, where: SourceMap) -> Iterator[Finding]:

@@ -63,7 +63,10 @@ class Subject:
         return self.block_class(self.width, (index, self.blocks), dtype=dtype)
 
     def model(self, *, noise: float = 0.0, dtype: torch.dtype = torch.float64) -> LanguageModel:
-        """Return a fresh model with initial parameters, or with `noise` added to them."""
+        """Return a fresh model with initial parameters, or with `noise` added to them.
+
+        The noise is normal, of about the size that keeps signals at theirs.
+        """
         config = ModelConfig(
             d_model=self.width,
             n_blocks=self.blocks,
@@ -72,8 +75,20 @@ class Subject:
         )
         model = LanguageModel(self.block_class, config, dtype=dtype, seed=self.seed)
         if noise:
-            _add_noise(model, noise, self.generator(1))
+            with torch.no_grad():
+                for parameter, values in zip(model.parameters(), self._normals, strict=True):
+                    fan_in = parameter[0].numel() if parameter.dim() > 1 else 4
+                    parameter.add_(values.to(parameter.dtype) * (noise * fan_in**-0.5))
         return model
+
+    @cached_property
+    def _normals(self) -> list[Tensor]:
+        """Normal values for every parameter of the model: drawing them costs what building does."""
+        generator = self.generator(1)
+        return [
+            torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            for parameter in self.model().parameters()
+        ]
 
     @cached_property
     def noise(self) -> float:
@@ -81,7 +96,8 @@ class Subject:
         for noise in _NOISE:
             model = self.model(noise=noise).eval()
             if all(
-                torch.isfinite(self.run(model, self.tokens(1, n))).all() for n in (31, self.long)
+                torch.isfinite(self.run(model, self.tokens(1, n))).all()
+                for n in dict.fromkeys((31, self.context, self.long))
             ):
                 return noise
         return 0.0
@@ -154,12 +170,3 @@ class Subject:
             yield caught
         finally:
             handle.remove()
-
-
-def _add_noise(model: nn.Module, noise: float, generator: torch.Generator) -> None:
-    """Add normal values to every parameter, of about the size that keeps signals at theirs."""
-    with torch.no_grad():
-        for parameter in model.parameters():
-            fan_in = parameter[0].numel() if parameter.dim() > 1 else 4
-            values = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-            parameter.add_(values.to(parameter.dtype) * (noise * fan_in**-0.5))
