@@ -34,7 +34,7 @@ def check_causality(subject: Subject) -> Iterator[Finding]:
     """`causality.leak` and `causality.gradient`; stops at the first."""
     moved = subject.shared
     for state, model, lengths in (
-        ("initial", subject.model(), (_LENGTH + 1,)),  # one more: fewer cuts
+        ("initial", subject.initial, (_LENGTH + 1,)),  # one more: fewer cuts
         ("moved", moved, (2, _LENGTH, subject.long)),
     ):
         found = probe_rows(subject, model, state, lengths)
@@ -73,29 +73,26 @@ def check_lengths(subject: Subject) -> Iterator[Finding]:
 
     Where it does not, the output depends on how much text will follow.
     """
-    model = subject.shared.eval()
-    tokens = subject.tokens(1, _LENGTH)
-    whole = subject.run(model, tokens)
-    for cut in (1, 16, _LENGTH - 1):
+    tokens, whole = subject.answer
+    model, length = subject.shared.eval(), tokens.shape[1]
+    for cut in (1, 16, length - 1):
         change = difference(whole[:, :cut], subject.run(model, tokens[:, :cut]))
         if not change <= LEAK:
-            text = f"The first {cut} of {_LENGTH} tokens give another output when they are alone."
-            evidence: dict[str, Evidence] = {"length": _LENGTH, "cut": cut, "change": change}
+            text = f"The first {cut} of {length} tokens give another output when they are alone."
+            evidence: dict[str, Evidence] = {"length": length, "cut": cut, "change": change}
             yield finding("causality.length", text, evidence)
             return
 
 
 def check_mixing(subject: Subject) -> Iterator[Finding]:
     """`mixing.none`: with everything before it replaced, the last output stays as it was."""
-    model = subject.shared.eval()
-    tokens = subject.tokens(1, _LENGTH)
+    tokens, output = subject.answer
     others = tokens.clone()
     others[:, :-1] = subject.other_tokens(tokens[:, :-1])
-    one, other = subject.run(model, tokens), subject.run(model, others)
-    change = difference(one[:, -1], other[:, -1])
+    change = difference(output[:, -1], subject.run(subject.shared.eval(), others)[:, -1])
     if not change > MIXES:
         text = "The last output stays the same when every earlier token is replaced."
-        yield finding("mixing.none", text, {"length": _LENGTH, "change": change})
+        yield finding("mixing.none", text, {"length": tokens.shape[1], "change": change})
 
 
 def receptive_field(subject: Subject) -> int:

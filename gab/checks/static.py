@@ -57,22 +57,15 @@ def chunk_of(source: str) -> int:
         module = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return 0
-    no_lengths = {id(node.right) for node in ast.walk(module) if _is_fraction(node)}
-    values = [
-        node.value
-        for node in ast.walk(module)
-        if isinstance(node, ast.Constant) and type(node.value) is int and 2 <= node.value <= 512
-        if id(node) not in no_lengths
-    ]
-    return max(values, default=0)
-
-
-def _is_fraction(node: ast.AST) -> bool:
-    """Tell whether this is 1 / n with n written out: a number below one, and no length."""
-    match node:
-        case ast.BinOp(left=ast.Constant(value=1), op=ast.Div(), right=ast.Constant()):
-            return True
-    return False
+    lengths: dict[ast.AST, int] = {}
+    fractions: list[ast.AST] = []
+    for node in ast.walk(module):
+        match node:
+            case ast.Constant(value=int(value)) if type(value) is int and 2 <= value <= 512:
+                lengths[node] = value
+            case ast.BinOp(left=ast.Constant(value=1), op=ast.Div(), right=ast.Constant() as n):
+                fractions.append(n)  # 1 / n is a number below one, and no length
+    return max((value for node, value in lengths.items() if node not in fractions), default=0)
 
 
 def _contract(module: ast.Module, class_name: str, where: SourceMap) -> Iterator[Finding]:

@@ -82,37 +82,53 @@ class Subject:
         return model
 
     @cached_property
+    def initial(self) -> LanguageModel:
+        """A model with initial parameters, built once: for probes that change nothing in it."""
+        return self.model()
+
+    @cached_property
     def _normals(self) -> list[Tensor]:
-        """Normal values for every parameter of the model: drawing them costs what building does."""
+        """Normal values for every parameter of a model: drawing them costs what building does."""
         generator = self.generator(1)
         return [
             torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-            for parameter in self.model().parameters()
+            for parameter in self.initial.parameters()
         ]
 
     @cached_property
-    def noise(self) -> float:
-        """How far parameters can be moved with the output still finite."""
+    def _moved(self) -> tuple[float, LanguageModel]:
+        """How far parameters can be moved with the output still finite, and that model."""
         for noise in _NOISE:
             model = self.model(noise=noise).eval()
             if all(
                 torch.isfinite(self.run(model, self.tokens(1, n))).all()
                 for n in dict.fromkeys((31, self.context, self.long))
             ):
-                return noise
-        return 0.0
+                return noise, model
+        return 0.0, self.model()
+
+    @property
+    def noise(self) -> float:
+        """How far parameters can be moved with the output still finite."""
+        return self._moved[0]
 
     def opened(self) -> LanguageModel:
         """Return a fresh model whose parameters are all moved: a gate that is zero opens."""
         return self.model(noise=self.noise)
 
-    @cached_property
+    @property
     def shared(self) -> LanguageModel:
-        """What `opened` returns, built once: for probes behind the one for state.
+        """What `opened` returns, built once and run before: for probes behind the one for state.
 
         Its mode and its gradients are those that the last probe left.
         """
-        return self.opened()
+        return self._moved[1]
+
+    @cached_property
+    def answer(self) -> tuple[Tensor, Tensor]:
+        """Tokens (1, 31) and what `shared` makes of them in eval mode, run once for all probes."""
+        tokens = self.tokens(1, 31)
+        return tokens, self.run(self.shared.eval(), tokens)
 
     def generator(self, salt: int) -> torch.Generator:
         """Return a generator of random values for one purpose."""

@@ -180,6 +180,7 @@ def test_every_seed_and_every_library_unit_is_clean():
 
 def test_probes_are_longer_than_chunks_in_the_code():
     assert static.chunk_of("C = 200\nD = 4096\nE = True") == 200
+    assert static.chunk_of("C = 200\nD = 1 / 512") == 200
     assert subject(ATTENTION, chunk=200).long == 203
     assert subject(ATTENTION, chunk=200).lengths[-1] == 203
 
