@@ -44,9 +44,7 @@ class Cost:
     calls: int
 
 
-def count_cost(
-    block_class: type[nn.Module], width: int, length: int, device: str = "cpu"
-) -> Cost:
+def count_cost(block_class: type[nn.Module], width: int, length: int, device: str = "cpu") -> Cost:
     """Count one block's forward pass.
 
     The CPU computes it in a fraction of the time that the meta device's Python takes to trace it.

@@ -125,14 +125,15 @@ def _missing_parameters(constructor: ast.FunctionDef | None) -> list[str]:
 def _unused(classes: dict[str, ast.ClassDef], where: SourceMap) -> Iterator[Finding]:
     """Yield submodules that a class builds and never names again."""
     for node in classes.values():
-        uses = [n for n in ast.walk(node) if isinstance(n, ast.Attribute)]
+        inside = list(ast.walk(node))
+        uses = [n for n in inside if isinstance(n, ast.Attribute)]
         loops = {"children", "modules", "named_children", "_modules", "__dict__", "get_submodule"}
         if loops & {use.attr for use in uses}:
             continue
         stored = {use.attr: use for use in uses if _stores(use) and _of_self(use)}
         loaded = {use.attr for use in uses if not _stores(use)}
-        texts = {n.value for n in ast.walk(node) if isinstance(n, ast.Constant)}
-        for statement in ast.walk(node):
+        texts = {n.value for n in inside if isinstance(n, ast.Constant)}
+        for statement in inside:
             match statement:
                 case ast.Assign(targets=[ast.Attribute() as target], value=ast.Call() as call):
                     name, made = target.attr, ast.unparse(call.func)

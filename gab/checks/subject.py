@@ -91,7 +91,7 @@ class Subject:
         """Normal values for every parameter of a model: drawing them costs what building does."""
         generator = self.generator(1)
         return [
-            torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            torch.randn(parameter.shape, generator=generator)
             for parameter in self.initial.parameters()
         ]
 
