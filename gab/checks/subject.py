@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -46,6 +46,7 @@ class Subject:
     width: int = WIDTH
     blocks: int = BLOCKS
     chunk: int = 0
+    _normals: list[Tensor] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
     def lengths(self) -> tuple[int, ...]:
@@ -75,25 +76,18 @@ class Subject:
         )
         model = LanguageModel(self.block_class, config, dtype=dtype, seed=self.seed)
         if noise:
-            with torch.no_grad():
-                for parameter, values in zip(model.parameters(), self._normals, strict=True):
-                    fan_in = parameter[0].numel() if parameter.dim() > 1 else 4
-                    parameter.add_(values.to(parameter.dtype) * (noise * fan_in**-0.5))
+            self._add_noise(model, noise)
         return model
 
-    @cached_property
-    def initial(self) -> LanguageModel:
-        """A model with initial parameters, built once: for probes that change nothing in it."""
-        return self.model()
-
-    @cached_property
-    def _normals(self) -> list[Tensor]:
-        """Normal values for every parameter of a model: drawing them costs what building does."""
-        generator = self.generator(1)
-        return [
-            torch.randn(parameter.shape, generator=generator)
-            for parameter in self.initial.parameters()
-        ]
+    def _add_noise(self, model: nn.Module, noise: float) -> None:
+        parameters = list(model.parameters())
+        if not self._normals:  # to draw them costs as much as to build the model
+            generator = self.generator(1)
+            self._normals.extend(torch.randn(p.shape, generator=generator) for p in parameters)
+        with torch.no_grad():
+            for parameter, values in zip(parameters, self._normals, strict=True):
+                fan_in = parameter[0].numel() if parameter.dim() > 1 else 4
+                parameter.add_(values.to(parameter.dtype) * (noise * fan_in**-0.5))
 
     @cached_property
     def _moved(self) -> tuple[float, LanguageModel]:
