@@ -2,13 +2,16 @@
 
 import json
 import time
+from contextlib import nullcontext
 
 import pytest
 
 from genesys_engine.engine.designer import InfrastructureFailure
+from genesys_engine.engine.trials import Trials
 from genesys_engine.engine.verifier import RungSettings, Verifier, VerifySettings
 from genesys_engine.plugins.api import Limits
 from genesys_engine.plugins.executors.process import ProcessExecutor, ProcessOptions
+from genesys_engine.plugins.host import PluginHost
 from genesys_engine.plugins.testing import samples
 from genesys_engine.plugins.trainers.session import TRAINING
 
@@ -35,8 +38,10 @@ def test_what_was_trained_before_a_kill_is_not_trained_again(tmp_path):
     state = tmp_path / "scratch" / "verify-7" / TRAINING
 
     def begun(executor):
-        verifier = Verifier(executor, settings, tmp_path)
-        return verifier.start(7, verifier.payload(samples.small_source(), MODEL, 0, 0), "kept")
+        trials = Trials(PluginHost(), executor, "process", lambda *_: nullcontext())
+        verifier = Verifier(trials, settings, tmp_path)
+        job = verifier.payload(samples.small_source(), MODEL, 0, 0)
+        return verifier.start(7, job, "kept", {})
 
     executor = ProcessExecutor(options, workers=1)
     running = begun(executor)
