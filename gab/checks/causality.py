@@ -73,29 +73,26 @@ def check_lengths(subject: Subject) -> Iterator[Finding]:
 
     Where it does not, the output depends on how much text will follow.
     """
-    model = subject.shared.eval()
-    tokens = subject.tokens(1, _LENGTH)
-    whole = subject.run(model, tokens)
-    for cut in (1, 16, _LENGTH - 1):
+    tokens, whole = subject.answer
+    model, length = subject.shared.eval(), tokens.shape[1]
+    for cut in (1, 16, length - 1):
         change = difference(whole[:, :cut], subject.run(model, tokens[:, :cut]))
         if not change <= LEAK:
-            text = f"The first {cut} of {_LENGTH} tokens give another output when they are alone."
-            evidence: dict[str, Evidence] = {"length": _LENGTH, "cut": cut, "change": change}
+            text = f"The first {cut} of {length} tokens give another output when they are alone."
+            evidence: dict[str, Evidence] = {"length": length, "cut": cut, "change": change}
             yield finding("causality.length", text, evidence)
             return
 
 
 def check_mixing(subject: Subject) -> Iterator[Finding]:
     """`mixing.none`: with everything before it replaced, the last output stays as it was."""
-    model = subject.shared.eval()
-    tokens = subject.tokens(1, _LENGTH)
+    tokens, output = subject.answer
     others = tokens.clone()
     others[:, :-1] = subject.other_tokens(tokens[:, :-1])
-    one, other = subject.run(model, tokens), subject.run(model, others)
-    change = difference(one[:, -1], other[:, -1])
+    change = difference(output[:, -1], subject.run(subject.shared.eval(), others)[:, -1])
     if not change > MIXES:
         text = "The last output stays the same when every earlier token is replaced."
-        yield finding("mixing.none", text, {"length": _LENGTH, "change": change})
+        yield finding("mixing.none", text, {"length": tokens.shape[1], "change": change})
 
 
 def receptive_field(subject: Subject) -> int:
@@ -105,14 +102,19 @@ def receptive_field(subject: Subject) -> int:
     which one token, replaced alone, changes the last output.
     """
     length = min(subject.context, subject.long)
-    distances = [2**k for k in range(12) if 2**k < length - 1] + [length - 1]
+    shorter = [2**k for k in range(12) if 2**k < length - 1]
+    # Most blocks reach the whole context: that is asked first, and often nothing else need be.
+    return max(_reached(subject, length, [length - 1]) or _reached(subject, length, shorter) or [0])
+
+
+def _reached(subject: Subject, length: int, distances: Sequence[int]) -> list[int]:
+    """Return the distances from which a token, replaced alone, changes the last output."""
     rows = subject.tokens(1, length).repeat(len(distances) + 1, 1)
     for row, distance in enumerate(distances, start=1):
         at = slice(length - 1 - distance, length - distance)
         rows[row, at] = subject.other_tokens(rows[row, at], salt=distance)
     last = subject.run(subject.shared.eval(), rows)[:, -1]
-    reached = [d for d, row in zip(distances, last[1:], strict=True) if _changed(last[0], row)]
-    return max(reached, default=0)
+    return [d for d, row in zip(distances, last[1:], strict=True) if _changed(last[0], row)]
 
 
 def _changed(one: Tensor, other: Tensor) -> bool:
@@ -130,12 +132,26 @@ def probe_rows(
         cuts = _cuts(length, subject.chunk)
         rows = torch.cat([tokens, *(_with_new_suffix(subject, tokens, cut) for cut in cuts)])
         outputs = _outputs(subject, model, rows)
-        for row, cut in enumerate(cuts, start=1):
+        changes = torch.stack([_changes(output, cuts) for output in outputs])
+        suspects = (~(changes <= LEAK)).any(0).tolist()
+        for row, cut in ((i + 1, cuts[i]) for i, suspect in enumerate(suspects) if suspect):
             before, after = [o[0] for o in outputs], [o[row] for o in outputs]
             found = _compare(subject, model, (before, after), rows[[0, row]], cut, state, LEAK)
             if found is not None:
                 return found
     return None
+
+
+def _changes(output: Tensor, cuts: Sequence[int]) -> Tensor:
+    """Return for each row but the first its `difference` from the first, before the row's cut.
+
+    `output` is (1 + cuts, time, width); all rows at once, since most audits find no leak.
+    """
+    before = torch.arange(output.shape[1]) < torch.tensor(cuts)[:, None]
+    apart, sizes = (output[1:] - output[:1]).abs().amax(-1), output.abs().amax(-1)
+    sizes = torch.maximum(sizes[:1], sizes[1:])
+    apart, size = (torch.where(before, part, 0.0).amax(1) for part in (apart, sizes))
+    return apart / size.clamp_min(1e-300)
 
 
 def _replace_in_training(
@@ -181,8 +197,18 @@ def _cuts(length: int, chunk: int) -> Sequence[int]:
         return range(1, length)
     half = length // 2
     if length > _VERY_LONG:
-        return sorted({half, min(max(chunk, 1), length - 2), length - 1})
+        return _few_cuts(length, chunk)
     return sorted({1, length // 4, half - 1, half, half + 1, 3 * length // 4, length - 1})
+
+
+def _gradient_cuts(length: int, chunk: int) -> Sequence[int]:
+    """Return the cuts of the gradient's test, which confirms what replacing has not refuted."""
+    return sorted({1, 8, 16, length - 1}) if length <= _LENGTH else _few_cuts(length, chunk)
+
+
+def _few_cuts(length: int, chunk: int) -> Sequence[int]:
+    """Return the middle, the end of the first chunk (1 where there is none) and the end."""
+    return sorted({length // 2, min(max(chunk, 1), length - 2), length - 1})
 
 
 def _with_new_suffix(subject: Subject, tokens: Tensor, cut: int) -> Tensor:
@@ -232,7 +258,7 @@ def _gradient(subject: Subject, model: nn.Module, lengths: Sequence[int]) -> Fin
     """
     model.eval()
     for length in lengths:
-        cuts = sorted({1, 8, 16, length // 2, length - 1})
+        cuts = _gradient_cuts(length, subject.chunk)
         with subject.inputs_of_blocks(model) as caught:
             output = model(subject.tokens(1, length).repeat(len(cuts), 1))
         if not output.requires_grad:

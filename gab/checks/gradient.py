@@ -61,7 +61,7 @@ def _gradients(
 
 def check_reach(subject: Subject) -> Iterator[Finding]:
     """`unit.unreached`: a unit that is built in the blocks, and called in none."""
-    model = subject.model().eval()
+    model = subject.shared.eval()
     called: set[int] = set()
     units = {
         name: module for name, module in model.named_modules() if subject.source.is_unit(module)

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from genesys_engine.gab.checks.report import Finding, finding
 from genesys_engine.gab.checks.sourcemap import SourceMap
-from genesys_engine.gab.syntax import imports
+from genesys_engine.gab.syntax import Import, imports
 
 # Modules of pure computation; with a star, all below them too.
 _MODULE_WORDS = (
@@ -98,8 +98,10 @@ Fault = tuple[int, str, str, str]  # line, code, name, sentence
 
 def check_language(module: ast.Module, where: SourceMap) -> Iterator[Finding]:
     """Yield `static.import`, `static.interpreter` and `patch.outside`, each line once."""
-    yield from _imports(module, where)
-    walker = _Walker(_imported(module))
+    statements = [n for n in ast.walk(module) if isinstance(n, ast.Import | ast.ImportFrom)]
+    items = [item for statement in statements for item in imports(statement)]
+    yield from _imports(items, where)
+    walker = _Walker(_imported(items))
     try:
         walker.visit(module)
     except RecursionError:
@@ -111,27 +113,19 @@ def check_language(module: ast.Module, where: SourceMap) -> Iterator[Finding]:
             yield finding(code, text, {"name": name}, place=where.place_of_line(line))
 
 
-def _imports(module: ast.Module, where: SourceMap) -> Iterator[Finding]:
-    for node in ast.walk(module):
-        if not isinstance(node, ast.Import | ast.ImportFrom):
-            continue
-        for item in imports(node):
-            name = item.module if item.is_plain else item.target
-            if item.bound == "*" or _refused(item.module) or _refused(name):
-                place = where.place_of_line(item.line)
-                text = f"The import of {name!r} is not allowed."
-                yield finding("static.import", text, {"import": name}, place=place)
+def _imports(items: Iterable[Import], where: SourceMap) -> Iterator[Finding]:
+    for item in items:
+        name = item.module if item.is_plain else item.target
+        if item.bound == "*" or _refused(item.module) or _refused(name):
+            place = where.place_of_line(item.line)
+            text = f"The import of {name!r} is not allowed."
+            yield finding("static.import", text, {"import": name}, place=place)
 
 
-def _imported(module: ast.Module) -> dict[str, str]:
+def _imported(items: Iterable[Import]) -> dict[str, str]:
     """Return what the module's imports bind, nested ones too, with their dotted targets."""
-    return {
-        item.bound: item.target
-        for node in ast.walk(module)
-        if isinstance(node, ast.Import | ast.ImportFrom)
-        for item in imports(node)
-        if not _refused(item.target)  # the import itself is told
-    }
+    # A refused import is told itself.
+    return {item.bound: item.target for item in items if not _refused(item.target)}
 
 
 @cache

@@ -13,8 +13,6 @@ from genesys_engine.gab.checks.numbers import difference, worst
 from genesys_engine.gab.checks.report import Finding, finding
 from genesys_engine.gab.checks.subject import Subject
 
-_LENGTH = 31
-
 
 def check_dead_units(subject: Subject) -> Iterator[Finding]:
     """`unit.dead`: a unit inside the blocks without which the output is the same, in any mode.
@@ -23,8 +21,8 @@ def check_dead_units(subject: Subject) -> Iterator[Finding]:
     no reason; the generator starts alike, so that dropout elsewhere is none either.
     """
     model = subject.shared
-    tokens = subject.tokens(1, _LENGTH)
-    before = {mode: subject.run(model.train(mode), tokens) for mode in (False, True)}
+    tokens, output = subject.answer
+    before = {False: output, True: subject.run(model.train(), tokens)}
     for path, units in _units(subject, model).items():
         called: list[Any] = []
         replaced = [
@@ -32,9 +30,9 @@ def check_dead_units(subject: Subject) -> Iterator[Finding]:
         ]
         try:
             change = 0.0
-            for mode, output in before.items():
+            for mode, whole in before.items():
                 if change <= EQUAL:  # the other mode is asked only where this one is the same
-                    change = worst([difference(output, subject.run(model.train(mode), tokens))])
+                    change = worst([difference(whole, subject.run(model.train(mode), tokens))])
         finally:
             for handle in replaced:
                 handle.remove()

@@ -57,12 +57,15 @@ def chunk_of(source: str) -> int:
         module = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return 0
-    values = [
-        node.value
-        for node in ast.walk(module)
-        if isinstance(node, ast.Constant) and type(node.value) is int and 2 <= node.value <= 512
-    ]
-    return max(values, default=0)
+    lengths: dict[ast.AST, int] = {}
+    fractions: list[ast.AST] = []
+    for node in ast.walk(module):
+        match node:
+            case ast.Constant(value=int(value)) if type(value) is int and 2 <= value <= 512:
+                lengths[node] = value
+            case ast.BinOp(left=ast.Constant(value=1), op=ast.Div(), right=ast.Constant() as n):
+                fractions.append(n)  # 1 / n is a number below one, and no length
+    return max((value for node, value in lengths.items() if node not in fractions), default=0)
 
 
 def _contract(module: ast.Module, class_name: str, where: SourceMap) -> Iterator[Finding]:
@@ -122,14 +125,15 @@ def _missing_parameters(constructor: ast.FunctionDef | None) -> list[str]:
 def _unused(classes: dict[str, ast.ClassDef], where: SourceMap) -> Iterator[Finding]:
     """Yield submodules that a class builds and never names again."""
     for node in classes.values():
-        uses = [n for n in ast.walk(node) if isinstance(n, ast.Attribute)]
+        inside = list(ast.walk(node))
+        uses = [n for n in inside if isinstance(n, ast.Attribute)]
         loops = {"children", "modules", "named_children", "_modules", "__dict__", "get_submodule"}
         if loops & {use.attr for use in uses}:
             continue
         stored = {use.attr: use for use in uses if _stores(use) and _of_self(use)}
         loaded = {use.attr for use in uses if not _stores(use)}
-        texts = {n.value for n in ast.walk(node) if isinstance(n, ast.Constant)}
-        for statement in ast.walk(node):
+        texts = {n.value for n in inside if isinstance(n, ast.Constant)}
+        for statement in inside:
             match statement:
                 case ast.Assign(targets=[ast.Attribute() as target], value=ast.Call() as call):
                     name, made = target.attr, ast.unparse(call.func)

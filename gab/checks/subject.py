@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -46,6 +46,7 @@ class Subject:
     width: int = WIDTH
     blocks: int = BLOCKS
     chunk: int = 0
+    _normals: list[Tensor] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
     def lengths(self) -> tuple[int, ...]:
@@ -63,7 +64,10 @@ class Subject:
         return self.block_class(self.width, (index, self.blocks), dtype=dtype)
 
     def model(self, *, noise: float = 0.0, dtype: torch.dtype = torch.float64) -> LanguageModel:
-        """Return a fresh model with initial parameters, or with `noise` added to them."""
+        """Return a fresh model with initial parameters, or with `noise` added to them.
+
+        The noise is normal, of about the size that keeps signals at theirs.
+        """
         config = ModelConfig(
             d_model=self.width,
             n_blocks=self.blocks,
@@ -72,31 +76,53 @@ class Subject:
         )
         model = LanguageModel(self.block_class, config, dtype=dtype, seed=self.seed)
         if noise:
-            _add_noise(model, noise, self.generator(1))
+            self._add_noise(model, noise)
         return model
 
+    def _add_noise(self, model: nn.Module, noise: float) -> None:
+        parameters = list(model.parameters())
+        if not self._normals:  # to draw them costs as much as to build the model
+            generator = self.generator(1)
+            self._normals.extend(torch.randn(p.shape, generator=generator) for p in parameters)
+        with torch.no_grad():
+            for parameter, values in zip(parameters, self._normals, strict=True):
+                fan_in = parameter[0].numel() if parameter.dim() > 1 else 4
+                parameter.add_(values.to(parameter.dtype) * (noise * fan_in**-0.5))
+
     @cached_property
-    def noise(self) -> float:
-        """How far parameters can be moved with the output still finite."""
+    def _moved(self) -> tuple[float, LanguageModel]:
+        """How far parameters can be moved with the output still finite, and that model."""
         for noise in _NOISE:
             model = self.model(noise=noise).eval()
             if all(
-                torch.isfinite(self.run(model, self.tokens(1, n))).all() for n in (31, self.long)
+                torch.isfinite(self.run(model, self.tokens(1, n))).all()
+                for n in dict.fromkeys((31, self.context, self.long))
             ):
-                return noise
-        return 0.0
+                return noise, model
+        return 0.0, self.model()
+
+    @property
+    def noise(self) -> float:
+        """How far parameters can be moved with the output still finite."""
+        return self._moved[0]
 
     def opened(self) -> LanguageModel:
         """Return a fresh model whose parameters are all moved: a gate that is zero opens."""
         return self.model(noise=self.noise)
 
-    @cached_property
+    @property
     def shared(self) -> LanguageModel:
-        """What `opened` returns, built once: for probes behind the one for state.
+        """What `opened` returns, built once and run before: for probes behind the one for state.
 
         Its mode and its gradients are those that the last probe left.
         """
-        return self.opened()
+        return self._moved[1]
+
+    @cached_property
+    def answer(self) -> tuple[Tensor, Tensor]:
+        """Tokens (1, 31) and what `shared` makes of them in eval mode, run once for all probes."""
+        tokens = self.tokens(1, 31)
+        return tokens, self.run(self.shared.eval(), tokens)
 
     def generator(self, salt: int) -> torch.Generator:
         """Return a generator of random values for one purpose."""
@@ -154,12 +180,3 @@ class Subject:
             yield caught
         finally:
             handle.remove()
-
-
-def _add_noise(model: nn.Module, noise: float, generator: torch.Generator) -> None:
-    """Add normal values to every parameter, of about the size that keeps signals at theirs."""
-    with torch.no_grad():
-        for parameter in model.parameters():
-            fan_in = parameter[0].numel() if parameter.dim() > 1 else 4
-            values = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-            parameter.add_(values.to(parameter.dtype) * (noise * fan_in**-0.5))

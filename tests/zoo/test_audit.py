@@ -24,6 +24,7 @@ from genesys_engine.gab.checks import (
 from genesys_engine.gab.checks.audit import Order, audit_block, replying_with_pairs
 from genesys_engine.gab.checks.brief import brief
 from genesys_engine.gab.checks.cost import Cost, _loop, check_cost, count_cost, time_beside
+from genesys_engine.gab.checks.numbers import difference
 from genesys_engine.gab.checks.report import finding
 from genesys_engine.gab.checks.sourcemap import SourceMap
 from genesys_engine.gab.checks.subject import Subject
@@ -180,8 +181,23 @@ def test_every_seed_and_every_library_unit_is_clean():
 
 def test_probes_are_longer_than_chunks_in_the_code():
     assert static.chunk_of("C = 200\nD = 4096\nE = True") == 200
+    assert static.chunk_of("C = 200\nD = 1 / 512") == 200
     assert subject(ATTENTION, chunk=200).long == 203
     assert subject(ATTENTION, chunk=200).lengths[-1] == 203
+
+
+def test_all_rows_at_once_differ_as_each_does_alone():
+    outputs = torch.randn(4, 9, 3, dtype=torch.float64)
+    outputs[2, 6] = math.nan  # behind this row's cut
+    cuts = (1, 5, 8)
+    together = causality._changes(outputs, cuts)
+    outputs[2, 4] = math.nan
+    behind = causality._changes(outputs, cuts)
+    for row, cut in enumerate(cuts, start=1):
+        alone = difference(outputs[0, :cut], outputs[row, :cut])
+        assert float(behind[row - 1]) == pytest.approx(alone, nan_ok=True)
+    assert together.isfinite().all()
+    assert behind.isnan().tolist() == [False, True, False]
 
 
 # --- thresholds: NaN fails ---
