@@ -202,8 +202,10 @@ def _cuts(length: int, chunk: int) -> Sequence[int]:
 
 
 def _gradient_cuts(length: int, chunk: int) -> Sequence[int]:
-    """Return the cuts of the gradient's test, which confirms what replacing has not refuted."""
-    return sorted({1, 8, 16, length - 1}) if length <= _LENGTH else _few_cuts(length, chunk)
+    """Return the cuts of the gradient's test: few of a long length, where a row costs the most."""
+    if length > _LENGTH:
+        return _few_cuts(length, chunk)
+    return sorted({1, 8, 16, length // 2, length - 1})
 
 
 def _few_cuts(length: int, chunk: int) -> Sequence[int]:

@@ -365,7 +365,9 @@ def test_a_number_that_is_none_fails_every_threshold():
     checks = (forward.check_repeatable, forward.check_batch, causality.check_mixing)
     found = [next(check(subject)) for check in checks]
     assert [f.code for f in found] == ["state.kept", "batch.mixed", "mixing.none"]
-    object.__setattr__(subject, "run", lambda model, tokens, **_: nan[:1].expand(31, -1, -1))
+    object.__setattr__(
+        subject, "run", lambda model, tokens, **_: torch.full((*tokens.shape, 97), math.nan)
+    )
     assert next(causality.check_causality(subject)).code == "causality.leak"
     for each in found:
         json.dumps(dict(each.evidence), allow_nan=False)
