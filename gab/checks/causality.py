@@ -27,6 +27,7 @@ LEAK = 1e-9
 LEAK_FP32 = 1e-3
 MIXES = 1e-6
 _LENGTH = 31
+_BEGINNING = 9  # whole chunks of no size: what a chunk keeps to itself is seen as well
 _VERY_LONG = 256
 
 
@@ -85,14 +86,20 @@ def check_lengths(subject: Subject) -> Iterator[Finding]:
 
 
 def check_mixing(subject: Subject) -> Iterator[Finding]:
-    """`mixing.none`: with everything before it replaced, the last output stays as it was."""
+    """`mixing.none`: with every token of the beginning replaced, no later output changes.
+
+    All later outputs are asked: one position may close its own gate (the TTT seed does, where its
+    moved rate falls below zero), and a block that reads from one distance only shows somewhere.
+    """
     tokens, output = subject.answer
     others = tokens.clone()
-    others[:, :-1] = subject.other_tokens(tokens[:, :-1])
-    change = difference(output[:, -1], subject.run(subject.shared.eval(), others)[:, -1])
+    others[:, :_BEGINNING] = subject.other_tokens(tokens[:, :_BEGINNING])
+    other = subject.run(subject.shared.eval(), others)
+    change = difference(output[:, _BEGINNING:], other[:, _BEGINNING:])
     if not change > MIXES:
-        text = "The last output stays the same when every earlier token is replaced."
-        yield finding("mixing.none", text, {"length": tokens.shape[1], "change": change})
+        text = f"With the first {_BEGINNING} tokens replaced, every later output stays the same."
+        evidence = {"length": tokens.shape[1], "replaced": _BEGINNING, "change": change}
+        yield finding("mixing.none", text, evidence)
 
 
 def receptive_field(subject: Subject) -> int:

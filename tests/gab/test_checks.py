@@ -7,13 +7,14 @@ import time
 import pytest
 import torch
 
+from genesys_engine.gab import library
 from genesys_engine.gab.checks import ADVICE, CheckReport, causality, forward
 from genesys_engine.gab.checks.fingerprint import fingerprint
 from genesys_engine.gab.checks.flops import flops_per_token
 from genesys_engine.gab.checks.run import check_block
 from genesys_engine.gab.checks.sourcemap import SourceMap
 from genesys_engine.gab.checks.subject import Subject
-from genesys_engine.gab.compose import load_block
+from genesys_engine.gab.compose import compose, load_block
 from genesys_engine.gab.scales import ModelConfig
 from genesys_engine.plugins.check_job import check
 
@@ -348,6 +349,14 @@ def test_reading_values_is_a_warning_and_is_counted_all_the_same():
     assert [found.code for found in report.findings] == ["device.bound"]
     count = report.measurements["flops_per_token"]["0.2M"]
     assert count == pytest.approx(clean.measurements["flops_per_token"]["0.2M"], rel=0.01)
+
+
+@pytest.mark.parametrize("name", library.seed_names())
+def test_every_seed_passes_whatever_the_random_values(name):
+    """With values of 1 the TTT seed's last position keeps its gate shut once parameters move."""
+    for seed in (0, 1):
+        found = run(compose(library.seed(name)), seed=seed)
+        assert found.passed, found.findings
 
 
 def test_memory_error_is_not_laid_on_the_code():
