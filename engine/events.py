@@ -2,7 +2,8 @@
 
 It is the only source of the progress display, the report and the trackers.  An event is
 *decisive* when it follows from the experiment file, the seed and the results alone; the digest
-covers those.  Times, resumptions and facts of the machine stand beside it and do not count.
+covers those.  Times, resumptions and facts of the machine stand beside it and do not count.  The
+kinds are named in `plugins.event_kinds`, since plugins read them too.
 """
 
 from __future__ import annotations
@@ -12,63 +13,6 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
-
-from genesys_engine.plugins.event_kinds import (
-    BEST_CHANGED,
-    BUDGET_WARNING,
-    DESIGN_ABANDONED,
-    DESIGN_ACCEPTED,
-    DESIGN_DUPLICATE,
-    DESIGN_EXHAUSTED,
-    DESIGN_REJECTED,
-    DESIGN_STARTED,
-    ERROR_HANDLED,
-    FINALS_OPENED,
-    GENERATION_FINISHED,
-    LLM_REACHABLE,
-    LLM_UNREACHABLE,
-    LLM_USED,
-    RUN_FINISHED,
-    RUN_INTERRUPTED,
-    RUN_RESUMED,
-    RUN_STARTED,
-    RUN_STOPPED,
-    RUNG_OPENED,
-    VERIFICATION_FAILED,
-    VERIFICATION_FINISHED,
-    VERIFICATION_STARTED,
-    WORKER_LOST,
-)
-
-__all__ = [
-    "BEST_CHANGED",
-    "BUDGET_WARNING",
-    "DESIGN_ABANDONED",
-    "DESIGN_ACCEPTED",
-    "DESIGN_DUPLICATE",
-    "DESIGN_EXHAUSTED",
-    "DESIGN_REJECTED",
-    "DESIGN_STARTED",
-    "ERROR_HANDLED",
-    "FINALS_OPENED",
-    "GENERATION_FINISHED",
-    "LLM_REACHABLE",
-    "LLM_UNREACHABLE",
-    "LLM_USED",
-    "RUNG_OPENED",
-    "RUN_FINISHED",
-    "RUN_INTERRUPTED",
-    "RUN_RESUMED",
-    "RUN_STARTED",
-    "RUN_STOPPED",
-    "VERIFICATION_FAILED",
-    "VERIFICATION_FINISHED",
-    "VERIFICATION_STARTED",
-    "WORKER_LOST",
-    "Event",
-    "canonical_json",
-    "digest_events",
-]
 
 
 @dataclass(frozen=True)

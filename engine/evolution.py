@@ -19,7 +19,6 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
-from genesys_engine.engine import events
 from genesys_engine.engine.decisions import FAIL, RETRY, STOP, Decisions
 from genesys_engine.engine.designer import Designer, InfrastructureFailure, TaskResult
 from genesys_engine.engine.events import Event
@@ -34,6 +33,7 @@ from genesys_engine.engine.verifier import Verifier, checkpoint_name, failure
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import EnvironmentProblem, PluginError
 from genesys_engine.gab.tree import GABTree
+from genesys_engine.plugins import event_kinds as events
 from genesys_engine.plugins.api import BudgetSpent, LLMInterrupted, LLMRefused, Parent
 
 DESIGN, VERIFY = "design", "verify"

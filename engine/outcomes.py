@@ -10,7 +10,6 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from genesys_engine.engine import events
 from genesys_engine.engine.events import Event
 from genesys_engine.engine.finals import is_fresh
 from genesys_engine.engine.fitness import gain, higher_is_better, metric_value
@@ -19,6 +18,7 @@ from genesys_engine.engine.samples import write_samples
 from genesys_engine.engine.state import Standing, State, keep
 from genesys_engine.engine.store import DesignRow, Store, TaskRow, VerificationRow
 from genesys_engine.gab.errors import InputError
+from genesys_engine.plugins import event_kinds as events
 
 WARN_AT = (50, 80)  # percent of a budget
 

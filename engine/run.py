@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genesys_engine.engine import events
 from genesys_engine.engine.assembly import (
     assemble,
     build_corpus,
@@ -41,6 +40,7 @@ from genesys_engine.engine.verdict import Verdict, judge
 from genesys_engine.engine.verifier import tidy
 from genesys_engine.gab.errors import EnvironmentProblem, InputError
 from genesys_engine.gab.sandbox.scratch import remove
+from genesys_engine.plugins import event_kinds as events
 from genesys_engine.plugins.api import Executor, Outcome
 from genesys_engine.plugins.host import PluginHost
 

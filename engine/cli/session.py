@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from genesys_engine.engine import events, run
+from genesys_engine.engine import run
 from genesys_engine.engine.cli.output import note, print_json
 from genesys_engine.engine.evolution import Stopped
 from genesys_engine.engine.interrupt import INTERRUPTED, interruptible
@@ -17,6 +17,7 @@ from genesys_engine.gab.errors import (
     EXIT_INTERRUPTED,
     EXIT_OK,
 )
+from genesys_engine.plugins import event_kinds as events
 
 
 def session(work: Callable[[run.Callbacks], None], folder: Path, *, as_json: bool) -> int:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from genesys_engine.engine import events as kinds
 from genesys_engine.engine.events import Event
 from genesys_engine.engine.finals import is_fresh
 from genesys_engine.engine.views.run import RunView
 from genesys_engine.engine.views.text import duration, percent
+from genesys_engine.plugins import event_kinds as kinds
 
 Payload = Mapping[str, Any]
 

@@ -14,12 +14,12 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
-from genesys_engine.engine import events as kinds
 from genesys_engine.engine.cli.output import clean
 from genesys_engine.engine.events import Event
 from genesys_engine.engine.progress.lines import line_of
 from genesys_engine.engine.views.run import RunView
 from genesys_engine.engine.views.text import duration
+from genesys_engine.plugins import event_kinds as kinds
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

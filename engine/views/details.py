@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from genesys_engine.engine.events import DESIGN_ACCEPTED
 from genesys_engine.engine.store import DesignRow, Store, VerificationRow
 from genesys_engine.engine.views import noise
 from genesys_engine.engine.views.leaderboard import scale_names
@@ -17,6 +16,7 @@ from genesys_engine.engine.views.rungs import places
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.tree import GABTree
 from genesys_engine.plugins.api import LLMUsage
+from genesys_engine.plugins.event_kinds import DESIGN_ACCEPTED
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from genesys_engine.engine import events as kinds
 from genesys_engine.engine.events import Event
 from genesys_engine.engine.store import Store
+from genesys_engine.plugins import event_kinds as kinds
 
 CHECK, TRAINING, VARIATION = "check", "verification", "variation"
 

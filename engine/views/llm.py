@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from genesys_engine.engine import events
 from genesys_engine.engine.llm.ledger import Ledger
 from genesys_engine.engine.llm.meters import total
 from genesys_engine.engine.store import DATABASE, Store
+from genesys_engine.plugins import event_kinds as events
 from genesys_engine.plugins.api import ROLES, LLMUsage
 
 UNKNOWN = "unknown"

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from genesys_engine.engine import events as kinds
 from genesys_engine.engine.store import DesignRow, Store
 from genesys_engine.engine.views import noise
 from genesys_engine.engine.views.names import seed_name
+from genesys_engine.plugins import event_kinds as kinds
 
 BETTER, WORSE = "better than their parents", "worse than their parents"
 NO_DIFFERENCE, TOO_FEW = "no difference shown", "too few children to tell"

@@ -13,10 +13,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
-from genesys_engine.engine import events
 from genesys_engine.engine.store import DesignRow, Store, VerificationRow
 from genesys_engine.gab import library
 from genesys_engine.gab.tree import GABTree, grow
+from genesys_engine.plugins import event_kinds as events
 
 SCALES = ("0.2M", "1M", "4M")
 CAPS = (30, 8, 2)

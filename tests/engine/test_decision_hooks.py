@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from genesys_engine.engine import events as kinds
 from genesys_engine.engine.assembly import assemble
 from genesys_engine.engine.config import load_experiment
 from genesys_engine.engine.events import digest_events
@@ -21,6 +20,7 @@ from genesys_engine.engine.evolution import Stopped
 from genesys_engine.engine.run import started_payload
 from genesys_engine.engine.store import Store
 from genesys_engine.gab.errors import PluginError
+from genesys_engine.plugins import event_kinds as kinds
 from genesys_engine.plugins.api import Outcome
 from genesys_engine.plugins.host import PluginHost
 from genesys_engine.plugins.testing.recorded import RecordedExecutor

@@ -7,12 +7,12 @@ import pytest
 from rich.console import Console
 from sample_run import make_run
 
-from genesys_engine.engine import events
 from genesys_engine.engine.events import Event
 from genesys_engine.engine.progress import Progress
 from genesys_engine.engine.progress.panel import panel
 from genesys_engine.engine.store import Store
 from genesys_engine.engine.views.run import RunView, view
+from genesys_engine.plugins import event_kinds as events
 
 
 @pytest.fixture(scope="module")

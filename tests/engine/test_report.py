@@ -10,7 +10,6 @@ from html.parser import HTMLParser
 import pytest
 from sample_run import EXPERIMENT, META, make_run
 
-from genesys_engine.engine import events as kinds
 from genesys_engine.engine.events import digest_events
 from genesys_engine.engine.report import charts, figure, render_report, write_report
 from genesys_engine.engine.report.figures import hover
@@ -24,6 +23,7 @@ from genesys_engine.engine.views.lineage import ancestry, foremost, lineage
 from genesys_engine.gab import library
 from genesys_engine.gab.tree import grow
 from genesys_engine.gab.unit import parse_unit
+from genesys_engine.plugins import event_kinds as kinds
 
 HOSTILE = "</script><script>alert('x')</script><img src=x onerror=alert(1)>"
 

@@ -7,10 +7,10 @@ import time
 import pytest
 from sample_run import make_run
 
-from genesys_engine.engine import events as kinds
 from genesys_engine.engine.cli import main
 from genesys_engine.engine.events import digest_events
 from genesys_engine.engine.store import Store
+from genesys_engine.plugins import event_kinds as kinds
 
 KEYS = {"design", "fitness", "rung", "scores", "controls", "parents", "change"}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sample_run import CAPS, CHILDREN, META, NOISE_SEEDS, SCALES, SEED_QUALITY, make_run
 
-from genesys_engine.engine import events, verdict
+from genesys_engine.engine import verdict
 from genesys_engine.engine.events import Event
 from genesys_engine.engine.store import DesignRow, Store, VerificationRow
 from genesys_engine.engine.views import noise, text
@@ -24,6 +24,7 @@ from genesys_engine.engine.views.status import status
 from genesys_engine.engine.views.timing import timing
 from genesys_engine.gab import library
 from genesys_engine.gab.errors import InputError
+from genesys_engine.plugins import event_kinds as events
 
 
 @pytest.fixture(scope="module")

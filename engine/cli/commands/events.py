@@ -53,8 +53,8 @@ def command(run: Path, digest: bool, follow: bool, kinds: tuple[str, ...], as_js
 
 def _refuse_unknown(kinds: tuple[str, ...]) -> None:
     """A misspelt kind would silently show nothing."""
-    from genesys_engine.engine import events
     from genesys_engine.gab.errors import InputError
+    from genesys_engine.plugins import event_kinds as events
     from genesys_engine.plugins.registry import suggest
 
     known = {value for name, value in vars(events).items() if name.isupper() and "." in value}
@@ -67,7 +67,7 @@ def _refuse_unknown(kinds: tuple[str, ...]) -> None:
 
 def _log(store: Store, *, follow: bool) -> Iterator[Event]:
     """Yield the log, and with `follow` what is added to it while a process works on the run."""
-    from genesys_engine.engine.events import RUN_FINISHED
+    from genesys_engine.plugins.event_kinds import RUN_FINISHED
 
     last = 0
     while True:
