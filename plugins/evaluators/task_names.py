@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from genesys_engine.plugins.corpus import Corpus
 
 OFFLINE, BIGBENCH, PAPER = "offline", "bigbench", "paper"
+ENGLISH = "english"  # the corpus with which `offline` includes the minimal pairs
 FROM_CORPUS = ("continuation", "corruption")
 
 BIGBENCH_TASKS = (
@@ -136,6 +137,44 @@ def unknown(names: Iterable[str]) -> str | None:
     return None
 
 
+def score_names(names: Sequence[str], corpus: str) -> Iterator[str]:
+    """Yield the scores that a list of tasks will give on the corpus of that source.
+
+    One that ends in `*` stands for all that begin so: what a group or a tag of lm-eval holds is
+    not looked up, nor what a task leaves to its code.
+    """
+    english = [PAIRS] if OFFLINE in names and corpus == ENGLISH else []
+    tasks = expand([*names, *english])
+    for task in (*tasks.local, *tasks.bigbench):
+        yield f"{task.key}:acc"
+        if task.group:
+            yield f"{task.group}:acc"
+    for name in tasks.library:
+        yield from _scores_of(name, library_files().get(name))
+    for folder in tasks.folders:
+        for path in Path(folder).expanduser().rglob("*.yaml"):
+            own = re.search(r"^task:[ \t]*['\"]?([\w.+-]+)['\"]?[ \t]*$", _text(path), re.M)
+            yield from ["*"] if own is None else _scores_of(own[1], path)
+
+
+def _scores_of(name: str, path: Path | None) -> Iterator[str]:
+    """Yield the scores of a task as its file, or the file that it includes, lists them."""
+    while path is not None:
+        text = _text(path)
+        if re.search(r"^(?:group|class|task_list):|^include:[ \t]*(?:\[|$)", text, re.M):
+            break
+        if re.search(r"^metric_list:", text, re.M):
+            metrics = re.findall(r"\bmetric['\"]?:[ \t]*(\S+)", text)
+            plain = [metric.strip("'\",}") for metric in metrics]
+            if not all(re.fullmatch(r"\w[\w.+-]*", metric) for metric in plain):
+                break
+            yield from (f"{name}:{metric}" for metric in plain)
+            return
+        include = re.search(r"^include:[ \t]*['\"]?([^\s'\"]+)", text, re.M)
+        path = path.parent / include[1] if include else None
+    yield from (f"{name}:*", f"{name}/*")
+
+
 def is_folder(name: str) -> bool:
     """Tell whether a name means a folder of the user's: it begins like a path."""
     return name.startswith(("/", "./", "../", "~"))
@@ -143,7 +182,7 @@ def is_folder(name: str) -> bool:
 
 def is_english(corpus: Corpus) -> bool:
     """Tell whether a corpus is the English prose that the engine fetches."""
-    return bool(corpus.manifest["settings"].get("use") == "english")
+    return bool(corpus.manifest["settings"].get("use") == ENGLISH)
 
 
 @lru_cache(maxsize=1)
@@ -180,7 +219,11 @@ def _texts() -> list[tuple[Path, str]]:
         return []
     root = Path(spec.submodule_search_locations[0]) / "tasks"
     files = sorted(root.rglob("*yaml"))  # some that others include have no ending
-    return [(path, path.read_text(encoding="utf-8", errors="replace")) for path in files]
+    return [(path, _text(path)) for path in files]
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace")
 
 
 def _own_names() -> list[str]:
