@@ -99,11 +99,14 @@ class RecordedExecutor:
         if chance() < self._fail:
             return {"status": "failed", "reason": "failed by chance"}
         tokens = payload["budget"]["tokens"]
-        scores = {"bits_per_byte": _score(2.5 + 0.5 * chance())}
+        scores = {
+            "bits_per_byte": _score(2.5 + 0.5 * chance()),
+            "continuation:acc": _score(0.3 + 0.4 * chance(), up=True),
+        }
         return {
             "status": "ok",
             "scores": scores,
-            "controls": {"untrained": {"bits_per_byte": _score(6.0)}},
+            "controls": {"untrained": _control(6.0, 0.2)},
             "curve": [(tokens * i / 10, 7.0 - 0.3 * i) for i in range(1, 11)],
             "tokens": tokens,
             "steps": 10,
@@ -115,11 +118,15 @@ class RecordedExecutor:
         return {"report": report, "machine_findings": [], "facts": {}}
 
     def _controls(self, payload: Mapping[str, Any]) -> dict[str, Any]:
-        return {"bigram": {"bits_per_byte": _score(4.0)}}
+        return {"bigram": _control(4.0, 0.25)}
 
 
-def _score(value: float) -> dict[str, Any]:
-    return {"value": value, "stderr": 0.01, "higher_is_better": False, "n": 100}
+def _control(bits: float, accuracy: float) -> dict[str, Any]:
+    return {"bits_per_byte": _score(bits), "continuation:acc": _score(accuracy, up=True)}
+
+
+def _score(value: float, *, up: bool = False) -> dict[str, Any]:
+    return {"value": value, "stderr": 0.01, "higher_is_better": up, "n": 100}
 
 
 def _chance(source: str, purpose: str) -> Any:
