@@ -193,16 +193,15 @@ def test_fitness_over_metrics_and_scores_as_objectives(tmp_path: Path) -> None:
 
 def test_a_reference_no_better_than_untrained_ends_the_run(tmp_path: Path) -> None:
     trial = Trial(tmp_path / "run", sets=SHARED[:2])
+    told = r"no gain can be a share of its continuation:acc: .* trained against 0.9 untrained"
     with (
-        mock.patch.object(recorded, "_control", lambda bits, accuracy: _CONTROL),
-        pytest.raises(
-            InputError, match=r"no gain can be a share of its continuation:acc: .* trained"
-        ),
+        mock.patch.object(recorded, "_control", return_value=UNTRAINED),
+        pytest.raises(InputError, match=told),
     ):
         trial.go()
 
 
-_CONTROL = {
+UNTRAINED = {
     "bits_per_byte": {"value": 6.0, "stderr": None, "higher_is_better": False, "n": 1},
     "continuation:acc": {"value": 0.9, "stderr": None, "higher_is_better": True, "n": 1},
 }
