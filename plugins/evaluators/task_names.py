@@ -140,8 +140,8 @@ def unknown(names: Iterable[str]) -> str | None:
 def score_names(names: Sequence[str], corpus: str) -> Iterator[str]:
     """Yield the scores that a list of tasks will give on the corpus of that source.
 
-    One that ends in `*` stands for all that begin so: what a group or a tag of lm-eval holds is
-    not looked up, nor what a task leaves to its code.
+    One that ends in `*` stands for all that begin so: what tasks with a tag have in common is not
+    looked up, nor what a task leaves to its code.
     """
     english = [PAIRS] if OFFLINE in names and corpus == ENGLISH else []
     tasks = expand([*names, *english])
@@ -150,29 +150,65 @@ def score_names(names: Sequence[str], corpus: str) -> Iterator[str]:
         if task.group:
             yield f"{task.group}:acc"
     for name in tasks.library:
-        yield from _scores_of(name, library_files().get(name))
+        yield from _library_scores(name)
     for folder in tasks.folders:
         for path in Path(folder).expanduser().rglob("*.yaml"):
             own = re.search(r"^task:[ \t]*['\"]?([\w.+-]+)['\"]?[ \t]*$", _text(path), re.M)
-            yield from ["*"] if own is None else _scores_of(own[1], path)
+            metrics = None if own is None else _metrics(path)
+            yield from ["*"] if own is None else _named(own[1], metrics)
 
 
-def _scores_of(name: str, path: Path | None) -> Iterator[str]:
-    """Yield the scores of a task as its file, or the file that it includes, lists them."""
-    while path is not None:
+def _library_scores(name: str) -> Iterator[str]:
+    """Yield the scores of a task of lm-eval's own, or of a group of such."""
+    path = library_files().get(name)
+    members = None if path is None else _members(_text(path))
+    if members is None:
+        yield from _named(name, None if path is None else _metrics(path))
+        return
+    for member in members:
+        file = library_files().get(member)
+        metrics = None if file is None else _metrics(file)
+        yield from _named(f"{name}/{member}", metrics)
+        yield from _named(name, metrics)
+
+
+def _named(task: str, metrics: Sequence[str] | None) -> list[str]:
+    """Return the scores of a task; of one whose metrics are not known, and of its parts, all."""
+    if metrics is None:
+        return [f"{task}:*", f"{task}/*"]
+    return [f"{task}:{metric}" for metric in metrics]
+
+
+def _members(text: str) -> list[str] | None:
+    """Return the tasks of a group whose file names them and changes nothing of theirs."""
+    keys = set(re.findall(r"^(\w+):", text, re.M))
+    if not {"group", "task"} <= keys <= {*_GROUP_KEYS, "group", "task"}:
+        return None
+    item = r"[ \t]*-[ \t]*['\"]?[\w.+-]+['\"]?[ \t]*\n"
+    listed = re.search(rf"^task:[ \t]*\n((?:{item})+)(?=\w|\Z)", text, re.M)
+    return None if listed is None else re.findall(r"-[ \t]*['\"]?([\w.+-]+)", listed[1])
+
+
+_GROUP_KEYS = ("group_alias", "aggregate_metric_list", "metadata")
+
+
+def _metrics(path: Path) -> list[str] | None:
+    """Return the metrics of a task as its file, or the one that it includes, lists them."""
+    seen: set[Path] = set()
+    while path not in seen and path.is_file():
+        seen.add(path)
         text = _text(path)
         if re.search(r"^(?:group|class|task_list):|^include:[ \t]*(?:\[|$)", text, re.M):
-            break
+            return None
         if re.search(r"^metric_list:", text, re.M):
-            metrics = re.findall(r"\bmetric['\"]?:[ \t]*(\S+)", text)
-            plain = [metric.strip("'\",}") for metric in metrics]
-            if not all(re.fullmatch(r"\w[\w.+-]*", metric) for metric in plain):
-                break
-            yield from (f"{name}:{metric}" for metric in plain)
-            return
+            found = re.findall(r"^[^#\n]*?\bmetric['\"]?:[ \t]*(\S+)", text, re.M)
+            plain = [metric.strip("'\",}") for metric in found]
+            return plain if all(re.fullmatch(r"\w[\w.+-]*", m) for m in plain) else None
         include = re.search(r"^include:[ \t]*['\"]?([^\s'\"]+)", text, re.M)
-        path = path.parent / include[1] if include else None
-    yield from (f"{name}:*", f"{name}/*")
+        if include is None:
+            break
+        path = path.parent / include[1]
+    return None
 
 
 def is_folder(name: str) -> bool:

@@ -94,7 +94,9 @@ def test_what_files_of_tasks_list_is_known_without_data(tmp_path: Path, registry
         "mrpc:f1": '["mrpc"]',
         "lambada_openai:perplexity": '["paper"]',
         "accuracy": '["arc_easy"]',
-        "blimp:acc": '["blimp"]',  # what a group holds is not looked up
+        "blimp:acc": '["blimp"]',
+        "blimp/blimp_causative:acc": '["blimp"]',
+        "inverse_scaling_mc:anything": '["paper"]',  # a tag: whose it is is not looked up
         "bigbench/hyperbaton:acc": '["bigbench"]',
         "bigbench:acc": '["bigbench/hyperbaton"]',
     }.items():
@@ -103,6 +105,7 @@ def test_what_files_of_tasks_list_is_known_without_data(tmp_path: Path, registry
         "arc_easy:acc_nrom": '["arc_easy"]',
         "accuracy": '["cola"]',
         "blmp:acc": '["blimp"]',
+        "blimp:f1": '["blimp"]',
         "bigbench/hyperbaton:acc": '["bigbench/winowhy"]',
     }.items():
         ((message, _),) = refused(tmp_path, registry, fitness.format(name), tasks=tasks)
