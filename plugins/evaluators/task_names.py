@@ -154,20 +154,20 @@ def score_names(names: Sequence[str], corpus: str) -> Iterator[str]:
     for folder in tasks.folders:
         for path in Path(folder).expanduser().rglob("*.yaml"):
             own = re.search(r"^task:[ \t]*['\"]?([\w.+-]+)['\"]?[ \t]*$", _text(path), re.M)
-            metrics = None if own is None else _metrics(path)
+            metrics = None if own is None else task_metrics(path)
             yield from ["*"] if own is None else _named(own[1], metrics)
 
 
 def _library_scores(name: str) -> Iterator[str]:
     """Yield the scores of a task of lm-eval's own, or of a group of such."""
     path = library_files().get(name)
-    members = None if path is None else _members(_text(path))
+    members = None if path is None else group_members(path)
     if members is None:
-        yield from _named(name, None if path is None else _metrics(path))
+        yield from _named(name, None if path is None else task_metrics(path))
         return
     for member in members:
         file = library_files().get(member)
-        metrics = None if file is None else _metrics(file)
+        metrics = None if file is None else task_metrics(file)
         yield from _named(f"{name}/{member}", metrics)
         yield from _named(name, metrics)
 
@@ -179,8 +179,9 @@ def _named(task: str, metrics: Sequence[str] | None) -> list[str]:
     return [f"{task}:{metric}" for metric in metrics]
 
 
-def _members(text: str) -> list[str] | None:
+def group_members(path: Path) -> list[str] | None:
     """Return the tasks of a group whose file names them and changes nothing of theirs."""
+    text = _text(path)
     keys = set(re.findall(r"^(\w+):", text, re.M))
     if not {"group", "task"} <= keys <= {*_GROUP_KEYS, "group", "task"}:
         return None
@@ -192,7 +193,7 @@ def _members(text: str) -> list[str] | None:
 _GROUP_KEYS = ("group_alias", "aggregate_metric_list", "metadata")
 
 
-def _metrics(path: Path) -> list[str] | None:
+def task_metrics(path: Path) -> list[str] | None:
     """Return the metrics of a task as its file, or the one that it includes, lists them."""
     seen: set[Path] = set()
     while path not in seen and path.is_file():
@@ -201,8 +202,9 @@ def _metrics(path: Path) -> list[str] | None:
         if re.search(r"^(?:group|class|task_list):|^include:[ \t]*(?:\[|$)", text, re.M):
             return None
         if re.search(r"^metric_list:", text, re.M):
-            found = re.findall(r"^[^#\n]*?\bmetric['\"]?:[ \t]*(\S+)", text, re.M)
-            plain = [metric.strip("'\",}") for metric in found]
+            bare = re.sub(r"#.*", "", text)  # a metric may be commented out
+            found = re.findall(r"\bmetric['\"]?:[ \t]*([^\s,}]+)", bare)
+            plain = [metric.strip("'\"") for metric in found]
             return plain if all(re.fullmatch(r"\w[\w.+-]*", m) for m in plain) else None
         include = re.search(r"^include:[ \t]*['\"]?([^\s'\"]+)", text, re.M)
         if include is None:

@@ -115,10 +115,10 @@ def test_what_files_of_tasks_list_is_known_without_data(tmp_path: Path, registry
 def test_a_folder_of_yaml_says_what_it_scores(tmp_path: Path, registry: Registry) -> None:
     own = tmp_path / "own"
     own.mkdir()
-    (own / "shared").write_text("metric_list: [{metric: f1, higher_is_better: true}]\n")
+    (own / "shared").write_text("metric_list: [{metric: f1}, {'metric': 'em'}]  # metric: acc\n")
     (own / "one.yaml").write_text("include: shared\ntask: one\n")
     tasks = f'["{own}"]'
-    read(tmp_path, registry, '[fitness]\nmetric = "one:f1"', tasks=tasks)
+    read(tmp_path, registry, '[fitness]\nmetric = ["one:f1", "one:em"]', tasks=tasks)
     ((_, hint),) = refused(tmp_path, registry, '[fitness]\nmetric = "one:acc"', tasks=tasks)
     assert "one:f1" in hint
     (own / "one.yaml").write_text("task: one\nclass: !function code.Task\n")

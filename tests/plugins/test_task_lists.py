@@ -21,7 +21,14 @@ from genesys_engine.plugins.evaluators import bigbench
 from genesys_engine.plugins.evaluators.lm_eval import LmEvalEvaluator
 from genesys_engine.plugins.evaluators.minimal_pairs import ITEMS, PHENOMENA, items
 from genesys_engine.plugins.evaluators.options import LmEvalOptions
-from genesys_engine.plugins.evaluators.task_names import Task, expand, unknown
+from genesys_engine.plugins.evaluators.task_names import (
+    Task,
+    expand,
+    group_members,
+    library_files,
+    task_metrics,
+    unknown,
+)
 
 YES_NO = {
     "examples": [
@@ -206,3 +213,19 @@ def test_a_folder_without_tasks_is_refused(tmp_path: Path) -> None:
     )
     assert unknown(["./nowhere"]) is not None
     assert unknown(["hellaswag", "blimp", "arc_easy", "offline"]) is None
+
+
+def test_the_files_of_tasks_are_read_as_lm_eval_reads_them() -> None:
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    known = groups = 0
+    for name, path in list(library_files().items())[::40]:
+        config = load_yaml(path, resolve_func=False)
+        if (metrics := task_metrics(path)) is not None:
+            known += 1
+            assert metrics == [entry["metric"] for entry in config["metric_list"]], name
+        if (members := group_members(path)) is not None:
+            groups += 1
+            assert members == config["task"], name
+    assert known > 200
+    assert groups > 5
