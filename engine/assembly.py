@@ -28,6 +28,7 @@ from genesys_engine.engine.policy import Policy
 from genesys_engine.engine.restore import restore
 from genesys_engine.engine.settings import (
     decision_settings,
+    fitness_measure,
     named_payload,
     rung_settings,
     verify_settings,
@@ -217,11 +218,11 @@ def assemble(
     settings = decision_settings(experiment)
     rungs = rung_settings(experiment, corpus["vocab_size"])
     scales = [rung.scale for rung in rungs]
-    metric = experiment.fitness.metric
+    measure = fitness_measure(experiment, host)
     state = State(
         Ladder([r.verifications for r in experiment.ladder.rungs], experiment.ladder.release)
     )
-    restore(store, state, reference_seed=settings.seeds[0], metric=metric)
+    restore(store, state, reference_seed=settings.seeds[0], measure=measure)
     selection = experiment.selection
     selector = host.registry.get("selector", selection.use).create(selection.options)
     policy = Policy(settings, selector)
@@ -253,7 +254,7 @@ def assemble(
     )
     verifier = Verifier(open_trials(host, experiment, executor), verify, store.folder, noise)
     outcomes = Outcomes(
-        store, state, policy, scales=scales, metric=metric, bigram=bigram, wall_s=clock
+        store, state, policy, scales=scales, measure=measure, bigram=bigram, wall_s=clock
     )
     cap_s = (experiment.budget.wall_hours or float("inf")) * 3600
 

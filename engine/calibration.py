@@ -26,7 +26,7 @@ from pydantic import ValidationError
 
 from genesys_engine.engine.designer import CHECK, TaskResult
 from genesys_engine.engine.events import canonical_json
-from genesys_engine.engine.fitness import noise
+from genesys_engine.engine.fitness import Measure, Reading, Unmeasured, noise, sigma
 from genesys_engine.engine.replies import VerifyReply
 from genesys_engine.gab.errors import EnvironmentProblem, InputError
 
@@ -102,12 +102,16 @@ class MetricNoise:
 
 @dataclass(frozen=True)
 class RungNoise:
-    """The noise at one rung: training seeds, how many of them were known, and by metric."""
+    """The noise at one rung: training seeds, how many of them were known, and by metric.
+
+    `fitness` is the noise of the experiment's own fitness: what its runs will compare, in percent.
+    """
 
     scale: str
     seeds: int
     reused: int
     metrics: Mapping[str, MetricNoise]
+    fitness: float | None
 
     def to_json(self) -> dict[str, Any]:
         """Return it as the command line gives it out."""
@@ -121,7 +125,7 @@ class RungNoise:
             for name, found in self.metrics.items()
         }
         counts = {"scale": self.scale, "seeds": self.seeds, "reused": self.reused}
-        return {**counts, "metrics": metrics}
+        return {**counts, "fitness_sigma_percent": self.fitness, "metrics": metrics}
 
 
 def calibrate(
@@ -142,7 +146,7 @@ def calibrate(
         open_executor,
         open_trials,
     )
-    from genesys_engine.engine.settings import verify_settings
+    from genesys_engine.engine.settings import fitness_measure, verify_settings
     from genesys_engine.engine.verifier import Verifier
     from genesys_engine.gab import library
     from genesys_engine.gab.compose import compose
@@ -153,7 +157,7 @@ def calibrate(
     corpus = build_corpus(experiment, say)
     settings = verify_settings(experiment, host, corpus)
     cache = noise_cache(corpus)
-    reference = experiment.population.reference
+    reference, measure = experiment.population.reference, fitness_measure(experiment, host)
     tree = library.seed(reference)
     source = compose(tree)
     with (
@@ -179,7 +183,7 @@ def calibrate(
                 ]
             )
         return [
-            _rung_noise(scale, reference, futures, say)
+            _rung_noise(scale, reference, futures, measure, say)
             for scale, futures in zip(scales, pending, strict=True)
         ]
 
@@ -217,19 +221,24 @@ def _fits(
 
 
 def _rung_noise(
-    scale: str, reference: str, futures: list[Future[TaskResult]], say: Callable[[str], None]
+    scale: str,
+    reference: str,
+    futures: list[Future[TaskResult]],
+    measure: Measure,
+    say: Callable[[str], None],
 ) -> RungNoise:
     values: dict[str, list[float]] = {}
+    readings: list[Reading] = []
     reused = 0
     for number, future in enumerate(futures, 1):
         done = future.result()
         if done.result["status"] != "ok":
-            raise InputError(
-                f"the reference {reference} failed at {scale}: {done.result['cause']}:"
-                f" {done.result['reason']}",
-                where=f"[[ladder.rungs]] {scale}",
-                hint="mend the budget of the rung, or name another reference",
-            )
+            why = f"{done.result['cause']}: {done.result['reason']}"
+            raise _failed(reference, scale, why)
+        try:
+            readings.append(measure.read(done.result["scores"], done.result["controls"], base=True))
+        except Unmeasured as problem:
+            raise _failed(reference, scale, str(problem)) from None
         reused += "reused" in done.facts
         known = " (known)" if "reused" in done.facts else ""
         say(f"{reference} at {scale}: seed {number} of {len(futures)}{known}")
@@ -240,7 +249,15 @@ def _rung_noise(
         for name, v in sorted(values.items())
         if len(v) == len(futures)
     }
-    return RungNoise(scale, len(futures), reused, metrics)
+    return RungNoise(scale, len(futures), reused, metrics, sigma(readings))
+
+
+def _failed(reference: str, scale: str, why: str) -> InputError:
+    return InputError(
+        f"the reference {reference} failed at {scale}: {why}",
+        where=f"[[ladder.rungs]] {scale}",
+        hint="mend the budget of the rung, or name another reference",
+    )
 
 
 def _percent(values: list[float]) -> float | None:

@@ -10,6 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from genesys_engine.engine.fitness import Reading
 
 FRESH = 1000
 """The first `replicate` of a verification that is fresh; those below rank the designs."""
@@ -27,12 +31,12 @@ class Finals:
     """What the finals have issued and found; `designs` is empty until they are opened.
 
     The reference comes first among `designs`.  `gains` are by design and replicate, in percent
-    over the reference with the same seed; `reference_values` by replicate.
+    over the reference with the same seed; `references` are its readings by replicate.
     """
 
     designs: tuple[int, ...] = ()
     issued: int = 0
-    reference_values: dict[int, float] = field(default_factory=dict)
+    references: dict[int, Reading] = field(default_factory=dict)
     gains: dict[int, dict[int, float]] = field(default_factory=dict)
 
     def following(self, seeds: int) -> tuple[int, int] | None:

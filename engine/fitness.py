@@ -5,6 +5,9 @@ differ far more between rungs than between designs, so a plain mean over rungs w
 whoever was verified higher up.  Each rung is therefore measured against the reference design
 (the first seed) trained there with the same data, tokens and seed; the design's fitness is the
 mean of its gains.  The reference itself has fitness 0.
+
+A gain is a share of a `unit`: of the reference's own score, or of what training has gained it over
+the same model untrained, whose weights are random.  Over several metrics it is the plain mean.
 """
 
 from __future__ import annotations
@@ -12,18 +15,107 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from deap import base
 
+ACCURACY = "accuracy"
+REFERENCE, UNTRAINED = "reference", "untrained"
+
 
 class DesignFitness(base.Fitness):  # type: ignore[misc]
-    """DEAP's view of a candidate: quality up, parameters down, FLOPs per token down.
+    """DEAP's view of a candidate; by default quality up, parameters down, FLOPs per token down.
 
     A class of its own, since `deap.creator` makes a new class on unpickling.
     """
 
-    weights = (1.0, -1.0, -1.0)
+    weights: tuple[float, ...] = (1.0, -1.0, -1.0)
+
+    def __init__(self, values: Sequence[float] = (), weights: tuple[float, ...] = weights) -> None:
+        self.weights = weights
+        super().__init__(values)
+
+
+class Unmeasured(Exception):
+    """The scores of a verification do not give what fitness needs; the message says why."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One metric of one verification, which way is better, and what it is measured from.
+
+    `zero` is the score of the same model untrained where gains are shares of what training has
+    gained, and None where they are shares of the score itself.
+    """
+
+    value: float
+    up: bool
+    zero: float | None = None
+
+    @property
+    def unit(self) -> float:
+        """What a gain of 100 % over this point is; of a reference it must be above 0."""
+        if self.zero is None:
+            return abs(self.value)
+        return self.value - self.zero if self.up else self.zero - self.value
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a verification scored: the points of its fitness, and those of other objectives."""
+
+    points: tuple[Point, ...]
+    objectives: Mapping[str, Point] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What fitness is made of: metrics, what gains are relative to, and the metrics that a
+    selector weighs beside it."""
+
+    metrics: tuple[str, ...]
+    relative_to: str = REFERENCE
+    objectives: tuple[str, ...] = ()
+
+    def read(
+        self, scores: Mapping[str, Any], controls: Mapping[str, Mapping[str, Any]], *, base: bool
+    ) -> Reading:
+        """Return what the scores of a verification say; `base`: others are measured against it.
+
+        Raises:
+            Unmeasured: a metric is missing or not finite, or nothing can be a share of it.
+        """
+        points = {
+            name: self._point(name, scores, controls if base else None)
+            for name in (*self.metrics, *self.objectives)
+        }
+        return Reading(
+            tuple(points[name] for name in self.metrics),
+            {name: points[name] for name in self.objectives},
+        )
+
+    def _point(
+        self, metric: str, scores: Mapping[str, Any], controls: Mapping[str, Any] | None
+    ) -> Point:
+        value = metric_value(scores, metric)
+        if value is None:
+            raise Unmeasured(f"the metric {metric} is missing or not finite")
+        up = higher_is_better(scores, metric)
+        if controls is None:
+            return Point(value, up)
+        if self.relative_to == REFERENCE:
+            point = Point(value, up)
+            why = "it scores 0"
+        else:
+            zero = metric_value(controls.get(UNTRAINED, {}), metric)
+            if zero is None:
+                raise Unmeasured(f"its untrained control has no {metric}")
+            point = Point(value, up, zero)
+            why = f"{value:.4g} trained against {zero:.4g} untrained"
+        if not point.unit > 0:
+            raise Unmeasured(f"no gain can be a share of its {metric}: {why}")
+        return point
 
 
 def metric_value(scores: Mapping[str, Any], metric: str) -> float | None:
@@ -32,7 +124,7 @@ def metric_value(scores: Mapping[str, Any], metric: str) -> float | None:
     `accuracy` is the mean over all scores whose name ends in `:acc`; a group of tasks counts
     once, with its own mean, and its parts (`group/task:acc`) do not, as in the paper.
     """
-    if metric == "accuracy":
+    if metric == ACCURACY:
         found = [
             float(score["value"])
             for name, score in sorted(scores.items())
@@ -46,20 +138,69 @@ def metric_value(scores: Mapping[str, Any], metric: str) -> float | None:
 
 def higher_is_better(scores: Mapping[str, Any], metric: str) -> bool:
     """Return the direction of `metric` as its evaluator declared it."""
-    return True if metric == "accuracy" else bool(scores[metric]["higher_is_better"])
+    return True if metric == ACCURACY else bool(scores[metric]["higher_is_better"])
 
 
-def gain(value: float, reference: float, *, up: bool) -> float:
-    """Return how much better `value` is than `reference`, in percent of `reference`."""
+def gain(value: float, reference: float, *, up: bool, unit: float | None = None) -> float:
+    """Return how much better `value` is than `reference`, in percent of `unit`; left out, of
+    `reference`."""
     difference = value - reference if up else reference - value
-    return 100.0 * difference / abs(reference)
+    return 100.0 * difference / (abs(reference) if unit is None else unit)
 
 
-def noise(values: Sequence[float]) -> float | None:
-    """Return sigma: the standard deviation over training seeds, in percent of the mean.
+def fitness_gain(reading: Reading, references: Sequence[Reading]) -> float:
+    """Return the gain over the mean of the references' trainings; over metrics the plain mean."""
+    gains = [
+        _gain(point, [reference.points[index] for reference in references])
+        for index, point in enumerate(reading.points)
+    ]
+    return statistics.fmean(gains)
 
-    None below two seeds: the noise is then not known, which is not the same as zero.
+
+def objective_gains(reading: Reading, references: Sequence[Reading]) -> dict[str, float]:
+    """Return the gain in each metric that a selector weighs beside the fitness."""
+    return {
+        name: _gain(point, [reference.objectives[name] for reference in references])
+        for name, point in reading.objectives.items()
+    }
+
+
+def sigma(references: Sequence[Reading]) -> float | None:
+    """Return the noise of `fitness_gain`: its standard deviation over the references' trainings.
+
+    None below two of them: the noise is then not known, which is not the same as zero.
     """
+    if len(references) < 2:
+        return None
+    if len(references[0].points) > 1:
+        return statistics.stdev(fitness_gain(each, references) for each in references)
+    points = [reference.points[0] for reference in references]
+    return noise([point.value for point in points], _mean(points).unit)
+
+
+def noise(values: Sequence[float], unit: float | None = None) -> float | None:
+    """Return the standard deviation over training seeds, in percent of `unit`; left out, of the
+    mean.  None below two seeds."""
     if len(values) < 2:
         return None
-    return 100.0 * statistics.stdev(values) / abs(statistics.fmean(values))
+    whole = abs(statistics.fmean(values)) if unit is None else unit
+    return 100.0 * statistics.stdev(values) / whole
+
+
+def said(section: Mapping[str, Any]) -> str:
+    """Return the metrics of a section [fitness] in words, and what a gain is a share of."""
+    metric = section["metric"]
+    names = " and ".join([metric] if isinstance(metric, str) else metric)
+    share = section.get("relative_to", REFERENCE) == UNTRAINED
+    return names + (", as a share of what training gains" if share else "")
+
+
+def _gain(point: Point, references: Sequence[Point]) -> float:
+    base = _mean(references)
+    return gain(point.value, base.value, up=base.up, unit=base.unit)
+
+
+def _mean(points: Sequence[Point]) -> Point:
+    zeros = [point.zero for point in points if point.zero is not None]
+    value = statistics.fmean(point.value for point in points)
+    return Point(value, points[0].up, statistics.fmean(zeros) if zeros else None)

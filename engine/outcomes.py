@@ -6,13 +6,12 @@ task, so that replaying the same results gives the same log.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from genesys_engine.engine.events import Event
 from genesys_engine.engine.finals import is_fresh
-from genesys_engine.engine.fitness import gain, higher_is_better, metric_value
+from genesys_engine.engine.fitness import Measure, Unmeasured
 from genesys_engine.engine.policy import Design, Policy, Verify
 from genesys_engine.engine.samples import write_samples
 from genesys_engine.engine.state import Standing, State, keep
@@ -33,7 +32,7 @@ class Outcomes:
         policy: Policy,
         *,
         scales: Sequence[str],
-        metric: str,
+        measure: Measure,
         bigram: Sequence[Mapping[str, Any]],
         wall_s: Callable[[], float],
     ) -> None:
@@ -41,7 +40,7 @@ class Outcomes:
         self.state = state
         self.policy = policy
         self.scales = tuple(scales)
-        self.metric = metric
+        self.measure = measure
         self.bigram = tuple(bigram)  # control scores of the bigram model, per rung
         self.wall_s = wall_s
         self._events: list[Event] = []
@@ -239,10 +238,11 @@ class Outcomes:
         design, rung = row.payload["design"], row.payload["rung"]
         replicate = row.payload["replicate"]
         self.state.verifications_in_flight[rung] -= 1
-        fitness, cause, reason = self._fitness(result, design, rung, replicate)
+        controls = {**result["controls"], "bigram": self.bigram[rung]} if self.bigram else {}
+        controls = controls or result["controls"]
+        fitness, objectives, cause, reason = self._fitness(result, controls, row.payload)
         number = self.state.counts.next_verification
         self.state.counts.next_verification += 1
-        controls = {**result["controls"], "bigram": self.bigram[rung]} if self.bigram else {}
         verification = VerificationRow(
             id=number,
             seq=row.seq,
@@ -253,7 +253,7 @@ class Outcomes:
             reason=f"{cause}: {reason}" if cause else "",
             fitness=fitness,
             scores=result["scores"],
-            controls=controls or result["controls"],
+            controls=controls,
             tokens=result["tokens"],
             facts=facts,
         )
@@ -274,41 +274,24 @@ class Outcomes:
         scores = {name: score["value"] for name, score in sorted(result["scores"].items())}
         self.emit(events.VERIFICATION_FINISHED, {**about, "fitness": fitness, "scores": scores})
         if replicate == 0:
-            self._promote(design, rung, fitness)
+            self._promote(design, rung, fitness, objectives)
 
     def _fitness(
-        self, result: Mapping[str, Any], design: int, rung: int, replicate: int
-    ) -> tuple[float | None, str, str]:
-        """Return (fitness, cause of failure, reason)."""
+        self, result: Mapping[str, Any], controls: Mapping[str, Any], payload: Mapping[str, Any]
+    ) -> tuple[float | None, Mapping[str, float], str, str]:
+        """Return (fitness, gains in other objectives, cause of failure, reason)."""
         if result["status"] != "ok":
-            return None, result["cause"], result["reason"]
-        value = metric_value(result["scores"], self.metric)
-        if value is None:
-            return None, "not_finite", f"the metric {self.metric} is missing or not finite"
-        up = higher_is_better(result["scores"], self.metric)
-        if is_fresh(replicate):
-            return self._fresh_fitness(value, design, replicate, up=up)
-        values = self.state.reference_values[rung]
-        if design == self.state.reference:
-            values.append(value)
-        # The reference is verified first at every rung; its own runs are compared to the first.
-        base = values[0] if design == self.state.reference else statistics.fmean(values)
-        return gain(value, base, up=up), "", ""
-
-    def _fresh_fitness(
-        self, value: float, design: int, replicate: int, *, up: bool
-    ) -> tuple[float | None, str, str]:
-        """Return the gain over the reference with the same fresh seed; see `_fitness`."""
-        finals = self.state.finals
-        if design == self.state.reference:
-            finals.reference_values[replicate] = value
-            return 0.0, "", ""
-        base = finals.reference_values.get(replicate)
-        if base is None:
-            return None, "no_reference", "the reference failed with this seed"
-        gained = gain(value, base, up=up)
-        finals.gains.setdefault(design, {})[replicate] = gained
-        return gained, "", ""
+            return None, {}, result["cause"], result["reason"]
+        design, rung, replicate = (payload[key] for key in ("design", "rung", "replicate"))
+        base = design == self.state.reference
+        try:
+            reading = self.measure.read(result["scores"], controls, base=base)
+        except Unmeasured as problem:
+            return None, {}, "not_finite", str(problem)
+        measured = self.state.measure(reading, design, rung, replicate)
+        if measured is None:
+            return None, {}, "no_reference", "the reference failed with this seed"
+        return *measured, "", ""
 
     def _refuse_reference(self, design: int, rung: int, reason: str) -> None:
         if design == self.state.reference:
@@ -319,10 +302,12 @@ class Outcomes:
                 " another seed first",
             )
 
-    def _promote(self, design: int, rung: int, fitness: float) -> None:
+    def _promote(
+        self, design: int, rung: int, fitness: float, objectives: Mapping[str, float]
+    ) -> None:
         state, settings = self.state, self.policy.settings
         standing = state.standings[design]
-        standing.record(rung, fitness)
+        standing.record(rung, fitness, objectives)
         self.store.set_standing(design, standing.rung, standing.fitness)
         state.climbing[rung].add(design)
         if rung == 0:

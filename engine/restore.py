@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from genesys_engine.engine.finals import is_fresh
-from genesys_engine.engine.fitness import metric_value
+from genesys_engine.engine.fitness import Measure
 from genesys_engine.engine.state import Standing, State
 from genesys_engine.engine.store import Store
 
 SEED_OPERATOR = "seed:"
 
 
-def restore(store: Store, state: State, *, reference_seed: str, metric: str) -> None:
+def restore(store: Store, state: State, *, reference_seed: str, measure: Measure) -> None:
     """Fill an empty `state` with what `store` holds."""
     _designs(store, state, reference_seed)
-    _verifications(store, state, metric)
+    _verifications(store, state, measure)
     _tasks(store, state)
     _queues(state)
     if (snapshot := store.meta("state")) is not None:
@@ -37,22 +37,16 @@ def _designs(store: Store, state: State, reference_seed: str) -> None:
             state.reference = row.id
 
 
-def _verifications(store: Store, state: State, metric: str) -> None:
+def _verifications(store: Store, state: State, measure: Measure) -> None:
+    """Measure again what was measured, in the same order: each gain is what it was."""
     for row in store.verifications():
         state.counts.next_verification = row.id + 1
         if row.fitness is None:
             continue
-        if row.design == state.reference:
-            value = metric_value(row.scores, metric)
-            assert value is not None  # it has a fitness, so it has the metric
-            if is_fresh(row.replicate):
-                state.finals.reference_values[row.replicate] = value
-            else:
-                state.reference_values[row.rung].append(value)
-        elif is_fresh(row.replicate):
-            state.finals.gains.setdefault(row.design, {})[row.replicate] = row.fitness
-        if row.replicate == 0:
-            state.standings[row.design].record(row.rung, row.fitness)
+        reading = measure.read(row.scores, row.controls, base=row.design == state.reference)
+        measured = state.measure(reading, row.design, row.rung, row.replicate)
+        if row.replicate == 0 and measured is not None:
+            state.standings[row.design].record(row.rung, row.fitness, measured[1])
 
 
 def _tasks(store: Store, state: State) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from deap import tools
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from genesys_engine.engine.fitness import DesignFitness
 from genesys_engine.engine.randomness import as_global_random
@@ -96,22 +97,51 @@ class TournamentSelector(RandomSelector):
         return self.parents(candidates, 1, rng)[0]
 
 
+COLUMNS = {
+    "quality": ("fitness", 1.0),
+    "parameters": ("parameters", -1.0),
+    "speed": ("flops", -1.0),
+}
+"""Objective -> the array of the candidates that holds it, and whether more or less is better."""
+
+
 class Nsga2Options(SelectionOptions):
     """Options of `nsga2`."""
 
-    objectives: Literal["quality", "quality+parameters", "quality+parameters+speed"] = Field(
-        "quality+parameters+speed", description="fitness, and fewer parameters and FLOPs per token"
+    objectives: str = Field(
+        "+".join(COLUMNS),
+        description="what is weighed, joined by +: quality (the fitness), parameters (fewer),"
+        " speed (fewer FLOPs per token), and names of scores: the gain in each",
     )
+
+    @field_validator("objectives")
+    @classmethod
+    def _each_once(cls, text: str) -> str:
+        names = text.split("+")
+        if len(set(names)) < len(names) or "" in names:
+            raise ValueError("it must be names joined by +, each once")
+        return text
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The objectives one by one."""
+        return tuple(self.objectives.split("+"))
 
 
 class Nsga2Selector(RandomSelector):
     """Non-dominated sorting with crowding (Deb et al. 2002) over quality, parameters and speed.
 
-    Speed is FLOPs per token, which can be repeated, and not seconds, which cannot.
+    Speed is FLOPs per token, which can be repeated, and not seconds, which cannot.  An objective
+    of another name is a score: what counts is the gain in it over the reference.
     """
 
     Options = Nsga2Options
     options: Nsga2Options
+
+    @staticmethod
+    def metrics(options: Nsga2Options) -> tuple[str, ...]:
+        """Return the objectives that are scores."""
+        return tuple(name for name in options.names if name not in COLUMNS)
 
     def parents(self, candidates: Candidates, count: int, rng: random.Random) -> list[int]:
         """Draw from the better half of the non-dominated order."""
@@ -120,13 +150,13 @@ class Nsga2Selector(RandomSelector):
 
     def promote(self, candidates: Candidates, rng: random.Random) -> int:
         """Draw from the first front."""
-        pool = _individuals(candidates, self.options.objectives.count("+") + 1)
+        pool = _individuals(candidates, self.options.names)
         front = tools.sortNondominated(pool, len(pool), first_front_only=True)[0]
         return int(rng.choice(sorted(individual.position for individual in front)))
 
     def survivors(self, candidates: Candidates, count: int) -> list[int]:
         """Keep `count` by front and crowding distance (DEAP's `selNSGA2`, log-time sorting)."""
-        pool = _individuals(candidates, self.options.objectives.count("+") + 1)
+        pool = _individuals(candidates, self.options.names)
         if not pool:
             return []
         return [kept.position for kept in tools.selNSGA2(pool, min(count, len(pool)), nd="log")]
@@ -137,16 +167,28 @@ class _Individual:
 
     __slots__ = ("fitness", "position")
 
-    def __init__(self, position: int, values: tuple[float, ...]) -> None:
+    def __init__(
+        self, position: int, values: tuple[float, ...], weights: tuple[float, ...]
+    ) -> None:
         self.position = position
-        self.fitness = DesignFitness(values)
+        self.fitness = DesignFitness(values, weights)
 
 
-def _individuals(candidates: Candidates, objectives: int = 3) -> list[_Individual]:
-    """Wrap the candidates; objectives left out are constant and so never decide."""
-    columns = np.stack([candidates.fitness, candidates.parameters, candidates.flops], axis=1)
-    columns[:, objectives:] = 0.0
-    return [_Individual(i, tuple(map(float, row))) for i, row in enumerate(columns)]
+def _individuals(
+    candidates: Candidates, objectives: Sequence[str] = tuple(COLUMNS)
+) -> list[_Individual]:
+    """Wrap the candidates; a single objective gets a constant beside it, for DEAP's log sort."""
+    columns, weights = [], []
+    for name in objectives:
+        array, weight = COLUMNS.get(name, ("", 1.0))
+        columns.append(getattr(candidates, array) if array else candidates.metrics[name])
+        weights.append(weight)
+    if len(columns) == 1:
+        columns.append(np.zeros(len(candidates)))
+        weights.append(1.0)
+    signs = tuple(weights)
+    rows = np.stack(columns, axis=1)
+    return [_Individual(i, tuple(map(float, row)), signs) for i, row in enumerate(rows)]
 
 
 def _best_first(candidates: Candidates) -> list[int]:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from genesys_engine.engine.config import Component, Experiment
+from genesys_engine.engine.config.metrics import objectives
+from genesys_engine.engine.fitness import Measure
 from genesys_engine.engine.policy import Settings
 from genesys_engine.engine.tasks import with_data
 from genesys_engine.engine.verifier import RungSettings, VerifySettings
@@ -36,6 +38,13 @@ def decision_settings(experiment: Experiment) -> Settings:
         finalists=experiment.ladder.finalists,
         finalist_seeds=experiment.ladder.finalist_seeds,
     )
+
+
+def fitness_measure(experiment: Experiment, host: PluginHost) -> Measure:
+    """Return what fitness is made of, and the metrics that the selector weighs beside it."""
+    section = experiment.fitness
+    wanted = objectives(experiment.selection, host.registry)
+    return Measure(section.metrics, section.relative_to, wanted)
 
 
 def rung_settings(experiment: Experiment, vocab_size: int) -> tuple[RungSettings, ...]:

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from genesys_engine.engine.finals import Finals
-from genesys_engine.engine.fitness import noise
+from genesys_engine.engine.finals import Finals, is_fresh
+from genesys_engine.engine.fitness import Reading, fitness_gain, objective_gains, sigma
 from genesys_engine.engine.ladder import Ladder
 from genesys_engine.plugins.api import Candidates
 
@@ -25,8 +25,9 @@ from genesys_engine.plugins.api import Candidates
 class Standing:
     """An accepted design: its gain at each rung verified, and where it stands on the ladder.
 
-    `rung` is the highest rung verified (-1 before the first), `fitness` the mean gain; both are
-    kept up to date, since a selector reads them of thousands of designs.
+    `rung` is the highest rung verified (-1 before the first), `fitness` the mean gain, `metrics`
+    the mean gain in each metric that the selector weighs beside it; they are kept up to date,
+    since a selector reads them of thousands of designs.
     """
 
     design: int
@@ -37,14 +38,21 @@ class Standing:
     issued: int = -1
     rung: int = field(init=False, default=-1)
     fitness: float = field(init=False, default=math.nan)
+    metrics: dict[str, float] = field(init=False, default_factory=dict)
+    _objectives: dict[int, Mapping[str, float]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self._sum_up()
 
-    def record(self, rung: int, gain: float) -> None:
-        """Note the gain at a rung."""
+    def record(self, rung: int, gain: float, objectives: Mapping[str, float]) -> None:
+        """Note the gain at a rung, and those in the metrics of other objectives."""
         self.gains[rung] = gain
+        self._objectives[rung] = objectives
         self._sum_up()
+        self.metrics = {
+            name: statistics.fmean(at[name] for at in self._objectives.values())
+            for name in objectives
+        }
 
     def _sum_up(self) -> None:
         if self.gains:
@@ -84,7 +92,7 @@ class State:
         self.generation = 0
         self.reference: int | None = None
         self.reference_issued = [0] * len(ladder.caps)
-        self.reference_values: list[list[float]] = [[] for _ in ladder.caps]
+        self.references: list[list[Reading]] = [[] for _ in ladder.caps]
         self.best: int | None = None
         self.finals = Finals()
         self.warned: set[str] = set()
@@ -99,17 +107,47 @@ class State:
             confidence=np.array([len(row.gains) for row in rows], dtype=np.float64),
             parameters=np.array([row.parameters for row in rows], dtype=np.float64),
             flops=np.array([row.flops for row in rows], dtype=np.float64),
+            metrics={
+                name: np.array([row.metrics[name] for row in rows], dtype=np.float64)
+                for name in (rows[0].metrics if rows else ())
+            },
         )
 
-    def reference_value(self, rung: int) -> float | None:
-        """Return the reference's mean value of the fitness metric at `rung`."""
-        values = self.reference_values[rung]
-        return statistics.fmean(values) if values else None
+    def measure(
+        self, reading: Reading, design: int, rung: int, replicate: int
+    ) -> tuple[float, Mapping[str, float]] | None:
+        """Return (gain, gains in other objectives) of a verification that ranks designs or is of
+        the finals; None where the reference failed with the fresh seed of a finalist.
+
+        A reading of the reference is kept: what comes later is measured against it.
+        """
+        of_reference = design == self.reference
+        if is_fresh(replicate):
+            return self._measure_fresh(reading, design, replicate, of_reference=of_reference)
+        references = self.references[rung]
+        if of_reference:
+            references.append(reading)
+        # The reference is verified first at every rung; its own runs are compared to the first.
+        against = references[:1] if of_reference else references
+        return fitness_gain(reading, against), objective_gains(reading, against)
+
+    def _measure_fresh(
+        self, reading: Reading, design: int, replicate: int, *, of_reference: bool
+    ) -> tuple[float, Mapping[str, float]] | None:
+        """Measure against the reference with the same fresh seed; see `measure`."""
+        if of_reference:
+            self.finals.references[replicate] = reading
+            return 0.0, {}
+        if (against := self.finals.references.get(replicate)) is None:
+            return None
+        gained = fitness_gain(reading, [against])
+        self.finals.gains.setdefault(design, {})[replicate] = gained
+        return gained, {}
 
     def sigma(self, rung: int) -> float | None:
         """Return the training noise in percent, measured at `rung` or at the nearest below."""
-        for values in reversed(self.reference_values[: rung + 1]):
-            if (found := noise(values)) is not None:
+        for references in reversed(self.references[: rung + 1]):
+            if (found := sigma(references)) is not None:
                 return found
         return None
 

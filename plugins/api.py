@@ -258,6 +258,10 @@ class Selector(Protocol):
     The arrays are parallel and hold one entry per candidate: `fitness` (higher is better),
     `confidence` (rungs verified), `parameters`, `flops` (per token, the deterministic measure
     of speed).
+
+    One that has a static method `metrics(options)`, which returns names of scores, finds the
+    gains in these scores under `candidates.metrics`: in percent over the reference, averaged over
+    rungs, higher is better whatever the score. They need not be metrics of the fitness.
     """
 
     def parents(self, candidates: Candidates, count: int, rng: random.Random) -> list[int]:
@@ -279,6 +283,7 @@ class Candidates:
     confidence: Any
     parameters: Any
     flops: Any
+    metrics: Mapping[str, Any] = field(default_factory=dict)  # those that the selector asks for
 
     def __len__(self) -> int:
         """Return the number of candidates."""
@@ -356,6 +361,11 @@ class Evaluator(Protocol):
 
     One that has an attribute `samples` (metric -> numpy array with a score per item, NaN where
     there is none, of the model evaluated last) has them kept beside the run's loss curves.
+
+    One that has a static method `metrics(options, corpus)` says beforehand which scores it will
+    give, so that a metric that nobody gives is refused before anything is trained. It gets the
+    options and the name of the corpus (`[corpus] use`), runs in the engine's process, and is
+    quick; a name that ends in `*` stands for all that begin so.
     """
 
     def evaluate(self, model: torch.nn.Module, corpus: Corpus) -> Mapping[str, Score]:

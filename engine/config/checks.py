@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from genesys_engine.engine.config.document import Document
+from genesys_engine.engine.config.metrics import check_metrics
 from genesys_engine.engine.config.schema import (
     CompareSection,
     LadderSection,
@@ -31,6 +32,8 @@ def check(document: Document, sections: Mapping[str, Any], registry: Registry) -
         _compare(document, sections["compare"])
     if sections["operators"]:
         _llm_operators(document, sections["operators"], registry)
+    if sections["evaluators"] and sections["corpus"]:
+        check_metrics(document, sections, registry)
     if sections["ladder"] and sections["population"]:
         first, seeds = sections["ladder"].rungs[0], sections["population"].seeds
         if first.verifications < len(seeds):

@@ -215,14 +215,27 @@ class KnowledgeSection(Section):
     limit: Count = Field(8, description="most passages that one question gets")
 
 
+Metric = Annotated[str, Field(min_length=1)]
+
+
 class FitnessSection(Section):
     """What is maximised: the gain in per cent over the reference, averaged over rungs."""
 
-    metric: str = Field(
+    metric: Metric | Annotated[tuple[Metric, ...], Field(min_length=1)] = Field(
         "bits_per_byte",
-        min_length=1,
-        description='name of a score, or "accuracy": the mean of all zero-shot accuracies',
+        description='name of a score, or "accuracy": the mean of all zero-shot accuracies; of'
+        " several in a list, the mean of the gains counts",
     )
+    relative_to: Literal["reference", "untrained"] = Field(
+        "reference",
+        description="what a gain is a share of; reference: of its score; untrained: of what"
+        " training has gained it over the same model with random weights",
+    )
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that fitness is the mean gain of."""
+        return (self.metric,) if isinstance(self.metric, str) else self.metric
 
 
 class SandboxSection(Section):
@@ -421,6 +434,8 @@ class Experiment(Section):
             data["llm"] = self.llm.decisive()
             # Where a base lies does not matter; a run records what is in it.
             data["knowledge"]["base"] = bool(self.knowledge.base)
+        if self.fitness.relative_to == "reference":  # an experiment keeps the digest it had
+            del data["fitness"]["relative_to"]
         for name in ("compare", "executor", "plugins", "sandbox", "trackers"):
             del data[name]
         for name in ("name", "workers", "designers"):

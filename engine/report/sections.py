@@ -7,6 +7,7 @@ from typing import Any
 
 from genesys_engine.engine.config.template import tables_to_toml
 from genesys_engine.engine.events import digest_events
+from genesys_engine.engine.fitness import said
 from genesys_engine.engine.report import charts
 from genesys_engine.engine.report.highlight import python_html
 from genesys_engine.engine.report.templates import render
@@ -63,7 +64,7 @@ def summary(store: Store) -> dict[str, Any]:
         "reference": reference_name(store),
         "names": run.names,
         "label": label,
-        "metric": store.meta("experiment")["fitness"]["metric"],
+        "metric": said(store.meta("experiment")["fitness"]),
         "sigmas": noise.SIGMAS,
         "wall_s": spent.wall_s or run.elapsed_s(),
         "tokens": spent.tokens,

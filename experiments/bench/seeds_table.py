@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from genesys_engine.engine.fitness import metric_value
 from genesys_engine.engine.store import Store
 from genesys_engine.engine.views import noise
 from genesys_engine.engine.views.leaderboard import scale_names
@@ -20,13 +21,12 @@ from genesys_engine.engine.views.text import number, percent, rough
 
 
 def rows(store: Store) -> Iterator[tuple[str, ...]]:
-    """Yield (rung, seed, score, untrained, gain, sigma, verdict)."""
+    """Yield (rung, seed, score, untrained, gain, sigma, verdict); a pair of scores per metric."""
     names, floor, scales = (
         design_names(store.designs()),
         noise.noise_floor(store),
         scale_names(store),
     )
-    metric = store.meta("experiment")["fitness"]["metric"]
     ranked = [
         row
         for row in store.verifications()
@@ -38,10 +38,18 @@ def rows(store: Store) -> Iterator[tuple[str, ...]]:
         if row.design != floor.reference:
             standing = noise.standing(row.fitness or 0.0, sigma)
         scores = [
-            found.get(metric, {}).get("value") for found in (row.scores, row.controls["untrained"])
+            metric_value(found, metric)
+            for metric in metrics(store)
+            for found in (row.scores, row.controls["untrained"])
         ]
         values = (*map(number, scores), percent(row.fitness), f"{rough(sigma)} %")
         yield scales[row.rung], names[row.design], *values, noise.SAID[standing]
+
+
+def metrics(store: Store) -> list[str]:
+    """Return the metrics that the run's fitness is made of."""
+    metric = store.meta("experiment")["fitness"]["metric"]
+    return [metric] if isinstance(metric, str) else metric
 
 
 def main() -> None:
@@ -49,8 +57,8 @@ def main() -> None:
     if len(sys.argv) != 2:
         sys.exit(str(__doc__))
     with Store.open(Path(sys.argv[1])) as store:
-        metric = store.meta("experiment")["fitness"]["metric"]
-        head = ("rung", "seed", metric, "untrained", "gain", "sigma", "verdict")
+        shown = [cell for metric in metrics(store) for cell in (metric, "untrained")]
+        head = ("rung", "seed", *shown, "gain", "sigma", "verdict")
         for cells in (head, ("---",) * len(head), *rows(store)):
             print(f"| {' | '.join(cells)} |")
 

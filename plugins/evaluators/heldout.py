@@ -34,6 +34,11 @@ class HeldoutEvaluator:
         self.options = options or HeldoutOptions()
         self.samples: dict[str, NDArray[np.float32]] = {}
 
+    @staticmethod
+    def metrics(options: HeldoutOptions, corpus: str) -> tuple[str, ...]:
+        """Return the name of the score."""
+        return (METRIC,)
+
     def evaluate(self, model: nn.Module, corpus: Corpus) -> dict[str, Score]:
         """Return the score of `model` at its own context length."""
         import numpy as np

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,18 @@ def prepare(tasks: Tasks, folder: Path, say: Callable[[str], None]) -> None:
         EnvironmentProblem: a data set cannot be reached.
         InputError: a task's file is wrong.
     """
+    from genesys_engine.plugins.evaluators import hub
+
+    say("asking the Hugging Face hub")
+    problem = hub.unreachable()
+    if problem and tasks.library and not hub.has_cached_data():
+        raise _no_data(tasks.library[0], problem)
+    with hub.offline() if problem else nullcontext():
+        _prepare(tasks, folder, say, problem)
+
+
+def _prepare(tasks: Tasks, folder: Path, say: Callable[[str], None], problem: str) -> None:
+    """Do what `prepare` says; `problem`: why only what is here already can be had."""
     from lm_eval.tasks import TaskManager
 
     entries: list[dict[str, str]] = []
@@ -34,7 +47,7 @@ def prepare(tasks: Tasks, folder: Path, say: Callable[[str], None]) -> None:
     wanted = [*tasks.library, *(name for path in tasks.folders for name in _own(path))]
     for name in wanted:
         say(f"loading the data of {name}")
-        for task, object_ in _load(manager, name):
+        for task, object_ in _load(manager, name, problem):
             place = f"task-{len(entries)}"
             _store(object_.dataset, folder / place)
             file = str(manager.task_index[object_.config.task].yaml_path)
@@ -63,17 +76,21 @@ def prepared(folder: Path | None) -> list[tuple[Task, dict[str, Any]]]:
     return found
 
 
-def _load(manager: Any, name: str) -> list[tuple[Task, Any]]:
+def _no_data(name: str, why: str) -> EnvironmentProblem:
+    return EnvironmentProblem(
+        f"the data of the task {name} cannot be reached: {why}",
+        where="[[evaluators]] tasks",
+        hint='it comes from the Hugging Face hub: connect once, or use "offline" or "bigbench",'
+        " which need no hub",
+    )
+
+
+def _load(manager: Any, name: str, problem: str = "") -> list[tuple[Task, Any]]:
     """Return the tasks that a name stands for, loaded; tasks of a group know it."""
     try:
         loaded = manager.load([name])
     except (ConnectionError, OSError) as error:
-        raise EnvironmentProblem(
-            f"the data of the task {name} cannot be reached: {str(error).splitlines()[0]}",
-            where="[[evaluators]] tasks",
-            hint='it comes from the Hugging Face hub: connect once, or use "offline" or "bigbench",'
-            " which need no hub",
-        ) from error
+        raise _no_data(name, problem or str(error).splitlines()[0]) from error
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"lm-eval cannot load the task {name}: {error}", where="[[evaluators]] tasks"

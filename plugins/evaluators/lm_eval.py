@@ -17,7 +17,7 @@ from genesys_engine.plugins.api import Score
 from genesys_engine.plugins.evaluators.minimal_pairs import GROUP as PAIRS
 from genesys_engine.plugins.evaluators.minimal_pairs import items as pair_items
 from genesys_engine.plugins.evaluators.options import LmEvalOptions
-from genesys_engine.plugins.evaluators.task_names import Task, expand
+from genesys_engine.plugins.evaluators.task_names import Task, expand, score_names
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,6 +41,11 @@ class LmEvalEvaluator:
     def __init__(self, options: LmEvalOptions | None = None) -> None:
         self.options = options or LmEvalOptions()
         self.samples: dict[str, NDArray[np.float32]] = {}
+
+    @staticmethod
+    def metrics(options: LmEvalOptions, corpus: str) -> Iterator[str]:
+        """Yield the scores of the tasks, as far as their names and files tell."""
+        return score_names(options.tasks, corpus)
 
     def evaluate(self, model: nn.Module, corpus: Corpus) -> dict[str, Score]:
         """Return scores with lm-eval's own standard errors.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from genesys_engine.plugins.corpus import Corpus
 
 OFFLINE, BIGBENCH, PAPER = "offline", "bigbench", "paper"
+ENGLISH = "english"  # the corpus with which `offline` includes the minimal pairs
 FROM_CORPUS = ("continuation", "corruption")
 
 BIGBENCH_TASKS = (
@@ -136,6 +137,82 @@ def unknown(names: Iterable[str]) -> str | None:
     return None
 
 
+def score_names(names: Sequence[str], corpus: str) -> Iterator[str]:
+    """Yield the scores that a list of tasks will give on the corpus of that source.
+
+    One that ends in `*` stands for all that begin so: what tasks with a tag have in common is not
+    looked up, nor what a task leaves to its code.
+    """
+    english = [PAIRS] if OFFLINE in names and corpus == ENGLISH else []
+    tasks = expand([*names, *english])
+    for task in (*tasks.local, *tasks.bigbench):
+        yield f"{task.key}:acc"
+        if task.group:
+            yield f"{task.group}:acc"
+    for name in tasks.library:
+        yield from _library_scores(name)
+    for folder in tasks.folders:
+        for path in Path(folder).expanduser().rglob("*.yaml"):
+            own = re.search(r"^task:[ \t]*['\"]?([\w.+-]+)['\"]?[ \t]*$", _text(path), re.M)
+            metrics = None if own is None else task_metrics(path)
+            yield from ["*"] if own is None else _named(own[1], metrics)
+
+
+def _library_scores(name: str) -> Iterator[str]:
+    """Yield the scores of a task of lm-eval's own, or of a group of such."""
+    path = library_files().get(name)
+    members = None if path is None else group_members(path)
+    if members is None:
+        yield from _named(name, None if path is None else task_metrics(path))
+        return
+    for member in members:
+        file = library_files().get(member)
+        metrics = None if file is None else task_metrics(file)
+        yield from _named(f"{name}/{member}", metrics)
+        yield from _named(name, metrics)
+
+
+def _named(task: str, metrics: Sequence[str] | None) -> list[str]:
+    """Return the scores of a task; of one whose metrics are not known, and of its parts, all."""
+    if metrics is None:
+        return [f"{task}:*", f"{task}/*"]
+    return [f"{task}:{metric}" for metric in metrics]
+
+
+def group_members(path: Path) -> list[str] | None:
+    """Return the tasks of a group whose file names them and changes nothing of theirs."""
+    text = _text(path)
+    keys = set(re.findall(r"^(\w+):", text, re.M))
+    if not {"group", "task"} <= keys <= {*_GROUP_KEYS, "group", "task"}:
+        return None
+    item = r"[ \t]*-[ \t]*['\"]?[\w.+-]+['\"]?[ \t]*\n"
+    listed = re.search(rf"^task:[ \t]*\n((?:{item})+)(?=\w|\Z)", text, re.M)
+    return None if listed is None else re.findall(r"-[ \t]*['\"]?([\w.+-]+)", listed[1])
+
+
+_GROUP_KEYS = ("group_alias", "aggregate_metric_list", "metadata")
+
+
+def task_metrics(path: Path) -> list[str] | None:
+    """Return the metrics of a task as its file, or the one that it includes, lists them."""
+    seen: set[Path] = set()
+    while path not in seen and path.is_file():
+        seen.add(path)
+        text = _text(path)
+        if re.search(r"^(?:group|class|task_list):|^include:[ \t]*(?:\[|$)", text, re.M):
+            return None
+        if re.search(r"^metric_list:", text, re.M):
+            bare = re.sub(r"#.*", "", text)  # a metric may be commented out
+            found = re.findall(r"\bmetric['\"]?:[ \t]*([^\s,}]+)", bare)
+            plain = [metric.strip("'\"") for metric in found]
+            return plain if all(re.fullmatch(r"\w[\w.+-]*", m) for m in plain) else None
+        include = re.search(r"^include:[ \t]*['\"]?([^\s'\"]+)", text, re.M)
+        if include is None:
+            break
+        path = path.parent / include[1]
+    return None
+
+
 def is_folder(name: str) -> bool:
     """Tell whether a name means a folder of the user's: it begins like a path."""
     return name.startswith(("/", "./", "../", "~"))
@@ -143,7 +220,7 @@ def is_folder(name: str) -> bool:
 
 def is_english(corpus: Corpus) -> bool:
     """Tell whether a corpus is the English prose that the engine fetches."""
-    return bool(corpus.manifest["settings"].get("use") == "english")
+    return bool(corpus.manifest["settings"].get("use") == ENGLISH)
 
 
 @lru_cache(maxsize=1)
@@ -180,7 +257,11 @@ def _texts() -> list[tuple[Path, str]]:
         return []
     root = Path(spec.submodule_search_locations[0]) / "tasks"
     files = sorted(root.rglob("*yaml"))  # some that others include have no ending
-    return [(path, path.read_text(encoding="utf-8", errors="replace")) for path in files]
+    return [(path, _text(path)) for path in files]
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace")
 
 
 def _own_names() -> list[str]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import asdict
 
+import pytest
+
 from genesys_engine.plugins.api import Corpus, Score
+from genesys_engine.plugins.targets import load_target, read_options
 from genesys_engine.plugins.testing.contract import Contract, fresh_process
 from genesys_engine.plugins.testing.samples import small_model, weights_digest
 
@@ -38,6 +41,19 @@ class EvaluatorContract(Contract):
             assert math.isfinite(score.value), name
             assert score.stderr is None or math.isfinite(score.stderr), name
             assert score.n > 0, name
+
+    def test_it_gives_the_scores_that_it_declares(self, tiny_corpus: Corpus) -> None:
+        """No others, if its class has `metrics`; a name that ends in `*` stands for several."""
+        ask = getattr(load_target(self.description().target), "metrics", None)
+        if ask is None:
+            pytest.skip("it does not say beforehand which scores it gives")
+        options = read_options(self._model(), self.options)
+        declared = set(ask(options, str(tiny_corpus.manifest["settings"].get("use"))))
+        assert all(isinstance(name, str) for name in declared)
+        given = set(self.create().evaluate(small_model(tiny_corpus.vocab_size), tiny_corpus))
+        assert {name for name in declared if not name.endswith("*")} <= given
+        for name in given - declared:
+            assert any(each.endswith("*") and name.startswith(each[:-1]) for each in declared), name
 
     def test_it_repeats_itself_in_another_process(self, tiny_corpus: Corpus) -> None:
         """Equal models and an equal corpus give equal scores; the model is left as it was."""

@@ -26,10 +26,17 @@ class RecordedExecutor:
         delay_s: jobs take a random time up to this, so that they end in any order.
         reject: share of blocks whose check fails.
         fail: share of verifications that fail.
+        accuracy: that of an untrained model; 0 gives no score but bits per byte.
     """
 
     def __init__(
-        self, *, workers: int = 2, delay_s: float = 0.0, reject: float = 0.05, fail: float = 0.03
+        self,
+        *,
+        workers: int = 2,
+        delay_s: float = 0.0,
+        reject: float = 0.05,
+        fail: float = 0.03,
+        accuracy: float = 0.0,
     ) -> None:
         self.workers = workers
         self.calls: dict[str, int] = dict.fromkeys(("check", "verify", "controls", "audit"), 0)
@@ -37,6 +44,7 @@ class RecordedExecutor:
         self._delay_s = delay_s
         self._reject = reject
         self._fail = fail
+        self._accuracy = accuracy
         self._threads = ThreadPoolExecutor(workers) if workers else None
 
     def submit(
@@ -100,10 +108,14 @@ class RecordedExecutor:
             return {"status": "failed", "reason": "failed by chance"}
         tokens = payload["budget"]["tokens"]
         scores = {"bits_per_byte": _score(2.5 + 0.5 * chance())}
+        controls = {"untrained": {"bits_per_byte": _score(6.0)}}
+        if self._accuracy:
+            scores["continuation:acc"] = _score(0.3 + 0.4 * chance(), up=True)
+            controls["untrained"]["continuation:acc"] = _score(self._accuracy, up=True)
         return {
             "status": "ok",
             "scores": scores,
-            "controls": {"untrained": {"bits_per_byte": _score(6.0)}},
+            "controls": controls,
             "curve": [(tokens * i / 10, 7.0 - 0.3 * i) for i in range(1, 11)],
             "tokens": tokens,
             "steps": 10,
@@ -118,8 +130,8 @@ class RecordedExecutor:
         return {"bigram": {"bits_per_byte": _score(4.0)}}
 
 
-def _score(value: float) -> dict[str, Any]:
-    return {"value": value, "stderr": 0.01, "higher_is_better": False, "n": 100}
+def _score(value: float, *, up: bool = False) -> dict[str, Any]:
+    return {"value": value, "stderr": 0.01, "higher_is_better": up, "n": 100}
 
 
 def _chance(source: str, purpose: str) -> Any:

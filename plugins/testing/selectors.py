@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 
 from genesys_engine.plugins.api import Candidates
+from genesys_engine.plugins.targets import load_target, read_options
 from genesys_engine.plugins.testing.contract import Contract
 
 
@@ -24,7 +26,13 @@ class SelectorContract(Contract):
             confidence=rng.integers(1, 3, count).astype(np.float64),
             parameters=2e5 + rng.integers(0, 4, count) * 1e4,
             flops=1e6 + rng.integers(0, 4, count) * 1e5,
+            metrics={name: rng.normal(size=count) for name in self._metrics()},
         )
+
+    def _metrics(self) -> Iterable[str]:
+        """Return the scores whose gains the selector asks for."""
+        ask = getattr(load_target(self.description().target), "metrics", None)
+        return () if ask is None else ask(read_options(self._model(), self.options))
 
     def test_parents_are_distinct_and_in_range(self) -> None:
         """As many as were asked for, or all if there are fewer."""

@@ -21,6 +21,7 @@ from genesys_engine.engine.evolution import Evolution, Stopped
 from genesys_engine.engine.finals import FRESH
 from genesys_engine.engine.run import started_payload
 from genesys_engine.engine.store import Store
+from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins.host import PluginHost
 from genesys_engine.plugins.testing.recorded import RecordedExecutor
 
@@ -70,6 +71,8 @@ class Trial:
     delay_s: float = 0.0
     reject: float = 0.05
     finalists: int = 0
+    sets: tuple[str, ...] = ()
+    untrained: float = 0.0  # accuracy of an untrained model; 0: there is no accuracy
     executors: list[RecordedExecutor] = field(default_factory=list)
 
     def go(self, should_stop: Callable[[], str | None] = lambda: None) -> Evolution:
@@ -78,14 +81,15 @@ class Trial:
         keys = ("seed", "mode", "selection", "release", "finalists")
         file.write_text(EXPERIMENT.format(**{key: getattr(self, key) for key in keys}))
         host = PluginHost()
-        experiment = load_experiment(file, (), host.registry)
+        experiment = load_experiment(file, self.sets, host.registry)
         fresh = not (self.folder / "run.sqlite").exists()
         store = Store.create(self.folder, {}) if fresh else Store.open(self.folder, write=True)
         if fresh:
             store.curves.allocate(39)
             with store.transaction():
                 store.add_event("run.started", started_payload(experiment, 1024))
-        executor = RecordedExecutor(workers=self.workers, delay_s=self.delay_s, reject=self.reject)
+        speed = {"workers": self.workers, "delay_s": self.delay_s}
+        executor = RecordedExecutor(**speed, reject=self.reject, accuracy=self.untrained)
         self.executors.append(executor)
         bigram: list[dict[str, Any]] = []
         with store:
@@ -136,6 +140,66 @@ def test_every_selector_fills_the_budgets_and_no_more(tmp_path: Path, selection:
     assert started[1] == 7
     assert started[2] == 2
     assert evolution.state.ladder.used == [25, 7, 2]
+
+
+SHARED = (
+    'fitness.metric=["bits_per_byte", "continuation:acc"]',
+    "fitness.relative_to=untrained",
+    "selection.objectives=quality+continuation:acc+speed",
+)
+
+
+def test_fitness_over_metrics_and_scores_as_objectives(tmp_path: Path) -> None:
+    """The same for any number of workers and when it is taken up, and what the rows say."""
+    whole = Trial(
+        tmp_path / "whole", selection="nsga2", finalists=2, sets=SHARED, untrained=0.2, workers=0
+    )
+    state = whole.go().state
+    fast = Trial(
+        tmp_path / "fast", selection="nsga2", finalists=2, sets=SHARED, untrained=0.2, workers=5
+    )
+    fast.go()
+    assert fast.digest() == whole.digest()
+    cut = Trial(tmp_path / "cut", selection="nsga2", finalists=2, sets=SHARED, untrained=0.2)
+    for enough in (9, 25, 38):
+        with pytest.raises(Stopped):
+            cut.go(
+                lambda enough=enough: (
+                    "enough" if len(cut.events("verification.finished")) >= enough else None
+                )
+            )
+    again = cut.go().state
+    assert cut.digest() == whole.digest()
+    assert {d: s.metrics for d, s in again.standings.items()} == {
+        d: s.metrics for d, s in state.standings.items()
+    }
+    assert [again.sigma(rung) for rung in range(3)] == [state.sigma(rung) for rung in range(3)]
+
+    with Store.open(whole.folder) as store:
+        rows = list(store.verifications())
+    own = {"bits_per_byte": -1, "continuation:acc": 1}
+    values = {r.id: {m: r.scores[m]["value"] for m in own} for r in rows if r.fitness is not None}
+    of_reference = [r for r in rows if r.rung == 1 and r.design == state.reference]
+    base = next(r for r in of_reference if r.replicate == 0)
+    untrained = {"bits_per_byte": 6.0, "continuation:acc": 0.2}
+    for row in rows:
+        if row.rung != 1 or row.fitness is None:
+            continue
+        gains = {
+            m: 100 * sign * (values[row.id][m] - values[base.id][m])
+            / (sign * (values[base.id][m] - untrained[m]))
+            for m, sign in own.items()
+        }  # fmt: skip
+        assert row.fitness == pytest.approx(sum(gains.values()) / 2)
+    for design in (s for s in state.standings.values() if s.gains and not s.seed):
+        assert set(design.metrics) == {"continuation:acc"}
+
+
+def test_a_reference_no_better_than_untrained_ends_the_run(tmp_path: Path) -> None:
+    trial = Trial(tmp_path / "run", sets=SHARED[:2], untrained=0.9)
+    told = r"no gain can be a share of its continuation:acc: .* trained against 0.9 untrained"
+    with pytest.raises(InputError, match=told):
+        trial.go()
 
 
 def test_every_child_knows_its_parents_and_its_change(tmp_path: Path) -> None:
@@ -253,7 +317,7 @@ def test_the_finals_train_the_best_children_and_the_reference_with_fresh_seeds(
     ranked = {r.design: r.fitness for r in rows if r.rung == 0 and r.replicate == 0}
     for design, gains in evolution.state.finals.gains.items():
         own = {r.replicate: r.scores["bits_per_byte"]["value"] for r in rows if r.design == design}
-        base = evolution.state.finals.reference_values
+        base = {r: at.points[0].value for r, at in evolution.state.finals.references.items()}
         for replicate, gained in gains.items():
             expected = 100 * (base[replicate] - own[replicate]) / base[replicate]
             assert gained == pytest.approx(expected), "paired with the reference's same seed"

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import math
+import statistics
 
 import pytest
 
-from genesys_engine.engine.fitness import gain, higher_is_better, metric_value, noise
+from genesys_engine.engine.fitness import (
+    Measure,
+    Reading,
+    Unmeasured,
+    fitness_gain,
+    gain,
+    higher_is_better,
+    metric_value,
+    noise,
+    objective_gains,
+    said,
+    sigma,
+)
 
 
 def score(value: float, up: bool = False) -> dict[str, object]:
@@ -37,3 +50,85 @@ def test_noise_is_unknown_below_two_seeds() -> None:
     assert noise([2.0]) is None
     assert noise([2.0, 2.0]) == 0.0
     assert noise([1.9, 2.0, 2.1]) == pytest.approx(5.0)
+
+
+SHARE = Measure(("bits_per_byte", "a:acc"), "untrained", ("b:acc",))
+UNTRAINED = {
+    "untrained": {
+        "bits_per_byte": score(8.0),
+        "a:acc": score(0.25, True),
+        "b:acc": score(0.25, True),
+    }
+}
+
+
+def read(bits: float, a: float, b: float = 0.5, *, base: bool = True) -> Reading:
+    scores = {"bits_per_byte": score(bits), "a:acc": score(a, True), "b:acc": score(b, True)}
+    return SHARE.read(scores, UNTRAINED, base=base)
+
+
+def test_a_gain_may_be_a_share_of_what_training_gains() -> None:
+    """0 is the reference, -100 its untrained self, 100 twice what training gained."""
+    references = [read(3.0, 0.45)]
+    assert fitness_gain(read(3.0, 0.45, base=False), references) == 0.0
+    assert fitness_gain(read(8.0, 0.25, base=False), references) == pytest.approx(-100.0)
+    assert fitness_gain(read(2.5, 0.47, base=False), references) == pytest.approx(10.0)
+    assert fitness_gain(read(2.5, 0.45, base=False), references) == pytest.approx(5.0), "the mean"
+    assert objective_gains(read(3.0, 0.45, 0.55), references) == {"b:acc": pytest.approx(20.0)}
+
+
+def test_several_trainings_of_the_reference_are_averaged() -> None:
+    references = [read(2.9, 0.44), read(3.1, 0.46)]
+    assert fitness_gain(read(3.0, 0.45, base=False), references) == pytest.approx(0.0)
+
+
+def test_sigma_is_the_spread_of_the_very_gains() -> None:
+    plain = Measure(("bits_per_byte",))
+    values = [2.5, 2.53, 2.47, 2.51]
+    readings = [plain.read({"bits_per_byte": score(v)}, {}, base=True) for v in values]
+    assert sigma(readings) == noise(values)
+    assert sigma(readings[:1]) is None
+    gains = [fitness_gain(reading, readings) for reading in readings]
+    assert sigma(readings) == pytest.approx(statistics.stdev(gains))
+    mixed = [read(3.0, 0.45), read(3.1, 0.47), read(2.8, 0.43)]
+    gains = [fitness_gain(reading, mixed) for reading in mixed]
+    assert sigma(mixed) == pytest.approx(statistics.stdev(gains))
+    share = Measure(("bits_per_byte",), "untrained")
+    some = [share.read({"bits_per_byte": score(v)}, UNTRAINED, base=True) for v in values]
+    mean = statistics.fmean(values)
+    assert sigma(some) == pytest.approx(100 * statistics.stdev(values) / (8.0 - mean))
+
+
+@pytest.mark.parametrize(
+    ("bits", "accuracy", "controls", "said"),
+    [
+        (math.nan, 0.4, UNTRAINED, "the metric bits_per_byte is missing or not finite"),
+        (8.0, 0.4, UNTRAINED, "share of its bits_per_byte: 8 trained against 8 untrained"),
+        (3.0, 0.25, UNTRAINED, "share of its a:acc: 0.25 trained against 0.25 untrained"),
+        (3.0, 0.4, {}, "its untrained control has no bits_per_byte"),
+    ],
+)
+def test_what_cannot_be_measured_says_why(
+    bits: float, accuracy: float, controls: dict[str, object], said: str
+) -> None:
+    scores = {
+        "bits_per_byte": score(bits),
+        "a:acc": score(accuracy, True),
+        "b:acc": score(0.4, True),
+    }
+    with pytest.raises(Unmeasured, match=said):
+        SHARE.read(scores, controls, base=True)
+
+
+def test_a_reference_that_scores_0_is_no_base() -> None:
+    with pytest.raises(Unmeasured, match="it scores 0"):
+        Measure(("a:acc",)).read({"a:acc": score(0.0, True)}, {}, base=True)
+    assert (
+        Measure(("a:acc",)).read({"a:acc": score(0.0, True)}, {}, base=False).points[0].value == 0
+    )
+
+
+def test_it_can_be_said() -> None:
+    assert said({"metric": "bits_per_byte"}) == "bits_per_byte"
+    both = {"metric": ["bits_per_byte", "accuracy"], "relative_to": "untrained"}
+    assert said(both) == "bits_per_byte and accuracy, as a share of what training gains"

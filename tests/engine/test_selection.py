@@ -7,6 +7,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from genesys_engine.engine.selection import (
     Nsga2Options,
@@ -90,6 +91,27 @@ def test_nsga2_keeps_the_front() -> None:
     quality_only = Nsga2Selector(Nsga2Options(objectives="quality"))
     assert quality_only.survivors(pool, 1) == [1]
     assert quality_only.promote(pool, random.Random(0)) == 1
+
+
+def test_nsga2_weighs_scores_and_knows_which_way_is_better() -> None:
+    same = np.ones(4)
+    metrics = {"a:acc": np.array([0.0, 5.0, 1.0, 9.0])}
+    fitness = np.array([9.0, 5.0, 1.0, 0.0])
+    flops = np.array([2.0, 2.0, 2.0, 1.0])
+    pool = Candidates(np.arange(4), fitness, same, same, flops, metrics)
+    options = Nsga2Options(objectives="quality+a:acc")
+    assert Nsga2Selector.metrics(options) == ("a:acc",)
+    assert set(Nsga2Selector(options).survivors(pool, 3)) == {0, 1, 3}
+    alone = Nsga2Selector(Nsga2Options(objectives="a:acc"))
+    assert alone.survivors(pool, 2) == [3, 1]
+    speed = Nsga2Selector(Nsga2Options(objectives="speed+a:acc"))
+    assert speed.survivors(pool, 1) == [3]
+
+
+@pytest.mark.parametrize("text", ["", "quality+", "quality+quality"])
+def test_nsga2_refuses_objectives_that_are_none(text: str) -> None:
+    with pytest.raises(ValidationError, match="joined by"):
+        Nsga2Options(objectives=text)
 
 
 def test_tournament_favours_the_fit() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from genesys_engine.engine.finals import FRESH, half_width
+from genesys_engine.engine.fitness import Point, Reading
 from genesys_engine.engine.ladder import Ladder
 from genesys_engine.engine.state import Standing, State
 from genesys_engine.engine.verdict import judge
@@ -16,7 +17,7 @@ SEEDS = ("gpt", "mamba2")
 def state(child: dict[int, float] | None, values: list[float]) -> State:
     made = State(Ladder([10, 3], "gradual"))
     made.reference = 0
-    made.reference_values[0] = values
+    made.references[0] = [Reading((Point(value, up=False),)) for value in values]
     made.standings[0] = Standing(0, True, 1.0, 1.0, {0: 0.0, 1: 0.0})
     made.standings[1] = Standing(1, True, 1.0, 1.0, {0: 3.0})
     if child is not None:

@@ -30,6 +30,11 @@ class TestNsga2(testing.SelectorContract):
     name = "nsga2"
 
 
+class TestNsga2WithScores(testing.SelectorContract):
+    name = "nsga2"
+    options = {"objectives": "quality+continuation:acc"}
+
+
 class TestTorchTrainer(testing.TrainerContract):
     name = "torch"
 

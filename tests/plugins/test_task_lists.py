@@ -21,7 +21,14 @@ from genesys_engine.plugins.evaluators import bigbench
 from genesys_engine.plugins.evaluators.lm_eval import LmEvalEvaluator
 from genesys_engine.plugins.evaluators.minimal_pairs import ITEMS, PHENOMENA, items
 from genesys_engine.plugins.evaluators.options import LmEvalOptions
-from genesys_engine.plugins.evaluators.task_names import Task, expand, unknown
+from genesys_engine.plugins.evaluators.task_names import (
+    Task,
+    expand,
+    group_members,
+    library_files,
+    task_metrics,
+    unknown,
+)
 
 YES_NO = {
     "examples": [
@@ -100,6 +107,7 @@ def test_scores_of_groups_are_means_and_count_once(corpus) -> None:
     evaluator = LmEvalEvaluator(LmEvalOptions(tasks=names, limit=20))
     scores = evaluator.evaluate(TinyModel(corpus.vocab_size), corpus)
     parts = [scores[f"{name}:acc"] for name in names[:2]]
+    assert set(LmEvalEvaluator.metrics(evaluator.options, "text")) == set(scores)
     group = scores["minimal_pairs:acc"]
     assert group.value == pytest.approx(sum(part.value for part in parts) / 2)
     assert group.stderr == pytest.approx(sum(p.stderr**2 for p in parts) ** 0.5 / 2)
@@ -195,18 +203,7 @@ def test_a_folder_of_yaml_is_prepared_here_and_run_there(
     options = LmEvalOptions.model_validate(with_data(entry, folders)["options"])
     scores = LmEvalEvaluator(options).evaluate(TinyModel(corpus.vocab_size), corpus)
     assert scores["parity:acc"].n == 10
-
-
-def test_tasks_of_the_hub_say_so_where_there_is_none() -> None:
-    from genesys_engine.plugins.evaluators import library_tasks
-
-    class Manager:
-        def load(self, names: list[str]) -> object:
-            raise ConnectionError(f"Couldn't reach the data of {names[0]} on the Hub")
-
-    with pytest.raises(EnvironmentProblem, match="arc_easy cannot be reached") as error:
-        library_tasks._load(Manager(), "arc_easy")
-    assert "bigbench" in str(error.value.hint)
+    assert set(LmEvalEvaluator.metrics(options, "text")) == set(scores)
 
 
 def test_a_folder_without_tasks_is_refused(tmp_path: Path) -> None:
@@ -216,3 +213,19 @@ def test_a_folder_without_tasks_is_refused(tmp_path: Path) -> None:
     )
     assert unknown(["./nowhere"]) is not None
     assert unknown(["hellaswag", "blimp", "arc_easy", "offline"]) is None
+
+
+def test_the_files_of_tasks_are_read_as_lm_eval_reads_them() -> None:
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    known = groups = 0
+    for name, path in list(library_files().items())[::40]:
+        config = load_yaml(path, resolve_func=False)
+        if (metrics := task_metrics(path)) is not None:
+            known += 1
+            assert metrics == [entry["metric"] for entry in config["metric_list"]], name
+        if (members := group_members(path)) is not None:
+            groups += 1
+            assert members == config["task"], name
+    assert known > 200
+    assert groups > 5

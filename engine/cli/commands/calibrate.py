@@ -27,14 +27,15 @@ def command(experiment: Path, seeds: int | None, sets: tuple[str, ...], as_json:
     """
     from genesys_engine.engine.assembly import load
     from genesys_engine.engine.calibration import calibrate
+    from genesys_engine.engine.fitness import said
     from genesys_engine.engine.views.text import number, rough
 
     host, loaded = load(experiment, sets)
     found = calibrate(loaded, host, seeds, note)
-    reference, metric = loaded.population.reference, loaded.fitness.metric
+    reference = loaded.population.reference
     if as_json:
         rungs = [rung.to_json() for rung in found]
-        print_json({"reference": reference, "metric": metric, "rungs": rungs})
+        print_json({"reference": reference, "metric": loaded.fitness.metric, "rungs": rungs})
         return
     rows = [
         (rung.scale, name, rung.seeds, number(m.mean), f"{m.sigma:.2g}", f"{rough(m.percent)} %")
@@ -43,4 +44,7 @@ def command(experiment: Path, seeds: int | None, sets: tuple[str, ...], as_json:
     ]
     columns = ("rung", "metric", "seeds", "mean", "sigma", "of the mean")
     print_table(columns, rows, title=f"Noise of training, from {reference}")
+    for rung in found:
+        told = "not known" if rung.fitness is None else f"{rough(rung.fitness)} %"
+        note(f"sigma of the fitness at {rung.scale} ({said(loaded.fitness.model_dump())}): {told}")
     note("a run calls nothing better within 2 sigma; it measures sigma with its own noise_seeds")

@@ -31,6 +31,7 @@ def command(run: Path, limit: int | None, by_operator: bool, as_json: bool) -> N
     if by_operator:
         _print_operators(run, as_json=as_json)
         return
+    from genesys_engine.engine.fitness import said
     from genesys_engine.engine.store import Store
     from genesys_engine.engine.views.leaderboard import leaderboard, metric_names
     from genesys_engine.engine.views.rungs import rung_agreements
@@ -39,6 +40,7 @@ def command(run: Path, limit: int | None, by_operator: bool, as_json: bool) -> N
         rows = leaderboard(store, limit)
         warnings = [found.warning for found in rung_agreements(store) if found.warning]
         reference = store.meta("experiment")["population"]["reference"]
+        fitness = store.meta("experiment")["fitness"]
         second = store.meta("confirmation")
     if as_json:
         print_json([row.to_json() for row in rows])
@@ -61,6 +63,8 @@ def command(run: Path, limit: int | None, by_operator: bool, as_json: bool) -> N
         note(f"no difference shown from {reference}: within twice the noise of training")
     if any(row.within_noise is None for row in rows):
         note(f"noise not measured: {reference} was trained with one seed (noise_seeds = 1)")
+    if (told := said(fitness)) != "bits_per_byte":
+        note(f"the gain is in {told}")
     note("in brackets: the same model untrained, and a bigram model")
     for warning in warnings:
         note(f"warning: {warning}")

@@ -29,6 +29,11 @@ class Needle:
     def __init__(self, options: NeedleOptions) -> None:
         self.options = options
 
+    @staticmethod
+    def metrics(options: NeedleOptions, corpus: str) -> tuple[str, ...]:
+        """Return the names of the scores; how many lengths there are, the context decides."""
+        return ("needle:*",)
+
     def evaluate(self, model, corpus: api.Corpus) -> Mapping[str, api.Score]:
         """Return a score for every length that the context holds."""
         length, scores = self.options.shortest, {}

@@ -1,0 +1,107 @@
+"""The names of scores that an experiment relies on, against those that its evaluators will give.
+
+A metric that nobody gives would otherwise be noticed at the first verification, after a training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from genesys_engine.engine.config.document import Document
+from genesys_engine.engine.config.schema import Component
+from genesys_engine.gab.errors import PluginError
+from genesys_engine.plugins.registry import suggest
+from genesys_engine.plugins.targets import load_target, read_options
+
+if TYPE_CHECKING:
+    from genesys_engine.plugins.registry import Description, Registry
+
+
+ACCURACY, BITS = "accuracy", "bits_per_byte"
+
+
+def check_metrics(document: Document, sections: Mapping[str, Any], registry: Registry) -> None:
+    """Report the metrics of the fitness and of the selector that no evaluator will give.
+
+    `sections` holds evaluators and corpus; others are None where they are faulty.  Nothing is
+    reported where an evaluator does not say which scores it gives.
+    """
+    fitness, selection = sections["fitness"], sections["selection"]
+    wanted: dict[str, tuple[str, ...]] = {}  # each is told once, at the first place
+    if selection is not None:
+        key = "objectives" if "objectives" in selection.options else "use"
+        wanted |= dict.fromkeys(objectives(selection, registry), ("selection", key))
+    if fitness is not None:
+        wanted |= dict.fromkeys(fitness.metrics, ("fitness", "metric"))
+    if BITS not in wanted:
+        wanted[BITS] = ("evaluators",)  # every verification rests on it
+    known: list[str] = []
+    for entry in sections["evaluators"]:
+        if all(_given(name, known) for name in wanted):
+            return
+        declared = _declared(registry.get("evaluator", entry.use), entry, sections["corpus"].use)
+        if declared is None:
+            return
+        known += declared
+    for name, path in wanted.items():
+        if not _given(name, known):
+            own = _columns() if path[0] == "selection" else ()
+            document.report(path, f"no evaluator gives {name!r}", _near(name, [*own, *known]))
+
+
+def objectives(selection: Component, registry: Registry) -> tuple[str, ...]:
+    """Return the metrics that a selector weighs beside the fitness."""
+    found = _declared(registry.get("selector", selection.use), selection)
+    return tuple(found or ())
+
+
+def _declared(description: Description, entry: Component, *about: str) -> list[str] | None:
+    """Return the names that a component declares, None where it declares none.
+
+    Raises:
+        PluginError: it raises, or gives something else.
+    """
+    ask = getattr(load_target(description.target), "metrics", None)
+    if ask is None:
+        return None
+    try:
+        found = list(ask(read_options(description.options_model(), entry.options), *about))
+    except Exception as error:
+        raise _broken(description, f"{type(error).__name__}: {error}") from error
+    if not all(isinstance(name, str) for name in found):
+        raise _broken(description, f"its answer cannot be used: {found!r}")
+    return found
+
+
+def _broken(description: Description, why: str) -> PluginError:
+    return PluginError(
+        f"the {description.kind} {description.name!r} of {description.distribution}"
+        f" {description.version} cannot say its metrics: {why}",
+        hint="mend its static method `metrics`: it returns names of scores",
+    )
+
+
+def _given(name: str, known: Iterable[str]) -> bool:
+    """Tell whether a metric is among the known ones; `accuracy` takes any task that has one."""
+    if name == ACCURACY:
+        tasks = (each for each in known if "/" not in each)
+        return any(each == "*" or each.endswith((":acc", ":*")) for each in tasks)
+    return any(name.startswith(each[:-1]) if each.endswith("*") else name == each for each in known)
+
+
+def _columns() -> Iterable[str]:
+    """Return what the selector `nsga2` weighs beside scores."""
+    from genesys_engine.engine.selection import COLUMNS
+
+    return COLUMNS
+
+
+def _near(name: str, known: Sequence[str]) -> str:
+    """Return near names; parts of groups only where a part was meant."""
+    if name == BITS:
+        return "add the evaluator `heldout`"
+    shown = [each for each in dict.fromkeys(known) if "/" in name or "/" not in each]
+    if any("/" not in each and each.endswith(":acc") for each in known):
+        shown.append(ACCURACY)
+    return suggest(name, shown)
