@@ -20,6 +20,7 @@ from genesys_engine.engine.report.templates import render
 from genesys_engine.engine.views.text import count
 
 FILE = "compare.html"
+_DASHES = ("solid", "dash", "dot", "dashdot")
 _SHAPES = ("circle", "diamond", "square", "cross")
 
 
@@ -257,8 +258,9 @@ def _curves(data: Mapping[str, Any]) -> str:
                     "line": {
                         "shape": "hv",
                         "color": _colour(index),
-                        "width": 1.6,
-                        "dash": "solid" if index < len(fig.SERIES) else "dot",
+                        # Runs of two arms may coincide: the first lies broad behind the others.
+                        "width": 1.6 if index else 3.2,
+                        "dash": _DASHES[index % len(_DASHES)],
                     },
                     "hoverinfo": "text",
                     "hovertext": [hover(f"{arm['arm']}, {run['item']}")] * len(run["costs"]),
