@@ -19,6 +19,8 @@ STUDY = """
 [[operators]]
 use = "asking"
 max_tokens = 24
+[trainer]
+device = "cpu"
 [llm]
 use = "litellm"
 model = "openai/tiny"
@@ -76,7 +78,9 @@ def test_a_cap_ends_the_runs_of_every_arm(
         (done,) = db.execute("SELECT COUNT(*) FROM verifications").fetchone()
     if name == "device_hours":
         assert done >= 1
-        assert arms[0]["device"] == ["cpu"]  # of a machine without a GPU, or the test names it
+        assert arms[0]["device"] == ["cpu"]
+        told = engine("status", database.parent)
+        assert "device hours" in told.out
     if name == "wall_hours":  # what a cap ended counts as it stands: caps cannot be moved under it
         again, _ = compared(tmp_path, cap, "compare.wall_hours=900")
         again.refused(2, "no longer the one that this study began with")
