@@ -1,6 +1,7 @@
 """Writes the results into docs/gp-vs-direct.md: python docs/gp_vs_direct_page.py STUDY.
 
-STUDY is the folder of a study of `experiments/gp_vs_direct.toml` or `gp_vs_direct_live.toml`.
+STUDY is the folder of a study of `experiments/gp_vs_direct.toml` or `gp_vs_direct_live.toml`; a
+simulation and an evolution study have places of their own in the page.
 """
 
 from __future__ import annotations
@@ -16,18 +17,26 @@ from genesys_engine.engine.compare.session import read
 from genesys_engine.engine.compare.tables import tables
 
 PAGE = Path(__file__).with_name("gp-vs-direct.md")
-BEGIN, END = "<!-- results -->", "<!-- end of results -->"
+_PARTIAL = re.compile(r"PARTIAL: [^.]*\. ")
+
+
+def place(data: Mapping[str, Any]) -> str:
+    """Return what the page calls the place of a study."""
+    if data["study"] == "evolution":
+        return "evolution"
+    return "simulation" if data["simulation"] else "results"
 
 
 def results(data: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines of a study's results."""
     met = max(arm["n"] for arm in data["arms"])
+    planned = max(arm["planned"] for arm in data["arms"])
     if not data["complete"]:
-        yield f"**Partial results:** {met} of {data['proposals']} proposals are met so far. What"
+        yield f"**Partial results:** {met} of {planned} are met so far. What"
         yield "the intervals leave open is open."
         yield ""
     for title, columns, rows in tables(data):
-        yield from [f"{title.removeprefix('PARTIAL: not all proposals are met. ')}:", ""]
+        yield from [f"{_PARTIAL.sub('', title)}:", ""]
         yield f"| {' | '.join(columns)} |"
         yield "|---" * len(columns) + "|"
         yield from (
@@ -39,10 +48,12 @@ def results(data: Mapping[str, Any]) -> Iterator[str]:
 
 def main() -> None:
     """Replace the results in the page."""
-    lines = "\n".join(results(read(Path(sys.argv[1]))))
+    data = read(Path(sys.argv[1]))
+    begin, end = f"<!-- {place(data)} -->", f"<!-- end of {place(data)} -->"
+    lines = "\n".join(results(data))
     text = PAGE.read_text(encoding="utf-8")
     found = re.sub(
-        f"{BEGIN}.*{END}", lambda _: f"{BEGIN}\n\n{lines}\n\n{END}", text, flags=re.DOTALL
+        f"{begin}.*{end}", lambda _: f"{begin}\n\n{lines}\n\n{end}", text, flags=re.DOTALL
     )
     PAGE.write_text(found, encoding="utf-8")
 

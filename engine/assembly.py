@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import queue
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -256,10 +257,17 @@ def assemble(
     outcomes = Outcomes(
         store, state, policy, scales=scales, measure=measure, bigram=bigram, wall_s=clock
     )
-    cap_s = (experiment.budget.wall_hours or float("inf")) * 3600
+    wall_s, device_s = (
+        3600 * (hours or math.inf)
+        for hours in (experiment.budget.wall_hours, experiment.budget.device_hours)
+    )
 
     def stop() -> str | None:
-        return should_stop() or ("budget.wall_hours" if clock() >= cap_s else None)
+        if clock() >= wall_s:
+            return should_stop() or "budget.wall_hours"
+        if outcomes.device_s >= device_s:
+            return should_stop() or "budget.device_hours"
+        return should_stop()
 
     parts = (store, state, policy, designer, verifier, outcomes)
     asked = Decisions(host)

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 FEWEST_SEEDS = 2
 REPLY_KEYS = ("status", "reason", "scores", "controls", "curve", "tokens", "steps", "parameters")
 
+COSTS = ("device", "device_s")
+"""Facts that tell what a training cost."""
+
 
 class NoiseCache:
     """Results of trainings of the reference, by the digest of everything that decides them."""
@@ -70,11 +73,19 @@ class NoiseCache:
         if reply.status != "ok" or reply.not_finite() is not None:
             return None
         value = reply.model_dump(exclude={"facts", "checkpoint"})
-        return TaskResult({**value, "cause": "", "reason": ""}, {"reused": key})
+        return TaskResult({**value, "cause": "", "reason": ""}, {"reused": key, **reply.facts})
 
-    def put(self, key: str, result: Mapping[str, Any]) -> None:
-        """Keep a good result; a cache that cannot be written costs time later, nothing else."""
+    def put(
+        self, key: str, result: Mapping[str, Any], facts: Mapping[str, Any] | None = None
+    ) -> None:
+        """Keep a good result; a cache that cannot be written costs time later, nothing else.
+
+        Args:
+            facts: of the machine; what the result cost counts for whoever uses it, so that runs
+                at equal cost do not differ by which came first.
+        """
         kept = {name: result[name] for name in REPLY_KEYS if name in result}
+        kept["facts"] = {name: value for name, value in (facts or {}).items() if name in COSTS}
         path = self._path(key)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -29,7 +29,7 @@ from genesys_engine.engine.policy import Design, NextGeneration, OpenFinals, Pol
 from genesys_engine.engine.samples import drop_samples
 from genesys_engine.engine.state import State, keep
 from genesys_engine.engine.store import Store, TaskRow
-from genesys_engine.engine.verifier import Verifier, checkpoint_name, failure
+from genesys_engine.engine.verifier import DEVICE_S, Verifier, checkpoint_name, failure
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import EnvironmentProblem, PluginError
 from genesys_engine.gab.tree import GABTree
@@ -169,8 +169,15 @@ class Evolution:
             return
         with self.store.transaction(sync=self._tasks[seq].kind == VERIFY):
             self.store.add_result(seq, done.result, done.facts)
+            self._count_device(done.facts.get(DEVICE_S, 0.0))
         self._results[seq] = done.result
         self._facts[seq] = done.facts
+
+    def _count_device(self, seconds: float) -> None:
+        """Count how long a verification kept its device, within the step that records it."""
+        if seconds:
+            self.outcomes.device_s += seconds
+            self.store.set_meta(DEVICE_S, self.outcomes.device_s)
 
     def _result_of(self, seq: int, future: Future[TaskResult]) -> TaskResult | None:
         """Return what a task gave; None where it is done again, now or when the run is resumed."""

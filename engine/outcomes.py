@@ -43,6 +43,7 @@ class Outcomes:
         self.measure = measure
         self.bigram = tuple(bigram)  # control scores of the bigram model, per rung
         self.wall_s = wall_s
+        self.device_s = float(store.meta("device_s", 0.0))  # of all verifications together
         self._events: list[Event] = []
 
     def emit(self, kind: str, payload: Mapping[str, Any]) -> None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 SCRATCH = "verify-"
 VERIFY = "genesys_engine.plugins.verify_job:verify"
 SAMPLES = "samples.safetensors"  # what the job calls them in its scratch folder
+DEVICE_S = "device_s"  # fact of a verification: seconds it kept its device, or all of them
 CHECKPOINTS = "checkpoints"  # folder of a run
 
 
@@ -159,7 +160,7 @@ class Verifier:
             try:
                 read = self._read(inner.result(), scratch, checkpoint, seq)
                 if noise is not None and read.result["status"] == "ok":
-                    noise.put(key, read.result)
+                    noise.put(key, read.result, read.facts)
             except BaseException as error:  # handed to the loop, which decides
                 keep_training(scratch, self._settings.limits.file_bytes)
                 done.set_exception(error)
@@ -174,16 +175,18 @@ class Verifier:
         self, outcome: Outcome, scratch: Path, checkpoint: str | None, seq: int
     ) -> TaskResult:
         refuse_infrastructure(outcome, scratch, self._settings.limits)
+        kept = {DEVICE_S: self._device_s(outcome)}
+        about = {**outcome.facts, **kept}
         if outcome.status != "ok" or outcome.value is None:
             reason = scrub(outcome.reason, scratch)
-            return TaskResult(failure(outcome.status, reason), dict(outcome.facts))
+            return TaskResult(failure(outcome.status, reason), about)
         try:
             reply = VerifyReply.model_validate(outcome.value)
         except ValidationError as error:
             reason = f"the reply is malformed: {error.errors()[0]['msg']}"
-            return TaskResult(failure("bad_reply", reason), dict(outcome.facts))
+            return TaskResult(failure("bad_reply", reason), about)
         value = reply.model_dump(exclude={"facts", "checkpoint"})
-        facts = {**outcome.facts, **reply.facts}
+        facts = {**outcome.facts, **reply.facts, **kept}
         if reply.status != "ok":
             return TaskResult(failure("training", scrub(reply.reason, scratch), value), facts)
         if (bad := reply.not_finite()) is not None:
@@ -198,6 +201,11 @@ class Verifier:
             self._keep(weights, checkpoint)
         self._keep_samples(scratch / SAMPLES, seq)
         return TaskResult({**value, "cause": "", "reason": ""}, facts)
+
+    def _device_s(self, outcome: Outcome) -> float:
+        """Return how long a job kept its device, or all of its devices together."""
+        processes = self._settings.trainer["options"].get("processes", 1)
+        return float(outcome.facts.get("wall_s", 0.0)) * int(processes)
 
     def _keep_samples(self, found: Path, seq: int) -> None:
         """Move the scores of single items to where the store finds them; a bad file is left."""

@@ -51,7 +51,8 @@ def verify(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
     evaluators = _evaluators(payload["evaluators"])
     clock = _Clock()
     model = build_model(payload)
-    facts: dict[str, float | int | str] = {"build_s": clock.lap()}
+    device = next((p.device.type for p in model.parameters()), "cpu")
+    facts: dict[str, float | int | str] = {"build_s": clock.lap(), "device": device}
     untrained = _scores(model, corpus, evaluators)
     facts["eval_s"] = eval_s = clock.lap()
     budget = TrainBudget(seed=payload["seed"], **payload["budget"])

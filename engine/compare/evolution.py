@@ -37,6 +37,7 @@ def arm_sets(arm: CompareArm, section: CompareSection, item: str) -> list[str]:
     sets = [*arm.sets, f"run.seed={item.removeprefix('seed-')}", f"run.name={arm.name}-{item}"]
     caps = {
         "wall_hours": section.wall_hours,
+        "device_hours": section.device_hours,
         "llm_tokens": section.tokens,
         "llm_usd": section.usd,
     }
@@ -64,9 +65,10 @@ def run_arms(store: StudyStore, experiment: Experiment, callbacks: Callbacks) ->
         started = time.monotonic()
         folder = store.folder / RUNS / f"{arm.name}-{item}"
         callbacks.say(f"run {arm.name}, {item}")
-        _one_run(folder, store.folder / EXPERIMENT, _sets(store, arm, section, item), callbacks)
+        sets = _sets(store, arm, section, item)
+        cap = _one_run(folder, store.folder / EXPERIMENT, sets, callbacks)
         with Store.open(folder) as finished:
-            payload = series_of(finished)
+            payload = series_of(finished) | {"cap": cap}
         seconds = time.monotonic() - started
         store.add_result(item, arm.name, payload, seconds)
         callbacks.on_result(Result(item, arm.name, payload, seconds))
@@ -79,8 +81,11 @@ def _sets(store: StudyStore, arm: CompareArm, section: CompareSection, item: str
     return [*kept, *arm_sets(arm, section, item)]
 
 
-def _one_run(folder: Path, path: Path, sets: Sequence[str], callbacks: Callbacks) -> None:
-    """Start a run or go on with it, until it is finished or a cap of its budget ends it."""
+def _one_run(folder: Path, path: Path, sets: Sequence[str], callbacks: Callbacks) -> str:
+    """Start a run or go on with it, until it is finished or a cap of its budget ends it.
+
+    Returns the name of the cap, "" where none ended it.
+    """
 
     def nothing(event: Any) -> None:
         """Events stay in the run's own log."""
@@ -90,7 +95,7 @@ def _one_run(folder: Path, path: Path, sets: Sequence[str], callbacks: Callbacks
     if begun:
         with Store.open(folder) as store:
             if store.meta("finished"):
-                return
+                return ""
     try:
         if begun:
             run.resume(folder, (), inner)
@@ -99,3 +104,5 @@ def _one_run(folder: Path, path: Path, sets: Sequence[str], callbacks: Callbacks
     except Stopped as stopped:
         if not str(stopped).startswith("budget."):
             raise
+        return str(stopped)
+    return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
@@ -52,6 +53,10 @@ def _arm(
         key: [value for m in measured.values() if (value := m[key]) is not None]
         for key in _MEASURES
     }
+    used = {
+        key: [payload["used"][key] for payload in runs.values()]
+        for key in ("llm_tokens", "llm_usd", "device_s", "wall_s")
+    }
     made = sum(payload["made"] for payload in runs.values())
     valid = sum(payload["valid"] for payload in runs.values())
     intervals = {key: bootstrap_mean(values, SEED) for key, values in columns.items()}
@@ -60,6 +65,10 @@ def _arm(
         "n": len(runs),
         "planned": planned,
         "valid_rate": valid / made if made else None,
+        "used": {key: _mean_known(values) for key, values in used.items()}
+        | {"training_tokens": _mean_known([payload["spent"] for payload in runs.values()])},
+        "device": sorted({device for payload in runs.values() for device in payload["device"]}),
+        "caps": dict(Counter(payload["cap"] for payload in runs.values() if payload["cap"])),
         "means": {key: fmean(values) if values else None for key, values in columns.items()},
         "intervals": {k: None if v is None else v.to_json() for k, v in intervals.items()},
         "runs": [
@@ -73,6 +82,12 @@ def _arm(
             for name, payload in sorted(runs.items())
         ],
     }
+
+
+def _mean_known(values: Sequence[float | None]) -> float | None:
+    """Return the mean; None where there is nothing, or a number that nobody knows."""
+    known = [value for value in values if value is not None]
+    return fmean(known) if known and len(known) == len(values) else None
 
 
 def _measured(payload: Mapping[str, Any], until: float) -> dict[str, float | None]:

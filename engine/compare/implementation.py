@@ -5,18 +5,29 @@ what counts; for each proposal they also draw from generators that begin alike. 
 until a budget is spent get what the arm `equal_to` used on that very proposal.
 
 Work goes proposal by proposal, so that whatever is finished is a fair part of the whole; arms
-that get fewer proposals come last.
+that get fewer proposals come last.  Under a cap an arm works on one proposal at a time, so that
+what it has used is known; where it ends depends on the clock only if the cap is in hours.
 """
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from genesys_engine.engine.compare.caps import (
+    ArmClient,
+    ArmSpent,
+    Spent,
+    cap_reached,
+    is_capped,
+    spent_by,
+    spent_now,
+    tokens_of,
+)
 from genesys_engine.engine.compare.proposals import StudyProposal
 from genesys_engine.engine.compare.store import Result, StudyStore
 from genesys_engine.engine.config.schema import CompareArm, CompareSection
@@ -34,6 +45,7 @@ from genesys_engine.plugins.api import (
     BudgetSpent,
     LLMInterrupted,
     LLMRequestRefused,
+    LLMUsage,
     OperatorContext,
     Parent,
 )
@@ -41,6 +53,8 @@ from genesys_engine.plugins.targets import read_options
 
 WHOLE_BUDGET = ("best_of_n", "sequential")
 """The implementers that ask until their tokens are spent."""
+CUT = "cut"
+"""What the store calls the arms that a cap ended in the middle of a proposal."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +162,9 @@ class ImplementationStudy:
         self._interrupt = interrupt
         self._tell = tell
         self._done = {(result.item, result.arm): result for result in store.results()}
+        # Arm -> the cap that cut it short, and the seconds it had then used on a proposal.
+        self._cut: dict[str, dict[str, Any]] = dict(store.meta(CUT, {}))
+        self._ended: set[str] = set()
 
     def run(self) -> None:
         """Go on until every arm has met its proposals or its cap.
@@ -165,7 +182,10 @@ class ImplementationStudy:
                 while waiting or running:
                     if (reason := self._should_stop()) is not None:
                         raise Stopped(reason)
-                    while len(running) < self._threads and (job := self._next(waiting)) is not None:
+                    while len(running) < self._threads:
+                        busy = {job.arm.name for job in running.values()}
+                        if (job := self._next(waiting, busy)) is None:
+                            break
                         running[pool.submit(self._work, job)] = job
                     self._receive(running)
             except BaseException:
@@ -173,15 +193,42 @@ class ImplementationStudy:
                 self._drain(running)
                 raise
 
-    def _next(self, waiting: deque[Job]) -> Job | None:
-        """Take the first job that can be done now; those of an arm at its cap are dropped."""
+    def _next(self, waiting: deque[Job], busy: Collection[str]) -> Job | None:
+        """Take the first job that can be done now; those that a cap forbids are dropped."""
+        capped = is_capped(self._section)
         for job in list(waiting):
-            if cap_reached(self._section, self._done.values(), job.arm.name) is not None:
+            if capped and job.arm.name in busy:
+                continue
+            if self._forbidden(job, busy):
                 waiting.remove(job)
             elif self._ready(job):
                 waiting.remove(job)
                 return job
         return None
+
+    def _forbidden(self, job: Job, busy: Collection[str]) -> bool:
+        """Tell whether the arm is at its cap, or has no tokens to equal on this proposal.
+
+        Where a cap ended the arm `equal_to` before it met the proposal, nobody knows how much
+        would be equal.
+        """
+        if self._is_over(job.arm.name):
+            return True
+        equal = self._section.equal_to
+        return not self._ready(job) and equal not in busy and self._is_over(equal)
+
+    def _is_over(self, arm: str) -> bool:
+        if arm not in self._ended and cap_reached(self._section, self._spent(arm)) is not None:
+            self._ended.add(arm)
+        return arm in self._ended
+
+    def _spent(self, arm: str) -> Spent:
+        """Return what an arm used, the time of a proposal that was cut short included.
+
+        Its tokens and dollars are counted again when its replies are read from the record.
+        """
+        lost = Spent(seconds=self._cut.get(arm, {}).get("seconds", 0.0))
+        return spent_by(self._done.values(), arm) + lost
 
     def _ready(self, job: Job) -> bool:
         """Tell whether the arm whose tokens this job may use has met the proposal."""
@@ -191,6 +238,13 @@ class ImplementationStudy:
         expected = any((j.proposal.name, j.arm.name) == key for j in self._jobs)
         return key in self._done or not expected
 
+    def _cut_short(self, arm: str, cap: str, seconds: float) -> None:
+        """Note that a cap ended an arm in the middle of a proposal."""
+        self._ended.add(arm)
+        seconds += self._cut.get(arm, {}).get("seconds", 0.0)
+        self._cut[arm] = {"cap": cap, "seconds": seconds}
+        self._store.set_meta(CUT, self._cut)
+
     def _receive(self, running: dict[Future[tuple[dict[str, Any], float]], Job]) -> None:
         """Record what has come; wait a moment for it."""
         if not running:
@@ -199,6 +253,9 @@ class ImplementationStudy:
             job = running.pop(future)
             try:
                 payload, seconds = future.result()
+            except ArmSpent as spent:
+                self._cut_short(job.arm.name, *spent.args)
+                continue
             except BudgetSpent as spent:
                 raise Stopped(str(spent)) from None
             except LLMInterrupted:
@@ -217,13 +274,16 @@ class ImplementationStudy:
         result = Result(job.proposal.name, job.arm.name, payload, seconds)
         self._store.add_result(result.item, result.arm, payload, seconds)
         self._done[result.item, result.arm] = result
+        if self._cut.get(result.arm, {}).get("cap"):  # its cap was raised since
+            self._cut[result.arm]["cap"] = ""
+            self._store.set_meta(CUT, self._cut)
         self._tell(result)
 
     # --- one job, in a thread of its own -------------------------------------------------------
 
     def _work(self, job: Job) -> tuple[dict[str, Any], float]:
         started = time.monotonic()
-        client = self._clients(f"{job.proposal.name}/{job.arm.name}")
+        client = self._client(job, started)
         context = OperatorContext(
             rng=generator(self._seed, "implement", job.index),
             seeds=(job.proposal.parent,),
@@ -240,64 +300,27 @@ class ImplementationStudy:
         verdict = judge(made.tree, made.failure, job.proposal, self._check)
         return _payload(made, verdict, client), time.monotonic() - started
 
+    def _client(self, job: Job, started: float) -> LLM:
+        """Return what the arm asks through, until it reaches a cap."""
+        client = self._clients(f"{job.proposal.name}/{job.arm.name}")
+        if not is_capped(self._section):
+            return client
+        before = self._spent(job.arm.name)
+
+        def check(usage: Mapping[str, LLMUsage]) -> None:
+            seconds = time.monotonic() - started
+            if (cap := cap_reached(self._section, before + spent_now(usage, seconds))) is not None:
+                raise ArmSpent(cap, seconds)
+
+        return ArmClient(client, check)
+
     def _token_cap(self, job: Job) -> int | None:
         """Return the tokens that an arm may use on a proposal, None for no limit."""
         caps = [self._section.proposal_tokens]
-        if self._section.tokens is not None:
-            spent = spent_by(self._done.values(), job.arm.name)
-            caps.append(max(0, self._section.tokens - spent.tokens))
         equal = self._done.get((job.proposal.name, self._section.equal_to))
         if job.arm.implementer in WHOLE_BUDGET and equal is not None:
             caps.append(tokens_of(equal.payload))
         return min((cap for cap in caps if cap is not None), default=None)
-
-
-# --- what was spent ----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Spent:
-    """What an arm used; `usd` is None once a price was unknown."""
-
-    tokens: int
-    usd: float | None
-    seconds: float
-
-
-def tokens_of(payload: Mapping[str, Any]) -> int:
-    """Return the tokens of a result, input and output."""
-    used = payload["usage"].values()
-    return sum(role["input_tokens"] + role["output_tokens"] for role in used)
-
-
-def usd_of(payload: Mapping[str, Any]) -> float | None:
-    """Return the US dollars of a result; None where a price was unknown."""
-    parts = [role["usd"] for role in payload["usage"].values()]
-    return None if None in parts else float(sum(parts))
-
-
-def spent_by(results: Iterable[Result], arm: str) -> Spent:
-    """Return what an arm used on all its proposals so far."""
-    own = [result for result in list(results) if result.arm == arm]
-    prices = [usd_of(result.payload) for result in own]
-    usd = None if None in prices else sum(price or 0.0 for price in prices)
-    return Spent(
-        sum(tokens_of(result.payload) for result in own),
-        usd,
-        sum(result.seconds for result in own),
-    )
-
-
-def cap_reached(section: CompareSection, results: Iterable[Result], arm: str) -> str | None:
-    """Return the name of the cap that ends an arm, None while it may go on."""
-    spent = spent_by(results, arm)
-    if section.tokens is not None and spent.tokens >= section.tokens:
-        return "compare.tokens"
-    if section.usd is not None and (spent.usd or 0.0) >= section.usd:
-        return "compare.usd"
-    if section.wall_hours is not None and spent.seconds >= 3600 * section.wall_hours:
-        return "compare.wall_hours"
-    return None
 
 
 def _payload(made: Implementation, verdict: Verdict, client: LLM) -> dict[str, Any]:

@@ -7,12 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from genesys_engine.engine.compare.implementation import (
-    cap_reached,
-    plan_jobs,
-    tokens_of,
-    usd_of,
-)
+from genesys_engine.engine.compare.caps import cap_reached, spent_by, tokens_of, usd_of
+from genesys_engine.engine.compare.implementation import plan_jobs
 from genesys_engine.engine.compare.lemmas import direct_calls, unitwise_calls
 from genesys_engine.engine.compare.proposals import StudyProposal
 from genesys_engine.engine.compare.published import PUBLISHED
@@ -29,11 +25,13 @@ def summarise(
     results: Sequence[Result],
     *,
     simulation: bool = False,
+    cut: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Return the study as JSON data; numbers that nobody knows are None.
 
     Args:
         simulation: whether no language model was asked; the data then says so.
+        cut: the arms that a cap ended in the middle of a proposal, as the store has them.
     """
     planned = Counter(job.arm.name for job in plan_jobs(section, proposals))
     strata = {each.name: each.stratum for each in proposals}
@@ -43,7 +41,7 @@ def summarise(
             own[result.arm].append(result)
     arms = [
         _arm(arm, own[arm.name], planned[arm.name], strata)
-        | {"cap": cap_reached(section, own[arm.name], arm.name)}
+        | {"cap": _cap(section, own[arm.name], arm.name, cut or {})}
         for arm in section.arms
     ]
     return {
@@ -57,6 +55,17 @@ def summarise(
         "comparisons": _comparisons(section, own, strata),
         "lemmas": _lemmas(section, own, strata),
     }
+
+
+def _cap(
+    section: CompareSection,
+    results: Sequence[Result],
+    arm: str,
+    cut: Mapping[str, Mapping[str, Any]],
+) -> str | None:
+    """Return the cap that ended an arm, None where none did."""
+    reached = cap_reached(section, spent_by(results, arm))
+    return reached or (cut[arm]["cap"] if arm in cut else None) or None
 
 
 # --- an arm ------------------------------------------------------------------------------------

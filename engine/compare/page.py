@@ -1,7 +1,13 @@
-"""A study as one self-contained HTML page with plots."""
+"""A study as one self-contained HTML page with plots: what is in it needs no network.
+
+Nearly all of its 4.8 MB is Plotly, as in the report of a run.  The Python package brings that one
+bundle; a smaller one would be a second copy of it from another registry, pinned and licensed in
+this repository, and saves what a reader on a disk does not notice (compressed it is 1.4 MB).
+"""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +20,8 @@ from genesys_engine.engine.report.templates import render
 from genesys_engine.engine.views.text import count
 
 FILE = "compare.html"
+_DASHES = ("solid", "dash", "dot", "dashdot")
+_SHAPES = ("circle", "diamond", "square", "cross")
 
 
 def write_page(data: Mapping[str, Any], folder: Path) -> Path:
@@ -33,6 +41,7 @@ def render_page(data: Mapping[str, Any]) -> str:
     from plotly.offline import get_plotlyjs
 
     plots = _plots(data)
+    first = data["arms"][0]["arm"]
     sections = [
         (title, plots.get(number, ()), columns, rows)
         for number, (title, columns, rows) in enumerate(tables(data))
@@ -42,11 +51,30 @@ def render_page(data: Mapping[str, Any]) -> str:
         "study",
         name=data["name"],
         remarks=_remarks(data),
-        sentences=[each["sentence"] for each in data["comparisons"]],
+        lead=_lead(data),
+        sentences=[each["sentence"] for each in data["comparisons"] if each["first"] == first],
+        others=[each["sentence"] for each in data["comparisons"] if each["first"] != first],
         sections=sections,
         css=asset("report.css"),
         scripts=scripts,
         hashes=" ".join(f"'sha256-{script_hash(script)}'" for script in scripts),
+    )
+
+
+def _lead(data: Mapping[str, Any]) -> str:
+    """Return what was compared, and how the numbers are to be read."""
+    arms = len(data["arms"])
+    if data["study"] == "evolution":
+        planned = max(arm["planned"] for arm in data["arms"])
+        return (
+            f"{arms} arms, up to {planned} whole runs each, one for each seed. Gains are in percent"
+            " of the reference design at the same rung; bars are 95 % bootstrap intervals (BCa)"
+            " over the seeds; comparisons are paired by seed."
+        )
+    return (
+        f"{arms} arms, {data['proposals']} proposals. A design is valid if it passes the check and"
+        " every unit that the proposal names is changed, in its code and in what it computes. Bars"
+        " are 95 % Wilson intervals; comparisons are paired by proposal."
     )
 
 
@@ -61,29 +89,39 @@ def _remarks(data: Mapping[str, Any]) -> list[str]:
 
 def _plots(data: Mapping[str, Any]) -> dict[int, Sequence[str]]:
     """Return the figures that stand above each table, by the table's number."""
+    arms = [arm for arm in data["arms"] if arm["n"]]
+    if not arms:
+        return {}
     if data["study"] == "evolution":
-        return {0: (_curves(data),)}
-    return {0: (_rates(data["arms"]), _costs(data["arms"])), 1: (_strata(data["arms"]),)}
-
-
-# --- implementation study ----------------------------------------------------------------------
+        return {0: (_bests(arms), _curves(data))}
+    units = sorted({row["units"] for arm in arms for row in arm["strata"]})
+    # With one stratum the second figure would repeat the first.
+    return {0: (_rates(arms), _costs(arms)), 1: (_strata(arms, units),) if units[1:] else ()}
 
 
 def _colour(index: int) -> str:
     return fig.SERIES[index % len(fig.SERIES)]
 
 
+def _marker(index: int, size: int = 11) -> dict[str, Any]:
+    """Return the marker of an arm: colours come back after five, with another shape."""
+    shape = _SHAPES[index // len(fig.SERIES) % len(_SHAPES)]
+    return {"size": size, "color": _colour(index), "symbol": shape}
+
+
+# --- implementation study ----------------------------------------------------------------------
+
+
 def _rates(arms: Sequence[Mapping[str, Any]]) -> str:
-    shown = [arm for arm in arms if arm["n"]]
     trace = {
         "type": "scatter",
         "mode": "markers",
-        "x": [hover(arm["arm"]) for arm in shown],
-        "y": [100 * arm["valid_rate"] for arm in shown],
-        "error_y": _errors(shown),
+        "x": [hover(arm["arm"]) for arm in arms],
+        "y": [100 * arm["valid_rate"] for arm in arms],
+        "error_y": _errors(arms),
         "marker": {"size": 11, "color": fig.ACCENT},
         "hoverinfo": "text",
-        "hovertext": [_about(arm) for arm in shown],
+        "hovertext": [_about(arm) for arm in arms],
     }
     layout = {
         "showlegend": False,
@@ -110,44 +148,48 @@ def _about(arm: Mapping[str, Any]) -> str:
 
 
 def _costs(arms: Sequence[Mapping[str, Any]]) -> str:
-    shown = [arm for arm in arms if arm["n"]]
     traces = [
         {
             "type": "scatter",
-            "mode": "markers+text",
+            "mode": "markers",
+            "name": hover(arm["arm"]),
             "x": [arm["tokens"]],
             "y": [100 * arm["valid_rate"]],
-            "text": [f"  {hover(arm['arm'])}"],
-            "textposition": "middle right",
-            "cliponaxis": False,
-            "marker": {"size": 11, "color": _colour(index)},
+            "error_y": _errors([arm]) | {"color": _colour(index), "thickness": 1},
+            "marker": _marker(index),
             "hoverinfo": "text",
             "hovertext": [hover(f"{arm['arm']}: {count(arm['tokens'])} tokens per proposal")],
         }
-        for index, arm in enumerate(shown)
+        for index, arm in enumerate(arms)
     ]
     layout = {
-        "showlegend": False,
-        "xaxis": {"title": {"text": "tokens per proposal"}, "rangemode": "tozero"},
+        "showlegend": True,
+        "xaxis": {
+            "title": {"text": "tokens per proposal, input and output"},
+            "rangemode": "tozero",
+        },
         "yaxis": {"title": {"text": "valid designs (%)"}, "range": [-3, 103]},
     }
-    label = "Share of valid designs over what a proposal cost"
+    label = "Share of valid designs over what a proposal cost, with 95 % Wilson intervals"
     return figure(traces, layout, label=label, caption=label)
 
 
-def _strata(arms: Sequence[Mapping[str, Any]]) -> str:
+def _strata(arms: Sequence[Mapping[str, Any]], units: Sequence[int]) -> str:
+    """Draw the arms beside each other at each number of units, so that no interval hides one."""
+    room = 0.6 * min(after - before for before, after in itertools.pairwise(units))
     traces: list[Trace] = []
     for index, arm in enumerate(arms):
         rows = arm["strata"]
+        aside = room * (index / max(1, len(arms) - 1) - 0.5)
         traces.append(
             {
                 "type": "scatter",
-                "mode": "lines+markers",
+                "mode": "markers",
                 "name": hover(arm["arm"]),
-                "x": [row["units"] for row in rows],
+                "x": [row["units"] + aside for row in rows],
                 "y": [100 * row["valid_rate"] for row in rows],
                 "error_y": _errors(rows) | {"color": _colour(index), "thickness": 1},
-                "line": {"color": _colour(index), "dash": "solid" if index < 5 else "dot"},
+                "marker": _marker(index, 9),
                 "hoverinfo": "text",
                 "hovertext": [
                     hover(f"{arm['arm']}, {row['units']} units: {row['valid']} of {row['n']} valid")
@@ -156,14 +198,48 @@ def _strata(arms: Sequence[Mapping[str, Any]]) -> str:
             }
         )
     layout = {
-        "xaxis": {"title": {"text": "units changed"}, "dtick": 1, "showgrid": False},
+        "xaxis": {"title": {"text": "units changed"}, "tickvals": units, "showgrid": False},
         "yaxis": {"title": {"text": "valid designs (%)"}, "range": [-3, 103]},
     }
-    label = "Share of valid designs by the number of units that a proposal changes"
+    label = "Share of valid designs by units changed, with 95 % Wilson intervals"
     return figure(traces, layout, label=label, caption=label)
 
 
 # --- evolution study ---------------------------------------------------------------------------
+
+
+def _bests(arms: Sequence[Mapping[str, Any]]) -> str:
+    names = [hover(arm["arm"]) for arm in arms]
+    known = [arm for arm in arms if arm["intervals"]["best"] is not None]
+    means: Trace = {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "mean over seeds, 95 % interval",
+        "x": [hover(arm["arm"]) for arm in known],
+        "y": [arm["means"]["best"] for arm in known],
+        "error_y": {
+            "type": "data",
+            "symmetric": False,
+            "array": [arm["intervals"]["best"][1] - arm["means"]["best"] for arm in known],
+            "arrayminus": [arm["means"]["best"] - arm["intervals"]["best"][0] for arm in known],
+            "color": fig.MUTED,
+        },
+        "marker": {"size": 11, "color": fig.ACCENT},
+        "hoverinfo": "y",
+    }
+    runs: Trace = {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "one run",
+        "x": [name for name, arm in zip(names, arms, strict=True) for _ in arm["runs"]],
+        "y": [run["best"] for arm in arms for run in arm["runs"]],
+        "marker": {"size": 8, "color": fig.MUTED, "symbol": "circle-open"},
+        "hoverinfo": "text",
+        "hovertext": [hover(f"{arm['arm']}, {run['item']}") for arm in arms for run in arm["runs"]],
+    }
+    layout = {"yaxis": {"title": {"text": "best gain (%)"}}, "xaxis": {"showgrid": False}}
+    label = "Best fitness of each run, and its mean over seeds with a 95 % interval"
+    return figure([runs, means], layout, label=label, caption=label)
 
 
 def _curves(data: Mapping[str, Any]) -> str:
@@ -179,7 +255,13 @@ def _curves(data: Mapping[str, Any]) -> str:
                     "showlegend": run is arm["runs"][0],
                     "x": run["costs"],
                     "y": run["best_so_far"],
-                    "line": {"shape": "hv", "color": _colour(index), "width": 1.6},
+                    "line": {
+                        "shape": "hv",
+                        "color": _colour(index),
+                        # Runs of two arms may coincide: the first lies broad behind the others.
+                        "width": 1.6 if index else 3.2,
+                        "dash": _DASHES[index % len(_DASHES)],
+                    },
                     "hoverinfo": "text",
                     "hovertext": [hover(f"{arm['arm']}, {run['item']}")] * len(run["costs"]),
                 }

@@ -106,7 +106,7 @@ def told(result: Result) -> str:
     """Return a result in words."""
     payload = result.payload
     if "usage" in payload:  # of an implementation study
-        from genesys_engine.engine.compare.implementation import tokens_of
+        from genesys_engine.engine.compare.caps import tokens_of
 
         outcome = "valid" if payload["valid"] else payload["failure"]
         tokens = count(tokens_of(payload))

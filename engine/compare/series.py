@@ -6,6 +6,7 @@ from typing import Any
 
 from genesys_engine.engine.compare.gains import gains
 from genesys_engine.engine.store import Store
+from genesys_engine.engine.views.llm import llm_view
 
 
 def series_of(store: Store) -> dict[str, Any]:
@@ -15,7 +16,7 @@ def series_of(store: Store) -> dict[str, Any]:
     gain in percent over the reference by then, `population` the mean gain of all designs that
     were verified by then; the reference is not counted among them.  `best` and `mean` are their
     last values, `gains` the measures of `population`; `valid` of `made` children passed their
-    check.
+    check.  `used` is what a study can cap, `device` what the verifications ran on.
     """
     standing: dict[int, float] = {}
     spent = 0
@@ -24,8 +25,11 @@ def series_of(store: Store) -> dict[str, Any]:
     mean: list[float] = []
     reference = store.meta("reference", 0)
     by_rung: dict[int, dict[int, float]] = {}
+    devices: set[str] = set()
     for row in store.verifications():
         spent += row.tokens
+        if device := row.facts.get("device"):
+            devices.add(str(device))
         if row.fitness is None or row.design == reference or row.replicate:
             continue
         rungs = by_rung.setdefault(row.design, {})
@@ -34,6 +38,7 @@ def series_of(store: Store) -> dict[str, Any]:
         costs.append(spent)
         best.append(max(best[-1] if best else float("-inf"), standing[row.design]))
         mean.append(sum(standing.values()) / len(standing))
+    llm = llm_view(store).total
     children = [row for row in store.designs() if not row.operator.startswith("seed:")]
     measured = gains(mean)
     return {
@@ -46,4 +51,11 @@ def series_of(store: Store) -> dict[str, Any]:
         "gains": None if measured is None else measured.to_json(),
         "made": len(children),
         "valid": sum(row.accepted for row in children),
+        "used": {
+            "llm_tokens": llm.tokens,
+            "llm_usd": llm.usd,
+            "device_s": float(store.meta("device_s", 0.0)),
+            "wall_s": float(store.meta("wall_s", 0.0)),
+        },
+        "device": sorted(devices),
     }

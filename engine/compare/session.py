@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 from genesys_engine.engine.assembly import CHECK_SECONDS, demand_isolation, load, open_executor
 from genesys_engine.engine.compare.checking import StudyCheck
 from genesys_engine.engine.compare.implementation import (
+    CUT,
     ImplementationStudy,
     open_arms,
     plan_jobs,
@@ -39,6 +41,8 @@ from genesys_engine.plugins.host import PluginHost
 
 GRAMMAR = "grammar"
 """The back end that asks no language model."""
+CAPS = {"tokens", "usd", "device_hours", "wall_hours"}
+"""Of [compare]."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,8 @@ def read(folder: Path) -> dict[str, Any]:
 
             return named | summarise_runs(section, results)
         simulation = bool(store.meta("simulation"))
-        return named | summarise(section, stored_proposals(store), results, simulation=simulation)
+        proposals, cut = stored_proposals(store), store.meta(CUT, {})
+        return named | summarise(section, proposals, results, simulation=simulation, cut=cut)
 
 
 def stored_proposals(store: StudyStore) -> tuple[StudyProposal, ...]:
@@ -124,15 +129,15 @@ def stored_proposals(store: StudyStore) -> tuple[StudyProposal, ...]:
 def study_digest(experiment: Experiment) -> str:
     """Return the SHA-256 of all that can change a result of a study.
 
-    Left out are, beside what decides nothing in a run, the caps of the arms and how many
-    proposals an arm gets: results that are there stay what they are.
+    Left out are, beside what decides nothing in a run, how many proposals an arm gets, and the
+    caps of the arms of an implementation study: results that are there stay what they are.
     """
     compare = experiment.compare
     arms = [arm.model_dump(mode="json", exclude={"proposals"}) for arm in compare.arms]
-    kept = compare.model_dump(
-        mode="json", exclude={"arms", "proposals", "seeds", "tokens", "usd", "wall_hours"}
-    )
-    data = {"experiment": experiment.digest, "compare": {**kept, "arms": arms}}
+    kept = compare.model_dump(mode="json", exclude={"arms", "proposals", "seeds", *CAPS})
+    data: dict[str, Any] = {"experiment": experiment.digest, "compare": {**kept, "arms": arms}}
+    if compare.study == "evolution":  # a run that a cap ended counts as it stands
+        data["caps"] = [compare.model_dump(include=CAPS), experiment.budget.model_dump()]
     return hashlib.sha256(canonical_json(data).encode()).hexdigest()
 
 
@@ -150,8 +155,8 @@ def _demand_same(store: StudyStore, experiment: Experiment) -> None:
         raise InputError(
             "the experiment is no longer the one that this study began with",
             where=str(store.folder),
-            hint="give another --out; only workers, designers, executor, sandbox, the caps and"
-            " the numbers of proposals and seeds may change",
+            hint="give another --out; only workers, designers, executor, sandbox, the numbers of"
+            " proposals and seeds, and the caps of an implementation study may change",
         )
     store.set_meta("experiment", experiment.to_json())
 
@@ -242,10 +247,9 @@ def open_gateway(
 ) -> Iterator[Gateway]:
     """Yield the way to the language models, its record in the study's own file."""
     assert experiment.llm is not None, "looked at before"
-    budget, compare = experiment.budget, experiment.compare
-    # With this, a cap of the arms in dollars is refused where a price is unknown.
-    most = None if compare.usd is None else compare.usd * len(compare.arms)
-    usd = min((cap for cap in (budget.llm_usd, most) if cap is not None), default=None)
+    budget, usd = experiment.budget, experiment.budget.llm_usd
+    if usd is None and experiment.compare.usd is not None:
+        usd = math.inf  # no cap on the whole, but one that needs prices: the arms have theirs
 
     def tell(notice: Notice) -> None:
         facts = ", ".join(f"{key} {value}" for key, value in notice.payload.items())

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from genesys_engine.engine.views.text import count
+from genesys_engine.engine.views.text import count, duration
 
 Row = tuple[str, ...]
 Table = tuple[str, tuple[str, ...], list[Row]]
 """Title, columns, rows."""
+
+_DEVICES = {"cpu": "processor", "cuda": "GPU"}
 
 
 def tables(data: Mapping[str, Any]) -> list[Table]:
@@ -118,7 +120,29 @@ def evolution_tables(data: Mapping[str, Any]) -> list[Table]:
             )
         )
     title = "Means over seeds; gains in percent of the reference"
-    return [(f"{state}{title}", columns, rows)]
+    return [(f"{state}{title}", columns, rows), _used(data)]
+
+
+def _used(data: Mapping[str, Any]) -> Table:
+    columns = (
+        "arm", "LLM tokens", "USD", "tokens trained on", "device", "device time", "wall time",
+        "runs that a cap ended",
+    )  # fmt: skip
+    rows: list[Row] = []
+    for arm in data["arms"]:
+        used = arm["used"]
+        rows.append(
+            (
+                arm["arm"],
+                _count(used["llm_tokens"]),
+                "unknown" if used["llm_usd"] is None and arm["n"] else plain(used["llm_usd"], 4),
+                _count(used["training_tokens"]),
+                ", ".join(_DEVICES.get(name, name) for name in arm["device"]),
+                *(_time(used[key]) for key in ("device_s", "wall_s")),
+                ", ".join(f"{cap} ×{times}" for cap, times in arm["caps"].items()),
+            )
+        )
+    return "What a run used, means over seeds", columns, rows
 
 
 # --- numbers -----------------------------------------------------------------------------------
@@ -137,6 +161,10 @@ def interval(ends: tuple[float, float] | list[float] | None) -> str:
 def plain(value: float | None, digits: int = 1) -> str:
     """Return a number with so many decimals; a dash for none."""
     return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _time(seconds: float | None) -> str:
+    return "–" if seconds is None else duration(seconds)
 
 
 def _count(value: float | None) -> str:

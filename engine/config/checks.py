@@ -95,6 +95,11 @@ def _sandbox(document: Document, sandbox: SandboxSection) -> None:
             document.report(place, f"there is nothing at {path!r}")
 
 
+_ARM_CAPS = {
+    "budget", "budget.llm_tokens", "budget.llm_usd", "budget.device_hours", "budget.wall_hours",
+}  # fmt: skip
+
+
 def _compare(document: Document, compare: CompareSection) -> None:
     from genesys_engine.operators.llm.implementers import IMPLEMENTERS
 
@@ -108,6 +113,15 @@ def _compare(document: Document, compare: CompareSection) -> None:
             document.report(
                 (*place, "implementer"), message, suggest(arm.implementer, IMPLEMENTERS)
             )
+        for each in arm.sets:
+            if (name := each.partition("=")[0].strip()) in _ARM_CAPS:
+                message = f"the arm {arm.name!r} sets {name}, but all arms have the same caps"
+                hint = "set it in [budget], or give the cap in [compare]"
+                document.report((*place, "sets"), message, hint)
+    if compare.study == "implementation" and compare.device_hours is not None:
+        message = "an implementation study trains nothing: there are no device hours to count"
+        hint = "cap the arms by tokens, usd or wall_hours"
+        document.report(("compare", "device_hours"), message, hint)
     if compare.equal_to and compare.equal_to not in names:
         message = f"the arm {compare.equal_to!r} is none of compare.arms"
         document.report(("compare", "equal_to"), message, suggest(compare.equal_to, names))

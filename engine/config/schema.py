@@ -256,6 +256,11 @@ class BudgetSection(Section):
 
     designs: Count = Field(20, description="children to make, seeds not counted")
     wall_hours: PositiveFloat | None = Field(None, description="wall time")
+    device_hours: PositiveFloat | None = Field(
+        None,
+        description="hours of verifications on their device, all added up: GPU-hours where there"
+        " is a GPU, hours of workers where they train on the processor",
+    )
     llm_tokens: Count | None = Field(
         None, description="tokens of language models, input and output"
     )
@@ -318,9 +323,20 @@ class CompareSection(Section):
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         (1, 2, 3), min_length=1, description="evolution study: run.seed of the runs of every arm"
     )
-    tokens: Count | None = Field(None, description="cap of every arm in tokens")
-    usd: PositiveFloat | None = Field(None, description="cap of every arm in US dollars")
-    wall_hours: PositiveFloat | None = Field(None, description="cap of every arm in hours")
+    tokens: Count | None = Field(
+        None,
+        description="cap of every arm (evolution study: of each of its runs) in tokens of language"
+        " models",
+    )
+    usd: PositiveFloat | None = Field(
+        None, description="cap of every arm (evolution study: of each of its runs) in US dollars"
+    )
+    device_hours: PositiveFloat | None = Field(
+        None, description="evolution study: cap of each run of every arm, as in [budget]"
+    )
+    wall_hours: PositiveFloat | None = Field(
+        None, description="cap of every arm (evolution study: of each of its runs) in hours"
+    )
 
 
 DEFAULT_OPERATORS = (

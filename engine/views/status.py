@@ -56,6 +56,8 @@ def budgets(store: Store, run: RunView) -> list[dict[str, Any]]:
         *(("finalists' trainings", f.done, f.planned) for f in [run.finals] if f is not None),
         ("wall hours", hours, caps.get("wall_hours")),
     ]
+    if (most := caps.get("device_hours")) is not None:
+        rows.append(("device hours", float(store.meta("device_s", 0.0)) / 3600, most))
     used = llm_view(store).total
     for name, amount in (("llm_tokens", used.tokens), ("llm_usd", used.usd)):
         if (cap := caps.get(name)) is not None:

@@ -64,6 +64,14 @@ def test_what_cannot_be_read_is_measured_again(tmp_path: Path, damage: str) -> N
     assert cache.get("ab12") is None
 
 
+def test_what_a_training_cost_counts_for_whoever_uses_it(tmp_path: Path) -> None:
+    cache = NoiseCache(tmp_path, "digest", VERSIONS)
+    cache.put("ab12", RESULT, {"device": "cpu", "device_s": 2.5, "wall_s": 2.5})
+    known = cache.get("ab12")
+    assert known is not None
+    assert known.facts == {"reused": "ab12", "device": "cpu", "device_s": 2.5}
+
+
 @pytest.fixture
 def experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("GENESYS_CACHE", str(tmp_path / "cache"))

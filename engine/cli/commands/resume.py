@@ -14,10 +14,11 @@ from genesys_engine.engine.cli.output import json_option, set_option
 @set_option
 @json_option
 def command(run_folder: Path, sets: tuple[str, ...], as_json: bool) -> int:
-    """Go on with RUN, a run or a study, after an interruption, a crash or a cap on its wall time.
+    """Go on with RUN, a run or a study, after an interruption, a crash or a cap of its budget.
 
     Nothing that was paid for is done again. --set may change what decides nothing: run.workers,
-    run.designers, executor.* and budget.wall_hours. It holds for later resumptions too.
+    run.designers, executor.* and the caps of budget beside the designs; in an implementation study
+    also those of compare. It holds for later resumptions too.
     """
     from genesys_engine.engine import run
     from genesys_engine.engine.cli.session import session

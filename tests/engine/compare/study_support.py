@@ -94,7 +94,7 @@ class World:
             CompareArm(name=name, implementer=name if name in KNOWN else "gp") for name in scripts
         )
 
-    def run(self, folder, section, per_stratum=1, strata=(1, 2), **more):
+    def run(self, folder, section, per_stratum=1, strata=(1, 2), threads=1, **more):
         """Carry out a study and return its store, open."""
         proposals = make_proposals(1, per_stratum, strata)
         if StudyStore.exists(folder):
@@ -104,7 +104,7 @@ class World:
             experiment.write_text("")
             store = StudyStore.create(folder, {}, experiment)
         study = ImplementationStudy(
-            store, section, proposals, seed=1, threads=1, check=check,
+            store, section, proposals, seed=1, threads=threads, check=check,
             clients=lambda task: Client(self, task), tell=self.told.append, **more,
         )  # fmt: skip
         try:

@@ -53,6 +53,8 @@ def run(costs, best, mean, *, made=4, valid=3):
     return {
         "costs": costs, "best_so_far": best, "population": mean, "spent": costs[-1],
         "best": best[-1], "mean": mean[-1], "made": made, "valid": valid,
+        "used": {"llm_tokens": 0, "llm_usd": 0.0, "device_s": 90.0, "wall_s": 60.0},
+        "device": ["cpu"], "cap": "",
         "gains": {"end": mean[-1] - mean[0], "peak": 1.0, "volatility": None, "sharpe": None,
                   "drawdown": 0.0},
     }  # fmt: skip
@@ -94,6 +96,12 @@ def test_one_seed_is_too_few_and_missing_runs_make_it_partial():
     assert not data["complete"]
     assert all("too few to compare" in each["sentence"] for each in data["comparisons"])
     assert tables(data)[0][0].startswith("PARTIAL")
+    title, columns, rows = tables(data)[1]
+    assert title == "What a run used, means over seeds"
+    used = dict(zip(columns, rows[0], strict=True))
+    assert (used["device"], used["device time"], used["wall time"]) == (
+        "processor", "1 min 30 s", "1 min 0 s",
+    )  # fmt: skip
     assert "Partial:" in render_page({"name": "x", **data})
 
 

@@ -1,7 +1,10 @@
+import time
+
 import pytest
 from study_support import World, changed, check, section, with_limit
 
-from genesys_engine.engine.compare.implementation import judge, tokens_of
+from genesys_engine.engine.compare.caps import tokens_of
+from genesys_engine.engine.compare.implementation import CUT, judge
 from genesys_engine.engine.compare.implementation_summary import summarise
 from genesys_engine.engine.compare.page import render_page
 from genesys_engine.engine.compare.proposals import make_proposals
@@ -94,6 +97,73 @@ def test_an_arm_ends_at_its_cap_and_the_others_go_on(monkeypatch, tmp_path, cap,
     assert (gp["n"], gp["planned"], gp["cap"]) == (1, 4, name)
     assert direct["n"] == 3  # it reaches its cap later
     assert not data["complete"]
+    store.close()
+
+
+def capped(store, compare, proposals):
+    return summarise(compare, proposals, store.results(), cut=store.meta(CUT, {}))["arms"]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("cap", "more"),
+    [
+        ({"tokens": 500}, {"tokens": 10_000}),
+        ({"usd": 0.5}, {"usd": 10.0}),
+        ({"wall_hours": 0.5 / 3600}, {"wall_hours": 1.0}),
+    ],
+)
+def test_a_cap_stops_an_arm_within_one_call_and_leaves_no_failure(monkeypatch, tmp_path, cap, more):
+    """Ten calls for a proposal cost 1000 tokens, 1 dollar and a second."""
+    world = World(monkeypatch, price=0.1)
+    world.on_ask = lambda task: time.sleep(0.1) if task.endswith("gp") else None
+    arms = world.arms(gp=(10, 9), direct=(1, 0))
+    (name,) = cap
+    store, proposals = world.run(tmp_path / "study", section(arms, **cap))
+    assert 4 <= world.asked[f"{proposals[0].name}/gp"] <= 6
+    assert world.asked[f"{proposals[1].name}/gp"] == 0
+    gp, direct = capped(store, section(arms, **cap), proposals)
+    assert (gp["n"], gp["cap"], direct["n"]) == (0, f"compare.{name}", 2)
+    store.close()
+    # The same cap allows nothing more; a higher one lets it go on.
+    calls = world.asked[f"{proposals[0].name}/gp"]
+    world.run(tmp_path / "study", section(arms, **cap))[0].close()
+    if name == "wall_hours":
+        assert world.asked[f"{proposals[0].name}/gp"] == calls
+    store, _ = world.run(tmp_path / "study", section(arms, **more))
+    gp, direct = capped(store, section(arms, **more), proposals)
+    assert (gp["n"], gp["valid"], gp["cap"]) == (2, 2, None)
+    store.close()
+
+
+@pytest.mark.timeout(60)
+def test_whole_budget_arms_end_where_the_one_that_they_equal_was_ended(world, tmp_path):
+    arms = world.arms(gp=(4, 9), best_of_n=(99, 0))
+    compare = section(arms, equal_to="gp", tokens=600)
+    store, proposals = world.run(tmp_path / "study", compare, per_stratum=2)
+    gp, best = capped(store, compare, proposals)
+    assert (gp["n"], gp["cap"]) == (1, "compare.tokens")
+    assert best["n"] == 1
+    store.close()
+
+
+def test_under_a_cap_an_arm_works_on_one_proposal_at_a_time(world, tmp_path):
+    under_way: set[str] = set()
+    together = []
+
+    def note(task):
+        arm = task.rpartition("/")[2]
+        together.append(arm in under_way)
+        under_way.add(arm)
+        time.sleep(0.02)
+        under_way.discard(arm)
+
+    world.on_ask = note
+    arms = world.arms(gp=(1, 9), direct=(1, 0))
+    compare = section(arms, tokens=10_000)
+    store, _ = world.run(tmp_path / "study", compare, per_stratum=3, threads=4)
+    assert len(together) == 12
+    assert not any(together)
     store.close()
 
 
