@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from genesys_engine.gab.sandbox.environment import PROGRAMS
 from genesys_engine.gab.sandbox.landlock import EXECUTE, READ, READ_FILE, Rule
@@ -94,7 +95,7 @@ def prepare(scratch: str) -> None:
     # The template's is a path through the current folder, which the compiler has another of.
     tempfile.tempdir = scratch
     if "torch._inductor.config" in sys.modules:  # it has read the environment already
-        config = sys.modules["torch._inductor.config"]
+        config: Any = sys.modules["torch._inductor.config"]
         config.compile_threads = 1
         config.cpp_cache_precompile_headers = False
 

@@ -84,9 +84,8 @@ def _members(group: int) -> Iterator[int]:
         seen += 1
         yield pid
         with suppress(OSError):  # gone meanwhile
-            for thread in os.listdir(f"/proc/{pid}/task"):
-                children = Path(f"/proc/{pid}/task/{thread}/children").read_text()
-                left += map(int, children.split())
+            for thread in Path(f"/proc/{pid}/task").iterdir():
+                left += map(int, (thread / "children").read_text().split())
 
 
 def _group_of(pid: int) -> int:
