@@ -118,7 +118,8 @@ class RunningJob:
         """Count what a job that compiles has started; another one cannot start anything."""
         if not self.job.limits.compiles:
             return
-        excess = usage.crowd(self.pid, self.job.limits.memory_bytes)
+        limits = self.job.limits
+        excess = usage.crowd(self.pid, limits.memory_bytes, limits.disk_bytes)
         if excess and self._cause == "exit":
             self._cause, self._excess = "processes", excess
             self.kill()

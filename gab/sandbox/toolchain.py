@@ -83,12 +83,14 @@ def prepare(scratch: str) -> None:
     """Have PyTorch, imported or not, compile in this process and keep all files in `scratch`.
 
     No pool of workers, which would want sockets and outlive a step; no header compiled
-    beforehand, for which it starts `openssl`.
+    beforehand, for which it starts `openssl`; and vector instructions that the processor has are
+    taken as known to a compiler that can read PyTorch's headers, which saves half of the trials.
     """
     os.environ |= {
         "TORCHINDUCTOR_CACHE_DIR": f"{scratch}/.inductor",
         "TORCHINDUCTOR_COMPILE_THREADS": "1",
         "TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS": "0",
+        "TORCHINDUCTOR_VEC_ISA_OK": "1",
         "TRITON_CACHE_DIR": f"{scratch}/.triton",
         **_libcuda(),
     }
@@ -98,6 +100,7 @@ def prepare(scratch: str) -> None:
         config: Any = sys.modules["torch._inductor.config"]
         config.compile_threads = 1
         config.cpp_cache_precompile_headers = False
+        config.cpp.vec_isa_ok = True
 
 
 def _libcuda() -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -60,7 +61,7 @@ def _written(pid: int) -> int:
     return 0
 
 
-def crowd(group: int, memory_bytes: int) -> str:
+def crowd(group: int, memory_bytes: int, disk_bytes: int) -> str:
     """Return what is too much about the processes of a group, or ""; only their reaper may ask.
 
     The limit on addresses holds for each process alone.  All of them together may use twice that
@@ -72,6 +73,8 @@ def crowd(group: int, memory_bytes: int) -> str:
     most_bytes = 2 * memory_bytes + _SLACK_BYTES
     if memory_bytes > 0 and sum(map(_private, members)) > most_bytes:
         return f"more than {most_bytes:,} bytes of memory in all its processes"
+    if max(_held(members), sum(map(_written, members))) > disk_bytes:
+        return f"more than {disk_bytes:,} bytes written to the disk by all its processes"
     return ""
 
 
@@ -102,3 +105,15 @@ def _private(pid: int) -> int:
     except OSError:
         return 0
     return (pages[1] - pages[2]) * resource.getpagesize()
+
+
+def _held(pids: list[int]) -> int:
+    """Return the bytes of files that were removed and that one of the processes has open still."""
+    found: dict[tuple[int, int], int] = {}
+    for pid in pids:
+        with suppress(OSError):  # gone meanwhile, or a file that is closed by now
+            for entry in Path(f"/proc/{pid}/fd").iterdir():
+                facts = entry.stat()
+                if stat.S_ISREG(facts.st_mode) and facts.st_nlink == 0:
+                    found[facts.st_dev, facts.st_ino] = facts.st_blocks * 512
+    return sum(found.values())

@@ -134,6 +134,12 @@ def test_memory_is_counted_over_all_processes(attack):
     assert "bytes of memory in all its processes" in outcome.reason
 
 
+def test_the_disk_is_counted_over_all_processes(attack):
+    outcome = attack("hidden_files_of_many", module=ATTACKS, compiles=True)
+    assert outcome.status == "crashed"
+    assert "bytes written to the disk by all its processes" in outcome.reason
+
+
 def test_a_cache_is_of_one_job_alone(host, tmp_path):
     """What one candidate leaves there would be code in the process of the next."""
     target, found = f"{ATTACKS}:where_caches_are", []
