@@ -28,6 +28,7 @@ from genesys_engine.engine.outcomes import Outcomes
 from genesys_engine.engine.policy import Policy
 from genesys_engine.engine.restore import restore
 from genesys_engine.engine.settings import (
+    asks_to_compile,
     decision_settings,
     fitness_measure,
     named_payload,
@@ -40,6 +41,7 @@ from genesys_engine.engine.tasks import prepare_tasks
 from genesys_engine.engine.trials import Trials
 from genesys_engine.engine.verifier import Verifier
 from genesys_engine.gab.errors import EnvironmentProblem
+from genesys_engine.gab.sandbox import toolchain
 from genesys_engine.plugins.api import Executor, Isolation, Limits
 from genesys_engine.plugins.host import PluginHost
 from genesys_engine.plugins.targets import load_target, read_options
@@ -65,7 +67,8 @@ def demand_isolation(host: PluginHost, experiment: Experiment) -> dict[str, Any]
     isolation = _isolation(host, experiment)
     if isolation is not None:
         isolation.demand(required)
-        return {"required": required, **isolation.to_json()}
+        compiles = asks_to_compile(experiment) and bool(toolchain.programs())
+        return {"required": required, **isolation.to_json(), "compiles": compiles}
     if required != "process":
         raise EnvironmentProblem(
             f"isolation level {required!r} is required, and the executor {section.use!r} cannot"

@@ -7,7 +7,7 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -133,7 +133,7 @@ def _language_models() -> Iterator[Row]:
 
 
 def _sandbox() -> Iterator[Row]:
-    from genesys_engine.gab.sandbox import isolation_here, sandbox_status
+    from genesys_engine.gab.sandbox import isolation_here, sandbox_status, toolchain
 
     isolation = isolation_here()
     missing = ", ".join(isolation.missing("strict"))
@@ -143,6 +143,7 @@ def _sandbox() -> Iterator[Row]:
         f"{isolation.level}; strict would need {missing}" if missing else isolation.level,
         "see docs/sandbox.md; run only code that you trust" if missing else "",
     )
+    yield _compile_profile(toolchain.programs())
     for measure in sandbox_status(isolation):
         name = f"isolation: {measure.name}"
         if measure.active:
@@ -152,6 +153,15 @@ def _sandbox() -> Iterator[Row]:
         else:
             fix = "run only code that you trust, or use Linux"
             yield Row(name, "warn", f"not active: {measure.detail}", fix)
+
+
+def _compile_profile(programs: Sequence[str]) -> Row:
+    """Tell what the profile would open to a training that asks to be compiled."""
+    if not programs:
+        fix = "install g++, if trainings on this machine are to be compiled"
+        return Row("compile profile", "ok", "no g++: trainings are not compiled", fix)
+    detail = f"open to trainings with [trainer] compile only: {len(programs)} programs of g++"
+    return Row("compile profile", "ok", detail)
 
 
 def _plugins() -> Iterator[Row]:

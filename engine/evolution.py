@@ -284,12 +284,14 @@ class Evolution:
     def _start_verification(self, row: TaskRow) -> Future[TaskResult]:
         design, rung, replicate = (row.payload[k] for k in ("design", "rung", "replicate"))
         scale = self.outcomes.scales[rung]
-        fit = self.store.report(design)["measurements"]["fits"][scale]
+        report = self.store.report(design)
+        fit = report["measurements"]["fits"][scale]
         job = self.verifier.payload(compose(self.tree(design)), fit, rung, replicate)
         name = checkpoint_name(design, rung, replicate)
         shared = replicate > 0 and not is_fresh(replicate)  # the noise of the reference
         about = {"digest": self.store.design(design).digest, "scale": scale, **row.payload}
-        return self.verifier.start(row.seq, job, None if shared else name, about, shared=shared)
+        kept, passed = None if shared else name, report["passed"]
+        return self.verifier.start(row.seq, job, kept, about, shared=shared, passed=passed)
 
     def _read_tree(self, design: int) -> GABTree:
         return GABTree.from_json(self.store.tree(design))

@@ -165,7 +165,8 @@ class Meter:
         fit = report["measurements"]["fits"][settings.scale]
         job = verification_job(self._settings, source, fit, rung, 0)
         job["budget"]["tokens"] = STEPS * settings.batch_tokens
-        facts = self._job(VERIFY, job, f"{seed}-{rung}", self._limits)["facts"]
+        limits = self._settings.limits_for(passed=report["passed"])
+        facts = self._job(VERIFY, job, f"{seed}-{rung}", limits)["facts"]
         overhead = facts["build_s"] + facts["eval_s"]
         return Speed(facts["tokens_per_s"], overhead, check_s, int(facts["max_rss_bytes"]))
 

@@ -76,13 +76,24 @@ def verify_settings(
         _described(host, "trainer", experiment.trainer),
         evaluator_payload(host, experiment, corpus),
         training_limits(experiment, corpus),
+        asks_to_compile(experiment),
     )
+
+
+def asks_to_compile(experiment: Experiment) -> bool:
+    """Tell whether the trainer's options ask for a compiler here; a trainer may know none."""
+    choice = experiment.trainer.options.get("compile", "never")
+    return choice == "always" or (choice == "auto" and _uses_accelerator(experiment))
+
+
+def _uses_accelerator(experiment: Experiment) -> bool:
+    device = str(experiment.trainer.options.get("device", "auto"))
+    return device != "cpu" and bool(accelerator_devices())
 
 
 def training_limits(experiment: Experiment, corpus: Mapping[str, Any]) -> Limits:
     """Return what a job may use that reads the corpus and, where there is one, the accelerator."""
     section = experiment.executor
-    device = str(experiment.trainer.options.get("device", "auto"))
     file_bytes = _checkpoint_bytes(experiment, corpus["vocab_size"])
     return Limits(
         file_bytes=max(Limits.file_bytes, file_bytes),
@@ -94,7 +105,7 @@ def training_limits(experiment: Experiment, corpus: Mapping[str, Any]) -> Limits
             *corpus.get("tasks", {}).values(),
             *experiment.sandbox.readable,
         ),
-        accelerator=device != "cpu" and bool(accelerator_devices()),
+        accelerator=_uses_accelerator(experiment),
     )
 
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +49,10 @@ class RungSettings:
 
 @dataclass(frozen=True)
 class VerifySettings:
-    """What every verification of a run has in common; components are (target, options)."""
+    """What every verification of a run has in common; components are (target, options).
+
+    `limits` never open the compile profile; where the trainer `compiles`, `limits_for` does.
+    """
 
     seed: int
     corpus: Path
@@ -57,6 +60,14 @@ class VerifySettings:
     trainer: Mapping[str, Any]
     evaluators: Sequence[Mapping[str, Any]]
     limits: Limits
+    compiles: bool = False
+
+    def limits_for(self, *, passed: bool) -> Limits:
+        """Return the limits of the verification of a design that `passed` its check, or not.
+
+        The one place that opens the compile profile, and only to a design that passed.
+        """
+        return replace(self.limits, compiles=self.compiles and passed)
 
 
 def verification_job(
@@ -132,6 +143,7 @@ class Verifier:
         about: Mapping[str, Any],
         *,
         shared: bool = False,
+        passed: bool = False,
     ) -> Future[TaskResult]:
         """Begin a verification whose weights are to be kept under the name `checkpoint`.
 
@@ -139,6 +151,7 @@ class Verifier:
 
         Args:
             about: the design, the rung and the replicate, as plugins are told of them.
+            passed: whether the design passed its check; only then may its training compile.
         """
         noise = self._noise if shared else None
         key = ""
@@ -153,7 +166,8 @@ class Verifier:
         # and the trainer goes on from it only if it is of the very same trial.
         keep_training(scratch, self._settings.limits.file_bytes)
         scratch.mkdir(parents=True, exist_ok=True)
-        job_done = self._trials.submit(VERIFY, job, scratch, self._settings.limits, about)
+        limits = self._settings.limits_for(passed=passed)
+        job_done = self._trials.submit(VERIFY, job, scratch, limits, about)
         done = _Result(job_done)
 
         def finish(inner: Future[Outcome]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from genesys_engine.engine.config.template import tables_to_toml
@@ -224,6 +224,13 @@ def reproduce(store: Store) -> tuple[str, str]:
         corpus=store.meta("corpus", {}),
         versions=store.meta("versions", {}),
         machine=store.meta("machine", {}),
-        isolation=(store.meta("sandbox", None) or {}).get("level", "not recorded"),
+        isolation=_isolation(store.meta("sandbox", None) or {}),
     )
     return "How to reproduce", body
+
+
+def _isolation(sandbox: Mapping[str, Any]) -> str:
+    """Return the level of a run's jobs, and whether trainings had the compile profile."""
+    level = str(sandbox.get("level", "not recorded"))
+    opened = "; the compile profile is open to trainings" if sandbox.get("compiles") else ""
+    return f"{level}{opened}"

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from genesys_engine.gab.memory import is_memory_error
-from genesys_engine.gab.sandbox import landlock, linux, readable, seccomp
+from genesys_engine.gab.sandbox import landlock, linux, readable, seccomp, toolchain
 from genesys_engine.gab.sandbox.environment import folders
 from genesys_engine.gab.sandbox.isolation import Isolation
 from genesys_engine.gab.sandbox.landlock import Rule
@@ -73,6 +73,8 @@ def isolate(job: Job, confinement: Confinement, template: int, reply_fd: int, lo
     _keep_only(reply_fd, log_fd)
     os.chdir(job.scratch)
     os.environ.update(folders(job.scratch))
+    if job.limits.compiles:
+        toolchain.prepare(job.scratch)
     _set_limits(job.limits, confinement.isolation)
     faulthandler.enable(file=2, all_threads=False)
     faulthandler.register(STACK_SIGNAL, file=2, all_threads=False, chain=False)
@@ -87,7 +89,7 @@ def _confine(job: Job, confinement: Confinement) -> None:
     if confinement.isolation.landlock:
         landlock.confine([*confinement.rules, *readable.of_job(job)])
     if confinement.isolation.seccomp:
-        seccomp.confine()
+        seccomp.confine(compiles=job.limits.compiles)
 
 
 def _reset_signals() -> None:

@@ -18,8 +18,10 @@ PASSED_ON = ("CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH")
 # current folder leads each forked job into its own scratch folder all the same.
 HERE = "/proc/self/cwd" if Path("/proc/self/cwd").exists() else "."
 
+PROGRAMS = "/usr/bin:/bin"
+
 _FIXED = {
-    "PATH": "/usr/bin:/bin",
+    "PATH": PROGRAMS,
     "LANG": "C.UTF-8",
     "USER": "worker",  # else libraries ask the system for a name, which a job may not
     "LOGNAME": "worker",

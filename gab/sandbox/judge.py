@@ -44,6 +44,8 @@ def _verdict(ended: Ended, limits: Limits) -> tuple[Status, str, dict[str, Any] 
         return "bad_reply", f"the reply exceeds {MAX_REPLY_BYTES} bytes", None
     if ended.cause == "disk":
         return "crashed", _with_log("filled the disk", ended), None
+    if ended.cause == "processes":
+        return "crashed", _with_log("started too much", ended), None
     if ended.cause == "never started" or (ended.reply is not None and ended.reply[:1] != "\n"):
         return "infrastructure", _with_log("the job could not be started", ended), None
     if ended.signal is not None:

@@ -34,7 +34,8 @@ class Limits:
     them.  `readable` are files and folders that it may read beside the interpreter, the
     installed packages and its scratch folder.  `accelerator` leaves the device files of a GPU
     open; since its driver reserves far more addresses than it uses, memory is then counted as
-    private data instead.
+    private data instead.  `compiles` opens the compile profile (`toolchain`): the job may start
+    the programs of the tool chain, and no other.
     """
 
     wall_s: float = 120.0
@@ -43,6 +44,7 @@ class Limits:
     disk_bytes: int = 8 << 30
     readable: tuple[str, ...] = ()
     accelerator: bool = False
+    compiles: bool = False
 
 
 Status = Literal["ok", "error", "timeout", "memory", "crashed", "bad_reply", "infrastructure"]
@@ -85,7 +87,7 @@ class Job:
         return cls(**{**data, "limits": Limits(**limits)})
 
 
-Cause = Literal["exit", "deadline", "reply too large", "disk", "never started"]
+Cause = Literal["exit", "deadline", "reply too large", "disk", "processes", "never started"]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
+from genesys_engine.gab.sandbox import toolchain
 from genesys_engine.gab.sandbox.landlock import DEVICE, NAMES, READ, SCRATCH, WRITE_FILE, Rule
 from genesys_engine.gab.sandbox.protocol import Job
 
@@ -51,7 +52,8 @@ def installation() -> tuple[Rule, ...]:
 
 
 def of_job(job: Job) -> Iterator[Rule]:
-    """Yield the rules of one job: its scratch, what it may read, the accelerator if it asks."""
+    """Yield the rules of one job: its scratch, what it may read, the accelerator and the tool
+    chain if it asks."""
     yield job.scratch, SCRATCH
     for path in job.limits.readable:
         yield path, READ
@@ -60,6 +62,8 @@ def of_job(job: Job) -> Iterator[Rule]:
             yield path, READ
         for path in accelerator_devices():
             yield path, DEVICE
+    if job.limits.compiles:
+        yield from toolchain.rules()
 
 
 def accelerator_devices() -> list[str]:

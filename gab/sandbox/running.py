@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from genesys_engine.gab.sandbox import usage
+from genesys_engine.gab.sandbox import toolchain, usage
 from genesys_engine.gab.sandbox.child import STACK_SIGNAL, Confinement, run_child
 from genesys_engine.gab.sandbox.output import OutputPipe
 from genesys_engine.gab.sandbox.protocol import MAX_REPLY_BYTES, Cause, Ended, Job
@@ -60,6 +60,8 @@ class RunningJob:
 
     def _fork(self, reply_write_fd: int) -> int:
         template = os.getpid()
+        if self.job.limits.compiles:
+            toolchain.programs()  # asked once, here: every child knows it then
         sys.stdout.flush()  # else the child would write it once more
         sys.stderr.flush()
         pid = os.fork()
@@ -94,6 +96,7 @@ class RunningJob:
         """
         if now >= self._look:
             self._watch_disk()
+            self._watch_processes()
             self._look = time.monotonic() + LOOK_S
         if now < self.deadline:
             return
@@ -109,6 +112,16 @@ class RunningJob:
         excess = usage.excess(self.job.scratch, self.pid, limits.disk_bytes)
         if excess and self._cause == "exit":
             self._cause, self._excess = "disk", excess
+            self.kill()
+
+    def _watch_processes(self) -> None:
+        """Count what a job that compiles has started; another one cannot start anything."""
+        if not self.job.limits.compiles:
+            return
+        limits = self.job.limits
+        excess = usage.crowd(self.pid, limits.memory_bytes, limits.disk_bytes)
+        if excess and self._cause == "exit":
+            self._cause, self._excess = "processes", excess
             self.kill()
 
     def kill(self) -> None:

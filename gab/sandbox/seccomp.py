@@ -24,6 +24,8 @@ _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _AND, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x54
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
 _CLONE_THREAD = 0x10000
+# New namespaces, a tracer, a child of our parent's.
+_CLONE_OUTSIDE = 0x7E020000 | 0x00802000 | 0x00008000
 
 Instruction = tuple[int, int, int, int]  # code, steps if true, steps if false, constant
 
@@ -37,13 +39,13 @@ def available() -> bool:
     return linux.call(number, _GET_ACTION_AVAIL, 0, ctypes.addressof(action)) == 0
 
 
-def confine() -> None:
-    """Put the filter on this process for good; its threads inherit it.
+def confine(*, compiles: bool = False) -> None:
+    """Put the filter on this process for good; its threads, and its programs, inherit it.
 
     Raises:
         OSError: the kernel refused.
     """
-    filters = program(os.getpid())
+    filters = program(os.getpid(), compiles=compiles)
     code = b"".join(struct.pack("HBBI", *instruction) for instruction in filters)
     buffer = ctypes.create_string_buffer(code)
     header = ctypes.create_string_buffer(struct.pack("@HP", len(filters), ctypes.addressof(buffer)))
@@ -54,8 +56,11 @@ def confine() -> None:
     )
 
 
-def program(pid: int) -> list[Instruction]:
-    """Return the filter for the process `pid`: first match decides, what is left is allowed."""
+def program(pid: int, *, compiles: bool = False) -> list[Instruction]:
+    """Return the filter for the process `pid`: first match decides, what is left is allowed.
+
+    Where it `compiles`, processes and programs may be started; they cannot leave its group.
+    """
     refused = _ERRNO | errno.EPERM
     unknown = _ERRNO | errno.ENOSYS
     found: list[Instruction] = [
@@ -66,12 +71,17 @@ def program(pid: int) -> list[Instruction]:
         (_AT_LEAST, 0, 1, syscalls.NEWEST_KNOWN + 1),  # the calls of x32 too
         (_RETURN, 0, 0, unknown),
     ]
-    for table in (syscalls.METADATA, syscalls.PROCESSES, syscalls.LASTING, syscalls.SYSTEM):
+    starting = syscalls.SESSIONS if compiles else syscalls.PROGRAMS
+    tables = (syscalls.METADATA, syscalls.PROCESSES, syscalls.LASTING, syscalls.SYSTEM)
+    for table in (starting, *tables):
         found += _answer(table, [(_RETURN, 0, 0, refused)])
     found += _answer(syscalls.SOCKETS, [(_RETURN, 0, 0, _ERRNO | errno.EACCES)])
     found += _answer(syscalls.OPAQUE, [(_RETURN, 0, 0, unknown)])
-    thread = [(_LOAD, 0, 0, _ARGUMENTS), (_ANY_BIT, 1, 0, _CLONE_THREAD)]
-    found += _answer(syscalls.CLONE, [*thread, *_verdict(refused)])
+    flags = (_LOAD, 0, 0, _ARGUMENTS)
+    begin = [flags, (_ANY_BIT, 1, 0, _CLONE_THREAD)]
+    if compiles:
+        begin = [flags, (_ANY_BIT, 2, 0, _CLONE_THREAD), (_ANY_BIT, 0, 1, _CLONE_OUTSIDE)]
+    found += _answer(syscalls.CLONE, [*begin, *_verdict(refused)])
     mine = [(_LOAD, 0, 0, _ARGUMENTS), (_EQUAL, 2, 0, pid), (_EQUAL, 1, 0, 0)]
     found += _answer(syscalls.OWN_PROCESS, [*mine, *_verdict(refused)])
     # Landlock before ABI 3 lets a file that may only be read be emptied while it is opened.

@@ -37,12 +37,17 @@ METADATA: Numbers = {
     "truncate": (76, 45),
     "inotify_add_watch": (254, 27),
 }
-# Begin another process or program, or reach into one.
-PROCESSES: Numbers = {
+# Begin another process or program; what compiles may do it.
+PROGRAMS: Numbers = {
     "execve": (59, 221),
-    "execveat": (322, 281),
     "fork": (57, None),
     "vfork": (58, None),
+}
+# Leave the job's group, by which it is killed whole; a job cannot where it starts processes.
+SESSIONS: Numbers = {"setsid": (112, 157)}
+# Reach into another process, or begin one in a way that no compiler needs.
+PROCESSES: Numbers = {
+    "execveat": (322, 281),
     "ptrace": (101, 117),
     "process_vm_readv": (310, 270),
     "process_vm_writev": (311, 271),

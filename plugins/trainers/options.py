@@ -50,8 +50,9 @@ class TorchTrainerOptions(TrainerOptions):
     )
     compile: Choice = Field(
         "auto",
-        description="torch.compile; auto: on CUDA. Where a block cannot be compiled it is trained"
-        " as it is, and the facts of the trial say so",
+        description="torch.compile; auto: on CUDA. Opens the sandbox's compile profile to trainings"
+        " of designs that passed their check. Where a block cannot be compiled it is trained as it"
+        " is, and the facts of the trial say so",
     )
     compile_backend: str = Field("inductor", description="the backend of torch.compile")
     checkpoint_every_s: float = Field(

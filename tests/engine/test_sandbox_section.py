@@ -117,7 +117,8 @@ rungs = [{ scale = "0.2M", verifications = 1, tokens = 4096 }]
     run.start(experiment(text), (), tmp_path / "run", callbacks)
     here = isolation_here()
     with Store.open(tmp_path / "run") as store:
-        assert store.meta("sandbox") == {"required": "process", **here.to_json()}
+        told = {"required": "process", **here.to_json(), "compiles": False}
+        assert store.meta("sandbox") == told
     run.resume(tmp_path / "run", ["executor.isolation=process"], callbacks)
     with Store.open(tmp_path / "run") as store:
         assert store.meta("sandbox")["level"] == "process"

@@ -111,7 +111,7 @@ def ask(request, monkeypatch):
     return ask
 
 
-@pytest.mark.parametrize("table", ["METADATA", "PROCESSES", "LASTING", "SYSTEM"])
+@pytest.mark.parametrize("table", ["METADATA", "PROGRAMS", "PROCESSES", "LASTING", "SYSTEM"])
 def test_the_filter_refuses_whole_tables(ask, table):
     for name, numbers in getattr(syscalls, table).items():
         if None not in numbers:
@@ -133,6 +133,7 @@ def test_the_filter_decides_by_arguments(ask):
     ):
         assert ask("openat", -100, 0, flags) == verdict
     assert ask("socket", socket.AF_UNIX) == errno.EACCES
+    assert ask("setsid") == ALLOW  # worthless where no process can be started
 
 
 def test_the_filter_refuses_what_it_does_not_know(ask):
