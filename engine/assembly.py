@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import queue
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -17,6 +16,7 @@ from genesys_engine.engine.decisions import Decisions
 from genesys_engine.engine.designer import CheckSettings, Designer, WeightedOperator
 from genesys_engine.engine.events import Event
 from genesys_engine.engine.evolution import Evolution, WallClock
+from genesys_engine.engine.hours import HourCap, HourCaps
 from genesys_engine.engine.ladder import Ladder
 from genesys_engine.engine.llm.backends import model_names
 from genesys_engine.engine.llm.gateway import Gateway, Notice
@@ -260,17 +260,15 @@ def assemble(
     outcomes = Outcomes(
         store, state, policy, scales=scales, measure=measure, bigram=bigram, wall_s=clock
     )
-    wall_s, device_s = (
-        3600 * (hours or math.inf)
-        for hours in (experiment.budget.wall_hours, experiment.budget.device_hours)
+    budget = experiment.budget
+    caps = HourCaps(
+        HourCap("wall_hours", budget.wall_hours, clock),
+        HourCap("device_hours", budget.device_hours, lambda: outcomes.device_s),
+        tell=lambda about: notices.put(Notice("warning", about)),
     )
 
     def stop() -> str | None:
-        if clock() >= wall_s:
-            return should_stop() or "budget.wall_hours"
-        if outcomes.device_s >= device_s:
-            return should_stop() or "budget.device_hours"
-        return should_stop()
+        return should_stop() or caps.reached()
 
     parts = (store, state, policy, designer, verifier, outcomes)
     asked = Decisions(host)
