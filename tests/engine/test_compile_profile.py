@@ -92,7 +92,9 @@ def test_a_trainer_that_knows_no_compiler_does_not_ask(experiment):
 @pytest.mark.parametrize("passed", [True, False])
 def test_only_a_design_that_passed_compiles(tmp_path, passed):
     rung = RungSettings("0.2M", 64, 1000, 100, 1e-3)
-    settings = VerifySettings(0, Path("none"), (rung,), {}, [], Limits(wall_s=7), compiles=True)
+    settings = VerifySettings(
+        0, Path("none"), (rung,), {"options": {}}, [], Limits(wall_s=7), compiles=True
+    )
     executor = Noting(workers=0, fail=0)
     trials = Trials(PluginHost(), executor, "process", lambda *_: nullcontext())
     verifier = Verifier(trials, settings, tmp_path)

@@ -207,7 +207,7 @@ def test_a_checkpoint_that_is_none_is_a_failed_verification(left, tmp_path):
             return {**super()._verify(payload), "checkpoint": "../../model.safetensors"}
 
     rung = RungSettings("0.2M", 64, 1000, 100, 1e-3)
-    settings = VerifySettings(0, Path("none"), (rung,), {}, [], Limits())
+    settings = VerifySettings(0, Path("none"), (rung,), {"options": {}}, [], Limits())
     trials = Trials(PluginHost(), Liar(workers=0, fail=0), "process", lambda *_: nullcontext())
     verifier = Verifier(trials, settings, tmp_path)
     model = {"d_model": 16, "n_blocks": 1, "vocab_size": 512, "context": 64}
