@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from genesys_engine.engine.outcomes import WARN_AT
+from genesys_engine.engine.shares import shares_passed
 
 HOUR_S = 3600.0
 
@@ -46,5 +46,4 @@ class HourCaps:
 
 
 def _passed(cap: HourCap) -> list[int]:
-    most_s = HOUR_S * (cap.hours or 0.0)
-    return [percent for percent in WARN_AT if 100 * cap.used_s() >= percent * most_s]
+    return shares_passed(cap.used_s(), HOUR_S * (cap.hours or 0.0))

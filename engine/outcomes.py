@@ -14,12 +14,11 @@ from genesys_engine.engine.finals import is_fresh
 from genesys_engine.engine.fitness import Measure, Unmeasured
 from genesys_engine.engine.policy import Design, Policy, Verify
 from genesys_engine.engine.samples import write_samples
+from genesys_engine.engine.shares import shares_passed
 from genesys_engine.engine.state import Standing, State, keep
 from genesys_engine.engine.store import DesignRow, Store, TaskRow, VerificationRow
 from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins import event_kinds as events
-
-WARN_AT = (50, 80)  # percent of a budget
 
 
 class Outcomes:
@@ -121,9 +120,9 @@ class Outcomes:
         self.state.in_flight.append(seq)
 
     def _warn(self, budget: str, used: int, cap: int) -> None:
-        for percent in WARN_AT:
+        for percent in shares_passed(used, cap):
             key = f"{budget} {percent}"
-            if 100 * used >= percent * cap and key not in self.state.warned:
+            if key not in self.state.warned:
                 self.state.warned.add(key)
                 self.emit(events.BUDGET_WARNING, {"budget": budget, "used": used, "cap": cap})
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from genesys_engine.engine.compare.store import Result
-from genesys_engine.engine.config.schema import CompareSection
+from genesys_engine.engine.config.schema import ARM_CAPS, CompareSection
 from genesys_engine.plugins.api import LLM, BudgetSpent, LLMReply, LLMRequest, LLMUsage
 
 
@@ -72,7 +72,7 @@ def cap_reached(section: CompareSection, spent: Spent) -> str | None:
 
 def is_capped(section: CompareSection) -> bool:
     """Tell whether the arms of an implementation study have a cap."""
-    return any(cap is not None for cap in (section.tokens, section.usd, section.wall_hours))
+    return any(getattr(section, cap) is not None for cap in ARM_CAPS)
 
 
 class ArmClient:

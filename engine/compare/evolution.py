@@ -16,7 +16,7 @@ from genesys_engine.engine.assembly import load
 from genesys_engine.engine.compare.series import series_of
 from genesys_engine.engine.compare.store import Result, StudyStore
 from genesys_engine.engine.config import Experiment
-from genesys_engine.engine.config.schema import CompareArm, CompareSection
+from genesys_engine.engine.config.schema import ARM_CAPS, CompareArm, CompareSection
 from genesys_engine.engine.config.template import toml_value
 from genesys_engine.engine.evolution import Stopped
 from genesys_engine.engine.store import DATABASE, EXPERIMENT, Store
@@ -35,13 +35,8 @@ def items(section: CompareSection) -> list[str]:
 def arm_sets(arm: CompareArm, section: CompareSection, item: str) -> list[str]:
     """Return what an arm sets for one seed; the caps of the study become those of its budget."""
     sets = [*arm.sets, f"run.seed={item.removeprefix('seed-')}", f"run.name={arm.name}-{item}"]
-    caps = {
-        "wall_hours": section.wall_hours,
-        "device_hours": section.device_hours,
-        "llm_tokens": section.tokens,
-        "llm_usd": section.usd,
-    }
-    return sets + [f"budget.{name}={value}" for name, value in caps.items() if value is not None]
+    caps = {key: getattr(section, cap) for cap, key in ARM_CAPS.items()}
+    return sets + [f"budget.{key}={value}" for key, value in caps.items() if value is not None]
 
 
 def run_arms(store: StudyStore, experiment: Experiment, callbacks: Callbacks) -> None:

@@ -27,6 +27,7 @@ from genesys_engine.engine.compare.proposals import (
 )
 from genesys_engine.engine.compare.store import Result, StudyStore
 from genesys_engine.engine.config import Experiment
+from genesys_engine.engine.config.schema import ARM_CAPS
 from genesys_engine.engine.config.template import toml_value
 from genesys_engine.engine.events import canonical_json
 from genesys_engine.engine.llm.gateway import Gateway, Notice
@@ -41,8 +42,6 @@ from genesys_engine.plugins.host import PluginHost
 
 GRAMMAR = "grammar"
 """The back end that asks no language model."""
-CAPS = {"tokens", "usd", "device_hours", "wall_hours"}
-"""Of [compare]."""
 
 
 @dataclass(frozen=True)
@@ -134,10 +133,10 @@ def study_digest(experiment: Experiment) -> str:
     """
     compare = experiment.compare
     arms = [arm.model_dump(mode="json", exclude={"proposals"}) for arm in compare.arms]
-    kept = compare.model_dump(mode="json", exclude={"arms", "proposals", "seeds", *CAPS})
+    kept = compare.model_dump(mode="json", exclude={"arms", "proposals", "seeds", *ARM_CAPS})
     data: dict[str, Any] = {"experiment": experiment.digest, "compare": {**kept, "arms": arms}}
     if compare.study == "evolution":  # a run that a cap ended counts as it stands
-        data["caps"] = [compare.model_dump(include=CAPS), experiment.budget.model_dump()]
+        data["caps"] = [compare.model_dump(include=set(ARM_CAPS)), experiment.budget.model_dump()]
     return hashlib.sha256(canonical_json(data).encode()).hexdigest()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from genesys_engine.engine.config.document import Document
 from genesys_engine.engine.config.metrics import check_metrics
 from genesys_engine.engine.config.schema import (
+    ARM_CAPS,
     CompareSection,
     LadderSection,
     OperatorEntry,
@@ -95,9 +96,7 @@ def _sandbox(document: Document, sandbox: SandboxSection) -> None:
             document.report(place, f"there is nothing at {path!r}")
 
 
-_ARM_CAPS = {
-    "budget", "budget.llm_tokens", "budget.llm_usd", "budget.device_hours", "budget.wall_hours",
-}  # fmt: skip
+_SHARED_CAPS = {"budget", *(f"budget.{key}" for key in ARM_CAPS.values())}
 
 
 def _compare(document: Document, compare: CompareSection) -> None:
@@ -114,7 +113,7 @@ def _compare(document: Document, compare: CompareSection) -> None:
                 (*place, "implementer"), message, suggest(arm.implementer, IMPLEMENTERS)
             )
         for each in arm.sets:
-            if (name := each.partition("=")[0].strip()) in _ARM_CAPS:
+            if (name := each.partition("=")[0].strip()) in _SHARED_CAPS:
                 message = f"the arm {arm.name!r} sets {name}, but all arms have the same caps"
                 hint = "set it in [budget], or give the cap in [compare]"
                 document.report((*place, "sets"), message, hint)

@@ -339,6 +339,15 @@ class CompareSection(Section):
     )
 
 
+ARM_CAPS = {
+    "wall_hours": "wall_hours",
+    "device_hours": "device_hours",
+    "tokens": "llm_tokens",
+    "usd": "llm_usd",
+}
+"""A cap of [compare] -> the key of [budget] that holds it in the runs of an evolution study."""
+
+
 DEFAULT_OPERATORS = (
     "hyperparameter_mutation",
     "unit_replacement",

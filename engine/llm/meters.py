@@ -6,10 +6,10 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from genesys_engine.engine.shares import shares_passed
 from genesys_engine.plugins.api import BudgetSpent, LLMPrice, LLMUsage
 
 TOKENS, USD = "budget.llm_tokens", "budget.llm_usd"
-WARN_AT = (50, 80)  # percent of a cap
 POLL_S = 0.1
 
 
@@ -144,6 +144,6 @@ class Meters:
         return {
             (budget, percent): (amounts[budget], cap)
             for budget, cap in self.caps.items()
-            for percent in WARN_AT
-            if cap is not None and 100 * amounts[budget] >= percent * cap
+            if cap is not None
+            for percent in shares_passed(amounts[budget], cap)
         }

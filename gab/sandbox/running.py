@@ -109,19 +109,20 @@ class RunningJob:
 
     def _watch_disk(self) -> None:
         limits = self.job.limits
-        excess = usage.excess(self.job.scratch, self.pid, limits.disk_bytes)
-        if excess and self._cause == "exit":
-            self._cause, self._excess = "disk", excess
-            self.kill()
+        self._end_for("disk", usage.excess(self.job.scratch, self.pid, limits.disk_bytes))
 
     def _watch_processes(self) -> None:
         """Count what a job that compiles has started; another one cannot start anything."""
         if not self.job.limits.compiles:
             return
         limits = self.job.limits
-        excess = usage.crowd(self.pid, limits.memory_bytes, limits.disk_bytes)
+        crowd = usage.crowd(self.pid, limits.memory_bytes, limits.disk_bytes)
+        self._end_for("processes", crowd)
+
+    def _end_for(self, cause: Cause, excess: str) -> None:
+        """Kill the job for what it has too much of, if anything; the first cause is told."""
         if excess and self._cause == "exit":
-            self._cause, self._excess = "processes", excess
+            self._cause, self._excess = cause, excess
             self.kill()
 
     def kill(self) -> None:

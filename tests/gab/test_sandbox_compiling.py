@@ -71,9 +71,16 @@ def test_the_compiler_starts(attack):
     assert "Free Software" in attack("start_compiler", module=ATTACKS, compiles=True).value["text"]
 
 
-@COMPILER
-@pytest.mark.parametrize("name", ["run_what_was_compiled", "script"])
-def test_only_the_tool_chain_is_executed(attack, name):
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("run_what_was_compiled", marks=COMPILER),
+        pytest.param("script", marks=COMPILER),
+        "leave_the_session",
+        "new_namespace_by_clone",
+    ],
+)
+def test_only_the_tool_chain_is_executed_and_no_process_leaves_the_job(attack, name):
     outcome = attack(name, module=ATTACKS, compiles=True)
     assert outcome.status == "error"
     assert DENIED in outcome.reason
@@ -101,13 +108,6 @@ def test_the_tools_reach_nothing_more(attack, name):
     found = attack(name, module=ATTACKS, compiles=True).value
     assert found["code"] != 0
     assert "Permission denied" in found["error"]
-
-
-@pytest.mark.parametrize("name", ["leave_the_session", "new_namespace_by_clone"])
-def test_no_process_leaves_the_job(attack, name):
-    outcome = attack(name, module=ATTACKS, compiles=True)
-    assert outcome.status == "error"
-    assert DENIED in outcome.reason
 
 
 @COMPILER
