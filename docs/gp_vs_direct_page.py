@@ -32,7 +32,8 @@ def results(data: Mapping[str, Any]) -> Iterator[str]:
     met = max(arm["n"] for arm in data["arms"])
     planned = max(arm["planned"] for arm in data["arms"])
     if not data["complete"]:
-        yield f"**Partial results:** {met} of {planned} are met so far. What"
+        items = "runs of each arm are done" if data["study"] == "evolution" else "proposals are met"
+        yield f"**Partial results:** {met} of {planned} {items} so far. What"
         yield "the intervals leave open is open."
         yield ""
     for title, columns, rows in tables(data):
