@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -89,9 +90,10 @@ import sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from genesys_engine.plugins.corpus import Corpus
+from genesys_engine.plugins.trainers import session
 from genesys_engine.plugins.verify_job import verify
 import json
+session.MOST_OF_TIME = 1e9  # however slow the disk is, some are written
 given = json.load(open(sys.argv[1]))
 reply = verify(given, Path(sys.argv[2]))
 print(json.dumps({**reply, "resumed": reply["facts"]["resumed_at_step"], "facts": None}))
@@ -101,7 +103,7 @@ print(json.dumps({**reply, "resumed": reply["facts"]["resumed_at_step"], "facts"
 def test_kill_9_in_a_process_of_its_own_costs_nothing(corpus, tmp_path):
     from test_verify_job import EVALUATORS, payload
 
-    job = payload(corpus, tokens=60_000, checkpoint_every_s=0.05)
+    job = payload(corpus, tokens=60_000, checkpoint_every_s=0.02)
     job["evaluators"] = EVALUATORS[:1]
     (tmp_path / "job.json").write_text(json.dumps(job))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -116,10 +118,10 @@ def test_kill_9_in_a_process_of_its_own_costs_nothing(corpus, tmp_path):
     killed = start(tmp_path / "killed")
     state = tmp_path / "killed" / TRAINING
     seen = set()
-    while len(seen) < 3:  # in the middle: some checkpoints were replaced by later ones
+    while len(seen) < 2:  # in the middle: a checkpoint was replaced by a later one
         assert killed.poll() is None, "it ended before it could be killed"
-        if state.exists():
-            seen.add(state.stat().st_ino)
+        with suppress(FileNotFoundError):
+            seen.add(state.stat().st_mtime_ns)
         time.sleep(0.005)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
