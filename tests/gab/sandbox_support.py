@@ -22,7 +22,7 @@ LIMITS = {
     "file_bytes": 8 << 20,
     "disk_bytes": 64 << 20,
 }
-GONE_S = 2.0
+GONE_S = 10.0
 
 
 class Victims:

@@ -90,10 +90,10 @@ def test_what_passes_is_asked_again(bench: Bench, fault: Answer) -> None:
 
 def test_retry_after_is_kept_to(bench: Bench) -> None:
     _, server = asks(bench, fails(429, Retry_After="1"), says("yes"))
-    assert 1.0 <= server.at[1] - server.at[0] < 3.0
+    assert 1.0 <= server.at[1] - server.at[0] < 10.0
 
 
-@pytest.mark.parametrize("fault", [hangs(3), drips(3)], ids=["silent", "dripping"])
+@pytest.mark.parametrize("fault", [hangs(6), drips(6)], ids=["silent", "dripping"])
 def test_a_time_out_is_asked_again(
     bench: Bench, fault: Answer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,7 +103,7 @@ def test_a_time_out_is_asked_again(
     reply, server = asks(bench, fault, says("yes"), deadline_s=0.5)
     assert reply.text == "yes"
     assert len(server.asked) == 2
-    assert time.monotonic() - started < 2.5
+    assert time.monotonic() - started < 5.5
 
 
 def test_a_server_that_is_not_there_is_an_outage(bench: Bench) -> None:

