@@ -6,8 +6,8 @@ same scores there (docs/evaluation.md); what differs is how the work is batched.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +25,19 @@ if TYPE_CHECKING:
 Row = tuple[Sequence[int], Sequence[int]]
 GENERATED_AT_ONCE = 16  # tokens between two looks for a stop string
 MOST_GENERATED = 256  # tokens, where a task says nothing: lm-eval's own default
+
+
+class Text(NamedTuple):
+    """A text of which the last `scored` tokens are scored, as far as a token stands before them."""
+
+    ids: tuple[int, ...]
+    scored: int
+
+    @property
+    def places(self) -> range:
+        """The places whose next token is scored."""
+        last = len(self.ids) - 1
+        return range(max(0, last - self.scored), last)
 
 
 class CorpusLM(TemplateLM):  # type: ignore[misc]  # lm-eval has no types
@@ -146,50 +159,79 @@ class CorpusLM(TemplateLM):  # type: ignore[misc]  # lm-eval has no types
         return self._score([(before, after) for _, before, after in requests])
 
     def _score(self, rows: Sequence[Row]) -> list[tuple[float, bool]]:
-        """Score continuations, in batches of similar length."""
-        cut = [[*before, *after][-(self.context + 1) :] for before, after in rows]
+        """Score continuations, in batches of similar length.
+
+        A causal model's states of a text hold those of every text that it begins with, so that
+        such texts, as the answers of one token to a question, are read in one forward pass.
+        """
+        texts = [
+            Text(tuple([*before, *after][-(self.context + 1) :]), len(after))
+            for before, after in rows
+        ]
+        readers = _readers({i: text.ids[:-1] for i, text in enumerate(texts) if text.places})
         scores: list[tuple[float, bool]] = [(0.0, True)] * len(rows)
-        order = sorted(range(len(rows)), key=lambda i: len(cut[i]))
-        for some in _groups(order, [len(ids) for ids in cut], self.batch_tokens):
-            parts = self._score_batch([cut[i] for i in some], [len(rows[i][1]) for i in some])
-            for i, part in zip(some, parts, strict=True):
+        order = sorted(readers, key=lambda i: len(texts[i].ids))
+        for some in _groups(order, [len(text.ids) for text in texts], self.batch_tokens):
+            members = [(row, i) for row, reader in enumerate(some) for i in readers[reader]]
+            parts = self._score_batch(
+                [texts[i].ids[:-1] for i in some], [(row, texts[i]) for row, i in members]
+            )
+            for (_, i), part in zip(members, parts, strict=True):
                 scores[i] = part
         return scores
 
     def _score_batch(
-        self, texts: Sequence[list[int]], lengths: Sequence[int]
+        self, inputs: Sequence[tuple[int, ...]], texts: Sequence[tuple[int, Text]]
     ) -> list[tuple[float, bool]]:
-        """Score the last `lengths` tokens of each text; padding on the right is never read."""
-        width = max(len(ids) for ids in texts)
-        pad = self.eot_token_id
-        tokens = torch.tensor([ids + [pad] * (width - len(ids)) for ids in texts])
-        counts = torch.tensor([min(n, len(ids) - 1) for ids, n in zip(texts, lengths, strict=True)])
-        ends = torch.tensor([len(ids) - 1 for ids in texts])
-        place = torch.arange(width - 1)
-        scored = (place < ends[:, None]) & (place >= (ends - counts)[:, None])
-        wanted = tokens[:, 1:][scored].to(self._device)
+        """Score texts, each from the states of the row of `inputs` that begins as it does.
+
+        Rows are padded on the right, which is never read.
+        """
+        width = max(len(ids) for ids in inputs)
+        tokens = torch.tensor([[*ids, *[self.eot_token_id] * (width - len(ids))] for ids in inputs])
+        rows = torch.tensor([row for row, text in texts for _ in text.places])
+        places = torch.tensor([place for _, text in texts for place in text.places])
+        wanted = torch.tensor([text.ids[place + 1] for _, text in texts for place in text.places])
+        wanted = wanted.to(self._device)
         with torch.inference_mode():
-            logits = self._logits(tokens[:, :-1].to(self._device), scored.to(self._device))
+            logits = self._logits(
+                tokens.to(self._device), rows.to(self._device), places.to(self._device)
+            )
             likely = -F.cross_entropy(logits, wanted, reduction="none")
             greedy = logits.argmax(-1) == wanted
-        parts = torch.split(likely.double().cpu(), counts.tolist())
-        same = torch.split(greedy.cpu(), counts.tolist())
+        counts = [len(text.places) for _, text in texts]
+        parts = torch.split(likely.double().cpu(), counts)
+        same = torch.split(greedy.cpu(), counts)
         return [
             (float(part.sum()), bool(hits.all())) for part, hits in zip(parts, same, strict=True)
         ]
 
-    def _logits(self, tokens: Tensor, scored: Tensor) -> Tensor:
-        """Return the logits (n, vocabulary) at the n positions that are scored.
+    def _logits(self, tokens: Tensor, rows: Tensor, places: Tensor) -> Tensor:
+        """Return the logits (n, vocabulary) at the n places that are scored.
 
         The head costs as much as the blocks of a small model, and most positions are context:
         a model that tells states and head apart has it applied where it is needed only.
         """
         states = getattr(self.model, "states", None)
         if states is None:
-            rows: Tensor = self.model(tokens)[scored]
+            logits: Tensor = self.model(tokens)[rows, places]
         else:
-            rows = self.model.head(states(tokens)[scored])  # type: ignore[operator]
-        return rows.float()
+            logits = self.model.head(states(tokens)[rows, places])  # type: ignore[operator]
+        return logits.float()
+
+
+def _readers(inputs: Mapping[int, tuple[int, ...]]) -> dict[int, list[int]]:
+    """Return which inputs are read, and for each the inputs that it begins with or equals.
+
+    In the order of a dictionary, what begins with a text follows it at once.
+    """
+    readers: dict[int, list[int]] = {}
+    reader = -1
+    for i in sorted(inputs, key=lambda i: inputs[i], reverse=True):
+        if reader < 0 or inputs[reader][: len(inputs[i])] != inputs[i]:
+            reader = i
+        readers.setdefault(reader, []).append(i)
+    return readers
 
 
 def _groups(order: Sequence[int], lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:

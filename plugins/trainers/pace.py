@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, cast
 
 from genesys_engine.plugins.api import TrialDiverged
-from genesys_engine.plugins.trainers.stepping import IGNORED, micro_batches
+from genesys_engine.plugins.trainers.stepping import IGNORED, micro_batches, usual_micro_batch
 
 if TYPE_CHECKING:
     import torch
@@ -61,16 +61,19 @@ class Pace:
         states = torch.get_rng_state()
         gpt = LanguageModel(load_block(compose(seed("gpt"))), config).to(self._device).train()
         optimizer = torch.optim.AdamW(gpt.parameters(), lr=1e-4, fused=True)
-        ((inputs, targets),) = micro_batches(batch, None)
-        inputs, targets = inputs.to(self._device), targets.to(self._device).flatten()
+        pieces = [
+            (inputs.to(self._device), targets.to(self._device).flatten())
+            for inputs, targets in micro_batches(batch, usual_micro_batch(gpt, self._device))
+        ]
         for step in range(WARM_UP + MEASURED):
             if step == WARM_UP:
                 started = self._now()
             on_cuda = self._device.type == "cuda"
-            with torch.autocast(self._device.type, torch.bfloat16, enabled=on_cuda):
-                logits = gpt(inputs).flatten(0, 1)
-            loss = F.cross_entropy(logits.float(), targets, ignore_index=IGNORED)
-            loss.backward()  # type: ignore[no-untyped-call]
+            for inputs, targets in pieces:
+                with torch.autocast(self._device.type, torch.bfloat16, enabled=on_cuda):
+                    logits = gpt(inputs).flatten(0, 1)
+                loss = F.cross_entropy(logits.float(), targets, ignore_index=IGNORED)
+                loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(gpt.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)

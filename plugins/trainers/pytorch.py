@@ -112,7 +112,7 @@ class TorchTrainer:
                     kept.save(model, optimizer, progress)
             losses.read()
             facts.update(stepper.facts)
-        return {**facts, "micro_batch": facts["micro_batch"] or rows}
+        return {**facts, "micro_batch": min(int(facts["micro_batch"]) or rows, rows)}
 
     def _training_checkpoint(
         self, model: nn.Module, corpus: Corpus, budget: TrainBudget, checkpoint: Path, team: Team

@@ -1,9 +1,10 @@
 """One optimiser step over the effective batch, however little memory there is for it.
 
 A batch is cut into micro-batches, and the loss of each is divided by the real tokens of the whole
-batch: how it is cut changes rounding and nothing else.  What does not fit is given up in this
-order: half the micro-batch, down to one sequence; then the activations, which are computed again
-in the backward pass; then the trial.
+batch: how it is cut changes rounding and nothing else.  A processor is faster with what its cache
+holds, a GPU with all at once.  What does not fit is given up in this order: half the micro-batch,
+down to one sequence; then the activations, which are computed again in the backward pass; then the
+trial.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from genesys_engine.gab.memory import is_memory_error
+from genesys_engine.plugins.models import context_of
 from genesys_engine.plugins.trainers.options import TorchTrainerOptions
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from genesys_engine.plugins.trainers.team import Team
 
 IGNORED = -100  # target of a position without a loss
+IN_CACHE = 2048  # tokens whose activations a processor's cache holds (docs/performance.md)
 
 
 class Stepper:
@@ -43,7 +46,7 @@ class Stepper:
         self._team = team
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         self._blocks = list(getattr(model, "blocks", ()))
-        self._micro = options.micro_batch
+        self._micro = options.micro_batch or usual_micro_batch(model, device)
         self._checkpointing = False
         self._compiled = options.compile == "always" or (
             options.compile == "auto" and device.type == "cuda"
@@ -171,6 +174,11 @@ class Stepper:
         for block in self._blocks:
             block.forward = partial(checkpoint, block.forward, use_reentrant=False)
         self._checkpointing = bool(self._blocks)
+
+
+def usual_micro_batch(model: nn.Module, device: torch.device) -> int | None:
+    """Return the sequences per forward pass where none are asked for; None: the whole batch."""
+    return max(1, IN_CACHE // context_of(model)) if device.type == "cpu" else None
 
 
 def micro_batches(batch: Batch, size: int | None) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

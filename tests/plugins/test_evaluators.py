@@ -163,6 +163,22 @@ def test_likelihoods_do_not_depend_on_what_else_is_in_the_batch(corpus, tiny_mod
         assert score == pytest.approx(wanted, abs=1e-4)
 
 
+def test_texts_that_begin_alike_are_read_once_and_score_as_alone(corpus, tiny_model, monkeypatch):
+    tokenizer, question = corpus.tokenizer, "x = [1, 2, 3]\nfor y in x"
+    letters = [(question, letter) for letter in (" a", " b", " c", " d")]
+    assert all(len(tokenizer.encode(letter).ids) == 1 for _, letter in letters)
+    longer = [(question, " a b = c"), (question + " a b", " = c"), ("def", question[3:])]
+    asked = [*letters, *longer, letters[0]]
+    read = []
+    forward = tiny_model.forward
+    monkeypatch.setattr(tiny_model, "forward", lambda t: read.extend(t.tolist()) or forward(t))
+    together = CorpusLM(tiny_model, corpus, 8192).loglikelihood(requests(*asked))
+    assert len(read) == 2  # the longest text that begins with the question, and the one with "def"
+    for text, (score, greedy) in zip(asked, together, strict=True):
+        (alone,) = CorpusLM(tiny_model, corpus, 1).loglikelihood(requests(text))
+        assert (score, greedy) == (pytest.approx(alone[0], abs=1e-4), alone[1])
+
+
 def test_rolling_likelihood_scores_every_token_of_a_long_text_once(corpus):
     text = "for name in names:\n    print(name)\n" * 40
     model = Uniform(corpus)

@@ -20,6 +20,7 @@ from genesys_engine.plugins.api import TrainBudget, TrialDiverged
 from genesys_engine.plugins.trainers import pace
 from genesys_engine.plugins.trainers.options import TorchTrainerOptions
 from genesys_engine.plugins.trainers.pytorch import TorchTrainer
+from genesys_engine.plugins.trainers.stepping import IN_CACHE
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -59,6 +60,14 @@ def test_what_does_not_fit_is_cut_and_the_effective_batch_stays(corpus, tmp_path
     assert result.checkpoint.read_bytes() == same.checkpoint.read_bytes()
 
 
+@pytest.mark.parametrize("rows", [3, 40])
+def test_a_processor_gets_what_its_cache_holds(corpus, tmp_path, rows):
+    model = Fits(corpus.vocab_size)
+    model.most = min(rows, IN_CACHE // CONTEXT)
+    result = train(model, corpus, tmp_path, rows=rows)
+    assert result.facts["micro_batch"] == model.most
+
+
 def test_out_of_memory_at_one_sequence_says_so(corpus, tmp_path):
     model = Fits(corpus.vocab_size)
     model.most = 0
@@ -85,7 +94,7 @@ model.zero_grad()
 pages = int(Path("/proc/self/statm").read_text().split()[0])
 most = pages * resource.getpagesize() + (120 << 20)
 resource.setrlimit(resource.RLIMIT_AS, (most, most))
-trainer = TorchTrainer(TorchTrainerOptions())
+trainer = TorchTrainer(TorchTrainerOptions(micro_batch=320))
 budget = TrainBudget(tokens=40_000, batch_tokens=20_480, peak_lr=5e-3, seed=1)
 result = trainer.train(model, corpus, budget, Path(sys.argv[2]) / "model.safetensors")
 print(json.dumps({"micro": result.facts["micro_batch"], "steps": result.steps,
@@ -114,7 +123,7 @@ def test_a_real_limit_of_memory_shrinks_the_micro_batch(corpus, tmp_path):
     assert 1 <= limited["micro"] < 320
     free = train(TinyModel(corpus.vocab_size), corpus, tmp_path, tokens=40_000, rows=320)
     assert (free.steps, free.tokens) == (limited["steps"], limited["tokens"])
-    assert free.facts["micro_batch"] == 320
+    assert free.facts["micro_batch"] == IN_CACHE // CONTEXT
     assert limited["last"] == pytest.approx(free.curve[-1][1], rel=1e-4)
 
 
