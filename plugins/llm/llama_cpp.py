@@ -44,6 +44,13 @@ class LlamaCppOptions(Options):
         description="keep what a prompt shares with the last one: much faster, and the reply may"
         " then depend on what was asked before",
     )
+    speculate: bool = Field(
+        True,
+        description="guess what comes next where the reply repeats the prompt, as a changed block"
+        " repeats the old one, and check many guessed tokens in one pass: the same replies, but for"
+        " rounding, sooner",
+        json_schema_extra=INCIDENTAL,
+    )
     threads: int = Field(2, ge=1, description="of the processor", json_schema_extra=INCIDENTAL)
 
 
@@ -116,6 +123,9 @@ class LlamaCppBackend:
             parameters.n_parallel = 1
             parameters.cpuparams.n_threads = self.options.threads
             parameters.no_host = True
+            if self.options.speculate:
+                kinds = package.common_speculative_type
+                parameters.speculative.types = [kinds.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE]
             parameters.verbosity = QUIET
             try:
                 self._server = package.Server(parameters)

@@ -70,6 +70,20 @@ def test_a_file_answers_in_process(model: Path, bench: Bench) -> None:
     assert same.text == reply.text
 
 
+@pytest.mark.slow
+def test_guessing_ahead_changes_no_reply(model: Path) -> None:
+    line = "the quick brown fox jumps over the lazy dog, and the lazy dog sleeps on. "
+    asked = request(f"Repeat this text word for word: {line * 6}", max_tokens=48, temperature=0.0)
+    replies = []
+    for speculate in (True, False):
+        options = LlamaCppOptions(path=str(model), n_ctx=512, threads=1, speculate=speculate)
+        backend = LlamaCppBackend(options)
+        replies.append(backend.complete(asked))
+        backend.close()
+    assert "the lazy dog" in replies[0].text
+    assert replies[0] == replies[1]
+
+
 def test_another_file_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("xllamacpp", reason="xllamacpp is not installed: pip install .[local-llm]")
     file = tmp_path / "other.gguf"
