@@ -2,7 +2,8 @@
 
 On failure only this unit is tried again, with what was found as feedback.  After `tries` replies
 the search steps back: to the nearest unit above it that was written too, or else it begins this
-unit afresh.  The other units stay as they were accepted.
+unit afresh.  The other units stay as they were accepted; those below the unit that is written anew
+are taken again without a question where they still do with it.
 """
 
 from __future__ import annotations
@@ -84,6 +85,7 @@ class _Search:
         self.check = Checks(context.check)
         self.agenda = list(proposal.changes)
         self.done: dict[str, Unit] = {}
+        self.set_aside: dict[str, Unit] = {}
         self.tried: dict[str, int] = {}
         self.notes: dict[str, str] = {}
 
@@ -133,11 +135,9 @@ class _Search:
         if not above:
             return
         nearest = max(above, key=len)
-        self.done = {
-            path: unit
-            for path, unit in self.done.items()
-            if path != nearest and not path.startswith(f"{nearest}.")
-        }
+        del self.done[nearest]
+        below = [path for path in self.done if path.startswith(f"{nearest}.")]
+        self.set_aside |= {path: self.done.pop(path) for path in below}
         self.notes[nearest] = f"With this unit, the unit at {change.path} failed: {failure}."
         self.desk.note("search", "step back", path=nearest)
 
@@ -149,6 +149,8 @@ class _Search:
         place = find(before, change.path)
         if place is None:
             return "faithful.missing"
+        if self._take_again(change, before):
+            return ""
         plan = self._plan(change, place)
         told, former = self.notes.pop(change.path, ""), ""
         passed: list[Candidate] = []
@@ -175,6 +177,18 @@ class _Search:
             return failure
         self._freeze(change, max(passed, key=lambda each: each.score))
         return ""
+
+    def _take_again(self, change: UnitChange, before: GABTree) -> bool:
+        """Freeze the unit that a step back set aside, if it does with what is above it now."""
+        unit = self.set_aside.pop(change.path, None)
+        if unit is None:
+            return False
+        candidate = self._judge(change, before, Reading(unit, unit.source), "")
+        if candidate.code:
+            return False
+        self._freeze(change, candidate)
+        self.desk.note("search", "taken again", path=change.path)
+        return True
 
     @property
     def _threshold(self) -> int:

@@ -104,6 +104,36 @@ def test_it_steps_back_to_the_unit_above(real_check):
     assert "0.25" in unit_at(made.tree, "root").source
 
 
+def test_units_below_are_taken_again_where_they_still_do(real_check):
+    """The mixer passed, the MLP failed: with another root the mixer is not asked for again."""
+    again = ROOT.replace("0.5", "0.25")
+    coder = [fenced(code) for code in (ROOT, MIXER, LEAKING, again, MLP)]
+    llm = Scripted(coder=coder)
+    paths = ("root", "root.mixer", "root.mlp")
+    made = gp(llm, real_check, *paths, tries=1, rounds=2, planner=False)
+    assert made.tree is not None
+    trace = [(entry["role"], entry["outcome"], entry.get("path")) for entry in made.trace]
+    assert [each for each in trace if each[0] == "search"] == [
+        ("search", "step back", "root"),
+        ("search", "taken again", "root.mixer"),
+    ]
+    assert [path for role, _, path in trace if role == "coder"] == [*paths, "root", "root.mlp"]
+    assert "2 * self.out" in unit_at(made.tree, "root.mixer").source
+    assert "0.25" in unit_at(made.tree, "root").source
+
+
+def test_units_below_that_no_longer_do_are_written_anew(real_check):
+    """The other root divides by the length of what the mixer gives: twice that is no change."""
+    length = "mixed.norm(dim=-1, keepdim=True).clamp(min=1e-6)"
+    blind = ROOT.replace("X = X + mixed", f"X = X + mixed / {length}")
+    coder = [fenced(code) for code in (ROOT, MIXER, LEAKING, blind, MIXER)]
+    llm = Scripted(coder=coder)
+    made = gp(llm, real_check, "root", "root.mixer", "root.mlp", tries=1, rounds=2, planner=False)
+    written = [entry["path"] for entry in made.trace if entry["role"] == "coder"]
+    assert written == ["root", "root.mixer", "root.mlp", "root", "root.mixer"]
+    assert made.tree is None
+
+
 def test_units_beside_are_kept_when_it_steps_back(real_check):
     answers = [fenced(MIXER), fenced(LEAKING), fenced(MLP)]
     llm = Scripted(coder=answers)
