@@ -13,6 +13,8 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+LLM_CALL = "llm-call"
+"""Name of the threads that wait for a language model."""
 Work = tuple[Future[Any], Callable[[], Any]]
 
 

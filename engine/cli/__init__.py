@@ -3,6 +3,6 @@
 Nothing heavy is imported before a command is chosen, so `--help` stays quick.
 """
 
-from genesys_engine.engine.cli.app import main
+from genesys_engine.engine.cli.app import main, program
 
-__all__ = ["main"]
+__all__ = ["main", "program"]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -119,3 +122,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return report_failure(error, debug=settings.debug)
     return answer if isinstance(answer, int) else 0
+
+
+def program() -> NoReturn:
+    """Run the program and end the process with its exit code.
+
+    A language model in this process cannot be stopped in the middle of a reply.  Where one is at
+    it, the process ends without tidying up the interpreter: the libraries that the model runs in
+    would be taken down under it, which ends in a segmentation fault.  All files are closed by then.
+    """
+    from genesys_engine.engine.threads import LLM_CALL
+
+    code = main()
+    if any(thread.name == LLM_CALL for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

@@ -26,6 +26,7 @@ from genesys_engine.engine.llm.meters import Caps, Hold, Meters, add
 from genesys_engine.engine.llm.pacing import POLL_S, Pace, pause
 from genesys_engine.engine.llm.redact import redact
 from genesys_engine.engine.randomness import generator
+from genesys_engine.engine.threads import LLM_CALL
 from genesys_engine.gab.errors import EnvironmentProblem, GenesysError, PluginError
 from genesys_engine.plugins.api import (
     ROLES,
@@ -213,7 +214,7 @@ class Gateway:
             hold = self._meters.reserve(expected, price, request.max_tokens, self._check)
             made: Future[Call] = Future()
             threading.Thread(
-                target=self._run, args=(model, asked, hold, made), name="llm-call", daemon=True
+                target=self._run, args=(model, asked, hold, made), name=LLM_CALL, daemon=True
             ).start()
             call = self._wait(made, model, request.deadline_s + GRACE_S)
         self._pace.used(expected, call.input_tokens + call.output_tokens)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -82,6 +84,31 @@ def test_guessing_ahead_changes_no_reply(model: Path) -> None:
         backend.close()
     assert "the lazy dog" in replies[0].text
     assert replies[0] == replies[1]
+
+
+INTERRUPTED = """
+import sys, threading, time
+from genesys_engine.engine.cli import app
+from genesys_engine.engine.threads import LLM_CALL
+from genesys_engine.plugins.api import LLMRequest
+from genesys_engine.plugins.llm.llama_cpp import LlamaCppBackend, LlamaCppOptions
+backend = LlamaCppBackend(LlamaCppOptions(path=sys.argv[1], n_ctx=2048, threads=1))
+backend.complete(LLMRequest((("user", "Say yes."),), max_tokens=1))
+long = LLMRequest((("user", "Count from one to a thousand in words."),), max_tokens=1900)
+threading.Thread(target=backend.complete, args=(long,), name=LLM_CALL, daemon=True).start()
+time.sleep(0.5)
+backend.close()
+app.main = lambda: 130
+app.program()
+"""
+
+
+@pytest.mark.slow
+def test_the_process_ends_well_while_a_model_is_at_a_reply(model: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, str(model)], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 130, done.stderr
 
 
 def test_another_file_is_refused(tmp_path: Path) -> None:
