@@ -131,11 +131,12 @@ def program() -> NoReturn:
     it, the process ends without tidying up the interpreter: the libraries that the model runs in
     would be taken down under it, which ends in a segmentation fault.  All files are closed by then.
     """
-    from genesys_engine.engine.threads import LLM_CALL
-
     code = main()
-    if any(thread.name == LLM_CALL for thread in threading.enumerate()):
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+    if threading.active_count() > 1:
+        from genesys_engine.engine.threads import LLM_CALL
+
+        if any(thread.name == LLM_CALL for thread in threading.enumerate()):
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
     sys.exit(code)

@@ -168,13 +168,14 @@ class CorpusLM(TemplateLM):  # type: ignore[misc]  # lm-eval has no types
             Text(tuple([*before, *after][-(self.context + 1) :]), len(after))
             for before, after in rows
         ]
-        readers = _readers({i: text.ids[:-1] for i, text in enumerate(texts) if text.places})
+        inputs = {i: text.ids[:-1] for i, text in enumerate(texts) if text.places}
+        readers = _readers(inputs)
         scores: list[tuple[float, bool]] = [(0.0, True)] * len(rows)
         order = sorted(readers, key=lambda i: len(texts[i].ids))
         for some in _groups(order, [len(text.ids) for text in texts], self.batch_tokens):
             members = [(row, i) for row, reader in enumerate(some) for i in readers[reader]]
             parts = self._score_batch(
-                [texts[i].ids[:-1] for i in some], [(row, texts[i]) for row, i in members]
+                [inputs[i] for i in some], [(row, texts[i]) for row, i in members]
             )
             for (_, i), part in zip(members, parts, strict=True):
                 scores[i] = part
