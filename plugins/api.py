@@ -44,6 +44,7 @@ from genesys_engine.plugins.kinds import (
     RunStore,
     TrackedRun,
     Tracker,
+    incidental_beside,
 )
 from genesys_engine.plugins.knowledge.documents import Document
 from genesys_engine.plugins.knowledge.remote import SourceUnavailable
@@ -122,6 +123,7 @@ __all__ = [
     "extract_json",
     "grow",
     "hookimpl",
+    "incidental_beside",
     "library",
     "load_checkpoint",
     "parse_unit",

@@ -175,7 +175,8 @@ class LLMBackend(Protocol):
     Two more things are asked for where a back end has them: `prepare()` raises an `InputError`
     for what is missing (a key, a file) before anything is spent, and `price`, an `LLMPrice` or
     None if unknown, lets a cap in US dollars be kept.  An option whose field carries
-    `json_schema_extra=INCIDENTAL` (an address, a number of threads) does not tell models apart.
+    `json_schema_extra=INCIDENTAL` (an address, a number of threads) does not tell models apart,
+    nor does one with `incidental_beside(option)` where that option is given.
     """
 
     def complete(self, request: LLMRequest) -> LLMReply:
@@ -193,6 +194,14 @@ class LLMBackend(Protocol):
 
 INCIDENTAL: dict[str, Any] = {"incidental": True}
 """Marks the field of an option that does not change what a model answers."""
+
+
+def incidental_beside(option: str) -> dict[str, Any]:
+    """Return the mark of a field that is incidental where the other `option` is given.
+
+    A path, for instance, beside the digest of the file.
+    """
+    return {"incidental_beside": option}
 
 
 @dataclass(frozen=True)

@@ -62,13 +62,22 @@ def options_model(
     return model
 
 
-def incidental_options(model: type[BaseModel] | None) -> frozenset[str]:
-    """Return the options that are marked with `api.INCIDENTAL`: they change no result."""
+def incidental_options(model: type[BaseModel] | None, options: Mapping[str, Any]) -> frozenset[str]:
+    """Return the options that change no result: see `api.INCIDENTAL` and `api.incidental_beside`.
+
+    Args:
+        options: what is given; an option may be incidental only beside another one.
+    """
     fields = {} if model is None else model.model_fields
+    marks = {
+        name: field.json_schema_extra
+        for name, field in fields.items()
+        if isinstance(field.json_schema_extra, dict)
+    }
     return frozenset(
         name
-        for name, field in fields.items()
-        if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("incidental")
+        for name, mark in marks.items()
+        if mark.get("incidental") or options.get(str(mark.get("incidental_beside")))
     )
 
 

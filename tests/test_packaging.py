@@ -69,7 +69,7 @@ def test_the_wheel_names_its_command_and_licence(wheel: Path) -> None:
         info = {n.partition(".dist-info/")[2]: n for n in archive.namelist() if ".dist-info/" in n}
         points = archive.read(info["entry_points.txt"]).decode()
         metadata = archive.read(info["METADATA"]).decode()
-    assert "genesys-engine = genesys_engine.engine.cli:main" in points
+    assert "genesys-engine = genesys_engine.engine.cli:program" in points
     assert "License-Expression: Apache-2.0" in metadata
     assert any(name.endswith("LICENSE") for name in info)
 

@@ -49,6 +49,7 @@ from genesys_engine.plugins.api import (
     OperatorContext,
     Parent,
 )
+from genesys_engine.plugins.registry import suggest
 from genesys_engine.plugins.targets import read_options
 
 WHOLE_BUDGET = ("best_of_n", "sequential")
@@ -92,18 +93,36 @@ def judge(tree: GABTree | None, failure: str, proposal: StudyProposal, check: Ch
 
 
 def plan_jobs(section: CompareSection, proposals: Sequence[StudyProposal]) -> list[Job]:
-    """Return all work in its order: see the module."""
+    """Return all work in its order: see the module.
+
+    Raises:
+        InputError: an arm names a proposal that there is not.
+    """
     arms = sorted(section.arms, key=lambda arm: arm.name != section.equal_to)
-    whole = [arm for arm in arms if arm.proposals is None or arm.proposals >= len(proposals)]
-    limited = [(arm, arm.proposals) for arm in arms if arm not in whole]
-    jobs = [Job(i, each, arm) for i, each in enumerate(proposals) for arm in whole]
-    jobs += [
+    meets = {arm.name: _met_by(arm, [each.name for each in proposals]) for arm in arms}
+    whole = [arm for arm in arms if len(meets[arm.name]) == len(proposals)]
+    limited = [arm for arm in arms if arm not in whole]
+    return [
         Job(i, each, arm)
+        for group in (whole, limited)
         for i, each in enumerate(proposals)
-        for arm, most in limited
-        if most is not None and i < most
+        for arm in group
+        if each.name in meets[arm.name]
     ]
-    return jobs
+
+
+def _met_by(arm: CompareArm, names: Sequence[str]) -> Collection[str]:
+    """Return the names of the proposals that an arm gets."""
+    if arm.proposals is None or isinstance(arm.proposals, int):
+        return names[: arm.proposals]
+    for name in arm.proposals:
+        if name not in names:
+            raise InputError(
+                f"there is no proposal {name!r}",
+                where=f"the arm {arm.name} of [compare]",
+                hint=suggest(name, names),
+            )
+    return set(arm.proposals)
 
 
 def open_arms(section: CompareSection) -> dict[str, Implementer]:

@@ -62,7 +62,7 @@ def read_component(
     if own is None or options is None:
         return None
     made = model(**own.model_dump(), options=options.model_dump(mode="json"))
-    made._incidental = incidental_options(options_model)
+    made._incidental = incidental_options(options_model, made.options)
     return made
 
 

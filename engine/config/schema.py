@@ -186,6 +186,12 @@ class LLMSection(Component):
     give_up_after_s: PositiveFloat = Field(
         3600.0, description="seconds without an answer until the run stops, to be resumed"
     )
+    recording: str = Field(
+        "",
+        description="file that `genesys-engine llm record` wrote, relative to the working folder:"
+        " replies of the same model are taken from it, with the tokens and cost of then, and only"
+        " the rest is asked",
+    )
     roles: dict[str, Component] = Field(
         default_factory=dict, description="other models for some roles"
     )
@@ -289,8 +295,10 @@ class CompareArm(Section):
     options: dict[str, Any] = Field(
         default_factory=dict, description="implementation study: options of the implementer"
     )
-    proposals: int | None = Field(
-        None, ge=0, description="implementation study: it gets so many, the first; left out: all"
+    proposals: Annotated[int, Field(ge=0)] | tuple[str, ...] | None = Field(
+        None,
+        description="implementation study: it gets so many, the first, or those of these names;"
+        " left out: all",
     )
     sets: tuple[str, ...] = Field(
         (),

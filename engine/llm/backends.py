@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from genesys_engine.engine.config.schema import Component, Experiment, LLMSection
 from genesys_engine.engine.events import canonical_json
 from genesys_engine.engine.llm.outage import Outage
+from genesys_engine.engine.llm.recording import Continued
 from genesys_engine.gab.errors import GenesysError, InputError, PluginError
 from genesys_engine.plugins.api import ROLES, LLMBackend, LLMPrice
 from genesys_engine.plugins.targets import incidental_options, read_options
@@ -65,7 +66,8 @@ def model_name(registry: Registry, component: Component) -> str:
     read = read_options(model, component.options)
     assert read is not None
     given = read.model_dump(mode="json", exclude_defaults=True)
-    told = {k: v for k, v in given.items() if k not in incidental_options(model)}
+    incidental = incidental_options(model, given)
+    told = {k: v for k, v in given.items() if k not in incidental}
     return f"{component.use} {canonical_json(told)}" if told else component.use
 
 
@@ -113,7 +115,7 @@ def open_models(
         key = canonical_json([component.use, component.options])
         if key not in made:
             where = f"[llm.roles.{role}]" if own else "[llm]"
-            made[key] = _open(registry, component, where, tell)
+            made[key] = _open(registry, component, section.recording, where, tell)
         found[role] = made[key]
     return found
 
@@ -121,6 +123,7 @@ def open_models(
 def _open(
     registry: Registry,
     component: Component,
+    recording: str,
     where: str,
     tell: Callable[[str, str | None], None],
 ) -> Model:
@@ -135,4 +138,6 @@ def _open(
             f"cannot be started: {type(error).__name__}: {error}",
             where=f"LLM back end {component.use} of {description.distribution}",
         ) from error
+    if recording:
+        backend = Continued(backend, name, recording)
     return Model(name, where, backend, Outage(lambda reason: tell(name, reason)))

@@ -18,6 +18,7 @@ from genesys_engine.plugins.api import (
     LLMRequestRefused,
     LLMUnavailable,
     Options,
+    incidental_beside,
 )
 
 PACKAGE = "xllamacpp"
@@ -32,7 +33,9 @@ class LlamaCppOptions(Options):
     A model is told by `sha256`, or by the path where that is left out.
     """
 
-    path: str = Field(min_length=1, description="GGUF file")
+    path: str = Field(
+        min_length=1, description="GGUF file", json_schema_extra=incidental_beside("sha256")
+    )
     sha256: str = Field(
         "",
         pattern=r"^([0-9a-f]{64})?$",

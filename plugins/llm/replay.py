@@ -69,8 +69,7 @@ class ReplayBackend:
 
     def complete(self, request: LLMRequest) -> LLMReply:
         """Return the recorded reply; see `LLMBackend`."""
-        with self._reading:
-            call = self._calls.get(request_digest(request))
+        call = self.find(request)
         if call is None:
             raise LLMRefused(
                 f"this request is not in the recording: {self._difference(request)}",
@@ -78,11 +77,12 @@ class ReplayBackend:
                 hint="what asks has changed since it was recorded: the experiment, the prompts or"
                 " the version; record it again",
             )
-        if call.get("reply") is None:
-            raise LLMRequestRefused(str(call.get("refused")))
-        details = {**call.get("details", {}), "recorded": call.get("model", "")}
-        counts = (call.get("input_tokens"), call.get("output_tokens"))
-        return LLMReply(call["reply"], *counts, details, call.get("usd"))
+        return recorded_reply(call, {"recorded": call.get("model", "")})
+
+    def find(self, request: LLMRequest) -> Mapping[str, Any] | None:
+        """Return the recorded call of a request, None where there is none."""
+        with self._reading:
+            return self._calls.get(request_digest(request))
 
     def close(self) -> None:
         """Nothing is held but memory."""
@@ -108,6 +108,18 @@ class ReplayBackend:
             if asked["messages"] == nearest["messages"] and asked[name] != nearest[name]:
                 return f"{name} is {_short(asked[name])}, recorded is {_short(nearest[name])}"
         return _words_differ(asked["messages"], nearest["messages"])
+
+
+def recorded_reply(call: Mapping[str, Any], details: Mapping[str, Any]) -> LLMReply:
+    """Return the reply of a recorded call, with the tokens and cost of then and more details.
+
+    Raises:
+        LLMRequestRefused: the call ended so.
+    """
+    if call.get("reply") is None:
+        raise LLMRequestRefused(str(call.get("refused")))
+    counts = (call.get("input_tokens"), call.get("output_tokens"))
+    return LLMReply(call["reply"], *counts, {**call.get("details", {}), **details}, call.get("usd"))
 
 
 def _likeness(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[int, int]:

@@ -9,6 +9,8 @@ import pytest
 
 from genesys_engine.engine.config import ConfigError, Experiment, load_experiment
 from genesys_engine.engine.config.template import to_toml
+from genesys_engine.engine.llm.backends import model_name
+from genesys_engine.plugins.host import PluginHost
 
 FULL = """
 [llm]
@@ -75,6 +77,19 @@ def test_the_digest_holds_the_model_and_neither_address_nor_rates(tmp_path: Path
         "llm.extra={top_p = 0.5}",
     ):
         assert load(tmp_path, FULL, other).digest != digest, other
+
+
+def test_a_file_is_known_by_its_digest_and_by_its_path_only_without(tmp_path: Path) -> None:
+    def known_as(path: str, sha256: str) -> tuple[str, str]:
+        read = load(
+            tmp_path, f'[llm]\nuse = "llama_cpp"\npath = "{path}"\nsha256 = "{sha256}"\n'
+        )
+        assert read.llm is not None
+        return read.digest, model_name(PluginHost().registry, read.llm)
+
+    assert known_as("here.gguf", "ab" * 32) == known_as("there.gguf", "ab" * 32)
+    assert known_as("here.gguf", "ab" * 32) != known_as("here.gguf", "cd" * 32)
+    assert known_as("here.gguf", "") != known_as("there.gguf", "")
 
 
 def test_every_fault_is_told_with_its_place(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from genesys_engine.engine.compare.page import render_page
 from genesys_engine.engine.compare.proposals import make_proposals
 from genesys_engine.engine.compare.tables import tables
 from genesys_engine.engine.evolution import Stopped
+from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins.api import BudgetSpent
 
 
@@ -62,6 +63,28 @@ def test_work_goes_proposal_by_proposal_and_arms_with_fewer_come_last(world, tmp
         (names[0], "extra"),
     ]  # fmt: skip
     store.close()
+
+
+def test_an_arm_may_get_proposals_by_name(world, tmp_path):
+    arms = world.arms(gp=(1, 9), extra=(1, 9))
+    names = [each.name for each in make_proposals(1, 2, (1, 2))]
+    compare = section(with_limit(arms, "extra", (names[3], names[1])))
+    store, proposals = world.run(tmp_path / "study", compare, per_stratum=2)
+    assert [key for key in by_key(store) if key[1] == "extra"] == [
+        (names[1], "extra"), (names[3], "extra")
+    ]  # fmt: skip
+    data = summarise(compare, proposals, store.results())
+    assert [(arm["n"], arm["planned"]) for arm in data["arms"]] == [(4, 4), (2, 2)]
+    assert data["complete"]
+    store.close()
+
+
+def test_a_proposal_that_there_is_not_is_told_with_a_near_one(world, tmp_path):
+    arms = with_limit(world.arms(gp=(1, 9)), "gp", ("01-1-gqt",))
+    with pytest.raises(InputError, match="no proposal '01-1-gqt'") as told:
+        world.run(tmp_path / "study", section(arms))
+    assert "01-1-gpt" in told.value.hint
+    assert "arm gp" in told.value.where
 
 
 def test_whole_budget_arms_get_what_the_other_used_on_that_proposal(world, tmp_path):

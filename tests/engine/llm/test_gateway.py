@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from llm_support import Bench, program, request
@@ -15,6 +16,7 @@ from genesys_engine.engine.config.schema import Component
 from genesys_engine.engine.llm.gateway import LLMOutage
 from genesys_engine.engine.llm.ledger import Ledger
 from genesys_engine.engine.llm.meters import Caps
+from genesys_engine.engine.llm.recording import record
 from genesys_engine.gab.errors import InputError, PluginError
 from genesys_engine.plugins.api import (
     BudgetSpent,
@@ -26,6 +28,7 @@ from genesys_engine.plugins.api import (
     LLMRequestRefused,
     LLMUnavailable,
 )
+from genesys_engine.plugins.llm.recording import read_recording, write_recording
 
 ANY = {"replies": ["one", "two", "three"]}
 
@@ -44,6 +47,69 @@ def failing(times: int, error: Callable[[], Exception]) -> Callable[[LLMRequest]
         return yes(asked)
 
     return answer
+
+
+# --- a recording to go on from -----------------------------------------------------------------
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> Path:
+    """A recording of the requests with the seeds 0 and 1; each took 12.5 s."""
+    (tmp_path / "before").mkdir()
+    before = Bench(tmp_path / "before")
+    client = before.gateway("scripted", ANY).client("1")
+    for seed in (0, 1):
+        client.ask("coder", request(seed=seed))
+    before.close()
+    file = tmp_path / "calls.jsonl"
+    assert record(Ledger(before.ledger_file, write=False), file) == 2
+    changed = [
+        call | {"reply": f"recorded {seed}", "latency_s": 12.5}
+        for seed, call in enumerate(read_recording(file))
+    ]
+    write_recording(file, changed)
+    return file
+
+
+def test_what_a_recording_holds_is_not_asked_again(bench: Bench, recorded: Path) -> None:
+    gateway = bench.gateway("scripted", ANY, recording=str(recorded))
+    gateway.prepare()
+    client = gateway.client("9")
+    replies = [client.ask("coder", request(seed=seed)).text for seed in (1, 5, 0)]
+    assert (replies[0], replies[2]) == ("recorded 1", "recorded 0")
+    assert replies[1] in ANY["replies"]
+    assert client.usage() == gateway.usage()
+    assert gateway.usage()["coder"].calls == 3
+    assert [call.task for call in Ledger(bench.ledger_file, write=False).calls()] == ["9"] * 3
+
+
+def test_a_recording_that_was_gone_on_from_keeps_the_times_of_then(
+    bench: Bench, recorded: Path, tmp_path: Path
+) -> None:
+    client = bench.gateway("scripted", ANY, recording=str(recorded)).client("9")
+    for seed in (0, 1, 2):
+        client.ask("coder", request(seed=seed))
+    record(Ledger(bench.ledger_file, write=False), tmp_path / "more.jsonl")
+    calls = list(read_recording(tmp_path / "more.jsonl"))
+    assert calls[:2] == [call | {"task": "9"} for call in read_recording(recorded)]
+    assert calls[2]["latency_s"] < 1
+
+
+def test_only_replies_of_the_same_model_are_taken(bench: Bench, recorded: Path) -> None:
+    other = bench.gateway("scripted", {"replies": ["other"]}, recording=str(recorded))
+    assert other.client("1").ask("coder", request(seed=0)).text == "other"
+
+
+def test_recorded_replies_count_against_a_cap(bench: Bench, recorded: Path) -> None:
+    gateway = bench.gateway("scripted", ANY, recording=str(recorded), caps=Caps(tokens=1))
+    with pytest.raises(BudgetSpent):
+        gateway.client("1").ask("coder", request(seed=0))
+
+
+def test_a_missing_recording_is_told_before_anything_is_asked(bench: Bench) -> None:
+    gateway = bench.gateway("scripted", ANY, recording="nowhere.jsonl")
+    with pytest.raises(InputError, match="no such recording"):
+        gateway.prepare()
 
 
 # --- the record --------------------------------------------------------------------------------
