@@ -49,11 +49,19 @@ class ReplayBackend:
     """
 
     Options = ReplayOptions
-    price = LLMPrice(0.0, 0.0)
 
     def __init__(self, options: ReplayOptions) -> None:
         self.options = options
         self._reading = threading.Lock()
+
+    @property
+    def price(self) -> LLMPrice | None:
+        """Nothing, beside the recorded costs; unknown where one of those is."""
+        with self._reading:
+            costs = [
+                call.get("usd") for call in self._calls.values() if call.get("reply") is not None
+            ]
+        return None if None in costs else LLMPrice(0.0, 0.0)
 
     def prepare(self) -> None:
         """Raise `InputError` where the recording is missing, damaged or another."""

@@ -81,9 +81,7 @@ def test_the_digest_holds_the_model_and_neither_address_nor_rates(tmp_path: Path
 
 def test_a_file_is_known_by_its_digest_and_by_its_path_only_without(tmp_path: Path) -> None:
     def known_as(path: str, sha256: str) -> tuple[str, str]:
-        read = load(
-            tmp_path, f'[llm]\nuse = "llama_cpp"\npath = "{path}"\nsha256 = "{sha256}"\n'
-        )
+        read = load(tmp_path, f'[llm]\nuse = "llama_cpp"\npath = "{path}"\nsha256 = "{sha256}"\n')
         assert read.llm is not None
         return read.digest, model_name(PluginHost().registry, read.llm)
 

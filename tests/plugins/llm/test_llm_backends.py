@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from genesys_engine.gab.errors import InputError
-from genesys_engine.plugins.api import LLMRefused, LLMRequest, LLMRequestRefused, LLMUnavailable
+from genesys_engine.plugins.api import (
+    LLMPrice,
+    LLMRefused,
+    LLMRequest,
+    LLMRequestRefused,
+    LLMUnavailable,
+)
 from genesys_engine.plugins.llm.failures import classify, retry_after_s
 from genesys_engine.plugins.llm.recording import read_recording, write_recording
 from genesys_engine.plugins.llm.replay import ReplayBackend, ReplayOptions
@@ -91,6 +97,14 @@ def test_a_request_that_is_not_there_is_refused_with_the_difference(
     with pytest.raises(LLMRefused) as caught:
         replay(file).complete(replace(ASKED, **changes))  # type: ignore[arg-type]
     assert told in str(caught.value)
+
+
+def test_a_cost_that_was_unknown_stays_so(tmp_path: Path) -> None:
+    path = tmp_path / "calls.jsonl"
+    write_recording(path, [call(ASKED)])
+    assert replay(path).price == LLMPrice(0.0, 0.0)
+    write_recording(path, [call(ASKED), call(LLMRequest((("user", "More."),)), usd=None)])
+    assert replay(path).price is None
 
 
 def test_a_recorded_refusal_is_one_again(tmp_path: Path) -> None:
