@@ -11,6 +11,7 @@ from genesys_engine.engine.evolution import Stopped
 from genesys_engine.engine.interrupt import INTERRUPTED, interruptible
 from genesys_engine.engine.progress import Progress
 from genesys_engine.engine.store import Store
+from genesys_engine.engine.views.text import shortened
 from genesys_engine.gab.errors import (
     EXIT_BUDGET,
     EXIT_GOAL_NOT_MET,
@@ -65,7 +66,7 @@ def _finished(folder: Path, *, as_json: bool) -> int:
         if child is not None:
             design = store.design(child)
             parents = ", ".join(map(str, design.parents)) or "none"
-            note(f"Best child: design {child} (parents: {parents}). {design.change}")
+            note(f"Best child: design {child} (parents: {parents}). {shortened(design.change)}")
         note(verdict["verdict"])
         best = verdict["best"]
     place = f"`genesys-engine show {folder} {best}`"

@@ -8,7 +8,7 @@ from typing import Any
 from genesys_engine.engine.events import Event
 from genesys_engine.engine.finals import is_fresh
 from genesys_engine.engine.views.run import RunView
-from genesys_engine.engine.views.text import duration, percent
+from genesys_engine.engine.views.text import duration, percent, shortened
 from genesys_engine.plugins import event_kinds as kinds
 
 Payload = Mapping[str, Any]
@@ -31,7 +31,7 @@ def _started(payload: Payload, run: RunView) -> str:
 def _accepted(payload: Payload, run: RunView) -> str:
     parents = " and ".join(run.label(parent) for parent in payload["parents"])
     origin = f" from {parents}" if parents else ""
-    return f"design {run.label(payload['design'])}{origin}: {payload['change']}"
+    return f"design {run.label(payload['design'])}{origin}: {shortened(payload['change'])}"
 
 
 def _rejected(payload: Payload, run: RunView) -> str:
@@ -43,7 +43,7 @@ def _exhausted(payload: Payload, run: RunView) -> str:
 
 
 def _abandoned(payload: Payload, run: RunView) -> str:
-    return f"design given up: {payload['code']}: {payload['reason']}"
+    return f"design given up: {payload['code']}: {shortened(payload['reason'])}"
 
 
 def _unreachable(payload: Payload, run: RunView) -> str:

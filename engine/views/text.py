@@ -1,6 +1,8 @@
-"""Numbers as people read them."""
+"""Numbers and words as people read them."""
 
 from __future__ import annotations
+
+import textwrap
 
 _THOUSAND = 1000.0
 
@@ -36,6 +38,11 @@ def percent(value: float | None) -> str:
 def number(value: float | None) -> str:
     """Return a score with four significant figures; a dash for none."""
     return "–" if value is None else f"{value:#.4g}".rstrip(".")
+
+
+def shortened(text: str, most: int = 160) -> str:
+    """Return `text` on one line, cut after a word where it has more than `most` characters."""
+    return textwrap.shorten(text, most, placeholder=" …")
 
 
 def plural(n: int, word: str) -> str:

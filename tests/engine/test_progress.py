@@ -52,6 +52,16 @@ def test_routine_is_held_back_but_nothing_notable(log):
     assert any("more)" in line for line in lines)
 
 
+def test_the_long_idea_of_a_language_model_takes_one_short_line(log):
+    begin = next(e for e in log if e.kind == events.RUN_STARTED)
+    change = "Replace the normalization.\n" + 40 * "because of many reasons "
+    payload = {"design": 1, "seq": 0, "parents": [], "operator": "llm_mutation", "change": change}
+    lines = plain([begin, Event(2, events.DESIGN_ACCEPTED, payload, True, begin.at)])
+    (line,) = (line for line in lines if "Replace the normalization. because of" in line)
+    assert line.endswith(" …")
+    assert len(line) < 200
+
+
 def test_a_text_of_a_design_cannot_steer_the_terminal(log):
     begin = next(e for e in log if e.kind == events.RUN_STARTED)
     change = "\x1b[2Jgone [bold red]x"

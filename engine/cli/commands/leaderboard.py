@@ -103,7 +103,7 @@ def _cells(
 ) -> list[object]:
     from genesys_engine.engine.views.llm import usd
     from genesys_engine.engine.views.noise import SAID
-    from genesys_engine.engine.views.text import percent
+    from genesys_engine.engine.views.text import percent, shortened
 
     scores = [_score(row, metric) for metric in metrics]
     if asked:
@@ -111,7 +111,7 @@ def _cells(
     parents = ", ".join(map(str, row.parents))
     name = f"{row.design} {row.name}" if row.name else row.design
     against = [percent(row.fitness), *([_fresh(row)] if finals else []), SAID[row.standing]]
-    return [place, name, *against, row.rung, *scores, parents, row.change]
+    return [place, name, *against, row.rung, *scores, parents, shortened(row.change, 80)]
 
 
 def _fresh(row: LeaderboardRow) -> str:
