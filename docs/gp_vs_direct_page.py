@@ -29,12 +29,10 @@ def place(data: Mapping[str, Any]) -> str:
 
 def results(data: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines of a study's results."""
-    met = max(arm["n"] for arm in data["arms"])
-    planned = max(arm["planned"] for arm in data["arms"])
     if not data["complete"]:
-        items = "runs of each arm are done" if data["study"] == "evolution" else "proposals are met"
-        yield f"**Partial results:** {met} of {planned} {items} so far. What"
-        yield "the intervals leave open is open."
+        items = "runs" if data["study"] == "evolution" else "proposals"
+        yield f"**Partial results:** not every arm has met all its {items} yet (n in the table)."
+        yield "What the intervals leave open is open."
         yield ""
     for title, columns, rows in tables(data):
         yield from [f"{_PARTIAL.sub('', title)}:", ""]
