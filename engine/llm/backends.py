@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from genesys_engine.engine.config.schema import Component, Experiment, LLMSection
 from genesys_engine.engine.events import canonical_json
 from genesys_engine.engine.llm.outage import Outage
-from genesys_engine.engine.llm.recording import Continued
+from genesys_engine.engine.llm.recording import TOOK
 from genesys_engine.gab.errors import GenesysError, InputError, PluginError
-from genesys_engine.plugins.api import ROLES, LLMBackend, LLMPrice
+from genesys_engine.plugins.api import ROLES, LLMBackend, LLMPrice, LLMReply, LLMRequest
+from genesys_engine.plugins.llm.replay import ReplayBackend, ReplayOptions, recorded_reply
 from genesys_engine.plugins.targets import incidental_options, read_options
 
 if TYPE_CHECKING:
@@ -23,13 +24,14 @@ class Model:
     """One model: its back end and how it does.
 
     `name` tells models apart: the back end and those of its options that change an answer.
-    `where` is its table in the experiment.
+    `where` is its table in the experiment; `recording` holds replies of its own to go on from.
     """
 
     name: str
     where: str
     backend: LLMBackend
     outage: Outage = field(default_factory=lambda: Outage(lambda reason: None))
+    recording: ReplayBackend | None = None
 
     def prepare(self) -> None:
         """Look whether it can be asked: a key, a file.
@@ -37,9 +39,18 @@ class Model:
         Raises:
             InputError: something is missing; told before anything is spent.
         """
+        if self.recording is not None:
+            self.recording.prepare()
         prepare: Callable[[], None] | None = getattr(self.backend, "prepare", None)
         if prepare is not None:
             prepare()
+
+    def complete(self, request: LLMRequest) -> LLMReply:
+        """Return the recorded reply where there is one, else ask; see `LLMBackend`."""
+        call = None if self.recording is None else self.recording.find(request)
+        if call is None:
+            return self.backend.complete(request)
+        return recorded_reply(call, {TOOK: call.get("latency_s", 0.0)})
 
     @property
     def price(self) -> LLMPrice | None:
@@ -138,6 +149,5 @@ def _open(
             f"cannot be started: {type(error).__name__}: {error}",
             where=f"LLM back end {component.use} of {description.distribution}",
         ) from error
-    if recording:
-        backend = Continued(backend, name, recording)
-    return Model(name, where, backend, Outage(lambda reason: tell(name, reason)))
+    recorded = ReplayBackend(ReplayOptions(path=recording, model=name)) if recording else None
+    return Model(name, where, backend, Outage(lambda reason: tell(name, reason)), recorded)

@@ -243,7 +243,7 @@ class Gateway:
     def _call(self, model: Model, asked: Asked) -> Call:
         started = time.monotonic()
         try:
-            reply = model.backend.complete(asked.request)
+            reply = model.complete(asked.request)
             if not isinstance(reply, LLMReply):
                 raise TypeError(f"the reply is a {type(reply).__name__}, not an LLMReply")
         except Exception as error:

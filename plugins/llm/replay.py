@@ -54,7 +54,7 @@ class ReplayBackend:
         self.options = options
         self._reading = threading.Lock()
 
-    @property
+    @cached_property
     def price(self) -> LLMPrice | None:
         """Nothing, beside the recorded costs; unknown where one of those is."""
         with self._reading:
