@@ -55,17 +55,26 @@ class LlamaCppOptions(Options):
         json_schema_extra=INCIDENTAL,
     )
     threads: int = Field(2, ge=1, description="of the processor", json_schema_extra=INCIDENTAL)
+    parallel: int = Field(
+        1,
+        ge=1,
+        description="requests answered side by side: the weights are read from memory once for all"
+        " of them, so that more is written in the same time; the same replies, but for rounding,"
+        " which then depends on what else is asked; each takes the memory of n_ctx tokens",
+        json_schema_extra=INCIDENTAL,
+    )
 
 
 class LlamaCppBackend:
-    """Answers one request after the other; the file is loaded when the first comes."""
+    """Answers `parallel` requests at once; the file is loaded when the first comes."""
 
     Options = LlamaCppOptions
     price = LLMPrice(0.0, 0.0)
 
     def __init__(self, options: LlamaCppOptions) -> None:
         self.options = options
-        self._lock = threading.Lock()
+        self._free = threading.BoundedSemaphore(options.parallel)
+        self._loading = threading.Lock()
         self._server: Any = None
         self._checked = False
 
@@ -102,43 +111,49 @@ class LlamaCppBackend:
         if request.schema is not None:
             named = {"name": "reply", "schema": dict(request.schema)}
             asked["response_format"] = {"type": "json_schema", "json_schema": named}
-        if not self._lock.acquire(timeout=request.deadline_s):
-            raise LLMUnavailable("the model is busy with another request")
+        if not self._free.acquire(timeout=request.deadline_s):
+            raise LLMUnavailable("the model is busy with other requests")
         try:
             answer: dict[str, Any] = self._loaded().handle_chat_completions(asked)
         finally:
-            self._lock.release()
+            self._free.release()
         return _read(answer)
 
     def close(self) -> None:
         """Free the model."""
-        if self._lock.acquire(timeout=0):  # one that is at work goes with the process
-            self._server = None
-            self._lock.release()
+        places = range(self.options.parallel)
+        if taken := sum(self._free.acquire(blocking=False) for _ in places):
+            if taken == len(places):  # a model that is at work goes with the process
+                self._server = None
+            self._free.release(taken)
 
     def _loaded(self) -> Any:
-        if self._server is None:
-            self.prepare()
-            package = _package()
-            parameters = package.CommonParams()
-            parameters.model.path = str(Path(self.options.path).expanduser())
-            parameters.n_ctx = self.options.n_ctx
-            parameters.n_parallel = 1
-            parameters.cpuparams.n_threads = self.options.threads
-            parameters.no_host = True
-            if self.options.speculate:
-                kinds = package.common_speculative_type
-                parameters.speculative.types = [kinds.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE]
-            parameters.verbosity = QUIET
-            try:
-                self._server = package.Server(parameters)
-            except Exception as error:
-                raise EnvironmentProblem(
-                    f"the model cannot be loaded: {error}",
-                    where=self.options.path,
-                    hint="is it a GGUF file, and is there memory for it?",
-                ) from error
-        return self._server
+        with self._loading:
+            if self._server is None:
+                self._server = self._load()
+            return self._server
+
+    def _load(self) -> Any:
+        self.prepare()
+        package = _package()
+        parameters = package.CommonParams()
+        parameters.model.path = str(Path(self.options.path).expanduser())
+        parameters.n_ctx = self.options.n_ctx * self.options.parallel
+        parameters.n_parallel = self.options.parallel
+        parameters.cpuparams.n_threads = self.options.threads
+        parameters.no_host = True
+        if self.options.speculate:
+            kinds = package.common_speculative_type
+            parameters.speculative.types = [kinds.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE]
+        parameters.verbosity = QUIET
+        try:
+            return package.Server(parameters)
+        except Exception as error:
+            raise EnvironmentProblem(
+                f"the model cannot be loaded: {error}",
+                where=self.options.path,
+                hint="is it a GGUF file, and is there memory for it?",
+            ) from error
 
 
 def _package() -> Any:

@@ -11,7 +11,9 @@ import importlib.util
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +86,26 @@ def test_guessing_ahead_changes_no_reply(model: Path) -> None:
         backend.close()
     assert "the lazy dog" in replies[0].text
     assert replies[0] == replies[1]
+
+
+@pytest.mark.slow
+def test_a_short_request_does_not_wait_for_a_long_one(model: Path) -> None:
+    numbers = {"type": "array", "items": {"type": "integer"}, "minItems": 400}
+    long = request("Count from 1 to 400.", max_tokens=400, schema=numbers)
+    short = request("Name a colour.", max_tokens=4, temperature=0.0)
+    alone = LlamaCppBackend(LlamaCppOptions(path=str(model), n_ctx=512, threads=1))
+    expected = alone.complete(short)
+    alone.close()
+    backend = LlamaCppBackend(LlamaCppOptions(path=str(model), n_ctx=512, threads=1, parallel=2))
+    backend.complete(short)  # loads the model
+    with ThreadPoolExecutor(1) as pool:
+        under_way = pool.submit(backend.complete, long)
+        time.sleep(0.3)
+        assert backend.complete(short).text == expected.text
+        assert not under_way.done()
+        backend.close()  # leaves the model to the request under way
+        assert under_way.result().output_tokens == 400
+    backend.close()
 
 
 INTERRUPTED = """
