@@ -258,7 +258,14 @@ def assemble(
     )
     verifier = Verifier(open_trials(host, experiment, executor), verify, store.folder, noise)
     outcomes = Outcomes(
-        store, state, policy, scales=scales, measure=measure, bigram=bigram, wall_s=clock
+        store,
+        state,
+        policy,
+        scales=scales,
+        measure=measure,
+        bigram=bigram,
+        workers=experiment.run.workers,
+        wall_s=clock,
     )
     budget = experiment.budget
     caps = HourCaps(

@@ -33,6 +33,7 @@ class Outcomes:
         scales: Sequence[str],
         measure: Measure,
         bigram: Sequence[Mapping[str, Any]],
+        workers: int,
         wall_s: Callable[[], float],
     ) -> None:
         self.store = store
@@ -41,6 +42,7 @@ class Outcomes:
         self.scales = tuple(scales)
         self.measure = measure
         self.bigram = tuple(bigram)  # control scores of the bigram model, per rung
+        self.workers = workers
         self.wall_s = wall_s
         self.device_s = float(store.meta("device_s", 0.0))  # of all verifications together
         self._events: list[Event] = []
@@ -264,6 +266,9 @@ class Outcomes:
             "seq": row.seq,
             **{key: row.payload[key] for key in ("design", "rung", "replicate")},
         }
+        if (seconds := facts.get("wall_s")) is not None:
+            used = {"seconds": seconds, "workers": self.workers}
+            self._note(events.DEVICE_USED, {**about, **used})
         if cause or fitness is None:
             # What follows the first line (a stack, the end of the output) may differ every time.
             about |= {"cause": cause, "reason": reason.partition("\n")[0]}

@@ -36,7 +36,8 @@ class RungView:
     tokens: int
     finished: int = 0
     failed: int = 0
-    seconds: float = 0.0  # from start to result, summed over finished and failed ones
+    timed: int = 0
+    seconds: float = 0.0  # that a worker was kept, summed over the `timed` ones
     opened: bool = False
 
     @property
@@ -90,7 +91,12 @@ class RunView:
     warnings: list[str] = field(default_factory=list)
     workers_lost: int = 0
     resumed: int = 0
+    workers: int = 1
     active_s: float = 0.0
+    children_since_s: float | None = None
+    """Active seconds when the first child was begun."""
+    children_until_s: float = 0.0
+    """Active seconds when the latest child came."""
     started_at: float | None = None
     last_at: float | None = None
 
@@ -128,23 +134,37 @@ class RunView:
     def remaining_s(self) -> float | None:
         """Return the seconds left, from the durations measured so far; None before the first.
 
-        A rung without a measurement is taken to cost in proportion to its tokens and to the
-        model's size.  Durations include waiting in the queue; so does the parallelism that they
-        are divided by, and the two cancel.
+        Designers and verifiers work side by side: the time is that of the slower ones.
         """
         if self.state == FINISHED:
             return 0.0
+        verifiers = self._verifiers_s()
+        return None if verifiers is None else max(verifiers, self._designers_s())
+
+    def _verifiers_s(self) -> float | None:
+        """Return the seconds that the workers need for what the ladder still allows.
+
+        A rung without a measurement is taken to cost in proportion to its tokens and to the
+        model's size.
+        """
         stages = self._stages
-        measured = [(i, rung.seconds / rung.done) for i, rung in enumerate(stages) if rung.done]
-        total = sum(rung.seconds for rung in stages)
-        if not measured or total <= 0 or self.active_s <= 0:
+        measured = [(i, rung.seconds / rung.timed) for i, rung in enumerate(stages) if rung.timed]
+        if not measured:
             return None
         work = 0.0
         for index, rung in enumerate(stages):
             nearest, seconds = min(measured, key=lambda pair: abs(pair[0] - index))
             ratio = _cost(rung) / _cost(stages[nearest])
             work += max(0, rung.planned - rung.done) * seconds * ratio
-        return work * self.active_s / total
+        return work / self.workers
+
+    def _designers_s(self) -> float:
+        """Return the seconds for the children to come, at the pace of those that came."""
+        made = self.accepted - len(self.names)
+        if made <= 0 or self.children_since_s is None:
+            return 0.0
+        pace = (self.children_until_s - self.children_since_s) / made
+        return pace * max(0, self.designs_planned - made)
 
     def _clock(self, event: Event) -> None:
         if self.started_at is None:
@@ -216,6 +236,8 @@ def _run_finished(run: RunView, payload: Mapping[str, Any], at: float) -> None:
 
 def _design_started(run: RunView, payload: Mapping[str, Any], at: float) -> None:
     name = seed_name(payload["origin"])
+    if name is None and run.children_since_s is None:
+        run.children_since_s = run.active_s
     run.running[payload["seq"]] = Running(payload["seq"], None, None, at, name)
 
 
@@ -225,6 +247,7 @@ def _design_accepted(run: RunView, payload: Mapping[str, Any], at: float) -> Non
     if name is not None:
         run.names[payload["design"]] = name
     else:
+        run.children_until_s = run.active_s
         change = (payload["design"], tuple(payload["parents"]), payload["change"])
         run.changes.append(change)
     run.accepted += 1
@@ -265,26 +288,37 @@ def _llm_reachable(run: RunView, payload: Mapping[str, Any], at: float) -> None:
     run.llm_out = ""
 
 
+def _stage(run: RunView, payload: Mapping[str, Any]) -> RungView:
+    """Return the rung of a verification, or the finals."""
+    fresh = is_fresh(payload["replicate"])
+    return run.finals if fresh and run.finals else run.rungs[payload["rung"]]
+
+
 def _verification_started(run: RunView, payload: Mapping[str, Any], at: float) -> None:
     seq = payload["seq"]
     run.running[seq] = Running(seq, payload["design"], payload["rung"], at)
 
 
-def _verification_ended(run: RunView, payload: Mapping[str, Any], at: float) -> RungView:
-    fresh = is_fresh(payload["replicate"])
-    rung = run.finals if fresh and run.finals else run.rungs[payload["rung"]]
-    task = run.running.pop(payload["seq"], None)
-    rung.seconds += max(0.0, at - task.since) if task is not None else 0.0
+def _device_used(run: RunView, payload: Mapping[str, Any], at: float) -> None:
+    stage = _stage(run, payload)
+    stage.timed += 1
+    stage.seconds += payload["seconds"]
+    run.workers = payload["workers"]
+
+
+def _verification_ended(run: RunView, payload: Mapping[str, Any]) -> RungView:
+    rung = _stage(run, payload)
+    run.running.pop(payload["seq"], None)
     rung.opened = True
     return rung
 
 
 def _verification_finished(run: RunView, payload: Mapping[str, Any], at: float) -> None:
-    _verification_ended(run, payload, at).finished += 1
+    _verification_ended(run, payload).finished += 1
 
 
 def _verification_failed(run: RunView, payload: Mapping[str, Any], at: float) -> None:
-    _verification_ended(run, payload, at).failed += 1
+    _verification_ended(run, payload).failed += 1
     run.causes[payload["cause"]] += 1
 
 
@@ -336,6 +370,7 @@ _HANDLERS = {
     kinds.FINALS_OPENED: _finals_opened,
     kinds.BUDGET_WARNING: _budget_warning,
     kinds.WORKER_LOST: _worker_lost,
+    kinds.DEVICE_USED: _device_used,
     kinds.LLM_USED: _llm_used,
     kinds.LLM_UNREACHABLE: _llm_unreachable,
     kinds.LLM_REACHABLE: _llm_reachable,

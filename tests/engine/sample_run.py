@@ -189,6 +189,8 @@ class Sample:
         )
         with self.store.transaction():
             self.store.add_verification(row, [] if cause else self.curve(bits, rung))
+        used = {"seconds": facts["wall_s"], "workers": 1}
+        self.emit(events.DEVICE_USED, decisive=False, **about, **used)
         if gain is None:
             self.emit(events.VERIFICATION_FAILED, **about, cause=cause, reason=reason)
         else:
