@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from genesys_engine.engine.store import Store
-from genesys_engine.engine.views.llm import llm_view
+from genesys_engine.engine.views.llm import llm_view, usage_by_task, usage_json
 from genesys_engine.engine.views.run import KILLED, RUNNING, WAITING, RunView, view
+from genesys_engine.plugins.api import LLMUsage
 
 
 def status(store: Store, *, now: float | None = None) -> dict[str, Any]:
@@ -35,6 +36,7 @@ def status(store: Store, *, now: float | None = None) -> dict[str, Any]:
         "best": _best(run),
         "verdict": None if run.verdict is None else dict(run.verdict),
         "under_way": len(run.running),
+        "making": _making(store, run, now),
         "elapsed_s": run.elapsed_s(now),
         "remaining_s": run.remaining_s(),
         "llm": llm_view(store).to_json(),
@@ -88,6 +90,21 @@ def _rung(run: RunView, index: int) -> dict[str, Any]:
         "failed": rung.failed,
         "under_way": under_way,
     }
+
+
+def _making(store: Store, run: RunView, now: float | None) -> list[dict[str, Any]]:
+    """Return the designs under way: for how long, and what they have asked language models."""
+    making = [task for task in run.running.values() if task.design is None]
+    used = usage_by_task(store) if making else {}
+    now = run.last_at if now is None else now
+    return [
+        {
+            "seq": task.seq,
+            "seconds": max(0.0, (now or task.since) - task.since),
+            "llm": usage_json(used.get(task.seq, LLMUsage())),
+        }
+        for task in making
+    ]
 
 
 def _best(run: RunView) -> dict[str, Any] | None:

@@ -7,11 +7,14 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from sample_run import CAPS, CHILDREN, META, NOISE_SEEDS, SCALES, SEED_QUALITY, make_run
 
 from genesys_engine.engine import verdict
+from genesys_engine.engine.cli.commands import status as status_command
 from genesys_engine.engine.events import Event
-from genesys_engine.engine.store import DesignRow, Store, VerificationRow
+from genesys_engine.engine.llm.ledger import Call, Ledger
+from genesys_engine.engine.store import DATABASE, DesignRow, Store, VerificationRow
 from genesys_engine.engine.views import noise, text
 from genesys_engine.engine.views.details import composed_source, design_details
 from genesys_engine.engine.views.failures import failures
@@ -403,6 +406,24 @@ def test_status_of_a_run_under_way_reads_the_same_as_the_fold(tmp_path):
         assert found["elapsed_s"] == pytest.approx(view(store).active_s + 10)
         assert found["remaining_s"] is not None
         assert [rung["planned"] for rung in found["rungs"]] == list(CAPS)
+
+
+def test_status_tells_what_a_design_under_way_has_asked(tmp_path):
+    folder = make_run(tmp_path / "run", finish=False)
+    with Store.open(folder, write=True) as store:
+        with store.transaction():
+            about = {"seq": 99, "parents": [0], "origin": "variation"}
+            store.add_event(events.DESIGN_STARTED, about)
+        ledger = Ledger(folder / DATABASE)
+        for task, tokens in (("99", 700), ("99", 300), ("98", 50)):
+            ledger.add(Call("coder", task, "m", {}, f"{task} {tokens}", "x = 1", tokens, 10))
+        ledger.close()
+        found = status(store, now=view(store).last_at + 60)
+        (task,) = [task for task in found["making"] if task["seq"] == 99]
+        assert task["seconds"] == pytest.approx(60.0)
+        assert (task["llm"]["calls"], task["llm"]["tokens"]) == (2, 1020)
+        told = CliRunner().invoke(status_command.command, [str(folder)]).output
+    assert "being made   2 calls, 1.0k tokens, 0.00 USD in " in told
 
 
 def test_a_run_without_an_end_that_nobody_writes_was_killed(tmp_path):

@@ -71,18 +71,28 @@ def _lines(found: Mapping[str, Any], run: Path) -> Iterator[tuple[str, str]]:
 
 def _llm_lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield what language models were used for, where they were."""
-    from genesys_engine.engine.views.llm import told
-    from genesys_engine.plugins.api import LLMUsage
+    from genesys_engine.engine.views.text import duration
 
     llm = found["llm"]
     for role, used in (*llm["roles"].items(), ("llm", llm["total"])):
         if llm["roles"]:
-            kept = {key: value for key, value in used.items() if key != "tokens"}
-            yield role, told(LLMUsage(**kept))
+            yield role, _used(used)
+    if found["state"] == "running":
+        for task in found["making"]:
+            if task["llm"]["calls"]:
+                yield "being made", f"{_used(task['llm'])} in {duration(task['seconds'])} so far"
     if llm["abandoned"]:
         yield "given up", ", ".join(f"{code} ×{n}" for code, n in llm["abandoned"].items())
     if found["llm_unreachable"]:
         yield "llm is out", found["llm_unreachable"]
+
+
+def _used(usage: Mapping[str, Any]) -> str:
+    """Return in a line what was asked, from its JSON data."""
+    from genesys_engine.engine.views.llm import told
+    from genesys_engine.plugins.api import LLMUsage
+
+    return told(LLMUsage(**{key: value for key, value in usage.items() if key != "tokens"}))
 
 
 def _budget(row: Mapping[str, Any]) -> tuple[str, str, str]:
