@@ -7,7 +7,7 @@ runs go seed by seed, so that whatever is finished compares all arms.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +20,25 @@ from genesys_engine.engine.config.schema import ARM_CAPS, CompareArm, CompareSec
 from genesys_engine.engine.config.template import toml_value
 from genesys_engine.engine.evolution import Stopped
 from genesys_engine.engine.store import DATABASE, EXPERIMENT, Store
+from genesys_engine.gab.errors import InputError
 
 if TYPE_CHECKING:
     from genesys_engine.engine.compare.session import Callbacks
 
 RUNS = "runs"
+
+MEASURE: Mapping[str, Callable[[Experiment], object]] = {
+    "[corpus]": lambda experiment: experiment.corpus,
+    "[trainer]": lambda experiment: experiment.trainer,
+    "[[evaluators]]": lambda experiment: experiment.evaluators,
+    "[fitness]": lambda experiment: experiment.fitness,
+    "[population] reference": lambda experiment: experiment.population.reference,
+    "[[ladder.rungs]] scale, tokens, batch_tokens, peak_lr": lambda experiment: [
+        (rung.scale, rung.tokens, rung.batch_tokens, rung.peak_lr)
+        for rung in experiment.ladder.rungs
+    ],
+}
+"""What a fitness comes from, by where it stands: a fitness from elsewhere is another quantity."""
 
 
 def items(section: CompareSection) -> list[str]:
@@ -45,13 +59,18 @@ def run_arms(store: StudyStore, experiment: Experiment, callbacks: Callbacks) ->
     A run that a cap ends counts as it stands: the cap is what the arms have in common.
 
     Raises:
-        ConfigError: an arm sets what an experiment cannot have; nothing is begun then.
+        InputError: an arm sets what an experiment cannot have, or what makes its fitness another
+            quantity than that of the others; nothing is begun then.
         Stopped: the study ended early and can be gone on with.
     """
     section = experiment.compare
     work = [(arm, item) for item in items(section) for arm in section.arms]
-    for arm, item in work:
-        load(store.folder / EXPERIMENT, _sets(store, arm, section, item))
+    _refuse_other_measures(
+        [
+            (arm.name, load(store.folder / EXPERIMENT, _sets(store, arm, section, item))[1])
+            for arm, item in work
+        ]
+    )
     callbacks.on_plan([(arm.name, len(section.seeds)) for arm in section.arms], store.results())
     done = {(result.item, result.arm) for result in store.results()}
     for arm, item in work:
@@ -67,6 +86,20 @@ def run_arms(store: StudyStore, experiment: Experiment, callbacks: Callbacks) ->
         seconds = time.monotonic() - started
         store.add_result(item, arm.name, payload, seconds)
         callbacks.on_result(Result(item, arm.name, payload, seconds))
+
+
+def _refuse_other_measures(arms: Sequence[tuple[str, Experiment]]) -> None:
+    """Raise `InputError` where the fitness of an arm is another quantity than that of the first."""
+    first, base = arms[0]
+    for name, experiment in arms[1:]:
+        for where, measure in MEASURE.items():
+            if measure(experiment) != measure(base):
+                raise InputError(
+                    f"the arms {first} and {name} differ in what their fitness comes from, so that"
+                    " their scores cannot be compared",
+                    where=where,
+                    hint="set it for all arms, outside [[compare.arms]]",
+                )
 
 
 def _sets(store: StudyStore, arm: CompareArm, section: CompareSection, item: str) -> list[str]:

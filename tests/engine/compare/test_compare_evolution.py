@@ -153,3 +153,23 @@ def test_an_arm_that_sets_what_cannot_be_is_told_at_once(tmp_path):
     assert done.returncode == 2
     assert "did you mean 'random'?" in done.stderr
     assert not (tmp_path / "study" / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("sets", "where"),
+    [
+        (["fitness.relative_to=untrained"], "[fitness]"),
+        (["ladder.rungs.0.tokens=4096"], "[[ladder.rungs]]"),
+        (['population.seeds=["ttt"]', "population.reference=ttt"], "[population] reference"),
+        (["evaluators.0.windows=9"], "[[evaluators]]"),
+    ],
+)
+def test_arms_whose_fitness_is_another_quantity_are_refused(tmp_path, sets, where):
+    path = tmp_path / "tiny.toml"
+    path.write_text(STUDY.replace('["selection.use=random"]', str(sets)))
+    command = [*ENGINE, "compare", str(path), "--out", str(tmp_path / "study")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert where in done.stderr
+    assert "the arms classical and random_typed differ" in done.stderr
+    assert not (tmp_path / "study" / "runs").exists()
