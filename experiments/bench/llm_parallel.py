@@ -1,11 +1,11 @@
 """What a local model writes a minute when it answers several requests side by side.
 
-    python experiments/bench/llm_parallel.py MODEL.gguf [--parallel 1 2 4 8] [--requests 16]
+    python experiments/bench/llm_parallel.py MODEL.gguf [--parallel 1 4 8] [--requests 8]
 
 Asks requests of coders, spread evenly over experiments/recordings/gp_vs_direct.jsonl.xz, through
-the back end `llama_cpp` with every number of `parallel`, with and without `speculate`.  Prompts
-are kept (`cache_prompt`), as in the study.  Prints the seconds for all of them and the tokens
-that were written a second; nothing else should run meanwhile.
+the back end `llama_cpp` with every number of `parallel`, with and without `flash_attention`.
+Prompts are kept (`cache_prompt`), as in the study.  Prints the seconds for all of them, and the
+tokens that were read and written in that time; nothing else should run meanwhile.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ def main() -> None:
     """Ask the same requests in every way and print a line for each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path)
-    parser.add_argument("--parallel", type=int, nargs="+", default=[1, 2, 4, 8])
-    parser.add_argument("--requests", type=int, default=16)
+    parser.add_argument("--parallel", type=int, nargs="+", default=[1, 4, 8])
+    parser.add_argument("--requests", type=int, default=8)
     parser.add_argument("--threads", type=int, default=2)
     asked = parser.parse_args()
     requests = _requests(asked.requests)
-    for parallel, speculate in itertools.product(asked.parallel, (True, False)):
+    for parallel, flash in itertools.product(asked.parallel, (False, True)):
         options = LlamaCppOptions(
             path=str(asked.model),
             cache_prompt=True,
             threads=asked.threads,
             parallel=parallel,
-            speculate=speculate,
+            flash_attention=flash,
         )
-        seconds, written = _ask(options, requests)
+        seconds, read, written = _ask(options, requests)
         print(
-            f"parallel {parallel:2}  speculate {speculate!s:5}  {seconds:7.1f} s"
-            f"  {written / seconds:6.1f} tokens written a second",
+            f"parallel {parallel:2}  flash_attention {flash!s:5}  {seconds:7.1f} s"
+            f"  {read} tokens read, {written} written",
             flush=True,
         )
 
@@ -65,8 +65,11 @@ def _requests(count: int) -> list[LLMRequest]:
     ]
 
 
-def _ask(options: LlamaCppOptions, requests: list[LLMRequest]) -> tuple[float, int]:
-    """Return the seconds that all replies took, and their tokens; loading is not counted."""
+def _ask(options: LlamaCppOptions, requests: list[LLMRequest]) -> tuple[float, int, int]:
+    """Return the seconds for all replies, the tokens of prompts and of replies.
+
+    Loading the model is not counted.
+    """
     backend = LlamaCppBackend(options)
     backend.complete(LLMRequest((("user", "Say yes."),), max_tokens=1, deadline_s=DEADLINE_S))
     started = time.perf_counter()
@@ -74,7 +77,8 @@ def _ask(options: LlamaCppOptions, requests: list[LLMRequest]) -> tuple[float, i
         replies = list(pool.map(backend.complete, requests))
     seconds = time.perf_counter() - started
     backend.close()
-    return seconds, sum(reply.output_tokens or 0 for reply in replies)
+    read = sum(reply.input_tokens or 0 for reply in replies)
+    return seconds, read, sum(reply.output_tokens or 0 for reply in replies)
 
 
 if __name__ == "__main__":

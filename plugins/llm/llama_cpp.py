@@ -54,6 +54,12 @@ class LlamaCppOptions(Options):
         " rounding, sooner",
         json_schema_extra=INCIDENTAL,
     )
+    flash_attention: bool = Field(
+        False,
+        description="llama.cpp's flash attention: it saves memory; on a processor it reads prompts"
+        " sooner and writes replies later (docs/performance.md)",
+        json_schema_extra=INCIDENTAL,
+    )
     threads: int = Field(2, ge=1, description="of the processor", json_schema_extra=INCIDENTAL)
     parallel: int = Field(
         1,
@@ -142,9 +148,15 @@ class LlamaCppBackend:
         parameters.n_parallel = self.options.parallel
         parameters.cpuparams.n_threads = self.options.threads
         parameters.no_host = True
+        kinds = package.llama_flash_attn_type
+        parameters.flash_attn_type = (
+            kinds.LLAMA_FLASH_ATTN_TYPE_ENABLED
+            if self.options.flash_attention
+            else kinds.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        )
         if self.options.speculate:
-            kinds = package.common_speculative_type
-            parameters.speculative.types = [kinds.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE]
+            guess = package.common_speculative_type.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE
+            parameters.speculative.types = [guess]
         parameters.verbosity = QUIET
         try:
             return package.Server(parameters)
