@@ -56,8 +56,8 @@ class LlamaCppOptions(Options):
     )
     flash_attention: bool = Field(
         False,
-        description="llama.cpp's flash attention: it saves memory; on a processor it reads prompts"
-        " sooner and writes replies later (docs/performance.md)",
+        description="llama.cpp's flash attention: it saves memory; docs/performance.md has both"
+        " sides' speed on a processor",
         json_schema_extra=INCIDENTAL,
     )
     threads: int = Field(2, ge=1, description="of the processor", json_schema_extra=INCIDENTAL)
