@@ -3,15 +3,14 @@
     python experiments/bench/llm_parallel.py MODEL.gguf [--parallel 1 4 8] [--requests 8]
 
 Asks requests of coders, spread evenly over experiments/recordings/gp_vs_direct.jsonl.xz, through
-the back end `llama_cpp` with every number of `parallel`, with and without `flash_attention`.
-Prompts are kept (`cache_prompt`), as in the study.  Prints the seconds for all of them, and the
-tokens that were read and written in that time; nothing else should run meanwhile.
+the back end `llama_cpp` with every number of `parallel`.  Prompts are kept (`cache_prompt`), as in
+the study.  Prints the seconds for all of them, and the tokens that were read and written in that
+time; nothing else should run meanwhile.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -33,18 +32,16 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     asked = parser.parse_args()
     requests = _requests(asked.requests)
-    for parallel, flash in itertools.product(asked.parallel, (False, True)):
+    for parallel in asked.parallel:
         options = LlamaCppOptions(
             path=str(asked.model),
             cache_prompt=True,
             threads=asked.threads,
             parallel=parallel,
-            flash_attention=flash,
         )
         seconds, read, written = _ask(options, requests)
         print(
-            f"parallel {parallel:2}  flash_attention {flash!s:5}  {seconds:7.1f} s"
-            f"  {read} tokens read, {written} written",
+            f"parallel {parallel:2}  {seconds:7.1f} s  {read} tokens read, {written} written",
             flush=True,
         )
 

@@ -54,19 +54,13 @@ class LlamaCppOptions(Options):
         " rounding, sooner",
         json_schema_extra=INCIDENTAL,
     )
-    flash_attention: bool = Field(
-        False,
-        description="llama.cpp's flash attention: it saves memory; docs/performance.md has both"
-        " sides' speed on a processor",
-        json_schema_extra=INCIDENTAL,
-    )
     threads: int = Field(2, ge=1, description="of the processor", json_schema_extra=INCIDENTAL)
     parallel: int = Field(
         1,
         ge=1,
         description="requests answered side by side: the weights are read from memory once for all"
-        " of them, so that more is written in the same time; the same replies, but for rounding,"
-        " which then depends on what else is asked; each takes the memory of n_ctx tokens",
+        " of them; the same replies, but for rounding, which then depends on what else is asked;"
+        " each takes the memory of n_ctx tokens",
         json_schema_extra=INCIDENTAL,
     )
 
@@ -148,15 +142,9 @@ class LlamaCppBackend:
         parameters.n_parallel = self.options.parallel
         parameters.cpuparams.n_threads = self.options.threads
         parameters.no_host = True
-        kinds = package.llama_flash_attn_type
-        parameters.flash_attn_type = (
-            kinds.LLAMA_FLASH_ATTN_TYPE_ENABLED
-            if self.options.flash_attention
-            else kinds.LLAMA_FLASH_ATTN_TYPE_DISABLED
-        )
         if self.options.speculate:
-            guess = package.common_speculative_type.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE
-            parameters.speculative.types = [guess]
+            kinds = package.common_speculative_type
+            parameters.speculative.types = [kinds.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE]
         parameters.verbosity = QUIET
         try:
             return package.Server(parameters)
