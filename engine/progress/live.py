@@ -33,6 +33,7 @@ _SILENT = {
     kinds.DESIGN_STARTED,
     kinds.VERIFICATION_STARTED,
     kinds.DESIGN_DUPLICATE,
+    kinds.DEVICE_USED,
     kinds.LLM_USED,
 }
 
