@@ -2,7 +2,8 @@
 
 A curve is committed to SQLite with its verification and moves to Zarr together with those that
 share its chunk: writing a chunk costs milliseconds, however many of its rows are new.  Wherever
-the process is killed, a curve stands in one of the two places.
+the process is killed, a curve stands in one of the two places.  The row of a verification under way
+holds its curve so far (see `live_curves`).
 """
 
 from __future__ import annotations
@@ -58,6 +59,13 @@ class Curves:
         points = np.asarray(curve[:POINTS], dtype=np.float64).tobytes()
         self._db.execute("INSERT INTO waiting_curves VALUES (?, ?)", (verification, points))
 
+    def show(self, verification: int, curve: Curve) -> None:
+        """Write the curve so far of a verification under way."""
+        array = self._opened()
+        if verification >= array.shape[0]:
+            array.resize((verification + 1, POINTS, 2))
+        array[verification] = _padded(curve)
+
     def read(self, verification: int) -> list[tuple[float, float]]:
         """Return the (tokens, loss) points of one verification; empty when it left none."""
         import numpy as np
@@ -91,8 +99,7 @@ class Curves:
             array.resize((last + 1, POINTS, 2))
         block = np.asarray(array[first : last + 1])
         for row in rows:
-            points = _points(row)
-            block[row["verification"] - first, : len(points)] = points
+            block[row["verification"] - first] = _padded(_points(row))
         array[first : last + 1] = block
         self._db.execute("DELETE FROM waiting_curves WHERE verification <= ?", (last,))
         self._db.commit()
@@ -103,6 +110,16 @@ class Curves:
 
             self._array = zarr.open_group(self._group, mode="r+")["curves"]
         return self._array
+
+
+def _padded(curve: Curve) -> Any:
+    """Return a whole row of the array: the curve, at most POINTS of it, then NaN."""
+    import numpy as np
+
+    row = np.full((POINTS, 2), np.nan)
+    points = np.asarray(curve[:POINTS], dtype=np.float64)
+    row[: len(points)] = points
+    return row
 
 
 def _points(row: sqlite3.Row) -> Any:

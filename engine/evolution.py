@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from functools import lru_cache
@@ -23,6 +23,7 @@ from genesys_engine.engine.decisions import FAIL, RETRY, STOP, Decisions
 from genesys_engine.engine.designer import Designer, InfrastructureFailure, TaskResult
 from genesys_engine.engine.events import Event
 from genesys_engine.engine.finals import is_fresh
+from genesys_engine.engine.live_curves import LiveCurves
 from genesys_engine.engine.llm.gateway import LLMOutage, Notice
 from genesys_engine.engine.outcomes import Outcomes
 from genesys_engine.engine.policy import Design, NextGeneration, OpenFinals, Policy, Verify
@@ -88,6 +89,7 @@ class Evolution:
         self._running: dict[int, Future[TaskResult]] = {}
         self._losses: dict[int, int] = {}
         self._retries: dict[int, int] = {}  # those that a plugin asked for
+        self._live = LiveCurves(store.curves, verifier.curve)
         self.tree = lru_cache(maxsize=256)(self._read_tree)
 
     # --- the loop ----------------------------------------------------------------------------
@@ -151,6 +153,8 @@ class Evolution:
     def _collect(self, *, block: bool) -> None:
         """Make arrived results durable; wait a moment for one if `block`."""
         self._tell_notices()
+        if self._live.is_due:
+            self._live.show(self._trials_under_way())
         try:
             seq, future = self._arrived.get(block=block, timeout=0.2 if block else None)
         except queue.Empty:
@@ -172,6 +176,15 @@ class Evolution:
             self._count_device(done.facts.get(DEVICE_S, 0.0))
         self._results[seq] = done.result
         self._facts[seq] = done.facts
+
+    def _trials_under_way(self) -> Iterator[tuple[int, int]]:
+        """Yield the task and the number-to-be of every verification without a result."""
+        number = self.state.counts.next_verification
+        for seq in self.state.in_flight:
+            if self._tasks[seq].kind == VERIFY:
+                if seq in self._running:
+                    yield seq, number
+                number += 1
 
     def _count_device(self, seconds: float) -> None:
         """Count how long a verification kept its device, within the step that records it."""

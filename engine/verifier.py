@@ -24,6 +24,7 @@ from genesys_engine.engine.trials import Trials
 from genesys_engine.gab.errors import InputError
 from genesys_engine.gab.sandbox.scratch import remove, take_tensors
 from genesys_engine.plugins.api import Limits, Outcome
+from genesys_engine.plugins.trainers.live_curve import read_live_curve
 from genesys_engine.plugins.trainers.session import TRAINING
 
 if TYPE_CHECKING:
@@ -131,6 +132,10 @@ class Verifier:
         """Return the job of a verification; see `verification_job`."""
         return verification_job(self._settings, source, model, rung, replicate)
 
+    def curve(self, seq: int) -> list[tuple[float, float]]:
+        """Return the (tokens, loss) points so far of a trial under way, if it tells any."""
+        return read_live_curve(self._scratch(seq))
+
     def close(self) -> None:
         """Let go of what plugins had trials placed on."""
         self._trials.close()
@@ -161,7 +166,7 @@ class Verifier:
                 found: Future[TaskResult] = Future()
                 found.set_result(known)
                 return found
-        scratch = self._folder / "scratch" / f"{SCRATCH}{seq}"
+        scratch = self._scratch(seq)
         # A task keeps its number: what an earlier attempt left is of this design at this rung,
         # and the trainer goes on from it only if it is of the very same trial.
         keep_training(scratch, self._settings.limits.file_bytes)
@@ -185,6 +190,9 @@ class Verifier:
         job_done.add_done_callback(finish)
         return done
 
+    def _scratch(self, seq: int) -> Path:
+        return self._folder / "scratch" / f"{SCRATCH}{seq}"
+
     def _read(
         self, outcome: Outcome, scratch: Path, checkpoint: str | None, seq: int
     ) -> TaskResult:
@@ -193,7 +201,7 @@ class Verifier:
         about = {**outcome.facts, **kept}
         if outcome.status != "ok" or outcome.value is None:
             reason = scrub(outcome.reason, scratch)
-            return TaskResult(failure(outcome.status, reason), about)
+            return TaskResult(failure(outcome.status, reason, _so_far(scratch)), about)
         try:
             reply = VerifyReply.model_validate(outcome.value)
         except ValidationError as error:
@@ -202,7 +210,9 @@ class Verifier:
         value = reply.model_dump(exclude={"facts", "checkpoint"})
         facts = {**outcome.facts, **reply.facts, **kept}
         if reply.status != "ok":
-            return TaskResult(failure("training", scrub(reply.reason, scratch), value), facts)
+            so_far = {} if reply.curve else _so_far(scratch)
+            told = {**value, **so_far}
+            return TaskResult(failure("training", scrub(reply.reason, scratch), told), facts)
         if (bad := reply.not_finite()) is not None:
             return TaskResult(failure("not_finite", f"{bad} is not finite"), facts)
         if checkpoint is not None and reply.checkpoint:
@@ -234,6 +244,12 @@ class Verifier:
         folder = self._folder / CHECKPOINTS
         folder.mkdir(exist_ok=True)
         weights.replace(folder / name)
+
+
+def _so_far(scratch: Path) -> dict[str, Any]:
+    """Return how far a trial came that has no result: its curve and the tokens that it saw."""
+    curve = read_live_curve(scratch)
+    return {"curve": curve, "tokens": int(curve[-1][0])} if curve else {}
 
 
 def keep_training(scratch: Path, most_bytes: int) -> None:

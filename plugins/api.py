@@ -340,6 +340,8 @@ class Trainer(Protocol):
     ) -> TrainResult:
         """Train `model` (tokens (B, T) -> logits (B, T, V)) and write `checkpoint` atomically.
 
+        A trainer may tell its curve while it trains (see `trainers.live_curve`).
+
         Raises:
             TrialDiverged: the loss is not finite or exploded.
         """

@@ -6,7 +6,7 @@ from typing import Any
 
 from genesys_engine.engine.store import Store
 from genesys_engine.engine.views.llm import llm_view, usage_by_task, usage_json
-from genesys_engine.engine.views.run import KILLED, RUNNING, WAITING, RunView, view
+from genesys_engine.engine.views.run import KILLED, RUNNING, WAITING, Running, RunView, view
 from genesys_engine.plugins.api import LLMUsage
 
 
@@ -37,6 +37,7 @@ def status(store: Store, *, now: float | None = None) -> dict[str, Any]:
         "verdict": None if run.verdict is None else dict(run.verdict),
         "under_way": len(run.running),
         "making": _making(store, run, now),
+        "training": _training(store, run, now),
         "elapsed_s": run.elapsed_s(now),
         "remaining_s": run.remaining_s(),
         "llm": llm_view(store).to_json(),
@@ -96,15 +97,48 @@ def _making(store: Store, run: RunView, now: float | None) -> list[dict[str, Any
     """Return the designs under way: for how long, and what they have asked language models."""
     making = [task for task in run.running.values() if task.design is None]
     used = usage_by_task(store) if making else {}
-    now = run.last_at if now is None else now
     return [
         {
             "seq": task.seq,
-            "seconds": max(0.0, (now or task.since) - task.since),
+            "seconds": _age(task, run, now),
             "llm": usage_json(used.get(task.seq, LLMUsage())),
         }
         for task in making
     ]
+
+
+def _training(store: Store, run: RunView, now: float | None) -> list[dict[str, Any]]:
+    """Return the trials under way: how far each is, and its loss (nats per token) by its curve.
+
+    Both are None where it has told nothing yet, as one that waits for a worker.
+    """
+    training = sorted(
+        (task for task in run.running.values() if task.design is not None),
+        key=lambda task: task.seq,
+    )
+    # Verifications get their numbers in the order of issue.
+    numbered = enumerate(training, run.verifications)
+    curves = {task.seq: store.curves.read(number) for number, task in numbered}
+    return [
+        {
+            "seq": task.seq,
+            "design": task.design,
+            "name": run.label(task.design),
+            "rung": run.rungs[task.rung or 0].scale,
+            "seconds": _age(task, run, now),
+            "tokens": int(curve[-1][0]) if curve else None,
+            "of": run.rungs[task.rung or 0].tokens,
+            "loss": curve[-1][1] if curve else None,
+        }
+        for task in training
+        for curve in [curves[task.seq]]
+    ]
+
+
+def _age(task: Running, run: RunView, now: float | None) -> float:
+    """Return for how many seconds a task has been under way."""
+    now = run.last_at if now is None else now
+    return max(0.0, (now or task.since) - task.since)
 
 
 def _best(run: RunView) -> dict[str, Any] | None:

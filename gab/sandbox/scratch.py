@@ -10,8 +10,10 @@ import os
 import secrets
 import shutil
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from genesys_engine.gab.errors import InputError
 
@@ -75,6 +77,35 @@ def _entries(folder: int) -> list[tuple[str, bool]]:
         return [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
 
 
+def read_plain(path: Path, most_bytes: int) -> bytes:
+    """Return the bytes of a small file that a job left, or is about to replace.
+
+    Raises:
+        InputError: not there, a link, a device, a second name of some file, or too large.
+    """
+    with _opened(path, most_bytes) as file:
+        return file.read(most_bytes)
+
+
+@contextmanager
+def _opened(path: Path, most_bytes: int) -> Iterator[BinaryIO]:
+    """Open a plain file of its own, of `most_bytes` at most, without following or waiting."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise InputError(f"cannot be opened: {error.strerror}", where=path.name) from error
+    try:
+        facts = os.fstat(handle)
+        if not stat.S_ISREG(facts.st_mode) or facts.st_nlink != 1:
+            raise InputError("is not a plain file of its own", where=path.name)
+        if facts.st_size > most_bytes:
+            raise InputError(f"{facts.st_size} bytes exceed {most_bytes}", where=path.name)
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            yield file
+    finally:
+        os.close(handle)
+
+
 def take_tensors(path: Path, most_bytes: int) -> None:
     """Check that a job left a whole safetensors file under `path`, before the parent keeps it.
 
@@ -84,25 +115,17 @@ def take_tensors(path: Path, most_bytes: int) -> None:
     Raises:
         InputError: a link, a device, a second name of some file, too large, or not of that form.
     """
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        raise InputError(f"cannot be opened: {error.strerror}", where=path.name) from error
-    with os.fdopen(handle, "rb") as file:
-        facts = os.fstat(file.fileno())
-        if not stat.S_ISREG(facts.st_mode) or facts.st_nlink != 1:
-            raise InputError("is not a plain file of its own", where=path.name)
-        if facts.st_size > most_bytes:
-            raise InputError(f"{facts.st_size} bytes exceed {most_bytes}", where=path.name)
+    with _opened(path, most_bytes) as file:
+        whole = os.fstat(file.fileno()).st_size
         length = int.from_bytes(file.read(8), "little")
-        if not 2 <= length <= min(_MAX_HEADER_BYTES, facts.st_size - 8):
+        if not 2 <= length <= min(_MAX_HEADER_BYTES, whole - 8):
             raise InputError("is no safetensors file: wrong header", where=path.name)
         header = file.read(length)
     try:
         size = _described_bytes(json.loads(header))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InputError(f"is no safetensors file: {error!r}", where=path.name) from error
-    if size != facts.st_size - 8 - length:
+    if size != whole - 8 - length:
         raise InputError("does not hold what its header says", where=path.name)
 
 

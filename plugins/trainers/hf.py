@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genesys_engine.plugins.api import TrainBudget, TrainResult
+from genesys_engine.plugins.api import TrainBudget, TrainResult, TrialDiverged
 from genesys_engine.plugins.models import context_of, resolve_device
+from genesys_engine.plugins.trainers.live_curve import LiveCurve
 from genesys_engine.plugins.trainers.losses import Losses
 from genesys_engine.plugins.trainers.options import TrainerOptions
 from genesys_engine.plugins.trainers.pytorch import learning_rate, make_optimizer
@@ -53,7 +54,8 @@ class HfTrainer:
         model.to(device).train()
         optimizer = make_optimizer(model, options)
         feed = Feed(model, corpus, budget)
-        losses = Losses(options.explode_factor)
+        live = LiveCurve(checkpoint.parent)
+        losses = Losses(options.explode_factor, live=live)
 
         def rate(step: int) -> float:
             share = feed.tokens_before(step) / budget.tokens
@@ -65,8 +67,12 @@ class HfTrainer:
                 model, optimizer, feed, rate, losses, Path(folder), device, budget.seed,
                 options.grad_clip,
             )  # fmt: skip
-            trainer.train()
-        losses.read()
+            try:
+                trainer.train()
+                losses.read()
+            except TrialDiverged:
+                live.write(losses.curve())
+                raise
         save_checkpoint(model, checkpoint)
         tokens = feed.tokens_before(feed.steps)
         return TrainResult(tokens, feed.steps, losses.curve(), checkpoint)

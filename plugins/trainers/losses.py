@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from genesys_engine.plugins.api import TrialDiverged
+from genesys_engine.plugins.trainers.live_curve import CURVE_POINTS, LiveCurve
 
 if TYPE_CHECKING:
     import torch
 
-CURVE_POINTS = 200
 READ_LOSS_EVERY = 8  # steps; reading waits for the device
 
 
@@ -20,12 +20,13 @@ class Losses:
     """Collects losses (nats per token), ends the trial when they run away or stall.
 
     `points` holds (tokens seen, loss) of every step; given those of an earlier session, all goes
-    on as if there had been no break.
+    on as if there had been no break.  `live` is told the curve as it grows.
     """
 
     explode_factor: float
     stall_tokens: int | None = None
     points: list[tuple[int, float]] = field(default_factory=list)
+    live: LiveCurve | None = None
     _pending: list[tuple[int, torch.Tensor]] = field(default_factory=list)
 
     def add(self, tokens: int, loss: torch.Tensor) -> None:
@@ -47,6 +48,8 @@ class Losses:
         self._pending.clear()
         if self.stall_tokens is not None:
             self._check_stall(self.stall_tokens)
+        if self.live is not None and self.live.is_due:
+            self.live.write(self.curve())
 
     def curve(self) -> tuple[tuple[int, float], ...]:
         """Return at most CURVE_POINTS points, each the mean of the steps since the last one."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from genesys_engine.plugins.api import TrainBudget, TrainResult, TrialDiverged
 from genesys_engine.plugins.models import context_of, resolve_device
+from genesys_engine.plugins.trainers.live_curve import LiveCurve
 from genesys_engine.plugins.trainers.losses import Losses
 from genesys_engine.plugins.trainers.options import TorchTrainerOptions, TrainerOptions
 from genesys_engine.plugins.trainers.pace import Pace
@@ -65,15 +66,18 @@ class TorchTrainer:
         team = Team.here()
         kept = self._training_checkpoint(model, corpus, budget, checkpoint, team)
         progress, unused = kept.load(model, optimizer)
+        live = LiveCurve(checkpoint.parent)
+        shown = live if team.rank == 0 else None
+        losses = Losses(options.explode_factor, options.stall_tokens, progress.points, shown)
         try:
-            facts = self._run(model, optimizer, corpus, budget, progress, kept, team)
+            facts = self._run(model, optimizer, corpus, budget, progress, losses, kept, team)
         except TrialDiverged:
+            live.write(losses.curve())
             kept.remove()
             raise
         if team.rank == 0:
             save_checkpoint(model, checkpoint)
         kept.remove()
-        losses = Losses(options.explode_factor, points=progress.points)
         if unused:
             facts["training_checkpoint"] = unused
         return TrainResult(progress.tokens, progress.steps, losses.curve(), checkpoint, facts)
@@ -85,6 +89,7 @@ class TorchTrainer:
         corpus: Corpus,
         budget: TrainBudget,
         progress: Progress,
+        losses: Losses,
         kept: TrainingCheckpoint,
         team: Team,
     ) -> dict[str, float | int | str]:
@@ -93,7 +98,6 @@ class TorchTrainer:
         context = context_of(model)
         rows = max(team.size, budget.batch_tokens // context)
         peak = options.peak_lr or budget.peak_lr
-        losses = Losses(options.explode_factor, options.stall_tokens, progress.points)
         device = resolve_device(options.device)
         pace = Pace(model, options.slowest_ratio, device)
         facts: dict[str, float | int | str] = {"resumed_at_step": progress.steps}

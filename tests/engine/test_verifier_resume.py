@@ -1,4 +1,4 @@
-"""A verification that was killed goes on from its training checkpoint when it is issued again."""
+"""A killed verification goes on from its training checkpoint; one that fails keeps its curve."""
 
 import json
 import time
@@ -9,10 +9,11 @@ import pytest
 from genesys_engine.engine.designer import InfrastructureFailure
 from genesys_engine.engine.trials import Trials
 from genesys_engine.engine.verifier import RungSettings, Verifier, VerifySettings
-from genesys_engine.plugins.api import Limits
+from genesys_engine.plugins.api import Limits, Outcome
 from genesys_engine.plugins.executors.process import ProcessExecutor, ProcessOptions
 from genesys_engine.plugins.host import PluginHost
 from genesys_engine.plugins.testing import samples
+from genesys_engine.plugins.trainers.live_curve import LiveCurve
 from genesys_engine.plugins.trainers.session import TRAINING
 
 BASE = "genesys_engine.plugins"
@@ -63,3 +64,21 @@ def test_what_was_trained_before_a_kill_is_not_trained_again(tmp_path):
     assert again.facts["resumed_at_step"] > 0 == fresh.facts["resumed_at_step"]
     assert json.dumps(again.result) == json.dumps(fresh.result)
     assert not state.parent.exists()
+
+
+def test_a_trial_that_fails_leaves_the_curve_that_it_told(tmp_path):
+    scratch = tmp_path / "scratch" / "verify-7"
+    scratch.mkdir(parents=True)
+    LiveCurve(scratch).write([(512.0, 6.5), (1024.0, 6.25)])
+    settings = VerifySettings(0, tmp_path, (), {"options": {}}, [], Limits())
+    trials = Trials(PluginHost(), None, "process", lambda *_: nullcontext())
+    verifier = Verifier(trials, settings, tmp_path)
+    assert verifier.curve(7) == [(512.0, 6.5), (1024.0, 6.25)]
+    ended = Outcome("timeout", None, "it took more than 60 s")
+    diverged = Outcome("ok", {"status": "failed", "reason": "the training loss is inf"})
+    for outcome in (ended, diverged):
+        result = verifier._read(outcome, scratch, None, 7).result
+        assert result["status"] == "failed"
+        assert result["curve"] == [(512.0, 6.5), (1024.0, 6.25)]
+        assert result["tokens"] == 1024
+    assert verifier.curve(8) == []

@@ -310,6 +310,7 @@ def _replaced(path, old, new):
         (lambda p: p.unlink(), "cannot be opened"),
         (lambda p: (p.rename(p.with_name("x")), p.symlink_to("x")), "cannot be opened"),
         (lambda p: (p.unlink(), os.mkfifo(p)), "plain file"),
+        (lambda p: (p.unlink(), p.mkdir()), "plain file"),
         (lambda p: p.with_name("x").hardlink_to(p), "plain file"),
         (lambda p: p.write_bytes(b""), "wrong header"),
         (lambda p: p.write_bytes(b"\xff" * 64), "wrong header"),

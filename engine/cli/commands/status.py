@@ -62,11 +62,22 @@ def _lines(found: Mapping[str, Any], run: Path) -> Iterator[tuple[str, str]]:
     yield "time", duration(found["elapsed_s"])
     if found["state"] == "running" and left is not None:
         yield "time left", f"about {duration(left)}"
+    if found["state"] == "running":
+        yield from (("training", _trial(task)) for task in found["training"] if task["tokens"])
     yield from _llm_lines(found)
     for warning in found["warnings"]:
         yield "warning", warning
     if found["verdict"] is not None:
         yield "verdict", found["verdict"]["verdict"]
+
+
+def _trial(task: Mapping[str, Any]) -> str:
+    """Return in a line how far a trial is."""
+    from genesys_engine.engine.views.text import count, duration, number
+
+    share = f"{task['tokens'] / task['of']:.0%} of {count(task['of'])} tokens"
+    loss = f"loss {number(task['loss'])} nats per token"
+    return f"{task['name']} at {task['rung']}: {share}, {loss}, {duration(task['seconds'])} so far"
 
 
 def _llm_lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
