@@ -1,6 +1,7 @@
 """Evaluation: items per second of our lm-eval model against lm-eval's own HFLM, on one model.
 
-    python experiments/bench/evaluation_speed.py [--scale 1M] [--items 200] [--rounds 3]
+    python experiments/bench/evaluation_speed.py [--scale 1M] [--vocabulary 2048] [--items 200]
+        [--rounds 3]
 
 Both sides score the same items of the same exported model in one process, in turns, with one
 thread; HFLM gets the best of three batch sizes.  Their likelihoods are compared first: a faster
@@ -29,6 +30,7 @@ def main() -> None:
     """Print both sides and their ratio as JSON."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--scale", default="1M")
+    options.add_argument("--vocabulary", type=int, default=2048)
     options.add_argument("--items", type=int, default=200)
     options.add_argument("--rounds", type=int, default=3)
     chosen = options.parse_args()
@@ -37,12 +39,11 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="genesys-bench-") as folder:
         os.environ["HF_HOME"] = f"{folder}/huggingface"
-        print(
-            json.dumps(measure(Path(folder), chosen.scale, chosen.items, chosen.rounds), indent=1)
-        )
+        asked = (chosen.scale, chosen.vocabulary, chosen.items, chosen.rounds)
+        print(json.dumps(measure(Path(folder), *asked), indent=1))
 
 
-def measure(folder: Path, scale: str, count: int, rounds: int) -> dict[str, Any]:
+def measure(folder: Path, scale: str, vocabulary: int, count: int, rounds: int) -> dict[str, Any]:
     """Return items/s of both sides (median over rounds) and the largest difference."""
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
@@ -50,7 +51,7 @@ def measure(folder: Path, scale: str, count: int, rounds: int) -> dict[str, Any]
     from genesys_engine.plugins.evaluators.lm_eval_model import CorpusLM
     from genesys_engine.plugins.evaluators.options import LmEvalOptions
 
-    model, corpus = export(folder, scale)
+    model, corpus = export(folder, scale, vocabulary)
     items = tasks(corpus, count)
     ours = CorpusLM(model, corpus, LmEvalOptions().batch_tokens)
     theirs = {
@@ -73,6 +74,7 @@ def measure(folder: Path, scale: str, count: int, rounds: int) -> dict[str, Any]
     best = max(value for name, value in speed.items() if name != "ours")
     return {
         "scale": scale,
+        "vocabulary": corpus.vocab_size,
         "items": len(items),
         "likelihoods": len(requests),
         "items_per_s": {name: round(value, 1) for name, value in speed.items()},
@@ -81,7 +83,7 @@ def measure(folder: Path, scale: str, count: int, rounds: int) -> dict[str, Any]
     }
 
 
-def export(folder: Path, scale: str) -> tuple[Any, Any]:
+def export(folder: Path, scale: str, vocabulary: int) -> tuple[Any, Any]:
     """Export an untrained gpt at `scale`; return our own model and the corpus."""
     from genesys_engine.engine.corpus import CorpusOptions, prepare
     from genesys_engine.engine.export.write import write_model
@@ -92,7 +94,7 @@ def export(folder: Path, scale: str) -> tuple[Any, Any]:
     from genesys_engine.plugins.checkpoint import save_checkpoint
     from genesys_engine.plugins.corpus import Corpus
 
-    options = CorpusOptions(max_bytes=2_000_000, vocab_size=2048)
+    options = CorpusOptions(max_bytes=2_000_000, vocab_size=vocabulary)
     corpus = Corpus.open(prepare(options, folder / "corpora"))
     source = compose(library.seed("gpt"))
     fit = fit_scale(load_block(source), get_scale(scale), corpus.vocab_size)
