@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from genesys_engine.engine.significance import SIGMAS, normal_quantile, quantile
+
 if TYPE_CHECKING:
     from genesys_engine.engine.fitness import Reading
 
 FRESH = 1000
 """The first `replicate` of a verification that is fresh; those below rank the designs."""
-
-CONFIDENCE = 0.95
 
 
 def is_fresh(replicate: int) -> bool:
@@ -82,23 +82,16 @@ def half_width(gains: Sequence[float], sigma: float | None, *, comparisons: int)
     """Return half the width of the interval around the mean of paired gains; None: unknown.
 
     Student's t at 95 %, for all finalists together (Bonferroni), since the best of them is
-    looked at.  A few seeds may agree by chance, so it is never narrower than two standard errors
-    of the noise sigma that was measured on the reference: 2 sigma sqrt(2 / n), two trainings to
-    a pair.
+    looked at.  A few seeds may agree by chance, so it is never narrower than what the noise sigma
+    that was measured on the reference gives: z sigma sqrt(2 / n), two trainings to a pair, where
+    z allows for all finalists too and is no less than 2.
     """
     n, widths = len(gains), []
     if n > 1:
         mean = math.fsum(gains) / n
         variance = math.fsum((gain - mean) ** 2 for gain in gains) / (n - 1)
-        tail = 1 - (1 - CONFIDENCE) / (2 * comparisons)
-        widths.append(_student(n - 1, tail) * math.sqrt(variance / n))
+        widths.append(quantile(n - 1, comparisons=comparisons) * math.sqrt(variance / n))
     if sigma is not None:
-        widths.append(2 * sigma * math.sqrt(2 / n))
+        z = max(SIGMAS, normal_quantile(comparisons=comparisons))
+        widths.append(z * sigma * math.sqrt(2 / n))
     return max(widths, default=None)
-
-
-def _student(freedom: int, probability: float) -> float:
-    """Return the quantile of Student's t."""
-    from scipy.special import stdtrit
-
-    return float(stdtrit(freedom, probability))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from genesys_engine.engine.finals import Fresh, fresh_results
+from genesys_engine.engine.significance import SIGMAS
 from genesys_engine.engine.state import Standing, State
-from genesys_engine.engine.views.noise import SIGMAS, fresh_standing
+from genesys_engine.engine.views.noise import fresh_standing
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def judge(state: State, scales: Sequence[str], seeds: Sequence[str]) -> Verdict:
     rung, fitness = child.rung, child.fitness
     text = (
         f"Best child: design {child.design}, verified up to {scales[rung]}:"
-        f" {_compared(fitness, sigma)} {seeds[0]}{_best_seed(state, child, seeds, sigma)}."
+        f" {_compared(fitness, sigma)} {seeds[0]}{_best_seed(state, child, seeds)}."
         f" {_noise(sigma, seeds[0])}"
     )
     return Verdict(best, child.design, rung, fitness, state.reference, sigma, text)
@@ -109,8 +111,11 @@ def _compared(difference: float, sigma: float | None) -> str:
     return f"{number}, {'better' if difference > 0 else 'worse'} than"
 
 
-def _best_seed(state: State, child: Standing, seeds: Sequence[str], sigma: float | None) -> str:
-    """Return the comparison with the best other seed at the highest rung that both reached."""
+def _best_seed(state: State, child: Standing, seeds: Sequence[str]) -> str:
+    """Return the comparison with the best other seed at the highest rung that both reached.
+
+    Each was trained once there, so that the noise of both is in their difference.
+    """
     for rung in sorted(child.gains, reverse=True):
         rivals = {
             design: standing.gains[rung]
@@ -120,7 +125,9 @@ def _best_seed(state: State, child: Standing, seeds: Sequence[str], sigma: float
         if rivals:
             best = min(rivals, key=lambda design: (-rivals[design], design))
             difference = child.gains[rung] - rivals[best]
-            return f"; {_compared(difference, sigma)} the best other seed, {seeds[best]}"
+            one = state.sigma(rung)
+            both = None if one is None else math.sqrt(2) * one
+            return f"; {_compared(difference, both)} the best other seed, {seeds[best]}"
     return ""
 
 
@@ -128,6 +135,6 @@ def _noise(sigma: float | None, reference: str) -> str:
     if sigma is None:
         return "The noise was not measured (noise_seeds = 1)."
     return (
-        f"2 sigma = {SIGMAS * sigma:.2f} %, from the training seeds of {reference};"
-        " the child was trained once per rung."
+        f"2 sigma = {SIGMAS * sigma:.2f} %, from the training seeds of {reference}, and"
+        f" {SIGMAS * math.sqrt(2) * sigma:.2f} % between two designs that were trained once each."
     )

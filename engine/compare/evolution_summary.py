@@ -10,7 +10,7 @@ from typing import Any
 
 from genesys_engine.engine.compare.evolution import items
 from genesys_engine.engine.compare.gains import area_under
-from genesys_engine.engine.compare.statistics import bootstrap_mean, paired_means, sentence
+from genesys_engine.engine.compare.statistics import mean_interval, paired_means, sentence
 from genesys_engine.engine.compare.store import Result
 from genesys_engine.engine.config.schema import CompareArm, CompareSection
 
@@ -59,7 +59,7 @@ def _arm(
     }
     made = sum(payload["made"] for payload in runs.values())
     valid = sum(payload["valid"] for payload in runs.values())
-    intervals = {key: bootstrap_mean(values, SEED) for key, values in columns.items()}
+    intervals = {key: mean_interval(values, SEED) for key, values in columns.items()}
     return {
         "arm": arm.name,
         "n": len(runs),
@@ -120,7 +120,7 @@ def _comparisons(
                     "n": difference.n,
                     "difference": difference.value if difference.n else None,
                     "interval": interval,
-                    "sentence": sentence(first, second, difference, what, "%"),
+                    "sentence": sentence(first, second, difference, what, digits=2),
                 }
             )
     return found

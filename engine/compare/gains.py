@@ -11,6 +11,8 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+ROUNDING = 1e-9  # of the largest step
+
 
 @dataclass(frozen=True)
 class Gains:
@@ -38,7 +40,9 @@ def gains(series: Sequence[float]) -> Gains | None:
         return None
     steps = [after - before for before, after in itertools.pairwise(series)]
     volatility = statistics.stdev(steps) if len(steps) > 1 else None
-    sharpe = statistics.fmean(steps) / volatility if volatility else None
+    # Equal steps differ by rounding, and no ratio may be made of that.
+    varies = volatility is not None and volatility > ROUNDING * max(map(abs, steps))
+    sharpe = statistics.fmean(steps) / volatility if volatility and varies else None
     peak, drawdown = series[0], 0.0
     for value in series:
         peak = max(peak, value)

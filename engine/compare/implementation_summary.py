@@ -16,7 +16,7 @@ from genesys_engine.engine.compare.statistics import in_points, paired_rates, se
 from genesys_engine.engine.compare.store import Result
 from genesys_engine.engine.config.schema import CompareArm, CompareSection
 
-_WHAT, _UNIT = "valid designs", "points"
+_WHAT = "valid designs"
 
 
 def summarise(
@@ -151,7 +151,7 @@ def _comparisons(
                     "n": points.n,
                     "difference": points.value if points.n else None,
                     "interval": interval,
-                    "sentence": sentence(first, second, points, what, _UNIT),
+                    "sentence": sentence(first, second, points, what),
                 }
             )
     return found

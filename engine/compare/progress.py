@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from genesys_engine.engine.cli.output import clean
 from genesys_engine.engine.compare.store import Result
-from genesys_engine.engine.views.text import count, duration
+from genesys_engine.engine.views.text import count, duration, percent
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -111,4 +111,4 @@ def told(result: Result) -> str:
         outcome = "valid" if payload["valid"] else payload["failure"]
         tokens = count(tokens_of(payload))
         return f"{outcome}, {tokens} tokens, {duration(result.seconds)}"
-    return f"best {payload['best']:+.2f} %, {duration(result.seconds)}"
+    return f"best {percent(payload['best'])}, {duration(result.seconds)}"

@@ -12,11 +12,13 @@ from genesys_engine.engine.views.llm import llm_view
 def series_of(store: Store) -> dict[str, Any]:
     """Return the fitness of a run over its training tokens, as JSON data.
 
-    `costs` are the tokens trained on until a design was first verified, `best_so_far` the best
-    gain in percent over the reference by then, `population` the mean gain of all designs that
-    were verified by then; the reference is not counted among them.  `best` and `mean` are their
-    last values, `gains` the measures of `population`; `valid` of `made` children passed their
-    check.  `used` is what a study can cap, `device` what the verifications ran on.
+    `costs` are the tokens trained on until each verification, `best_so_far` the gain in percent
+    over the reference of the design that is best by then, `population` the mean gain of all
+    designs that were verified by then; the reference is not counted among them.  A design's gain
+    is the mean over its rungs, so that `best_so_far` falls where a leader climbs and disappoints.
+    `best` and `mean` are their last values, None without any; `gains` the measures of
+    `population`; `valid` of `made` children passed their check.  `used` is what a study can cap,
+    `device` what the verifications ran on.
     """
     standing: dict[int, float] = {}
     spent = 0
@@ -36,7 +38,7 @@ def series_of(store: Store) -> dict[str, Any]:
         rungs[row.rung] = row.fitness
         standing[row.design] = sum(rungs.values()) / len(rungs)
         costs.append(spent)
-        best.append(max(best[-1] if best else float("-inf"), standing[row.design]))
+        best.append(max(standing.values()))
         mean.append(sum(standing.values()) / len(standing))
     llm = llm_view(store).total
     children = [row for row in store.designs() if not row.operator.startswith("seed:")]
@@ -46,8 +48,8 @@ def series_of(store: Store) -> dict[str, Any]:
         "best_so_far": best,
         "population": mean,
         "spent": spent,
-        "best": best[-1] if best else 0.0,
-        "mean": mean[-1] if mean else 0.0,
+        "best": best[-1] if best else None,
+        "mean": mean[-1] if mean else None,
         "gains": None if measured is None else measured.to_json(),
         "made": len(children),
         "valid": sum(row.accepted for row in children),

@@ -8,10 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist, fmean
+from statistics import NormalDist, fmean, stdev
 
-CONFIDENCE = 0.95
+from genesys_engine.engine.significance import CONFIDENCE, quantile
+
 RESAMPLES = 10_000
+ROUNDING = 1e-9  # of the range of the values: means as close as this are equal
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,22 @@ def _added(one: float, two: float, phi: float) -> float:
     return math.sqrt(max(0.0, one * one - 2 * phi * one * two + two * two))
 
 
+def mean_interval(values: Sequence[float], seed: int) -> Interval | None:
+    """Return the interval of a mean: the bootstrap's, or Student's t where that is wider.
+
+    The bootstrap knows no value beyond the ones it has: of three values from one normal
+    distribution it misses the mean in every fifth case instead of every twentieth.  None for
+    fewer than two values, and where all are equal: nothing then tells how far chance goes.
+    """
+    if len(values) < 2 or max(values) == min(values):
+        return None
+    found = bootstrap_mean(values, seed)
+    mean = fmean(values)
+    half = quantile(len(values) - 1) * stdev(values) / math.sqrt(len(values))
+    ends = [mean - half, mean + half, *([] if found is None else found.to_json())]
+    return Interval(min(ends), max(ends))
+
+
 def bootstrap_mean(
     values: Sequence[float],
     seed: int,
@@ -120,21 +138,22 @@ def bootstrap_mean(
 ) -> Interval | None:
     """Return the bias-corrected and accelerated bootstrap interval of a mean; None for n < 2.
 
-    Equal arguments give an equal interval.  With a handful of values it is too narrow: it knows
-    no value beyond the ones it has.
+    Equal values in any order give an equal interval.  With a handful of values it is too narrow
+    (see `mean_interval`).
 
     Source: Efron 1987, JASA 82:171, section 2 (z0) and eq. 6.6 (acceleration, by jackknife).
     """
     import numpy as np
 
-    data = np.asarray(values, dtype=np.float64)
+    data = np.sort(np.asarray(values, dtype=np.float64))
     if len(data) < 2:
         return None
     if np.ptp(data) == 0:
         return Interval(float(data[0]), float(data[0]))
     rng = np.random.default_rng(seed)
     means = np.sort(data[rng.integers(0, len(data), (resamples, len(data)))].mean(axis=1))
-    below = ((means < data.mean()).sum() + 0.5 * (means == data.mean()).sum()) / resamples
+    ties = np.isclose(means, data.mean(), rtol=0.0, atol=ROUNDING * np.ptp(data))
+    below = ((means < data.mean()) & ~ties).sum() / resamples + 0.5 * ties.mean()
     normal = NormalDist()
     bias = normal.inv_cdf(min(max(float(below), 1 / resamples), 1 - 1 / resamples))
     left_out = (data.sum() - data) / (len(data) - 1)
@@ -154,32 +173,34 @@ def paired_means(first: Sequence[float], second: Sequence[float], seed: int) -> 
     if not first:
         return Difference(0.0, None, 0)
     differences = [a - b for a, b in zip(first, second, strict=True)]
-    return Difference(fmean(differences), bootstrap_mean(differences, seed), len(differences))
+    return Difference(fmean(differences), mean_interval(differences, seed), len(differences))
 
 
-def sentence(first: str, second: str, difference: Difference, what: str, unit: str) -> str:
+def sentence(first: str, second: str, difference: Difference, what: str, *, digits: int = 1) -> str:
     """Return what a comparison shows, in one sentence.
 
     Args:
-        difference: of `first` over `second`, in `unit`.
+        difference: of `first` over `second`, in percentage points.
         what: what was measured, such as "valid designs".
-        unit: such as "points" or "%".
+        digits: behind the decimal point.
     """
-    if difference.interval is None:
-        pairs = "pair" if difference.n == 1 else "pairs"
-        return f"{first} and {second}, {difference.n} {pairs} of results: too few to compare."
-    value, interval = difference.value, difference.interval
+    value, interval, n = difference.value, difference.interval, difference.n
+    if n < 2 and interval is None:
+        pairs = "pair" if n == 1 else "pairs"
+        return f"{first} and {second}, {n} {pairs} of results: too few to compare."
+    between = f"No difference shown between {first} and {second} in {what}"
+    if interval is None:
+        same = f"{_signed(value, digits)} points in each of {n} pairs"
+        return f"{between} ({same}, which does not tell how far chance goes)."
     if not difference.shown:
-        return (
-            f"No difference shown between {first} and {second} in {what} ({_signed(value)} {unit},"
-            f" 95 % interval {_signed(interval.low)} to {_signed(interval.high)},"
-            f" n = {difference.n})."
-        )
+        low, high = _signed(interval.low, digits), _signed(interval.high, digits)
+        found = f"{_signed(value, digits)} points, 95 % interval {low} to {high}, n = {n}"
+        return f"{between} ({found})."
     better, worse = (first, second) if value > 0 else (second, first)
-    low, high = sorted((abs(interval.low), abs(interval.high)))
+    low_, high_ = sorted((abs(interval.low), abs(interval.high)))
     return (
-        f"{better} is better than {worse} by {abs(value):.1f} {unit} in {what}"
-        f" (95 % interval {low:.1f} to {high:.1f}, n = {difference.n})."
+        f"{better} is better than {worse} by {abs(value):.{digits}f} points in {what}"
+        f" (95 % interval {low_:.{digits}f} to {high_:.{digits}f}, n = {n})."
     )
 
 
@@ -190,5 +211,5 @@ def in_points(difference: Difference) -> Difference:
     return Difference(100 * difference.value, scaled, difference.n)
 
 
-def _signed(value: float) -> str:
-    return f"{value:+.1f}".replace("-", "−")
+def _signed(value: float, digits: int) -> str:
+    return f"{value:+.{digits}f}".replace("-", "−")

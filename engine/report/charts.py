@@ -8,10 +8,10 @@ from typing import Any
 
 from genesys_engine.engine.report import figures as fig
 from genesys_engine.engine.report.figures import Trace, figure, hover
+from genesys_engine.engine.significance import SIGMAS
 from genesys_engine.engine.views.history import Point, best_so_far, latest, thinned
 from genesys_engine.engine.views.leaderboard import LeaderboardRow
 from genesys_engine.engine.views.lineage import Edge, Lineage, Node
-from genesys_engine.engine.views.noise import SIGMAS
 from genesys_engine.engine.views.text import count, percent
 
 _LINE_PX, _TREE_MIN_PX, _TREE_MAX_PX = 24, 300, 1800

@@ -11,6 +11,7 @@ from genesys_engine.engine.fitness import said
 from genesys_engine.engine.report import charts
 from genesys_engine.engine.report.highlight import python_html
 from genesys_engine.engine.report.templates import render
+from genesys_engine.engine.significance import SIGMAS
 from genesys_engine.engine.store import Store
 from genesys_engine.engine.views import noise
 from genesys_engine.engine.views.details import composed_source, design_details
@@ -65,7 +66,7 @@ def summary(store: Store) -> dict[str, Any]:
         "names": run.names,
         "label": label,
         "metric": said(store.meta("experiment")["fitness"]),
-        "sigmas": noise.SIGMAS,
+        "sigmas": SIGMAS,
         "wall_s": spent.wall_s or run.elapsed_s(),
         "tokens": spent.tokens,
         "verdict": (store.meta("verdict") or {}).get("verdict"),
@@ -79,7 +80,7 @@ def evolution_tree(store: Store) -> tuple[str, str]:
     best = featured(store, rows)
     sigmas = noise_floor(store).sigmas
     widest = max((row.fitness for row in rows), default=0.0)
-    limit = max(noise.SIGMAS * (noise.sigma_at(sigmas, 0) or 0.0), widest, 0.1)
+    limit = max(SIGMAS * (noise.sigma_at(sigmas, 0) or 0.0), widest, 0.1)
     drawn = charts.tree_figure(
         tree,
         best=None if best is None else best.design,
@@ -110,7 +111,7 @@ def fitness(store: Store) -> tuple[str, str]:
         "left_out": left_out,
         "rows": rows,
         "sigma": sigma,
-        "sigmas": noise.SIGMAS,
+        "sigmas": SIGMAS,
         "scale": scale_names(store)[0],
     }
     body = render("fitness", figure=drawn, reference=reference_name(store), **values)

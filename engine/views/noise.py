@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from genesys_engine.engine.finals import is_fresh
+from genesys_engine.engine.significance import SIGMAS
 from genesys_engine.engine.store import Store
-
-SIGMAS = 2.0
-"""How many standard deviations a gain must exceed before it is called better or worse."""
 
 SAID = {
     "reference": "the reference",

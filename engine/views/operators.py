@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from genesys_engine.engine.finals import is_fresh
+from genesys_engine.engine.significance import SIGMAS, quantile
 from genesys_engine.engine.store import DesignRow, Store
 from genesys_engine.engine.views import noise
 from genesys_engine.engine.views.names import seed_name
@@ -16,12 +18,6 @@ from genesys_engine.plugins import event_kinds as kinds
 
 BETTER, WORSE = "better than their parents", "worse than their parents"
 NO_DIFFERENCE, TOO_FEW = "no difference shown", "too few children to tell"
-
-# Quantiles 0.975 of Student's t for 1, 2, ... degrees of freedom: an interval of 95 %.
-_T = (
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
-    2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -71,7 +67,10 @@ def operators(store: Store) -> list[OperatorRow]:
     gains, failed = _at_the_lowest_rung(store)
     floor = noise.noise_floor(store)
     trainings = sum(
-        row.design == floor.reference and row.rung == 0 and row.fitness is not None
+        row.design == floor.reference
+        and row.rung == 0
+        and row.fitness is not None
+        and not is_fresh(row.replicate)
         for row in store.verifications()
     )
     tallies: dict[str, _Tally] = {}
@@ -165,9 +164,8 @@ def half_width(
         * (sigma or 0.0) ** 2
     )
     if n == 1:
-        return None if sigma is None else noise.SIGMAS * math.sqrt(sigma**2 + common)
-    quantile = _T[n - 2] if n - 2 < len(_T) else 1.96 + 2.4 / (n - 1)
-    return quantile * math.sqrt(statistics.variance(gains) / n + common)
+        return None if sigma is None else SIGMAS * math.sqrt(sigma**2 + common)
+    return quantile(n - 1) * math.sqrt(statistics.variance(gains) / n + common)
 
 
 def _verdict(low: float | None, high: float | None) -> str:

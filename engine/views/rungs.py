@@ -41,7 +41,8 @@ class RungAgreement:
         """One sentence where the lower rung is not shown to foretell the upper one, else ""."""
         if self.foretells is not False or self.spearman is None:
             return ""
-        verb = "does not foretell" if self.spearman <= 0 else "is not shown to foretell"
+        low = self.high is not None and self.high <= 0
+        verb = "does not foretell" if low else "is not shown to foretell"
         return (
             f"{self.lower} {verb} {self.upper}: rank correlation {self.spearman:+.2f}"
             f" ({self.low:+.2f} to {self.high:+.2f}) over {self.n} designs; let more of them"

@@ -36,6 +36,9 @@ def test_equal_orders_correlate_fully_and_reversed_ones_negatively() -> None:
     turned = _agreement("a", "b", gains, gains[::-1])
     assert turned.spearman == pytest.approx(-1)
     assert "a does not foretell b" in turned.warning
+    unclear = _agreement("a", "b", gains[:5], [2.0, 4.0, 1.0, 0.0, 3.0])
+    assert unclear.spearman <= 0 < unclear.high
+    assert "a is not shown to foretell b" in unclear.warning
 
 
 def test_chance_is_not_called_foretelling() -> None:
@@ -81,7 +84,7 @@ def test_it_is_told_in_report_leaderboard_and_show(
     assert "too few designs to tell" in page
     assert main(["show", str(folder), str(best)]) == 0
     assert "1 of 2 at 4M" in capsys.readouterr().out
-    warned = RungAgreement("0.2M", "1M", 9, -0.2, -0.7, 0.4, -0.1)
+    warned = RungAgreement("0.2M", "1M", 9, -0.8, -0.9, -0.4, -0.7)
     target = "genesys_engine.engine.views.rungs.rung_agreements"
     monkeypatch.setattr(target, lambda store: [warned])
     assert main(["leaderboard", str(folder)]) == 0

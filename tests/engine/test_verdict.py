@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from genesys_engine.engine.finals import FRESH, half_width
@@ -32,7 +34,12 @@ NOISE = [2.0, 2.02, 1.98]  # sigma 1 %
     ("gains", "values", "said"),
     [
         ({0: 6.0}, NOISE, "better than gpt; +3.00 %, better than the best other seed, mamba2"),
-        ({0: 4.0}, NOISE, "better than gpt; +1.00 %, no difference shown from the best other"),
+        ({0: 5.5}, NOISE, "better than gpt; +2.50 %, no difference shown from the best other"),
+        (
+            {0: 5.5},
+            NOISE,
+            "2 sigma = 2.00 %, from the training seeds of gpt, and 2.83 %",
+        ),
         ({0: 1.9}, NOISE, "no difference shown from gpt"),
         ({0: -2.5}, NOISE, "-2.50 %, worse than gpt"),
         ({0: 6.0, 1: 4.0}, NOISE, "up to 1M: +5.00 %, better than gpt; +3.00 %"),
@@ -46,6 +53,12 @@ def test_says_no_more_than_the_noise_allows(
     verdict = judge(state(gains, values), SCALES, SEEDS)
     assert said in verdict.text
     assert verdict.best_child == 2
+
+
+@pytest.mark.parametrize(("finalists", "errors"), [(1, 2.0), (2, 2.241), (5, 2.576)])
+def test_a_single_fresh_seed_allows_for_all_finalists(finalists: int, errors: float) -> None:
+    found = half_width([4.0], 1.0, comparisons=finalists)
+    assert found == pytest.approx(errors * math.sqrt(2), abs=1e-3)
 
 
 def test_no_child_no_claim() -> None:

@@ -10,7 +10,6 @@ import pytest
 from click.testing import CliRunner
 from sample_run import CAPS, CHILDREN, META, NOISE_SEEDS, SCALES, SEED_QUALITY, make_run
 
-from genesys_engine.engine import verdict
 from genesys_engine.engine.cli.commands import status as status_command
 from genesys_engine.engine.events import Event
 from genesys_engine.engine.llm.ledger import Call, Ledger
@@ -59,10 +58,6 @@ def test_noise_is_taken_from_the_nearest_rung_below_that_measured_it():
 )
 def test_nothing_is_called_better_within_two_sigma(fitness, sigma, expected):
     assert standing(fitness, sigma) == expected
-
-
-def test_views_and_verdict_agree_on_the_number_of_sigmas():
-    assert noise.SIGMAS == verdict.SIGMAS
 
 
 def test_noise_floor_of_an_unfinished_run_comes_from_the_reference_so_far(tmp_path):

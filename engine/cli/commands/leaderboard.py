@@ -60,7 +60,7 @@ def command(run: Path, limit: int | None, by_operator: bool, as_json: bool) -> N
         ],
     )
     if any(row.within_noise for row in rows):
-        note(f"no difference shown from {reference}: within twice the noise of training")
+        note(f"no difference shown from {reference}: the noise of training may give as much")
     if any(row.within_noise is None for row in rows):
         note(f"noise not measured: {reference} was trained with one seed (noise_seeds = 1)")
     if (told := said(fitness)) != "bits_per_byte":

@@ -9,11 +9,12 @@ import pytest
 
 from genesys_engine.engine.compare.evolution_summary import summarise_runs
 from genesys_engine.engine.compare.page import render_page
+from genesys_engine.engine.compare.series import series_of
 from genesys_engine.engine.compare.store import Result
 from genesys_engine.engine.compare.tables import tables
 from genesys_engine.engine.config import load_experiment
 from genesys_engine.engine.config.schema import CompareArm, CompareSection
-from genesys_engine.engine.store import Store
+from genesys_engine.engine.store import Store, VerificationRow
 
 ENGINE = [sys.executable, "-m", "genesys_engine"]
 COMMITTED = Path(__file__).parents[3] / "experiments" / "classical_vs_random.toml"
@@ -82,7 +83,21 @@ def test_arms_are_compared_seed_by_seed():
     assert data["arms"][0]["means"]["best"] == pytest.approx(2.0)
     best = next(each for each in data["comparisons"] if each["measure"] == "best")
     assert best["difference"] == pytest.approx(1.0)
-    assert best["sentence"].startswith("a is better than b by 1.0 % in best fitness")
+    assert best["sentence"].startswith("a is better than b by 1.00 points in best fitness")
+
+
+def test_the_best_so_far_is_a_design_that_stands(tmp_path):
+    told = ("ok", "")
+    with Store.create(tmp_path / "run", {}) as store:
+        assert (series_of(store)["best"], series_of(store)["mean"]) == (None, None)
+        rows = [(1, 0, 5.0), (2, 0, 3.0), (1, 1, -1.0)]  # design, rung, gain: the leader falls
+        for number, (design, rung, gain) in enumerate(rows):
+            more = (*told, gain, {}, {}, 10, {})
+            with store.transaction():
+                store.add_verification(VerificationRow(number, number, design, rung, 0, *more), [])
+        found = series_of(store)
+    assert found["best_so_far"] == [5.0, 5.0, 3.0]
+    assert (found["best"], found["mean"]) == (3.0, 2.5)
 
 
 def test_luck_is_no_difference():
@@ -132,7 +147,7 @@ def test_every_arm_does_whole_runs_and_is_not_done_again(tmp_path):
     ]
     for arm in data["arms"]:
         for each in arm["runs"]:
-            assert each["best"] == max(each["best_so_far"])
+            assert each["best"] == each["best_so_far"][-1]
             assert each["costs"] == sorted(each["costs"])
     folders = sorted(entry.name for entry in (study / "runs").iterdir())
     assert folders == [

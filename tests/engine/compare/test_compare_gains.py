@@ -19,6 +19,7 @@ def test_what_cannot_be_known_is_none():
     assert gains([2.0, 3.0]).volatility is None
     flat = gains([1.0, 2.0, 3.0])  # every step alike
     assert (flat.volatility, flat.sharpe, flat.drawdown) == (0.0, None, 0.0)
+    assert gains([0.1 * i for i in range(9)]).sharpe is None, "alike but for rounding"
 
 
 def test_the_deepest_fall_counts_from_the_highest_peak_before_it():

@@ -1,3 +1,4 @@
+import math
 import random
 
 import pytest
@@ -7,6 +8,7 @@ from genesys_engine.engine.compare.statistics import (
     Interval,
     bootstrap_mean,
     in_points,
+    mean_interval,
     paired_means,
     paired_rates,
     sentence,
@@ -111,20 +113,59 @@ def test_the_bootstrap_repeats_and_says_when_it_knows_nothing():
     assert bootstrap_mean([3.0, 3.0], 7) == Interval(3.0, 3.0)
 
 
+def test_the_bootstrap_depends_neither_on_the_order_nor_on_the_unit():
+    values = [0.3, 0.1, 0.2, 0.7, 0.2, 0.5]
+    here = bootstrap_mean(values, 7)
+    assert bootstrap_mean(values[::-1], 7) == here
+    large = bootstrap_mean([10 * value for value in values], 7)
+    assert (large.low, large.high) == pytest.approx((10 * here.low, 10 * here.high))
+    three = bootstrap_mean([0.3, 0.1, 0.2], 7)
+    whole = bootstrap_mean([3.0, 1.0, 2.0], 7)
+    assert (10 * three.low, 10 * three.high) == pytest.approx((whole.low, whole.high))
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 12])
+def test_the_interval_of_a_mean_misses_it_in_one_case_of_twenty(n):
+    import numpy as np
+
+    rng = np.random.default_rng(n)
+    draws = 300
+    found = [mean_interval(rng.normal(size=n).tolist(), 1) for _ in range(draws)]
+    missed = sum(not each.low <= 0 <= each.high for each in found)
+    assert missed <= 0.05 * draws + 3 * math.sqrt(0.05 * 0.95 * draws)
+
+
+def test_the_interval_of_a_mean_is_no_narrower_than_the_bootstraps():
+    values = [0.0, 0.1, 0.1, 0.2, 9.0]
+    wide, bootstrap = mean_interval(values, 1), bootstrap_mean(values, 1)
+    assert wide.low <= bootstrap.low
+    assert wide.high >= bootstrap.high
+    assert mean_interval([3.0], 1) is None
+    assert mean_interval([3.0, 3.0, 3.0], 1) is None, "equal values do not tell how far chance goes"
+
+
 def test_sentences_name_the_better_one_or_say_that_nothing_is_shown():
     shown = in_points(paired_rates(*pairs(20, 12, 2, 16)))
-    assert sentence("gp", "direct", shown, "valid designs", "points") == (
+    assert sentence("gp", "direct", shown, "valid designs") == (
         "gp is better than direct by 20.0 points in valid designs"
         " (95 % interval 5.6 to 32.9, n = 50)."
     )
     turned = in_points(paired_rates(*reversed(pairs(20, 12, 2, 16))))
-    assert sentence("gp", "direct", turned, "valid designs", "points").startswith(
+    assert sentence("gp", "direct", turned, "valid designs").startswith(
         "direct is better than gp by 20.0 points"
     )
     hidden = in_points(paired_rates([True, False, True], [True, True, False]))
-    assert sentence("a", "b", hidden, "valid designs", "points").startswith(
+    assert sentence("a", "b", hidden, "valid designs").startswith(
         "No difference shown between a and b in valid designs (+0.0 points, 95 % interval −"
     )
-    assert sentence("a", "b", Difference(2.0, None, 1), "x", "%") == (
+    assert sentence("a", "b", Difference(2.0, None, 1), "x") == (
         "a and b, 1 pair of results: too few to compare."
+    )
+    small = Difference(0.04, Interval(0.01, 0.07), 9)
+    assert sentence("a", "b", small, "best fitness", digits=2) == (
+        "a is better than b by 0.04 points in best fitness (95 % interval 0.01 to 0.07, n = 9)."
+    )
+    assert sentence("a", "b", paired_means([2.0, 3.0], [1.5, 2.5], 1), "best fitness") == (
+        "No difference shown between a and b in best fitness"
+        " (+0.5 points in each of 2 pairs, which does not tell how far chance goes)."
     )
