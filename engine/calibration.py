@@ -26,7 +26,7 @@ from pydantic import ValidationError
 
 from genesys_engine.engine.designer import CHECK, TaskResult
 from genesys_engine.engine.events import canonical_json
-from genesys_engine.engine.fitness import Measure, Reading, Unmeasured, noise, sigma
+from genesys_engine.engine.fitness import Measure, Reading, Unmeasured, sigma
 from genesys_engine.engine.replies import VerifyReply
 from genesys_engine.gab.errors import EnvironmentProblem, InputError
 
@@ -107,7 +107,7 @@ class MetricNoise:
 
     values: tuple[float, ...]
     mean: float
-    sigma: float
+    stdev: float
     percent: float | None
 
 
@@ -115,7 +115,8 @@ class MetricNoise:
 class RungNoise:
     """The noise at one rung: training seeds, how many of them were known, and by metric.
 
-    `fitness` is the noise of the experiment's own fitness: what its runs will compare, in percent.
+    `fitness` is sigma, the noise of the experiment's own fitness: what its runs will compare, in
+    percent.
     """
 
     scale: str
@@ -129,8 +130,8 @@ class RungNoise:
         metrics = {
             name: {
                 "mean": found.mean,
-                "sigma": found.sigma,
-                "sigma_percent": found.percent,
+                "stdev": found.stdev,
+                "stdev_percent": found.percent,
                 "values": list(found.values),
             }
             for name, found in self.metrics.items()
@@ -274,5 +275,6 @@ def _failed(reference: str, scale: str, why: str) -> InputError:
 
 
 def _percent(values: list[float]) -> float | None:
-    """Return sigma in percent of the mean, None where the mean is 0."""
-    return noise(values) if statistics.fmean(values) else None
+    """Return the standard deviation in percent of the mean, None where the mean is 0."""
+    mean = abs(statistics.fmean(values))
+    return 100.0 * statistics.stdev(values) / mean if mean else None

@@ -20,6 +20,8 @@ from typing import Any
 
 from deap import base
 
+from genesys_engine.engine.significance import noise_of
+
 ACCURACY = "accuracy"
 REFERENCE, UNTRAINED = "reference", "untrained"
 
@@ -166,25 +168,11 @@ def objective_gains(reading: Reading, references: Sequence[Reading]) -> dict[str
 
 
 def sigma(references: Sequence[Reading]) -> float | None:
-    """Return the noise of `fitness_gain`: its standard deviation over the references' trainings.
+    """Return the noise of `fitness_gain` over the references' trainings; see `noise_of`.
 
     None below two of them: the noise is then not known, which is not the same as zero.
     """
-    if len(references) < 2:
-        return None
-    if len(references[0].points) > 1:
-        return statistics.stdev(fitness_gain(each, references) for each in references)
-    points = [reference.points[0] for reference in references]
-    return noise([point.value for point in points], _mean(points).unit)
-
-
-def noise(values: Sequence[float], unit: float | None = None) -> float | None:
-    """Return the standard deviation over training seeds, in percent of `unit`; left out, of the
-    mean.  None below two seeds."""
-    if len(values) < 2:
-        return None
-    whole = abs(statistics.fmean(values)) if unit is None else unit
-    return 100.0 * statistics.stdev(values) / whole
+    return noise_of([fitness_gain(each, references) for each in references])
 
 
 def said(section: Mapping[str, Any]) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from statistics import NormalDist
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from statistics import NormalDist, stdev
 
 SIGMAS = 2.0
 """How many standard deviations of the noise a difference must exceed before it is called one."""
@@ -10,6 +13,18 @@ SIGMAS = 2.0
 CONFIDENCE = 0.95
 
 
+def noise_of(gains: Sequence[float]) -> float | None:
+    """Return sigma: SIGMAS of it hold the gain of one more training of the same design, measured
+    against the mean of these, in 95 cases of 100.  None below two.
+
+    That is half the prediction interval of Student's t.  The bare standard deviation of a few
+    seeds promises more than they know: twice that of three leaves out 23 cases of 100.
+    """
+    n = len(gains)
+    return None if n < 2 else stdev(gains) * quantile(n - 1) * math.sqrt(1 + 1 / n) / SIGMAS
+
+
+@lru_cache
 def quantile(freedom: int, *, confidence: float = CONFIDENCE, comparisons: int = 1) -> float:
     """Return how many standard errors an interval reaches to each side of a mean (Student's t).
 

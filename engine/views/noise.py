@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from genesys_engine.engine.finals import is_fresh
-from genesys_engine.engine.significance import SIGMAS
+from genesys_engine.engine.significance import SIGMAS, noise_of
 from genesys_engine.engine.store import Store
 
 SAID = {
@@ -20,7 +19,7 @@ SAID = {
 """Standing -> what a table says of it."""
 
 Sigmas = Mapping[str, float | None]
-"""Rung index as text -> standard deviation of the reference's gains in percent, or None."""
+"""Rung index as text -> noise of a gain in percent (`noise_of`), or None."""
 
 REFERENCE, BETTER, WORSE = "reference", "better", "worse"
 WITHIN_NOISE, NOISE_UNKNOWN = "within noise", "noise unknown"
@@ -47,8 +46,7 @@ def noise_floor(store: Store) -> NoiseFloor:
     for row in store.verifications(reference):
         if row.fitness is not None and not is_fresh(row.replicate):
             gains.setdefault(str(row.rung), []).append(row.fitness)
-    sigmas = {rung: statistics.stdev(g) if len(g) > 1 else None for rung, g in gains.items()}
-    return NoiseFloor(reference, sigmas)
+    return NoiseFloor(reference, {rung: noise_of(each) for rung, each in gains.items()})
 
 
 def sigma_at(sigmas: Sigmas, rung: int) -> float | None:

@@ -15,11 +15,11 @@ from genesys_engine.engine.fitness import (
     gain,
     higher_is_better,
     metric_value,
-    noise,
     objective_gains,
     said,
     sigma,
 )
+from genesys_engine.engine.significance import noise_of
 
 
 def score(value: float, up: bool = False) -> dict[str, object]:
@@ -44,12 +44,6 @@ def test_accuracy_is_the_mean_over_tasks() -> None:
     assert metric_value(scores, "accuracy") == pytest.approx(0.6)
     assert higher_is_better(scores, "accuracy")
     assert not higher_is_better(scores, "bits_per_byte")
-
-
-def test_noise_is_unknown_below_two_seeds() -> None:
-    assert noise([2.0]) is None
-    assert noise([2.0, 2.0]) == 0.0
-    assert noise([1.9, 2.0, 2.1]) == pytest.approx(5.0)
 
 
 SHARE = Measure(("bits_per_byte", "a:acc"), "untrained", ("b:acc",))
@@ -82,21 +76,21 @@ def test_several_trainings_of_the_reference_are_averaged() -> None:
     assert fitness_gain(read(3.0, 0.45, base=False), references) == pytest.approx(0.0)
 
 
-def test_sigma_is_the_spread_of_the_very_gains() -> None:
+def test_sigma_is_the_noise_of_the_very_gains() -> None:
     plain = Measure(("bits_per_byte",))
     values = [2.5, 2.53, 2.47, 2.51]
     readings = [plain.read({"bits_per_byte": score(v)}, {}, base=True) for v in values]
-    assert sigma(readings) == noise(values)
     assert sigma(readings[:1]) is None
     gains = [fitness_gain(reading, readings) for reading in readings]
-    assert sigma(readings) == pytest.approx(statistics.stdev(gains))
+    assert sigma(readings) == pytest.approx(noise_of(gains))
     mixed = [read(3.0, 0.45), read(3.1, 0.47), read(2.8, 0.43)]
     gains = [fitness_gain(reading, mixed) for reading in mixed]
-    assert sigma(mixed) == pytest.approx(statistics.stdev(gains))
+    assert sigma(mixed) == pytest.approx(noise_of(gains))
     share = Measure(("bits_per_byte",), "untrained")
     some = [share.read({"bits_per_byte": score(v)}, UNTRAINED, base=True) for v in values]
     mean = statistics.fmean(values)
-    assert sigma(some) == pytest.approx(100 * statistics.stdev(values) / (8.0 - mean))
+    shares = [100 * value / (8.0 - mean) for value in values]
+    assert sigma(some) == pytest.approx(noise_of(shares))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from genesys_engine.engine.finals import FRESH, half_width
 from genesys_engine.engine.fitness import Point, Reading
 from genesys_engine.engine.ladder import Ladder
+from genesys_engine.engine.significance import noise_of
 from genesys_engine.engine.state import Standing, State
 from genesys_engine.engine.verdict import judge
 
@@ -27,7 +28,8 @@ def state(child: dict[int, float] | None, values: list[float]) -> State:
     return made
 
 
-NOISE = [2.0, 2.02, 1.98]  # sigma 1 %
+SPREAD = 0.02 / noise_of([-1.0, 0.0, 1.0])
+NOISE = [2.0, 2.0 + SPREAD, 2.0 - SPREAD]  # sigma 1 %
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """What the views say of a run whose making is known."""
 
 import json
-import statistics
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +12,7 @@ from sample_run import CAPS, CHILDREN, META, NOISE_SEEDS, SCALES, SEED_QUALITY, 
 from genesys_engine.engine.cli.commands import status as status_command
 from genesys_engine.engine.events import Event
 from genesys_engine.engine.llm.ledger import Call, Ledger
+from genesys_engine.engine.significance import noise_of
 from genesys_engine.engine.store import DATABASE, DesignRow, Store, VerificationRow
 from genesys_engine.engine.views import noise, text
 from genesys_engine.engine.views.details import composed_source, design_details
@@ -67,7 +67,7 @@ def test_noise_floor_of_an_unfinished_run_comes_from_the_reference_so_far(tmp_pa
         gains = [v.fitness for v in store.verifications(0) if v.rung == 0]
         assert len(gains) == NOISE_SEEDS[0]
         assert floor.reference == 0
-        assert floor.sigmas == {"0": pytest.approx(statistics.stdev(gains)), "1": None, "2": None}
+        assert floor.sigmas == {"0": pytest.approx(noise_of(gains)), "1": None, "2": None}
 
 
 # --- leaderboard ---------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from genesys_engine.engine.cli.output import json_option, note, print_json, prin
 @set_option
 @json_option
 def command(experiment: Path, seeds: int | None, sets: tuple[str, ...], as_json: bool) -> None:
-    """Train the reference of EXPERIMENT with several seeds and show sigma per rung and metric.
+    """Train the reference of EXPERIMENT with several seeds and show the noise of each rung.
 
     The results are kept: every run with the same text, rungs, trainer and evaluators, whatever
     its seed, takes the trainings that `noise_seeds` asks for from there. What is known already
@@ -38,11 +38,11 @@ def command(experiment: Path, seeds: int | None, sets: tuple[str, ...], as_json:
         print_json({"reference": reference, "metric": loaded.fitness.metric, "rungs": rungs})
         return
     rows = [
-        (rung.scale, name, rung.seeds, number(m.mean), f"{m.sigma:.2g}", f"{rough(m.percent)} %")
+        (rung.scale, name, rung.seeds, number(m.mean), f"{m.stdev:.2g}", f"{rough(m.percent)} %")
         for rung in found
         for name, m in rung.metrics.items()
     ]
-    columns = ("rung", "metric", "seeds", "mean", "sigma", "of the mean")
+    columns = ("rung", "metric", "seeds", "mean", "deviation", "of the mean")
     print_table(columns, rows, title=f"Noise of training, from {reference}")
     for rung in found:
         told = "not known" if rung.fitness is None else f"{rough(rung.fitness)} %"
