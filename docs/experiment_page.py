@@ -33,7 +33,7 @@ HEAD = """\
 An experiment is one TOML file. A section or key that is left out has its default; a key that is
 not listed here is an error with its line. `genesys-engine init` writes a file with all of it,
 `genesys-engine validate FILE` shows every fault at once, and `--set section.key=VALUE` (for
-`validate`, `plan`, `run` and `resume`) overrides one key.
+`validate`, `plan`, `run`, `resume`, `compare` and `calibrate`) overrides one key.
 
 A section that *uses a component* names it with `use`; the component's own options stand beside it
 in the same table. `genesys-engine plugins` lists what is installed.

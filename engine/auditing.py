@@ -6,6 +6,7 @@ Nothing of the block runs in this process: a file is read as text, a tree as dat
 from __future__ import annotations
 
 import json
+import math
 import platform
 import re
 import tempfile
@@ -15,8 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genesys_engine import __version__
+from genesys_engine.gab.checks.brief import brief
 from genesys_engine.gab.checks.report import ADVICE, CheckReport, Finding
 from genesys_engine.gab.errors import EnvironmentProblem, InputError, TreeError, UnitError
+from genesys_engine.gab.sandbox.scratch import remove
 from genesys_engine.plugins.api import Executor, Limits, Outcome
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ AUDIT = "genesys_engine.plugins.audit_job:audit"
 LIMITS = Limits(wall_s=120.0)
 PRELOAD = ("torch", "torch._dynamo", "genesys_engine.plugins.audit_job")
 _LARGEST = 1 << 20  # bytes of a source file
+_DEEPEST = 4  # levels of tables and lists in what was measured
 _DESIGN = re.compile(r"(?P<run>.+):(?P<design>\d+)")
 
 
@@ -77,8 +81,11 @@ def audit(target: Target, executor: Executor, **order: Any) -> AuditResult:
     if target.refused is not None:
         return read_refusal(target)
     payload = {"source": target.source, "parents": dict(target.parents), **order}
-    with tempfile.TemporaryDirectory(prefix="genesys-check-") as scratch:
-        outcome = executor.submit(AUDIT, payload, Path(scratch), LIMITS).result()
+    scratch = Path(tempfile.mkdtemp(prefix="genesys-check-"))
+    try:
+        outcome = executor.submit(AUDIT, payload, scratch, LIMITS).result()
+    finally:
+        remove(scratch)
     return read_outcome(outcome)
 
 
@@ -100,8 +107,8 @@ def read_outcome(outcome: Outcome) -> AuditResult:
         return AuditResult(CheckReport((_unfinished(outcome.status, outcome.reason),)))
     try:
         return _read_reply(outcome.value)
-    except (KeyError, TypeError, ValueError) as error:
-        reason = f"the reply is not an audit: {error!r}"
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+        reason = f"the reply is not an audit: {error!r:.300}"
         return AuditResult(CheckReport((_unfinished("bad_reply", reason),)))
 
 
@@ -203,5 +210,30 @@ def _read_reply(value: Mapping[str, Any]) -> AuditResult:
             raise ValueError("a finding of no known severity")
         if not isinstance(found.line, int | None) or not isinstance(found.unit, str | None):
             raise TypeError("a finding at no place")
-    facts = {str(name): float(number) for name, number in value["facts"].items()}
+        if not isinstance(found.evidence, dict):
+            raise TypeError("evidence of no known form")
+        _demand_plain(found.evidence, 1)
+    _demand_plain(report.measurements, _DEEPEST)
+    facts = {name: _finite(number) for name, number in value["facts"].items()}
+    brief(report, name="", machine_findings=machine, facts=facts)  # raises where it cannot be told
     return AuditResult(report, facts, machine)
+
+
+def _finite(number: object) -> float:
+    """Return a fact; raises `ValueError` or `OverflowError` where it is no finite number."""
+    if not isinstance(number, int | float) or not math.isfinite(number):
+        raise ValueError("a fact that is no finite number")
+    return float(number)
+
+
+def _demand_plain(value: object, levels: int) -> None:
+    """Raise `ValueError` unless value is made of strings and finite numbers, `levels` deep."""
+    if isinstance(value, dict | list):
+        if not levels:
+            raise ValueError("a value that is nested too deep")
+        for each in value.values() if isinstance(value, dict) else value:
+            _demand_plain(each, levels - 1)
+    elif not isinstance(value, str | int | float | None):
+        raise ValueError(f"a value of the type {type(value).__name__}")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is no finite number")

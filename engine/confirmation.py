@@ -26,6 +26,7 @@ from genesys_engine.gab.errors import GenesysError, InputError
 from genesys_engine.gab.sandbox.scratch import remove, take_tensors
 from genesys_engine.gab.tree import GABTree
 from genesys_engine.plugins.api import Executor, Limits
+from genesys_engine.plugins.blind_job import PREDICTIONS
 from genesys_engine.plugins.corpus import Corpus
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Confirmation:
 
     `claimed` are the bits per byte that its own process reported, `blind` those reckoned from
     predictions without the answers, with their standard error; None where there was nothing to
-    test.  `problem` is a sentence, "" where all is well.
+    test, or where they are no finite numbers.  `problem` is a sentence, "" where all is well.
     """
 
     design: int
@@ -95,9 +96,8 @@ def confirm(
         blind, stderr = _blind(store, target.source, best, executor, corpus, limits)
     except GenesysError as error:
         return Confirmation(design, findings, f"the blind test failed: {error.message}", claimed)
-    return Confirmation(
-        design, findings, disagreement(claimed, blind, stderr), claimed, blind, stderr
-    )
+    problem = disagreement(claimed, blind, stderr)
+    return Confirmation(design, findings, problem, claimed, _finite(blind), _finite(stderr))
 
 
 def disagreement(claimed: float, blind: float, stderr: float) -> str:
@@ -108,6 +108,10 @@ def disagreement(claimed: float, blind: float, stderr: float) -> str:
         f"it claims {claimed:.3f} bits per byte and reaches {blind:.3f} (standard error"
         f" {stderr:.3f}) where it cannot know what follows: its score is too good to be true"
     )
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None
 
 
 def _best_kept(store: Store, design: int) -> VerificationRow | None:
@@ -158,8 +162,9 @@ def _blind(
     try:
         outcome = executor.submit(PREDICT, payload, scratch, narrow).result()
         if outcome.status != "ok":
-            raise InputError(f"{outcome.status}: {outcome.reason.splitlines()[0]}")
-        logits = _read(scratch, len(answers), model["vocab_size"])
+            reason = outcome.reason.strip() or "no reason given"
+            raise InputError(f"{outcome.status}: {reason.splitlines()[0]}")
+        logits = _read(scratch, [len(part) for part in answers], model["vocab_size"])
     finally:
         remove(scratch)
     return score(logits, answers, opened.byte_lengths)
@@ -188,21 +193,28 @@ def _questions(
     return beginnings, answers
 
 
-def _read(scratch: Path, count: int, vocabulary: int) -> list[NDArray[np.float32]]:
+def _read(scratch: Path, counts: Sequence[int], vocabulary: int) -> list[NDArray[np.float32]]:
     """Read the predictions that the job left; nothing about the file is believed.
+
+    `counts` are the numbers of texts in each of its tensors.
 
     Raises:
         InputError: no such file, or not what was asked for.
     """
-    from safetensors.numpy import load_file
+    from safetensors import SafetensorError, safe_open
 
-    path = scratch / "predictions.safetensors"
+    path = scratch / PREDICTIONS
     take_tensors(path, 1 << 30)
-    found = load_file(path)
-    parts = [found.get(str(number)) for number in range(count)]
-    if any(p is None or p.ndim != 2 or p.shape[1] != vocabulary for p in parts):
-        raise InputError("the predictions are not what was asked for")
-    return [part for part in parts if part is not None]
+    wanted = {str(number): [count, vocabulary] for number, count in enumerate(counts)}
+    try:
+        with safe_open(path, framework="np") as file:
+            for name, shape in wanted.items():
+                part = file.get_slice(name)
+                if part.get_dtype() != "F32" or part.get_shape() != shape:
+                    raise InputError("the predictions are not what was asked for")
+            return [file.get_tensor(name) for name in wanted]
+    except SafetensorError as error:
+        raise InputError(f"the predictions cannot be read: {error}") from error
 
 
 def score(
@@ -224,10 +236,11 @@ def score(
         raise InputError("there are not as many predictions as questions")
     table = np.concatenate(logits).astype(np.float64)
     right = np.concatenate(answers)
-    top = table.max(axis=1, keepdims=True)
-    total = np.log(np.exp(table - top).sum(axis=1)) + top[:, 0]
-    bits = (total - table[np.arange(len(right)), right]) / math.log(2)
     sizes = byte_lengths[right].astype(np.float64)
-    value = float(bits.sum() / sizes.sum())
-    spread = float(np.sqrt(((bits - value * sizes) ** 2).sum() / (len(bits) - 1)))
+    with np.errstate(invalid="ignore"):  # logits that are no numbers give none
+        top = table.max(axis=1, keepdims=True)
+        total = np.log(np.exp(table - top).sum(axis=1)) + top[:, 0]
+        bits = (total - table[np.arange(len(right)), right]) / math.log(2)
+        value = float(bits.sum() / sizes.sum())
+        spread = float(np.sqrt(((bits - value * sizes) ** 2).sum() / (len(bits) - 1)))
     return value, spread / (math.sqrt(len(bits)) * float(sizes.mean()))

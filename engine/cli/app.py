@@ -29,7 +29,7 @@ COMMANDS: Mapping[str, str] = {
     "show": "Show one design: tree, lineage, scores, code.",
     "leaderboard": "List the designs of a run, best first.",
     "events": "Show the event log of a run, or its digest.",
-    "compare": "Compare arms at equal cost, with intervals.",
+    "compare": "Compare arms: the same proposals or whole runs, with intervals.",
     "calibrate": "Measure how much chance there is in a training.",
     "check": "Audit a block: a Python file, a tree, a design of a run.",
     "export": "Write a trained design as a model for transformers and lm-eval.",

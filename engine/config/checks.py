@@ -147,3 +147,19 @@ def _ladder(document: Document, ladder: LadderSection) -> None:
                 "order the rungs from the smallest scale to the largest, each once",
             )
         highest = max(highest, rank)
+    _upper_rungs(document, ladder)
+
+
+def _upper_rungs(document: Document, ladder: LadderSection) -> None:
+    """Report rungs that the reference alone would be trained at; finals train at the top one."""
+    top = len(ladder.rungs) - 1
+    for index, rung in enumerate(ladder.rungs):
+        own = rung.noise_seeds
+        if index == 0 or rung.verifications > own or (index == top and ladder.finalists):
+            continue
+        document.report(
+            ("ladder", "rungs", index, "verifications"),
+            f"verifications = {rung.verifications} at {rung.scale} leaves nothing beside the"
+            f" reference, which takes noise_seeds = {own} of them",
+            f"give at least {own + 1}" + (", or [ladder] finalists" * (index == top)),
+        )

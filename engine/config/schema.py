@@ -116,7 +116,9 @@ class Rung(Section):
     """One scale of the ladder."""
 
     scale: str = Field(description="model size, such as 0.2M, 1M, 4M, 14M")
-    verifications: Count = Field(description="hard cap of trainings at this rung")
+    verifications: Count = Field(
+        description="hard cap of trainings at this rung, `noise_seeds` of the reference among them"
+    )
     tokens: Count | None = Field(
         None, description="training tokens; left out: what the scale asks for"
     )

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from genesys_engine.engine.export.card import model_card
 from genesys_engine.engine.export.checkpoints import Weights, find_weights
@@ -17,8 +17,12 @@ from genesys_engine.engine.views.details import composed_source
 from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins.corpus import END_OF_TEXT, Corpus
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 HERE = Path(__file__).parent
 CODE = ("configuration_genesys.py", "modeling_genesys.py")
+_MOST_COPIED = 8  # times the bytes of the checkpoint; far more than any block shares
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,8 @@ def export(
     No code of the design is run: its module is written as text, its weights are copied.
 
     Raises:
-        InputError: the folder is in use, or the design has no weights, or its tokenizer is gone
-            or another one.
+        InputError: the folder is in use, or the design has no weights or spoilt ones, or its
+            tokenizer is gone or another one.
     """
     refuse_used(folder)
     weights = find_weights(store, design, scale, replicate)
@@ -89,8 +93,11 @@ def write_model(
     """Write what transformers loads to an existing folder; return the number of parameters.
 
     `block` is a composed module, `fit` its shape (d_model, n_blocks, vocab_size, context).
+
+    Raises:
+        InputError: the weights are spoilt.
     """
-    parameters = _write_weights(weights, folder / "model.safetensors")
+    parameters = _write_weights(weights, folder / "model.safetensors", int(fit["n_blocks"]))
     _write_code(folder, block, fit, corpus.end_of_text)
     _write_tokenizer(folder, corpus, int(fit["context"]))
     return parameters
@@ -127,21 +134,55 @@ def _corpus(store: Store) -> Corpus:
     return corpus
 
 
-def _write_weights(source: Path, target: Path) -> int:
+def _write_weights(source: Path, target: Path, n_blocks: int) -> int:
     """Copy a checkpoint into the form that transformers reads; return the parameters.
 
     A tensor that two names share is stored under both, since transformers knows no such tie.
     """
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_file, save_file
 
-    tensors = load_file(source)
+    try:
+        tensors = load_file(source)
+        with safe_open(source, framework="pt") as file:
+            shared = _shared(file.metadata() or {}, tensors, n_blocks)
+    except SafetensorError as error:
+        raise _spoilt(source, f"is no safetensors file: {error}") from error
+    stored = sum(tensor.nbytes for tensor in tensors.values())
+    if sum(tensors[kept].nbytes for kept in shared.values()) > _MOST_COPIED * stored:
+        raise _spoilt(source, f"names {len(shared)} tensors as copies of others, far too many")
     parameters = sum(int(tensor.numel()) for tensor in tensors.values())
-    with safe_open(source, framework="pt") as file:
-        shared = {k: v for k, v in (file.metadata() or {}).items() if v in tensors}
     tensors |= {name: tensors[kept].clone() for name, kept in shared.items()}
     save_file(tensors, target, metadata={"format": "pt"})
     return parameters
+
+
+def _shared(
+    metadata: Mapping[str, str], tensors: Mapping[str, Tensor], n_blocks: int
+) -> dict[str, str]:
+    """Return which tensors of the blocks were left out, each with the one that stands for it.
+
+    `save_model` of safetensors notes them among the metadata.  That text is the design's own, and
+    only within its blocks can a design share anything.
+    """
+    blocks = tuple(f"blocks.{number}." for number in range(n_blocks))
+    return {
+        name: kept
+        for name, kept in metadata.items()
+        if name.startswith(blocks)
+        and name not in tensors
+        and kept.startswith(blocks)
+        and kept in tensors
+    }
+
+
+def _spoilt(source: Path, what: str) -> InputError:
+    return InputError(
+        f"this checkpoint {what}",
+        where=str(source),
+        hint="it is not as the engine wrote it: export another seed or rung of the design, or"
+        " train the design again in a new run",
+    )
 
 
 def _write_code(folder: Path, block: str, fit: Mapping[str, Any], end_of_text: int) -> None:

@@ -192,6 +192,17 @@ FAULTS: dict[str, tuple[str, int, int, str, str]] = {
         RUNG + RUNG.replace("0.2M", "1M").replace("verifications", "verification"),
         4, 10, "the key 'verifications' is missing in [[ladder.rungs]] 2", "",
     ),
+    "nothing but the reference at the top": (
+        RUNG + RUNG.replace("0.2M", "1M").replace("24", "1"),
+        6, 17, "verifications = 1 at 1M leaves nothing beside the reference",
+        "give at least 2, or [ladder] finalists",
+    ),
+    "nothing but the noise in the middle, finals or not": (
+        "[ladder]\nfinalists = 1\n" + RUNG
+        + RUNG.replace("0.2M", "1M").replace("24", "3\nnoise_seeds = 3")
+        + RUNG.replace("0.2M", "4M"),
+        8, 17, "which takes noise_seeds = 3 of them", "give at least 4",
+    ),
     "missing key": (
         "[ladder]\n" + RUNG.replace('scale = "0.2M"\n', ""),
         2, 10, "the key 'scale' is missing in [[ladder.rungs]] 1", "",

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sqlite3
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,13 +11,17 @@ import numpy as np
 import pytest
 import torch
 from engine_process import EXPERIMENT, write_text
+from safetensors.torch import load_file, save_file
 
-from genesys_engine.engine import confirmation
+from genesys_engine.engine import auditing, confirmation
 from genesys_engine.engine.cli import main
 from genesys_engine.engine.confirmation import confirm, disagreement, score
+from genesys_engine.engine.events import canonical_json
 from genesys_engine.engine.store import Store
+from genesys_engine.gab.checks.report import CheckReport
 from genesys_engine.gab.errors import InputError
-from genesys_engine.plugins.api import Limits
+from genesys_engine.plugins.api import Limits, Outcome
+from genesys_engine.plugins.blind_job import PREDICTIONS
 from genesys_engine.plugins.corpus import Corpus
 from genesys_engine.plugins.executors.process import ProcessExecutor, ProcessOptions
 
@@ -85,6 +90,79 @@ def test_weights_that_are_not_the_design_s_confirm_nothing(copy, executor):
     for weights in (copy / "checkpoints").iterdir():
         weights.write_bytes(b"nothing")
     assert look(copy, executor).problem.startswith("the blind test failed")
+
+
+def test_weights_that_predict_no_numbers_are_told_in_what_a_store_can_keep(copy, executor):
+    for weights in (copy / "checkpoints").iterdir():
+        broken = {name: torch.full_like(t, torch.nan) for name, t in load_file(weights).items()}
+        save_file(broken, weights)
+    found = look(copy, executor)
+    assert "too good to be true" in found.problem
+    assert (found.blind, found.stderr) == (None, None)
+    assert found.problem in canonical_json(found.to_json())
+
+
+class Answering:
+    """An executor whose audits pass, and whose blind tests do what it is told."""
+
+    def __init__(self, outcome, predictions=None):
+        self.outcome, self.predictions = outcome, predictions
+
+    def submit(self, target, payload, scratch, limits):
+        future = Future()
+        if target == auditing.AUDIT:
+            reply = {"report": CheckReport().to_json(), "facts": {}, "machine_findings": []}
+            future.set_result(Outcome("ok", reply))
+            return future
+        if self.predictions is not None:
+            sizes = [len(texts) for texts in payload["beginnings"]]
+            self.predictions(scratch / PREDICTIONS, sizes, payload["model"]["vocab_size"])
+        future.set_result(self.outcome)
+        return future
+
+
+@pytest.mark.parametrize("reason", ["", "\n", "what happened\nand more"])
+def test_a_blind_test_that_fails_is_told_with_whatever_reason_there_is(run, reason):
+    told = look(run, Answering(Outcome("error", None, reason))).problem
+    said = reason.strip().split("\n")[0] or "no reason given"
+    assert told == f"the blind test failed: error: {said}"
+
+
+def of(dtype, more=0):
+    def lay(path, sizes, vocabulary):
+        shapes = {str(n): (size, vocabulary + more) for n, size in enumerate(sizes)}
+        save_file({n: torch.zeros(shape).to(dtype) for n, shape in shapes.items()}, path)
+
+    return lay
+
+
+def too_few(path, sizes, vocabulary):
+    save_file({"0": torch.zeros(sizes[0], vocabulary)}, path)
+
+
+def with_metadata_that_is_no_text(path, sizes, vocabulary):
+    tensors = {"0": {"dtype": "F32", "shape": [1, 1], "data_offsets": [0, 4]}}
+    header = json.dumps({"__metadata__": {"a": 1}, **tensors}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+
+
+@pytest.mark.parametrize(
+    "predictions",
+    [
+        None,
+        of(torch.bfloat16),
+        of(torch.float8_e4m3fn),
+        of(torch.float64),
+        of(torch.float32, more=1),
+        too_few,
+        with_metadata_that_is_no_text,
+    ],
+)
+def test_predictions_of_another_form_are_a_fault_of_the_design(run, predictions):
+    assert look(run, Answering(Outcome("ok", {}), of(torch.float32))).blind is not None
+    found = look(run, Answering(Outcome("ok", {}), predictions))
+    assert found.problem.startswith("the blind test failed")
+    assert found.blind is None
 
 
 def test_no_weights_leave_the_audit(copy, executor):

@@ -324,6 +324,19 @@ def test_the_finals_train_the_best_children_and_the_reference_with_fresh_seeds(
         assert evolution.state.standings[design].gains[0] == ranked[design], "left as it was"
 
 
+def test_the_finals_train_a_child_at_a_top_rung_that_is_the_references_alone(
+    tmp_path: Path,
+) -> None:
+    trial = Trial(tmp_path / "run", finalists=1, sets=("ladder.rungs.2.verifications=1",))
+    trial.go()
+    (opened,) = trial.events("finals.opened")
+    top = [e for e in trial.events("verification.started") if e["rung"] == 2]
+    ranking = [e["design"] for e in top if e["replicate"] < FRESH]
+    assert ranking == [opened["reference"]]
+    assert {e["design"] for e in top} == {opened["reference"], *opened["finalists"]}
+    assert len(opened["finalists"]) == 1
+
+
 def test_the_finals_do_not_depend_on_workers_and_are_taken_up(tmp_path: Path) -> None:
     whole = Trial(tmp_path / "whole", finalists=2, workers=0)
     whole.go()

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from engine_process import ask, engine
 
-from genesys_engine.engine.export.write import CODE
+from genesys_engine.engine.export.write import CODE, _write_weights
+from genesys_engine.gab.errors import InputError
 
 EXPERIMENT = """
 [run]
@@ -266,3 +267,76 @@ def test_a_design_without_weights_is_refused_with_those_that_have_some(
         moved.rename(kept[0])
     others = "designs with weights: 1" if len(kept) > 1 else "no weights at all"
     answer.refused(2, "design 0 has no trained weights", others)
+
+
+# --- weights that a design may have written itself ---
+
+
+def write_checkpoint(path: Path, metadata: dict[str, Any]) -> Path:
+    """Write two tensors, as safetensors does, with whatever metadata there is."""
+    import numpy as np
+
+    shapes = {"embedding.weight": [1000, 16], "blocks.0.a": [16, 16]}
+    tensors, end = {}, 0
+    for name, shape in shapes.items():
+        begin, end = end, end + 4 * shape[0] * shape[1]
+        tensors[name] = {"dtype": "F32", "shape": shape, "data_offsets": [begin, end]}
+    header = json.dumps({"__metadata__": metadata, **tensors}).encode()
+    data = np.arange(end // 4, dtype=np.float32).tobytes()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + data)
+    return path
+
+
+def test_a_tensor_that_two_names_of_a_block_share_is_written_under_both(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file, save_model
+
+    block = torch.nn.ModuleDict({"a": torch.nn.Linear(4, 4), "n": torch.nn.LayerNorm(4)})
+    block["b"] = block["a"]
+    model = torch.nn.ModuleDict({"blocks": torch.nn.ModuleList([block])})
+    save_model(model, str(tmp_path / "x"))
+    assert _write_weights(tmp_path / "x", tmp_path / "y", 1) == 4 * 4 + 4 + 4 + 4
+    written, own = load_file(tmp_path / "y"), model.state_dict()
+    assert written.keys() == own.keys() >= {"blocks.0.a.weight", "blocks.0.b.weight"}
+    assert all(torch.equal(written[name], own[name]) for name in own)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {f"more.{n}": "blocks.0.a" for n in range(1000)},
+        {f"blocks.1.{n}": "blocks.0.a" for n in range(1000)},  # there is one block
+        {f"blocks.0.x{n}": "embedding.weight" for n in range(1000)},
+        {"blocks.0.a": "embedding.weight", "format": "pt", "blocks.0.b": "nothing"},
+    ],
+)
+def test_what_is_no_tie_within_the_blocks_is_not_copied(
+    tmp_path: Path, metadata: dict[str, str]
+) -> None:
+    from safetensors.torch import load_file
+
+    source, target = write_checkpoint(tmp_path / "x", metadata), tmp_path / "y"
+    assert _write_weights(source, target, 1) == 1016 * 16
+    written = load_file(target)
+    assert {name: list(tensor.shape) for name, tensor in written.items()} == {
+        "embedding.weight": [1000, 16],
+        "blocks.0.a": [16, 16],
+    }
+
+
+@pytest.mark.parametrize(
+    ("metadata", "told"),
+    [
+        ({f"blocks.0.x{n}": "blocks.0.a" for n in range(1000)}, "copies of others, far too many"),
+        ({"format": 1}, "is no safetensors file"),
+    ],
+)
+def test_a_spoilt_checkpoint_is_told_with_its_place_and_a_way_out(
+    tmp_path: Path, metadata: dict[str, Any], told: str
+) -> None:
+    source = write_checkpoint(tmp_path / "x", metadata)
+    with pytest.raises(InputError, match=told) as caught:
+        _write_weights(source, tmp_path / "y", 1)
+    assert caught.value.where == str(source)
+    assert "train the design again" in str(caught.value.hint)
+    assert not (tmp_path / "y").exists()

@@ -109,6 +109,13 @@ def test_what_is_wrong_is_told(ask, arguments, code, told):
     assert answer.out == ""
 
 
+@pytest.mark.parametrize("command", ["add", "search"])
+def test_set_is_told_as_an_option_of_a_source(ask, command):
+    help_text = ask(command, "--help").out
+    assert "--set SOURCE.KEY=VALUE" in help_text
+    assert "experiment" not in help_text
+
+
 def test_an_unreachable_service_is_exit_code_4_and_nothing_is_harmed(ask, notes):
     ask("add", notes)
     closed = ["--set", "arxiv.url=http://127.0.0.1:9/", "--set", "arxiv.attempts=1"]

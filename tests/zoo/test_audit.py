@@ -2,6 +2,9 @@
 
 import json
 import math
+import os
+import tempfile
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -29,6 +32,7 @@ from genesys_engine.gab.checks.report import finding
 from genesys_engine.gab.checks.sourcemap import SourceMap
 from genesys_engine.gab.checks.subject import Subject
 from genesys_engine.gab.compose import compose, load_block
+from genesys_engine.gab.sandbox.scratch import remove
 from genesys_engine.plugins.api import Limits, Outcome
 from genesys_engine.plugins.executors.process import ProcessExecutor, ProcessOptions
 
@@ -372,6 +376,14 @@ def machine(code, severity="error", **more):
     return {**GOOD_REPLY, "machine_findings": [found]}
 
 
+def measured(**measurements):
+    return {**GOOD_REPLY, "report": {"findings": [], "measurements": measurements}}
+
+
+def nested(levels):
+    return [nested(levels - 1)] if levels else []
+
+
 @pytest.mark.parametrize(
     "reply",
     [
@@ -381,6 +393,16 @@ def machine(code, severity="error", **more):
         machine("no.such"),
         machine("cost.slow", severity="fine"),
         machine("cost.slow", line="3"),
+        machine("cost.slow", evidence=[["ratio", 2.0]]),
+        machine("cost.slow", evidence={"ratio": math.inf}),
+        machine("cost.slow", evidence={"ratio": nested(600)}),
+        measured(receptive_field=math.nan),
+        measured(probe=nested(600)),
+        measured(parameters_per_block="many"),
+        measured(training={"untrained": 1.0}),
+        {**GOOD_REPLY, "facts": ["seconds"]},
+        {**GOOD_REPLY, "facts": {"seconds": "nan"}},
+        {**GOOD_REPLY, "facts": {"seconds": 10**400}},
     ],
 )
 def test_a_reply_of_another_form_is_no_pass(reply):
@@ -388,6 +410,38 @@ def test_a_reply_of_another_form_is_no_pass(reply):
     report = auditing.read_outcome(Outcome("ok", reply)).report
     assert [each.code for each in report.findings] == ["check.bad_reply"]
     assert not report.passed
+
+
+def test_a_reply_that_is_malformed_at_length_is_told_briefly():
+    report = auditing.read_outcome(Outcome("ok", machine("cost.slow", **{"x" * 10**6: 1}))).report
+    assert len(report.findings[0].message) < 400
+
+
+class Burrowing:
+    """An executor whose jobs leave folders in folders, deeper than Python calls itself."""
+
+    def submit(self, target, payload, scratch, limits):
+        self.scratch, place = scratch, os.open(scratch, os.O_RDONLY)
+        for _ in range(1500):
+            os.mkdir("d", dir_fd=place)
+            inner = os.open("d", os.O_RDONLY, dir_fd=place)
+            os.close(place)
+            place = inner
+        os.close(place)
+        future = Future()
+        future.set_result(Outcome("ok", GOOD_REPLY))
+        return future
+
+
+def test_an_audit_leaves_nothing_behind_however_deep_its_job_dug(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    executor = Burrowing()
+    try:
+        assert auditing.audit(auditing.Target("x.py", "x"), executor).report.passed
+        assert executor.scratch.parent == tmp_path
+        assert not list(tmp_path.iterdir())
+    finally:
+        remove(executor.scratch)
 
 
 def test_the_text_puts_errors_first_and_quotes_the_line():

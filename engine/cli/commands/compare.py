@@ -1,4 +1,4 @@
-"""`genesys-engine compare EXPERIMENT`: from a file to a table of arms at equal cost."""
+"""`genesys-engine compare EXPERIMENT`: from a file to a table of arms."""
 
 from __future__ import annotations
 
@@ -32,11 +32,12 @@ if TYPE_CHECKING:
 @set_option
 @json_option
 def command(experiment: Path, out: Path | None, sets: tuple[str, ...], as_json: bool) -> int:
-    """Compare the arms of EXPERIMENT's [compare] at equal cost.
+    """Compare the arms of EXPERIMENT's [compare], with intervals.
 
-    An implementation study gives every arm the same proposals; an evolution study does whole
-    runs.  The table says what was found with 95 % intervals; the page with plots lies in the
-    folder.  Ctrl-C ends it; the same command, or `genesys-engine resume`, goes on.
+    An implementation study gives every arm the same proposals, and best_of_n and sequential the
+    tokens of the arm that `equal_to` names; an evolution study does whole runs.  The table says
+    what was found with 95 % intervals, and what it cost; the page with plots lies in the folder.
+    Ctrl-C ends it; the same command, or `genesys-engine resume`, goes on.
     """
     from genesys_engine.engine.compare import session
     from genesys_engine.engine.config import load_experiment

@@ -9,14 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from genesys_engine.engine.cli.output import (
-    clean,
-    json_option,
-    note,
-    print_json,
-    print_table,
-    set_option,
-)
+from genesys_engine.engine.cli.output import clean, json_option, note, print_json, print_table
 from genesys_engine.gab.errors import EXIT_GOAL_NOT_MET, EXIT_OK
 
 if TYPE_CHECKING:
@@ -35,6 +28,13 @@ _embedding_option = click.option(
     "--embedding",
     help="hashed, minilm, sentence-transformers:NAME, litellm:NAME; must fit an existing base.",
 )
+_source_option = click.option(
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="SOURCE.KEY=VALUE",
+    help="Give a source an option (TOML or a bare string); may be repeated.",
+)
 
 
 @click.group("knowledge")
@@ -46,7 +46,7 @@ def command() -> None:
 @click.argument("places", nargs=-1, required=True, metavar="PATH|SOURCE:ID...")
 @_base_option
 @_embedding_option
-@set_option
+@_source_option
 @json_option
 def add(
     places: tuple[str, ...],
@@ -90,7 +90,7 @@ def add(
 )
 @_base_option
 @_embedding_option
-@set_option
+@_source_option
 @json_option
 def search(
     query: str,
