@@ -1,1 +1,1 @@
-"""Comparisons at equal cost: studies over arms, their statistics, their pages."""
+"""Comparisons of arms, with what each cost: studies over arms, their statistics, their pages."""
