@@ -82,7 +82,7 @@ class FindingReply(BaseModel):
     severity: Literal["error", "warning"]
     message: str = Field(max_length=20_000)
     advice: str = Field("", max_length=20_000)
-    unit: str | None = Field(None, max_length=200)
+    unit: str | None = None
     line: int | None = None
     evidence: dict[str, Any] = {}
 
