@@ -174,7 +174,7 @@ class Designer:
         except ValidationError as error:
             reason = f"the reply is malformed: {error.errors()[0]['msg']}"
             return failed_report(Outcome("bad_reply", None, reason))
-        refuse_faulty_checker(report)
+        refuse_faulty_checker(report, [entry["name"] for entry in self._settings.checkers])
         return report
 
 
@@ -329,10 +329,10 @@ def refuse_infrastructure(outcome: Outcome, scratch: Path, limits: Limits) -> No
         raise InfrastructureFailure(outcome.reason)
 
 
-def refuse_faulty_checker(report: Mapping[str, Any]) -> None:
-    """Raise `PluginError` where a plugin's checker, and not the design, is at fault."""
+def refuse_faulty_checker(report: Mapping[str, Any], checkers: Sequence[str]) -> None:
+    """Raise `PluginError` where one of the plugins' `checkers`, and not the design, is at fault."""
     fault = report["measurements"].get(FAULT)
-    if fault is not None:
+    if fault is not None and fault["name"] in checkers:
         raise PluginError(
             fault["reason"],
             where=f"checker {fault['name']}",

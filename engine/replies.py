@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -16,10 +15,16 @@ from pydantic import (
 )
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+MOST = 1e100  # so that means and shares of scores are finite too
 
 
-def _none_unless_finite(value: Any) -> Any:
-    return value if isinstance(value, int | float) and math.isfinite(value) else None
+def is_measured(value: float) -> bool:
+    """Tell whether a score or a loss is finite, and no larger than can be reckoned with."""
+    return abs(value) <= MOST
+
+
+def _none_unless_measured(value: Any) -> Any:
+    return value if isinstance(value, int | float) and is_measured(value) else None
 
 
 class _Reply(BaseModel):
@@ -30,7 +35,7 @@ class ScoreReply(_Reply):
     """One score; its standard error is dropped where it is not a number."""
 
     value: float
-    stderr: Annotated[float | None, BeforeValidator(_none_unless_finite)] = None
+    stderr: Annotated[float | None, BeforeValidator(_none_unless_measured)] = None
     higher_is_better: bool
     n: int = Field(ge=0)
 
@@ -50,6 +55,13 @@ class FitReply(BaseModel):
     parameters: int = Field(ge=0)
 
 
+class FaultReply(_Reply):
+    """Which plugin's checker failed, and how."""
+
+    name: str = Field(max_length=200)
+    reason: str = Field(max_length=20_000)
+
+
 class MeasurementsReply(BaseModel):
     """What a check measured; further figures are kept as they are."""
 
@@ -58,6 +70,7 @@ class MeasurementsReply(BaseModel):
     fits: dict[str, FitReply] = {}
     flops_per_token: dict[str, Finite] = {}
     fingerprint: str | None = Field(None, max_length=200)
+    checker_fault: FaultReply | None = None
 
 
 class FindingReply(BaseModel):
@@ -69,6 +82,9 @@ class FindingReply(BaseModel):
     severity: Literal["error", "warning"]
     message: str = Field(max_length=20_000)
     advice: str = Field("", max_length=20_000)
+    unit: str | None = None
+    line: int | None = None
+    evidence: dict[str, Any] = {}
 
 
 class CheckReply(BaseModel):
@@ -114,14 +130,14 @@ class VerifyReply(_Reply):
     steps: int = Field(0, ge=0)
     parameters: int = Field(0, ge=0)
     checkpoint: str | None = None
-    facts: dict[str, float | int | str | None] = {}
+    facts: dict[str, Finite | int | str | None] = {}
 
     def not_finite(self) -> str | None:
-        """Return the first thing that should be a finite number and is not."""
+        """Return the first thing that should be a finite number (`is_measured`) and is not."""
         groups = {"score": self.scores, **{f"control {k}": v for k, v in self.controls.items()}}
         for kind, scores in groups.items():
             for name, score in sorted(scores.items()):
-                if not math.isfinite(score.value):
+                if not is_measured(score.value):
                     return f"{kind} {name}"
-        finite = all(math.isfinite(x) for point in self.curve for x in point)
+        finite = all(is_measured(x) for point in self.curve for x in point)
         return None if finite else "training loss"

@@ -2,16 +2,20 @@
 
 A worker leaves them as a safetensors file; the file waits in the run's folder until its
 verification enters the run, is then written to Zarr by the coordinator, and is removed once that
-is committed.  So a kill at any point loses none, and no chunk ever has two writers.
+is committed.  So a kill at any point loses none, and no chunk ever has two writers.  What is in
+the file was laid there by a candidate's process: one of another form counts as none.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genesys_engine.engine.curves import ARRAYS
+from genesys_engine.gab.sandbox.scratch import take_tensors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +23,11 @@ if TYPE_CHECKING:
 
 PENDING = "samples"  # folder of a run
 GROUP = "samples"  # of the Zarr group
+MOST_BYTES = 8 << 20  # of the file: two million items
+MOST_METRICS = 1000
+_CHUNK_ITEMS = 4096  # at least, so that a row that is longer than the first has few chunks
+_NAME = re.compile(r"\w[^\\]*")
+_MOST_NAME_BYTES = 200
 
 
 def pending_samples(folder: Path, seq: int) -> Path:
@@ -35,18 +44,46 @@ def drop_samples(folder: Path, seq: int) -> None:
 
 
 def write_samples(folder: Path, seq: int, verification: int) -> None:
-    """Write what the task `seq` left, if anything, as the row `verification`."""
-    path = pending_samples(folder, seq)
-    if not path.is_file():
+    """Write what the task `seq` left, if anything of use, as the row `verification`."""
+    rows = _rows(pending_samples(folder, seq))
+    if not rows:
         return
     import zarr
-    from safetensors.numpy import load_file
 
     group = zarr.open_group(folder / ARRAYS, mode="a")
-    for metric, values in sorted(load_file(path).items()):
-        row = values.ravel()
+    for metric, row in sorted(rows.items()):
         array = _array(group, metric, max(verification + 1, group["curves"].shape[0]), len(row))
         array[verification, : len(row)] = row
+
+
+def _rows(path: Path) -> Mapping[str, NDArray[np.float32]]:
+    """Return metric -> scores of the items in a file; what no evaluator writes is left out."""
+    from safetensors.numpy import load_file
+
+    try:
+        take_tensors(path, MOST_BYTES)
+        found = load_file(path)
+    except Exception:  # not there, damaged, or of a type that NumPy does not have
+        return {}
+    if len(found) > MOST_METRICS:
+        return {}
+    return {
+        metric: row for metric, row in found.items() if _is_name(_node(metric)) and _is_row(row)
+    }
+
+
+def _is_row(values: NDArray[Any]) -> bool:
+    return values.dtype == "float32" and values.ndim == 1 and len(values) > 0
+
+
+def _is_name(node: str) -> bool:
+    """Tell whether Zarr and the file system take a name as that of an array."""
+    plain = bool(_NAME.fullmatch(node)) and node.isprintable() and node != "zarr.json"
+    return plain and len(node.encode()) <= _MOST_NAME_BYTES
+
+
+def _node(metric: str) -> str:
+    return metric.replace("/", ".")
 
 
 def read_samples(folder: Path, verification: int) -> dict[str, NDArray[np.float32]]:
@@ -69,12 +106,12 @@ def read_samples(folder: Path, verification: int) -> dict[str, NDArray[np.float3
 
 def _array(group: Any, metric: str, rows: int, items: int) -> Any:
     """Return the array of a metric, made or enlarged to hold `rows` x `items`."""
-    name = f"{GROUP}/{metric.replace('/', '.')}"
+    name = f"{GROUP}/{_node(metric)}"
     if name not in group:
         array = group.create_array(
             name,
             shape=(rows, items),
-            chunks=(1, items),
+            chunks=(1, max(items, _CHUNK_ITEMS)),
             dtype="float32",
             fill_value=float("nan"),
         )

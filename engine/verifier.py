@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ from pydantic import ValidationError
 from genesys_engine.engine.designer import TaskResult, refuse_infrastructure
 from genesys_engine.engine.finals import is_fresh
 from genesys_engine.engine.randomness import derived_seed
-from genesys_engine.engine.replies import VerifyReply
+from genesys_engine.engine.replies import MOST, VerifyReply, is_measured
 from genesys_engine.engine.samples import pending_samples
 from genesys_engine.engine.trials import Trials
 from genesys_engine.gab.errors import InputError
@@ -208,13 +207,15 @@ class Verifier:
             reason = f"the reply is malformed: {error.errors()[0]['msg']}"
             return TaskResult(failure("bad_reply", reason), about)
         value = reply.model_dump(exclude={"facts", "checkpoint"})
-        facts = {**outcome.facts, **reply.facts, **kept}
+        facts = {**reply.facts, **about}
         if reply.status != "ok":
             so_far = {} if reply.curve else _so_far(scratch)
             told = {**value, **so_far}
             return TaskResult(failure("training", scrub(reply.reason, scratch), told), facts)
         if (bad := reply.not_finite()) is not None:
-            return TaskResult(failure("not_finite", f"{bad} is not finite"), facts)
+            return TaskResult(
+                failure("not_finite", f"{bad} is not finite, or beyond {MOST:g}"), facts
+            )
         if checkpoint is not None and reply.checkpoint:
             weights = scratch / Path(reply.checkpoint).name
             try:
@@ -291,14 +292,14 @@ def failure(cause: str, reason: str, value: Mapping[str, Any] | None = None) -> 
         "reason": reason,
         "scores": finite_scores(kept.get("scores", {})),
         "controls": {k: finite_scores(v) for k, v in kept.get("controls", {}).items()},
-        "curve": [p for p in kept.get("curve", []) if all(map(math.isfinite, p))],
+        "curve": [p for p in kept.get("curve", []) if all(map(is_measured, p))],
         "tokens": kept.get("tokens", 0),
     }
 
 
 def finite_scores(scores: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the scores that are numbers."""
-    return {k: s for k, s in scores.items() if math.isfinite(s["value"])}
+    """Return the scores that can be reckoned with."""
+    return {k: s for k, s in scores.items() if is_measured(s["value"])}
 
 
 def scrub(reason: str, scratch: Path) -> str:

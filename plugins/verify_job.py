@@ -147,13 +147,15 @@ def _scores(model: nn.Module, corpus: Corpus, evaluators: Sequence[Evaluator]) -
 
 def _write_samples(evaluators: Sequence[Evaluator], path: Path) -> None:
     """Write the last model's scores of single items; evaluators without any have no `samples`."""
+    import numpy as np
     from safetensors.numpy import save_file
 
     samples: dict[str, Any] = {}
     for evaluator in evaluators:
         samples.update(getattr(evaluator, "samples", {}))
     if samples:
-        save_file(samples, path)
+        rows = {name: np.asarray(row, dtype=np.float32).ravel() for name, row in samples.items()}
+        save_file(rows, path)
 
 
 def _what_is_wrong(trained: Scores, untrained: Scores) -> str:

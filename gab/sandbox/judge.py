@@ -1,5 +1,8 @@
 """From what was seen of a job's end to its outcome: exit status, size and form are all checked.
 
+What a reply says can be written down anywhere: no number that is not finite or that takes more
+than 64 bits, no text that is not Unicode, nothing nested too deep.
+
 A job's reply starts with one newline that is written after isolation and before any code of
 the candidate: without it the fault is ours (`infrastructure`), with it never.
 """
@@ -7,12 +10,14 @@ the candidate: without it the fault is ours (`infrastructure`), with it never.
 from __future__ import annotations
 
 import json
+import math
 import signal
 from typing import Any
 
 from genesys_engine.gab.sandbox.protocol import (
     MAX_REASON_CHARACTERS,
     MAX_REPLY_BYTES,
+    MAX_REPLY_DEPTH,
     Ended,
     Limits,
     Outcome,
@@ -73,7 +78,7 @@ def _read_reply(reply: str | None, seal: str) -> tuple[Status, str, dict[str, An
     if reply is None:
         return "bad_reply", "the reply is not UTF-8", None
     try:
-        data = json.loads(reply, parse_constant=_refuse_constant)
+        data = _plain(json.loads(reply, parse_int=_int, parse_float=_float, parse_constant=_float))
     except (ValueError, RecursionError) as error:
         return "bad_reply", f"the reply is not JSON: {error}", None
     if not isinstance(data, dict) or not set(data) <= {"status", "value", "reason", "seal"}:
@@ -88,8 +93,35 @@ def _read_reply(reply: str | None, seal: str) -> tuple[Status, str, dict[str, An
     return _SELF_REPORTED[status], reason, value
 
 
-def _refuse_constant(text: str) -> float:
-    raise ValueError(f"{text} is not JSON")
+def _int(text: str) -> int:
+    number = int(text)
+    if abs(number) >= 1 << 63:
+        raise ValueError("a whole number of more than 64 bits")
+    return number
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is not a finite number")
+    return number
+
+
+def _plain(value: Any, depth: int = 0) -> Any:
+    """Return `value` with half characters replaced, which no file and no database takes.
+
+    Raises:
+        ValueError: it is nested too deep.
+    """
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    if depth > MAX_REPLY_DEPTH:
+        raise ValueError(f"nested deeper than {MAX_REPLY_DEPTH}")
+    if isinstance(value, dict):
+        return {_plain(key): _plain(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item, depth + 1) for item in value]
+    return value
 
 
 def _with_log(reason: str, ended: Ended) -> str:

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from genesys_engine.gab.sandbox.protocol import LOG_HEAD_BYTES, LOG_NAME, LOG_TAIL_BYTES
+from genesys_engine.gab.sandbox.scratch import remove
 
 _CHUNK = 64 << 10
 _DRAIN_CHUNKS = 64  # a descendant may go on writing for ever
@@ -22,7 +23,8 @@ class OutputPipe:
 
     def __init__(self, scratch: Path) -> None:
         path = scratch / LOG_NAME
-        path.unlink(missing_ok=True)  # of an earlier attempt, which may have laid anything there
+        remove(path)  # an earlier attempt may have laid anything there, a folder too
+        path.unlink(missing_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         self._file = os.open(path, flags, 0o600)
         self.read_fd, self.write_fd = os.pipe()

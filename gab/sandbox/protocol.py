@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 MAX_FRAME_BYTES = 64 << 20
 MAX_REPLY_BYTES = 8 << 20
+MAX_REPLY_DEPTH = 64
 MAX_REASON_CHARACTERS = 2000
 LOG_NAME = "output.log"
 LOG_HEAD_BYTES = 256 << 10

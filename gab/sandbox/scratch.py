@@ -11,13 +11,14 @@ import secrets
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from genesys_engine.gab.errors import InputError
 
 _MAX_HEADER_BYTES = 16 << 20
+_MAX_DIMENSIONS = 32
 _SIZES = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "U16": 2, "I16": 2, "F16": 2,
     "BF16": 2, "U32": 4, "I32": 4, "F32": 4, "U64": 8, "I64": 8, "F64": 8,
@@ -30,6 +31,9 @@ def remove(folder: Path) -> None:
     `shutil.rmtree` calls itself once per level, which a thousand nested folders turn into a
     crash, and gives up at a folder without permissions.
     """
+    with suppress(OSError):
+        if not folder.is_symlink() and folder.is_dir():
+            folder.chmod(0o700)  # its owner may have locked it
     try:
         top = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:
@@ -92,8 +96,9 @@ def _opened(path: Path, most_bytes: int) -> Iterator[BinaryIO]:
     """Open a plain file of its own, of `most_bytes` at most, without following or waiting."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        raise InputError(f"cannot be opened: {error.strerror}", where=path.name) from error
+    except (OSError, ValueError) as error:  # the latter for a name that none can have
+        reason = getattr(error, "strerror", error)
+        raise InputError(f"cannot be opened: {reason}", where=path.name) from error
     try:
         facts = os.fstat(handle)
         if not stat.S_ISREG(facts.st_mode) or facts.st_nlink != 1:
@@ -122,31 +127,37 @@ def take_tensors(path: Path, most_bytes: int) -> None:
             raise InputError("is no safetensors file: wrong header", where=path.name)
         header = file.read(length)
     try:
-        size = _described_bytes(json.loads(header))
+        size = _described_bytes(json.loads(header.decode()), whole)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InputError(f"is no safetensors file: {error!r}", where=path.name) from error
     if size != whole - 8 - length:
         raise InputError("does not hold what its header says", where=path.name)
 
 
-def _described_bytes(header: dict[str, Any]) -> int:
+def _described_bytes(header: dict[str, Any], most_bytes: int) -> int:
     """Return the bytes that a header describes."""
-    header.pop("__metadata__", None)
+    metadata = header.pop("__metadata__", {})
+    if not all(isinstance(text, str) for text in metadata.values()):
+        raise ValueError("metadata that are no texts")
     end = 0
-    for begin, stop in sorted(_span(tensor) for tensor in header.values()):
+    for begin, stop in sorted(_span(tensor, most_bytes) for tensor in header.values()):
         if begin != end:
             raise ValueError("a gap or an overlap between tensors")
         end = stop
     return end
 
 
-def _span(tensor: dict[str, Any]) -> tuple[int, int]:
+def _span(tensor: dict[str, Any], most_bytes: int) -> tuple[int, int]:
     begin, stop = tensor["data_offsets"]
-    size = _SIZES[tensor["dtype"]]
-    for extent in tensor["shape"]:
-        if not isinstance(extent, int) or extent < 0:
+    size, shape = _SIZES[tensor["dtype"]], tensor["shape"]
+    if len(shape) > _MAX_DIMENSIONS:
+        raise ValueError("a shape of too many dimensions")
+    for extent in shape:
+        if type(extent) is not int or extent < 0:
             raise ValueError("a shape that is none")
         size *= extent
-    if not (isinstance(begin, int) and isinstance(stop, int) and stop - begin == size):
+        if size > most_bytes:
+            raise ValueError("a tensor that is larger than its file")
+    if not (type(begin) is int and type(stop) is int and stop - begin == size):
         raise ValueError("a tensor of another size than its shape")
     return begin, stop

@@ -19,13 +19,13 @@ _SLACK_BYTES = 1 << 30
 def excess(scratch: str, pid: int, most_bytes: int) -> str:
     """Return what is too much about a job's files, or "".
 
-    Counts what lies in the scratch folder (links are not followed) and, for files that were
-    removed while open, what the kernel says the process has written.
+    Counts what lies in the scratch folder (links are not followed) with the files that were removed
+    and are open still; and what the kernel says the process has written.
     """
     size, files = _lying(scratch, most_bytes)
     if files > MAX_FILES:
         return f"more than {MAX_FILES:,} files in its scratch folder"
-    if max(size, _written(pid)) > most_bytes:
+    if max(size + _held([pid]), _written(pid)) > most_bytes:
         return f"more than {most_bytes:,} bytes written to the disk"
     return ""
 
@@ -111,9 +111,14 @@ def _held(pids: list[int]) -> int:
     """Return the bytes of files that were removed and that one of the processes has open still."""
     found: dict[tuple[int, int], int] = {}
     for pid in pids:
-        with suppress(OSError):  # gone meanwhile, or a file that is closed by now
-            for entry in Path(f"/proc/{pid}/fd").iterdir():
-                facts = entry.stat()
-                if stat.S_ISREG(facts.st_mode) and facts.st_nlink == 0:
-                    found[facts.st_dev, facts.st_ino] = facts.st_blocks * 512
+        for facts in _open_files(pid):
+            if stat.S_ISREG(facts.st_mode) and facts.st_nlink == 0:
+                found[facts.st_dev, facts.st_ino] = facts.st_blocks * 512
     return sum(found.values())
+
+
+def _open_files(pid: int) -> Iterator[os.stat_result]:
+    with suppress(OSError):  # gone meanwhile
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):  # closed by now
+                yield entry.stat()

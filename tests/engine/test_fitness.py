@@ -19,6 +19,7 @@ from genesys_engine.engine.fitness import (
     said,
     sigma,
 )
+from genesys_engine.engine.replies import MOST
 from genesys_engine.engine.significance import noise_of
 
 
@@ -30,6 +31,14 @@ def test_gain_counts_up_in_both_directions() -> None:
     assert gain(1.9, 2.0, up=False) == pytest.approx(5.0)
     assert gain(0.55, 0.50, up=True) == pytest.approx(10.0)
     assert gain(2.1, 2.0, up=False) < 0
+
+
+@pytest.mark.parametrize("value", [MOST, -MOST])
+def test_the_largest_scores_have_gains_and_means(value: float) -> None:
+    assert math.isfinite(gain(value, 2.0, up=False, unit=1e-100))
+    scores = {f"{name}:acc": score(value, True) for name in "abc"}
+    assert metric_value(scores, "accuracy") == pytest.approx(value)
+    assert math.isfinite(noise([value, 1.0, -value], 2.0) or 0.0)
 
 
 def test_not_finite_and_missing_are_no_value() -> None:

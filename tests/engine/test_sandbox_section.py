@@ -1,6 +1,7 @@
 """`[sandbox]`: what an experiment may ask for, and what happens where it cannot be had."""
 
 import json
+import math
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -11,13 +12,14 @@ from genesys_engine.engine.assembly import demand_isolation, load, open_executor
 from genesys_engine.engine.cli import main
 from genesys_engine.engine.config import ConfigError, load_experiment
 from genesys_engine.engine.designer import CheckSettings, Designer
+from genesys_engine.engine.events import canonical_json
 from genesys_engine.engine.replies import CheckReply
 from genesys_engine.engine.settings import verify_settings
 from genesys_engine.engine.store import Store
 from genesys_engine.engine.trials import Trials
 from genesys_engine.engine.verifier import RungSettings, Verifier, VerifySettings
 from genesys_engine.gab import library
-from genesys_engine.gab.errors import EnvironmentProblem
+from genesys_engine.gab.errors import EnvironmentProblem, PluginError
 from genesys_engine.gab.sandbox import isolation_here
 from genesys_engine.plugins.api import Limits, Outcome
 from genesys_engine.plugins.host import PluginHost
@@ -155,6 +157,19 @@ PASSED = RecordedExecutor(workers=0, reject=0)._check(
 FINDING = {"code": "a.b", "severity": "error", "message": "", "advice": ""}
 
 
+def checked(reply, folder, checkers=()):
+    class Liar(RecordedExecutor):
+        def _answer(self, job, payload):
+            return Outcome("ok", reply)
+
+    settings = CheckSettings(("0.2M",), 512, 0, Limits(), 1, checkers)
+    designer = Designer([], Liar(workers=0), {}, settings, folder, seeds=("gpt",), threads=1)
+    try:
+        return designer.check(library.seed("gpt"), 0, 0)
+    finally:
+        designer.close()
+
+
 @pytest.mark.parametrize(
     "reply",
     [
@@ -169,20 +184,80 @@ FINDING = {"code": "a.b", "severity": "error", "message": "", "advice": ""}
         {**PASSED, "measurements": {**PASSED["measurements"], "fingerprint": 3}},
         {**PASSED, "measurements": {**PASSED["measurements"], "flops_per_token": {"0.2M": "x"}}},
         {"passed": False, "findings": [{"code": "a"}], "measurements": {}},
+        *(
+            {"passed": False, "findings": [{**FINDING, **odd}], "measurements": {}}
+            for odd in ({"unit": 3}, {"line": "x"}, {"evidence": 5})
+        ),
+        *(
+            {**PASSED, "measurements": {**PASSED["measurements"], "checker_fault": fault}}
+            for fault in (1, {"name": "mine"}, {"name": "mine", "reason": 3})
+        ),
     ],
 )
 def test_a_check_s_reply_that_does_not_fit_is_a_failed_check(reply, tmp_path):
-    class Liar(RecordedExecutor):
-        def _answer(self, job, payload):
-            return Outcome("ok", reply)
-
-    settings = CheckSettings(("0.2M",), 512, 0, Limits(), 1)
-    designer = Designer([], Liar(workers=0), {}, settings, tmp_path, seeds=("gpt",), threads=1)
-    report = designer.check(library.seed("gpt"), 0, 0)
-    designer.close()
+    report = checked(reply, tmp_path)
     assert not report["passed"]
     assert report["findings"][0]["code"] == "check.bad_reply"
     assert "malformed" in report["findings"][0]["message"]
+
+
+def test_only_a_checker_of_the_experiment_can_be_at_fault(tmp_path):
+    fault = {"name": "mine", "reason": "broken"}
+    reply = {**PASSED, "measurements": {**PASSED["measurements"], "checker_fault": fault}}
+    assert checked(reply, tmp_path)["passed"]
+    assert checked(reply, tmp_path, ({"name": "another"},))["passed"]
+    with pytest.raises(PluginError, match="broken"):
+        checked(reply, tmp_path, ({"name": "mine"},))
+
+
+def verified(folder, **reply):
+    """Return what becomes of a verification's reply, whose job took three seconds."""
+    settings = VerifySettings(0, Path("none"), (), {"options": {}}, [], Limits())
+    trials = Trials(PluginHost(), None, "process", lambda *_: nullcontext())
+    outcome = Outcome("ok", {"status": "ok", **reply}, facts={"wall_s": 3.0})
+    read = Verifier(trials, settings, folder)._read(outcome, folder, "kept", 0)
+    canonical_json(read.result)  # as the store does
+    return read
+
+
+def score(value, **more):
+    return {"value": value, "higher_is_better": False, "n": 1, **more}
+
+
+def test_what_the_parent_measured_counts_before_the_reply(tmp_path):
+    facts = verified(tmp_path, facts={"wall_s": "x", "device_s": 1e300, "train_s": 2.5}).facts
+    assert facts == {"wall_s": 3.0, "device_s": 3.0, "train_s": 2.5}
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {"facts": {"train_s": math.inf}},
+        {"facts": {"train_s": [1]}},
+        {"scores": {"m": score(10**400)}},
+        {"checkpoint": "a\0b"},
+    ],
+)
+def test_a_verification_s_reply_that_does_not_fit_is_a_failure(reply, tmp_path):
+    result = verified(tmp_path, **reply).result
+    assert (result["status"], result["cause"]) == ("failed", "bad_reply")
+
+
+@pytest.mark.parametrize("value", [math.inf, math.nan, -1e308, 1e101])
+def test_a_score_that_cannot_be_reckoned_with_is_a_failure(value, tmp_path):
+    given = {"m": score(value), "good": score(1.0)}
+    for reply in ({"scores": given}, {"controls": {"untrained": given}}, {"curve": [(1, value)]}):
+        result = verified(tmp_path, **reply).result
+        assert (result["status"], result["cause"]) == ("failed", "not_finite")
+    result = verified(tmp_path, status="failed", scores=given, curve=[(1, value), (2, 3)]).result
+    assert (result["scores"].keys(), result["curve"]) == ({"good"}, [(2, 3)])
+
+
+@pytest.mark.parametrize("stderr", [10**400, math.nan, 1e308, "x"])
+def test_a_standard_error_that_is_none_is_left_out(stderr, tmp_path):
+    result = verified(tmp_path, scores={"m": score(2.0, stderr=stderr)}).result
+    assert result["status"] == "ok"
+    assert result["scores"]["m"]["stderr"] is None
 
 
 def test_a_true_reply_is_kept_word_by_word():

@@ -212,6 +212,18 @@ def hidden_files_of_many(payload, scratch):
     return {}
 
 
+def hidden_files_in_many(payload, scratch):
+    """Each child holds a removed file that it has reserved, which no count of writes shows."""
+    for number in range(10):
+        if os.fork() == 0:
+            file = (scratch / f"file{number}").open("wb")
+            (scratch / f"file{number}").unlink()
+            os.posix_fallocate(file.fileno(), 0, 8 << 20)
+            time.sleep(600)
+    time.sleep(600)
+    return {}
+
+
 def where_caches_are(payload, scratch):
     names = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "TMPDIR", "HOME")
     found = {name: os.environ.get(name) for name in names}

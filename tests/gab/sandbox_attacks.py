@@ -310,6 +310,16 @@ def hidden_disk_bomb(payload, scratch):
         held.append(file)
 
 
+def reserved_disk_bomb(payload, scratch):
+    held = []
+    for _ in range(20):  # reserved, not written
+        file = (scratch / "hidden").open("wb")
+        (scratch / "hidden").unlink()
+        os.posix_fallocate(file.fileno(), 0, 8 << 20)
+        held.append(file)
+    time.sleep(600)
+
+
 def nested_folders(payload, scratch):
     for _ in range(1200):  # more than Python calls itself
         os.mkdir("deeper", 0o700)

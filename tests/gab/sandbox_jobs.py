@@ -56,6 +56,14 @@ def raises(payload, scratch):
     raise ValueError("seven is not eight")
 
 
+def raises_half_a_character(payload, scratch):
+    raise ValueError("\ud800")
+
+
+def returns_half_a_character(payload, scratch):
+    return {"a\ud800": ["\udfff", {"b": "\ud83d\ude00"}]}
+
+
 def leaves(payload, scratch):
     sys.exit("left")
 
@@ -195,6 +203,20 @@ def link_log(payload, scratch):
     (scratch / "output.log").unlink()
     (scratch / "output.log").symlink_to(payload["victim"])
     print("overwritten", flush=True)
+    return {}
+
+
+def folder_for_log(payload, scratch):
+    """Put a folder in the place of the log, and have the job asked for again."""
+    marker = scratch / "attempts"
+    with marker.open("a") as file:
+        file.write("x")
+    if len(marker.read_text()) == 1:
+        (scratch / "output.log").unlink()
+        (scratch / "output.log").mkdir()
+        (scratch / "output.log" / "inside").write_text("text")
+        (scratch / "output.log").chmod(payload["mode"])
+        os.kill(os.getpid(), signal.SIGKILL)
     return {}
 
 

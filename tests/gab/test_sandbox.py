@@ -156,6 +156,7 @@ def test_a_payload_that_is_not_json_is_refused_at_once(host, tmp_path):
     ("name", "payload", "status", "reason"),
     [
         ("raises", {}, "error", "ValueError: seven is not eight"),
+        ("raises_half_a_character", {}, "error", "ValueError: ?"),
         ("leaves", {}, "error", "SystemExit: left"),
         ("unprintable", {}, "error", "Odd: (no message)"),
         ("no_such_job", {}, "error", "no_such_job"),
@@ -219,6 +220,13 @@ def test_a_link_in_place_of_the_log_leads_nowhere(run_open, tmp_path):
     for _ in range(2):  # the second attempt finds the link that the first has left
         assert run_open("link_log", victim=str(victim)).status == "ok"
         assert victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize("mode", [0o700, 0])
+def test_a_folder_in_place_of_the_log_is_removed(run_open, tmp_path, mode):
+    outcome = run_open("folder_for_log", mode=mode)
+    assert outcome.status == "ok", outcome
+    assert (tmp_path / "folder_for_log" / "output.log").is_file()
 
 
 def test_a_scratch_folder_that_cannot_be_made_is_infrastructure(host, tmp_path):
@@ -404,6 +412,36 @@ def test_an_isolation_that_failed_is_not_the_job_s_fault():
     before = judge(Ended(1, "exit", exit_code=70, reply="", log="OSError: no"), LONG)
     after = judge(Ended(1, "exit", exit_code=70, reply="\n", log="OSError: no"), LONG)
     assert (before.status, after.status) == ("infrastructure", "crashed")
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("1e999", "is not a finite number"),
+        ("-Infinity", "is not a finite number"),
+        (str(1 << 63), "more than 64 bits"),
+        (f"-{10**400}", "more than 64 bits"),
+        ("[" * 64 + "]" * 64, "nested deeper than 64"),
+        ('{"x":' * 64 + "0" + "}" * 64, "nested deeper than 64"),
+    ],
+)
+def test_a_reply_holds_only_what_can_be_written_down(value, reason):
+    reply = f'\n{{"status": "ok", "value": {{"x": [{value}]}}}}'
+    outcome = judge(Ended(1, "exit", exit_code=0, reply=reply), LONG)
+    assert (outcome.status, outcome.value) == ("bad_reply", None)
+    assert reason in outcome.reason
+
+
+def test_numbers_and_depth_within_bounds_are_kept():
+    value = {"x": [(1 << 63) - 1, -(1 << 63) + 1, 1.7e308, [[[[[]]]]]]}
+    reply = "\n" + json.dumps({"status": "ok", "value": value})
+    assert judge(Ended(1, "exit", exit_code=0, reply=reply), LONG).value == value
+
+
+def test_half_characters_of_a_reply_are_replaced(run):
+    """Whole ones, which JSON writes as two halves, are kept."""
+    value = run("returns_half_a_character").value
+    assert value == {"a?": ["?", {"b": "\U0001f600"}]}
 
 
 def test_a_c_allocator_that_gives_up_is_a_lack_of_memory():

@@ -1,11 +1,13 @@
 """The parts of the sandbox by themselves: levels, filter, file rules, what is left behind."""
 
 import errno
+import json
 import os
 import re
 import socket
 import sys
 import sysconfig
+import time
 from pathlib import Path
 
 import pytest
@@ -277,6 +279,7 @@ def test_a_folder_is_removed_whatever_is_in_it(tmp_path):
             os.chdir("d")
     finally:
         os.chdir(before)
+    scratch.chmod(0)
     remove(scratch)
     assert not scratch.exists()
     assert (outside / "precious").read_text() == "text"
@@ -304,6 +307,12 @@ def _replaced(path, old, new):
     path.write_bytes(data.replace(old, new))
 
 
+def _describe(path, shape, offsets, data=b"", encoding="utf-8", **more):
+    header = {"a": {"dtype": "F32", "shape": shape, "data_offsets": offsets}, **more}
+    text = json.dumps(header).encode(encoding)
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data)
+
+
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
@@ -321,12 +330,33 @@ def _replaced(path, old, new):
         (lambda p: _replaced(p, b"[3,4]", b"-3,-4"), "no safetensors"),
         (lambda p: _replaced(p, b"F32", b"F99"), "no safetensors"),
         (lambda p: p.write_bytes(b"x" * (2 << 20)), "exceed"),
+        (lambda p: _describe(p, [True], [0, 4], b"x" * 4), "a shape that is none"),
+        (lambda p: _describe(p, [1], [False, 4], b"x" * 4), "another size"),
+        (lambda p: _describe(p, [1 << 62, 4, 0], [0, 0]), "larger than its file"),
+        (lambda p: _describe(p, [1] * 33, [0, 4], b"x" * 4), "too many dimensions"),
+        (lambda p: _describe(p, [0], [0, 0], __metadata__=5), "no safetensors"),
+        (lambda p: _describe(p, [0], [0, 0], __metadata__={"a": 5}), "metadata"),
+        (lambda p: _describe(p, [0], [0, 0], encoding="utf-16"), "no safetensors"),
     ],
 )
 def test_what_is_no_checkpoint_is_refused(weights, spoil, reason):
     spoil(weights)
     with pytest.raises(InputError, match=reason):
         take_tensors(weights, 1 << 20)
+
+
+def test_no_shape_takes_long_to_refuse(weights):
+    _describe(weights, [2] * 400_000, [0, 4], b"x" * 4)
+    start = time.monotonic()
+    with pytest.raises(InputError, match="no safetensors"):
+        take_tensors(weights, 2 << 20)
+    assert time.monotonic() - start < 2  # about a hundredth; the product alone takes many seconds
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\ud800b", "a" * 300])
+def test_a_name_that_no_file_can_have_is_refused(weights, name):
+    with pytest.raises(InputError, match="cannot be opened"):
+        take_tensors(weights.with_name(name), 1 << 20)
 
 
 @LINUX

@@ -2,8 +2,11 @@
 
 import json
 import math
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file
 from training_support import BLOCK, CONTEXT
 
 from genesys_engine.gab.errors import InputError
@@ -151,6 +154,17 @@ def test_scores_that_are_not_finite_never_reach_the_reply(corpus, tmp_path):
     assert answer["status"] == "failed"
     assert "bits_per_byte" not in answer["controls"]["untrained"]
     json.dumps(answer, allow_nan=False)
+
+
+def test_scores_of_items_are_written_as_rows_of_float32(tmp_path):
+    """Whatever an evaluator keeps: the engine takes no other form."""
+    kept = SimpleNamespace(samples={"a": np.array([[1.0], [0.5]]), "b": [True, False, True]})
+    verify_job._write_samples([kept, SimpleNamespace()], tmp_path / "samples")
+    rows = load_file(tmp_path / "samples")
+    assert {name: (row.dtype, row.tolist()) for name, row in rows.items()} == {
+        "a": (np.float32, [1.0, 0.5]),
+        "b": (np.float32, [1.0, 0.0, 1.0]),
+    }
 
 
 def test_bits_per_byte_is_required(corpus, tmp_path):
