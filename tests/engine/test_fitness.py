@@ -38,7 +38,7 @@ def test_the_largest_scores_have_gains_and_means(value: float) -> None:
     assert math.isfinite(gain(value, 2.0, up=False, unit=1e-100))
     scores = {f"{name}:acc": score(value, True) for name in "abc"}
     assert metric_value(scores, "accuracy") == pytest.approx(value)
-    assert math.isfinite(noise([value, 1.0, -value], 2.0) or 0.0)
+    assert math.isfinite(noise_of([value, 1.0, -value]) or 0.0)
 
 
 def test_not_finite_and_missing_are_no_value() -> None:
