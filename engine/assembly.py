@@ -25,6 +25,7 @@ from genesys_engine.engine.llm.meters import Caps
 from genesys_engine.engine.lookup import Lookup
 from genesys_engine.engine.machine import versions
 from genesys_engine.engine.outcomes import Outcomes
+from genesys_engine.engine.picking import CheckedSelector
 from genesys_engine.engine.policy import Policy
 from genesys_engine.engine.restore import restore
 from genesys_engine.engine.settings import (
@@ -229,7 +230,7 @@ def assemble(
     restore(store, state, reference_seed=settings.seeds[0], measure=measure)
     selection = experiment.selection
     selector = host.registry.get("selector", selection.use).create(selection.options)
-    policy = Policy(settings, selector)
+    policy = Policy(settings, CheckedSelector(selector, selection.use))
     clock = WallClock(store.meta("wall_s", 0.0))
     verify = verify_settings(experiment, host, corpus)
     check = CheckSettings(

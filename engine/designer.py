@@ -19,6 +19,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from genesys_engine.engine.answers import MEND, checked_child, checked_details
 from genesys_engine.engine.llm.gateway import Gateway
 from genesys_engine.engine.lookup import Lookup
 from genesys_engine.engine.randomness import generator
@@ -246,11 +247,12 @@ class _Attempts:
             return None
         entry = rng.choices(fitting, [entry.weight for entry in fitting])[0]
         try:
-            return entry.name, entry.operator(self.parents, self._context(rng))
+            answer = entry.operator(self.parents, self._context(rng))
         except OperatorNotApplicable:
             return None
         except DesignAbandoned as error:
-            raise _Abandoned(entry.name, error.code, str(error), error.details) from error
+            details = checked_details(error.details, entry.name)
+            raise _Abandoned(entry.name, str(error.code), str(error), details) from error
         except LLMRequestRefused as error:
             raise _Abandoned(entry.name, "llm.refused", error.message, {}) from error
         except OF_SERVICES:
@@ -259,9 +261,9 @@ class _Attempts:
             raise PluginError(
                 f"raised {type(error).__name__}: {error}",
                 where=f"operator {entry.name}",
-                hint="the run needs all its operators: mend or update the plugin and resume, or"
-                " start another run without it",
+                hint=MEND,
             ) from error
+        return entry.name, checked_child(answer, entry.name)
 
     def _try(self, child: Child, operator: str) -> dict[str, Any] | None:
         """Return the entry of an accepted child, or None after noting why it was dropped."""

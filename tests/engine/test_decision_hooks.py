@@ -7,7 +7,7 @@ operators are real, and only training is answered from a record.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,12 +74,12 @@ class Loop:
         self.more = more
         self.executor: RecordedExecutor = RecordedExecutor(workers=2)
 
-    def go(self, executor: RecordedExecutor | None = None) -> None:
+    def go(self, executor: RecordedExecutor | None = None, sets: Sequence[str] = ()) -> None:
         self.executor = executor or RecordedExecutor(workers=2)
         file = self.folder.with_suffix(".toml")
         file.write_text(EXPERIMENT.format(more=self.more))
         host = PluginHost()
-        experiment = load_experiment(file, (), host.registry)
+        experiment = load_experiment(file, sets, host.registry)
         fresh = not self.folder.exists()
         store = Store.create(self.folder, {}) if fresh else Store.open(self.folder, write=True)
         with store:
@@ -357,6 +357,90 @@ def test_an_operator_that_raises_may_cost_its_design_only(install: Install, tmp_
     exhausted = {event["seq"] for event in loop.events(kinds.DESIGN_EXHAUSTED)}
     assert {error["seq"] for error in plugin.asked if error["stage"] == "design"} <= exhausted
     assert len(loop.verifications()) == 15
+
+
+# what the operator returns -> what is said of it
+ANSWERS = {
+    "None": "it must return a Child, not NoneType",
+    "tree": "it must return a Child, not GABTree",
+    "api.Child(list(tree), 'x')": "Child.tree must be a GABTree, not list",
+    "api.Child(type(tree)(tree[:-1]), 'x')": "malformed: nothing stands at root.mlp",
+    "api.Child(type(tree)(list(tree) + tree[1:2]), 'x')": "malformed: the tree ends before node",
+    "api.Child(type(tree)(['x']), 'x')": "malformed",
+    "api.Child(tree, None)": "Child.change must be a sentence, not None",
+    "api.Child(tree, 'x', {'path': {1}})": "the details are not JSON",
+    "api.Child(tree, 'x', {'score': float('nan')})": "the details are not JSON",
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_an_operator_that_answers_nonsense_is_named_and_what_is_under_way_is_finished(
+    install: Install, tmp_path: Path, answer: str
+) -> None:
+    call = f"tree = parents[0].tree\n        return {answer}"
+    plugin = install(RAISES.replace('raise ValueError("not today")', call) + answering("None"))
+    loop = Loop(tmp_path / "run", OPERATORS)
+    with pytest.raises(PluginError, match=ANSWERS[answer]) as raised:
+        loop.go(RecordedExecutor(workers=2, delay_s=0.05))
+    assert raised.value.where == "operator raises"
+    assert "mend or update the plugin and resume" in str(raised.value.hint)
+    assert plugin.asked[0]["stage"] == "design"
+    with Store.open(loop.folder) as store:
+        waiting = {task.seq for task in store.tasks() if task.result is None}
+        assert all(task.kind == "design" for task in store.tasks() if task.seq in waiting)
+
+
+def test_a_design_given_up_with_details_that_are_no_json_names_its_operator(
+    install: Install, tmp_path: Path
+) -> None:
+    given_up = 'api.DesignAbandoned("no", code="x.y", details={"at": {1}})'
+    install(RAISES.replace('ValueError("not today")', given_up))
+    with pytest.raises(PluginError, match="operator raises: the details are not JSON"):
+        Loop(tmp_path / "run", OPERATORS).go()
+
+
+SELECTOR = """
+class Picks:
+    def parents(self, candidates, count, rng):
+        return list(range(min(count, len(candidates))))
+    def promote(self, candidates, rng):
+        return 0
+    def survivors(self, candidates, count):
+        return list(range(min(count, len(candidates))))
+
+def {method}(self, candidates, *rest):
+    {body}
+Picks.{method} = {method}
+
+@api.hookimpl
+def genesys_register_selectors(register):
+    register("picks", f"{{__name__}}:Picks", summary="one that errs")
+"""
+PICKS = [
+    ("parents", "raise ValueError('not today')", "parents raised ValueError: not today"),
+    ("parents", "return None", "parents must return positions, not None"),
+    ("parents", "return ['a'] * rest[0]", "parents must return positions"),
+    ("parents", "return []", "parents must return 1 distinct positions, not"),
+    ("promote", "return None", "promote must return positions"),
+    ("promote", "return len(candidates)", "promote must return positions below"),
+    ("promote", "return -1", "promote must return positions below"),
+    ("survivors", "return 1 / 0", "survivors raised ZeroDivisionError"),
+    ("survivors", "return [0] * rest[0]", "survivors must return 3 distinct positions"),
+]
+
+
+@pytest.mark.parametrize(("method", "body", "told"), PICKS)
+@pytest.mark.parametrize("mode", ["steady_state", "generational"])
+def test_a_selector_that_errs_is_named(
+    install: Install, tmp_path: Path, method: str, body: str, told: str, mode: str
+) -> None:
+    install(SELECTOR.format(method=method, body=body))
+    loop = Loop(tmp_path / "run", '[selection]\nuse = "picks"\n')
+    sets = (f"run.mode={mode}", "population.size=3", "population.offspring=2")
+    with pytest.raises(PluginError, match=told) as raised:
+        loop.go(sets=sets)
+    assert raised.value.where == "selector picks"
+    assert "mend or update the plugin" in str(raised.value.hint)
 
 
 def test_an_answer_of_another_form_is_an_error(install: Install, loop: Loop) -> None:
