@@ -174,10 +174,13 @@ class GABTree(gp.PrimitiveTree):  # type: ignore[misc]
         """Check that every slot holds a unit of its interface with fitting hyper-parameters.
 
         Raises:
-            TreeError: naming the place and what to do.
+            TreeError: naming the place and what to do; also where the tree is too deep to be
+                read back from its JSON.
         """
         for place in self.places():
             node = place.node
+            if place.depth >= MAX_DEPTH:
+                raise _too_deep(place.path)
             if place.parent is not None and place.slot is not None:
                 slot = self[place.parent].unit.slot(place.slot)
                 if slot.interface != node.ret:
@@ -301,7 +304,7 @@ def _read_entry(entry: Any, units: Mapping[str, Any], path: str) -> GABTree:
         known = ", ".join(map(str, units)) or "none"
         raise TreeError(f"unit {name!r} is not in the table", where=path, hint=f"units: {known}")
     if path.count(".") >= MAX_DEPTH:
-        raise TreeError(f"the tree is deeper than {MAX_DEPTH}", where=path[:80])
+        raise _too_deep(path)
     unit = parse_unit(units[name], where=name)
     try:
         for slot in children:
@@ -315,6 +318,12 @@ def _read_entry(entry: Any, units: Mapping[str, Any], path: str) -> GABTree:
     except TreeError as error:
         place = path + (error.where or "").removeprefix("root")
         raise TreeError(error.message, where=place, hint=error.hint) from None
+
+
+def _too_deep(path: str) -> TreeError:
+    """Return the error that a place lies too deep."""
+    message = f"the tree is deeper than {MAX_DEPTH}"
+    return TreeError(message, where=path[:80], hint="nest fewer units in each other")
 
 
 def _sha256(data: object) -> str:

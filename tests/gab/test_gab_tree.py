@@ -332,6 +332,18 @@ def test_endless_depth_is_refused():
         GABTree.from_json({**data, "root": entry})
 
 
+@pytest.mark.parametrize(("depth", "told"), [(63, ""), (64, "deeper"), (200, "deeper")])
+def test_a_tree_that_could_not_be_read_back_is_refused(depth, told):
+    (middle, *_), (leaf,) = nested(1), grow(small("Norm"))
+    chain = GABTree([middle] * depth + [leaf])
+    if not told:
+        chain.check_structure()
+        assert GABTree.from_json(chain.to_json()).digest == chain.digest
+        return
+    with pytest.raises(TreeError, match=told):
+        chain.check_structure()
+
+
 # --- validation ------------------------------------------------------------------------------
 
 
