@@ -21,7 +21,7 @@ from genesys_engine.engine.assembly import (
 )
 from genesys_engine.engine.cache import cache_folder
 from genesys_engine.engine.config import Experiment, load_experiment
-from genesys_engine.engine.config.template import toml_value
+from genesys_engine.engine.config.kept import kept_paths
 from genesys_engine.engine.confirmation import confirm
 from genesys_engine.engine.events import Event
 from genesys_engine.engine.llm.backends import look_over
@@ -103,13 +103,8 @@ def resume(folder: Path, sets: Sequence[str], callbacks: Callbacks) -> None:
         InputError: no run there, it is finished, or `sets` would change its decisions.
     """
     with Store.open(folder, write=True) as store:
-        # The run's own copy of the file lies elsewhere than the one that [plugins] local was
-        # relative to.
-        known = store.meta("experiment")
-        kept = [*store.meta("sets", [])]
-        kept.append(f"plugins.local={toml_value(known['plugins'].get('local', []))}")
-        if base := known.get("knowledge", {}).get("base"):
-            kept.append(f"knowledge.base={toml_value(base)}")
+        # The run's own copy of the file lies elsewhere than the one that paths were relative to.
+        kept = [*store.meta("sets", []), *kept_paths(store.meta("experiment"))]
         host, experiment = load(folder / EXPERIMENT, [*kept, *sets])
         if experiment.digest != store.meta("experiment_digest"):
             raise InputError(

@@ -16,8 +16,8 @@ from genesys_engine.engine.assembly import load
 from genesys_engine.engine.compare.series import series_of
 from genesys_engine.engine.compare.store import Result, StudyStore
 from genesys_engine.engine.config import Experiment
+from genesys_engine.engine.config.kept import kept_paths
 from genesys_engine.engine.config.schema import ARM_CAPS, CompareArm, CompareSection
-from genesys_engine.engine.config.template import toml_value
 from genesys_engine.engine.evolution import Stopped
 from genesys_engine.engine.store import DATABASE, EXPERIMENT, Store
 from genesys_engine.gab.errors import InputError
@@ -104,8 +104,7 @@ def _refuse_other_measures(arms: Sequence[tuple[str, Experiment]]) -> None:
 
 def _sets(store: StudyStore, arm: CompareArm, section: CompareSection, item: str) -> list[str]:
     """Return all overrides of a run, those of the study first."""
-    local = toml_value(store.meta("experiment")["plugins"].get("local", []))
-    kept = [*store.meta("sets", []), f"plugins.local={local}"]
+    kept = [*store.meta("sets", []), *kept_paths(store.meta("experiment"))]
     return [*kept, *arm_sets(arm, section, item)]
 
 

@@ -27,8 +27,8 @@ from genesys_engine.engine.compare.proposals import (
 )
 from genesys_engine.engine.compare.store import Result, StudyStore
 from genesys_engine.engine.config import Experiment
+from genesys_engine.engine.config.kept import kept_paths
 from genesys_engine.engine.config.schema import ARM_CAPS
-from genesys_engine.engine.config.template import toml_value
 from genesys_engine.engine.events import canonical_json
 from genesys_engine.engine.llm.gateway import Gateway, Notice
 from genesys_engine.engine.llm.ledger import Ledger
@@ -93,11 +93,8 @@ def begin(path: Path, sets: Sequence[str], folder: Path, callbacks: Callbacks) -
 def resume(folder: Path, sets: Sequence[str], callbacks: Callbacks) -> None:
     """Go on with a study; `sets` may change what decides nothing, and the caps of its arms."""
     with StudyStore.open(folder) as store:
-        kept = list(store.meta("sets", []))
-        known = store.meta("experiment")
-    # The study's own copy of the file lies elsewhere than the one that paths were relative to.
-    kept.append(f"plugins.local={toml_value(known['plugins'].get('local', []))}")
-    kept.append(f"compare.proposals={toml_value(known['compare'].get('proposals', ''))}")
+        # The study's own copy of the file lies elsewhere than the one that paths were relative to.
+        kept = [*store.meta("sets", []), *kept_paths(store.meta("experiment"))]
     begin(folder / EXPERIMENT, [*kept, *sets], folder, callbacks)
 
 
