@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, create_model
@@ -9,7 +11,7 @@ from pydantic import BaseModel, create_model
 from genesys_engine.engine.config.document import Document
 from genesys_engine.engine.config.positions import Path
 from genesys_engine.engine.config.schema import Component, Section
-from genesys_engine.engine.config.validate import validate
+from genesys_engine.engine.config.validate import validate, value_name
 from genesys_engine.gab.errors import PluginError
 from genesys_engine.plugins.targets import incidental_options
 
@@ -20,6 +22,7 @@ C = TypeVar("C", bound=Component)
 
 NESTED = frozenset({"options", "roles"})
 """Fields of a component that are no keys of its own: they are read apart."""
+FINITE = "write a finite number; a very large one, such as 1e30, where there is to be no limit"
 
 
 class NoOptions(Section):
@@ -57,13 +60,29 @@ def read_component(
     except PluginError as error:
         document.report((*path, "use"), error.message, error.hint)
         return None
-    rest = {k: v for k, v in table.items() if k not in (*own_keys, *NESTED - {"options"})}
+    apart = set(model.model_fields) - {"options"}
+    rest = {key: value for key, value in table.items() if key not in apart}
     options = validate(document, path, options_model, rest, tuple(own_keys))
     if own is None or options is None:
+        return None
+    for place, value in (endless := list(_endless(path, rest))):
+        message = f"{value_name(place)} must be a finite number, not {value!r}"
+        document.report(place, message, FINITE)
+    if endless:
         return None
     made = model(**own.model_dump(), options=options.model_dump(mode="json"))
     made._incidental = incidental_options(options_model, made.options)
     return made
+
+
+def _endless(path: Path, value: Any) -> Iterator[tuple[Path, float]]:
+    """Yield the numbers in a value that are infinite or none at all, with their places."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield path, value
+    if isinstance(value, dict | list):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, item in items:
+            yield from _endless((*path, key), item)
 
 
 def _own(model: type[Component]) -> type[BaseModel]:

@@ -145,12 +145,14 @@ def _plugins(document: Document) -> Any:
     section = _section(document, "plugins")
     if section is None:
         return None
-    base = Path(document.source).parent
-    local = tuple(str((base / path).resolve()) for path in section.local)
+    local = [
+        _whole(document, ("plugins", "local", index), path)
+        for index, path in enumerate(section.local)
+    ]
     for index, path in enumerate(local):
-        if not Path(path).exists():
+        if path and not Path(path).exists():
             document.report(("plugins", "local", index), f"there is no {path}")
-    return section.model_copy(update={"local": local})
+    return section.model_copy(update={"local": tuple(filter(None, local))})
 
 
 def _knowledge(document: Document) -> Any:
@@ -158,11 +160,19 @@ def _knowledge(document: Document) -> Any:
     section = _section(document, "knowledge")
     if section is None or not section.base:
         return section
-    base = (Path(document.source).parent / Path(section.base).expanduser()).resolve()
-    if not base.is_dir():
+    base = _whole(document, ("knowledge", "base"), str(Path(section.base).expanduser()))
+    if base and not Path(base).is_dir():
         hint = f"make one: genesys-engine knowledge add PATH --base {base}"
         document.report(("knowledge", "base"), f"there is no {base}", hint)
-    return section.model_copy(update={"base": str(base)})
+    return section.model_copy(update={"base": base})
+
+
+def _whole(document: Document, place: positions.Path, path: str) -> str:
+    """Return a path, relative to the file, as a whole one; "" after a fault in it is reported."""
+    if "\0" in path:
+        document.report(place, f"{path!r} is no path: it holds a zero byte", "leave it out")
+        return ""
+    return str((Path(document.source).parent / path).resolve())
 
 
 def _section(document: Document, name: str) -> Any:
@@ -176,7 +186,7 @@ def _section(document: Document, name: str) -> Any:
         table = {"name": Path(document.source).stem} | table
     if name == "compare" and isinstance(folder := table.get("proposals"), str) and folder:
         # Whole, so that a study finds it from its own folder.
-        table = table | {"proposals": str((Path(document.source).parent / folder).resolve())}
+        table = table | {"proposals": _whole(document, ("compare", "proposals"), folder)}
     return validate(document, (name,), model, table)
 
 

@@ -63,9 +63,11 @@ def _report(
     elif fault["type"] == "missing" and isinstance(key, str):
         document.report_key(table, f"the key {key!r} is missing in {_table(table)}")
     elif fault["type"] == "missing":
-        document.report(table, f"{_value(table)} has too few values", f"it needs {key + 1} or more")
+        document.report(
+            table, f"{value_name(table)} has too few values", f"it needs {key + 1} or more"
+        )
     else:
-        document.report(where, _value(where) + _reason(fault))
+        document.report(where, value_name(where) + _reason(fault))
 
 
 def _reason(fault: Mapping[str, Any]) -> str:
@@ -82,11 +84,11 @@ def _reason(fault: Mapping[str, Any]) -> str:
 def _table(path: Path) -> str:
     """Return how a person calls a table: [run], [[ladder.rungs]] 2, [selection.inner]."""
     if isinstance(path[-1], int):
-        return f"[[{_value(path[:-1])}]] {path[-1] + 1}"
-    return f"[{_value(path)}]"
+        return f"[[{value_name(path[:-1])}]] {path[-1] + 1}"
+    return f"[{value_name(path)}]"
 
 
-def _value(path: Path) -> str:
+def value_name(path: Path) -> str:
     """Return how a person calls a value: run.workers, population.parents (item 3)."""
     words = (f" (item {part + 1})" if isinstance(part, int) else f".{part}" for part in path)
     return "".join(words).removeprefix(".")

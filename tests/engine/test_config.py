@@ -29,6 +29,11 @@ class Thing:
     Options = Knobs
 
 
+class Lax:
+    class Options(Options):
+        limit: float = Field(1.0, gt=0)
+
+
 @pytest.fixture(scope="module")
 def registry() -> Registry:
     """Components that cost nothing, under the names of the defaults."""
@@ -44,6 +49,7 @@ def registry() -> Registry:
         for name in known:
             target = f"{__name__}:Thing"
             registry.register(Description(kind, name, target, "", "test", "1"))
+    registry.register(Description("selector", "lax", f"{__name__}:Lax", "", "test", "1"))
     absent = Description("selector", "absent", f"{__name__}:Gone", "", "test", "1")
     registry.register(absent)
     return registry
@@ -268,6 +274,19 @@ FAULTS: dict[str, tuple[str, int, int, str, str]] = {
         "[selection.inner]\ndeph = 1\n",
         2, 1, "there is no key 'deph' in [selection.inner]", "'depth'",
     ),
+    "endless option": (
+        '[selection]\nuse = "lax"\nlimit = inf\n',
+        3, 9, "selection.limit must be a finite number, not inf", "such as 1e30",
+    ),
+    "roles of what is no language model": (
+        "[trainer.roles]\na = 1\n",
+        1, 10, "there is no key 'roles' in [trainer]", "",
+    ),
+    "zero byte in a plugin": (
+        '[plugins]\nlocal = ["a\\u0000b"]\n', 2, 10, "it holds a zero byte", "leave it out",
+    ),
+    "zero byte in a base": ('[knowledge]\nbase = "a\\u0000b"\n', 2, 8, "holds a zero byte", ""),
+    "zero byte in proposals": ('[compare]\nproposals = "\\u0000"\n', 2, 13, "a zero byte", ""),
     "weight": ('[[operators]]\nuse = "removal"\nweight = 0\n', 3, 10, "greater than 0, not 0", ""),
     "section as value": ("run = 3\n", 1, 7, "'run' must be a table", "[run]"),
     "section as list": ("[[run]]\nseed = 1\n", 1, 3, "'run' must be a table", "[run]"),
