@@ -19,6 +19,12 @@ def _paths(value: object) -> object:
     return (value,) if isinstance(value, str) else _tuples(value)
 
 
+Paths = Annotated[
+    tuple[Annotated[str, Field(min_length=1)], ...],  # "" would be the folder one stands in
+    BeforeValidator(_paths),
+]
+
+
 class CorpusPart(Options):
     """One part of a mixture: a data set of the hub, or files."""
 
@@ -31,7 +37,7 @@ class CorpusPart(Options):
     streaming: bool = Field(
         True, description="read over the network; false: download it first and map it into memory"
     )
-    paths: Annotated[tuple[str, ...], BeforeValidator(_paths)] = Field(
+    paths: Paths = Field(
         (), description="files, folders and glob patterns in place of a data set of the hub"
     )
     text_field: str = Field("text", description="the field of a row that holds the text")
@@ -61,7 +67,7 @@ class CorpusOptions(Options):
         description="the source of this Python's own library; English prose, fetched once with"
         " `genesys-engine data fetch english`; text of yours; or several parts with weights",
     )
-    paths: Annotated[tuple[str, ...], BeforeValidator(_paths)] = Field(
+    paths: Paths = Field(
         (),
         description='with use = "text": files, folders (.txt, .md, .jsonl, .parquet), patterns',
     )

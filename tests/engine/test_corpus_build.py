@@ -209,6 +209,8 @@ def test_unusable_paths_are_input_errors(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"no \.txt, \.md, \.jsonl, \.parquet file"):
         prepare(text_options(tmp_path / "empty"), tmp_path)
+    with pytest.raises(InputError, match=r"no pattern|no such file"):  # as of Python 3.13
+        prepare(text_options(tmp_path / "**.txt"), tmp_path)
 
 
 def test_unusable_text_is_an_input_error_with_its_place(tmp_path):
@@ -253,6 +255,9 @@ def test_a_cache_that_cannot_be_written_is_a_problem_of_the_machine(tmp_path, bo
     [
         {"use": "text"},
         {"paths": ("a.txt",)},
+        {"use": "text", "paths": ""},
+        {"use": "text", "paths": ("a.txt", "")},
+        {"use": "mixture", "parts": ({"paths": ("",)},)},
         {"vocab_size": 100},
         {"heldout": 0.0},
         {"nonsense": 1},
