@@ -156,7 +156,10 @@ class Store:
 
     @staticmethod
     def refuse_used(folder: Path) -> None:
-        """Raise `InputError` when `folder` holds a run or something else than a run's beginning."""
+        """Raise `InputError` when `folder` holds a run or something else than a run's beginning.
+
+        Also where it cannot be made, because it would lie in a file.
+        """
         if (folder / DATABASE).exists():
             raise InputError(
                 "this folder already holds a run",
@@ -171,6 +174,13 @@ class Store:
                 "the run folder exists and is not empty",
                 where=str(folder),
                 hint="give --out a folder that does not exist yet",
+            )
+        above = next(parent for parent in folder.absolute().parents if parent.exists())
+        if not above.is_dir():
+            raise InputError(
+                f"the run folder cannot be made: {above} is a file",
+                where=str(folder),
+                hint="give another --out",
             )
 
     @staticmethod

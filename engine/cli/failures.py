@@ -15,11 +15,12 @@ from genesys_engine.engine.llm.redact import redact
 from genesys_engine.gab.errors import (
     EXIT_BUG,
     EXIT_ENVIRONMENT,
+    EXIT_INPUT,
     EXIT_INTERRUPTED,
     GenesysError,
 )
 
-# What the machine or its set-up refuses; everything else that an OSError says is our bug.
+# What the machine or its set-up refuses; what an OSError says beside this and below is our bug.
 _ENVIRONMENT = {
     errno.ENOSPC: "make room on the disk",
     errno.EDQUOT: "the quota is used up: make room",
@@ -29,6 +30,13 @@ _ENVIRONMENT = {
     errno.EPERM: "check the permissions, or choose another folder",
     errno.EMFILE: "raise the limit on open files: ulimit -n",
     errno.ENOMEM: "close other programs, or use fewer run.workers",
+}
+# Paths that cannot be: whoever gave them can mend it.
+_PATHS = {
+    errno.ENOTDIR: "a part of this path is a file and no folder: give another one",
+    errno.EISDIR: "this is a folder: name a file",
+    errno.ENAMETOOLONG: "this name is too long: give a shorter one",
+    errno.ELOOP: "a symbolic link here leads back to itself: mend it, or give another path",
 }
 
 
@@ -52,6 +60,8 @@ def _told(error: BaseException, debug: bool) -> tuple[str, int]:
         return "interrupted", EXIT_INTERRUPTED
     if isinstance(error, GenesysError):
         return str(error), error.exit_code
+    if isinstance(error, OSError) and error.errno in _PATHS:
+        return _system(error, _PATHS[error.errno]), EXIT_INPUT
     environment = _environment(error)
     if environment:
         return environment, EXIT_ENVIRONMENT
@@ -66,9 +76,14 @@ def _environment(error: BaseException) -> str | None:
         if getattr(error, "sqlite_errorname", "").startswith(name):
             return f"run.sqlite: {error}\n  help: {_ENVIRONMENT[number]}"
     if isinstance(error, OSError) and error.errno in _ENVIRONMENT:
-        where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror}\n  help: {_ENVIRONMENT[error.errno]}"
+        return _system(error, _ENVIRONMENT[error.errno])
     return None
+
+
+def _system(error: OSError, hint: str) -> str:
+    """Return what the system says, of which file, and what to do."""
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror}\n  help: {hint}"
 
 
 def _bug(error: BaseException, debug: bool) -> str:

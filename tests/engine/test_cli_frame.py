@@ -101,6 +101,8 @@ FAILURES = [
     (KeyboardInterrupt(), 130),
     (OSError(errno.ENOSPC, "No space left on device", "run.db"), 4),
     (PermissionError(errno.EACCES, "Permission denied", "/x"), 4),
+    (OSError(errno.ELOOP, "Too many levels of symbolic links", "/x"), 2),
+    (IsADirectoryError(errno.EISDIR, "Is a directory", "/x"), 2),
     (MemoryError(), 4),
     (ZeroDivisionError("division by zero"), 3),
     (OSError(errno.EINVAL, "Invalid argument"), 3),
@@ -125,6 +127,27 @@ def test_messages_say_where_and_how_to_mend(fail: Any, capsys: pytest.CaptureFix
     assert "run.db: No space left on device\n  help: make room" in capsys.readouterr().err
     fail(KeyboardInterrupt())
     assert capsys.readouterr().err.strip() == "genesys-engine: interrupted"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["init", "{file}/x.toml"], "{file}/x.toml: Not a directory\n  help: a part of this path"),
+        (["plugins", "new", "y", "--kind", "operator", "--out", "{file}/y"], "Not a directory"),
+        (["status", "x" * 300], "name is too long: give a shorter one"),
+        (["run", "{experiment}", "--out", "{file}/run"], "cannot be made: {file} is a file"),
+    ],
+)
+def test_a_path_that_cannot_be_is_bad_input(
+    tmp_path: Path, arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = {"file": tmp_path / "file", "experiment": tmp_path / "experiment.toml"}
+    places["file"].touch()
+    places["experiment"].write_text('[corpus]\nuse = "text"\npaths = "not-there.txt"\n')
+    assert main([argument.format(**places) for argument in arguments]) == 2
+    said = capsys.readouterr().err
+    assert told.format(**places) in said
+    assert "internal error" not in said
 
 
 def test_a_full_disk_seen_by_sqlite(tmp_path: Path, fail: Any) -> None:
