@@ -1,11 +1,13 @@
 """How commands answer: data on stdout, everything else on stderr.
 
 A command takes `@json_option` and answers with `print_json` or `print_table`; messages go
-through `note`.
+through `note`.  Under --json stdout is for `answer` alone: whatever else is printed while the
+command lasts, by plugins above all, goes to stderr.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -15,7 +17,26 @@ import click
 
 SCHEMA = 1
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Answer with JSON.")
+_ANSWERS = "genesys_engine.answers"
+"""Key of the stream for answers in what click keeps with a command."""
+
+
+def reserve_stdout(ctx: click.Context) -> None:
+    """Send all that is printed until the command ends to stderr, save what `answer` writes."""
+    if _ANSWERS not in ctx.meta:
+        ctx.meta[_ANSWERS] = sys.stdout
+        ctx.with_resource(contextlib.redirect_stdout(sys.stderr))
+
+
+def _reserve(ctx: click.Context, parameter: click.Parameter, given: bool) -> bool:
+    if given:
+        reserve_stdout(ctx)
+    return given
+
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, callback=_reserve, help="Answer with JSON."
+)
 
 set_option = click.option(
     "--set",
@@ -35,7 +56,13 @@ def print_json(data: Any, *, schema: int = SCHEMA) -> None:
     Raises:
         ValueError: data holds NaN or infinity, which JSON does not know.
     """
-    click.echo(json.dumps({"schema": schema, "data": data}, allow_nan=False, indent=2))
+    answer(json.dumps({"schema": schema, "data": data}, allow_nan=False, indent=2))
+
+
+def answer(text: str) -> None:
+    """Write a line to stdout, also where it is reserved for answers."""
+    ctx = click.get_current_context(silent=True)
+    click.echo(text, file=ctx.meta.get(_ANSWERS) if ctx else None)
 
 
 def print_table(

@@ -7,6 +7,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -198,6 +199,46 @@ def test_json_has_a_schema_and_refuses_nan(capsys: pytest.CaptureFixture[str]) -
     assert json.loads(capsys.readouterr().out) == {"schema": 1, "data": {"a": [1, None]}}
     with pytest.raises(ValueError, match="JSON"):
         output.print_json({"a": float("nan")})
+
+
+@pytest.fixture
+def chatty() -> Iterator[None]:
+    """A command that answers while others print, in its own thread and in another."""
+
+    @cli.command("chatty")
+    @output.json_option
+    def command(as_json: bool) -> None:
+        print("a plugin prints")
+        other = threading.Thread(target=print, args=("an operator prints",))
+        other.start()
+        other.join()
+        output.print_json({"a": 1}) if as_json else click.echo("the answer")
+        print("a tracker prints")
+
+    yield
+    del cli.commands["chatty"]
+
+
+@pytest.mark.usefixtures("chatty")
+def test_what_plugins_print_is_no_part_of_the_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["chatty", "--json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["data"] == {"a": 1}
+    assert said.err == "a plugin prints\nan operator prints\na tracker prints\n"
+    assert main(["chatty"]) == 0
+    said = capsys.readouterr()
+    assert said.out == "a plugin prints\nan operator prints\nthe answer\na tracker prints\n"
+    assert said.err == ""
+
+
+def test_plugins_answer_in_json_wherever_it_is_asked_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for arguments in (["--json"], ["list", "--json"]):
+        assert main(["plugins", *arguments]) == 0
+        assert json.loads(capsys.readouterr().out)["data"]["components"]
+    assert main(["plugins", "--json", "show", "quadrant"]) == 0
+    assert "selector quadrant" in capsys.readouterr().out
 
 
 def test_tables_are_whole_and_clean(capsys: pytest.CaptureFixture[str]) -> None:

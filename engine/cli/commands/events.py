@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from genesys_engine.engine.cli.output import clean, json_option, print_json
+from genesys_engine.engine.cli.output import answer, clean, json_option, print_json
 from genesys_engine.engine.cli.run_folder import run_argument
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def command(run: Path, digest: bool, follow: bool, kinds: tuple[str, ...], as_js
             print_json([_plain(event) for event in found])
             return
         for event in found:
-            click.echo(json.dumps(_plain(event)) if as_json else _line(event))
+            answer(json.dumps(_plain(event)) if as_json else _line(event))
 
 
 def _refuse_unknown(kinds: tuple[str, ...]) -> None:

@@ -9,7 +9,13 @@ from typing import Any
 
 import click
 
-from genesys_engine.engine.cli.output import json_option, note, print_json, print_table
+from genesys_engine.engine.cli.output import (
+    json_option,
+    note,
+    print_json,
+    print_table,
+    reserve_stdout,
+)
 from genesys_engine.engine.options_view import OptionRow, option_rows
 from genesys_engine.gab.errors import InputError, PluginError
 from genesys_engine.plugins.host import PluginHost, PluginRecord
@@ -20,13 +26,15 @@ _times_option = click.option("--times", is_flag=True, help="What loading each pl
 
 
 @click.group("plugins", invoke_without_command=True)
-@json_option
+@click.option("--json", "as_json", is_flag=True, help="Answer with JSON.")
 @_broken_option
 @_times_option
 @click.pass_context
 def command(ctx: click.Context, as_json: bool, broken: bool, times: bool) -> None:
     """List plugins and the components they bring."""
     if ctx.invoked_subcommand is None:
+        if as_json:
+            reserve_stdout(ctx)
         ctx.invoke(list_plugins, as_json=as_json, broken=broken, times=times)
 
 
