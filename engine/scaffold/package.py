@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import keyword
 import re
+import symtable
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -46,8 +48,6 @@ def write_package(name: str, kind: str, parent: Path) -> Path:
     Raises:
         InputError: a name or kind that is not possible, or a folder that exists.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     kind = kind.replace("-", "_")
     if kind not in KINDS:
         raise InputError(f"there is no kind {kind!r}", where="--kind", hint=suggest(kind, KINDS))
@@ -57,9 +57,21 @@ def write_package(name: str, kind: str, parent: Path) -> Path:
             f"{name!r} is no name for a package", hint="lower case, digits, single - and _"
         )
     values = _values(short.replace("-", "_"), kind)
+    _refuse_taken(values)
     folder = parent / values["distribution"]
     if folder.exists():
         raise InputError("exists already", where=str(folder), hint="choose another name or folder")
+    for file, template in FILES.items():
+        path = folder / file.format(**values)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(_render(template, values), encoding="utf-8")
+    return folder
+
+
+def _render(template: str, values: Mapping[str, str]) -> str:
+    """Return the text of a file of the package."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
     environment = Environment(
         loader=FileSystemLoader(HERE),
         undefined=StrictUndefined,
@@ -68,12 +80,32 @@ def write_package(name: str, kind: str, parent: Path) -> Path:
         lstrip_blocks=True,
         autoescape=False,  # Python and TOML, not HTML
     )
-    for file, template in FILES.items():
-        path = folder / file.format(**values)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = environment.get_template(template.format(**values)).render(values)
-        path.write_text(text, encoding="utf-8")
-    return folder
+    return environment.get_template(template.format(**values)).render(values)
+
+
+def _refuse_taken(values: Mapping[str, str]) -> None:
+    """Raise `InputError` where the component would have a name that Python or its code uses."""
+    name, target = values["name"], values["target"]
+    other = _render(FILES["{module}/component.py"], _values("of_another_name", values["kind"]))
+    if keyword.iskeyword(name) or keyword.iskeyword(target):
+        taken = "it is a word of Python"
+    elif target in _global_names(symtable.symtable(other, "component.py", "exec")):
+        taken = f"the code of the package uses {target!r} already"
+    else:
+        return
+    raise InputError(
+        f"{name!r} is no name for a {values['kind_words']}: {taken}",
+        hint=f"choose another one, such as my-{name.replace('_', '-')}",
+    )
+
+
+def _global_names(table: symtable.SymbolTable) -> set[str]:
+    """Return the names of a module, and those that its functions look up outside themselves."""
+    if table.get_type() == "module":
+        found = set(table.get_identifiers())
+    else:
+        found = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_global()}
+    return found.union(*map(_global_names, table.get_children()))
 
 
 def _values(name: str, kind: str) -> dict[str, str]:

@@ -154,6 +154,36 @@ def test_an_impossible_name_is_refused(name: str, tmp_path: Path, capsys: Any) -
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "told"),
+    [
+        ("report-section", "html", "uses 'html' already"),
+        ("report-section", "class", "is a word of Python"),
+        ("report-section", "sorted", "uses 'sorted' already"),
+        ("executor", "event", "uses 'Event' already"),
+        ("executor", "lock", "uses 'Lock' already"),
+        ("executor", "genesys-engine-future", "uses 'Future' already"),
+        ("operator", "none", "is a word of Python"),
+        ("tracker", "any", "uses 'Any' already"),
+    ],
+)
+def test_a_name_that_the_code_uses_itself_is_refused(
+    kind: str, name: str, told: str, tmp_path: Path, capsys: Any
+) -> None:
+    assert main(["plugins", "new", name, "--kind", kind, "--out", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert told in said
+    assert f"such as my-{name.removeprefix('genesys-engine-')}" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("executor", "html"), ("report-section", "designs"), ("selector", "event")]
+)
+def test_a_name_that_other_kinds_use_is_free(kind: str, name: str, tmp_path: Path) -> None:
+    assert main(["plugins", "new", name, "--kind", kind, "--out", str(tmp_path)]) == 0
+
+
 def test_the_files_of_a_package_are_formatted(made: tuple[Path, Path], tmp_path: Path) -> None:
     _, folder = made
     for command in (["check", "--select", "E,F,I,UP,B"], ["format", "--check"]):
