@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from genesys_engine.gab.errors import InputError
-from genesys_engine.plugins.knowledge.documents import Document
+from genesys_engine.plugins.knowledge.documents import Document, encodable
 from genesys_engine.plugins.knowledge.remote import Client, read_json
 from genesys_engine.plugins.knowledge.sources.arxiv import arxiv_id
 from genesys_engine.plugins.knowledge.sources.options import WebOptions
@@ -68,7 +68,7 @@ def _document(row: dict[str, Any]) -> Document | None:
     name = url or f"{row.get('file_id', '')} {text}"
     date = str(row.get("date") or "")[:4]
     return Document(
-        id=f"web:{hashlib.sha256(name.encode()).hexdigest()[:16]}",
+        id=f"web:{hashlib.sha256(encodable(name).encode()).hexdigest()[:16]}",
         title=title,
         text=text,
         source="web",

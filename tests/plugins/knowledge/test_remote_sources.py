@@ -244,6 +244,13 @@ def test_web_search_understands_both_formats(
     assert body in (f'{{"query":"gated retention","{limit_field}":3}}',)
 
 
+def test_lone_surrogates_of_an_answer_are_written_out(service, tmp_path):
+    row = {"title": "T", "url": "https://example.org/\ud800", "snippet": "Text."}
+    service.will({"results": [row]})
+    (found,) = web(service, tmp_path).search("x", 3)
+    assert found.url == r"https://example.org/\ud800"
+
+
 @pytest.mark.parametrize("body", ["<html>not JSON</html>", '{"hello": 1}', "[1]"])
 def test_an_answer_of_another_kind_is_told(service, tmp_path, body):
     service.will(body)
