@@ -13,6 +13,8 @@ from typing import Any
 
 import click
 
+from genesys_engine.engine.llm.redact import redact
+
 SCHEMA = 1
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Answer with JSON.")
@@ -58,8 +60,8 @@ def print_table(
 
 
 def note(text: str) -> None:
-    """Write a message to stderr."""
-    click.echo(clean(text), err=True)
+    """Write a message to stderr; no key is shown."""
+    click.echo(clean(redact(text)), err=True)
 
 
 def clean(text: str) -> str:
