@@ -19,7 +19,7 @@ from genesys_engine.engine.finals import is_fresh
 from genesys_engine.engine.randomness import derived_seed
 from genesys_engine.engine.replies import MOST, VerifyReply, is_measured
 from genesys_engine.engine.samples import pending_samples
-from genesys_engine.engine.trials import Trials
+from genesys_engine.engine.trials import SUPPLIED_BY, Trials
 from genesys_engine.gab.errors import InputError
 from genesys_engine.gab.sandbox.scratch import remove, take_tensors
 from genesys_engine.plugins.api import Limits, Outcome
@@ -152,6 +152,8 @@ class Verifier:
         """Begin a verification whose weights are to be kept under the name `checkpoint`.
 
         A `shared` one is looked up among those of earlier runs first, and kept for later ones.
+        What a plugin supplies is no training and is not kept; where one may supply results it is
+        asked every time, so that a result doesn't depend on what earlier runs have kept.
 
         Args:
             about: the design, the rung and the replicate, as plugins are told of them.
@@ -161,7 +163,8 @@ class Verifier:
         key = ""
         if noise is not None:
             key = noise.key(job, accelerator=self._settings.limits.accelerator)
-            if (known := noise.get(key)) is not None:
+            known = None if self._trials.may_be_supplied else noise.get(key)
+            if known is not None:
                 found: Future[TaskResult] = Future()
                 found.set_result(known)
                 return found
@@ -177,7 +180,7 @@ class Verifier:
         def finish(inner: Future[Outcome]) -> None:
             try:
                 read = self._read(inner.result(), scratch, checkpoint, seq)
-                if noise is not None and read.result["status"] == "ok":
+                if noise is not None and _is_trained(read):
                     noise.put(key, read.result, read.facts)
             except BaseException as error:  # handed to the loop, which decides
                 keep_training(scratch, self._settings.limits.file_bytes)
@@ -245,6 +248,11 @@ class Verifier:
         folder = self._folder / CHECKPOINTS
         folder.mkdir(exist_ok=True)
         weights.replace(folder / name)
+
+
+def _is_trained(done: TaskResult) -> bool:
+    """Tell whether a result is that of a training which came to its end here."""
+    return done.result["status"] == "ok" and SUPPLIED_BY not in done.facts
 
 
 def _so_far(scratch: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from genesys_engine.engine.assembly import assemble
+from genesys_engine.engine.calibration import NoiseCache
 from genesys_engine.engine.config import load_experiment
 from genesys_engine.engine.events import digest_events
 from genesys_engine.engine.evolution import Stopped
@@ -72,6 +73,7 @@ class Loop:
     def __init__(self, folder: Path, more: str = "") -> None:
         self.folder = folder
         self.more = more
+        self.noise: NoiseCache | None = None
         self.executor: RecordedExecutor = RecordedExecutor(workers=2)
 
     def go(self, executor: RecordedExecutor | None = None) -> None:
@@ -88,9 +90,8 @@ class Loop:
                 with store.transaction():
                     store.add_event("run.started", started_payload(experiment, 1024))
             corpus = {"folder": ".", "vocab_size": 1024}
-            loop = assemble(
-                store, experiment, host, self.executor, corpus, [], lambda e: None, lambda: None
-            )
+            parts = (store, experiment, host, self.executor, corpus, [])
+            loop = assemble(*parts, lambda e: None, lambda: None, self.noise)
             try:
                 loop.run()
             finally:
@@ -165,6 +166,28 @@ def test_a_wrong_result_names_the_plugin_its_hook_and_line(
         loop.go()
     place = rf"genesys-engine-decider 1\.5.*genesys_evaluate_candidate \({module.__file__}:[67]\)"
     assert re.search(place, str(raised.value))
+
+
+KNOWS_THE_NOISE = KNOWS.replace("> 0 or", "> 0 or not").replace("2.0", "3.0")
+
+
+def test_what_a_plugin_supplies_is_no_training_to_other_runs(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin = install(KNOWS_THE_NOISE)
+    cache = NoiseCache(tmp_path / "noise", "digest", {})
+    runs = {name: Loop(tmp_path / name) for name in ("before", "without", "after")}
+    for name, run in runs.items():
+        run.noise = cache
+        disabled = "genesys-engine-decider" if name == "without" else ""
+        monkeypatch.setenv("GENESYS_DISABLE_PLUGINS", disabled)
+        run.go()
+        kept = sorted((tmp_path / "noise").rglob("*.json"))
+        assert len(kept) == (0 if name == "before" else 1), "one further seed of the reference"
+        (noise,) = [row for row in run.verifications() if row.replicate == 1]
+        assert (noise.scores["bits_per_byte"]["value"] == 3.0) == (name != "without")
+    assert runs["after"].digest() == runs["before"].digest() != runs["without"].digest()
+    assert len(plugin.asked) == 2 * 15
 
 
 # --- place a trial -----------------------------------------------------------------------------
