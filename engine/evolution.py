@@ -226,6 +226,8 @@ class Evolution:
     def _asked(self, row: TaskRow, stage: str, cause: str, reason: str) -> str | None:
         """Ask the plugins about an error and do what they say; None leaves it to the engine.
 
+        A seed cannot be given up: without its seeds a run has no beginning.
+
         Raises:
             Stopped: one ends the run; the task is done again when it is resumed.
         """
@@ -234,6 +236,8 @@ class Evolution:
         error = {"seq": seq, "stage": stage, "cause": cause, "reason": reason, **about}
         action = self._decisions.on_error({**error, "attempt": tried + 1})
         if action is None or (action.what == RETRY and tried >= RETRIES):
+            return None
+        if action.what == FAIL and row.payload.get("seed"):
             return None
         told = {"seq": seq, "stage": stage, "action": action.what, "by": action.by}
         self._emit_now(events.ERROR_HANDLED, told)

@@ -6,8 +6,11 @@ operators are real, and only training is answered from a record.
 
 from __future__ import annotations
 
+import importlib
 import re
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +22,8 @@ from genesys_engine.engine.config import load_experiment
 from genesys_engine.engine.events import digest_events
 from genesys_engine.engine.evolution import Stopped
 from genesys_engine.engine.run import started_payload
-from genesys_engine.engine.store import Store
-from genesys_engine.gab.errors import PluginError
+from genesys_engine.engine.store import DATABASE, Store
+from genesys_engine.gab.errors import InputError, PluginError
 from genesys_engine.plugins import event_kinds as kinds
 from genesys_engine.plugins.api import Outcome
 from genesys_engine.plugins.host import PluginHost
@@ -62,7 +65,8 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         (info / "METADATA").write_text(metadata)
         (info / "entry_points.txt").write_text(f"[genesys_engine]\nmain = {module}\n")
         (tmp_path / "site" / f"{module}.py").write_text(HEAD + source)
-        return __import__(module)
+        importlib.invalidate_caches()  # an earlier run may have looked where nothing lay yet
+        return importlib.import_module(module)
 
     return lay
 
@@ -74,6 +78,8 @@ class Loop:
         self.folder = folder
         self.more = more
         self.noise: NoiseCache | None = None
+        self.sets: tuple[str, ...] = ()
+        self.stop: Callable[[], str | None] = lambda: None
         self.executor: RecordedExecutor = RecordedExecutor(workers=2)
 
     def go(self, executor: RecordedExecutor | None = None) -> None:
@@ -81,7 +87,7 @@ class Loop:
         file = self.folder.with_suffix(".toml")
         file.write_text(EXPERIMENT.format(more=self.more))
         host = PluginHost()
-        experiment = load_experiment(file, (), host.registry)
+        experiment = load_experiment(file, self.sets, host.registry)
         fresh = not self.folder.exists()
         store = Store.create(self.folder, {}) if fresh else Store.open(self.folder, write=True)
         with store:
@@ -91,7 +97,7 @@ class Loop:
                     store.add_event("run.started", started_payload(experiment, 1024))
             corpus = {"folder": ".", "vocab_size": 1024}
             parts = (store, experiment, host, self.executor, corpus, [])
-            loop = assemble(*parts, lambda e: None, lambda: None, self.noise)
+            loop = assemble(*parts, lambda e: None, self.stop, self.noise)
             try:
                 loop.run()
             finally:
@@ -380,6 +386,58 @@ def test_an_operator_that_raises_may_cost_its_design_only(install: Install, tmp_
     exhausted = {event["seq"] for event in loop.events(kinds.DESIGN_EXHAUSTED)}
     assert {error["seq"] for error in plugin.asked if error["stage"] == "design"} <= exhausted
     assert len(loop.verifications()) == 15
+
+
+class LosingChecks(RecordedExecutor):
+    """Loses the first `lost` checks, which are those of the seeds."""
+
+    def __init__(self, lost: int) -> None:
+        super().__init__(workers=1, fail=0.0, reject=0.0)
+        self._lost = lost
+
+    def _answer(self, job: str, payload: Any) -> Outcome:
+        answer = super()._answer(job, payload)
+        if job == "check" and self.calls[job] <= self._lost:
+            return Outcome("infrastructure", None, "bad luck")
+        return answer
+
+
+def test_a_seed_whose_check_is_lost_is_not_given_up(
+    install: Install, loop: Loop, tmp_path: Path
+) -> None:
+    plain = Loop(tmp_path / "plain")
+    plain.go(LosingChecks(0))
+    plugin = install(answering('"fail"'))
+    loop.go(LosingChecks(2))
+    assert loop.digest() == plain.digest()
+    assert {error["stage"] for error in plugin.asked} == {"infrastructure"}
+    assert loop.events(kinds.ERROR_HANDLED) == []
+    assert len(loop.events(kinds.WORKER_LOST)) == 2
+
+
+def test_a_run_whose_seed_was_given_up_ends_with_one_clear_error(loop: Loop) -> None:
+    loop.stop = lambda: "enough" if loop.events(kinds.DESIGN_STARTED) else None
+    with pytest.raises(Stopped):
+        loop.go()
+    nothing = '{"accepted": null, "duplicates": [], "rejected": []}'
+    with closing(sqlite3.connect(loop.folder / DATABASE)) as db, db:
+        db.execute("UPDATE tasks SET result = ? WHERE seq = 0", (nothing,))
+    loop.stop = lambda: None
+    for _ in range(2):
+        with pytest.raises(InputError, match="the seed design gpt came to nothing"):
+            loop.go()
+
+
+def test_a_seed_that_is_another_one_is_named(loop: Loop) -> None:
+    class Alike(RecordedExecutor):
+        def _check(self, payload: Any) -> dict[str, Any]:
+            found = super()._check(payload)
+            return {**found, "measurements": {**found["measurements"], "fingerprint": "same"}}
+
+    loop.sets = ("run.lookahead=1",)
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"seed design retnet .* the same as design 0"):
+            loop.go(Alike(workers=1, fail=0.0, reject=0.0))
 
 
 def test_an_answer_of_another_form_is_an_error(install: Install, loop: Loop) -> None:
