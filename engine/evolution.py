@@ -133,8 +133,10 @@ class Evolution:
                     continue
             if not self.state.in_flight:
                 return
-            if self._apply_oldest() and (reason := self._decisions.should_stop(self.state)):
-                raise Stopped(reason)
+            if self._apply_oldest():
+                reason = self._decisions.should_stop(self.state)
+                if reason is not None:
+                    raise Stopped(reason)
 
     def _refuse_to_go_on(self) -> None:
         if (reason := self._should_stop()) is not None:

@@ -465,7 +465,8 @@ def genesys_should_stop(status):
     assert plugin.asked[-1]["best_fitness"] is not None
 
 
-def test_a_reason_that_is_no_text_is_an_error(install: Install, loop: Loop) -> None:
-    install("\n@api.hookimpl\ndef genesys_should_stop(status):\n    return True\n")
-    with pytest.raises(PluginError, match="cannot be used: True"):
+@pytest.mark.parametrize("answer", ["True", "''", "' '"])
+def test_a_reason_that_says_nothing_is_an_error(install: Install, loop: Loop, answer: str) -> None:
+    install(f"\n@api.hookimpl\ndef genesys_should_stop(status):\n    return {answer}\n")
+    with pytest.raises(PluginError, match=f"cannot be used: {answer}"):
         loop.go()
