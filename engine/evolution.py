@@ -89,6 +89,7 @@ class Evolution:
         self._running: dict[int, Future[TaskResult]] = {}
         self._losses: dict[int, int] = {}
         self._retries: dict[int, int] = {}  # those that a plugin asked for
+        self._draining = False  # nothing is begun any more
         self._live = LiveCurves(store.curves, verifier.curve)
         self.tree = lru_cache(maxsize=256)(self._read_tree)
 
@@ -247,24 +248,36 @@ class Evolution:
             raise Stopped(f"{action.by} at an error: {reason}")
         if action.what == RETRY:
             self._retries[seq] = tried + 1
-            self._launch(row)
+            self._launch_again(row)
         return action.what
 
     def _relaunch(self, seq: int, reason: str) -> None:
         """Try a task again that was lost through no fault of its design."""
         self._losses[seq] = self._losses.get(seq, 0) + 1
-        if self._losses[seq] > RETRIES:
+        if self._losses[seq] > RETRIES and not self._draining:
             raise EnvironmentProblem(
                 f"a worker failed {RETRIES + 1} times on the same task: {reason}",
                 where=str(self.store.folder),
                 hint="mend the cause (memory, disk, see `genesys-engine doctor`), then resume",
             )
         self._emit_now(events.WORKER_LOST, {"seq": seq, "reason": reason})
-        self._launch(self._tasks[seq])
+        self._launch_again(self._tasks[seq])
+
+    def _launch_again(self, row: TaskRow) -> None:
+        """Begin a task again; while the run ends it stays undone until the run is resumed.
+
+        Raises:
+            Stopped: it is time to stop.
+        """
+        if self._draining:
+            return
+        self._refuse_to_go_on()
+        self._launch(row)
 
     def _drain(self) -> None:
         """Take back what waits for a worker or a language model, then wait for what is under way,
         so that what it cost is not lost."""
+        self._draining = True
         self.designer.stop()
         for future in list(self._running.values()):
             future.cancel()

@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from threading import Event, Timer
 from typing import Any
 
 import pytest
@@ -20,9 +21,9 @@ from genesys_engine.engine.assembly import assemble
 from genesys_engine.engine.calibration import NoiseCache
 from genesys_engine.engine.config import load_experiment
 from genesys_engine.engine.events import digest_events
-from genesys_engine.engine.evolution import Stopped
+from genesys_engine.engine.evolution import Evolution, Stopped
 from genesys_engine.engine.run import started_payload
-from genesys_engine.engine.store import DATABASE, Store
+from genesys_engine.engine.store import DATABASE, Store, TaskRow
 from genesys_engine.gab.errors import InputError, PluginError
 from genesys_engine.plugins import event_kinds as kinds
 from genesys_engine.plugins.api import Outcome
@@ -362,6 +363,84 @@ def test_an_outage_may_count_as_a_failure(install: Install, loop: Loop) -> None:
     assert "bad luck" in failed.reason
     assert [(e["stage"], e["cause"]) for e in plugin.asked] == [("infrastructure", "outage")]
     assert loop.events(kinds.WORKER_LOST) == []
+
+
+class Ending(RecordedExecutor):
+    """Keeps all but the first `before` verifications until the run is ending, then fails them."""
+
+    def __init__(self, status: Any, before: int) -> None:
+        super().__init__(workers=3, fail=0.0, reject=0.0)
+        self._status, self._before = status, before
+        self.ending = Event()
+        self.asked = False
+
+    def stop(self) -> str | None:
+        """Ask for the end once a verification is under way that will fail."""
+        self.asked = self.asked or self.calls["verify"] > self._before
+        return "enough" if self.asked else None
+
+    def _answer(self, job: str, payload: Any) -> Outcome:
+        answer = super()._answer(job, payload)
+        if job == "verify" and self.calls[job] > self._before:
+            assert self.ending.wait(20)
+            return Outcome(self._status, None, "bad luck")
+        return answer
+
+
+def watch_launches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the list that the numbers of begun tasks will be in."""
+    launched: list[int] = []
+    launch = Evolution._launch
+
+    def watched(evolution: Evolution, row: TaskRow) -> None:
+        launched.append(row.seq)
+        launch(evolution, row)
+
+    monkeypatch.setattr(Evolution, "_launch", watched)
+    return launched
+
+
+def test_nothing_is_begun_again_once_the_end_is_asked_for(
+    install: Install, loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin = install(answering('"retry"'))
+    launched = watch_launches(monkeypatch)
+    loop.stop = lambda: "enough" if plugin.asked else None
+    with pytest.raises(Stopped, match="enough"):
+        loop.go(Flaky("timeout", 1))
+    assert len(launched) == len(set(launched))
+
+
+@pytest.mark.parametrize("status", ["timeout", "infrastructure"])
+def test_nothing_is_begun_again_while_a_run_ends(
+    install: Install, loop: Loop, tmp_path: Path, status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Loop(tmp_path / "plain")
+    plain.go(Flaky("timeout", 0))
+    if status == "timeout":
+        install(answering('"retry"'))
+    executor = Ending(status, 4)
+    loop.stop = executor.stop
+    drain = Evolution._drain
+
+    def draining(evolution: Evolution) -> None:
+        Timer(0.2, executor.ending.set).start()
+        drain(evolution)
+
+    monkeypatch.setattr(Evolution, "_drain", draining)
+    launched = watch_launches(monkeypatch)
+    with pytest.raises(Stopped, match="enough"):
+        loop.go(executor)
+    assert len(launched) == len(set(launched)), "each task was begun once"
+    with Store.open(loop.folder) as store:
+        undone = [task.seq for task in store.tasks() if task.result is None]
+    assert undone
+    told = loop.events(kinds.ERROR_HANDLED if status == "timeout" else kinds.WORKER_LOST)
+    assert {event["seq"] for event in told} <= set(undone)
+    assert told
+    loop.stop = lambda: None
+    loop.go(Flaky("timeout", 0))
+    assert loop.digest() == plain.digest()
 
 
 RAISES = """
