@@ -30,7 +30,13 @@ from genesys_engine.engine.policy import Design, NextGeneration, OpenFinals, Pol
 from genesys_engine.engine.samples import drop_samples
 from genesys_engine.engine.state import State, keep
 from genesys_engine.engine.store import Store, TaskRow
-from genesys_engine.engine.verifier import DEVICE_S, Verifier, checkpoint_name, failure
+from genesys_engine.engine.verifier import (
+    DEVICE_S,
+    Verifier,
+    checkpoint_name,
+    device_s_of,
+    failure,
+)
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import EnvironmentProblem, PluginError
 from genesys_engine.gab.tree import GABTree
@@ -171,12 +177,12 @@ class Evolution:
 
     def _receive(self, seq: int, future: Future[TaskResult]) -> None:
         del self._running[seq]
+        self._count_device(device_s_of(future))
         done = self._result_of(seq, future)
         if done is None:
             return
         with self.store.transaction(sync=self._tasks[seq].kind == VERIFY):
             self.store.add_result(seq, done.result, done.facts)
-            self._count_device(done.facts.get(DEVICE_S, 0.0))
         self._results[seq] = done.result
         self._facts[seq] = done.facts
 
@@ -190,10 +196,14 @@ class Evolution:
                 number += 1
 
     def _count_device(self, seconds: float) -> None:
-        """Count how long a verification kept its device, within the step that records it."""
+        """Count how long a verification kept its device, whatever is decided about it then.
+
+        One whose result is lost by a kill right behind this is done, and counted, again.
+        """
         if seconds:
             self.outcomes.device_s += seconds
-            self.store.set_meta(DEVICE_S, self.outcomes.device_s)
+            with self.store.transaction(sync=True):
+                self.store.set_meta(DEVICE_S, self.outcomes.device_s)
 
     def _result_of(self, seq: int, future: Future[TaskResult]) -> TaskResult | None:
         """Return what a task gave; None where it is done again, now or when the run is resumed."""

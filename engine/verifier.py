@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from genesys_engine.engine.designer import TaskResult, refuse_infrastructure
+from genesys_engine.engine.designer import InfrastructureFailure, TaskResult, refuse_infrastructure
 from genesys_engine.engine.finals import is_fresh
 from genesys_engine.engine.randomness import derived_seed
 from genesys_engine.engine.replies import MOST, VerifyReply, is_measured
@@ -97,6 +97,24 @@ def verification_job(
         "trainer": dict(settings.trainer),
         "evaluators": [dict(evaluator) for evaluator in settings.evaluators],
     }
+
+
+class TrialLost(InfrastructureFailure):
+    """A verification that came to no result through no fault of its design, and what it cost."""
+
+    def __init__(self, reason: str, device_s: float) -> None:
+        super().__init__(reason)
+        self.device_s = device_s
+
+
+def device_s_of(ended: Future[TaskResult]) -> float:
+    """Return how long a task that has ended kept its device, whatever came of it."""
+    if ended.cancelled():
+        return 0.0
+    error = ended.exception()
+    if error is None:
+        return float(ended.result().facts.get(DEVICE_S, 0.0))
+    return error.device_s if isinstance(error, TrialLost) else 0.0
 
 
 class _Result(Future[TaskResult]):
@@ -198,8 +216,11 @@ class Verifier:
     def _read(
         self, outcome: Outcome, scratch: Path, checkpoint: str | None, seq: int
     ) -> TaskResult:
-        refuse_infrastructure(outcome, scratch, self._settings.limits)
         kept = {DEVICE_S: self._device_s(outcome)}
+        try:
+            refuse_infrastructure(outcome, scratch, self._settings.limits)
+        except InfrastructureFailure as lost:
+            raise TrialLost(str(lost), kept[DEVICE_S]) from lost
         about = {**outcome.facts, **kept}
         if outcome.status != "ok" or outcome.value is None:
             reason = scrub(outcome.reason, scratch)

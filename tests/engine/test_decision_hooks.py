@@ -11,6 +11,7 @@ import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from threading import Event, Timer
 from typing import Any
@@ -335,6 +336,44 @@ def test_a_failed_verification_is_tried_again_where_a_plugin_says_so(
     assert [(one["action"], one["by"]) for one in told] == [
         ("retry", "genesys-engine-decider 1.5")
     ] * 2
+
+
+class Timed(Flaky):
+    """Every verification keeps its device for ten seconds."""
+
+    def _answer(self, job: str, payload: Any) -> Outcome:
+        answer = super()._answer(job, payload)
+        return replace(answer, facts={"wall_s": 10.0}) if job == "verify" else answer
+
+
+@pytest.mark.parametrize("answer", ["'retry'", "'stop'", "'fail'", "None"])
+@pytest.mark.parametrize("status", ["timeout", "infrastructure"])
+def test_a_trial_counts_for_the_cap_on_hours_whatever_is_decided_about_it(
+    install: Install, loop: Loop, status: str, answer: str
+) -> None:
+    install(answering(answer))
+    calls, executor = 0, Timed(status, 2)
+    for _ in range(4):
+        try:
+            loop.go(executor)
+        except Stopped:
+            calls, executor = calls + executor.calls["verify"], Timed(status, 0)
+        else:
+            break
+    calls += executor.calls["verify"]
+    repeated = {"'retry'": 2, "'stop'": 1, "'fail'": 0, "None": 2 * (status == "infrastructure")}
+    assert calls == 15 + repeated[answer]
+    with Store.open(loop.folder) as store:
+        assert store.meta("device_s") == pytest.approx(10.0 * calls)
+
+
+def test_a_trial_that_uses_up_the_hours_is_not_tried_again(install: Install, loop: Loop) -> None:
+    install(answering('"retry"'))
+    loop.sets = ("budget.device_hours=0.008",)  # 28.8 seconds
+    executor = Timed("timeout", 1)
+    with pytest.raises(Stopped, match="device_hours"):
+        loop.go(executor)
+    assert executor.calls["verify"] == 3
 
 
 def test_a_plugin_cannot_have_a_trial_repeated_for_ever(install: Install, loop: Loop) -> None:
