@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from genesys_engine.engine.cache import cache_folder
-from genesys_engine.engine.calibration import NoiseCache
+from genesys_engine.engine.calibration import NoiseCache, component_code
 from genesys_engine.engine.config import Experiment, load_experiment
 from genesys_engine.engine.decisions import Decisions
 from genesys_engine.engine.designer import CheckSettings, Designer, WeightedOperator
@@ -177,9 +177,11 @@ def services_meta(experiment: Experiment, host: PluginHost) -> dict[str, Any]:
     return {"llm": {"models": models}, "knowledge": lookup.facts()}
 
 
-def noise_cache(corpus: Mapping[str, Any]) -> NoiseCache:
-    """Return the cache of the reference's trainings on a corpus."""
-    return NoiseCache(cache_folder() / "noise", corpus["digest"], versions())
+def noise_cache(corpus: Mapping[str, Any], experiment: Experiment, host: PluginHost) -> NoiseCache:
+    """Return the cache of the reference's trainings on a corpus, with an experiment's plugins."""
+    code = component_code(experiment, host)
+    tasks = sorted(Path(folder).name for folder in corpus.get("tasks", {}).values())
+    return NoiseCache(cache_folder() / "noise", corpus["digest"], versions(), code, tasks)
 
 
 def _operators(host: PluginHost, experiment: Experiment) -> list[WeightedOperator]:

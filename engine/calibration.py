@@ -15,7 +15,7 @@ import os
 import platform
 import statistics
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
@@ -29,11 +29,12 @@ from genesys_engine.engine.events import canonical_json
 from genesys_engine.engine.fitness import Measure, Reading, Unmeasured, sigma
 from genesys_engine.engine.replies import VerifyReply
 from genesys_engine.gab.errors import EnvironmentProblem, InputError
+from genesys_engine.plugins.host import BUILTIN, PluginHost
+from genesys_engine.plugins.source_digest import source_digest
 
 if TYPE_CHECKING:
     from genesys_engine.engine.config import Experiment
     from genesys_engine.engine.verifier import Verifier
-    from genesys_engine.plugins.host import PluginHost
 
 FEWEST_SEEDS = 2
 REPLY_KEYS = ("status", "reason", "scores", "controls", "curve", "tokens", "steps", "parameters")
@@ -43,14 +44,28 @@ COSTS = ("device", "device_s")
 
 
 class NoiseCache:
-    """Results of trainings of the reference, by the digest of everything that decides them."""
+    """Results of trainings of the reference, by the digest of everything that decides them.
 
-    def __init__(self, folder: Path, corpus_digest: str, versions: Mapping[str, str]) -> None:
+    Args:
+        components: the code of the trainer and the evaluators (see `component_code`).
+        tasks: digests of the tasks' data that do not come from the corpus.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        corpus_digest: str,
+        versions: Mapping[str, str],
+        components: Sequence[Mapping[str, str]] = (),
+        tasks: Sequence[str] = (),
+    ) -> None:
         self._folder = folder
         self._facts = {
             "corpus": corpus_digest,
             "versions": dict(versions),
             "processor": platform.machine(),
+            "components": [dict(component) for component in components],
+            "tasks": list(tasks),
         }
 
     def key(self, job: Mapping[str, Any], *, accelerator: bool) -> str:
@@ -99,6 +114,26 @@ class NoiseCache:
 
     def _path(self, key: str) -> Path:
         return self._folder / key[:2] / f"{key}.json"
+
+
+def component_code(experiment: Experiment, host: PluginHost) -> list[dict[str, str]]:
+    """Return what tells the code of the trainer and the evaluators that are not built in.
+
+    The version of the engine stands for the others.
+    """
+    used = [("trainer", experiment.trainer.use)]
+    used += [("evaluator", entry.use) for entry in experiment.evaluators]
+    found = [host.registry.get(kind, name) for kind, name in used]
+    return [
+        {
+            "target": description.target,
+            "distribution": description.distribution,
+            "version": description.version,
+            "source": source_digest(description.target),
+        }
+        for description in found
+        if description.distribution != BUILTIN
+    ]
 
 
 @dataclass(frozen=True)
@@ -168,7 +203,7 @@ def calibrate(
     demand_isolation(host, experiment)
     corpus = build_corpus(experiment, say)
     settings = verify_settings(experiment, host, corpus)
-    cache = noise_cache(corpus)
+    cache = noise_cache(corpus, experiment, host)
     reference, measure = experiment.population.reference, fitness_measure(experiment, host)
     tree = library.seed(reference)
     source = compose(tree)

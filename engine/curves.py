@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 ARRAYS = "arrays.zarr"
+NAME = "curves"
 POINTS = 200
 ROWS_PER_CHUNK = 64
 
@@ -34,23 +35,28 @@ class Curves:
 
     @property
     def allocated(self) -> bool:
-        """Whether the array has been made."""
-        return self._group.exists()
+        """Whether the array has been made: a kill may leave the group without it."""
+        import zarr
+
+        try:
+            return NAME in zarr.open_group(self._group, mode="r")
+        except FileNotFoundError:
+            return False
 
     def allocate(self, verifications: int) -> None:
         """Make the array, NaN everywhere: (verifications, POINTS, 2) of tokens and loss."""
         import zarr
 
-        array = zarr.create_array(
+        zarr.create_array(
             store=self._group,
-            name="curves",
+            name=NAME,
             shape=(verifications, POINTS, 2),
             chunks=(ROWS_PER_CHUNK, POINTS, 2),
             dtype="float64",
             fill_value=float("nan"),
+            attributes={"columns": ["tokens", "training loss (nats per token)"]},
             overwrite=True,
         )
-        array.attrs["columns"] = ["tokens", "training loss (nats per token)"]
 
     def add(self, verification: int, curve: Curve) -> None:
         """Keep a curve, at most POINTS of it, within the caller's transaction."""
@@ -108,7 +114,7 @@ class Curves:
         if self._array is None:
             import zarr
 
-            self._array = zarr.open_group(self._group, mode="r+")["curves"]
+            self._array = zarr.open_group(self._group, mode="r+")[NAME]
         return self._array
 
 

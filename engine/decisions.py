@@ -44,7 +44,11 @@ class Decisions:
         return Action(answer, f"{who.distribution} {who.version}")
 
     def should_stop(self, state: State) -> str | None:
-        """Return the reason to end the run, None to go on."""
+        """Return the reason to end the run, None to go on.
+
+        Raises:
+            PluginError: a plugin raised, or gave a reason that says nothing or is no text.
+        """
         best = None if state.best is None else state.standings[state.best].fitness
         status = {
             "designs": state.counts.accepted,
@@ -54,7 +58,7 @@ class Decisions:
         who, answer = self._host.decided(SHOULD_STOP, status=status)
         if who is None:
             return None
-        if not isinstance(answer, str):
+        if not isinstance(answer, str) or not answer.strip():
             raise self._host.wrong_answer(
                 who, SHOULD_STOP, f"its answer cannot be used: {answer!r}",
                 "return the reason as text, or None",

@@ -30,7 +30,13 @@ from genesys_engine.engine.policy import Design, NextGeneration, OpenFinals, Pol
 from genesys_engine.engine.samples import drop_samples
 from genesys_engine.engine.state import State, keep
 from genesys_engine.engine.store import Store, TaskRow
-from genesys_engine.engine.verifier import DEVICE_S, Verifier, checkpoint_name, failure
+from genesys_engine.engine.verifier import (
+    DEVICE_S,
+    Verifier,
+    checkpoint_name,
+    device_s_of,
+    failure,
+)
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import EnvironmentProblem, PluginError
 from genesys_engine.gab.tree import GABTree
@@ -89,6 +95,7 @@ class Evolution:
         self._running: dict[int, Future[TaskResult]] = {}
         self._losses: dict[int, int] = {}
         self._retries: dict[int, int] = {}  # those that a plugin asked for
+        self._draining = False  # nothing is begun any more
         self._live = LiveCurves(store.curves, verifier.curve)
         self.tree = lru_cache(maxsize=256)(self._read_tree)
 
@@ -133,8 +140,10 @@ class Evolution:
                     continue
             if not self.state.in_flight:
                 return
-            if self._apply_oldest() and (reason := self._decisions.should_stop(self.state)):
-                raise Stopped(reason)
+            if self._apply_oldest():
+                reason = self._decisions.should_stop(self.state)
+                if reason is not None:
+                    raise Stopped(reason)
 
     def _refuse_to_go_on(self) -> None:
         if (reason := self._should_stop()) is not None:
@@ -168,12 +177,12 @@ class Evolution:
 
     def _receive(self, seq: int, future: Future[TaskResult]) -> None:
         del self._running[seq]
+        self._count_device(device_s_of(future))
         done = self._result_of(seq, future)
         if done is None:
             return
         with self.store.transaction(sync=self._tasks[seq].kind == VERIFY):
             self.store.add_result(seq, done.result, done.facts)
-            self._count_device(done.facts.get(DEVICE_S, 0.0))
         self._results[seq] = done.result
         self._facts[seq] = done.facts
 
@@ -187,10 +196,14 @@ class Evolution:
                 number += 1
 
     def _count_device(self, seconds: float) -> None:
-        """Count how long a verification kept its device, within the step that records it."""
+        """Count how long a verification kept its device, whatever is decided about it then.
+
+        One whose result is lost by a kill right behind this is done, and counted, again.
+        """
         if seconds:
             self.outcomes.device_s += seconds
-            self.store.set_meta(DEVICE_S, self.outcomes.device_s)
+            with self.store.transaction(sync=True):
+                self.store.set_meta(DEVICE_S, self.outcomes.device_s)
 
     def _result_of(self, seq: int, future: Future[TaskResult]) -> TaskResult | None:
         """Return what a task gave; None where it is done again, now or when the run is resumed."""
@@ -226,6 +239,8 @@ class Evolution:
     def _asked(self, row: TaskRow, stage: str, cause: str, reason: str) -> str | None:
         """Ask the plugins about an error and do what they say; None leaves it to the engine.
 
+        A seed cannot be given up: without its seeds a run has no beginning.
+
         Raises:
             Stopped: one ends the run; the task is done again when it is resumed.
         """
@@ -235,30 +250,44 @@ class Evolution:
         action = self._decisions.on_error({**error, "attempt": tried + 1})
         if action is None or (action.what == RETRY and tried >= RETRIES):
             return None
+        if action.what == FAIL and row.payload.get("seed"):
+            return None
         told = {"seq": seq, "stage": stage, "action": action.what, "by": action.by}
         self._emit_now(events.ERROR_HANDLED, told)
         if action.what == STOP:
             raise Stopped(f"{action.by} at an error: {reason}")
         if action.what == RETRY:
             self._retries[seq] = tried + 1
-            self._launch(row)
+            self._launch_again(row)
         return action.what
 
     def _relaunch(self, seq: int, reason: str) -> None:
         """Try a task again that was lost through no fault of its design."""
         self._losses[seq] = self._losses.get(seq, 0) + 1
-        if self._losses[seq] > RETRIES:
+        if self._losses[seq] > RETRIES and not self._draining:
             raise EnvironmentProblem(
                 f"a worker failed {RETRIES + 1} times on the same task: {reason}",
                 where=str(self.store.folder),
                 hint="mend the cause (memory, disk, see `genesys-engine doctor`), then resume",
             )
         self._emit_now(events.WORKER_LOST, {"seq": seq, "reason": reason})
-        self._launch(self._tasks[seq])
+        self._launch_again(self._tasks[seq])
+
+    def _launch_again(self, row: TaskRow) -> None:
+        """Begin a task again; while the run ends it stays undone until the run is resumed.
+
+        Raises:
+            Stopped: it is time to stop.
+        """
+        if self._draining:
+            return
+        self._refuse_to_go_on()
+        self._launch(row)
 
     def _drain(self) -> None:
         """Take back what waits for a worker or a language model, then wait for what is under way,
         so that what it cost is not lost."""
+        self._draining = True
         self.designer.stop()
         for future in list(self._running.values()):
             future.cancel()

@@ -172,6 +172,16 @@ class Outcomes:
         return known.get(entry["digest"], known.get(entry["fingerprint"]))
 
     def _refuse_seed(self, seed: str, result: Mapping[str, Any], of: int | None) -> None:
+        """Raise `InputError`: without its seeds a run has no beginning."""
+        where = "[population] seeds"
+        if of is None and result["duplicates"]:
+            of = result["duplicates"][0]["of"]
+        if of is None and not result["rejected"]:
+            raise InputError(
+                f"the seed design {seed} came to nothing: its check was given up",
+                where=where,
+                hint="start another run; no plugin may answer an error of a seed with 'fail'",
+            )
         if of is not None:
             why = f"it is the same as design {of}"
         else:
@@ -179,7 +189,7 @@ class Outcomes:
             why = f"{finding['code']}: {finding['message']}"
         raise InputError(
             f"the seed design {seed} does not pass its check: {why}",
-            where="[population] seeds",
+            where=where,
             hint="leave it out, or run `genesys-engine doctor`",
         )
 

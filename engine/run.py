@@ -188,7 +188,7 @@ def _execute(
             bigram,
             observe,
             callbacks.should_stop,
-            noise_cache(corpus),
+            noise_cache(corpus, experiment, host),
         )
         try:
             for event in store.events():

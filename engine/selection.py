@@ -149,9 +149,9 @@ class Nsga2Selector(RandomSelector):
         return rng.sample(order, min(count, len(order)))
 
     def promote(self, candidates: Candidates, rng: random.Random) -> int:
-        """Draw from the first front."""
+        """Draw from the first front (found by log-time sorting)."""
         pool = _individuals(candidates, self.options.names)
-        front = tools.sortNondominated(pool, len(pool), first_front_only=True)[0]
+        front = tools.sortLogNondominated(pool, len(pool), first_front_only=True)
         return int(rng.choice(sorted(individual.position for individual in front)))
 
     def survivors(self, candidates: Candidates, count: int) -> list[int]:

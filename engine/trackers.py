@@ -70,7 +70,9 @@ class Trackers:
     def _attempt(self, entry: Tracked, call: Callable[[], None]) -> None:
         try:
             call()
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # SystemExit in a tracker must not end the run
             if entry.works:
                 self._say(
                     f"tracker {entry.name} raised {type(error).__name__}: {error}; "
@@ -108,9 +110,9 @@ def _open(host: PluginHost, experiment: Experiment, store: Store, entry: Compone
     )
     try:
         tracker: Tracker = description.create(entry.options, run=about)
-    except GenesysError:
+    except (GenesysError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:  # even sys.exit() is an error that names the tracker
         raise PluginError(
             f"cannot be started: {type(error).__name__}: {error}",
             where=f"tracker {entry.use} of {description.distribution}",

@@ -26,6 +26,7 @@ from genesys_engine.plugins.api import Executor, Limits, Outcome
 from genesys_engine.plugins.host import PluginHost, PluginRecord
 
 EVALUATE, PLACE = "genesys_evaluate_candidate", "genesys_place_trial"
+SUPPLIED_BY = "supplied_by"  # fact of a result that a plugin gave
 GIB = 2**30
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 OpenExecutor = Callable[[str, Mapping[str, Any]], AbstractContextManager[Executor]]
@@ -89,6 +90,11 @@ class Trials:
         queue, limits, priority = self._placed(about, job, limits)
         return queue.submit(_Waiting(target, job, scratch, limits), priority)
 
+    @property
+    def may_be_supplied(self) -> bool:
+        """Whether a plugin may give the result of a trial."""
+        return self._evaluates
+
     def close(self) -> None:
         """Close the executors that were opened here."""
         self._opened.close()
@@ -107,7 +113,7 @@ class Trials:
                 raise ValueError("checkpoint: weights cannot be supplied")
         except (ValidationError, ValueError) as error:
             raise self._wrong(who, EVALUATE, error) from error
-        facts = {"supplied_by": f"{who.distribution} {who.version}"}
+        facts = {SUPPLIED_BY: f"{who.distribution} {who.version}"}
         return Outcome("ok", plain, facts=facts)
 
     def _placed(

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from genesys_engine.engine.designer import TaskResult, refuse_infrastructure
+from genesys_engine.engine.designer import InfrastructureFailure, TaskResult, refuse_infrastructure
 from genesys_engine.engine.finals import is_fresh
 from genesys_engine.engine.randomness import derived_seed
 from genesys_engine.engine.replies import MOST, VerifyReply, is_measured
 from genesys_engine.engine.samples import pending_samples
-from genesys_engine.engine.trials import Trials
+from genesys_engine.engine.trials import SUPPLIED_BY, Trials
 from genesys_engine.gab.errors import InputError
 from genesys_engine.gab.sandbox.scratch import remove, take_tensors
 from genesys_engine.plugins.api import Limits, Outcome
@@ -99,6 +99,24 @@ def verification_job(
     }
 
 
+class TrialLost(InfrastructureFailure):
+    """A verification that came to no result through no fault of its design, and what it cost."""
+
+    def __init__(self, reason: str, device_s: float) -> None:
+        super().__init__(reason)
+        self.device_s = device_s
+
+
+def device_s_of(ended: Future[TaskResult]) -> float:
+    """Return how long a task that has ended kept its device, whatever came of it."""
+    if ended.cancelled():
+        return 0.0
+    error = ended.exception()
+    if error is None:
+        return float(ended.result().facts.get(DEVICE_S, 0.0))
+    return error.device_s if isinstance(error, TrialLost) else 0.0
+
+
 class _Result(Future[TaskResult]):
     """What a job's outcome is read to; taking it back takes the job back, if it has not begun."""
 
@@ -152,6 +170,8 @@ class Verifier:
         """Begin a verification whose weights are to be kept under the name `checkpoint`.
 
         A `shared` one is looked up among those of earlier runs first, and kept for later ones.
+        What a plugin supplies is no training and is not kept; where one may supply results it is
+        asked every time, so that a result doesn't depend on what earlier runs have kept.
 
         Args:
             about: the design, the rung and the replicate, as plugins are told of them.
@@ -161,7 +181,8 @@ class Verifier:
         key = ""
         if noise is not None:
             key = noise.key(job, accelerator=self._settings.limits.accelerator)
-            if (known := noise.get(key)) is not None:
+            known = None if self._trials.may_be_supplied else noise.get(key)
+            if known is not None:
                 found: Future[TaskResult] = Future()
                 found.set_result(known)
                 return found
@@ -177,7 +198,7 @@ class Verifier:
         def finish(inner: Future[Outcome]) -> None:
             try:
                 read = self._read(inner.result(), scratch, checkpoint, seq)
-                if noise is not None and read.result["status"] == "ok":
+                if noise is not None and _is_trained(read):
                     noise.put(key, read.result, read.facts)
             except BaseException as error:  # handed to the loop, which decides
                 keep_training(scratch, self._settings.limits.file_bytes)
@@ -195,8 +216,11 @@ class Verifier:
     def _read(
         self, outcome: Outcome, scratch: Path, checkpoint: str | None, seq: int
     ) -> TaskResult:
-        refuse_infrastructure(outcome, scratch, self._settings.limits)
         kept = {DEVICE_S: self._device_s(outcome)}
+        try:
+            refuse_infrastructure(outcome, scratch, self._settings.limits)
+        except InfrastructureFailure as lost:
+            raise TrialLost(str(lost), kept[DEVICE_S]) from lost
         about = {**outcome.facts, **kept}
         if outcome.status != "ok" or outcome.value is None:
             reason = scrub(outcome.reason, scratch)
@@ -245,6 +269,11 @@ class Verifier:
         folder = self._folder / CHECKPOINTS
         folder.mkdir(exist_ok=True)
         weights.replace(folder / name)
+
+
+def _is_trained(done: TaskResult) -> bool:
+    """Tell whether a result is that of a training which came to its end here."""
+    return done.result["status"] == "ok" and SUPPLIED_BY not in done.facts
 
 
 def _so_far(scratch: Path) -> dict[str, Any]:

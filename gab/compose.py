@@ -99,7 +99,8 @@ def load_block(source: str, class_name: str = "Block") -> type:
     digest = hashlib.sha256(source.encode()).hexdigest()[:12]
     name = f"genesys_block_{digest}_{next(_loaded)}"
     filename = f"<{name}>"
-    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+    lines = [f"{line}\n" for line in source.split("\n")]  # as Python counts, not `splitlines`
+    linecache.cache[filename] = (len(source), None, lines, filename)
     module = types.ModuleType(name)
     module.__file__ = filename
     sys.modules[name] = module

@@ -15,6 +15,8 @@ from typing import Any
 
 import click
 
+from genesys_engine.engine.llm.redact import redact
+
 SCHEMA = 1
 
 _ANSWERS = "genesys_engine.answers"
@@ -85,8 +87,8 @@ def print_table(
 
 
 def note(text: str) -> None:
-    """Write a message to stderr."""
-    click.echo(clean(text), err=True)
+    """Write a message to stderr; no key is shown."""
+    click.echo(clean(redact(text)), err=True)
 
 
 def clean(text: str) -> str:

@@ -63,8 +63,8 @@ def cap_reached(section: CompareSection, spent: Spent) -> str | None:
     """Return the name of the cap that ends an arm, None while it may go on."""
     if section.tokens is not None and spent.tokens >= section.tokens:
         return "compare.tokens"
-    if section.usd is not None and (spent.usd or 0.0) >= section.usd:
-        return "compare.usd"
+    if section.usd is not None and (spent.usd is None or spent.usd >= section.usd):
+        return "compare.usd"  # what was spent may be anything where a price was unknown
     if section.wall_hours is not None and spent.seconds >= 3600 * section.wall_hours:
         return "compare.wall_hours"
     return None

@@ -19,8 +19,9 @@ from pathlib import Path
 def load(items, **_):
     import datasets
 
-    text = Path(__file__).with_name(items).read_text(encoding="utf-8")
-    return {"test": datasets.Dataset.from_list([json.loads(row) for row in text.splitlines()])}
+    with Path(__file__).with_name(items).open(encoding="utf-8") as file:
+        rows = [json.loads(row) for row in file]
+    return {"test": datasets.Dataset.from_list(rows)}
 '''
 
 

@@ -10,6 +10,7 @@ from genesys_engine.engine.config.schema import Component, Experiment, LLMSectio
 from genesys_engine.engine.events import canonical_json
 from genesys_engine.engine.llm.outage import Outage
 from genesys_engine.engine.llm.recording import TOOK
+from genesys_engine.engine.llm.redact import hide_key
 from genesys_engine.gab.errors import GenesysError, InputError, PluginError
 from genesys_engine.plugins.api import ROLES, LLMBackend, LLMPrice, LLMReply, LLMRequest
 from genesys_engine.plugins.llm.replay import ReplayBackend, ReplayOptions, recorded_reply
@@ -140,6 +141,7 @@ def _open(
 ) -> Model:
     description = registry.get("llm_backend", component.use)
     name = model_name(registry, component)
+    hide_key(description.options_model(), component.options)
     try:
         backend: Any = description.create(component.options)
     except GenesysError:

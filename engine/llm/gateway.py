@@ -10,6 +10,7 @@ again    what may pass is asked again with growing pauses, until `give_up_after_
 
 from __future__ import annotations
 
+import json
 import math
 import threading
 import time
@@ -20,6 +21,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from genesys_engine.engine.config.schema import LLMSection
+from genesys_engine.engine.events import canonical_json
 from genesys_engine.engine.llm.backends import Model, open_models
 from genesys_engine.engine.llm.ledger import Call, Ledger, call_key
 from genesys_engine.engine.llm.meters import Caps, Hold, Meters, add
@@ -39,6 +41,7 @@ from genesys_engine.plugins.api import (
     LLMUsage,
 )
 from genesys_engine.plugins.llm.failures import classify
+from genesys_engine.plugins.llm.replay import RecordedRefusal
 from genesys_engine.plugins.llm.requests import canonical_request, request_digest
 
 if TYPE_CHECKING:
@@ -50,6 +53,8 @@ GRACE_S = 5.0
 """A back end that is this late behind its deadline counts as gone."""
 LONGEST_REPLY = 200_000
 """Characters that are kept of a reply; more than any model is asked to write."""
+MOST_TOKENS = 1 << 40
+"""No service counts as many in a call."""
 
 
 class LLMOutage(EnvironmentProblem):
@@ -113,6 +118,7 @@ class Gateway:
             model.prepare()
             if self._meters.caps.usd is not None:
                 model.demand_price()
+        self._meters.demand_costs()
 
     def client(self, task: str) -> Client:
         """Return what the operators of one task ask through; `task` names it in the record."""
@@ -142,7 +148,7 @@ class Gateway:
         model, digest = self._models[role], request_digest(request)
         key = call_key(model.name, digest)
         with self._alone(key):
-            found = self._ledger.find(key) or self._make(model, task, role, request)
+            found = self._make(model, key, Asked(task, role, request, 0))
         if found.refused is not None:
             raise LLMRequestRefused(found.refused, where=model.name)
         return found
@@ -162,12 +168,17 @@ class Gateway:
                 self._asked.discard(key)
                 self._asked_changed.notify_all()
 
-    def _make(self, model: Model, task: str, role: str, request: LLMRequest) -> Call:
-        """Call until there is an answer; pauses grow, and Retry-After is kept to."""
+    def _make(self, model: Model, key: str, asked: Asked) -> Call:
+        """Call until there is an answer; pauses grow, and Retry-After is kept to.
+
+        The record is looked at before each attempt: a late answer to the one before is there.
+        """
+        if (known := self._ledger.find(key)) is not None:
+            return known
         import tenacity
 
-        section = self._section
-        asked = replace(request, deadline_s=section.deadline_s or request.deadline_s)
+        section, request = self._section, asked.request
+        timed = replace(request, deadline_s=section.deadline_s or request.deadline_s)
         rng = generator(request.seed, request_digest(request), 0)
 
         def seconds(state: tenacity.RetryCallState) -> float:
@@ -194,10 +205,13 @@ class Gateway:
             for attempt in policy:
                 with attempt:
                     number += 1
-                    return self._attempt(model, Asked(task, role, asked, number))
+                    now = replace(asked, request=timed, attempt=number)
+                    return self._ledger.find(key) or self._attempt(model, now)
         except LLMUnavailable as error:
+            rest, most = error.retry_after_s or 0.0, section.give_up_after_s
+            longer = f"the service asks for a pause of {rest:g} s, longer than {most:g} s"
             raise LLMOutage(
-                f"there has been no answer for {section.give_up_after_s:g} s: {error}",
+                f"{longer if rest > most else f'there has been no answer for {most:g} s'}: {error}",
                 where=model.name,
                 hint="resume when the service is back; [llm] give_up_after_s says how long to"
                 " wait, deadline_s how long one call may take",
@@ -243,20 +257,18 @@ class Gateway:
     def _call(self, model: Model, asked: Asked) -> Call:
         started = time.monotonic()
         try:
-            reply = model.complete(asked.request)
-            if not isinstance(reply, LLMReply):
-                raise TypeError(f"the reply is a {type(reply).__name__}, not an LLMReply")
+            call = read_reply(model, asked, model.complete(asked.request))
         except Exception as error:
             return self._failed(model, asked, error)
-        call = replace(read_reply(model, asked, reply), latency_s=time.monotonic() - started)
-        self._record(call)
         model.outage.answered()
-        return call
+        return self._record(replace(call, latency_s=time.monotonic() - started))
 
-    def _record(self, call: Call) -> None:
+    def _record(self, call: Call) -> Call:
+        """Record a call; return the first of its key, which is the one that is used."""
         self._ledger.add(call)
         usage = LLMUsage(1, call.input_tokens, call.output_tokens, call.usd)
         self._meters.count(call.role, usage)
+        return self._ledger.find(call.key) or call
 
     def _failed(self, model: Model, asked: Asked, error: Exception) -> Call:
         """Return a refusal as a call that is recorded; raise what else an error means."""
@@ -275,10 +287,10 @@ class Gateway:
         assert isinstance(meaning, LLMRefused)
         message = redact(meaning.message)
         # A service that has never answered is more likely asked in a wrong way altogether.
-        if isinstance(meaning, LLMRequestRefused) and self._ledger.has_answered(model.name):
-            call = replace(asked.call(model, None), refused=message)
-            self._record(call)
-            return call
+        if isinstance(meaning, RecordedRefusal) or (
+            isinstance(meaning, LLMRequestRefused) and self._ledger.has_answered(model.name)
+        ):
+            return self._record(replace(asked.call(model, None), refused=message))
         raise LLMRefused(message, where=f"{model.where} {model.name}", hint=meaning.hint) from None
 
     # --- stopping and telling ----------------------------------------------------------------
@@ -342,26 +354,44 @@ class Client:
         return dict(self._used)
 
 
-def read_reply(model: Model, asked: Asked, reply: LLMReply) -> Call:
+def read_reply(model: Model, asked: Asked, reply: object) -> Call:
     """Return the call that records a reply: bounded, and with counts that a cap can rely on.
 
-    What a service does not count is estimated from the text; `details` then says so.
+    What a service does not count is estimated from the text; `details` then says so.  Keys, half
+    characters, and counts and costs that are none are left out, so that any reply can be recorded.
+
+    Raises:
+        TypeError: it is no reply at all.
     """
-    text, details = reply.text, dict(reply.details)
+    if not isinstance(reply, LLMReply) or not isinstance(reply.text, str):
+        raise TypeError(f"the reply is a {type(reply).__name__}, not an LLMReply with a text")
+    text = redact(reply.text.encode(errors="replace").decode())
+    details = _details(reply.details)
     if len(text) > LONGEST_REPLY:
         details["cut_from"] = len(text)
         text = text[:LONGEST_REPLY]
-    if reply.input_tokens is None or reply.output_tokens is None:
+    took, gave = _counted(reply.input_tokens), _counted(reply.output_tokens)
+    if took is None or gave is None:
         details["estimated"] = True
-    took = reply.input_tokens
-    gave = reply.output_tokens
     took = prompt_tokens(asked.request) if took is None else took
     gave = math.ceil(len(text.encode()) / BYTES_PER_TOKEN) if gave is None else gave
-    usd = reply.usd
+    usd = reply.usd if reply.usd is not None and 0 <= reply.usd < math.inf else None
     if usd is None and (price := model.price) is not None:
         usd = took * price.input_usd + gave * price.output_usd
     call = asked.call(model, text)
     return replace(call, input_tokens=took, output_tokens=gave, usd=usd, details=details)
+
+
+def _counted(tokens: int | None) -> int | None:
+    return tokens if isinstance(tokens, int) and 0 <= tokens < MOST_TOKENS else None
+
+
+def _details(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a back end tells of a reply, or nothing of it where it is no JSON."""
+    try:
+        return dict(json.loads(canonical_json(dict(given))))
+    except (TypeError, ValueError, RecursionError):
+        return {}
 
 
 def prompt_tokens(request: LLMRequest) -> int:

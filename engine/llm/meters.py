@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from genesys_engine.engine.shares import shares_passed
+from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins.api import BudgetSpent, LLMPrice, LLMUsage
 
 TOKENS, USD = "budget.llm_tokens", "budget.llm_usd"
@@ -75,6 +76,15 @@ class Meters:
         self._changed = threading.Condition()
         self._told = set(self._reached())
 
+    def demand_costs(self) -> None:
+        """Raise `InputError` if a cap in US dollars cannot be kept: earlier costs are unknown."""
+        if self.caps.usd is not None and total(self.usage()).usd is None:
+            raise InputError(
+                "what was asked before had an unknown price, so a cap in US dollars cannot be kept",
+                where="[budget] llm_usd",
+                hint="cap llm_tokens instead, or begin a new run with the price in [llm]",
+            )
+
     def usage(self) -> dict[str, LLMUsage]:
         """Return what was used so far, by role."""
         with self._changed:
@@ -132,9 +142,9 @@ class Meters:
         ):
             return TOKENS
         if self.caps.usd is not None and (
-            (used.usd or 0.0) + sum(each.usd for each in holds) > self.caps.usd
+            used.usd is None or used.usd + sum(each.usd for each in holds) > self.caps.usd
         ):
-            return USD
+            return USD  # what was used may be anything where a price was unknown
         return None
 
     def _reached(self) -> dict[tuple[str, int], tuple[float, float]]:

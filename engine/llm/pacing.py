@@ -27,7 +27,7 @@ class Bucket:
 
     def take(self, amount: float) -> float:
         """Take `amount` if it is there and return 0, else return the seconds until it may be."""
-        amount = min(amount, self._capacity)  # more than a minute holds must pass some time
+        amount = self.bounded(amount)
         with self._lock:
             now = self._clock()
             self._level = min(self._capacity, self._level + (now - self._filled) * self._rate)
@@ -36,6 +36,10 @@ class Bucket:
                 self._level -= amount
                 return 0.0
             return (amount - self._level) / self._rate
+
+    def bounded(self, amount: float) -> float:
+        """Return what `take` takes for `amount`: more than a minute holds must pass some time."""
+        return min(amount, self._capacity)
 
     def correct(self, amount: float) -> None:
         """Give back what was taken too much (or, negative, take what was taken too little)."""
@@ -81,7 +85,7 @@ class Pace:
     def used(self, expected: int, tokens: int) -> None:
         """Correct the tokens of a request that took another number than was expected."""
         if self._tokens is not None:
-            self._tokens.correct(expected - tokens)
+            self._tokens.correct(self._tokens.bounded(expected) - tokens)
 
 
 def pause(seconds: float, check: Callable[[], None]) -> None:

@@ -49,11 +49,11 @@ def status(store: Store, *, now: float | None = None) -> dict[str, Any]:
 
 
 def budgets(store: Store, run: RunView) -> list[dict[str, Any]]:
-    """Return what each budget has used of its cap; a cap of None is no cap."""
+    """Return what each budget has used of its cap; used None is unknown, a cap of None is none."""
     caps = store.meta("experiment")["budget"]
     children = run.accepted - len(run.names)
     hours = float(store.meta("wall_s", 0.0)) / 3600
-    rows: list[tuple[str, float, float | None]] = [
+    rows: list[tuple[str, float | None, float | None]] = [
         ("designs", children, caps.get("designs")),
         *((f"verifications at {rung.scale}", rung.done, rung.planned) for rung in run.rungs),
         *(("finalists' trainings", f.done, f.planned) for f in [run.finals] if f is not None),
@@ -64,7 +64,7 @@ def budgets(store: Store, run: RunView) -> list[dict[str, Any]]:
     used = llm_view(store).total
     for name, amount in (("llm_tokens", used.tokens), ("llm_usd", used.usd)):
         if (cap := caps.get(name)) is not None:
-            rows.append((name.replace("_", " "), amount or 0.0, cap))
+            rows.append((name.replace("_", " "), amount, cap))
     return [{"budget": name, "used": used, "cap": cap} for name, used, cap in rows]
 
 

@@ -26,7 +26,7 @@ def brief(
     ordered = sorted((*report.findings, *machine_findings), key=lambda f: f.severity != "error")
     errors = sum(found.severity == "error" for found in ordered)
     lines = [f"{name}: {'passed' if report.passed else 'failed'}{_counts(errors, len(ordered))}"]
-    quoted = source.splitlines()
+    quoted = source.split("\n")  # as Python counts: a text in it may hold U+2028
     for number, found in enumerate(ordered[:_MOST], start=1):
         lines += ["", *_finding(number, found, quoted)]
     if len(ordered) > _MOST:

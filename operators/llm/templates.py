@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined, TemplateSyntaxError, meta
+from jinja2 import Environment, StrictUndefined, TemplateSyntaxError, meta, nodes
 
 from genesys_engine.gab.errors import InputError
 from genesys_engine.operators.llm.options import ImplementerOptions
@@ -44,7 +44,8 @@ class Templates:
         """Read and check every template.
 
         Raises:
-            InputError: a file is missing or no template, or names a field that it does not get.
+            InputError: a file is missing or no template, names a field that it does not get, or
+                another template.
         """
         self._environment = Environment(
             undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
@@ -64,7 +65,9 @@ class Templates:
             hint = "name a text file that can be read, or leave the template out"
             raise InputError(f"cannot read the template {name!r}: {error}", hint=hint) from None
         try:
-            used = meta.find_undeclared_variables(self._environment.parse(text))
+            parsed = self._environment.parse(text)
+            _refuse_others(parsed, path)
+            used = meta.find_undeclared_variables(parsed)
             template = self._environment.from_string(text)
         except TemplateSyntaxError as error:
             hint = "mend the Jinja2 syntax"
@@ -76,6 +79,16 @@ class Templates:
             hint = f"fields of {name!r}: {', '.join(sorted(FIELDS[name]))}"
             raise InputError(message, where=str(path), hint=hint)
         return template
+
+
+def _refuse_others(parsed: nodes.Template, path: Path) -> None:
+    """Raise `InputError` where a template needs another one: each is read alone."""
+    for node in parsed.find_all((nodes.Include, nodes.Extends, nodes.Import, nodes.FromImport)):
+        raise InputError(
+            "a template cannot include, extend or import another one",
+            where=f"{path}:{node.lineno}",
+            hint="write its text into this file",
+        )
 
 
 def _places(options: ImplementerOptions) -> dict[str, Path]:

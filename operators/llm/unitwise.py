@@ -138,6 +138,12 @@ class _Search:
         del self.done[nearest]
         below = [path for path in self.done if path.startswith(f"{nearest}.")]
         self.set_aside |= {path: self.done.pop(path) for path in below}
+        # Slots that the unit had added go with it: the next version may have others.
+        self.agenda = [
+            each
+            for each in self.agenda
+            if each in self.proposal.changes or not each.path.startswith(f"{nearest}.")
+        ]
         self.notes[nearest] = f"With this unit, the unit at {change.path} failed: {failure}."
         self.desk.note("search", "step back", path=nearest)
 

@@ -119,7 +119,9 @@ def _items(task: Task, corpus: Corpus, data: Path | None) -> list[dict[str, Any]
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    """Return the items of a file; a line ends at a line feed alone: a text may hold U+2028."""
+    with path.open(encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
 
 
 def _config(label: str, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -26,6 +26,8 @@ class Document:
     name of the source, as in `arxiv:2405.21060`.  `arxiv` tells the same paper of two sources;
     `unit` names a unit of the library that implements what the document describes; `aliases` are
     what else it is called: who asks for a name gets its document first.
+
+    Lone surrogates, which cannot be stored, are written out in names and addresses ("\\ud800").
     """
 
     id: str
@@ -39,6 +41,11 @@ class Document:
     unit: str = ""
     tags: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("id", "source", "arxiv", "url", "unit"):
+            object.__setattr__(self, name, encodable(getattr(self, name)))
+        object.__setattr__(self, "tags", tuple(map(encodable, self.tags)))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -56,6 +63,11 @@ class Document:
 def name_of(text: str) -> str:
     """Return a name without case, spaces and signs: "Mamba-2" and "mamba 2" are one."""
     return "".join(_NAME.findall(clean(text).casefold()))
+
+
+def encodable(text: str) -> str:
+    """Return text with lone surrogates written out: different texts stay different."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def clean(text: str) -> str:

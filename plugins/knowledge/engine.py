@@ -14,7 +14,7 @@ from pathlib import Path
 from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins.api import KnowledgeSource
 from genesys_engine.plugins.knowledge.base import Added, Hit, KnowledgeBase
-from genesys_engine.plugins.knowledge.documents import Document, passages
+from genesys_engine.plugins.knowledge.documents import Document, clean, passages
 from genesys_engine.plugins.knowledge.fusion import fuse
 from genesys_engine.plugins.knowledge.remote import SourceUnavailable
 
@@ -126,10 +126,10 @@ def _hit(rank: int, document: Document) -> Hit:
         score=0.0,
         id=document.id,
         source=document.source,
-        title=document.title,
+        title=clean(document.title),
         passage=passages(document)[0],
         year=document.year,
-        authors=document.authors,
+        authors=tuple(map(clean, document.authors)),
         arxiv=document.arxiv,
         url=document.url,
         unit=document.unit,

@@ -15,7 +15,7 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -57,6 +57,22 @@ class _TryAgain(Exception):
         self.pause_s = pause_s
 
 
+class _KeepHome:
+    """Takes the headers `private` out of a request that a redirect leads to another origin.
+
+    httpx does so with `Authorization` alone.
+    """
+
+    def __init__(self, home: httpx.URL, private: Iterable[str]) -> None:
+        self._home = _origin(home)
+        self._private = tuple(private)
+
+    def __call__(self, request: httpx.Request) -> None:
+        if _origin(request.url) != self._home:
+            for name in self._private:
+                request.headers.pop(name, None)
+
+
 class Client:
     """Asks one service.
 
@@ -64,10 +80,15 @@ class Client:
         name: the source's name, for messages and file names.
         options: `timeout_s`, `attempts`, `cache_days`, `interval_s`.
         cache: a folder for what can be made again.
+        read: returns what the text of an answer says; raises ValueError ("is not JSON") if it
+            is not of the service's form.  Such an answer (a network's login page) is not kept.
     """
 
-    def __init__(self, name: str, options: RemoteOptions, cache: Path) -> None:
+    def __init__(
+        self, name: str, options: RemoteOptions, cache: Path, read: Callable[[str], Any]
+    ) -> None:
         self.name = name
+        self._read = read
         self._options = options
         self._interval_s: float = getattr(options, "interval_s", 0.0)
         self._folder = cache / "knowledge" / name
@@ -108,7 +129,8 @@ class Client:
         pauses, at least as long as the service asks.
 
         Raises:
-            SourceUnavailable: no answer with an expected status could be had.
+            SourceUnavailable: no answer with an expected status could be had, or it cannot be
+                read.
         """
         key = json.dumps([method, url, request], sort_keys=True)  # never a key of the user
         kept = self._folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
@@ -121,8 +143,16 @@ class Client:
         if answer.status not in expected:
             raise self.unavailable(f"status {answer.status}: {' '.join(answer.text.split())[:200]}")
         if answer.status == 200:
+            self.read(answer)
             self._keep(kept, answer)
         return answer
+
+    def read(self, answer: Answer) -> Any:
+        """Return what an answer says; raises `SourceUnavailable` if it cannot be read."""
+        try:
+            return self._read(answer.text)
+        except ValueError as error:
+            raise self.unavailable(f"the answer {error}") from error
 
     def unavailable(self, reason: str) -> SourceUnavailable:
         """Return the error that says this source cannot be used."""
@@ -158,6 +188,7 @@ class Client:
         with self._turn(), httpx.Client(timeout=self._options.timeout_s) as http:
             deadline = time.monotonic() + self._options.timeout_s
             try:
+                http.event_hooks = {"request": [_KeepHome(httpx.URL(url), headers)]}
                 with http.stream(
                     method, url, headers=named, follow_redirects=True, **request
                 ) as reply:
@@ -190,8 +221,10 @@ class Client:
         try:
             if time.time() - path.stat().st_mtime > self._options.cache_days * DAY_S:
                 return None
-            return Answer(**json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+            answer = Answer(**json.loads(path.read_text(encoding="utf-8")))
+            self.read(answer)
+            return answer
+        except (OSError, ValueError, TypeError, SourceUnavailable):
             return None
 
     def _keep(self, path: Path, answer: Answer) -> None:
@@ -200,6 +233,18 @@ class Client:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 json.dump(asdict(answer), file)
             Path(name).replace(path)
+
+
+def read_json(text: str) -> Any:
+    """Return what JSON says; raises ValueError in the words that a `Client` expects."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"is not JSON: {error}") from error
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
 
 
 def _body(reply: httpx.Response, deadline: float) -> str:
@@ -224,6 +269,6 @@ def _retry_after(value: str) -> float | None:
     except ValueError:
         try:
             seconds = parsedate_to_datetime(value).timestamp() - time.time()
-        except ValueError:
+        except (ValueError, OverflowError):  # OverflowError: a zone of endless digits
             return None
     return max(seconds, 0.0) if math.isfinite(seconds) else None

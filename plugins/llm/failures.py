@@ -58,7 +58,7 @@ def retry_after_s(error: BaseException) -> float | None:
         pass
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):  # OverflowError: a zone of endless digits
         return None
 
 

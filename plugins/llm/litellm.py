@@ -25,6 +25,8 @@ from genesys_engine.plugins.api import (
 from genesys_engine.plugins.llm.failures import classify
 
 MILLION = 1_000_000
+USUAL = 1_000
+"""Tokens that a price is asked for: long prompts cost more with some models."""
 NO_KEY = "none"
 """Sent to a server of one's own: without it the client would send the key of OpenAI there."""
 LARGEST_SEED = 2**31
@@ -121,18 +123,16 @@ class LiteLLMBackend:
         options = self.options
         known: tuple[float | None, float | None] = (None, None)
         try:
-            million = self._litellm.cost_per_token(
-                model=options.model, prompt_tokens=MILLION, completion_tokens=MILLION
+            costs = self._litellm.cost_per_token(
+                model=options.model, prompt_tokens=USUAL, completion_tokens=USUAL
             )
             # A model that is listed without a price must not look free.
-            known = million if all(million) else known
+            known = (costs[0] / USUAL, costs[1] / USUAL) if all(costs) else known
         except Exception:  # not listed: the price is unknown, not 0
             pass
         given = (options.input_usd_per_million, options.output_usd_per_million)
-        taken, gave = (k if g is None else g for g, k in zip(given, known, strict=True))
-        if taken is None or gave is None:
-            return None
-        return LLMPrice(taken / MILLION, gave / MILLION)
+        taken, gave = (k if g is None else g / MILLION for g, k in zip(given, known, strict=True))
+        return None if taken is None or gave is None else LLMPrice(taken, gave)
 
     def complete(self, request: LLMRequest) -> LLMReply:
         """Return the reply; see `LLMBackend`."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ def read_recording(path: Path) -> Iterator[dict[str, Any]]:
                 if not isinstance(call, dict) or not isinstance(call.get("digest"), str):
                     raise ValueError("this is no call")
                 yield call
-    except (ValueError, OSError, EOFError, lzma.LZMAError) as error:
+    except (ValueError, OSError, EOFError, RecursionError, lzma.LZMAError, zlib.error) as error:
         raise InputError(
             f"the recording cannot be read: {error}", where=f"{path}:{lines}"
         ) from error

@@ -26,6 +26,10 @@ from genesys_engine.plugins.llm.requests import canonical_request, request_diges
 SHOWN = 60  # characters of a difference
 
 
+class RecordedRefusal(LLMRequestRefused):
+    """The request was refused when it was recorded."""
+
+
 class ReplayOptions(Options):
     """The recording, told by `sha256`, or by nothing where that is left out."""
 
@@ -122,10 +126,10 @@ def recorded_reply(call: Mapping[str, Any], details: Mapping[str, Any]) -> LLMRe
     """Return the reply of a recorded call, with the tokens and cost of then and more details.
 
     Raises:
-        LLMRequestRefused: the call ended so.
+        RecordedRefusal: the call ended so.
     """
     if call.get("reply") is None:
-        raise LLMRequestRefused(str(call.get("refused")))
+        raise RecordedRefusal(str(call.get("refused")))
     counts = (call.get("input_tokens"), call.get("output_tokens"))
     return LLMReply(call["reply"], *counts, {**call.get("details", {}), **details}, call.get("usd"))
 

@@ -39,7 +39,9 @@ class LiveCurve:
         return time.monotonic() - self._last >= self._every_s
 
     def write(self, curve: Curve) -> None:
-        """Replace the file by `curve`."""
+        """Replace the file by `curve`; of one without points nothing is told."""
+        if not curve:
+            return
         partial = self._path.with_name(LIVE_CURVE + ".partial")
         partial.write_bytes(array("d", [number for point in curve for number in point]).tobytes())
         partial.replace(self._path)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 from engine_process import Answer, ask, digest, engine, write_experiment
 
+from genesys_engine.engine.assembly import load, noise_cache
 from genesys_engine.engine.calibration import NoiseCache
+from genesys_engine.engine.settings import verify_settings
+from genesys_engine.engine.verifier import verification_job
 
+MODEL = {"d_model": 64, "n_blocks": 1, "vocab_size": 300, "context": 64}
 VERSIONS = {"torch": "2.13.0"}
 JOB = {
     "source": "class Block: ...",
@@ -47,6 +52,72 @@ def test_a_key_holds_what_decides_a_training_and_nothing_else(tmp_path: Path) ->
     assert cache.key(JOB, accelerator=True) != key
     assert NoiseCache(tmp_path, "other", VERSIONS).key(JOB, accelerator=False) != key
     assert NoiseCache(tmp_path, "digest", {"torch": "3"}).key(JOB, accelerator=False) != key
+
+
+PLUGIN = """
+from genesys_engine.plugins import api
+
+class Constant:
+    def evaluate(self, model, corpus):
+        return {"constant": api.Score(1.0, None, higher_is_better=True, n=1)}
+
+@api.hookimpl
+def genesys_register_evaluators(register):
+    register("constant", f"{__name__}:Constant", summary="always the same")
+"""
+
+
+def with_plugin(folder: Path, name: str, more: str = "") -> Path:
+    """Write an evaluator of the user's own and an experiment of a few seconds that uses it."""
+    (folder / f"{name}.py").write_text(PLUGIN)
+    return write_experiment(
+        folder,
+        verifications=5,
+        designs=1,
+        more=f'[plugins]\nlocal = ["{name}.py"]\n[[evaluators]]\nuse = "constant"\n{more}',
+    )
+
+
+def key_of(path: Path, tasks: dict[str, str] | None = None) -> str:
+    host, experiment = load(path, ())
+    corpus = {"digest": "d", "folder": ".", "vocab_size": 300, "tasks": tasks or {}}
+    settings = verify_settings(experiment, host, corpus)
+    job = verification_job(settings, "source", MODEL, 0, 1)
+    return noise_cache(corpus, experiment, host).key(job, accelerator=False)
+
+
+def test_a_key_tells_an_edited_evaluator_from_what_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setenv("GENESYS_CACHE", str(tmp_path / "cache"))
+    path = with_plugin(tmp_path, "calibrated_plugin")
+    before = key_of(path)
+    assert key_of(path) == before
+    (tmp_path / "calibrated_plugin.py").write_text(PLUGIN.replace("1.0", "2.0"))
+    assert key_of(path) != before
+
+
+def test_a_key_tells_tasks_whose_data_have_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GENESYS_CACHE", str(tmp_path / "cache"))
+    path = write_experiment(tmp_path)
+    keys = {key_of(path, {"tasks": f"/{where}/{what}"}) for where in "xy" for what in ("1", "2")}
+    assert len(keys) == 2, "where they lie does not count"
+
+
+@pytest.mark.slow
+def test_an_edited_evaluator_has_the_noise_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GENESYS_CACHE", str(tmp_path / "cache"))
+    path = with_plugin(tmp_path, "edited_plugin")
+    for value, reused in (("1.0", 0), ("1.0", 2), ("2.0", 0)):
+        (tmp_path / "edited_plugin.py").write_text(PLUGIN.replace("1.0", value))
+        (rung,) = rungs(engine("calibrate", path, "--seeds", 2, "--json"))
+        assert rung["reused"] == reused
+        assert rung["metrics"]["constant"]["values"] == [float(value)] * 2
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"status": "ok", "scores": 3}', "failed"])

@@ -6,20 +6,26 @@ operators are real, and only training is answered from a record.
 
 from __future__ import annotations
 
+import importlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from threading import Event, Timer
 from typing import Any
 
 import pytest
 
 from genesys_engine.engine.assembly import assemble
+from genesys_engine.engine.calibration import NoiseCache
 from genesys_engine.engine.config import load_experiment
 from genesys_engine.engine.events import digest_events
-from genesys_engine.engine.evolution import Stopped
+from genesys_engine.engine.evolution import Evolution, Stopped
 from genesys_engine.engine.run import started_payload
-from genesys_engine.engine.store import Store
-from genesys_engine.gab.errors import PluginError
+from genesys_engine.engine.store import DATABASE, Store, TaskRow
+from genesys_engine.gab.errors import InputError, PluginError
 from genesys_engine.plugins import event_kinds as kinds
 from genesys_engine.plugins.api import Outcome
 from genesys_engine.plugins.host import PluginHost
@@ -61,7 +67,8 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         (info / "METADATA").write_text(metadata)
         (info / "entry_points.txt").write_text(f"[genesys_engine]\nmain = {module}\n")
         (tmp_path / "site" / f"{module}.py").write_text(HEAD + source)
-        return __import__(module)
+        importlib.invalidate_caches()  # an earlier run may have looked where nothing lay yet
+        return importlib.import_module(module)
 
     return lay
 
@@ -72,14 +79,17 @@ class Loop:
     def __init__(self, folder: Path, more: str = "") -> None:
         self.folder = folder
         self.more = more
+        self.noise: NoiseCache | None = None
+        self.sets: tuple[str, ...] = ()
+        self.stop: Callable[[], str | None] = lambda: None
         self.executor: RecordedExecutor = RecordedExecutor(workers=2)
 
-    def go(self, executor: RecordedExecutor | None = None, sets: Sequence[str] = ()) -> None:
+    def go(self, executor: RecordedExecutor | None = None) -> None:
         self.executor = executor or RecordedExecutor(workers=2)
         file = self.folder.with_suffix(".toml")
         file.write_text(EXPERIMENT.format(more=self.more))
         host = PluginHost()
-        experiment = load_experiment(file, sets, host.registry)
+        experiment = load_experiment(file, self.sets, host.registry)
         fresh = not self.folder.exists()
         store = Store.create(self.folder, {}) if fresh else Store.open(self.folder, write=True)
         with store:
@@ -88,9 +98,8 @@ class Loop:
                 with store.transaction():
                     store.add_event("run.started", started_payload(experiment, 1024))
             corpus = {"folder": ".", "vocab_size": 1024}
-            loop = assemble(
-                store, experiment, host, self.executor, corpus, [], lambda e: None, lambda: None
-            )
+            parts = (store, experiment, host, self.executor, corpus, [])
+            loop = assemble(*parts, lambda e: None, self.stop, self.noise)
             try:
                 loop.run()
             finally:
@@ -165,6 +174,28 @@ def test_a_wrong_result_names_the_plugin_its_hook_and_line(
         loop.go()
     place = rf"genesys-engine-decider 1\.5.*genesys_evaluate_candidate \({module.__file__}:[67]\)"
     assert re.search(place, str(raised.value))
+
+
+KNOWS_THE_NOISE = KNOWS.replace("> 0 or", "> 0 or not").replace("2.0", "3.0")
+
+
+def test_what_a_plugin_supplies_is_no_training_to_other_runs(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin = install(KNOWS_THE_NOISE)
+    cache = NoiseCache(tmp_path / "noise", "digest", {})
+    runs = {name: Loop(tmp_path / name) for name in ("before", "without", "after")}
+    for name, run in runs.items():
+        run.noise = cache
+        disabled = "genesys-engine-decider" if name == "without" else ""
+        monkeypatch.setenv("GENESYS_DISABLE_PLUGINS", disabled)
+        run.go()
+        kept = sorted((tmp_path / "noise").rglob("*.json"))
+        assert len(kept) == (0 if name == "before" else 1), "one further seed of the reference"
+        (noise,) = [row for row in run.verifications() if row.replicate == 1]
+        assert (noise.scores["bits_per_byte"]["value"] == 3.0) == (name != "without")
+    assert runs["after"].digest() == runs["before"].digest() != runs["without"].digest()
+    assert len(plugin.asked) == 2 * 15
 
 
 # --- place a trial -----------------------------------------------------------------------------
@@ -307,6 +338,44 @@ def test_a_failed_verification_is_tried_again_where_a_plugin_says_so(
     ] * 2
 
 
+class Timed(Flaky):
+    """Every verification keeps its device for ten seconds."""
+
+    def _answer(self, job: str, payload: Any) -> Outcome:
+        answer = super()._answer(job, payload)
+        return replace(answer, facts={"wall_s": 10.0}) if job == "verify" else answer
+
+
+@pytest.mark.parametrize("answer", ["'retry'", "'stop'", "'fail'", "None"])
+@pytest.mark.parametrize("status", ["timeout", "infrastructure"])
+def test_a_trial_counts_for_the_cap_on_hours_whatever_is_decided_about_it(
+    install: Install, loop: Loop, status: str, answer: str
+) -> None:
+    install(answering(answer))
+    calls, executor = 0, Timed(status, 2)
+    for _ in range(4):
+        try:
+            loop.go(executor)
+        except Stopped:
+            calls, executor = calls + executor.calls["verify"], Timed(status, 0)
+        else:
+            break
+    calls += executor.calls["verify"]
+    repeated = {"'retry'": 2, "'stop'": 1, "'fail'": 0, "None": 2 * (status == "infrastructure")}
+    assert calls == 15 + repeated[answer]
+    with Store.open(loop.folder) as store:
+        assert store.meta("device_s") == pytest.approx(10.0 * calls)
+
+
+def test_a_trial_that_uses_up_the_hours_is_not_tried_again(install: Install, loop: Loop) -> None:
+    install(answering('"retry"'))
+    loop.sets = ("budget.device_hours=0.008",)  # 28.8 seconds
+    executor = Timed("timeout", 1)
+    with pytest.raises(Stopped, match="device_hours"):
+        loop.go(executor)
+    assert executor.calls["verify"] == 3
+
+
 def test_a_plugin_cannot_have_a_trial_repeated_for_ever(install: Install, loop: Loop) -> None:
     plugin = install(answering('"retry"'))
     loop.go(Flaky("crashed", 4))
@@ -333,6 +402,84 @@ def test_an_outage_may_count_as_a_failure(install: Install, loop: Loop) -> None:
     assert "bad luck" in failed.reason
     assert [(e["stage"], e["cause"]) for e in plugin.asked] == [("infrastructure", "outage")]
     assert loop.events(kinds.WORKER_LOST) == []
+
+
+class Ending(RecordedExecutor):
+    """Keeps all but the first `before` verifications until the run is ending, then fails them."""
+
+    def __init__(self, status: Any, before: int) -> None:
+        super().__init__(workers=3, fail=0.0, reject=0.0)
+        self._status, self._before = status, before
+        self.ending = Event()
+        self.asked = False
+
+    def stop(self) -> str | None:
+        """Ask for the end once a verification is under way that will fail."""
+        self.asked = self.asked or self.calls["verify"] > self._before
+        return "enough" if self.asked else None
+
+    def _answer(self, job: str, payload: Any) -> Outcome:
+        answer = super()._answer(job, payload)
+        if job == "verify" and self.calls[job] > self._before:
+            assert self.ending.wait(20)
+            return Outcome(self._status, None, "bad luck")
+        return answer
+
+
+def watch_launches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the list that the numbers of begun tasks will be in."""
+    launched: list[int] = []
+    launch = Evolution._launch
+
+    def watched(evolution: Evolution, row: TaskRow) -> None:
+        launched.append(row.seq)
+        launch(evolution, row)
+
+    monkeypatch.setattr(Evolution, "_launch", watched)
+    return launched
+
+
+def test_nothing_is_begun_again_once_the_end_is_asked_for(
+    install: Install, loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin = install(answering('"retry"'))
+    launched = watch_launches(monkeypatch)
+    loop.stop = lambda: "enough" if plugin.asked else None
+    with pytest.raises(Stopped, match="enough"):
+        loop.go(Flaky("timeout", 1))
+    assert len(launched) == len(set(launched))
+
+
+@pytest.mark.parametrize("status", ["timeout", "infrastructure"])
+def test_nothing_is_begun_again_while_a_run_ends(
+    install: Install, loop: Loop, tmp_path: Path, status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Loop(tmp_path / "plain")
+    plain.go(Flaky("timeout", 0))
+    if status == "timeout":
+        install(answering('"retry"'))
+    executor = Ending(status, 4)
+    loop.stop = executor.stop
+    drain = Evolution._drain
+
+    def draining(evolution: Evolution) -> None:
+        Timer(0.2, executor.ending.set).start()
+        drain(evolution)
+
+    monkeypatch.setattr(Evolution, "_drain", draining)
+    launched = watch_launches(monkeypatch)
+    with pytest.raises(Stopped, match="enough"):
+        loop.go(executor)
+    assert len(launched) == len(set(launched)), "each task was begun once"
+    with Store.open(loop.folder) as store:
+        undone = [task.seq for task in store.tasks() if task.result is None]
+    assert undone
+    told = loop.events(kinds.ERROR_HANDLED if status == "timeout" else kinds.WORKER_LOST)
+    assert {event["seq"] for event in told} <= set(undone)
+    assert told
+    loop.stop = lambda: None
+    loop.go(Flaky("timeout", 0))
+    assert loop.digest() == plain.digest()
 
 
 RAISES = """
@@ -436,11 +583,63 @@ def test_a_selector_that_errs_is_named(
 ) -> None:
     install(SELECTOR.format(method=method, body=body))
     loop = Loop(tmp_path / "run", '[selection]\nuse = "picks"\n')
-    sets = (f"run.mode={mode}", "population.size=3", "population.offspring=2")
+    loop.sets = (f"run.mode={mode}", "population.size=3", "population.offspring=2")
     with pytest.raises(PluginError, match=told) as raised:
-        loop.go(sets=sets)
+        loop.go()
     assert raised.value.where == "selector picks"
     assert "mend or update the plugin" in str(raised.value.hint)
+
+
+class LosingChecks(RecordedExecutor):
+    """Loses the first `lost` checks, which are those of the seeds."""
+
+    def __init__(self, lost: int) -> None:
+        super().__init__(workers=1, fail=0.0, reject=0.0)
+        self._lost = lost
+
+    def _answer(self, job: str, payload: Any) -> Outcome:
+        answer = super()._answer(job, payload)
+        if job == "check" and self.calls[job] <= self._lost:
+            return Outcome("infrastructure", None, "bad luck")
+        return answer
+
+
+def test_a_seed_whose_check_is_lost_is_not_given_up(
+    install: Install, loop: Loop, tmp_path: Path
+) -> None:
+    plain = Loop(tmp_path / "plain")
+    plain.go(LosingChecks(0))
+    plugin = install(answering('"fail"'))
+    loop.go(LosingChecks(2))
+    assert loop.digest() == plain.digest()
+    assert {error["stage"] for error in plugin.asked} == {"infrastructure"}
+    assert loop.events(kinds.ERROR_HANDLED) == []
+    assert len(loop.events(kinds.WORKER_LOST)) == 2
+
+
+def test_a_run_whose_seed_was_given_up_ends_with_one_clear_error(loop: Loop) -> None:
+    loop.stop = lambda: "enough" if loop.events(kinds.DESIGN_STARTED) else None
+    with pytest.raises(Stopped):
+        loop.go()
+    nothing = '{"accepted": null, "duplicates": [], "rejected": []}'
+    with closing(sqlite3.connect(loop.folder / DATABASE)) as db, db:
+        db.execute("UPDATE tasks SET result = ? WHERE seq = 0", (nothing,))
+    loop.stop = lambda: None
+    for _ in range(2):
+        with pytest.raises(InputError, match="the seed design gpt came to nothing"):
+            loop.go()
+
+
+def test_a_seed_that_is_another_one_is_named(loop: Loop) -> None:
+    class Alike(RecordedExecutor):
+        def _check(self, payload: Any) -> dict[str, Any]:
+            found = super()._check(payload)
+            return {**found, "measurements": {**found["measurements"], "fingerprint": "same"}}
+
+    loop.sets = ("run.lookahead=1",)
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"seed design retnet .* the same as design 0"):
+            loop.go(Alike(workers=1, fail=0.0, reject=0.0))
 
 
 def test_an_answer_of_another_form_is_an_error(install: Install, loop: Loop) -> None:
@@ -468,7 +667,8 @@ def genesys_should_stop(status):
     assert plugin.asked[-1]["best_fitness"] is not None
 
 
-def test_a_reason_that_is_no_text_is_an_error(install: Install, loop: Loop) -> None:
-    install("\n@api.hookimpl\ndef genesys_should_stop(status):\n    return True\n")
-    with pytest.raises(PluginError, match="cannot be used: True"):
+@pytest.mark.parametrize("answer", ["True", "''", "' '"])
+def test_a_reason_that_says_nothing_is_an_error(install: Install, loop: Loop, answer: str) -> None:
+    install(f"\n@api.hookimpl\ndef genesys_should_stop(status):\n    return {answer}\n")
+    with pytest.raises(PluginError, match=f"cannot be used: {answer}"):
         loop.go()

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from engine_process import ask, engine
 
+from genesys_engine.engine.export.tasks import write_tasks
 from genesys_engine.engine.export.write import CODE, _write_weights
 from genesys_engine.gab.errors import InputError
 
@@ -267,6 +270,19 @@ def test_a_design_without_weights_is_refused_with_those_that_have_some(
         moved.rename(kept[0])
     others = "designs with weights: 1" if len(kept) > 1 else "no weights at all"
     answer.refused(2, "design 0 has no trained weights", others)
+
+
+def test_an_exported_item_may_hold_any_separator_but_a_line_feed(tmp_path: Path) -> None:
+    item = {"context": "One\u2028two\u0085three:", "choices": [" yes", " no"], "label": 0}
+    items = tmp_path / "continuation.jsonl"
+    items.write_text(json.dumps(item, ensure_ascii=False) + "\n", encoding="utf-8")
+    corpus: Any = SimpleNamespace(task_items=lambda task: items)
+    written = write_tasks(
+        tmp_path / "tasks", corpus, [{"use": "lm_eval", "tasks": ["continuation"]}]
+    )
+    assert written == ("continuation",)
+    loader = runpy.run_path(str(tmp_path / "tasks" / "items.py"))
+    assert loader["load"]("continuation.jsonl")["test"].to_list() == [item]
 
 
 # --- weights that a design may have written itself ---

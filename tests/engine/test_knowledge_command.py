@@ -1,12 +1,18 @@
 """`genesys-engine knowledge` from the command line."""
 
 import json
+import os
+import sys
+from pathlib import Path
 
 import pytest
 from sample_run import make_run
 
 from genesys_engine.engine.cli import main
 from genesys_engine.plugins.knowledge.sources.library import CARDS
+
+sys.path.append(str(Path(__file__).parents[1] / "plugins" / "knowledge"))
+from service import serving
 
 
 @pytest.fixture
@@ -86,6 +92,50 @@ def test_one_bad_file_is_told_the_rest_is_added_and_the_exit_code_says_so(ask, n
     assert "c.pdf" in answer.err
     again = data(ask("add", notes, "--json", code=1))
     assert (again["unchanged"], len(again["problems"])) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("line", "added", "told"),
+    [
+        ('{"id": "\\ud800", "title": "Odd"}', 3, ""),
+        ('{"url": "http://x/\\udfff", "title": "Odd"}', 3, ""),
+        ("[" * 100_000 + "]" * 100_000, 2, "papers.jsonl:2: not a JSON line: it is nested"),
+        ('{"title": ' + "[" * 100_000 + "]" * 100_000 + "}", 2, "papers.jsonl:2: not a JSON line"),
+    ],
+    ids=["id", "url", "deep", "deep field"],
+)
+def test_an_odd_line_does_not_end_the_adding(ask, tmp_path, line, added, told):
+    path = tmp_path / "papers.jsonl"
+    path.write_text(f'{{"title": "First"}}\n{line}\n{{"title": "Last"}}\n', encoding="utf-8")
+    answer = ask("add", path, code=1 if told else 0)
+    assert f"{added} added" in answer.out
+    assert told in answer.err
+    assert len(data(ask("list", "--source", "folder", "--json"))) == added
+
+
+def test_a_file_whose_name_is_not_utf_8_is_added(ask, notes):
+    (notes / os.fsdecode(b"caf\xe9.md")).write_text("# Coffee", encoding="utf-8")
+    assert "3 added" in ask("add", notes).out
+
+
+def test_a_live_hit_with_lone_surrogates_is_shown(ask):
+    row = {"paperId": "p", "title": "\ud800Odd zebra", "authors": [{"name": "A. \udfffB."}]}
+    with serving() as service:
+        service.will({"data": [row]})
+        live = ["--live", "semantic_scholar", "--set", f"semantic_scholar.url={service.url}"]
+        found = data(ask("search", "zebra", *live, "--json"))
+    (odd,) = (hit for hit in found if hit["source"] == "semantic_scholar")
+    assert (odd["title"], odd["authors"]) == ("Odd zebra", ["A. B."])
+
+
+def test_a_key_that_an_endpoint_repeats_is_not_shown(ask, monkeypatch):
+    monkeypatch.setenv("MYSEARCH", "sk-0123456789")
+    with serving() as service:
+        service.will({"error": "wrong key sk-0123456789"}, status=401)
+        named = ["--set", f"web.url={service.url}", "--set", "web.key_variable=MYSEARCH"]
+        answer = ask("search", "x", "--live", "web", *named)
+    assert "wrong key [key]" in answer.err
+    assert "sk-0123456789" not in answer.out + answer.err
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ class Options(api.Options):
 class Recorder:
     Options = Options
     def __init__(self, options, *, run):
+        if options.fail_at == -2:
+            raise SystemExit("gone")
         if options.fail_at < 0:
             raise OSError("no such server")
         self.path = run.folder / f"seen-{options.fail_at}.txt"
@@ -125,6 +127,37 @@ def test_one_that_cannot_be_closed_costs_nothing(tmp_path: Path) -> None:
         Trackers(store, [Tracked("stubborn", "s", Stubborn())], said.append).close()
     assert len(said) == 1
     assert "stuck" in said[0]
+
+
+class Leaving:
+    """Wants to end the process, as the client of a server that is gone may."""
+
+    def on_event(self, event: Any) -> None:
+        sys.exit("the server is gone")
+
+    def close(self) -> None:
+        raise SystemExit(3)
+
+
+def test_one_that_wants_to_end_the_process_is_switched_off(tmp_path: Path) -> None:
+    said: list[str] = []
+    with Store.create(tmp_path / "run", {}) as store:
+        tracked = Tracked("leaving", "l", Leaving())
+        trackers = Trackers(store, [tracked], said.append)
+        with store.transaction():
+            event = store.add_event("rung.opened", {"rung": 0})
+        trackers.on_event(event)
+        trackers.close()
+    assert not tracked.works
+    (told,) = said
+    assert "tracker leaving raised SystemExit: the server is gone" in told
+
+
+def test_one_that_wants_to_end_the_process_when_made_is_named(tmp_path: Path) -> None:
+    run = Run(tmp_path, -2)
+    with pytest.raises(PluginError, match="cannot be started: SystemExit: gone") as caught:
+        run.session(1)
+    assert caught.value.where == "tracker recorder of local"
 
 
 def test_trackers_decide_nothing(tmp_path: Path) -> None:

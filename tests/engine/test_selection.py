@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from genesys_engine.engine.fitness import DesignFitness
 from genesys_engine.engine.selection import (
     Nsga2Options,
     Nsga2Selector,
@@ -106,6 +107,39 @@ def test_nsga2_weighs_scores_and_knows_which_way_is_better() -> None:
     assert alone.survivors(pool, 2) == [3, 1]
     speed = Nsga2Selector(Nsga2Options(objectives="speed+a:acc"))
     assert speed.survivors(pool, 1) == [3]
+
+
+def test_nsga2_promotes_from_the_front_that_comparing_all_pairs_gives() -> None:
+    everything = Nsga2Options(objectives="quality+parameters+speed+a:acc")
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        count, levels = int(rng.integers(1, 40)), int(rng.integers(1, 7))  # few levels: many ties
+        values = rng.integers(0, levels, size=(4, count)).astype(float)
+        fitness, parameters, flops, accuracy = values
+        metrics = {"a:acc": accuracy}
+        pool = Candidates(np.arange(count), fitness, np.ones(count), parameters, flops, metrics)
+        options = everything if seed % 2 else Nsga2Options()
+        used = np.stack([fitness, -parameters, -flops, accuracy], axis=1)[:, : 3 + seed % 2]
+        front = [
+            i
+            for i in range(count)
+            if not ((used >= used[i]).all(1) & (used > used[i]).any(1)).any()
+        ]
+        expected = random.Random(seed).choice(front)
+        assert Nsga2Selector(options).promote(pool, random.Random(seed)) == expected
+
+
+def test_nsga2_does_not_compare_all_pairs_to_promote(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = Counter[str]()
+    dominates = DesignFitness.dominates
+
+    def counted(self: DesignFitness, other: DesignFitness, obj: slice = slice(None)) -> bool:
+        compared["pairs"] += 1
+        return bool(dominates(self, other, obj))
+
+    monkeypatch.setattr(DesignFitness, "dominates", counted)
+    Nsga2Selector(Nsga2Options()).promote(candidates(200), random.Random(0))
+    assert compared["pairs"] < 200 * 20
 
 
 @pytest.mark.parametrize("text", ["", "quality+", "quality+quality"])

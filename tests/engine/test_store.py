@@ -12,8 +12,9 @@ import textwrap
 from pathlib import Path
 
 import pytest
+import zarr
 
-from genesys_engine.engine.curves import POINTS, ROWS_PER_CHUNK
+from genesys_engine.engine.curves import ARRAYS, POINTS, ROWS_PER_CHUNK
 from genesys_engine.engine.events import digest_events
 from genesys_engine.engine.store import DesignRow, Store, VerificationRow
 from genesys_engine.gab.errors import EnvironmentProblem, InputError
@@ -164,6 +165,25 @@ def test_no_run_another_format_and_a_broken_file_are_named(tmp_path: Path) -> No
     (tmp_path / "broken" / "run.sqlite").write_bytes(b"not a database" * 100)
     with pytest.raises(InputError, match="cannot be read"):
         Store.open(tmp_path / "broken")
+
+
+@pytest.mark.parametrize("left", ["nothing", "a folder", "a group", "a folder for the array"])
+def test_an_array_that_a_kill_left_half_made_is_made_again(tmp_path: Path, left: str) -> None:
+    group = tmp_path / "run" / ARRAYS
+    with Store.create(tmp_path / "run", {}) as store:
+        if left != "nothing":
+            group.mkdir()
+        if left in ("a group", "a folder for the array"):
+            zarr.open_group(group, mode="a")
+        if left == "a folder for the array":
+            (group / "curves").mkdir()
+        assert not store.curves.allocated
+        store.curves.allocate(2)
+        assert store.curves.allocated
+        store.curves.show(1, [(10.0, 5.5)])
+    with Store.open(tmp_path / "run") as store:
+        assert store.curves.allocated
+        assert store.curves.read(1) == [(10.0, 5.5)]
 
 
 def test_curves_longer_than_the_array_are_cut_and_rows_grow(tmp_path: Path) -> None:

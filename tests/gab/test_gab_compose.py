@@ -11,6 +11,8 @@ import pytest
 import torch
 from core_units import MIXER, edited, small, small_tree
 
+from genesys_engine.gab.checks.brief import brief
+from genesys_engine.gab.checks.report import CheckReport, Finding
 from genesys_engine.gab.compose import compose, load_block
 from genesys_engine.gab.errors import TreeError
 from genesys_engine.gab.scopes import Lines, references, rename_fstring, replace
@@ -421,6 +423,20 @@ def test_a_traceback_shows_the_line_of_the_module(X):
     with pytest.raises(AttributeError) as caught:
         block(X)
     assert "return X.nothing, Z" in "".join(traceback.format_exception(caught.value))
+
+
+def test_lines_are_counted_as_python_counts_them(X):
+    top = "# A comment\u2028with\x0cmarks\x85in it.\nSIZE = 3"
+    source = compose(small_tree(norm=norm("return X.nothing, Z, SIZE", top=top)))
+    assert "\u2028" in source
+    with pytest.raises(AttributeError) as caught:
+        load_block(source)(WIDTH)(X)
+    assert "return X.nothing, Z, SIZE" in "".join(traceback.format_exception(caught.value))
+    line = traceback.extract_tb(caught.value.__traceback__)[-1].lineno
+    found = Finding("x.y", "error", "It has no such attribute.", "Name another.", line=line)
+    assert "| return X.nothing, Z, SIZE\n" in brief(
+        CheckReport((found,)), name="check", source=source
+    )
 
 
 def test_a_module_that_fails_to_load_is_forgotten():

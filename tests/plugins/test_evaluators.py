@@ -222,6 +222,17 @@ def test_a_task_whose_data_were_not_fetched_is_an_input_error(corpus):
             evaluator.evaluate(Uniform(corpus), corpus)
 
 
+@pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\u0085"])
+def test_a_text_may_hold_any_separator_but_a_line_feed(corpus, tmp_path, mark):
+    item = {"context": f"One{mark}two:", "choices": [" yes", " no"], "label": 0}
+    file = tmp_path / "bigbench" / "implicatures.jsonl"
+    file.parent.mkdir()
+    file.write_text(2 * (json.dumps(item, ensure_ascii=False) + "\n"), encoding="utf-8")
+    options = LmEvalOptions(tasks=("bigbench/implicatures",), data=str(tmp_path))
+    score = LmEvalEvaluator(options).evaluate(Uniform(corpus), corpus)
+    assert score["bigbench/implicatures:acc"].n == 2
+
+
 def test_lm_eval_needs_no_network_and_is_deterministic(corpus, monkeypatch, capfd):
     def refuse(*_):
         raise AssertionError("the network was asked")

@@ -201,6 +201,7 @@ def _sources(sets: Sequence[str]) -> Callable[[str], Any]:
     from genesys_engine.engine.config.document import Document
     from genesys_engine.engine.config.overrides import apply_override
     from genesys_engine.engine.config.positions import locate
+    from genesys_engine.engine.llm.redact import hide_key
     from genesys_engine.plugins.host import PluginHost
 
     options = Document("--set", {}, locate(""))
@@ -213,7 +214,9 @@ def _sources(sets: Sequence[str]) -> Callable[[str], Any]:
 
     def open_source(name: str) -> Any:
         description = registry.get("knowledge_source", name)
-        return description.create(options.data.get(name, {}), cache=cache_folder())
+        given = options.data.get(name, {})
+        hide_key(description.options_model(), given)
+        return description.create(given, cache=cache_folder())
 
     return open_source
 

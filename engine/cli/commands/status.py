@@ -108,4 +108,5 @@ def _used(usage: Mapping[str, Any]) -> str:
 
 def _budget(row: Mapping[str, Any]) -> tuple[str, str, str]:
     cap = "none" if row["cap"] is None else f"{row['cap']:g}"
-    return row["budget"], f"{row['used']:.3g}", cap
+    used = "unknown" if row["used"] is None else f"{row['used']:.3g}"
+    return row["budget"], used, cap

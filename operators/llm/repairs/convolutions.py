@@ -6,7 +6,7 @@ import ast
 
 from genesys_engine.operators.llm.repairs.draft import Draft, expression
 
-_TURNED = ("transpose(", "permute(", "swapaxes(", "movedim(", ".mT", "rearrange(")
+_TURNED = ("transpose(", "permute(", "swapaxes(", "movedim(", ".mT", "rearrange(", "einsum(")
 
 
 def turn_to_time(draft: Draft) -> None:
@@ -57,15 +57,20 @@ def _convolutions(draft: Draft) -> dict[str, str]:
 
 
 def _turned_names(function: ast.FunctionDef) -> set[str]:
-    """Return the variables that hold something whose dimensions were turned."""
-    return {
-        part.id
-        for node in ast.walk(function)
-        if isinstance(node, ast.Assign) and _has_turn(node.value)
-        for target in node.targets
-        for part in ast.walk(target)
-        if isinstance(part, ast.Name)
-    }
+    """Return the variables that hold something whose dimensions were turned, or made of such."""
+    turned: set[str] = set()
+    while True:
+        found = {
+            part.id
+            for node in ast.walk(function)
+            if isinstance(node, ast.Assign) and _is_turned(node.value, turned)
+            for target in node.targets
+            for part in ast.walk(target)
+            if isinstance(part, ast.Name)
+        }
+        if found <= turned:
+            return turned
+        turned |= found
 
 
 def _is_turned(given: ast.expr, names: set[str]) -> bool:

@@ -95,10 +95,14 @@ def return_pair(draft: Draft) -> None:
     forward = draft.forward
     if forward is None:
         return
-    slots = set(draft.slots())
+    pairs = set(draft.slots()) | {
+        method.name
+        for method in draft.methods()
+        if any(isinstance(each.value, ast.Tuple) for each in own_returns(method))
+    }
     for node in own_returns(forward):
         value = node.value
-        if value is None or isinstance(value, ast.Tuple) or _calls_child(value, slots):
+        if value is None or isinstance(value, ast.Tuple) or _calls_child(value, pairs):
             continue
         node.value = ast.Tuple([value, ast.Name("Z", ast.Load())], ast.Load())
         draft.note("Z returned beside X")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins.knowledge.documents import Document
-from genesys_engine.plugins.knowledge.remote import Client, SourceUnavailable
+from genesys_engine.plugins.knowledge.remote import Client
 from genesys_engine.plugins.knowledge.sources.options import ArxivOptions
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class ArxivSource:
 
     def __init__(self, options: ArxivOptions | None = None, *, cache: Path) -> None:
         self.options = options or ArxivOptions()
-        self._client = Client("arxiv", self.options, cache)
+        self._client = Client("arxiv", self.options, cache, _feed)
 
     def fetch(self, place: str) -> Iterator[Document]:
         """Yield the paper with the identifier `place`.
@@ -76,21 +76,28 @@ class ArxivSource:
         return self._ask({**parameters, "sortBy": "relevance"}, "arxiv")[:limit]
 
     def _ask(self, parameters: dict[str, str], where: str) -> list[Document]:
-        from xml.etree import ElementTree
-
         answer = self._client.get(self.options.url, parameters, expected=(200, 400))
-        try:
-            feed = ElementTree.fromstring(answer.text)
-        except ElementTree.ParseError as error:
-            begins = " ".join(answer.text.split())[:60]
-            raise SourceUnavailable(
-                f"the answer is not the expected XML: {begins!r} ({error})", where="arxiv"
-            ) from error
+        feed = self._client.read(answer)
         entries = feed.findall("a:entry", ATOM)
         for entry in entries:
             if "/api/errors" in _text(entry, "a:id"):
                 raise InputError(f"arXiv refuses it: {_text(entry, 'a:summary')}", where=where)
         return [document for entry in entries if (document := _document(entry))]
+
+
+def _feed(text: str) -> Element:
+    """Return the feed; raises ValueError for anything else, such as "Rate exceeded."."""
+    from xml.etree import ElementTree
+
+    try:
+        root = ElementTree.fromstring(text)
+        if root.tag == f"{{{ATOM['a']}}}feed":
+            return root
+        reason = f"it is <{root.tag}>"
+    except ElementTree.ParseError as error:
+        reason = str(error)
+    begins = " ".join(text.split())[:60]
+    raise ValueError(f"is not the expected XML: {begins!r} ({reason})")
 
 
 def _document(entry: Element) -> Document | None:

@@ -58,6 +58,8 @@ def _document(path: Path, where: str, number: int, line: bytes) -> Document | In
         row: Any = json.loads(line)
     except ValueError as error:  # also where the line is not UTF-8
         return InputError(f"not a JSON line: {error}", where=where)
+    except RecursionError:
+        return InputError("not a JSON line: it is nested too deeply", where=where)
     if not isinstance(row, dict):
         return InputError("the line is not a JSON object", where=where)
     title = _string(row, ("title", "name"))

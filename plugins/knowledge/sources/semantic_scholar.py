@@ -6,7 +6,6 @@ status 404 and {"error": ...}.  A key in S2_API_KEY is sent along and never stor
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from urllib.parse import quote
 
 from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins.knowledge.documents import Document
-from genesys_engine.plugins.knowledge.remote import Answer, Client
+from genesys_engine.plugins.knowledge.remote import Answer, Client, read_json
 from genesys_engine.plugins.knowledge.sources.arxiv import arxiv_id
 from genesys_engine.plugins.knowledge.sources.options import SemanticScholarOptions
 
@@ -31,7 +30,7 @@ class SemanticScholarSource:
 
     def __init__(self, options: SemanticScholarOptions | None = None, *, cache: Path) -> None:
         self.options = options or SemanticScholarOptions()
-        self._client = Client("semantic_scholar", self.options, cache)
+        self._client = Client("semantic_scholar", self.options, cache, _object)
 
     def fetch(self, place: str) -> Iterator[Document]:
         """Yield the paper `place`: its own identifier, an arXiv identifier, DOI:... or another
@@ -48,7 +47,7 @@ class SemanticScholarSource:
         if answer.status != 200:
             reason = _reason(answer) or "there is no such paper"
             raise InputError(reason, where=f"semantic_scholar:{place}")
-        document = _document(self._read(answer))
+        document = _document(self._client.read(answer))
         if document is None:
             raise InputError("the paper has no title", where=f"semantic_scholar:{place}")
         yield document
@@ -57,7 +56,7 @@ class SemanticScholarSource:
         """Return at most `limit` papers, the most relevant first."""
         parameters = {"query": query, "limit": str(min(limit, MOST)), "fields": FIELDS}
         answer = self._get(f"{self.options.url}/paper/search", parameters, (200,))
-        rows = self._read(answer).get("data") or []
+        rows = self._client.read(answer).get("data") or []
         found = [_document(row) for row in rows if isinstance(row, dict)]
         return [document for document in found if document is not None][:limit]
 
@@ -66,14 +65,13 @@ class SemanticScholarSource:
         headers = {"x-api-key": key} if key else {}
         return self._client.get(url, parameters, headers=headers, expected=expected)
 
-    def _read(self, answer: Answer) -> dict[str, Any]:
-        try:
-            found = json.loads(answer.text)
-        except ValueError as error:
-            raise self._client.unavailable(f"the answer is not JSON: {error}") from error
-        if not isinstance(found, dict):
-            raise self._client.unavailable("the answer is not a JSON object")
-        return found
+
+def _object(text: str) -> dict[str, Any]:
+    """Return a paper or the results of a search; raises ValueError for anything else."""
+    found = read_json(text)
+    if not isinstance(found, dict) or not {"paperId", "data", "total"} & set(found):
+        raise ValueError("is neither a paper nor the results of a search")
+    return found
 
 
 def _document(row: dict[str, Any]) -> Document | None:
@@ -97,7 +95,7 @@ def _document(row: dict[str, Any]) -> Document | None:
 
 def _reason(answer: Answer) -> str:
     try:
-        told = json.loads(answer.text)
+        told = read_json(answer.text)
     except ValueError:
         return ""
     return str(told.get("error") or told.get("message") or "") if isinstance(told, dict) else ""

@@ -8,15 +8,14 @@ search ({"results": [{"title", "url", "snippet", "date"}]}).
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from genesys_engine.gab.errors import InputError
-from genesys_engine.plugins.knowledge.documents import Document
-from genesys_engine.plugins.knowledge.remote import Client
+from genesys_engine.plugins.knowledge.documents import Document, encodable
+from genesys_engine.plugins.knowledge.remote import Client, read_json
 from genesys_engine.plugins.knowledge.sources.arxiv import arxiv_id
 from genesys_engine.plugins.knowledge.sources.options import WebOptions
 
@@ -28,7 +27,7 @@ class WebSource:
 
     def __init__(self, options: WebOptions, *, cache: Path) -> None:
         self.options = options
-        self._client = Client("web", options, cache)
+        self._client = Client("web", options, cache, _rows)
 
     def fetch(self, place: str) -> Iterator[Document]:
         """Refuse: a search endpoint has no documents by name."""
@@ -47,18 +46,17 @@ class WebSource:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         body = {"query": query, self.options.limit_field: limit}
         answer = self._client.post(self.options.url, body, headers=headers)
-        found = [_document(row) for row in self._rows(answer.text) if isinstance(row, dict)]
+        found = [_document(row) for row in self._client.read(answer) if isinstance(row, dict)]
         return [document for document in found if document is not None][:limit]
 
-    def _rows(self, text: str) -> list[Any]:
-        try:
-            told = json.loads(text)
-        except ValueError as error:
-            raise self._client.unavailable(f"the answer is not JSON: {error}") from error
-        rows = told.get("data", told.get("results")) if isinstance(told, dict) else None
-        if not isinstance(rows, list):
-            raise self._client.unavailable("the answer has neither `data` nor `results`")
-        return rows
+
+def _rows(text: str) -> list[Any]:
+    """Return the results; raises ValueError where there are none."""
+    told = read_json(text)
+    rows = told.get("data", told.get("results")) if isinstance(told, dict) else None
+    if not isinstance(rows, list):
+        raise ValueError("has neither `data` nor `results`")
+    return rows
 
 
 def _document(row: dict[str, Any]) -> Document | None:
@@ -70,7 +68,7 @@ def _document(row: dict[str, Any]) -> Document | None:
     name = url or f"{row.get('file_id', '')} {text}"
     date = str(row.get("date") or "")[:4]
     return Document(
-        id=f"web:{hashlib.sha256(name.encode()).hexdigest()[:16]}",
+        id=f"web:{hashlib.sha256(encodable(name).encode()).hexdigest()[:16]}",
         title=title,
         text=text,
         source="web",

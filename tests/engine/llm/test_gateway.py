@@ -14,7 +14,7 @@ from llm_support import Bench, program, request
 
 from genesys_engine.engine.config.schema import Component
 from genesys_engine.engine.llm.gateway import LLMOutage
-from genesys_engine.engine.llm.ledger import Ledger
+from genesys_engine.engine.llm.ledger import Ledger, call_key
 from genesys_engine.engine.llm.meters import Caps
 from genesys_engine.engine.llm.recording import record
 from genesys_engine.gab.errors import InputError, PluginError
@@ -29,6 +29,7 @@ from genesys_engine.plugins.api import (
     LLMUnavailable,
 )
 from genesys_engine.plugins.llm.recording import read_recording, write_recording
+from genesys_engine.plugins.llm.requests import request_digest
 
 ANY = {"replies": ["one", "two", "three"]}
 
@@ -274,6 +275,95 @@ def test_a_back_end_that_hangs_counts_as_out(bench: Bench, monkeypatch: pytest.M
     hang.set()
 
 
+@pytest.mark.parametrize("when", ["in the pause", "during the next attempt"])
+def test_a_late_reply_is_the_one_that_is_used(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    monkeypatch.setattr("genesys_engine.engine.llm.gateway.GRACE_S", 0.1)
+    release, asked_again = threading.Event(), threading.Event()
+    numbers = iter((1, 2))
+
+    def answer(asked: LLMRequest) -> LLMReply:
+        number = next(numbers)
+        if number == 1:
+            release.wait(20)
+        else:
+            asked_again.set()
+            while not gateway._ledger.find(key_of(asked)):
+                time.sleep(0.01)
+        return LLMReply(f"reply {number}", 10, 5)
+
+    def key_of(asked: LLMRequest) -> str:
+        return call_key(gateway._models["coder"].name, request_digest(asked))
+
+    pause_s = 3.0 if when == "in the pause" else 0.05
+    gateway = bench.gateway(
+        "scripted", ANY, deadline_s=0.1, backoff_s=pause_s, longest_pause_s=pause_s,
+        give_up_after_s=20.0,
+    )  # fmt: skip
+    backend = program(gateway, answer)
+    with ThreadPoolExecutor(1) as threads:
+        future = threads.submit(gateway.client("1").ask, "coder", request())
+        if when == "in the pause":
+            time.sleep(0.8)
+        else:
+            asked_again.wait(20)
+        release.set()
+        assert future.result(20).text == "reply 1"
+    assert len(backend.asked) == (1 if when == "in the pause" else 2)
+    gateway.close()
+    later = bench.gateway("scripted", ANY)
+    assert later.client("1").ask("coder", request()).text == "reply 1"
+
+
+def test_a_pause_that_is_too_long_is_told_as_such(bench: Bench) -> None:
+    gateway = bench.gateway("scripted", ANY, give_up_after_s=5.0)
+    program(gateway, failing(1, lambda: LLMUnavailable("status 429", retry_after_s=7200.0)))
+    with pytest.raises(LLMOutage, match="asks for a pause of 7200 s, longer than 5 s"):
+        gateway.client("1").ask("coder", request())
+
+
+@pytest.mark.parametrize(
+    ("reply", "text", "counts"),
+    [
+        (LLMReply("half \ud83d", 10, 5), "half ?", (10, 5)),
+        (LLMReply("yes", 2**63, -7), "yes", (11, 1)),
+        (LLMReply("yes", 10, 5, {"score": float("nan")}), "yes", (10, 5)),
+        (LLMReply("yes", 10, 5, {"raw": object()}), "yes", (10, 5)),
+        (LLMReply("yes", 10, 5, usd=float("nan")), "yes", (10, 5)),
+    ],
+)
+def test_an_odd_reply_is_recorded_and_paid_for_once(
+    bench: Bench, reply: LLMReply, text: str, counts: tuple[int, int]
+) -> None:
+    gateway = bench.gateway("scripted", ANY)
+    backend = program(gateway, lambda asked: reply)
+    found = gateway.client("1").ask("coder", request())
+    assert (found.text, (found.input_tokens, found.output_tokens)) == (text, counts)
+    assert gateway.client("2").ask("coder", request()).text == text
+    assert len(backend.asked) == 1
+
+
+def test_a_key_in_a_reply_is_masked_the_first_time_too(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EXAMPLE_API_KEY", "not-a-real-one")
+    gateway = bench.gateway("scripted", ANY)
+    program(gateway, lambda asked: LLMReply("use not-a-real-one here", 10, 5))
+    replies = {gateway.client(task).ask("coder", request()).text for task in ("1", "2")}
+    assert replies == {"use [key] here"}
+
+
+def test_a_recorded_refusal_is_one_before_anything_is_answered(
+    bench: Bench, recorded: Path
+) -> None:
+    refused = [call | {"reply": None, "refused": "too long"} for call in read_recording(recorded)]
+    write_recording(recorded, refused)
+    gateway = bench.gateway("replay", {"path": str(recorded)})
+    with pytest.raises(LLMRequestRefused, match="too long"):
+        gateway.client("1").ask("coder", request(seed=0))
+
+
 # --- caps --------------------------------------------------------------------------------------
 
 
@@ -352,6 +442,21 @@ def test_a_cap_in_dollars_needs_a_price(bench: Bench) -> None:
     program(gateway, yes)
     with pytest.raises(InputError, match=r"price of scripted .* is unknown"):
         gateway.prepare()
+
+
+def test_a_cap_in_dollars_allows_nothing_after_an_unknown_cost(bench: Bench) -> None:
+    first = bench.gateway("scripted", ANY)
+    program(first, lambda asked: LLMReply("yes", 10, 5))
+    first.client("1").ask("coder", request(seed=1))
+    first.close()
+    later = bench.gateway("scripted", ANY, caps=Caps(usd=1.0))
+    backend = program(later, yes)
+    backend.price = LLMPrice(0.0, 0.02)  # type: ignore[attr-defined]
+    with pytest.raises(InputError, match="asked before had an unknown price"):
+        later.prepare()
+    with pytest.raises(BudgetSpent, match=r"budget\.llm_usd"):
+        later.client("1").ask("coder", request(seed=2))
+    assert not backend.asked
 
 
 def test_tokens_that_a_service_does_not_count_are_estimated(bench: Bench) -> None:

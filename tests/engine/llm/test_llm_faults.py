@@ -205,11 +205,14 @@ def test_the_key_of_a_provider_is_not_sent_to_another_server(
     assert server.keys == ["Bearer none"]
 
 
-def test_a_key_shows_up_nowhere(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SPECIAL_API_KEY", KEY)
+@pytest.mark.parametrize("variable", ["SPECIAL_API_KEY", "MYPROVIDER"])
+def test_a_key_shows_up_nowhere(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, KEY)
     script = (fails(503, f"key {KEY} is busy"),) * 4 + (says(f"your key is {KEY}"),)
     with ChatServer(*script) as server:
-        gateway = through(bench, server, key_variable="SPECIAL_API_KEY")
+        gateway = through(bench, server, key_variable=variable)
         gateway.client("1").ask("coder", request())
         assert server.keys[-1] == f"Bearer {KEY}"
     assert bench.notices
@@ -217,7 +220,7 @@ def test_a_key_shows_up_nowhere(bench: Bench, monkeypatch: pytest.MonkeyPatch) -
     gateway.close()
     assert KEY.encode() not in bench.ledger_file.read_bytes()
     with ChatServer(fails(401, f"Incorrect API key provided: {KEY}")) as server:
-        gateway = through(Bench(bench.folder), server, key_variable="SPECIAL_API_KEY")
+        gateway = through(Bench(bench.folder), server, key_variable=variable)
         with pytest.raises(LLMRefused) as caught:
             gateway.client("1").ask("coder", request(seed=1))
     assert KEY not in str(caught.value)

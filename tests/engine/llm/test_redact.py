@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 
 from genesys_engine.engine.cli.failures import report_failure
-from genesys_engine.engine.llm.redact import SECRET, redact
+from genesys_engine.engine.llm.redact import SECRET, hide_key, redact
 from genesys_engine.gab.errors import InputError
+from genesys_engine.plugins.api import Options
 
 KEY = "sk-0123456789"
 
@@ -34,6 +35,36 @@ def test_values_are_hidden_wherever_they_stand(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("UNUSUAL", "hush-hush")
     assert redact("hush-hush") == "hush-hush"
     assert redact("hush-hush", ["UNUSUAL"]) == "[key]"
+
+
+class WithDefault(Options):
+    key_variable: str = "BY_DEFAULT"
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "variable"),
+    [
+        (None, {"key_variable": "BY_OPTION"}, "BY_OPTION"),
+        (WithDefault, {"key_variable": "BY_OPTION_TOO"}, "BY_OPTION_TOO"),
+        (WithDefault, {}, "BY_DEFAULT"),
+    ],
+)
+def test_the_key_that_options_name_is_hidden_from_then_on(
+    monkeypatch: pytest.MonkeyPatch,
+    model: type[Options] | None,
+    options: dict[str, str],
+    variable: str,
+) -> None:
+    monkeypatch.setenv(variable, "hush-hush")
+    assert redact("hush-hush") == "hush-hush"
+    hide_key(model, options)
+    assert redact("hush-hush") == "[key]"
+
+
+@pytest.mark.parametrize("options", [{}, {"key_variable": ""}, {"key_variable": 3}])
+def test_options_that_name_no_variable_hide_nothing(options: dict[str, object]) -> None:
+    hide_key(None, options)
+    assert redact("as it is") == "as it is"
 
 
 def test_short_values_are_words(monkeypatch: pytest.MonkeyPatch) -> None:

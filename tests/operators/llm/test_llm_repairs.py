@@ -241,7 +241,24 @@ def test_a_convolution_over_time(real_check, given, repair):
     assert report["passed"], report["findings"]
 
 
-def test_a_convolution_with_its_own_way_is_left():
-    own = "self.conv(up.transpose(1, 2))[..., : up.shape[1]].transpose(1, 2)"
+OWN_WAYS = (
+    ("", "self.conv(up.transpose(1, 2))[..., : up.shape[1]].transpose(1, 2)"),
+    ("T = up.transpose(1, 2)\n        P = F.pad(T, (2, 0))\n", "self.conv(P).transpose(1, 2)"),
+    ("T = torch.einsum('btc->bct', up)\n", "self.conv(F.pad(T, (2, 0))).transpose(1, 2)"),
+)
+
+
+@pytest.mark.parametrize(("before", "own"), OWN_WAYS)
+def test_a_convolution_with_its_own_way_is_left(before, own):
     source = changed(("F.relu(gate).square() * up", f"F.relu(gate) * {own}"), source=CONVOLVED)
+    source = changed(("        return self.down", f"        {before}        return self.down"),
+                     source=source)  # fmt: skip
+    assert "convolution turned to time: conv" not in mend(source, SWIGLU).repairs
+
+
+def test_a_method_that_returns_the_pair_is_left():
+    whole = "        return self.down(F.relu(gate).square() * up), Z"
+    assert whole in MLP
+    source = MLP.replace(whole, "        return self._out(F.relu(gate).square() * up, Z)")
+    source += "\n    def _out(self, Y, Z):\n        return self.down(Y), Z\n"
     assert mend(source, SWIGLU).repairs == ()

@@ -51,6 +51,25 @@ def test_a_faulty_template_is_told_at_the_start(tmp_path, text, said):
 
 
 @pytest.mark.parametrize(
+    "statement",
+    [
+        "{% include 'system.j2' %}",
+        "{% include fault ignore missing %}",
+        "{% extends 'system.j2' %}",
+        "{% import 'system.j2' as system %}",
+        "{% from 'system.j2' import role %}",
+        "{% if fault %}{% include ['a', 'b'] %}{% endif %}",
+    ],
+)
+def test_a_template_that_needs_another_one_is_told_at_the_start(tmp_path, statement):
+    path = tmp_path / "mend.j2"
+    path.write_text(f"It failed:\n{statement}\n")
+    with pytest.raises(InputError, match="cannot include, extend or import") as caught:
+        Templates(ImplementerOptions(prompts=str(tmp_path)))
+    assert caught.value.where == f"{path}:2"
+
+
+@pytest.mark.parametrize(
     ("options", "said"),
     [
         ({"prompts": "/nowhere/at/all"}, "no such folder"),

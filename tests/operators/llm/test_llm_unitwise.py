@@ -271,6 +271,24 @@ def test_a_new_slot_may_be_written_next(real_check):
     assert "0.1" in unit_at(made.tree, "root.mlp.norm").source
 
 
+def test_a_slot_that_a_withdrawn_unit_had_added_is_not_missed(real_check):
+    """The root adds a slot that nobody can fill; the next root has none, and that will do."""
+    added = ROOT
+    for old, new in (
+        ("slots = {", 'slots = {\n        "scale": ("norm", "scales the values"),'),
+        ("*, norm_1", "*, scale, norm_1"),
+        ("self.mlp = mlp(d_model)", "self.mlp = mlp(d_model)\n        self.scale = scale(d_model)"),
+        ("        return X", "        mixed, Z = self.scale(mixed, **Z)\n        return X"),
+    ):
+        assert added.count(old) == 1
+        added = added.replace(old, new)
+    llm = Scripted(coder=[fenced(added), *[fenced(LEAKING)] * 2, fenced(ROOT)])
+    made = gp(llm, real_check, "root", tries=2, rounds=2, planner=False, new_slots="implement")
+    written = [entry["path"] for entry in made.trace if entry["role"] == "coder"]
+    assert written == ["root", "root.scale", "root.scale", "root"]
+    assert made.tree is not None
+
+
 WITH_NORM = MLP.replace(
     "slots = {}",
     'slots = {"norm": ("norm", "scales to the root mean square of the hidden values")}',

@@ -1,6 +1,7 @@
 """arXiv, Semantic Scholar and web search against a local server that answers in their formats."""
 
 import itertools
+import json
 import multiprocessing
 import socket
 import time
@@ -36,6 +37,10 @@ def arxiv(service, cache, **options):
 def scholar(service, cache, **options):
     settings = {"url": f"{service.url}/graph/v1", "interval_s": 0.0, **options}
     return SemanticScholarSource(SemanticScholarOptions(**settings), cache=cache)
+
+
+def web(service, cache, **options):
+    return WebSource(WebOptions(url=service.url, interval_s=0.0, **options), cache=cache)
 
 
 @pytest.mark.parametrize(
@@ -124,12 +129,36 @@ def test_an_answer_is_kept_and_not_asked_for_again(service, tmp_path):
     assert len(service.asked) == 2
 
 
-def test_a_damaged_cache_is_asked_again(service, tmp_path):
+PORTAL = "<html><body><p>Accept the terms of this network.</p></body></html>"
+
+
+@pytest.mark.parametrize("damaged", ["{broken", json.dumps({"status": 200, "text": PORTAL})])
+def test_a_damaged_cache_is_asked_again(service, tmp_path, damaged):
     service.will(recorded.ARXIV)
     first = list(arxiv(service, tmp_path).fetch("2405.21060"))
     for kept in tmp_path.rglob("*.json"):
-        kept.write_text("{broken", encoding="utf-8")
+        kept.write_text(damaged, encoding="utf-8")
     assert list(arxiv(service, tmp_path).fetch("2405.21060")) == first
+    assert len(service.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("open_source", "page", "answer"),
+    [
+        (arxiv, PORTAL, recorded.ARXIV),
+        (scholar, PORTAL, recorded.S2_SEARCH),
+        (scholar, '{"login": "required"}', recorded.S2_SEARCH),
+        (scholar, "[" * 100_000, recorded.S2_SEARCH),
+        (web, PORTAL, recorded.VECTOR_STORE),
+    ],
+    ids=["arxiv", "semantic_scholar", "other JSON", "deep JSON", "web"],
+)
+def test_an_answer_that_cannot_be_read_is_not_kept(service, tmp_path, open_source, page, answer):
+    service.will(page).will(answer)
+    source = open_source(service, tmp_path)
+    with pytest.raises(SourceUnavailable, match="the answer is"):
+        source.search("x", 3)
+    assert len(source.search("x", 3)) == 1
     assert len(service.asked) == 2
 
 
@@ -151,9 +180,10 @@ def test_a_service_that_stays_busy_is_given_up(service, tmp_path):
     assert len(service.asked) == 3
 
 
-def test_an_unreasonable_retry_after_is_not_obeyed(service, tmp_path, monkeypatch):
+@pytest.mark.parametrize("asked", ["86400", f"Wed, 21 Oct 2065 07:28:00 +{'9' * 30}"])
+def test_an_unreasonable_retry_after_is_not_obeyed(service, tmp_path, monkeypatch, asked):
     monkeypatch.setattr(remote, "LONGEST_PAUSE_S", 0.2)
-    service.will("", status=503, Retry_After=86_400).will(recorded.S2_SEARCH)
+    service.will("", status=503, Retry_After=asked).will(recorded.S2_SEARCH)
     assert len(scholar(service, tmp_path).search("x", 10)) == 1
 
 
@@ -168,6 +198,18 @@ def test_semantic_scholar_by_identifier_and_its_key(service, tmp_path, monkeypat
     stored = [path.read_text(encoding="utf-8") for path in tmp_path.rglob("*.json")]
     assert stored
     assert not any("the-key-of-the-user" in text for text in stored)
+
+
+def test_a_key_follows_a_redirect_within_its_origin_and_never_to_another(
+    service, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("S2_API_KEY", "the-key-of-the-user")
+    with serving() as other:
+        other.will(recorded.S2_PAPER)
+        service.will("", status=302, Location="/moved").will("", status=302, Location=other.url)
+        assert len(list(scholar(service, tmp_path).fetch("2405.21060"))) == 1
+    assert [asked[2].get("x-api-key") for asked in service.asked] == ["the-key-of-the-user"] * 2
+    assert "the-key-of-the-user" not in str(other.asked)
 
 
 def test_semantic_scholar_tells_an_unknown_paper(service, tmp_path):
@@ -200,6 +242,13 @@ def test_web_search_understands_both_formats(
     _, _, headers, body = service.asked[0]
     assert headers["Authorization"] == "Bearer secret"
     assert body in (f'{{"query":"gated retention","{limit_field}":3}}',)
+
+
+def test_lone_surrogates_of_an_answer_are_written_out(service, tmp_path):
+    row = {"title": "T", "url": "https://example.org/\ud800", "snippet": "Text."}
+    service.will({"results": [row]})
+    (found,) = web(service, tmp_path).search("x", 3)
+    assert found.url == r"https://example.org/\ud800"
 
 
 @pytest.mark.parametrize("body", ["<html>not JSON</html>", '{"hello": 1}', "[1]"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from genesys_engine.plugins.api import (
     LLMUnavailable,
 )
 from genesys_engine.plugins.llm.failures import classify, retry_after_s
+from genesys_engine.plugins.llm.litellm import LiteLLMBackend, LiteLLMOptions
 from genesys_engine.plugins.llm.recording import read_recording, write_recording
 from genesys_engine.plugins.llm.replay import ReplayBackend, ReplayOptions
 from genesys_engine.plugins.llm.requests import canonical_request, request_digest
@@ -132,6 +134,31 @@ def test_a_damaged_recording_is_told_with_its_line(tmp_path: Path) -> None:
         replay(path, sha256="0" * 64)
 
 
+def test_a_corrupt_gzip_file_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "calls.jsonl.gz"
+    whole = bytearray(gzip.compress(b"[]" * 100))
+    whole[10] = 0xFF  # behind the head: a kind of block that does not exist
+    path.write_bytes(whole)
+    with pytest.raises(InputError, match="cannot be read: Error -3") as caught:
+        list(read_recording(path))
+    assert caught.value.where == f"{path}:1"
+
+
+@pytest.mark.parametrize(
+    ("options", "price"),
+    [
+        ({}, LLMPrice(1.25e-6, 10e-6)),
+        ({"input_usd_per_million": 1.0}, LLMPrice(1e-6, 10e-6)),
+    ],
+)
+def test_a_price_is_that_of_prompts_of_usual_length(
+    options: dict[str, float], price: LLMPrice
+) -> None:
+    found = LiteLLMBackend(LiteLLMOptions(model="gemini/gemini-2.5-pro", **options)).price
+    assert found is not None
+    assert (found.input_usd, found.output_usd) == pytest.approx((price.input_usd, price.output_usd))
+
+
 class HTTPFault(Exception):
     def __init__(self, status: int, headers: dict[str, str] | None = None) -> None:
         super().__init__(f"status {status}")
@@ -162,5 +189,6 @@ def test_what_an_error_means(error: Exception, meaning: type[Exception] | None) 
 def test_retry_after_in_seconds_and_as_a_date() -> None:
     assert retry_after_s(HTTPFault(429, {"Retry-After": "2.5"})) == 2.5
     assert retry_after_s(HTTPFault(429, {"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"})) == 0.0
-    assert retry_after_s(HTTPFault(429, {"retry-after": "soon"})) is None
+    for text in ("soon", f"Wed, 21 Oct 2015 07:28:00 +{'9' * 30}"):
+        assert retry_after_s(HTTPFault(429, {"retry-after": text})) is None
     assert retry_after_s(HTTPFault(429)) is None
