@@ -162,7 +162,7 @@ class Evolution:
     def _collect(self, *, block: bool) -> None:
         """Make arrived results durable; wait a moment for one if `block`."""
         self._tell_notices()
-        if self._live.is_due:
+        if self._live.is_due and not self._draining:
             self._live.show(self._trials_under_way())
         try:
             seq, future = self._arrived.get(block=block, timeout=0.2 if block else None)
