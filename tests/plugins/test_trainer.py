@@ -13,6 +13,7 @@ from genesys_engine.gab.errors import EnvironmentProblem, InputError
 from genesys_engine.plugins.api import TrainBudget, TrialDiverged
 from genesys_engine.plugins.checkpoint import load_checkpoint, save_checkpoint
 from genesys_engine.plugins.corpus import Batch
+from genesys_engine.plugins.trainers.live_curve import LIVE_CURVE
 from genesys_engine.plugins.trainers.options import TorchTrainerOptions
 from genesys_engine.plugins.trainers.pytorch import TorchTrainer, learning_rate, make_optimizer
 
@@ -98,7 +99,7 @@ class Poisoned(TinyModel):
 def test_a_loss_that_is_not_finite_ends_the_trial(corpus, tmp_path):
     with pytest.raises(TrialDiverged, match="loss is nan after"):
         train(corpus, tmp_path, model=Poisoned(corpus.vocab_size))
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == [LIVE_CURVE]
 
 
 def test_a_loss_that_explodes_ends_the_trial(corpus, tmp_path):

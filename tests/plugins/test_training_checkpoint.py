@@ -19,6 +19,7 @@ from genesys_engine.engine.verifier import keep_training, tidy
 from genesys_engine.gab.errors import EnvironmentProblem, InputError
 from genesys_engine.plugins.api import TrainBudget, TrialDiverged
 from genesys_engine.plugins.checkpoint import load_checkpoint, save_checkpoint
+from genesys_engine.plugins.trainers.live_curve import LIVE_CURVE
 from genesys_engine.plugins.trainers.losses import Losses
 from genesys_engine.plugins.trainers.options import TorchTrainerOptions
 from genesys_engine.plugins.trainers.pytorch import TorchTrainer
@@ -176,7 +177,7 @@ def test_a_trial_that_ends_early_leaves_no_training_checkpoint(corpus, tmp_path)
     model = Dropping(corpus.vocab_size)
     with pytest.raises(TrialDiverged):
         train(model, corpus, tmp_path, lr=5.0, explode_factor=1.5, grad_clip=1e9)
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == [LIVE_CURVE]
 
 
 def test_short_trainings_write_none(corpus, tmp_path):
