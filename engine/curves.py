@@ -67,10 +67,7 @@ class Curves:
 
     def show(self, verification: int, curve: Curve) -> None:
         """Write the curve so far of a verification under way."""
-        array = self._opened()
-        if verification >= array.shape[0]:
-            array.resize((verification + 1, POINTS, 2))
-        array[verification] = _padded(curve)
+        self._holding(verification)[verification] = _padded(curve)
 
     def read(self, verification: int) -> list[tuple[float, float]]:
         """Return the (tokens, loss) points of one verification; empty when it left none."""
@@ -99,16 +96,21 @@ class Curves:
             return
         import numpy as np
 
-        array = self._opened()
         first, last = rows[0]["verification"], rows[-1]["verification"]
-        if last >= array.shape[0]:
-            array.resize((last + 1, POINTS, 2))
+        array = self._holding(last)
         block = np.asarray(array[first : last + 1])
         for row in rows:
             block[row["verification"] - first] = _padded(_points(row))
         array[first : last + 1] = block
         self._db.execute("DELETE FROM waiting_curves WHERE verification <= ?", (last,))
         self._db.commit()
+
+    def _holding(self, verification: int) -> Any:
+        """Return the array, enlarged where it has no row for a verification."""
+        array = self._opened()
+        if verification >= array.shape[0]:
+            array.resize((verification + 1, POINTS, 2))
+        return array
 
     def _opened(self) -> Any:
         if self._array is None:

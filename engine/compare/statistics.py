@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, fmean, stdev
 
-from genesys_engine.engine.significance import CONFIDENCE, quantile
+from genesys_engine.engine.significance import CONFIDENCE, normal_quantile, quantile
 
 RESAMPLES = 10_000
 ROUNDING = 1e-9  # of the range of the values: means as close as this are equal
@@ -45,10 +45,6 @@ class Difference:
         return self.interval is not None and not self.interval.low <= 0.0 <= self.interval.high
 
 
-def _z(confidence: float) -> float:
-    return NormalDist().inv_cdf(0.5 + confidence / 2)
-
-
 def wilson(successes: int, n: int, *, confidence: float = CONFIDENCE) -> Interval:
     """Return the score interval of a proportion; (0, 1) for n = 0.
 
@@ -58,7 +54,7 @@ def wilson(successes: int, n: int, *, confidence: float = CONFIDENCE) -> Interva
         raise ValueError(f"{successes} successes of {n}")
     if n == 0:
         return Interval(0.0, 1.0)
-    z, rate = _z(confidence), successes / n
+    z, rate = normal_quantile(confidence=confidence), successes / n
     middle = (rate + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     # At the ends rounding would leave 1e-17 where the bound is 0 or 1.
@@ -125,8 +121,8 @@ def mean_interval(values: Sequence[float], seed: int) -> Interval | None:
     found = bootstrap_mean(values, seed)
     mean = fmean(values)
     half = quantile(len(values) - 1) * stdev(values) / math.sqrt(len(values))
-    ends = [mean - half, mean + half, *([] if found is None else found.to_json())]
-    return Interval(min(ends), max(ends))
+    assert found is not None, "there are two values and more"
+    return Interval(min(mean - half, found.low), max(mean + half, found.high))
 
 
 def bootstrap_mean(
@@ -160,7 +156,8 @@ def bootstrap_mean(
     away = left_out.mean() - left_out
     acceleration = float((away**3).sum() / (6 * (away**2).sum() ** 1.5))
     ends = []
-    for z in (-_z(confidence), _z(confidence)):
+    reach = normal_quantile(confidence=confidence)
+    for z in (-reach, reach):
         share = normal.cdf(bias + (bias + z) / (1 - acceleration * (bias + z)))
         ends.append(float(np.quantile(means, share)))
     return Interval(min(ends), max(ends))

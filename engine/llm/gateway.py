@@ -148,7 +148,7 @@ class Gateway:
         model, digest = self._models[role], request_digest(request)
         key = call_key(model.name, digest)
         with self._alone(key):
-            found = self._make(model, key, Asked(task, role, request, 0))
+            found = self._ledger.find(key) or self._make(model, key, Asked(task, role, request, 0))
         if found.refused is not None:
             raise LLMRequestRefused(found.refused, where=model.name)
         return found
@@ -171,10 +171,8 @@ class Gateway:
     def _make(self, model: Model, key: str, asked: Asked) -> Call:
         """Call until there is an answer; pauses grow, and Retry-After is kept to.
 
-        The record is looked at before each attempt: a late answer to the one before is there.
+        The record is looked at before another attempt: a late answer to the one before is there.
         """
-        if (known := self._ledger.find(key)) is not None:
-            return known
         import tenacity
 
         section, request = self._section, asked.request
@@ -205,8 +203,9 @@ class Gateway:
             for attempt in policy:
                 with attempt:
                     number += 1
+                    late = self._ledger.find(key) if number > 1 else None
                     now = replace(asked, request=timed, attempt=number)
-                    return self._ledger.find(key) or self._attempt(model, now)
+                    return late or self._attempt(model, now)
         except LLMUnavailable as error:
             rest, most = error.retry_after_s or 0.0, section.give_up_after_s
             longer = f"the service asks for a pause of {rest:g} s, longer than {most:g} s"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from genesys_engine.engine.significance import normal_quantile
 from genesys_engine.engine.store import Store
 from genesys_engine.engine.views.leaderboard import scale_names
 
@@ -103,5 +104,5 @@ def _interval(rho: float, n: int) -> tuple[float, float]:
     """Return the 95 % interval of Spearman's rho: Fisher's z with the variance of Bonett and
     Wright (2000, Psychometrika 65, eq. 4): (1 + rho^2 / 2) / (n - 3)."""
     z = math.atanh(max(-0.999999, min(0.999999, rho)))
-    half = 1.959964 * math.sqrt((1 + rho * rho / 2) / (n - 3))
+    half = normal_quantile() * math.sqrt((1 + rho * rho / 2) / (n - 3))
     return math.tanh(z - half), math.tanh(z + half)

@@ -116,23 +116,22 @@ def _training(store: Store, run: RunView, now: float | None) -> list[dict[str, A
         (task for task in run.running.values() if task.design is not None),
         key=lambda task: task.seq,
     )
-    # Verifications get their numbers in the order of issue.
-    numbered = enumerate(training, run.verifications)
-    curves = {task.seq: store.curves.read(number) for number, task in numbered}
-    return [
-        {
+    rows = []
+    for number, task in enumerate(training, run.verifications):  # numbered in the order of issue
+        rung, curve = run.rungs[task.rung or 0], store.curves.read(number)
+        tokens, loss = curve[-1] if curve else (None, None)
+        row = {
             "seq": task.seq,
             "design": task.design,
             "name": run.label(task.design),
-            "rung": run.rungs[task.rung or 0].scale,
+            "rung": rung.scale,
             "seconds": _age(task, run, now),
-            "tokens": int(curve[-1][0]) if curve else None,
-            "of": run.rungs[task.rung or 0].tokens,
-            "loss": curve[-1][1] if curve else None,
+            "tokens": None if tokens is None else int(tokens),
+            "of": rung.tokens,
+            "loss": loss,
         }
-        for task in training
-        for curve in [curves[task.seq]]
-    ]
+        rows.append(row)
+    return rows
 
 
 def _age(task: Running, run: RunView, now: float | None) -> float:

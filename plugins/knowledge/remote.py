@@ -17,12 +17,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genesys_engine import __version__
 from genesys_engine.gab.errors import EnvironmentProblem
+from genesys_engine.plugins.retry_after import seconds_of
 
 if TYPE_CHECKING:
     import httpx
@@ -261,14 +261,6 @@ def _body(reply: httpx.Response, deadline: float) -> str:
 
 
 def _retry_after(value: str) -> float | None:
-    """Return the seconds of a Retry-After header, given as a number or a date."""
-    if not value:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(value).timestamp() - time.time()
-        except (ValueError, OverflowError):  # OverflowError: a zone of endless digits
-            return None
-    return max(seconds, 0.0) if math.isfinite(seconds) else None
+    """Return the seconds of a Retry-After header, None where they are not finite."""
+    seconds = seconds_of(value)
+    return None if seconds is None or not math.isfinite(seconds) else max(seconds, 0.0)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 from typing import Any
 
 from genesys_engine.plugins.api import LLMRefused, LLMRequestRefused, LLMUnavailable
+from genesys_engine.plugins.retry_after import seconds_of
 
 REQUEST_REFUSED = (400, 413, 422)
 REFUSED = (401, 402, 403, 404, 405, 410)
@@ -52,14 +51,8 @@ def retry_after_s(error: BaseException) -> float | None:
     if headers is None:
         return None
     text = next((str(headers[k]) for k in headers if str(k).lower() == "retry-after"), "").strip()
-    try:
-        return max(0.0, float(text))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except (ValueError, OverflowError):  # OverflowError: a zone of endless digits
-        return None
+    seconds = seconds_of(text)
+    return None if seconds is None else max(0.0, seconds)
 
 
 def _status(error: BaseException) -> int | None:

@@ -54,8 +54,7 @@ class HfTrainer:
         model.to(device).train()
         optimizer = make_optimizer(model, options)
         feed = Feed(model, corpus, budget)
-        live = LiveCurve(checkpoint.parent)
-        losses = Losses(options.explode_factor, live=live)
+        losses = Losses(options.explode_factor, live=LiveCurve(checkpoint.parent))
 
         def rate(step: int) -> float:
             share = feed.tokens_before(step) / budget.tokens
@@ -71,7 +70,7 @@ class HfTrainer:
                 trainer.train()
                 losses.read()
             except TrialDiverged:
-                live.write(losses.curve())
+                losses.tell()
                 raise
         save_checkpoint(model, checkpoint)
         tokens = feed.tokens_before(feed.steps)

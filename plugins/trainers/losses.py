@@ -49,6 +49,11 @@ class Losses:
         if self.stall_tokens is not None:
             self._check_stall(self.stall_tokens)
         if self.live is not None and self.live.is_due:
+            self.tell()
+
+    def tell(self) -> None:
+        """Tell the curve so far to whoever looks on; a trial that ends early does so at its end."""
+        if self.live is not None:
             self.live.write(self.curve())
 
     def curve(self) -> tuple[tuple[int, float], ...]:

@@ -66,13 +66,12 @@ class TorchTrainer:
         team = Team.here()
         kept = self._training_checkpoint(model, corpus, budget, checkpoint, team)
         progress, unused = kept.load(model, optimizer)
-        live = LiveCurve(checkpoint.parent)
-        shown = live if team.rank == 0 else None
-        losses = Losses(options.explode_factor, options.stall_tokens, progress.points, shown)
+        live = LiveCurve(checkpoint.parent) if team.rank == 0 else None
+        losses = Losses(options.explode_factor, options.stall_tokens, progress.points, live)
         try:
             facts = self._run(model, optimizer, corpus, budget, progress, losses, kept, team)
         except TrialDiverged:
-            live.write(losses.curve())
+            losses.tell()
             kept.remove()
             raise
         if team.rank == 0:
