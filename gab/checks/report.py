@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from math import isfinite
+from pathlib import Path
 from typing import Any, Literal
 
 # Every code there is, with what to change.  Codes are stable: operators, the store and plugins
@@ -163,8 +166,25 @@ def finding(
     severity: Severity = "error",
 ) -> Finding:
     """Return a finding of a known code with its advice; `place` is (unit, line)."""
+    said = {name: _portable(value) for name, value in evidence.items()}
+    return Finding(code, severity, _without_folders(message), ADVICE[code], *place, said)
+
+
+def _portable(value: Evidence) -> Evidence:
+    """Return the same evidence for JSON and for every machine."""
+    if isinstance(value, str):
+        return _without_folders(value)
     # NaN and infinity are no JSON: as words they are.
-    said = {
-        k: str(v) if isinstance(v, float) and not isfinite(v) else v for k, v in evidence.items()
-    }
-    return Finding(code, severity, message, ADVICE[code], *place, said)
+    return str(value) if isinstance(value, float) and not isfinite(value) else value
+
+
+def _without_folders(text: str) -> str:
+    """Return `text` with files of installed packages named from the package on.
+
+    A finding is read by language models: where Python is installed is not theirs to know, and
+    a prompt that said so would be another one on the next machine.
+    """
+    folders = {folder.rstrip(os.sep) for folder in sys.path if Path(folder).is_absolute()}
+    for folder in sorted(folders - {""}, key=len, reverse=True):
+        text = text.replace(folder + os.sep, "")
+    return text

@@ -160,6 +160,12 @@ def test_a_block_that_cannot_be_built_is_told_with_its_line(executor, old, new, 
     assert found.line == source[: source.index(new.split("\n")[0])].count("\n") + 1
 
 
+def test_a_finding_does_not_tell_where_python_is_installed(executor):
+    source = GOOD.read_text().replace("from torch import nn", "from torch import nn, nothing", 1)
+    (found,) = audited(executor, source).findings
+    assert found.message.endswith("from 'torch' (torch/__init__.py)")
+
+
 def test_a_package_that_is_not_installed_is_told_with_its_line(executor):
     source = GOOD.read_text().replace("from torch import nn", "import opt_einsum.no_such_part", 1)
     (found,) = audited(executor, source).findings

@@ -1,6 +1,7 @@
 """The studies of the repository: what is replayed is what was recorded."""
 
 import json
+import lzma
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +26,13 @@ def test_the_replayed_study_is_the_recorded_one_but_for_who_answers():
 
 def test_the_recording_is_small_enough_for_the_repository():
     assert RECORDING.stat().st_size < 3_000_000
+
+
+def test_the_recording_names_no_folder_of_the_machine_that_made_it():
+    """A prompt with a path of one machine would be another prompt on the next."""
+    text = lzma.decompress(RECORDING.read_bytes()).decode()
+    assert "site-packages" not in text
+    assert "lib/python" not in text
 
 
 @pytest.mark.slow
