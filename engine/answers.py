@@ -1,4 +1,4 @@
-"""What operators answer, held to what they promise before anything is made of it."""
+"""What operators say and answer, held to what they promise before anything is made of it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,33 @@ from typing import Any
 from genesys_engine.engine.events import canonical_json
 from genesys_engine.gab.errors import PluginError
 from genesys_engine.gab.tree import GABTree
-from genesys_engine.plugins.api import Child
+from genesys_engine.plugins.api import Child, Operator
 
 MEND = (
     "the run needs all its operators: mend or update the plugin and resume, or start another run"
     " without it"
 )
 """What to do about an operator that does not work."""
+
+
+def checked_operator(operator: Any, name: str) -> Operator:
+    """Return an operator that can be called and says how many parents it takes.
+
+    Raises:
+        PluginError: it cannot be called, or its `arity` is no pair of numbers.
+    """
+    arity: Any = getattr(operator, "arity", None)
+    if not callable(operator):
+        raise _wrong(name, "it must have a method __call__(parents, context)")
+    try:
+        fewest, most = arity
+        usable = 0 <= int(fewest) <= int(most)
+    except (TypeError, ValueError):
+        usable = False
+    if not usable:
+        raise _wrong(name, f"arity must be the fewest and most parents, like (1, 1), not {arity!r}")
+    found: Operator = operator
+    return found
 
 
 def checked_child(answer: Any, operator: str) -> Child:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from genesys_engine.engine.answers import checked_operator
 from genesys_engine.engine.cache import cache_folder
 from genesys_engine.engine.calibration import NoiseCache, component_code
 from genesys_engine.engine.config import Experiment, load_experiment
@@ -185,14 +186,13 @@ def noise_cache(corpus: Mapping[str, Any], experiment: Experiment, host: PluginH
 
 
 def _operators(host: PluginHost, experiment: Experiment) -> list[WeightedOperator]:
-    return [
-        WeightedOperator(
-            entry.use,
-            host.registry.get("operator", entry.use).create(entry.options),
-            entry.weight,
+    found = []
+    for entry in experiment.operators:
+        operator = host.registry.get("operator", entry.use).create(entry.options)
+        found.append(
+            WeightedOperator(entry.use, checked_operator(operator, entry.use), entry.weight)
         )
-        for entry in experiment.operators
-    ]
+    return found
 
 
 def components(host: PluginHost, experiment: Experiment) -> Iterator[Any]:

@@ -22,7 +22,7 @@ from genesys_engine.engine.randomness import derived_seed
 from genesys_engine.engine.store import Store, VerificationRow
 from genesys_engine.engine.verifier import checkpoint_name
 from genesys_engine.gab.compose import compose
-from genesys_engine.gab.errors import GenesysError, InputError
+from genesys_engine.gab.errors import EnvironmentProblem, GenesysError, InputError
 from genesys_engine.gab.sandbox.scratch import remove, take_tensors
 from genesys_engine.gab.tree import GABTree
 from genesys_engine.plugins.api import Executor, Limits
@@ -76,7 +76,7 @@ def confirm(
     """Audit a design in full and test it blindly.
 
     Raises:
-        EnvironmentProblem: the machine could not run the audit.
+        EnvironmentProblem: the machine could not run the audit or the blind test.
     """
     tree = GABTree.from_json(store.tree(design))
     parents = store.design(design).parents
@@ -94,6 +94,8 @@ def confirm(
     claimed = float(best.scores[METRIC]["value"])
     try:
         blind, stderr = _blind(store, target.source, best, executor, corpus, limits)
+    except EnvironmentProblem:
+        raise
     except GenesysError as error:
         return Confirmation(design, findings, f"the blind test failed: {error.message}", claimed)
     problem = disagreement(claimed, blind, stderr)
@@ -140,6 +142,7 @@ def _blind(
 
     Raises:
         InputError: the job gave no predictions.
+        EnvironmentProblem: the job could not be run, and the design is not to blame.
     """
     experiment = store.meta("experiment")
     scale = experiment["ladder"]["rungs"][row.rung]["scale"]
@@ -161,6 +164,8 @@ def _blind(
     scratch.mkdir(parents=True, exist_ok=True)
     try:
         outcome = executor.submit(PREDICT, payload, scratch, narrow).result()
+        if outcome.status == "infrastructure":
+            raise EnvironmentProblem(f"the blind test could not be run: {outcome.reason}")
         if outcome.status != "ok":
             reason = outcome.reason.strip() or "no reason given"
             raise InputError(f"{outcome.status}: {reason.splitlines()[0]}")

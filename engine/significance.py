@@ -24,6 +24,17 @@ def noise_of(gains: Sequence[float]) -> float | None:
     return None if n < 2 else stdev(gains) * quantile(n - 1) * math.sqrt(1 + 1 / n) / SIGMAS
 
 
+def noise_of_mean(sigmas: Sequence[float | None]) -> float | None:
+    """Return sigma of the mean of gains from one training each, whose noise is `sigmas`.
+
+    None where that of one is not known.
+    """
+    known = [sigma for sigma in sigmas if sigma is not None]
+    if not known or len(known) < len(sigmas):
+        return None
+    return math.hypot(*known) / len(known)
+
+
 @lru_cache
 def quantile(freedom: int, *, confidence: float = CONFIDENCE, comparisons: int = 1) -> float:
     """Return how many standard errors an interval reaches to each side of a mean (Student's t).

@@ -18,6 +18,7 @@ import numpy as np
 from genesys_engine.engine.finals import Finals, is_fresh
 from genesys_engine.engine.fitness import Reading, fitness_gain, objective_gains, sigma
 from genesys_engine.engine.ladder import Ladder
+from genesys_engine.engine.significance import noise_of_mean
 from genesys_engine.plugins.api import Candidates
 
 
@@ -150,6 +151,10 @@ class State:
             if (found := sigma(references)) is not None:
                 return found
         return None
+
+    def fitness_sigma(self, rung: int) -> float | None:
+        """Return the noise in percent of a fitness: of the mean of one gain from each rung."""
+        return noise_of_mean([self.sigma(each) for each in range(rung + 1)])
 
     def better(self, standing: Standing) -> bool:
         """Tell whether `standing` leads: a higher rung first, then a higher fitness."""

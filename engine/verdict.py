@@ -60,12 +60,12 @@ def judge(state: State, scales: Sequence[str], seeds: Sequence[str]) -> Verdict:
         return Verdict(best, None, None, None, state.reference, None, text)
     if finalists := fresh_results(state.finals, state.sigma(len(scales) - 1)):
         return _of_finals(state, best, finalists, scales, seeds[0])
-    sigma = state.sigma(child.rung)
     rung, fitness = child.rung, child.fitness
+    sigma = state.fitness_sigma(rung)
     text = (
         f"Best child: design {child.design}, verified up to {scales[rung]}:"
         f" {_compared(fitness, sigma)} {seeds[0]}{_best_seed(state, child, seeds)}."
-        f" {_noise(sigma, seeds[0])}"
+        f" {_noise(state, rung, scales, seeds[0])}"
     )
     return Verdict(best, child.design, rung, fitness, state.reference, sigma, text)
 
@@ -131,10 +131,14 @@ def _best_seed(state: State, child: Standing, seeds: Sequence[str]) -> str:
     return ""
 
 
-def _noise(sigma: float | None, reference: str) -> str:
-    if sigma is None:
-        return "The noise was not measured (noise_seeds = 1)."
+def _noise(state: State, rung: int, scales: Sequence[str], reference: str) -> str:
+    """Return what 2 sigma are, of a fitness and between two designs trained once each."""
+    sigma, one = state.fitness_sigma(rung), state.sigma(rung)
+    if sigma is None or one is None:
+        return "The noise was not measured at every rung (noise_seeds = 1)."
+    mean = f" for a mean over {rung + 1} rungs" if rung else ""
     return (
-        f"2 sigma = {SIGMAS * sigma:.2f} %, from the training seeds of {reference}, and"
-        f" {SIGMAS * math.sqrt(2) * sigma:.2f} % between two designs that were trained once each."
+        f"2 sigma = {SIGMAS * sigma:.2f} %{mean}, from the training seeds of {reference}, and"
+        f" {SIGMAS * math.sqrt(2) * one:.2f} % between two designs trained once each at"
+        f" {scales[rung]}."
     )

@@ -15,6 +15,11 @@ EXIT_BUDGET = 5
 EXIT_INTERRUPTED = 130
 
 
+def in_a_line(error: BaseException, most: int = 300) -> str:
+    """Return `Kind: message` of an error that is not ours, in one line of `most` characters."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:most].removesuffix(":")
+
+
 class GenesysError(Exception):
     """Base of every error that is reported without a traceback.
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from genesys_engine.engine.config.components import report_endless
 from genesys_engine.engine.config.document import Document
 from genesys_engine.engine.config.metrics import check_metrics
 from genesys_engine.engine.config.schema import (
@@ -112,6 +113,7 @@ def _compare(document: Document, compare: CompareSection) -> None:
             document.report(
                 (*place, "implementer"), message, suggest(arm.implementer, IMPLEMENTERS)
             )
+        report_endless(document, (*place, "options"), arm.options)
         for each in arm.sets:
             if (name := each.partition("=")[0].strip()) in _SHARED_CAPS:
                 message = f"the arm {arm.name!r} sets {name}, but all arms have the same caps"

@@ -65,14 +65,23 @@ def read_component(
     options = validate(document, path, options_model, rest, tuple(own_keys))
     if own is None or options is None:
         return None
-    for place, value in (endless := list(_endless(path, rest))):
-        message = f"{value_name(place)} must be a finite number, not {value!r}"
-        document.report(place, message, FINITE)
-    if endless:
+    if report_endless(document, path, rest):
         return None
     made = model(**own.model_dump(), options=options.model_dump(mode="json"))
     made._incidental = incidental_options(options_model, made.options)
     return made
+
+
+def report_endless(document: Document, path: Path, options: Any) -> bool:
+    """Report the numbers in options that are infinite or none at all; tell if there are any.
+
+    A run keeps its options as JSON, which has no such numbers.
+    """
+    found = list(_endless(path, options))
+    for place, value in found:
+        message = f"{value_name(place)} must be a finite number, not {value!r}"
+        document.report(place, message, FINITE)
+    return bool(found)
 
 
 def _endless(path: Path, value: Any) -> Iterator[tuple[Path, float]]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from genesys_engine.engine.corpus.options import CorpusOptions, CorpusPart
 from genesys_engine.engine.corpus.sources import Files, open_files, texts_of
-from genesys_engine.gab.errors import EnvironmentProblem, InputError
+from genesys_engine.gab.errors import EnvironmentProblem, InputError, in_a_line
 
 
 @dataclass(frozen=True)
@@ -144,9 +144,7 @@ def _revision(part: CorpusPart) -> str:
 
 def _unreachable(where: str, error: Exception) -> EnvironmentProblem:
     return EnvironmentProblem(
-        f"cannot be read from the hub: {type(error).__name__}: {str(error).splitlines()[0][:200]}"
-        if str(error)
-        else f"cannot be read from the hub: {type(error).__name__}",
+        f"cannot be read from the hub: {in_a_line(error)}",
         where=where,
         hint='go online, or name files on this machine: paths = ["folder/*.parquet"]',
     )

@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from genesys_engine.engine.llm.ledger import Call, Ledger
+from genesys_engine.engine.llm.ledger import Call, Ledger, call_key
 from genesys_engine.plugins.llm.recording import write_recording
 
 TOOK = "recorded_latency_s"
 """Detail of a reply that was taken from a recording: the seconds that it took then."""
 
 
-def record(ledger: Ledger, path: Path) -> int:
-    """Write every answered request of `ledger` once, as it was answered first; return how many."""
-    return write_recording(path, _lines(ledger))
+def record(path: Path, *sources: Iterable[Mapping[str, Any]]) -> int:
+    """Write every request of some sources once, as it was answered first; return how many.
+
+    Args:
+        path: the recording.  It may be one of those that are read.
+        sources: lines of recordings, as `lines_of` and `read_recording` give them.
+    """
+    return write_recording(path, _once(chain.from_iterable(sources)))
 
 
-def _lines(ledger: Ledger) -> Iterator[dict[str, Any]]:
+def lines_of(ledger: Ledger) -> Iterator[dict[str, Any]]:
+    """Yield the answered calls of a ledger as a recording has them."""
+    return map(_line, ledger.calls())
+
+
+def _once(lines: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     seen: set[str] = set()
-    for call in ledger.calls():
-        if call.key not in seen:
-            seen.add(call.key)
-            yield _line(call)
+    for line in lines:
+        key = call_key(str(line.get("model", "")), line["digest"])
+        if key not in seen:
+            seen.add(key)
+            yield line
 
 
 def _line(call: Call) -> dict[str, Any]:

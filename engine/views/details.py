@@ -134,7 +134,7 @@ def _standing(store: Store, row: DesignRow) -> str | None:
     for fresh in (store.meta("verdict") or {}).get("finalists", ()):
         if fresh["design"] == row.id:
             return str(fresh["standing"])
-    return noise.standing(row.fitness, noise.sigma_at(floor.sigmas, row.rung))
+    return noise.standing(row.fitness, noise.fitness_sigma(floor.sigmas, row.rung))
 
 
 def _step(row: DesignRow) -> dict[str, Any]:

@@ -20,10 +20,10 @@ _FEW = 200
 class LeaderboardRow:
     """One verified design, with its scores and controls at the highest rung verified.
 
-    `fitness` is the mean gain over the reference in percent, `sigma` the noise of one gain at
-    that rung (None: not measured); `standing` is one of the words of `noise`.  `fresh` is the
-    result of a finalist with fresh seeds (`mean`, `low`, `high`, `gains`): its standing then
-    rests on it.
+    `fitness` is the mean gain over the reference in percent, `sigma` the noise of such a
+    mean (None: not measured at every rung); `standing` is one of the words of `noise`.  `fresh`
+    is the result of a finalist with fresh seeds (`mean`, `low`, `high`, `gains`): its standing
+    then rests on it.
     """
 
     design: int
@@ -85,7 +85,7 @@ def leaderboard(store: Store, limit: int | None = None) -> list[LeaderboardRow]:
         assert design.rung is not None
         assert design.fitness is not None
         shown = top[design.id]
-        sigma = noise.sigma_at(floor.sigmas, design.rung)
+        sigma = noise.fitness_sigma(floor.sigmas, design.rung)
         fresh = finalists.get(design.id)
         if design.id == floor.reference:
             standing = noise.REFERENCE

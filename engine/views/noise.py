@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from genesys_engine.engine.finals import is_fresh
-from genesys_engine.engine.significance import SIGMAS, noise_of
+from genesys_engine.engine.significance import SIGMAS, noise_of, noise_of_mean
 from genesys_engine.engine.store import Store
 
 SAID = {
@@ -60,6 +60,11 @@ def sigma_at(sigmas: Sigmas, rung: int) -> float | None:
     return None
 
 
+def fitness_sigma(sigmas: Sigmas, rung: int) -> float | None:
+    """Return the noise in percent of a fitness: of the mean of one gain from each rung."""
+    return noise_of_mean([sigma_at(sigmas, each) for each in range(rung + 1)])
+
+
 def fresh_standing(low: float | None, high: float | None) -> str:
     """Say whether the interval around a gain with fresh seeds leaves out 0."""
     if low is None or high is None:
@@ -70,7 +75,7 @@ def fresh_standing(low: float | None, high: float | None) -> str:
 
 
 def standing(fitness: float, sigma: float | None) -> str:
-    """Say whether a gain of `fitness` percent over the reference exceeds the noise."""
+    """Say whether a gain of `fitness` percent over the reference exceeds the noise `sigma`."""
     if sigma is None:
         return NOISE_UNKNOWN
     if abs(fitness) <= SIGMAS * sigma:

@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from genesys_engine.gab.errors import EnvironmentProblem, InputError
+from genesys_engine.gab.errors import EnvironmentProblem, InputError, in_a_line
 from genesys_engine.plugins.evaluators.task_names import Task, Tasks
 
 INDEX = "library.json"
@@ -90,7 +90,7 @@ def _load(manager: Any, name: str, problem: str = "") -> list[tuple[Task, Any]]:
     try:
         loaded = manager.load([name])
     except (ConnectionError, OSError) as error:
-        raise _no_data(name, problem or str(error).splitlines()[0]) from error
+        raise _no_data(name, problem or in_a_line(error)) from error
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"lm-eval cannot load the task {name}: {error}", where="[[evaluators]] tasks"

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from genesys_engine.gab.errors import in_a_line
 from genesys_engine.gab.memory import is_memory_error
 from genesys_engine.plugins.models import context_of
 from genesys_engine.plugins.trainers.options import TorchTrainerOptions
@@ -157,7 +158,7 @@ class Stepper:
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
         elif self._compiled:
-            self._not_compiled = f"no: {type(error).__name__}: {_in_a_line(error)}"
+            self._not_compiled = f"no: {in_a_line(error)}"
             self._compiled = False
             self._prepare()
         else:
@@ -206,7 +207,3 @@ def _restore_generators(states: list[torch.Tensor], device: torch.device) -> Non
     torch.set_rng_state(states[0])
     for state in states[1:]:
         torch.cuda.set_rng_state(state, device)
-
-
-def _in_a_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

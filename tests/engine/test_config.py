@@ -278,6 +278,10 @@ FAULTS: dict[str, tuple[str, int, int, str, str]] = {
         '[selection]\nuse = "lax"\nlimit = inf\n',
         3, 9, "selection.limit must be a finite number, not inf", "such as 1e30",
     ),
+    "endless option of an arm": (
+        '[[compare.arms]]\nname = "a"\nimplementer = "gp"\noptions = { temperature = inf }\n',
+        4, 27, "temperature must be a finite number, not inf", "such as 1e30",
+    ),
     "roles of what is no language model": (
         "[trainer.roles]\na = 1\n",
         1, 10, "there is no key 'roles' in [trainer]", "",

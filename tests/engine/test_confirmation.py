@@ -19,7 +19,7 @@ from genesys_engine.engine.confirmation import confirm, disagreement, score
 from genesys_engine.engine.events import canonical_json
 from genesys_engine.engine.store import Store
 from genesys_engine.gab.checks.report import CheckReport
-from genesys_engine.gab.errors import InputError
+from genesys_engine.gab.errors import EnvironmentProblem, InputError
 from genesys_engine.plugins.api import Limits, Outcome
 from genesys_engine.plugins.blind_job import PREDICTIONS
 from genesys_engine.plugins.corpus import Corpus
@@ -126,6 +126,11 @@ def test_a_blind_test_that_fails_is_told_with_whatever_reason_there_is(run, reas
     told = look(run, Answering(Outcome("error", None, reason))).problem
     said = reason.strip().split("\n")[0] or "no reason given"
     assert told == f"the blind test failed: error: {said}"
+
+
+def test_a_machine_that_fails_the_blind_test_is_no_problem_of_the_design(run):
+    with pytest.raises(EnvironmentProblem, match="could not be run: no room for a worker"):
+        look(run, Answering(Outcome("infrastructure", None, "no room for a worker")))
 
 
 def of(dtype, more=0):

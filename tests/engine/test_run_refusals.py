@@ -179,6 +179,23 @@ def test_an_operator_that_raises_ends_the_run_until_it_is_mended(tmp_path: Path)
     engine("resume", run).refused(2, "odd")  # now it is not installed at all
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("", "arity must be the fewest and most parents, like (1, 1), not None"),
+        ("    arity = 2\n", "arity must be the fewest and most parents, like (1, 1), not 2"),
+        ("    arity = (2, 1)\n", "not (2, 1)"),
+    ],
+)
+def test_an_operator_that_does_not_say_its_parents_is_refused(tmp_path: Path, line, said) -> None:
+    site = install(tmp_path / "site", "        raise OperatorNotApplicable\n")
+    plugin = site / "odd_plugin.py"
+    plugin.write_text(plugin.read_text().replace("    arity = (1, 1)\n", line))
+    file = write_experiment(tmp_path, verifications=2, designs=1, more=OPERATORS)
+    answer = engine("run", file, "--out", tmp_path / "run", path=site)
+    answer.refused(2, "operator odd: ", said)
+
+
 OBSERVER = """
 from genesys_engine.plugins.api import events, hookimpl
 

@@ -20,7 +20,7 @@ from genesys_engine.engine.views.failures import failures
 from genesys_engine.engine.views.history import Point, best_so_far, history, latest
 from genesys_engine.engine.views.leaderboard import best_child, leaderboard
 from genesys_engine.engine.views.lineage import ancestry, generations, lineage
-from genesys_engine.engine.views.noise import noise_floor, sigma_at, standing
+from genesys_engine.engine.views.noise import fitness_sigma, noise_floor, sigma_at, standing
 from genesys_engine.engine.views.run import RunView, view
 from genesys_engine.engine.views.status import status
 from genesys_engine.engine.views.timing import timing
@@ -44,6 +44,14 @@ def test_noise_is_taken_from_the_nearest_rung_below_that_measured_it():
     assert [sigma_at(sigmas, rung) for rung in range(4)] == [0.5, 0.5, 0.2, 0.2]
     assert sigma_at({"0": None}, 0) is None
     assert sigma_at({"1": 0.3}, 0) is None
+
+
+def test_a_mean_over_rungs_has_the_noise_of_a_mean():
+    sigmas = {"0": 3.0, "1": 4.0, "2": None}
+    assert fitness_sigma(sigmas, 0) == 3.0
+    assert fitness_sigma(sigmas, 1) == 2.5
+    assert fitness_sigma(sigmas, 2) == pytest.approx(41**0.5 / 3)
+    assert fitness_sigma({"0": None, "1": 0.3}, 1) is None, "a part of it is not known"
 
 
 @pytest.mark.parametrize(
@@ -91,10 +99,9 @@ def test_leaderboard_shows_scores_and_controls_of_the_highest_rung(store):
 def test_leaderboard_marks_what_noise_may_give(store):
     rows = {row.design: row for row in leaderboard(store)}
     assert rows[0].standing == noise.REFERENCE
-    sigma = rows[0].sigma
-    assert sigma is not None
+    assert all(row.sigma is not None for row in rows.values())
     marked = {row.design for row in rows.values() if row.within_noise}
-    assert marked == {r.design for r in rows.values() if r.design and abs(r.fitness) <= 2 * sigma}
+    assert marked == {r.design for r in rows.values() if r.design and abs(r.fitness) <= 2 * r.sigma}
     assert marked
     assert rows[1].name == "mamba2"
 

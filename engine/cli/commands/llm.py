@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -38,19 +41,35 @@ def usage(run: Path, as_json: bool) -> None:
 
 
 @command.command("record")
-@run_argument
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
-def record(run: Path, file: Path, as_json: bool) -> None:
-    """Write the replies of RUN, a run or a study, to FILE, for `use = "replay"`.
+def record(runs: tuple[Path, ...], file: Path, as_json: bool) -> None:
+    """Write the replies of RUN, a run, a study or a recording, to FILE, for `use = "replay"`.
 
-    FILE ends in .jsonl, .jsonl.gz or .jsonl.xz.
+    FILE ends in .jsonl, .jsonl.gz or .jsonl.xz.  Of several RUN it holds every request once, with
+    the reply of the first that has it.
     """
+    from genesys_engine.engine.llm.recording import record as write
+
+    with contextlib.ExitStack() as stack:
+        calls = write(file, *(_lines(run, stack) for run in runs))
+    if as_json:
+        print_json({"file": str(file), "calls": calls, "bytes": file.stat().st_size})
+    else:
+        note(f"{calls} replies in {file} ({file.stat().st_size:,} bytes)")
+
+
+def _lines(run: Path, stack: contextlib.ExitStack) -> Iterator[dict[str, Any]]:
+    """Return the recorded calls of a run, a study or a recording, which `stack` will close."""
     from genesys_engine.engine.compare.store import StudyStore
     from genesys_engine.engine.llm.ledger import Ledger
-    from genesys_engine.engine.llm.recording import record as write
+    from genesys_engine.engine.llm.recording import lines_of
     from genesys_engine.engine.store import DATABASE, Store
+    from genesys_engine.plugins.llm.recording import read_recording
 
+    if run.is_file():
+        return read_recording(run)
     if StudyStore.exists(run):
         with StudyStore.open(run) as study:
             path = study.path
@@ -58,11 +77,5 @@ def record(run: Path, file: Path, as_json: bool) -> None:
         with Store.open(run) as store:
             path = store.folder / DATABASE
     ledger = Ledger(path, write=False)
-    try:
-        calls = write(ledger, file)
-    finally:
-        ledger.close()
-    if as_json:
-        print_json({"file": str(file), "calls": calls, "bytes": file.stat().st_size})
-    else:
-        note(f"{calls} replies in {file} ({file.stat().st_size:,} bytes)")
+    stack.callback(ledger.close)
+    return lines_of(ledger)

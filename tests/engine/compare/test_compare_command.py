@@ -135,11 +135,13 @@ def test_killed_and_interrupted_it_ends_as_if_it_had_been_left_alone(whole, tmp_
 
 def test_a_recording_gives_the_same_table_without_the_back_end(whole, tmp_path):
     path, folder, answer = whole
-    ask("llm", "record", folder, tmp_path / "calls.jsonl.xz")
+    calls = tmp_path / "calls.jsonl.xz"
+    told = ask("llm", "record", folder, calls, "--json").stdout
+    assert ask("llm", "record", calls, folder, calls, "--json").stdout == told, "each request once"
     replayed = tmp_path / "tiny.toml"
     faults = "faults = { wrong_shape = 0.2, unchanged = 0.2 }"
     text = path.read_text().replace('"grammar"', '"replay"')
-    replayed.write_text(text.replace(faults, f'path = "{tmp_path}/calls.jsonl.xz"'))
+    replayed.write_text(text.replace(faults, f'path = "{calls}"'))
     played = ask("compare", replayed, "--out", tmp_path / "study", "--json")
     data = json.loads(played.stdout)["data"]
     assert data == answer["data"] | {"simulation": False}

@@ -16,7 +16,7 @@ from genesys_engine.engine.config.schema import Component
 from genesys_engine.engine.llm.gateway import LLMOutage
 from genesys_engine.engine.llm.ledger import Ledger, call_key
 from genesys_engine.engine.llm.meters import Caps
-from genesys_engine.engine.llm.recording import record
+from genesys_engine.engine.llm.recording import lines_of, record
 from genesys_engine.gab.errors import InputError, PluginError
 from genesys_engine.plugins.api import (
     BudgetSpent,
@@ -63,7 +63,7 @@ def recorded(tmp_path: Path) -> Path:
         client.ask("coder", request(seed=seed))
     before.close()
     file = tmp_path / "calls.jsonl"
-    assert record(Ledger(before.ledger_file, write=False), file) == 2
+    assert record(file, lines_of(Ledger(before.ledger_file, write=False))) == 2
     changed = [
         call | {"reply": f"recorded {seed}", "latency_s": 12.5}
         for seed, call in enumerate(read_recording(file))
@@ -90,10 +90,24 @@ def test_a_recording_that_was_gone_on_from_keeps_the_times_of_then(
     client = bench.gateway("scripted", ANY, recording=str(recorded)).client("9")
     for seed in (0, 1, 2):
         client.ask("coder", request(seed=seed))
-    record(Ledger(bench.ledger_file, write=False), tmp_path / "more.jsonl")
+    record(tmp_path / "more.jsonl", lines_of(Ledger(bench.ledger_file, write=False)))
     calls = list(read_recording(tmp_path / "more.jsonl"))
     assert calls[:2] == [call | {"task": "9"} for call in read_recording(recorded)]
     assert calls[2]["latency_s"] < 1
+
+
+def test_recordings_are_put_together_with_the_first_reply_to_each_request(
+    bench: Bench, recorded: Path
+) -> None:
+    client = bench.gateway("scripted", ANY).client("9")
+    for seed in (1, 2):
+        client.ask("coder", request(seed=seed))
+    ledger = Ledger(bench.ledger_file, write=False)
+    before = list(read_recording(recorded))
+    assert record(recorded, read_recording(recorded), lines_of(ledger)) == 3
+    after = list(read_recording(recorded))
+    assert after[:2] == before
+    assert after[2]["request"]["seed"] == 2
 
 
 def test_only_replies_of_the_same_model_are_taken(bench: Bench, recorded: Path) -> None:

@@ -32,6 +32,12 @@ SCHEMA = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def imported() -> None:
+    """Import LiteLLM, which takes seconds that the first deadline would have to allow for."""
+    import litellm  # noqa: F401
+
+
 def through(bench: Bench, server: ChatServer, **more: Any) -> Gateway:
     section = {k: more.pop(k) for k in ("caps", "give_up_after_s", "deadline_s") if k in more}
     options = {"model": "openai/tiny", "api_base": server.url, **more}

@@ -21,7 +21,7 @@ from genesys_engine.engine.events import digest_events
 from genesys_engine.engine.evolution import Evolution, Stopped
 from genesys_engine.engine.llm.gateway import LLMOutage
 from genesys_engine.engine.llm.ledger import Ledger
-from genesys_engine.engine.llm.recording import record
+from genesys_engine.engine.llm.recording import lines_of, record
 from genesys_engine.engine.run import started_payload
 from genesys_engine.engine.store import DATABASE, Store
 from genesys_engine.engine.views.failures import failures
@@ -193,7 +193,7 @@ def test_what_is_looked_up_does_not_depend_on_workers_either(
 def test_a_recording_replays_the_run(finished: Trial, tmp_path: Path) -> None:
     file = tmp_path / "calls.jsonl.xz"
     ledger = Ledger(finished.folder / DATABASE, write=False)
-    calls = record(ledger, file)
+    calls = record(file, lines_of(ledger))
     ledger.close()
     assert calls == finished.ask("SELECT COUNT(*) FROM llm_calls")[0][0]
     replayed = Trial(tmp_path / "replayed", llm=f'use = "replay"\npath = "{file}"')
