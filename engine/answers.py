@@ -23,18 +23,13 @@ def checked_operator(operator: Any, name: str) -> Operator:
     Raises:
         PluginError: it cannot be called, or its `arity` is no pair of numbers.
     """
-    arity: Any = getattr(operator, "arity", None)
     if not callable(operator):
         raise _wrong(name, "it must have a method __call__(parents, context)")
-    try:
-        fewest, most = arity
-        usable = 0 <= int(fewest) <= int(most)
-    except (TypeError, ValueError):
-        usable = False
-    if not usable:
-        raise _wrong(name, f"arity must be the fewest and most parents, like (1, 1), not {arity!r}")
     found: Operator = operator
-    return found
+    match arity := getattr(operator, "arity", None):
+        case (int(fewest), int(most)) if 0 <= fewest <= most:
+            return found
+    raise _wrong(name, f"arity must be the fewest and most parents, like (1, 1), not {arity!r}")
 
 
 def checked_child(answer: Any, operator: str) -> Child:

@@ -150,12 +150,12 @@ class Designer:
             result["llm"] = {role: asdict(usage) for role, usage in sorted(used.items())}
         return TaskResult(result, {"design_s": time.monotonic() - started})
 
-    def check(self, tree: GABTree, seq: int, attempt: int) -> Mapping[str, Any]:
-        """Return the check report of a tree; raises `InfrastructureFailure`."""
+    def check(self, source: str, seq: int, attempt: int) -> Mapping[str, Any]:
+        """Return the check report of a composed tree; raises `InfrastructureFailure`."""
         scratch = self._scratch / f"check-{seq}-{attempt}"
         scratch.mkdir(parents=True, exist_ok=True)
         payload: dict[str, Any] = {
-            "source": compose(tree),
+            "source": source,
             "scales": list(self._settings.scales),
             "vocab_size": self._settings.vocab_size,
             "seed": self._settings.seed,
@@ -231,10 +231,10 @@ class _Attempts:
 
     def _check(self, tree: GABTree) -> Mapping[str, Any]:
         """Return the report of a tree; what an operator has had checked is not checked again."""
-        digest = tree.digest
-        if digest not in self.reports:
-            self.reports[digest] = self.designer.check(tree, self.seq, len(self.reports))
-        return self.reports[digest]
+        source = compose(tree)  # equal trees may differ in comments, and so in lines
+        if source not in self.reports:
+            self.reports[source] = self.designer.check(source, self.seq, len(self.reports))
+        return self.reports[source]
 
     def _draw(self, rng: random.Random) -> tuple[str, Child] | None:
         count = len(self.parents)

@@ -1,4 +1,4 @@
-"""The check that all arms of a study share: the run's own, in isolated workers, once per tree."""
+"""The check that all arms of a study share: the run's own, in isolated workers, once per source."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ RETRIES = 3
 class StudyCheck:
     """Called with a tree, returns its report as JSON; several threads may call it.
 
-    Equal trees are checked once: a report depends on the tree, the scales and the seed alone.
+    Equal sources are checked once: a report depends on the source, the scales and the seed alone.
+    Equal trees may differ in comments, and then in the lines that a report names.
     """
 
     def __init__(
@@ -59,11 +60,11 @@ class StudyCheck:
         """
         source = compose(tree)
         with self._lock:
-            known = self._known.get(tree.digest)
+            known = self._known.get(source)
         if known is None:
             known = self._checked(source)
             with self._lock:
-                self._known[tree.digest] = known
+                self._known[source] = known
         return known
 
     def _checked(self, source: str) -> Mapping[str, Any]:

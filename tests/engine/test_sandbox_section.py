@@ -19,6 +19,7 @@ from genesys_engine.engine.store import Store
 from genesys_engine.engine.trials import Trials
 from genesys_engine.engine.verifier import RungSettings, Verifier, VerifySettings
 from genesys_engine.gab import library
+from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import EnvironmentProblem, PluginError
 from genesys_engine.gab.sandbox import isolation_here
 from genesys_engine.plugins.api import Limits, Outcome
@@ -165,7 +166,7 @@ def checked(reply, folder, checkers=()):
     settings = CheckSettings(("0.2M",), 512, 0, Limits(), 1, checkers)
     designer = Designer([], Liar(workers=0), {}, settings, folder, seeds=("gpt",), threads=1)
     try:
-        return designer.check(library.seed("gpt"), 0, 0)
+        return designer.check(compose(library.seed("gpt")), 0, 0)
     finally:
         designer.close()
 
