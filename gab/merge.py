@@ -21,7 +21,7 @@ from genesys_engine.gab.scopes import (
     rename_fstring,
     replace,
 )
-from genesys_engine.gab.syntax import Import, canonical, docstring_statement, imports
+from genesys_engine.gab.syntax import Import, canonical, docstring_statement, imports, parse
 from genesys_engine.gab.tree import unique_name
 from genesys_engine.gab.unit import Unit
 
@@ -109,7 +109,7 @@ class Merger:
 
 @lru_cache(maxsize=512)
 def _take_apart(source: str) -> _Part:
-    module, lines = ast.parse(source), Lines(source)
+    module, lines = parse(source), Lines(source)
     docstring = docstring_statement(module)
     bound: list[Import] = []
     dropped: list[tuple[int, int]] = []

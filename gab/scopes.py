@@ -17,6 +17,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from genesys_engine.gab.syntax import parse_expression
+
 _Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 _Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 BUILTINS = frozenset(dir(builtins)) | {"__class__", "__file__", "__name__"}
@@ -105,7 +107,7 @@ def replace(data: bytes, edits: Iterable[tuple[int, int, bytes]]) -> bytes:
 
 def rename_fstring(text: str, names: Mapping[str, str]) -> str:
     """Return an f-string's source with names renamed (it is written anew: layout may change)."""
-    expression = ast.parse(f"({text})", mode="eval").body
+    expression = parse_expression(f"({text})")
     finder = _Finder(frozenset(names), None)
     finder.visit(expression)
     for node in finder.nodes:

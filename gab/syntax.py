@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import json
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,25 @@ NO_NAMES: Mapping[str, str] = {}
 # `ctx` follows from the place; the others are comments or spelling (u"...").
 _SKIPPED = frozenset({"ctx", "type_comment", "type_ignores", "kind"})
 _Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+_PARSING = threading.RLock()
+
+
+def parse(source: str, *, feature_version: tuple[int, int] | None = None) -> ast.Module:
+    """Return the syntax tree of a module, as `ast.parse` does, one thread at a time.
+
+    CPython before 3.11.8 and 3.12.2 counts the nesting of all threads in one place, and raises
+    SystemError where two of them parse at once (python/cpython issue 106905).
+    """
+    with _PARSING:
+        return ast.parse(source, feature_version=feature_version)
+
+
+def parse_expression(text: str) -> ast.expr:
+    """Return the syntax tree of an expression; see `parse`."""
+    with _PARSING:
+        return ast.parse(text, mode="eval").body
 
 
 def canonical(node: ast.AST, names: Mapping[str, str] = NO_NAMES) -> str:

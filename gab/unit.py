@@ -16,7 +16,7 @@ from functools import lru_cache
 from genesys_engine.gab.contract import Value, read_contract
 from genesys_engine.gab.errors import TreeError, UnitError
 from genesys_engine.gab.filerules import Breach
-from genesys_engine.gab.syntax import canonical
+from genesys_engine.gab.syntax import canonical, parse
 
 __all__ = ["HyperParameter", "Slot", "Unit", "Value", "parse_unit"]
 
@@ -108,7 +108,7 @@ def parse_unit(source: str, *, where: str = "<unit>") -> Unit:
 def _parse(source: str) -> Unit:
     source = source.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     try:
-        module = ast.parse(source, feature_version=(3, 11))  # the oldest Python that we run on
+        module = parse(source, feature_version=(3, 11))  # the oldest Python that we run on
         contract = read_contract(module)
         text = canonical(module, {contract.node.name: "<unit>"})
     except SyntaxError as error:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from genesys_engine.gab.checks.report import Evidence, Finding, finding
 from genesys_engine.gab.errors import GenesysError
+from genesys_engine.gab.syntax import parse
 
 Place = tuple[str | None, int | None]
 _MOST_SHAPES = 12
@@ -25,7 +26,7 @@ class SourceMap:
         self._source = source.rstrip()
         self._classes: dict[str, ast.ClassDef] = {}
         try:
-            tree = ast.parse(source)
+            tree = parse(source)
         except (SyntaxError, ValueError, RecursionError):
             return
         self._classes = {n.name: n for n in tree.body if isinstance(n, ast.ClassDef)}

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from genesys_engine.gab.checks.guard import check_language
 from genesys_engine.gab.checks.report import Evidence, Finding, finding
 from genesys_engine.gab.checks.sourcemap import SourceMap
-from genesys_engine.gab.syntax import imports
+from genesys_engine.gab.syntax import imports, parse
 
 _MOST = 10  # findings: more of them teach nothing
 
@@ -37,7 +37,7 @@ def check_static(source: str, class_name: str, where: SourceMap) -> list[Finding
 
 def _parsed(source: str, where: SourceMap) -> ast.Module | Finding:
     try:
-        return ast.parse(source)
+        return parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = error.lineno if isinstance(error, SyntaxError) else None
         text = error.msg if isinstance(error, SyntaxError) else f"{type(error).__name__}: {error}"
@@ -54,7 +54,7 @@ def chunk_of(source: str) -> int:
     0 where the source names none or cannot be read.
     """
     try:
-        module = ast.parse(source)
+        module = parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return 0
     lengths: dict[ast.AST, int] = {}

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from genesys_engine.gab.syntax import parse
+
 _WIDTH = 96
 _HELPER_FILE = Path(__file__).with_name("torch_helpers.py")
 _IMPORTS = (
@@ -163,7 +165,7 @@ def _docstring(body: Fragment, shape: str) -> str:
 def _all_helpers() -> dict[str, str]:
     """Return the source of each helper function by name, in file order (read, never run)."""
     text = _HELPER_FILE.read_text(encoding="utf-8")
-    functions = (n for n in ast.parse(text).body if isinstance(n, ast.FunctionDef))
+    functions = (n for n in parse(text).body if isinstance(n, ast.FunctionDef))
     return {n.name: ast.get_source_segment(text, n) or "" for n in functions}
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from genesys_engine.gab.contract import read_contract
+from genesys_engine.gab.syntax import parse
 
 
 def wrong_shape(source: str, rng: random.Random) -> str:
@@ -89,13 +90,13 @@ def with_imports(source: str, needed: Sequence[str]) -> str:
     lines = source.splitlines(keepends=True)
     missing = [f"{line}\n" for line in needed if f"{line}\n" not in lines]
     imports = ast.Import | ast.ImportFrom
-    first = next(node for node in ast.parse(source).body if isinstance(node, imports))
+    first = next(node for node in parse(source).body if isinstance(node, imports))
     return "".join([*lines[: first.lineno - 1], *missing, *lines[first.lineno - 1 :]])
 
 
 def rename(source: str, name: str) -> str:
     """Return `source` with its unit called `name`."""
-    node = read_contract(ast.parse(source)).node
+    node = read_contract(parse(source)).node
     lines = source.splitlines(keepends=True)
     line = lines[node.lineno - 1]
     lines[node.lineno - 1] = line.replace(f"class {node.name}", f"class {name}", 1)
@@ -103,7 +104,7 @@ def rename(source: str, name: str) -> str:
 
 
 def _method(source: str, name: str) -> ast.FunctionDef:
-    unit = read_contract(ast.parse(source)).node
+    unit = read_contract(parse(source)).node
     return next(n for n in unit.body if isinstance(n, ast.FunctionDef) and n.name == name)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from genesys_engine.gab.scopes import Lines, references, replace
-from genesys_engine.gab.syntax import docstring_statement
+from genesys_engine.gab.syntax import docstring_statement, parse
 from genesys_engine.gab.unit import Unit
 from genesys_engine.operators.llm.repairs.draft import attribute
 
@@ -20,7 +20,7 @@ def compact(unit: Unit, *, name: str = "") -> str:
     What a docstring tells beyond its first line is the specification, which a prompt gives in
     words: so the model need not write it again.
     """
-    module = ast.parse(unit.source)
+    module = parse(unit.source)
     lines = Lines(unit.source)
     edits: list[tuple[int, int, bytes]] = []
     for node in ast.walk(module):
@@ -41,7 +41,7 @@ def compact(unit: Unit, *, name: str = "") -> str:
 def class_of(source: str, name: str) -> str:
     """Return the text of one class of a source; all of it where there is none, or a fault."""
     try:
-        module = ast.parse(source)
+        module = parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return source
     for node in module.body:
@@ -54,7 +54,7 @@ def function_lines(source: str) -> int:
     """Return the lines of function bodies in a source, without docstrings and blank lines."""
     counted: set[int] = set()
     lines = source.splitlines()
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parse(source)):
         if isinstance(node, ast.FunctionDef):
             text = docstring_statement(node)
             for part in node.body:
@@ -81,7 +81,7 @@ def split_units(blocks: Iterable[str], names: Iterable[str]) -> tuple[dict[str, 
     wanted, found, fault = set(names), {}, ""
     for block in blocks:
         try:
-            module = ast.parse(block)
+            module = parse(block)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             fault = fault or f"{error}"
             continue

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 
+from genesys_engine.gab.syntax import parse
 from genesys_engine.gab.unit import Unit
 from genesys_engine.operators.llm.repairs.constructor import CONSTRUCTOR
 from genesys_engine.operators.llm.repairs.convolutions import CONVOLUTIONS
@@ -47,7 +48,7 @@ def mend(source: str, original: Unit) -> Mended:
     A source that is not valid Python, or defines no class, comes back as it is.
     """
     try:
-        module = ast.parse(source)
+        module = parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return Mended(source, ())
     draft = Draft.of(module, original)

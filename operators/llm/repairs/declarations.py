@@ -7,6 +7,7 @@ from typing import Any
 
 from genesys_engine.gab.contract import is_value
 from genesys_engine.gab.interfaces import INTERFACES
+from genesys_engine.gab.syntax import parse
 from genesys_engine.gab.zvalues import z_use
 from genesys_engine.operators.llm.repairs.draft import (
     Draft,
@@ -23,7 +24,7 @@ _METHODS = ("__init__", "forward")
 
 def keep_declarations(draft: Draft) -> None:
     """Take over the declarations that a reply leaves out, and the constructor or forward."""
-    module = ast.parse(draft.original.source)
+    module = parse(draft.original.source)
     old = next(n for n in module.body if isinstance(n, ast.ClassDef) and attribute(n, "interface"))
     before = len(draft.repairs)
     for name in _DECLARED:

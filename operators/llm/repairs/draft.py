@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from genesys_engine.gab.scopes import undefined_names
-from genesys_engine.gab.syntax import docstring_statement, imports
+from genesys_engine.gab.syntax import docstring_statement, imports, parse, parse_expression
 from genesys_engine.gab.unit import Unit
 
 
@@ -139,12 +139,12 @@ def is_super_init(node: ast.stmt) -> bool:
 
 def statement(text: str) -> ast.stmt:
     """Return the one statement that `text` is."""
-    return ast.parse(text).body[0]
+    return parse(text).body[0]
 
 
 def expression(text: str) -> ast.expr:
     """Return the expression that `text` is."""
-    return ast.parse(text, mode="eval").body
+    return parse_expression(text)
 
 
 def replace_nodes(root: ast.AST, change: Callable[[ast.AST], ast.AST | None]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 
 from genesys_engine.gab.filerules import ALLOWED_MODULES
-from genesys_engine.gab.syntax import docstring_statement, imports
+from genesys_engine.gab.syntax import docstring_statement, imports, parse
 from genesys_engine.operators.llm.repairs.draft import Draft, attribute, names_in, statement
 
 _IMPORTS = {
@@ -80,7 +80,7 @@ def drop_other_units(draft: Draft) -> None:
 
 def keep_helpers(draft: Draft) -> None:
     """Take over what the working file defines beside the unit, where it is used and missing."""
-    old = ast.parse(draft.original.source)
+    old = parse(draft.original.source)
     while missing := {name for node in draft.module.body for name in draft.undefined(node)}:
         found = [node for node in old.body if _defines(node) in missing]
         if not found:
@@ -107,7 +107,7 @@ def add_imports(draft: Draft) -> None:
     """Import what the working file or every PyTorch file imports, where it is missing."""
     missing = {name for node in draft.module.body for name in draft.undefined(node)}
     known: dict[str, str] = {}
-    for node in ast.parse(draft.original.source).body:
+    for node in parse(draft.original.source).body:
         if isinstance(node, ast.Import | ast.ImportFrom):
             known |= {item.bound: item.statement(item.bound) for item in imports(node)}
     known = {**known, **{n: text for n, text in _IMPORTS.items() if n not in known}}
