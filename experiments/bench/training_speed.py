@@ -10,7 +10,8 @@ less than wall time, and the ratio of each pair of neighbouring runs.  The goals
 the bare loop, at least 1.2 of transformers.Trainer.
 
 With --compile our trainer is run once more with `compile = "always"`; the first round compiles,
-and what it took more than the others is printed apart.  The two other loops are never compiled.
+and what it took more than the others is printed apart (without the processes of the C++ compiler).
+The two other loops are never compiled.
 """
 
 from __future__ import annotations
