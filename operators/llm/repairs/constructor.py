@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 
+from genesys_engine.gab.syntax import parse_expression
 from genesys_engine.operators.llm.repairs.draft import (
     Draft,
-    expression,
     insert_first,
     is_super_init,
     method,
@@ -178,7 +178,9 @@ def hand_on_dtype(draft: Draft) -> None:
         if not (layer or tensor) or None in given or not missing:
             return None
         node.keywords += [
-            ast.keyword(each, expression(each)) for each in ("device", "dtype") if each in missing
+            ast.keyword(each, parse_expression(each))
+            for each in ("device", "dtype")
+            if each in missing
         ]
         return node
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 
-from genesys_engine.operators.llm.repairs.draft import Draft, expression
+from genesys_engine.gab.syntax import parse_expression
+from genesys_engine.operators.llm.repairs.draft import Draft
 
 _TURNED = ("transpose(", "permute(", "swapaxes(", "movedim(", ".mT", "rearrange(", "einsum(")
 
@@ -24,7 +25,7 @@ def turn_to_time(draft: Draft) -> None:
                     func=ast.Attribute(value=ast.Name(id="self"), attr=name), args=[given]
                 ) if name in layers and not _is_turned(given, turned):
                     padded = f"F.pad(({ast.unparse(given)}).transpose(1, 2), ({layers[name]}, 0))"
-                    node.args = [expression(padded)]
+                    node.args = [parse_expression(padded)]
                     _drop_padding(draft, name)
                     _turn_back(function, node)
                     draft.note(f"convolution turned to time: {name}")

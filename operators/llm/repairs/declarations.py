@@ -7,12 +7,11 @@ from typing import Any
 
 from genesys_engine.gab.contract import is_value
 from genesys_engine.gab.interfaces import INTERFACES
-from genesys_engine.gab.syntax import parse
+from genesys_engine.gab.syntax import parse, parse_expression
 from genesys_engine.gab.zvalues import z_use
 from genesys_engine.operators.llm.repairs.draft import (
     Draft,
     attribute,
-    expression,
     method,
     self_attributes,
     set_attribute,
@@ -74,7 +73,7 @@ def mend_slots(draft: Draft) -> None:
         del init.args.kwonlyargs[at], init.args.kw_defaults[at]
         init.body = [node for node in init.body if not _builds(node, name)]
     if odd or slots != declared:
-        set_attribute(draft.unit, "slots", expression(repr(slots)))
+        set_attribute(draft.unit, "slots", parse_expression(repr(slots)))
         draft.note("slots declared as they are used")
 
 
@@ -112,7 +111,7 @@ def mend_choices(draft: Draft) -> None:
         type(a) is type(b) for n in choices for a, b in zip(choices[n], declared[n], strict=False)
     )
     if not same:
-        set_attribute(draft.unit, "choices", expression(repr(choices)))
+        set_attribute(draft.unit, "choices", parse_expression(repr(choices)))
         draft.note("choices fitted to the hyper-parameters")
 
 
@@ -133,7 +132,7 @@ def mend_z_names(draft: Draft) -> None:
         declared = _read(draft, name, ())
         listed = isinstance(declared, tuple | list)
         if not listed or sorted(map(str, declared)) != sorted(used):
-            set_attribute(draft.unit, name, expression(repr(tuple(used))))
+            set_attribute(draft.unit, name, parse_expression(repr(tuple(used))))
             draft.note(f"{name} declared as they are used")
 
 
@@ -149,7 +148,7 @@ def mend_base(draft: Draft) -> None:
     """Derive the class from nn.Module, undecorated."""
     bases = [ast.unparse(base) for base in draft.unit.bases]
     if bases in ([], ["Module"]) or draft.unit.decorator_list or draft.unit.keywords:
-        draft.unit.bases = [expression("nn.Module")]
+        draft.unit.bases = [parse_expression("nn.Module")]
         draft.unit.decorator_list, draft.unit.keywords = [], []
         draft.note("derived from nn.Module")
 
@@ -166,7 +165,7 @@ def known_interfaces(draft: Draft) -> None:
         if isinstance(entry, tuple | list) and len(entry) == 2
     }
     if mended != declared:
-        set_attribute(draft.unit, "slots", expression(repr(mended)))
+        set_attribute(draft.unit, "slots", parse_expression(repr(mended)))
         draft.note("interfaces of slots restored")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from genesys_engine.gab.scopes import undefined_names
-from genesys_engine.gab.syntax import docstring_statement, imports, parse, parse_expression
+from genesys_engine.gab.syntax import docstring_statement, imports, parse
 from genesys_engine.gab.unit import Unit
 
 
@@ -140,11 +140,6 @@ def is_super_init(node: ast.stmt) -> bool:
 def statement(text: str) -> ast.stmt:
     """Return the one statement that `text` is."""
     return parse(text).body[0]
-
-
-def expression(text: str) -> ast.expr:
-    """Return the expression that `text` is."""
-    return parse_expression(text)
 
 
 def replace_nodes(root: ast.AST, change: Callable[[ast.AST], ast.AST | None]) -> int:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ast
 
+from genesys_engine.gab.syntax import parse_expression
 from genesys_engine.operators.llm.repairs.constructor import drop_unused_parameters
 from genesys_engine.operators.llm.repairs.draft import (
     Draft,
-    expression,
     insert_first,
     replace_nodes,
     self_attributes,
@@ -96,7 +96,7 @@ def store_parameters(draft: Draft) -> None:
 def _replace_name(root: ast.AST, name: str, text: str) -> None:
     def change(node: ast.AST) -> ast.AST | None:
         read = isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load)
-        return expression(text) if read else None
+        return parse_expression(text) if read else None
 
     replace_nodes(root, change)
 

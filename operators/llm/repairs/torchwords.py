@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 
-from genesys_engine.operators.llm.repairs.draft import Draft, expression, replace_nodes, words
+from genesys_engine.gab.syntax import parse_expression
+from genesys_engine.operators.llm.repairs.draft import Draft, replace_nodes, words
 
 _FUNCTIONAL = words(
     "silu gelu elu celu selu leaky_relu softplus logsigmoid hardtanh mish glu softsign relu6 "
@@ -62,7 +63,7 @@ def spell(draft: Draft) -> None:
             return None
         if other is not None:
             draft.note(f"spelled {other}: {owner}.{name}")
-        return expression(other) if other else None
+        return parse_expression(other) if other else None
 
     replace_nodes(draft.module, change)
 
@@ -108,7 +109,7 @@ def create_on_device(draft: Draft) -> None:
                 continue
             wanted = ("device", "dtype") if name in _FLOATS else ("device",)
             missing = [each for each in wanted if each not in given]
-            node.keywords += [ast.keyword(each, expression(f"X.{each}")) for each in missing]
+            node.keywords += [ast.keyword(each, parse_expression(f"X.{each}")) for each in missing]
             if missing:
                 draft.note("tensors created on X's device")
 
