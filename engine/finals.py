@@ -64,34 +64,37 @@ class Fresh:
     high: float | None
 
 
-def fresh_results(finals: Finals, sigma: float | None) -> list[Fresh]:
-    """Return the finalists' results, best first; one whose trainings all failed is left out."""
+def fresh_results(finals: Finals, pair: float | None) -> list[Fresh]:
+    """Return the finalists' results, best first; one whose trainings all failed is left out.
+
+    `pair` is the noise of the difference of two trainings (`Noise.pair`).
+    """
     finalists = [design for design in finals.designs[1:] if finals.gains.get(design)]
     found = []
     for design in finalists:
         by_seed = finals.gains[design]
         gains = tuple(by_seed[replicate] for replicate in sorted(by_seed))
         mean = math.fsum(gains) / len(gains)
-        half = half_width(gains, sigma, comparisons=len(finalists))
+        half = half_width(gains, pair, comparisons=len(finalists))
         low, high = (None, None) if half is None else (mean - half, mean + half)
         found.append(Fresh(design, gains, mean, low, high))
     return sorted(found, key=lambda fresh: (-fresh.mean, fresh.design))
 
 
-def half_width(gains: Sequence[float], sigma: float | None, *, comparisons: int) -> float | None:
+def half_width(gains: Sequence[float], pair: float | None, *, comparisons: int) -> float | None:
     """Return half the width of the interval around the mean of paired gains; None: unknown.
 
     Student's t at 95 %, for all finalists together (Bonferroni), since the best of them is
-    looked at.  A few seeds may agree by chance, so it is never narrower than what the noise sigma
-    that was measured on the reference gives: z sigma sqrt(2 / n), two trainings to a pair, where
-    z allows for all finalists too and is no less than 2.
+    looked at.  A few seeds may agree by chance, so it is never narrower than what the noise
+    gives that was measured on the reference: z pair / sqrt(n), where z allows for all finalists too
+    and is no less than 2.
     """
     n, widths = len(gains), []
     if n > 1:
         mean = math.fsum(gains) / n
         variance = math.fsum((gain - mean) ** 2 for gain in gains) / (n - 1)
         widths.append(quantile(n - 1, comparisons=comparisons) * math.sqrt(variance / n))
-    if sigma is not None:
+    if pair is not None:
         z = max(SIGMAS, normal_quantile(comparisons=comparisons))
-        widths.append(z * sigma * math.sqrt(2 / n))
+        widths.append(z * pair / math.sqrt(n))
     return max(widths, default=None)

@@ -20,8 +20,6 @@ from typing import Any
 
 from deap import base
 
-from genesys_engine.engine.significance import noise_of
-
 ACCURACY = "accuracy"
 REFERENCE, UNTRAINED = "reference", "untrained"
 
@@ -167,12 +165,9 @@ def objective_gains(reading: Reading, references: Sequence[Reading]) -> dict[str
     }
 
 
-def sigma(references: Sequence[Reading]) -> float | None:
-    """Return the noise of `fitness_gain` over the references' trainings; see `noise_of`.
-
-    None below two of them: the noise is then not known, which is not the same as zero.
-    """
-    return noise_of([fitness_gain(each, references) for each in references])
+def spread(references: Sequence[Reading]) -> list[float]:
+    """Return the gain of each of the references' trainings over the mean of them all."""
+    return [fitness_gain(each, references) for each in references]
 
 
 def said(section: Mapping[str, Any]) -> str:

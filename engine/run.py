@@ -33,6 +33,7 @@ from genesys_engine.engine.settings import (
     rung_settings,
     training_limits,
 )
+from genesys_engine.engine.significance import gain_sigmas
 from genesys_engine.engine.state import State
 from genesys_engine.engine.store import EXPERIMENT, Store
 from genesys_engine.engine.trackers import open_trackers
@@ -347,7 +348,8 @@ def _finish(
     with store.transaction():
         event = store.add_event(events.RUN_FINISHED, verdict.to_json())
         store.set_meta("finished", True)
-        store.set_meta("sigma", {str(rung): state.sigma(rung) for rung in range(len(scales))})
+        sigmas = {str(rung): sigma for rung, sigma in enumerate(gain_sigmas(state.noise()))}
+        store.set_meta("sigma", sigmas)
         store.set_meta("reference", state.reference)
         store.set_meta("verdict", verdict.to_json())
     observe(event)

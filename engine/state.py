@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from genesys_engine.engine.finals import Finals, is_fresh
-from genesys_engine.engine.fitness import Reading, fitness_gain, objective_gains, sigma
+from genesys_engine.engine.fitness import Reading, fitness_gain, objective_gains, spread
 from genesys_engine.engine.ladder import Ladder
-from genesys_engine.engine.significance import noise_of_mean
+from genesys_engine.engine.significance import Noise, noise_by_rung
 from genesys_engine.plugins.api import Candidates
 
 
@@ -145,16 +145,9 @@ class State:
         self.finals.gains.setdefault(design, {})[replicate] = gained
         return gained, {}
 
-    def sigma(self, rung: int) -> float | None:
-        """Return the training noise in percent, measured at `rung` or at the nearest below."""
-        for references in reversed(self.references[: rung + 1]):
-            if (found := sigma(references)) is not None:
-                return found
-        return None
-
-    def fitness_sigma(self, rung: int) -> float | None:
-        """Return the noise in percent of a fitness: of the mean of one gain from each rung."""
-        return noise_of_mean([self.sigma(each) for each in range(rung + 1)])
+    def noise(self) -> list[Noise | None]:
+        """Return the noise of training at each rung, as far as it is known."""
+        return noise_by_rung([spread(references) for references in self.references])
 
     def better(self, standing: Standing) -> bool:
         """Tell whether `standing` leads: a higher rung first, then a higher fitness."""

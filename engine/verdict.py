@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from genesys_engine.engine.finals import Fresh, fresh_results
-from genesys_engine.engine.significance import SIGMAS
+from genesys_engine.engine.significance import SIGMAS, Noise, gain_sigmas, noise_of_mean
 from genesys_engine.engine.state import Standing, State
 from genesys_engine.engine.views.noise import fresh_standing
 
@@ -58,14 +57,15 @@ def judge(state: State, scales: Sequence[str], seeds: Sequence[str]) -> Verdict:
     if child is None:
         text = "No child was verified; nothing can be said."
         return Verdict(best, None, None, None, state.reference, None, text)
-    if finalists := fresh_results(state.finals, state.sigma(len(scales) - 1)):
+    noise = state.noise()
+    if finalists := fresh_results(state.finals, _pair(noise[-1])):
         return _of_finals(state, best, finalists, scales, seeds[0])
     rung, fitness = child.rung, child.fitness
-    sigma = state.fitness_sigma(rung)
+    sigma = noise_of_mean(gain_sigmas(noise[: rung + 1]))
     text = (
         f"Best child: design {child.design}, verified up to {scales[rung]}:"
-        f" {_compared(fitness, sigma)} {seeds[0]}{_best_seed(state, child, seeds)}."
-        f" {_noise(state, rung, scales, seeds[0])}"
+        f" {_compared(fitness, sigma)} {seeds[0]}{_best_seed(state, child, noise, seeds)}."
+        f" {_noise(sigma, noise[rung], scales[: rung + 1], seeds[0])}"
     )
     return Verdict(best, child.design, rung, fitness, state.reference, sigma, text)
 
@@ -75,7 +75,7 @@ def _of_finals(
 ) -> Verdict:
     """Return the verdict that rests on fresh seeds alone."""
     first, top = finalists[0], len(scales) - 1
-    sigma = state.sigma(top)
+    (sigma,) = gain_sigmas(state.noise()[-1:])
     seeds = f"{len(first.gains)} fresh seed{'' if len(first.gains) == 1 else 's'}"
     said = f"{first.mean:+.2f} %"
     if first.low is None or first.high is None:
@@ -111,7 +111,9 @@ def _compared(difference: float, sigma: float | None) -> str:
     return f"{number}, {'better' if difference > 0 else 'worse'} than"
 
 
-def _best_seed(state: State, child: Standing, seeds: Sequence[str]) -> str:
+def _best_seed(
+    state: State, child: Standing, noise: Sequence[Noise | None], seeds: Sequence[str]
+) -> str:
     """Return the comparison with the best other seed at the highest rung that both reached.
 
     Each was trained once there, so that the noise of both is in their difference.
@@ -124,21 +126,21 @@ def _best_seed(state: State, child: Standing, seeds: Sequence[str]) -> str:
         }
         if rivals:
             best = min(rivals, key=lambda design: (-rivals[design], design))
-            difference = child.gains[rung] - rivals[best]
-            one = state.sigma(rung)
-            both = None if one is None else math.sqrt(2) * one
-            return f"; {_compared(difference, both)} the best other seed, {seeds[best]}"
+            said = _compared(child.gains[rung] - rivals[best], _pair(noise[rung]))
+            return f"; {said} the best other seed, {seeds[best]}"
     return ""
 
 
-def _noise(state: State, rung: int, scales: Sequence[str], reference: str) -> str:
-    """Return what 2 sigma are, of a fitness and between two designs trained once each."""
-    sigma, one = state.fitness_sigma(rung), state.sigma(rung)
-    if sigma is None or one is None:
+def _pair(noise: Noise | None) -> float | None:
+    return None if noise is None else noise.pair
+
+
+def _noise(sigma: float | None, top: Noise | None, scales: Sequence[str], reference: str) -> str:
+    """Return what 2 sigma are, of a fitness over `scales` and between two designs at their top."""
+    if sigma is None or top is None:
         return "The noise was not measured at every rung (noise_seeds = 1)."
-    mean = f" for a mean over {rung + 1} rungs" if rung else ""
+    mean = f" for a mean over {len(scales)} rungs" if len(scales) > 1 else ""
     return (
         f"2 sigma = {SIGMAS * sigma:.2f} %{mean}, from the training seeds of {reference}, and"
-        f" {SIGMAS * math.sqrt(2) * one:.2f} % between two designs trained once each at"
-        f" {scales[rung]}."
+        f" {SIGMAS * top.pair:.2f} % between two designs trained once each at {scales[-1]}."
     )

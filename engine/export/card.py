@@ -10,7 +10,7 @@ from genesys_engine.engine.export.checkpoints import Weights
 from genesys_engine.engine.store import Store
 from genesys_engine.engine.views import text
 from genesys_engine.engine.views.details import design_details
-from genesys_engine.engine.views.noise import noise_floor, sigma_at
+from genesys_engine.engine.views.noise import noise_floor
 from genesys_engine.gab.scales import get_scale
 
 HERE = Path(__file__).parent
@@ -49,7 +49,7 @@ def model_card(
         **_schedule(experiment, row.rung),
         seed=experiment["run"]["seed"],
         reference=experiment["population"]["reference"],
-        sigma=sigma_at(noise_floor(store).sigmas, row.rung),
+        sigma=noise_floor(store).sigmas[row.rung],
         corpus=store.meta("corpus"),
         digest=store.meta("experiment_digest"),
         versions=store.meta("versions", {}),

@@ -80,7 +80,7 @@ def evolution_tree(store: Store) -> tuple[str, str]:
     best = featured(store, rows)
     sigmas = noise_floor(store).sigmas
     widest = max((row.fitness for row in rows), default=0.0)
-    limit = max(SIGMAS * (noise.sigma_at(sigmas, 0) or 0.0), widest, 0.1)
+    limit = max(SIGMAS * (sigmas[0] or 0.0), widest, 0.1)
     drawn = charts.tree_figure(
         tree,
         best=None if best is None else best.design,
@@ -96,7 +96,7 @@ def evolution_tree(store: Store) -> tuple[str, str]:
 def fitness(store: Store) -> tuple[str, str]:
     """The gain of every design, the best so far, and the noise."""
     rows = leaderboard(store)
-    sigma = noise.sigma_at(noise_floor(store).sigmas, 0)
+    sigma = noise_floor(store).sigmas[0]
     by_design = {row.design: row for row in rows}
     points = history(store)
     drawn = charts.fitness_figure(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from genesys_engine.engine.finals import is_fresh
-from genesys_engine.engine.significance import SIGMAS, noise_of, noise_of_mean
+from genesys_engine.engine.significance import SIGMAS, gain_sigmas, noise_by_rung, noise_of_mean
 from genesys_engine.engine.store import Store
 
 SAID = {
@@ -18,8 +18,8 @@ SAID = {
 }
 """Standing -> what a table says of it."""
 
-Sigmas = Mapping[str, float | None]
-"""Rung index as text -> noise of a gain in percent (`noise_of`), or None."""
+Sigmas = Sequence[float | None]
+"""The noise of a gain in percent at each rung (`Noise.gain`), None where it is not known."""
 
 REFERENCE, BETTER, WORSE = "reference", "better", "worse"
 WITHIN_NOISE, NOISE_UNKNOWN = "within noise", "noise unknown"
@@ -35,34 +35,22 @@ class NoiseFloor:
 
 def noise_floor(store: Store) -> NoiseFloor:
     """Return the reference and the noise: as the run concluded, or as far as it has come."""
-    if store.meta("sigma") is not None:
-        return NoiseFloor(store.meta("reference"), store.meta("sigma"))
+    rungs = range(len(store.meta("experiment")["ladder"]["rungs"]))
+    if (found := store.meta("sigma")) is not None:
+        return NoiseFloor(store.meta("reference"), tuple(found.get(str(rung)) for rung in rungs))
     operator = "seed:" + store.meta("experiment")["population"]["reference"]
-    found = (row.id for row in store.designs() if row.accepted and row.operator == operator)
-    reference = next(found, None)
-    if reference is None:
-        return NoiseFloor(None, {})
-    gains: dict[str, list[float]] = {}
-    for row in store.verifications(reference):
+    accepted = (row.id for row in store.designs() if row.accepted and row.operator == operator)
+    reference = next(accepted, None)
+    gains: list[list[float]] = [[] for _ in rungs]
+    for row in store.verifications(reference) if reference is not None else ():
         if row.fitness is not None and not is_fresh(row.replicate):
-            gains.setdefault(str(row.rung), []).append(row.fitness)
-    return NoiseFloor(reference, {rung: noise_of(each) for rung, each in gains.items()})
-
-
-def sigma_at(sigmas: Sigmas, rung: int) -> float | None:
-    """Return the noise in percent at `rung`, or at the nearest rung below where it was measured.
-
-    Upper rungs train the reference once only; None means that no rung has a measurement.
-    """
-    for index in range(rung, -1, -1):
-        if (sigma := sigmas.get(str(index))) is not None:
-            return sigma
-    return None
+            gains[row.rung].append(row.fitness)
+    return NoiseFloor(reference, gain_sigmas(noise_by_rung(gains)))
 
 
 def fitness_sigma(sigmas: Sigmas, rung: int) -> float | None:
-    """Return the noise in percent of a fitness: of the mean of one gain from each rung."""
-    return noise_of_mean([sigma_at(sigmas, each) for each in range(rung + 1)])
+    """Return the noise in percent of the fitness of a design that was verified up to `rung`."""
+    return noise_of_mean(sigmas[: rung + 1])
 
 
 def fresh_standing(low: float | None, high: float | None) -> str:

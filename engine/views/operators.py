@@ -80,7 +80,7 @@ def operators(store: Store) -> list[OperatorRow]:
     for event in store.events():
         if event.kind == kinds.DESIGN_DUPLICATE:
             tallies.setdefault(event.payload["operator"], _Tally()).counts["duplicates"] += 1
-    sigma = noise.sigma_at(floor.sigmas, 0)
+    sigma = floor.sigmas[0]
     rows = [
         _row(name, tally, sigma, (floor.reference, trainings))
         for name, tally in tallies.items()

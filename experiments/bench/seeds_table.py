@@ -33,7 +33,7 @@ def rows(store: Store) -> Iterator[tuple[str, ...]]:
         if row.design in names and row.replicate == 0 and row.fitness is not None
     ]
     for row in sorted(ranked, key=lambda row: (row.rung, -(row.fitness or 0.0))):
-        sigma = noise.sigma_at(floor.sigmas, row.rung)
+        sigma = floor.sigmas[row.rung]
         standing = noise.REFERENCE
         if row.design != floor.reference:
             standing = noise.standing(row.fitness or 0.0, sigma)

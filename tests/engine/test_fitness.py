@@ -17,7 +17,7 @@ from genesys_engine.engine.fitness import (
     metric_value,
     objective_gains,
     said,
-    sigma,
+    spread,
 )
 from genesys_engine.engine.replies import MOST
 from genesys_engine.engine.significance import noise_of
@@ -38,7 +38,9 @@ def test_the_largest_scores_have_gains_and_means(value: float) -> None:
     assert math.isfinite(gain(value, 2.0, up=False, unit=1e-100))
     scores = {f"{name}:acc": score(value, True) for name in "abc"}
     assert metric_value(scores, "accuracy") == pytest.approx(value)
-    assert math.isfinite(noise_of([value, 1.0, -value]) or 0.0)
+    noise = noise_of([value, 1.0, -value])
+    assert noise is not None
+    assert math.isfinite(noise.gain)
 
 
 def test_not_finite_and_missing_are_no_value() -> None:
@@ -85,21 +87,16 @@ def test_several_trainings_of_the_reference_are_averaged() -> None:
     assert fitness_gain(read(3.0, 0.45, base=False), references) == pytest.approx(0.0)
 
 
-def test_sigma_is_the_noise_of_the_very_gains() -> None:
-    plain = Measure(("bits_per_byte",))
+def test_the_spread_is_that_of_the_very_gains() -> None:
     values = [2.5, 2.53, 2.47, 2.51]
-    readings = [plain.read({"bits_per_byte": score(v)}, {}, base=True) for v in values]
-    assert sigma(readings[:1]) is None
-    gains = [fitness_gain(reading, readings) for reading in readings]
-    assert sigma(readings) == pytest.approx(noise_of(gains))
-    mixed = [read(3.0, 0.45), read(3.1, 0.47), read(2.8, 0.43)]
-    gains = [fitness_gain(reading, mixed) for reading in mixed]
-    assert sigma(mixed) == pytest.approx(noise_of(gains))
-    share = Measure(("bits_per_byte",), "untrained")
-    some = [share.read({"bits_per_byte": score(v)}, UNTRAINED, base=True) for v in values]
     mean = statistics.fmean(values)
-    shares = [100 * value / (8.0 - mean) for value in values]
-    assert sigma(some) == pytest.approx(noise_of(shares))
+    plain, share = Measure(("bits_per_byte",)), Measure(("bits_per_byte",), "untrained")
+    for measure, controls, unit in ((plain, {}, mean), (share, UNTRAINED, 8.0 - mean)):
+        readings = [measure.read({"bits_per_byte": score(v)}, controls, base=True) for v in values]
+        assert spread(readings) == pytest.approx([100 * (mean - v) / unit for v in values])
+    mixed = [read(3.0, 0.45), read(3.1, 0.47), read(2.8, 0.43)]
+    assert spread(mixed) == [fitness_gain(reading, mixed) for reading in mixed]
+    assert spread([]) == []
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ def test_the_head_says_what_was_found_in_two_sentences(folder, page):
 )
 def test_a_gain_within_the_noise_is_never_sold_as_one(tmp_path, monkeypatch, sigma, said, not_said):
     with Store.open(make_run(tmp_path / "run")) as store:
-        monkeypatch.setattr(noise, "noise_floor", lambda s: noise.NoiseFloor(0, {"0": sigma}))
+        monkeypatch.setattr(noise, "noise_floor", lambda s: noise.NoiseFloor(0, [sigma] * 3))
         text = Page(render_report(store)).text
     assert said in text
     assert not_said not in text.split("Evolution tree")[0]

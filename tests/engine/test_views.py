@@ -20,7 +20,7 @@ from genesys_engine.engine.views.failures import failures
 from genesys_engine.engine.views.history import Point, best_so_far, history, latest
 from genesys_engine.engine.views.leaderboard import best_child, leaderboard
 from genesys_engine.engine.views.lineage import ancestry, generations, lineage
-from genesys_engine.engine.views.noise import fitness_sigma, noise_floor, sigma_at, standing
+from genesys_engine.engine.views.noise import fitness_sigma, noise_floor, standing
 from genesys_engine.engine.views.run import RunView, view
 from genesys_engine.engine.views.status import status
 from genesys_engine.engine.views.timing import timing
@@ -39,19 +39,12 @@ def store(tmp_path_factory):
 # --- noise ---------------------------------------------------------------------------------------
 
 
-def test_noise_is_taken_from_the_nearest_rung_below_that_measured_it():
-    sigmas = {"0": 0.5, "1": None, "2": 0.2, "3": None}
-    assert [sigma_at(sigmas, rung) for rung in range(4)] == [0.5, 0.5, 0.2, 0.2]
-    assert sigma_at({"0": None}, 0) is None
-    assert sigma_at({"1": 0.3}, 0) is None
-
-
 def test_a_mean_over_rungs_has_the_noise_of_a_mean():
-    sigmas = {"0": 3.0, "1": 4.0, "2": None}
+    sigmas = (3.0, 4.0, 4.0)
     assert fitness_sigma(sigmas, 0) == 3.0
     assert fitness_sigma(sigmas, 1) == 2.5
     assert fitness_sigma(sigmas, 2) == pytest.approx(41**0.5 / 3)
-    assert fitness_sigma({"0": None, "1": 0.3}, 1) is None, "a part of it is not known"
+    assert fitness_sigma((None, 0.3), 1) is None, "a part of it is not known"
 
 
 @pytest.mark.parametrize(
@@ -75,7 +68,8 @@ def test_noise_floor_of_an_unfinished_run_comes_from_the_reference_so_far(tmp_pa
         gains = [v.fitness for v in store.verifications(0) if v.rung == 0]
         assert len(gains) == NOISE_SEEDS[0]
         assert floor.reference == 0
-        assert floor.sigmas == {"0": pytest.approx(noise_of(gains)), "1": None, "2": None}
+        measured, borrowed = noise_of(gains), noise_of(gains, 1)
+        assert floor.sigmas == (measured.gain, borrowed.gain, borrowed.gain)
 
 
 # --- leaderboard ---------------------------------------------------------------------------------
@@ -107,7 +101,7 @@ def test_leaderboard_marks_what_noise_may_give(store):
 
 
 def test_leaderboard_of_an_unmeasured_noise_calls_nothing_better(store, monkeypatch):
-    monkeypatch.setattr(noise, "noise_floor", lambda store: noise.NoiseFloor(0, {"0": None}))
+    monkeypatch.setattr(noise, "noise_floor", lambda store: noise.NoiseFloor(0, [None] * 3))
     rows = leaderboard(store)
     assert {row.within_noise for row in rows if row.design} == {None}
 
