@@ -19,6 +19,10 @@ _SKIPPED = frozenset({"ctx", "type_comment", "type_ignores", "kind"})
 _Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
+UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
+"""What reading a source, or writing its tree, may raise for what stands in it: no Python, a null
+byte, nesting without end, a number of more digits than Python writes."""
+
 _PARSING = threading.RLock()
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from genesys_engine.gab.checks.guard import check_language
 from genesys_engine.gab.checks.report import Evidence, Finding, finding
 from genesys_engine.gab.checks.sourcemap import SourceMap
-from genesys_engine.gab.syntax import imports, parse
+from genesys_engine.gab.syntax import UNREADABLE, imports, parse
 
 _MOST = 10  # findings: more of them teach nothing
 
@@ -38,7 +38,7 @@ def check_static(source: str, class_name: str, where: SourceMap) -> list[Finding
 def _parsed(source: str, where: SourceMap) -> ast.Module | Finding:
     try:
         return parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+    except UNREADABLE as error:
         line = error.lineno if isinstance(error, SyntaxError) else None
         text = error.msg if isinstance(error, SyntaxError) else f"{type(error).__name__}: {error}"
         return finding("load.syntax", text[:300], {}, place=where.place_of_line(line))
@@ -55,7 +55,7 @@ def chunk_of(source: str) -> int:
     """
     try:
         module = parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except UNREADABLE:
         return 0
     lengths: dict[ast.AST, int] = {}
     fractions: list[ast.AST] = []

@@ -11,7 +11,7 @@ from genesys_engine.operators.llm.repairs import mend
 from genesys_engine.plugins.api import LLMReply
 from genesys_engine.plugins.llm.replies import extract_code_blocks
 
-_LONGEST = 200_000  # characters: the longest unit of the library has 5,300
+_LONGEST = 50_000  # characters: the longest unit of the library has 5,300
 _FULL = ("length", "max_tokens")
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from genesys_engine.gab.scopes import Lines, references, replace
-from genesys_engine.gab.syntax import docstring_statement, parse
+from genesys_engine.gab.syntax import UNREADABLE, docstring_statement, parse
 from genesys_engine.gab.unit import Unit
 from genesys_engine.operators.llm.repairs.draft import attribute
 
@@ -42,7 +42,7 @@ def class_of(source: str, name: str) -> str:
     """Return the text of one class of a source; all of it where there is none, or a fault."""
     try:
         module = parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except UNREADABLE:
         return source
     for node in module.body:
         if isinstance(node, ast.ClassDef) and node.name == name:
@@ -78,20 +78,25 @@ def split_units(blocks: Iterable[str], names: Iterable[str]) -> tuple[dict[str, 
     A class is a unit if it is called by one of `names` or names an interface.  Of two classes of
     one name the last counts.  Returns the pieces by name, and the first syntax error, or "".
     """
-    wanted, found, fault = set(names), {}, ""
+    wanted, found, fault = set(names), dict[str, Piece](), ""
     for block in blocks:
         try:
-            module = parse(block)
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            found |= _pieces(parse(block), wanted)
+        except UNREADABLE as error:
             fault = fault or f"{error}"
-            continue
-        classes = [node for node in module.body if isinstance(node, ast.ClassDef)]
-        units = [n for n in classes if n.name in wanted or attribute(n, "interface") is not None]
-        for node in units:
-            found[node.name] = Piece(
-                node.name, _literal(attribute(node, "interface")), _cut(module, node, units)
-            )
     return found, fault
+
+
+def _pieces(module: ast.Module, wanted: Collection[str]) -> dict[str, Piece]:
+    """Return the units of a module by name."""
+    classes = [node for node in module.body if isinstance(node, ast.ClassDef)]
+    units = [n for n in classes if n.name in wanted or attribute(n, "interface") is not None]
+    return {
+        node.name: Piece(
+            node.name, _literal(attribute(node, "interface")), _cut(module, node, units)
+        )
+        for node in units
+    }
 
 
 def _literal(node: ast.expr | None) -> str | None:

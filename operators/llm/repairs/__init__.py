@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 
-from genesys_engine.gab.syntax import parse
+from genesys_engine.gab.syntax import UNREADABLE, parse
 from genesys_engine.gab.unit import Unit
 from genesys_engine.operators.llm.repairs.constructor import CONSTRUCTOR
 from genesys_engine.operators.llm.repairs.convolutions import CONVOLUTIONS
@@ -49,7 +49,7 @@ def mend(source: str, original: Unit) -> Mended:
     """
     try:
         module = parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except UNREADABLE:
         return Mended(source, ())
     draft = Draft.of(module, original)
     if draft is None:
@@ -57,7 +57,8 @@ def mend(source: str, original: Unit) -> Mended:
     try:
         for step in _STEPS:
             step(draft)
-        mended = ast.unparse(ast.fix_missing_locations(draft.module)) + "\n"
-    except (RecursionError, MemoryError):
-        return Mended(source, ())  # nested beyond what a unit may be: the contract will tell
+            ast.fix_missing_locations(draft.module)  # later steps look at places
+        mended = ast.unparse(draft.module) + "\n"
+    except UNREADABLE:
+        return Mended(source, ())  # beyond what a unit may be: the contract will tell
     return Mended(mended, draft.told()) if draft.repairs else Mended(source, ())

@@ -54,9 +54,10 @@ class Draft:
                     names.add(name)
         return names
 
-    def undefined(self, node: ast.stmt) -> set[str]:
-        """Return the names in a statement that nothing binds."""
-        return set(undefined_names(node, self.module_names()))
+    def undefined(self, *nodes: ast.stmt) -> set[str]:
+        """Return the names in these statements that nothing binds."""
+        bound = self.module_names()
+        return {name for node in nodes for name in undefined_names(node, bound)}
 
     def methods(self) -> list[ast.FunctionDef]:
         """Return the methods of the unit's class but its constructor."""

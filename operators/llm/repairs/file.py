@@ -81,7 +81,7 @@ def drop_other_units(draft: Draft) -> None:
 def keep_helpers(draft: Draft) -> None:
     """Take over what the working file defines beside the unit, where it is used and missing."""
     old = parse(draft.original.source)
-    while missing := {name for node in draft.module.body for name in draft.undefined(node)}:
+    while missing := draft.undefined(*draft.module.body):
         found = [node for node in old.body if _defines(node) in missing]
         if not found:
             return
@@ -105,7 +105,7 @@ def _defines(node: ast.stmt) -> str:
 
 def add_imports(draft: Draft) -> None:
     """Import what the working file or every PyTorch file imports, where it is missing."""
-    missing = {name for node in draft.module.body for name in draft.undefined(node)}
+    missing = draft.undefined(*draft.module.body)
     known: dict[str, str] = {}
     for node in parse(draft.original.source).body:
         if isinstance(node, ast.Import | ast.ImportFrom):

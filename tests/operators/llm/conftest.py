@@ -1,7 +1,12 @@
-"""One real worker for the checks of all tests here."""
+"""One real worker for the checks of all tests here, and a real server to ask."""
+
+import sys
+from pathlib import Path
 
 import pytest
 from designer_support import RealCheck
+
+sys.path.append(str(Path(__file__).parents[2] / "engine" / "llm"))  # the server and the gateway
 
 
 @pytest.fixture(scope="session")
@@ -9,3 +14,12 @@ def real_check(tmp_path_factory):
     check = RealCheck(tmp_path_factory.mktemp("checks"))
     yield check
     check.executor.close()
+
+
+@pytest.fixture
+def bench(tmp_path):
+    from llm_support import Bench
+
+    opened = Bench(tmp_path)
+    yield opened
+    opened.close()
