@@ -22,7 +22,7 @@ from genesys_engine.engine.cache import cache_folder
 from genesys_engine.gab.errors import EnvironmentProblem
 from genesys_engine.plugins.corpus import file_digest
 from genesys_engine.plugins.evaluators import bigbench
-from genesys_engine.plugins.evaluators.task_names import Tasks, expand
+from genesys_engine.plugins.evaluators.task_names import Tasks, expand, files_of, folder_path
 
 if TYPE_CHECKING:
     from genesys_engine.engine.config import Experiment
@@ -92,8 +92,8 @@ def _prepared(names: list[str], tasks: Tasks, say: Say) -> Path:
 def _content(folder: str) -> str:
     """Return a digest over the files of a folder of tasks."""
     digest = hashlib.sha256()
-    root = Path(folder).expanduser()
-    for path in sorted(p for p in root.rglob("*") if p.is_file()):
+    root = folder_path(folder)
+    for path in files_of(root):
         digest.update(f"{path.relative_to(root).as_posix()}\0{file_digest(path)}\n".encode())
     return digest.hexdigest()
 

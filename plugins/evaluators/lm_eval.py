@@ -9,7 +9,7 @@ import math
 import os
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from torch import nn
 
     from genesys_engine.plugins.corpus import Corpus
+
+
+BOOTSTRAPS = 100
+"""Resamples, always the same, for the error of F1, MCC or perplexity; that of a mean is exact."""
 
 
 class LmEvalEvaluator:
@@ -58,7 +62,8 @@ class LmEvalEvaluator:
         tasks = [(task, _items(task, corpus, data)) for task in (*wanted.local, *wanted.bigbench)]
         configs = [_config(task.label, items) for task, items in tasks]
         names = {task.label: task for task, _ in tasks}
-        with _offline(), redirect_stderr(io.StringIO()):  # progress bars that cannot be turned off
+        with _offline(), redirect_stderr(io.StringIO()), redirect_stdout(io.StringIO()):
+            # Progress bars and messages cannot be turned off.
             logging.getLogger("lm_eval").setLevel(logging.ERROR)
             from lm_eval.evaluator import evaluate
             from lm_eval.tasks import TaskManager
@@ -74,7 +79,7 @@ class LmEvalEvaluator:
                 lm=CorpusLM(model, corpus, self.options.batch_tokens),
                 task_dict=TaskManager(include_defaults=False).load(configs),
                 limit=self.options.limit,
-                bootstrap_iters=1,  # 0 drops every error; that of a mean is analytic anyway
+                bootstrap_iters=BOOTSTRAPS,
                 log_samples=True,
             )
         scores: dict[str, Score] = {}
@@ -190,8 +195,8 @@ def _samples(results: Any, names: Mapping[str, Task]) -> dict[str, NDArray[np.fl
 
 @contextmanager
 def _offline() -> Iterator[None]:
-    """Keep the Hugging Face libraries off the network and quiet while tasks are run."""
-    wanted = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+    """Keep the Hugging Face libraries off the network, and lm-eval to this one process."""
+    wanted = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "DISABLE_MULTIPROC": "1"}
     before = {key: os.environ.get(key) for key in wanted}
     os.environ.update(wanted)
     try:

@@ -32,8 +32,8 @@ class LmEvalOptions(Options):
         ("offline",),
         min_length=1,
         description="offline (from held-out text; with the corpus english also minimal_pairs),"
-        " minimal_pairs, bigbench, paper (29 tasks from the hub), any task or group of lm-eval,"
-        " or a folder with tasks in YAML (a path that begins with / or ./)",
+        " minimal_pairs, bigbench, paper (26 of its 29 tasks, from the hub), any task or group of"
+        " lm-eval, or a folder with tasks in YAML (a path that begins with / or ./)",
     )
     limit: int | None = Field(100, ge=2, description="most items per task")
     batch_tokens: int = Field(
