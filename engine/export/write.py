@@ -15,7 +15,7 @@ from genesys_engine.engine.export.tasks import write_tasks
 from genesys_engine.engine.store import Store
 from genesys_engine.engine.views.details import composed_source
 from genesys_engine.gab.errors import InputError
-from genesys_engine.plugins.corpus import END_OF_TEXT, Corpus
+from genesys_engine.plugins.corpus import Corpus
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -212,11 +212,13 @@ def _write_code(folder: Path, block: str, fit: Mapping[str, Any], end_of_text: i
 def _write_tokenizer(folder: Path, corpus: Corpus, context: int) -> None:
     from transformers import PreTrainedTokenizerFast
 
+    # A name that the vocabulary lacks would be added to it, beyond the model's embedding.
+    end = corpus.tokenizer.id_to_token(corpus.end_of_text)
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_file=str(corpus.tokenizer_path),
-        bos_token=END_OF_TEXT,
-        eos_token=END_OF_TEXT,
-        pad_token=END_OF_TEXT,
+        bos_token=end,
+        eos_token=end,
+        pad_token=end,
         model_max_length=context,
         clean_up_tokenization_spaces=False,
         split_special_tokens=True,  # a text that spells the end-of-text token stays text

@@ -16,7 +16,7 @@ import pytest
 from engine_process import ask, engine
 
 from genesys_engine.engine.export.tasks import write_tasks
-from genesys_engine.engine.export.write import CODE, _write_weights
+from genesys_engine.engine.export.write import CODE, _write_tokenizer, _write_weights
 from genesys_engine.gab.errors import InputError
 
 EXPERIMENT = """
@@ -301,6 +301,24 @@ def write_checkpoint(path: Path, metadata: dict[str, Any]) -> Path:
     data = np.arange(end // 4, dtype=np.float32).tobytes()
     path.write_bytes(len(header).to_bytes(8, "little") + header + data)
     return path
+
+
+def test_a_pretrained_tokenizer_keeps_its_own_end_of_text(tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    from genesys_engine.engine.corpus import CorpusOptions, prepare
+    from genesys_engine.plugins.corpus import Corpus
+
+    options = CorpusOptions(max_bytes=400_000, vocab_size=400, heldout=0.2)
+    trained = prepare(options, tmp_path / "one") / "tokenizer.json"
+    theirs = tmp_path / "tokenizer.json"
+    theirs.write_text(trained.read_text().replace("<|endoftext|>", "</s>"))
+    options = options.model_copy(update={"tokenizer": str(theirs)})
+    corpus = Corpus.open(prepare(options, tmp_path / "two"))
+    _write_tokenizer(tmp_path / "out", corpus, 64)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert len(tokenizer) == corpus.vocab_size
+    assert tokenizer.bos_token_id == tokenizer.eos_token_id == corpus.end_of_text
 
 
 def test_a_tensor_that_two_names_of_a_block_share_is_written_under_both(tmp_path: Path) -> None:
