@@ -227,6 +227,7 @@ class _Attempts:
         services: dict[str, Any] = {"seeds": self.designer._seeds, "llm": self.llm}
         if (lookup := self.designer._lookup) is not None:
             services |= {"search": lookup.search, "tried": lookup.tried(self.payload)}
+            services |= {"history": lookup.history(self.payload)}
         return OperatorContext(rng=rng, check=self._check, **services)
 
     def _check(self, tree: GABTree) -> Mapping[str, Any]:

@@ -1,6 +1,7 @@
-"""What an operator may look up: the knowledge base, and what the run has tried.
+"""What an operator may look up: the knowledge base, what the run has tried, and its designs.
 
-Both are opened when first asked, since they need LanceDB; designers share them, one at a time.
+Each is opened when first asked, since LanceDB and an index take time; designers share them, one at
+a time.
 What a design may see of its run follows from its task, never from who finished first.
 """
 
@@ -15,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from genesys_engine.engine.config.schema import KnowledgeSection
 from genesys_engine.engine.store import Store
-from genesys_engine.plugins.api import Document
+from genesys_engine.plugins.api import Document, History
 
 if TYPE_CHECKING:
+    from genesys_engine.engine.design_history import DesignHistories
     from genesys_engine.engine.memory import RunMemory
     from genesys_engine.plugins.knowledge.base import Hit, KnowledgeBase
 
@@ -61,6 +63,19 @@ class Lookup:
 
         return near
 
+    def history(self, payload: Mapping[str, Any]) -> Callable[[int, int], History]:
+        """Return what tells a design task (by its payload) the history of a design."""
+
+        def known(design: int, limit: int) -> History:
+            from genesys_engine.engine.design_history import Sight
+
+            with self._lock:
+                if self._run is None:
+                    return History()
+                return self._histories.of(design, limit, Sight.of(payload))
+
+        return known
+
     def facts(self) -> dict[str, Any]:
         """Return what a run records of the base, to tell on resume that it is another."""
         if not self._section.base:
@@ -90,9 +105,20 @@ class Lookup:
     def _memory(self) -> RunMemory:
         from genesys_engine.engine.memory import RunMemory
 
-        assert self._run is not None
-        self._store = Store.open(self._run, shared=True)
-        return RunMemory(self._store)
+        return RunMemory(self._opened())
+
+    @cached_property
+    def _histories(self) -> DesignHistories:
+        from genesys_engine.engine.design_history import DesignHistories
+
+        return DesignHistories(self._opened())
+
+    def _opened(self) -> Store:
+        """Return the store of the run, which both share."""
+        if self._store is None:
+            assert self._run is not None
+            self._store = Store.open(self._run, shared=True)
+        return self._store
 
 
 def cards_digest() -> str:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genesys_engine.engine.nearness import Vectors
-from genesys_engine.engine.store import DesignRow, Store
+from genesys_engine.engine.store import DesignRow, Store, VerificationRow
 from genesys_engine.engine.views.leaderboard import scale_names
 from genesys_engine.engine.views.text import percent
 from genesys_engine.plugins.knowledge.embeddings import Embedding, open_embedding
@@ -112,7 +112,8 @@ class RunMemory:
             fresh = self._store.designs(after=self._indexed)
             count = 0
             for row in fresh:
-                body = " ".join([*self._findings(row.id), row.operator, self._words(row.id)])
+                found = findings_of(self._store, row.id)
+                body = " ".join([*found, row.operator, self._words(row.id)])
                 self._hold(_Item(DESIGN, str(row.id), row.change, row.id), body)
                 self._indexed = row.id
                 count += 1
@@ -197,10 +198,6 @@ class RunMemory:
         """Return the names of a design's units, read from its tree as text."""
         return " ".join(sorted(self._store.tree(design)["units"]))
 
-    def _findings(self, design: int) -> list[str]:
-        found = self._store.report(design)["findings"]
-        return [f"{f['code']}: {f['message']} {f['advice']}" for f in found]
-
     # --- outcomes ----------------------------------------------------------------------------
 
     def _attempt(self, item: _Item, idea: str, similarity: float, before: int | None) -> Attempt:
@@ -214,8 +211,10 @@ class RunMemory:
         if item.kind == PROPOSAL:
             return known(outcome="proposed", told="proposed, not made")
         row = self._store.design(item.number)
-        findings = tuple(self._findings(row.id))
-        outcome, told, fitness, rung = self._outcome(row, findings, before)
+        findings = tuple(findings_of(self._store, row.id))
+        rows = self._store.verifications(row.id)
+        seen = [v for v in rows if before is None or v.id < before]
+        outcome, told, fitness, rung = outcome_of(row, findings, seen, self._scales)
         return known(
             design=row.id,
             parents=row.parents,
@@ -226,25 +225,34 @@ class RunMemory:
             findings=findings,
         )
 
-    def _outcome(
-        self, row: DesignRow, findings: Iterable[str], before: int | None
-    ) -> tuple[str, str, float | None, str | None]:
-        """Return (outcome, the line that tells it, mean gain, highest rung)."""
-        if not row.accepted:
-            return "rejected", f"rejected by its check: {'; '.join(findings)}", None, None
-        rows = [v for v in self._store.verifications(row.id) if before is None or v.id < before]
-        first = [v for v in rows if v.replicate == 0]
-        gains = {v.rung: v.fitness for v in first if v.fitness is not None}
-        failed = [v for v in first if v.fitness is None]
-        if gains:
-            fitness, rung = sum(gains.values()) / len(gains), self._scales[max(gains)]
-            told = f"gain {percent(fitness)} up to {rung}"
-            told += "".join(f"; failed at {self._scales[v.rung]}: {v.reason}" for v in failed)
-            return "verified", told, fitness, rung
-        if failed:
-            last = failed[-1]
-            return "failed", f"failed at {self._scales[last.rung]}: {last.reason}", None, None
-        return "untested", "not yet verified", None, None
+
+def findings_of(store: Store, design: int) -> list[str]:
+    """Return what the check of a design found, each in one line with how to mend it."""
+    found = store.report(design)["findings"]
+    return [f"{f['code']}: {f['message']} {f['advice']}" for f in found]
+
+
+def outcome_of(
+    row: DesignRow,
+    findings: Iterable[str],
+    verifications: Iterable[VerificationRow],
+    scales: Sequence[str],
+) -> tuple[str, str, float | None, str | None]:
+    """Return (outcome, the line that tells it, mean gain, highest rung) of a design."""
+    if not row.accepted:
+        return "rejected", f"rejected by its check: {'; '.join(findings)}", None, None
+    first = [v for v in verifications if v.replicate == 0]
+    gains = {v.rung: v.fitness for v in first if v.fitness is not None}
+    failed = [v for v in first if v.fitness is None]
+    if gains:
+        fitness, rung = sum(gains.values()) / len(gains), scales[max(gains)]
+        told = f"gain {percent(fitness)} up to {rung}"
+        told += "".join(f"; failed at {scales[v.rung]}: {v.reason}" for v in failed)
+        return "verified", told, fitness, rung
+    if failed:
+        last = failed[-1]
+        return "failed", f"failed at {scales[last.rung]}: {last.reason}", None, None
+    return "untested", "not yet verified", None, None
 
 
 def _visible(item: _Item, before: int | None) -> bool:

@@ -88,6 +88,7 @@ class Outcomes:
             "seed": decision.seed,
             "known_before": counts.next_design,
             "verified_before": counts.next_verification,
+            "applied_before": self.state.in_flight[0],
         }
 
     def issue_verification(self, seq: int, decision: Verify) -> dict[str, Any]:

@@ -74,6 +74,7 @@ __all__ = [
     "Finding",
     "GABTree",
     "GenesysError",
+    "History",
     "HyperParameter",
     "InputError",
     "Isolation",
@@ -100,6 +101,7 @@ __all__ = [
     "Register",
     "ReportSection",
     "RunStore",
+    "RungResult",
     "Score",
     "Selector",
     "Slot",
@@ -111,6 +113,7 @@ __all__ = [
     "Trainer",
     "TreeError",
     "TrialDiverged",
+    "Tried",
     "Unit",
     "UnitError",
     "Value",
@@ -152,7 +155,11 @@ def _nothing_found(query: str, limit: int) -> tuple[Any, ...]:
 
 @dataclass(frozen=True)
 class Parent:
-    """What an operator sees of a design that it descends from."""
+    """What an operator sees of a design that it descends from.
+
+    `design` is its number in the run, negative for a tree that is no design of the run.
+    `OperatorContext.history` tells its results, its findings and what was tried on it.
+    """
 
     design: int
     tree: GABTree
@@ -170,6 +177,55 @@ class Child:
 
 
 @dataclass(frozen=True)
+class RungResult:
+    """How a design did at one rung of the ladder.
+
+    `gain` is in percent over the reference; where it failed it is None, and `reason` says why in
+    one line.  `within_noise` is None where the noise was not measured.  `scores` holds per metric
+    the design's own and the reference's (None for the reference itself), those of the fitness
+    first.
+    """
+
+    scale: str
+    gain: float | None
+    within_noise: bool | None = None
+    scores: Mapping[str, tuple[float, float | None]] = field(default_factory=dict)
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """Something that was tried on a design: the sentence that tells it, and what came of it.
+
+    `outcome` is "rejected", "failed", "verified", "untested" or "abandoned"; `told` says it in
+    one line.  What its operator gave up has no `design`.
+    """
+
+    change: str
+    outcome: str
+    told: str
+    design: int | None = None
+
+
+@dataclass(frozen=True)
+class History:
+    """What the run knows of a design, as far as the one that is made now may see it.
+
+    `results` begin at the lowest rung; `findings` are the warnings of its check, "code: words";
+    `children` are what was tried on it so far, newest first: the siblings of the one that is made.
+    """
+
+    results: tuple[RungResult, ...] = ()
+    findings: tuple[str, ...] = ()
+    children: tuple[Tried, ...] = ()
+
+
+def _no_history(design: int, limit: int) -> History:
+    """Stand in for a run."""
+    return History()
+
+
+@dataclass(frozen=True)
 class OperatorContext:
     """The services an operator may use.  All randomness comes from `rng`.
 
@@ -179,6 +235,8 @@ class OperatorContext:
     `search(query, limit)` gives passages of the knowledge base, best first.
     `tried(idea, limit)` tells what the run tried near an idea and what came of it, as far as this
     design may see it.
+    `history(design, limit)` tells the results and findings of a parent, by its number, and the
+    newest `limit` of what was tried on it, as far as this design may see them.
     """
 
     rng: random.Random
@@ -187,6 +245,7 @@ class OperatorContext:
     check: Callable[[GABTree], Mapping[str, Any]] | None = None
     search: Callable[[str, int], Sequence[Document]] = _nothing_found
     tried: Callable[[str, int], Sequence[str]] = _nothing_found
+    history: Callable[[int, int], History] = _no_history
 
 
 class OperatorNotApplicable(Exception):
@@ -226,12 +285,16 @@ class LLMRequestRefused(LLMRefused):
 class LLMUnavailable(Exception):
     """Raised by a back end where the same request may be answered later.
 
-    `retry_after_s` is what the service asked one to wait, None if it did not say.
+    `retry_after_s` is what the service asked one to wait, None if it did not say.  `billed` says
+    that this call may be billed all the same: the service got it, and its reply was lost.
     """
 
-    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, retry_after_s: float | None = None, billed: bool = False
+    ) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.billed = billed
 
 
 class LLMInterrupted(BaseException):

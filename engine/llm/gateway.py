@@ -2,7 +2,8 @@
 
 record   a request that was answered before is answered from the ledger, at no cost
 place    a place among the requests under way, and the rates of a minute
-caps     what the call may use at most is reserved; a cap that forbids it ends the run
+caps     what the call may use at most is reserved, and counts as used where its reply is lost;
+         a cap that forbids it ends the run
 call     in a thread of its own, so that stopping never waits for a service
 ledger   the reply is on the disk before anybody uses it
 again    what may pass is asked again with growing pauses, until `give_up_after_s`
@@ -53,6 +54,8 @@ GRACE_S = 5.0
 """A back end that is this late behind its deadline counts as gone."""
 LONGEST_REPLY = 200_000
 """Characters that are kept of a reply; more than any model is asked to write."""
+LONGEST_MESSAGE = 500
+"""Characters that are kept of what a service says of an error."""
 MOST_TOKENS = 1 << 40
 """No service counts as many in a call."""
 
@@ -66,7 +69,7 @@ class Notice:
     """Something that a person should know.
 
     `kind` is "unreachable" (`model`, `reason`), "reachable" (`model`) or "warning" (`budget`,
-    `used`, `cap`).
+    `used`, `cap`, and `lost`, where a part of `used` is an estimate for replies that were lost).
     """
 
     kind: str
@@ -229,44 +232,52 @@ class Gateway:
             threading.Thread(
                 target=self._run, args=(model, asked, hold, made), name=LLM_CALL, daemon=True
             ).start()
-            call = self._wait(made, model, request.deadline_s + GRACE_S)
+            call = self._wait(made, model, hold, request.deadline_s + GRACE_S)
         self._pace.used(expected, call.input_tokens + call.output_tokens)
         return call
 
-    def _wait(self, made: Future[Call], model: Model, seconds: float) -> Call:
-        """Wait for a call; what is no longer waited for is still recorded when it comes."""
+    def _wait(self, made: Future[Call], model: Model, hold: Hold, seconds: float) -> Call:
+        """Wait for a call; what is no longer waited for is still recorded when it comes.
+
+        Until then it counts as lost: others need not wait for what it holds.
+        """
         end = time.monotonic() + seconds
         while not wait([made], timeout=POLL_S).done:
             self._check()
             if time.monotonic() > end:
-                late = LLMUnavailable(f"no answer within {seconds:g} s")
+                self._meters.lose(hold)
+                late = LLMUnavailable(f"no answer within {seconds:g} s", billed=True)
                 model.outage.failed(str(late))
                 raise late
         return made.result()
 
     def _run(self, model: Model, asked: Asked, hold: Hold, made: Future[Call]) -> None:
         """Carry out one call, in a thread of its own, and record it."""
+        settle = self._meters.release
         try:
-            made.set_result(self._call(model, asked))
+            made.set_result(self._record(self._call(model, asked), hold))
         except BaseException as error:  # handed to whoever waits
+            if isinstance(error, LLMUnavailable) and error.billed:
+                settle = self._meters.lose
             made.set_exception(error)
         finally:
-            self._meters.release(hold)
+            settle(hold)
 
     def _call(self, model: Model, asked: Asked) -> Call:
+        """Return what came of one call, to be recorded; raise what is no answer."""
         started = time.monotonic()
         try:
             call = read_reply(model, asked, model.complete(asked.request))
         except Exception as error:
             return self._failed(model, asked, error)
         model.outage.answered()
-        return self._record(replace(call, latency_s=time.monotonic() - started))
+        return replace(call, latency_s=time.monotonic() - started)
 
-    def _record(self, call: Call) -> Call:
+    def _record(self, call: Call, hold: Hold) -> Call:
         """Record a call; return the first of its key, which is the one that is used."""
         self._ledger.add(call)
         usage = LLMUsage(1, call.input_tokens, call.output_tokens, call.usd)
-        self._meters.count(call.role, usage)
+        self._meters.count(call.role, usage, hold)
         return self._ledger.find(call.key) or call
 
     def _failed(self, model: Model, asked: Asked, error: Exception) -> Call:
@@ -276,20 +287,22 @@ class Gateway:
             raise error
         if meaning is None:
             raise PluginError(
-                redact(f"raised {type(error).__name__}: {error}"),
+                shown(f"raised {type(error).__name__}: {error}"),
                 where=f"LLM back end {model.name}",
             ) from error
         if isinstance(meaning, LLMUnavailable):
-            hidden = LLMUnavailable(redact(str(meaning)), retry_after_s=meaning.retry_after_s)
+            hidden = LLMUnavailable(
+                shown(str(meaning)), retry_after_s=meaning.retry_after_s, billed=meaning.billed
+            )
             model.outage.failed(str(hidden))
             raise hidden from None
         assert isinstance(meaning, LLMRefused)
-        message = redact(meaning.message)
+        message = shown(meaning.message)
         # A service that has never answered is more likely asked in a wrong way altogether.
         if isinstance(meaning, RecordedRefusal) or (
             isinstance(meaning, LLMRequestRefused) and self._ledger.has_answered(model.name)
         ):
-            return self._record(replace(asked.call(model, None), refused=message))
+            return replace(asked.call(model, None), refused=message)
         raise LLMRefused(message, where=f"{model.where} {model.name}", hint=meaning.hint) from None
 
     # --- stopping and telling ----------------------------------------------------------------
@@ -307,8 +320,9 @@ class Gateway:
         else:
             self._tell(Notice("unreachable", {"model": name, "reason": reason}))
 
-    def _tell_warning(self, budget: str, used: float, cap: float) -> None:
-        self._tell(Notice("warning", {"budget": budget, "used": used, "cap": cap}))
+    def _tell_warning(self, budget: str, used: float, cap: float, lost: float) -> None:
+        about = {"budget": budget, "used": used, "cap": cap}
+        self._tell(Notice("warning", about | ({"lost": lost} if lost else {})))
 
 
 @dataclass(frozen=True)
@@ -351,6 +365,12 @@ class Client:
     def usage(self) -> Mapping[str, LLMUsage]:
         """Return what this task has used, by role, calls answered by the record included."""
         return dict(self._used)
+
+
+def shown(text: str) -> str:
+    """Return what is said of an error as a person may read it: without keys, and cut only then,
+    since the part of a key before a cut would not be known for one."""
+    return redact(text)[:LONGEST_MESSAGE]
 
 
 def read_reply(model: Model, asked: Asked, reply: object) -> Call:

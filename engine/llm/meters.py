@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from genesys_engine.engine.shares import shares_passed
@@ -46,9 +47,9 @@ def total(usage: Mapping[str, LLMUsage]) -> LLMUsage:
     return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Hold:
-    """What a call under way may still use."""
+    """What a call under way may still use, or what one whose reply was lost may have used."""
 
     tokens: int
     usd: float
@@ -57,22 +58,28 @@ class Hold:
 class Meters:
     """Usage by role, and caps that are kept by reserving before a call what it may use.
 
+    What a call reserved goes on counting against the caps where its reply is lost: the service may
+    bill it.  Being an estimate, it is no part of the usage, by which arms are compared, nor of the
+    ledger: a later session begins without it, so that no outage uses a budget up for good.
+
     Args:
         caps: what may be used.
         used: what earlier sessions used.
-        tell: is told (budget, used, cap) when 50 and 80 % are reached, once each.
+        tell: is told (budget, used, cap, lost) when 50 and 80 % are reached, once each; `used` has
+            `lost`, the estimates, in it.
     """
 
     def __init__(
         self,
         caps: Caps,
         used: Mapping[str, LLMUsage],
-        tell: Callable[[str, float, float], None] = lambda budget, used, cap: None,
+        tell: Callable[[str, float, float, float], None] = lambda budget, used, cap, lost: None,
     ) -> None:
         self.caps = caps
         self._used = dict(used)
         self._tell = tell
-        self._held: list[Hold] = []
+        self._held: set[Hold] = set()  # of calls under way
+        self._lost: set[Hold] = set()  # of calls whose reply was lost
         self._changed = threading.Condition()
         self._told = set(self._reached())
 
@@ -95,6 +102,8 @@ class Meters:
     ) -> Hold:
         """Set aside what a call may use; waits for calls under way if only they stand against it.
 
+        None is under way for long: it is released, or lost at its deadline.
+
         Args:
             tokens: input and output together.
             price: of the model; a cap in dollars needs one.
@@ -114,29 +123,46 @@ class Meters:
                     raise BudgetSpent(budget)
                 self._changed.wait(POLL_S)
                 check()
-            self._held.append(hold)
+            self._held.add(hold)
         return hold
 
     def release(self, hold: Hold) -> None:
-        """Give back what a call did not use."""
-        with self._changed:
-            self._held.remove(hold)
-            self._changed.notify_all()
+        """Give back what a call reserved, also where it was lost before; safe to call twice."""
+        with self._change():
+            self._drop(hold)
 
-    def count(self, role: str, used: LLMUsage) -> None:
-        """Add what a call used."""
-        with self._changed:
+    def lose(self, hold: Hold) -> None:
+        """Let what a call reserved stand for what it used, unless it was released."""
+        with self._change():
+            if hold in self._held:
+                self._drop(hold)
+                self._lost.add(hold)
+
+    def count(self, role: str, used: LLMUsage, hold: Hold) -> None:
+        """Add what a call used, in the place of what it reserved."""
+        with self._change():
+            self._drop(hold)
             self._used[role] = add(self._used.get(role, LLMUsage()), used)
+
+    def _drop(self, hold: Hold) -> None:
+        self._held.discard(hold)
+        self._lost.discard(hold)
+
+    @contextmanager
+    def _change(self) -> Iterator[None]:
+        """Change what is used or held; whoever waits looks again, and new shares are told."""
+        with self._changed:
+            yield
             fresh = {key: value for key, value in self._reached().items() if key not in self._told}
             self._told |= set(fresh)
             self._changed.notify_all()
-        for (budget, _), (spent, cap) in fresh.items():
-            self._tell(budget, spent, cap)
+        for (budget, _), (spent, cap, lost) in fresh.items():
+            self._tell(budget, spent, cap, lost)
 
     def _against(self, hold: Hold) -> str | None:
         """Return the budget that does not allow `hold`."""
         used = total(self._used)
-        holds = [*self._held, hold]
+        holds = (hold, *self._held, *self._lost)
         if self.caps.tokens is not None and (
             used.tokens + sum(each.tokens for each in holds) > self.caps.tokens
         ):
@@ -147,12 +173,16 @@ class Meters:
             return USD  # what was used may be anything where a price was unknown
         return None
 
-    def _reached(self) -> dict[tuple[str, int], tuple[float, float]]:
-        """Return (budget, percent) -> (used, cap) of what has been reached."""
+    def _reached(self) -> dict[tuple[str, int], tuple[float, float, float]]:
+        """Return (budget, percent) -> (used, cap, lost) of what has been reached."""
         used = total(self._used)
-        amounts = {TOKENS: float(used.tokens), USD: used.usd or 0.0}
+        lost = {
+            TOKENS: float(sum(each.tokens for each in self._lost)),
+            USD: sum(each.usd for each in self._lost),
+        }
+        amounts = {TOKENS: used.tokens + lost[TOKENS], USD: (used.usd or 0.0) + lost[USD]}
         return {
-            (budget, percent): (amounts[budget], cap)
+            (budget, percent): (amounts[budget], cap, lost[budget])
             for budget, cap in self.caps.items()
             if cap is not None
             for percent in shares_passed(amounts[budget], cap)

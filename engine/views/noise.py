@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from genesys_engine.engine.finals import is_fresh
 from genesys_engine.engine.significance import SIGMAS, gain_sigmas, noise_by_rung, noise_of_mean
-from genesys_engine.engine.store import Store
+from genesys_engine.engine.store import Store, VerificationRow
 
 SAID = {
     "reference": "the reference",
@@ -41,11 +41,17 @@ def noise_floor(store: Store) -> NoiseFloor:
     operator = "seed:" + store.meta("experiment")["population"]["reference"]
     accepted = (row.id for row in store.designs() if row.accepted and row.operator == operator)
     reference = next(accepted, None)
-    gains: list[list[float]] = [[] for _ in rungs]
-    for row in store.verifications(reference) if reference is not None else ():
+    rows = store.verifications(reference) if reference is not None else ()
+    return NoiseFloor(reference, reference_sigmas(rows, len(rungs)))
+
+
+def reference_sigmas(rows: Iterable[VerificationRow], rungs: int) -> Sigmas:
+    """Return the noise at each of `rungs` from verifications of the reference."""
+    gains: list[list[float]] = [[] for _ in range(rungs)]
+    for row in rows:
         if row.fitness is not None and not is_fresh(row.replicate):
             gains[row.rung].append(row.fitness)
-    return NoiseFloor(reference, gain_sigmas(noise_by_rung(gains)))
+    return gain_sigmas(noise_by_rung(gains))
 
 
 def fitness_sigma(sigmas: Sigmas, rung: int) -> float | None:

@@ -342,7 +342,8 @@ def _finals_opened(run: RunView, payload: Mapping[str, Any], at: float) -> None:
 
 def _budget_warning(run: RunView, payload: Mapping[str, Any], at: float) -> None:
     used, cap = payload["used"], payload["cap"]
-    run.warnings.append(f"{payload['budget']}: {used:g} of {cap:g} used")
+    lost = f" ({payload['lost']:g} of it by replies that were lost)" if payload.get("lost") else ""
+    run.warnings.append(f"{payload['budget']}: {used:g} of {cap:g} used{lost}")
 
 
 def _worker_lost(run: RunView, payload: Mapping[str, Any], at: float) -> None:

@@ -7,6 +7,7 @@ is accepted.
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -19,7 +20,14 @@ from genesys_engine.operators.llm.options import LLMOptions
 from genesys_engine.operators.llm.proposal import Proposal, UnitChange
 from genesys_engine.operators.llm.ratings import Rating
 from genesys_engine.operators.variation import sentence
-from genesys_engine.plugins.api import DesignAbandoned, OperatorContext, Parent
+from genesys_engine.plugins.api import (
+    DesignAbandoned,
+    History,
+    OperatorContext,
+    Parent,
+    RungResult,
+    Tried,
+)
 from genesys_engine.plugins.knowledge.embeddings import open_embedding
 
 NOTHING = ""
@@ -27,6 +35,8 @@ NOTHING = ""
 _PATH = re.compile(r"\broot(?:\.\w+)*")
 _NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?")
 _PASSAGE = 500  # characters of a passage in a prompt
+_CHANGE, _OUTCOME, _FINDING = 240, 160, 200  # likewise: prompts are to fit small models
+_RUNGS, _SCORES, _FINDINGS = 3, 3, 2  # of a parent that are shown: the highest, the first
 
 
 @dataclass(frozen=True)
@@ -85,6 +95,9 @@ class _Ideation:
         self.places = {place.path: place for place in brief.parent.tree.places()}
         self.gifts = _gifts(brief.donor.tree) if brief.donor else {}
         self.model = _model(list(self.places), list(self.gifts), options.most_changes)
+        self.history = context.history(brief.parent.design, options.tried)
+        self.parent = _parent_shown(brief.parent, self.history)
+        self.donor = _donor_shown(brief.donor, context) if brief.donor else None
         self.embedding = open_embedding("hashed")
         self.seen: list[str] = []
 
@@ -121,15 +134,15 @@ class _Ideation:
     def _propose(self, fault: str) -> BaseModel | None:
         brief, options = self.brief, self.options
         fields = {
-            "parent": _parent_shown(brief.parent),
-            "donor": _parent_shown(brief.donor) if brief.donor else None,
+            "parent": self.parent,
+            "donor": self.donor,
             "places": [_place_shown(place) for place in self.places.values()],
             "gifts": [_place_shown(place) for place in self.gifts.values()],
             "must": list(brief.must),
             "idea": brief.idea,
             "most": options.most_changes,
             "passages": self._passages(brief.idea or brief.parent.change),
-            "tried": list(self.context.tried(brief.idea or brief.parent.change, options.tried)),
+            "tried": self._tried(brief.idea or brief.parent.change),
             "feedback": fault,
         }
         purpose = {
@@ -211,9 +224,9 @@ class _Ideation:
         fields = {
             "proposal": proposal.to_json(),
             "taken": dict(taken),
-            "parent": _parent_shown(self.brief.parent),
+            "parent": self.parent,
             "passages": self._passages(idea),
-            "tried": list(self.context.tried(idea, self.options.tried)),
+            "tried": [_line_shown(line) for line in self._near(idea)],
         }
         rating = self.desk.ask_json(
             "reviewer",
@@ -226,6 +239,14 @@ class _Ideation:
         )
         self.desk.note("reviewer", "no rating" if rating is None else f"rated {rating.score}")
         return rating or Rating(reason="no usable review", score=self.options.proposal_threshold)
+
+    def _near(self, query: str) -> Sequence[str]:
+        return self.context.tried(query, self.options.tried)
+
+    def _tried(self, query: str) -> list[str]:
+        """Return what was tried near `query`, but for what is shown of the parent's children."""
+        shown = {each.change for each in self.history.children}
+        return [_line_shown(line) for line in self._near(query) if _first(line) not in shown]
 
     def _passages(self, query: str) -> list[dict[str, str]]:
         return shown_passages(self.context, query, self.options.passages)
@@ -259,13 +280,50 @@ def _place_shown(place: Place) -> dict[str, str]:
     return {"path": place.path, "unit": unit.name, "interface": unit.interface, "says": says}
 
 
-def _parent_shown(parent: Parent) -> dict[str, Any]:
+def _parent_shown(parent: Parent, history: History) -> dict[str, Any]:
     return {
         "design": parent.design,
         "fitness": parent.fitness,
-        "change": parent.change,
+        "change": _short(parent.change, _CHANGE),
         "tree": parent.tree.describe(),
+        "results": [_result_shown(each) for each in history.results[-_RUNGS:]],
+        "findings": [_short(each, _FINDING) for each in history.findings[:_FINDINGS]],
+        "children": [_child_shown(each) for each in history.children],
     }
+
+
+def _donor_shown(donor: Parent, context: OperatorContext) -> dict[str, Any]:
+    """Return the second parent without its children: what was tried on the first is enough."""
+    return _parent_shown(donor, context.history(donor.design, 0))
+
+
+def _result_shown(result: RungResult) -> dict[str, Any]:
+    scores = [
+        {"name": name, "value": own, "reference": reference}
+        for name, (own, reference) in list(result.scores.items())[:_SCORES]
+    ]
+    return {
+        "scale": result.scale,
+        "gain": result.gain,
+        "within_noise": bool(result.within_noise),
+        "scores": scores,
+        "failed": _short(result.reason, _OUTCOME),
+    }
+
+
+def _child_shown(child: Tried) -> dict[str, str]:
+    return {"change": _short(child.change, _CHANGE), "outcome": _short(child.told, _OUTCOME)}
+
+
+def _line_shown(line: str) -> str:
+    """Return an attempt on one line; a long sentence doesn't cost what came of it."""
+    change, _, outcome = line.partition("\n")
+    return f"{_short(change, _CHANGE)} {_short(outcome, _OUTCOME)}".rstrip()
+
+
+def _short(text: str, most: int) -> str:
+    """Return a text on one line, cut where it is long."""
+    return textwrap.shorten(text, most, placeholder=" ...")
 
 
 class _Strict(BaseModel):

@@ -30,6 +30,8 @@ from genesys_engine.operators.llm.templates import Templates
 from genesys_engine.plugins.api import OperatorContext, OperatorNotApplicable, Parent
 
 _PLAN_LASTS = 3  # tries
+_PARTED = ("block", "sequence_mixer", "channel_mixer")  # interfaces large enough to be taken apart
+_DEEPEST = 2  # below this place of the tree nothing is taken apart further
 _RELATIVES = 1  # units of further parents that a coder sees: prompts are to stay short
 
 
@@ -81,6 +83,7 @@ class _Search:
         self.options = desk.options
         self.proposal = proposal
         self.parent = parents[0].tree
+        self.afresh = parents[0].design < 0
         self.others = [parent.tree for parent in parents[1:]]
         self.check = Checks(context.check)
         self.agenda = list(proposal.changes)
@@ -296,6 +299,7 @@ class _Search:
             "feedback": told,
             # Shown once: a small model copies what it is shown.
             "former": "" if repeats else class_of(former, place.node.unit.name),
+            "may_declare": self._may_declare(place),
         }
         heat = options.temperature + repeats * options.temperature_step
         reply = self.desk.ask(
@@ -307,6 +311,16 @@ class _Search:
             purpose=_purpose("code", place),
         )
         return read_unit(reply, place.node.unit)
+
+    def _may_declare(self, place: Place) -> bool:
+        """Tell whether the coder is offered child slots of its own.
+
+        It is where a unit is new: in a design from scratch, which begins at no design of the run,
+        and where new slots are written too.  Else a working unit is to be changed, and a small
+        model that is told of slots there declares some for nothing.
+        """
+        new = self.afresh or self.options.new_slots == "implement"
+        return new and place.node.ret in _PARTED and place.depth < _DEEPEST
 
     def _relatives(self, place: Place) -> list[dict[str, str]]:
         """Return units of the other parents that stand at places of this interface."""

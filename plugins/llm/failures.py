@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http.client import HTTPException
-from typing import Any
 
 from genesys_engine.plugins.api import LLMRefused, LLMRequestRefused, LLMUnavailable
 from genesys_engine.plugins.retry_after import seconds_of
@@ -17,6 +16,10 @@ MEND: Mapping[int, str] = {
     403: "the key may not use this model",
     404: "there is no such model or address: check `model` and `api_base`",
 }
+NEVER_SENT = frozenset(
+    ("ConnectionRefusedError", "gaierror", "ConnectError", "ConnectTimeout", "PoolTimeout")
+)
+"""Kinds of errors, Python's own and httpx's, of a connection that was never made."""
 
 
 def classify(error: BaseException) -> Exception | None:
@@ -28,7 +31,7 @@ def classify(error: BaseException) -> Exception | None:
     """
     if isinstance(error, LLMUnavailable | LLMRefused):
         return error
-    message = _message(error)
+    message = first_line(error)
     status = _status(error)
     if status in REQUEST_REFUSED:
         return LLMRequestRefused(f"the service refuses the request ({status}): {message}")
@@ -37,8 +40,24 @@ def classify(error: BaseException) -> Exception | None:
         return LLMRefused(f"the service refuses ({status}): {message}", hint=hint)
     passing = OSError | HTTPException | ValueError  # ValueError: JSON that breaks off
     if status is not None or isinstance(error, passing):
-        return LLMUnavailable(message, retry_after_s=retry_after_s(error))
+        again = retry_after_s(error)
+        return LLMUnavailable(message, retry_after_s=again, billed=may_be_billed(error))
     return None
+
+
+def may_be_billed(error: BaseException) -> bool:
+    """Tell whether a service may bill a call that ended so: it got the request and refused nothing.
+
+    The cause behind all others decides: LiteLLM gives a status of its own to what has none, such
+    as a time-out.
+    """
+    causes: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in causes:
+        causes.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    sent = all(type(each).__name__ not in NEVER_SENT for each in causes)
+    return sent and _status(causes[-1]) is None
 
 
 def retry_after_s(error: BaseException) -> float | None:
@@ -56,14 +75,13 @@ def retry_after_s(error: BaseException) -> float | None:
 
 
 def _status(error: BaseException) -> int | None:
-    for name in ("status_code", "code", "status"):
-        value: Any = getattr(error, name, None)
-        if isinstance(value, int) and 300 <= value < 600:
-            return value
-    return None
+    values = [getattr(error, name, None) for name in ("status_code", "code", "status")]
+    values.append(getattr(getattr(error, "response", None), "status_code", None))
+    return next((v for v in values if isinstance(v, int) and 300 <= v < 600), None)
 
 
-def _message(error: BaseException) -> str:
-    """Return the first line of an error, of a length that a person reads."""
+def first_line(error: BaseException) -> str:
+    """Return the kind and the first line of an error, whole: only the engine, which knows the keys
+    to hide, may cut it."""
     lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:500]}" if lines else type(error).__name__
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
@@ -22,7 +24,7 @@ from genesys_engine.plugins.api import (
     LLMUnavailable,
     Options,
 )
-from genesys_engine.plugins.llm.failures import classify
+from genesys_engine.plugins.llm.failures import classify, first_line, may_be_billed
 
 MILLION = 1_000_000
 USUAL = 1_000
@@ -30,8 +32,23 @@ USUAL = 1_000
 NO_KEY = "none"
 """Sent to a server of one's own: without it the client would send the key of OpenAI there."""
 LARGEST_SEED = 2**31
-OWN = ("api_key", "messages", "max_tokens", "temperature", "seed", "timeout", "stream", "n")
-"""Parameters that are not for `extra`."""
+BODY = "extra_body"
+"""The parameter whose own parameters are sent as they stand, over those of the call."""
+REQUEST = ("messages", "max_tokens", "temperature", "seed", "response_format", "stream", "n")
+PLACE = ("model", "api_base", "base_url", "custom_llm_provider", "fallbacks")
+PATIENCE = ("timeout", "request_timeout", "force_timeout", "max_retries", "num_retries")
+OWN = frozenset((*REQUEST, *PLACE, *PATIENCE))
+"""Parameters that are not for `extra`: what is asked, whom, and how long and often."""
+SECRET = re.compile(
+    r"(?<!cache[_-])key|secret|passw|passphrase|authori[sz]ation|credential|cookie"
+    r"|(?:^|[-_])auth$|(?<!bos_)(?<!eos_)(?<!pad_)(?<!per_)token$",
+    re.I,
+)
+"""What names of secrets have in common.
+
+A token is one alone ("access_token"), while tokens are what a model reads ("max_completion_tokens",
+"stop_token_ids", and the special one "eos_token").  A "prompt_cache_key" opens nothing.
+"""
 
 
 class LiteLLMOptions(Options):
@@ -80,9 +97,23 @@ class LiteLLMOptions(Options):
     @field_validator("extra")
     @classmethod
     def _no_secrets(cls, extra: dict[str, Any]) -> dict[str, Any]:
-        for name in extra:
-            if name in OWN or "key" in name.lower() or "secret" in name.lower():
-                raise ValueError(f"{name!r} cannot stand here; keys come from the environment")
+        """Refuse secrets at any depth, whatever their value: `extra` is part of the model's name,
+        which ledgers and recordings show."""
+        if found := [name for name in _names(extra) if SECRET.search(name)]:
+            raise ValueError(f"{_listed(found)} cannot stand here; keys come from the environment")
+        return extra
+
+    @field_validator("extra")
+    @classmethod
+    def _nothing_of_the_engine(cls, extra: dict[str, Any]) -> dict[str, Any]:
+        """Refuse what would overrule the request, the options beside `extra`, and the caps."""
+        body = extra.get(BODY)
+        names = [*extra, *(body if isinstance(body, dict) else ())]
+        if found := [name for name in names if name in OWN]:
+            raise ValueError(
+                f"{_listed(found)} cannot stand here; the options of [llm] and the engine, which"
+                " keeps the caps, decide it"
+            )
         return extra
 
 
@@ -142,9 +173,8 @@ class LiteLLMBackend:
             text = choice.message.content or ""
         except Exception as error:
             meaning = classify(error)
-            if meaning is None or isinstance(error, AttributeError | IndexError):
-                # The service answered with something that is no reply.
-                meaning = LLMUnavailable(f"{type(error).__name__}: {str(error)[:500]}")
+            if meaning is None:  # the service answered with something that is no reply
+                meaning = LLMUnavailable(first_line(error), billed=may_be_billed(error))
             raise meaning from error
         used = getattr(reply, "usage", None)
         counts = [getattr(used, name, None) for name in ("prompt_tokens", "completion_tokens")]
@@ -209,6 +239,19 @@ class LiteLLMBackend:
     def _missing_keys(self) -> list[str]:
         found: list[str] = self._litellm.validate_environment(self.options.model)["missing_keys"]
         return found
+
+
+def _names(value: object) -> Iterator[str]:
+    """Yield every name in nested tables and lists."""
+    if isinstance(value, dict):
+        yield from value
+    if isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _names(each)
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(map(repr, names))
 
 
 def _missing(variables: list[str], model: str) -> InputError:

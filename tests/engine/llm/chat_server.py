@@ -54,6 +54,7 @@ class ChatServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.script = script
         self.lock = threading.Lock()
+        self.closed = threading.Event()
         self.asked: list[dict[str, Any]] = []
         self.keys: list[str] = []
         self.at: list[float] = []
@@ -67,6 +68,7 @@ class ChatServer(ThreadingHTTPServer):
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.closed.set()
         self.shutdown()
         self.server_close()
 
@@ -115,6 +117,15 @@ def raw(body: bytes) -> Answer:
     return lambda handler: handler.send(200, body)
 
 
+def breaks_off(handler: Handler) -> None:
+    """Promise a body, send some of it and close."""
+    handler.send_response(200)
+    handler.send_header("Content-Type", "application/json")
+    handler.send_header("Content-Length", "500")
+    handler.end_headers()
+    handler.wfile.write(b'{"choices": [')
+
+
 def hangs(seconds: float) -> Answer:
     """Answer nothing for some time, then close."""
     return lambda handler: time.sleep(seconds)
@@ -128,10 +139,9 @@ def drips(seconds: float) -> Answer:
         handler.send_header("Content-Type", "application/json")
         handler.end_headers()
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        while time.monotonic() < end and not handler.server.closed.wait(0.1):
             handler.wfile.write(b" ")
             handler.wfile.flush()
-            time.sleep(0.1)
 
     return answer
 

@@ -444,6 +444,53 @@ def test_warnings_come_once_at_50_and_80_percent(bench: Bench) -> None:
     assert [n.payload["used"] for n in bench.notices] == [90.0]
 
 
+def lost() -> Exception:
+    return LLMUnavailable("no reply", billed=True)
+
+
+def test_a_lost_reply_is_warned_of_and_forgotten_by_the_next_session(bench: Bench) -> None:
+    gateway = bench.gateway("scripted", ANY, caps=Caps(tokens=80, usd=90.0))
+    backend = program(gateway, failing(1, lost))
+    backend.price = LLMPrice(1.0, 2.0)  # type: ignore[attr-defined]
+    assert gateway.client("1").ask("coder", request()).text == "yes"
+    told = {notice.payload["budget"]: notice.payload for notice in bench.notices}
+    assert told == {
+        "budget.llm_tokens": {"budget": "budget.llm_tokens", "used": 42, "cap": 80, "lost": 27},
+    }
+    with pytest.raises(BudgetSpent, match=r"budget\.llm_usd"):
+        gateway.client("1").ask("coder", request(seed=1, max_tokens=22))  # 43 + 0.25 + 11 + 44
+    assert gateway.usage()["coder"].tokens == 15
+    gateway.close()
+    later = bench.gateway("scripted", ANY, caps=Caps(tokens=80, usd=90.0))
+    backend = program(later, yes)
+    backend.price = LLMPrice(1.0, 2.0)  # type: ignore[attr-defined]
+    assert later.client("1").ask("coder", request(seed=1, max_tokens=22)).text == "yes"
+
+
+def test_a_late_reply_is_counted_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genesys_engine.engine.llm.gateway.GRACE_S", 0.1)
+    given_up = threading.Event()
+
+    def answer(asked: LLMRequest) -> LLMReply:
+        if asked.seed == 0:
+            given_up.wait(20)
+        return yes(asked)
+
+    gateway = bench.gateway(
+        "scripted", ANY, caps=Caps(tokens=60), deadline_s=0.1, backoff_s=1.0, longest_pause_s=1.0
+    )
+    program(gateway, answer)
+    with ThreadPoolExecutor(1) as threads:
+        late = threads.submit(gateway.client("1").ask, "coder", request())
+        while not gateway._meters._lost:
+            time.sleep(0.01)
+        given_up.set()
+        assert late.result(20).text == "yes"
+    for seed in (1, 2):  # 15 used, then 30; one more may take 27
+        gateway.client("1").ask("coder", request(seed=seed))
+    assert gateway.usage()["coder"].tokens == 45
+
+
 def test_an_unknown_price_is_never_0(bench: Bench) -> None:
     gateway = bench.gateway("scripted", ANY)
     program(gateway, lambda asked: LLMReply("yes", 10, 5))

@@ -7,10 +7,11 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from chat_server import Answer, ChatServer, drips, fails, hangs, raw, resets, says
+from chat_server import Answer, ChatServer, breaks_off, drips, fails, hangs, raw, resets, says
 from llm_support import Bench, request
 
 from genesys_engine.engine.llm.gateway import Gateway, LLMOutage
@@ -234,6 +235,22 @@ def test_a_key_shows_up_nowhere(
     assert "[key]" in str(caught.value)
 
 
+@pytest.mark.parametrize("status", [401, 503, 200])
+def test_no_part_of_a_key_shows_where_a_long_message_is_cut(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setenv("SPECIAL_API_KEY", KEY)
+    for before in range(250, 510, len(KEY) - 8):
+        message = f"{'x' * before} {KEY}"
+        fault = raw(message.encode()) if status == 200 else fails(status, message)
+        with ChatServer(fault) as server:
+            named = {"model": "hosted_vllm/tiny", "key_variable": "SPECIAL_API_KEY"}
+            gateway = through(bench, server, give_up_after_s=0.001, **named)
+            with pytest.raises((LLMRefused, LLMOutage), match="xxx") as caught:
+                gateway.client("1").ask("coder", request())
+        assert KEY[:4] not in str(caught.value)
+
+
 # --- caps --------------------------------------------------------------------------------------
 
 
@@ -269,3 +286,60 @@ def test_a_cap_in_dollars_needs_a_price(bench: Bench) -> None:
         prices = {"input_usd_per_million": 0.0, "output_usd_per_million": 1.0}
         through(bench, server, caps=Caps(usd=1.0), **prices).prepare()
         assert server.asked == []
+
+
+MODELS = ["openai/tiny", "hosted_vllm/tiny"]  # through the client of OpenAI, and LiteLLM's own
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genesys_engine.engine.llm.gateway.GRACE_S", 0.2)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    "fault",
+    [hangs(3), drips(3), resets, breaks_off, raw(b'{"choices": [{"mess')],
+    ids=["silent", "dripping", "reset", "broken off", "cut JSON"],
+)
+def test_a_lost_reply_counts_against_a_cap(
+    bench: Bench, impatient: None, fault: Answer, model: str
+) -> None:
+    with ChatServer(fault) as server:
+        gateway = through(
+            bench, server, model=model, caps=Caps(tokens=60), deadline_s=0.5, give_up_after_s=60.0
+        )
+        with pytest.raises(BudgetSpent, match=r"budget\.llm_tokens"):
+            gateway.client("1").ask("coder", request())
+        assert len(server.asked) == 2  # each may have used 27
+        assert gateway.usage() == {}  # what is shown is what was counted
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("status", [None, 408, 429, 503, 504])
+def test_what_a_service_did_not_take_counts_nothing(
+    bench: Bench, status: int | None, model: str
+) -> None:
+    with ChatServer(fails(status or 500)) as server:
+        if status is None:
+            server.server_close()  # nobody listens
+        gateway = through(bench, server, model=model, caps=Caps(tokens=60), give_up_after_s=0.7)
+        with pytest.raises(LLMOutage):
+            gateway.client("1").ask("coder", request())
+        assert status is None or len(server.asked) > 2
+
+
+def test_near_a_cap_nobody_waits_for_a_server_that_drips(bench: Bench, impatient: None) -> None:
+    with ChatServer(drips(20)) as server:
+        gateway = through(bench, server, caps=Caps(tokens=40), deadline_s=0.5, give_up_after_s=60.0)
+        started = time.monotonic()
+        with ThreadPoolExecutor(2) as threads:
+            asked = [
+                threads.submit(gateway.client("1").ask, "coder", request(seed=seed))
+                for seed in range(2)
+            ]
+            for future in asked:
+                with pytest.raises(BudgetSpent):
+                    future.result(30)
+        assert time.monotonic() - started < 10
+        assert len(server.asked) == 1

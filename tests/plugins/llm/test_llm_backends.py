@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins.api import (
@@ -184,6 +186,96 @@ class HTTPFault(Exception):
 def test_what_an_error_means(error: Exception, meaning: type[Exception] | None) -> None:
     found = classify(error)
     assert (None if found is None else type(found)) is meaning
+
+
+class ConnectError(Exception):
+    """As httpx has it."""
+
+
+class MadeUp(Exception):
+    """An error with a status of its own, as LiteLLM has them."""
+
+    status_code = 500
+
+
+@pytest.mark.parametrize(
+    ("error", "billed"),
+    [
+        (TimeoutError(), True),
+        (ConnectionResetError(), True),
+        (json.JSONDecodeError("cut", "", 0), True),
+        (ConnectionRefusedError(), False),
+        (HTTPFault(503), False),
+    ],
+)
+def test_a_call_is_billed_unless_it_was_never_sent_or_refused(
+    error: Exception, billed: bool
+) -> None:
+    outer = MadeUp()
+    outer.__cause__ = error
+    for each in (error, outer):
+        found = classify(each)
+        assert isinstance(found, LLMUnavailable)
+        assert found.billed is billed
+    unsent = ConnectError()
+    unsent.__context__ = TimeoutError()
+    outer.__cause__ = unsent
+    found = classify(outer)
+    assert isinstance(found, LLMUnavailable)
+    assert not found.billed
+
+
+def test_errors_that_are_causes_of_each_other_end() -> None:
+    one, other = TimeoutError(), TimeoutError()
+    one.__cause__, other.__cause__ = other, one
+    found = classify(one)
+    assert isinstance(found, LLMUnavailable)
+    assert found.billed
+
+
+@pytest.mark.parametrize(
+    ("extra", "named"),
+    [
+        ({"extra_headers": {"Authorization": "Bearer sk-1"}}, "'Authorization'"),
+        ({"extra_body": {"servers": [{"url": "x", "access_token": "1"}]}}, "'access_token'"),
+        ({"extra_headers": {"x-api-key": "1", "X-Auth-Token": "1"}}, "'x-api-key', 'X-Auth-Token'"),
+        ({"vertex_credentials": "{}"}, "'vertex_credentials'"),
+        ({"apiKey": "1"}, "'apiKey'"),
+        ({"db": {"password": "1"}}, "'password'"),
+    ],
+)
+def test_no_secret_stands_in_the_parameters_of_a_call(extra: dict[str, Any], named: str) -> None:
+    with pytest.raises(ValidationError, match=f"{named} cannot stand here; keys come from"):
+        LiteLLMOptions(model="openai/tiny", extra=extra)
+
+
+@pytest.mark.parametrize(
+    ("extra", "named"),
+    [
+        ({"num_retries": 3, "top_p": 0.5, "base_url": "http://x"}, "'num_retries', 'base_url'"),
+        *(({name: 1}, repr(name)) for name in ("max_retries", "api_base", "model")),
+        ({"response_format": {"type": "text"}}, "'response_format'"),
+        ({"extra_body": {"max_tokens": 10**6}}, "'max_tokens'"),
+    ],
+)
+def test_the_parameters_of_a_call_overrule_nothing_of_the_engine(
+    extra: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(ValidationError, match=f"{named} cannot stand here; the options of"):
+        LiteLLMOptions(model="openai/tiny", extra=extra)
+
+
+def test_honest_parameters_of_a_call_pass() -> None:
+    extra = {
+        "api_version": "2024-10-21",
+        "max_completion_tokens": 5,
+        "top_logprobs": 2,
+        "prompt_cache_key": "mine",
+        "thinking": {"type": "enabled", "budget_tokens": 5},
+        "extra_body": {"stop_token_ids": [1], "eos_token": "</s>", "min_tokens": 1},
+        "extra_headers": {"X-Title": "a study"},
+    }
+    assert LiteLLMOptions(model="openai/tiny", extra=extra).extra == extra
 
 
 def test_retry_after_in_seconds_and_as_a_date() -> None:
