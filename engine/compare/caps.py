@@ -17,7 +17,7 @@ from genesys_engine.plugins.api import LLM, BudgetSpent, LLMReply, LLMRequest, L
 
 
 class ArmSpent(BudgetSpent):
-    """A cap of one arm is reached, the others go on; (its name, the seconds of this proposal)."""
+    """A cap of one arm is reached, the others go on; (its name)."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,17 @@ def usd_of(payload: Mapping[str, Any]) -> float | None:
     return None if None in parts else float(sum(parts))
 
 
-def spent_by(results: Iterable[Result], arm: str) -> Spent:
-    """Return what an arm used on all the proposals that it has met."""
+def spent_by(results: Iterable[Result], arm: str, cut: Mapping[str, Mapping[str, Any]]) -> Spent:
+    """Return what an arm used on the proposals that it has met, and the time of those cut short.
+
+    Of these the tokens and dollars are counted again when the replies are read from the record.
+
+    Args:
+        cut: the arms that were ended in the middle of a proposal, as the store has them.
+    """
     own = [result for result in list(results) if result.arm == arm]
     parts = (Spent(tokens_of(r.payload), usd_of(r.payload), r.seconds) for r in own)
-    return sum(parts, start=Spent())
+    return sum(parts, start=Spent(seconds=cut[arm]["seconds"] if arm in cut else 0.0))
 
 
 def spent_now(usage: Mapping[str, LLMUsage], seconds: float) -> Spent:

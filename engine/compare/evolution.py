@@ -82,7 +82,7 @@ def run_arms(store: StudyStore, experiment: Experiment, callbacks: Callbacks) ->
         sets = _sets(store, arm, section, item)
         cap = _one_run(folder, store.folder / EXPERIMENT, sets, callbacks)
         with Store.open(folder) as finished:
-            payload = series_of(finished) | {"cap": cap}
+            payload = series_of(finished, experiment.population) | {"cap": cap}
         seconds = time.monotonic() - started
         store.add_result(item, arm.name, payload, seconds)
         callbacks.on_result(Result(item, arm.name, payload, seconds))

@@ -1,4 +1,9 @@
-"""What an evolution study shows, from its store alone: means over seeds, and pairs of arms."""
+"""What an evolution study shows, from its store alone: means over seeds, and pairs of arms.
+
+A run that found nothing counts: the reference stands (see `series_of`), so that its best is 0 and
+so is its area.  What such a run does not have, as a mean of its designs, is a mean over the other
+runs, and the table says over how many.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +15,15 @@ from typing import Any
 
 from genesys_engine.engine.compare.evolution import items
 from genesys_engine.engine.compare.gains import area_under
-from genesys_engine.engine.compare.statistics import mean_interval, paired_means, sentence
+from genesys_engine.engine.compare.statistics import (
+    mean_interval,
+    paired_means,
+    rate_interval,
+    sentence,
+)
 from genesys_engine.engine.compare.store import Result
 from genesys_engine.engine.config.schema import CompareArm, CompareSection
+from genesys_engine.gab.errors import InputError
 
 SEED = 1
 """Of the bootstrap: equal results give equal intervals."""
@@ -25,15 +36,25 @@ _MEASURES = (*COMPARED, "end", "peak", "volatility", "sharpe", "drawdown")
 
 
 def summarise_runs(section: CompareSection, results: Sequence[Result]) -> dict[str, Any]:
-    """Return the study as JSON data; numbers that nobody knows are None."""
+    """Return the study as JSON data; numbers that nobody knows are None.
+
+    Raises:
+        InputError: an older version stored it, with other measures.
+    """
+    if any("generations" not in result.payload for result in results):
+        raise InputError(
+            "an older version stored this study, whose measures were other ones",
+            where="[compare]",
+            hint="run it again in a new folder, or look at it with the version that made it",
+        )
     wanted = items(section)
     own = {
         arm.name: {r.item: r.payload for r in results if r.arm == arm.name and r.item in wanted}
         for arm in section.arms
     }
-    # Areas are compared up to what every run has spent.
+    # One run may fail early: areas go up to the largest cost, a run that has ended keeps its best.
     spent = [payload["spent"] for runs in own.values() for payload in runs.values()]
-    until = min(spent, default=0)
+    until = max(spent, default=0)
     arms = [_arm(arm, own[arm.name], len(wanted), until) for arm in section.arms]
     return {
         "study": "evolution",
@@ -57,26 +78,30 @@ def _arm(
         key: [payload["used"][key] for payload in runs.values()]
         for key in ("llm_tokens", "llm_usd", "device_s", "wall_s")
     }
-    made = sum(payload["made"] for payload in runs.values())
-    valid = sum(payload["valid"] for payload in runs.values())
+    children = [(payload["valid"], payload["made"]) for payload in runs.values()]
+    valid, made = (sum(pair[i] for pair in children) for i in (0, 1))
+    # Children of one run descend from each other: runs are drawn, not children.
+    valid_interval = rate_interval(children, SEED)
     intervals = {key: mean_interval(values, SEED) for key, values in columns.items()}
     return {
         "arm": arm.name,
         "n": len(runs),
         "planned": planned,
         "valid_rate": valid / made if made else None,
+        "valid_interval": None if valid_interval is None else valid_interval.to_json(),
         "used": {key: _mean_known(values) for key, values in used.items()}
         | {"training_tokens": _mean_known([payload["spent"] for payload in runs.values()])},
         "device": sorted({device for payload in runs.values() for device in payload["device"]}),
         "caps": dict(Counter(payload["cap"] for payload in runs.values() if payload["cap"])),
         "means": {key: fmean(values) if values else None for key, values in columns.items()},
+        "known": {key: len(values) for key, values in columns.items()},
         "intervals": {k: None if v is None else v.to_json() for k, v in intervals.items()},
         "runs": [
             {
                 "item": name,
                 "costs": payload["costs"],
                 "best_so_far": payload["best_so_far"],
-                "population": payload["population"],
+                "generations": payload["generations"],
                 **measured[name],
             }
             for name, payload in sorted(runs.items())

@@ -1,7 +1,8 @@
 """What a run gained over its generations, as numbers of one series.
 
 Source of the measures: Genesys, arXiv 2506.20249, evolution study (end gain, peak gain,
-volatility, Sharpe ratio and maximum drawdown of generational fitness).
+volatility, Sharpe ratio and maximum drawdown of generational fitness).  What a generation is here
+stands in `series_of`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ ROUNDING = 1e-9  # of the largest step
 
 @dataclass(frozen=True)
 class Gains:
-    """Measures of a series of fitness values, in its own unit (percent of the reference).
+    """Measures of the fitness of generations, in its own unit (percent of the reference).
 
     `volatility` is the standard deviation of the differences between neighbours, `sharpe` their
     mean over it; both None where there are too few, and `sharpe` where nothing varies.
@@ -35,8 +36,8 @@ class Gains:
 
 
 def gains(series: Sequence[float]) -> Gains | None:
-    """Return the measures of a series; None for an empty one.  Gains count from its first value."""
-    if not series:
+    """Return the measures of a series; None below two values.  Gains count from the first one."""
+    if len(series) < 2:
         return None
     steps = [after - before for before, after in itertools.pairwise(series)]
     volatility = statistics.stdev(steps) if len(steps) > 1 else None
@@ -51,17 +52,12 @@ def gains(series: Sequence[float]) -> Gains | None:
 
 
 def area_under(costs: Sequence[float], best: Sequence[float], until: float) -> float | None:
-    """Return the mean height of a best-so-far curve from its first point to the cost `until`.
+    """Return the mean height of a best-so-far curve from cost 0 to the cost `until`.
 
     The curve is a staircase: `best[i]` holds from `costs[i]`, which never falls, to the next
-    point.  None where the curve begins at `until` or later.
+    point; before the first one it is 0, as good as the reference.  None where `until` is 0.
     """
-    if not costs or until <= costs[0]:
+    if until <= 0:
         return None
-    ends = [min(cost, until) for cost in (*costs[1:], until)]
-    area = sum(
-        (end - start) * height
-        for start, end, height in zip(costs, ends, best, strict=True)
-        if end > start
-    )
-    return area / (until - costs[0])
+    steps = zip(itertools.pairwise((*costs, until)), best, strict=True)
+    return sum(max(0, min(end, until) - start) * height for (start, end), height in steps) / until

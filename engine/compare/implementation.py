@@ -55,7 +55,7 @@ from genesys_engine.plugins.targets import read_options
 WHOLE_BUDGET = ("best_of_n", "sequential")
 """The implementers that ask until their tokens are spent."""
 CUT = "cut"
-"""What the store calls the arms that a cap ended in the middle of a proposal."""
+"""What the store calls the arms that were ended in the middle of a proposal."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,14 @@ class Job:
     index: int
     proposal: StudyProposal
     arm: CompareArm
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How the work on a job ended: with what is stored of it, or by what cut it short."""
+
+    made: dict[str, Any] | BaseException
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -181,7 +189,8 @@ class ImplementationStudy:
         self._interrupt = interrupt
         self._tell = tell
         self._done = {(result.item, result.arm): result for result in store.results()}
-        # Arm -> the cap that cut it short, and the seconds it had then used on a proposal.
+        # Arm -> the cap that cut it short ("" for none), and the seconds it used on proposals that
+        # were not recorded then.
         self._cut: dict[str, dict[str, Any]] = dict(store.meta(CUT, {}))
         self._ended: set[str] = set()
 
@@ -195,7 +204,7 @@ class ImplementationStudy:
         waiting = deque(
             job for job in self._jobs if (job.proposal.name, job.arm.name) not in self._done
         )
-        running: dict[Future[tuple[dict[str, Any], float]], Job] = {}
+        running: dict[Future[Ended], Job] = {}
         with ThreadPoolExecutor(self._threads, thread_name_prefix="arm") as pool:
             try:
                 while waiting or running:
@@ -242,12 +251,7 @@ class ImplementationStudy:
         return arm in self._ended
 
     def _spent(self, arm: str) -> Spent:
-        """Return what an arm used, the time of a proposal that was cut short included.
-
-        Its tokens and dollars are counted again when its replies are read from the record.
-        """
-        lost = Spent(seconds=self._cut.get(arm, {}).get("seconds", 0.0))
-        return spent_by(self._done.values(), arm) + lost
+        return spent_by(self._done.values(), arm, self._cut)
 
     def _ready(self, job: Job) -> bool:
         """Tell whether the arm whose tokens this job may use has met the proposal."""
@@ -257,37 +261,45 @@ class ImplementationStudy:
         expected = any((j.proposal.name, j.arm.name) == key for j in self._jobs)
         return key in self._done or not expected
 
-    def _cut_short(self, arm: str, cap: str, seconds: float) -> None:
-        """Note that a cap ended an arm in the middle of a proposal."""
-        self._ended.add(arm)
+    def _cut_short(self, arm: str, fault: BaseException, seconds: float) -> None:
+        """Note what an arm used on a proposal that a cap or anything else ended in its middle.
+
+        Its replies come at once from the record when it goes on, so that the clock would stand.
+        """
+        cap = str(fault) if isinstance(fault, ArmSpent) else ""
+        if cap:
+            self._ended.add(arm)
         seconds += self._cut.get(arm, {}).get("seconds", 0.0)
         self._cut[arm] = {"cap": cap, "seconds": seconds}
         self._store.set_meta(CUT, self._cut)
 
-    def _receive(self, running: dict[Future[tuple[dict[str, Any], float]], Job]) -> None:
+    def _receive(self, running: dict[Future[Ended], Job]) -> None:
         """Record what has come; wait a moment for it."""
         if not running:
             return
         for future in wait(running, timeout=0.2, return_when=FIRST_COMPLETED).done:
-            job = running.pop(future)
-            try:
-                payload, seconds = future.result()
-            except ArmSpent as spent:
-                self._cut_short(job.arm.name, *spent.args)
+            fault = self._take(running.pop(future), future.result())
+            if fault is None or isinstance(fault, ArmSpent):
                 continue
-            except BudgetSpent as spent:
-                raise Stopped(str(spent)) from None
-            except LLMInterrupted:
-                raise Stopped(self._should_stop() or "interrupted") from None
-            self._record(job, payload, seconds)
+            if isinstance(fault, BudgetSpent):
+                raise Stopped(str(fault))
+            if isinstance(fault, LLMInterrupted):
+                raise Stopped(self._should_stop() or "interrupted")
+            raise fault
 
-    def _drain(self, running: dict[Future[tuple[dict[str, Any], float]], Job]) -> None:
+    def _drain(self, running: dict[Future[Ended], Job]) -> None:
         """Record what still ends well; the first fault is told already."""
         for future, job in running.items():
-            if future.cancel():
-                continue
-            if future.exception() is None:
-                self._record(job, *future.result())
+            if not future.cancel():
+                self._take(job, future.result())
+
+    def _take(self, job: Job, ended: Ended) -> BaseException | None:
+        """Record how the work on a job ended; return the fault that cut it short."""
+        if isinstance(ended.made, BaseException):
+            self._cut_short(job.arm.name, ended.made, ended.seconds)
+            return ended.made
+        self._record(job, ended.made, ended.seconds)
+        return None
 
     def _record(self, job: Job, payload: Mapping[str, Any], seconds: float) -> None:
         result = Result(job.proposal.name, job.arm.name, payload, seconds)
@@ -300,8 +312,16 @@ class ImplementationStudy:
 
     # --- one job, in a thread of its own -------------------------------------------------------
 
-    def _work(self, job: Job) -> tuple[dict[str, Any], float]:
+    def _work(self, job: Job) -> Ended:
         started = time.monotonic()
+        made: dict[str, Any] | BaseException
+        try:
+            made = self._implement(job, started)
+        except BaseException as fault:  # told by the thread that records, with the time it took
+            made = fault
+        return Ended(made, time.monotonic() - started)
+
+    def _implement(self, job: Job, started: float) -> dict[str, Any]:
         client = self._client(job, started)
         context = OperatorContext(
             rng=generator(self._seed, "implement", job.index),
@@ -317,7 +337,7 @@ class ImplementationStudy:
         except LLMRequestRefused:  # this one request: a prompt that is too long
             made = Implementation(None, "llm.refused", 0)
         verdict = judge(made.tree, made.failure, job.proposal, self._check)
-        return _payload(made, verdict, client), time.monotonic() - started
+        return _payload(made, verdict, client)
 
     def _client(self, job: Job, started: float) -> LLM:
         """Return what the arm asks through, until it reaches a cap."""
@@ -329,7 +349,7 @@ class ImplementationStudy:
         def check(usage: Mapping[str, LLMUsage]) -> None:
             seconds = time.monotonic() - started
             if (cap := cap_reached(self._section, before + spent_now(usage, seconds))) is not None:
-                raise ArmSpent(cap, seconds)
+                raise ArmSpent(cap)
 
         return ArmClient(client, check)
 

@@ -12,10 +12,18 @@ from genesys_engine.engine.compare.implementation import plan_jobs
 from genesys_engine.engine.compare.lemmas import direct_calls, unitwise_calls
 from genesys_engine.engine.compare.proposals import StudyProposal
 from genesys_engine.engine.compare.published import PUBLISHED
-from genesys_engine.engine.compare.statistics import in_points, paired_rates, sentence, wilson
+from genesys_engine.engine.compare.statistics import (
+    in_points,
+    paired_rates,
+    rate_interval,
+    sentence,
+    wilson,
+)
 from genesys_engine.engine.compare.store import Result
 from genesys_engine.engine.config.schema import CompareArm, CompareSection
 
+SEED = 1
+"""Of the bootstrap: equal results give equal intervals."""
 _WHAT = "valid designs"
 
 
@@ -31,7 +39,7 @@ def summarise(
 
     Args:
         simulation: whether no language model was asked; the data then says so.
-        cut: the arms that a cap ended in the middle of a proposal, as the store has them.
+        cut: the arms that were ended in the middle of a proposal, as the store has them.
     """
     planned = Counter(job.arm.name for job in plan_jobs(section, proposals))
     strata = {each.name: each.stratum for each in proposals}
@@ -64,7 +72,7 @@ def _cap(
     cut: Mapping[str, Mapping[str, Any]],
 ) -> str | None:
     """Return the cap that ended an arm, None where none did."""
-    reached = cap_reached(section, spent_by(results, arm))
+    reached = cap_reached(section, spent_by(results, arm, cut))
     return reached or (cut[arm]["cap"] if arm in cut else None) or None
 
 
@@ -125,7 +133,7 @@ def _comparisons(
     """Return every pair of arms over the proposals that both have met.
 
     Beside all proposals stand those that change three units or more, where unit-wise work is
-    expected to matter.
+    expected to matter; the sentence names the numbers of units that both arms have met.
     """
     found = []
     names = [arm.name for arm in section.arms]
@@ -142,7 +150,8 @@ def _comparisons(
             pairs = [[rates[item] for item in items] for rates in valid]
             points = in_points(paired_rates(pairs[0], pairs[1]))
             interval = None if points.interval is None else points.interval.to_json()
-            what = _WHAT if label == "all" else f"{_WHAT} at {label}"
+            units = " and ".join(map(str, sorted({strata[item] for item in items})))
+            what = _WHAT if label == "all" else f"{_WHAT} at {units} units"
             found.append(
                 {
                     "first": first,
@@ -166,17 +175,20 @@ def _lemmas(
     """Return the calls per valid design, measured and as Lemmas 1 and 2 predict them.
 
     p is measured on the first arm that works unit by unit: of the coder's replies, the share
-    that was accepted.  Measured calls are those of the coder, over the valid designs.
+    that passed the check, whatever the observer then said of the unit.  Replies to one proposal
+    are alike, so its interval is over proposals.  Measured calls are those of the coder, over the
+    valid designs.
     """
     unitwise = next((arm.name for arm in section.arms if arm.implementer == "gp"), None)
     whole = next((arm.name for arm in section.arms if arm.implementer == "direct"), None)
-    replies = [
-        entry["outcome"] == "passed"
+    outcomes = [
+        [entry["outcome"] for entry in result.payload["trace"] if entry["role"] == "coder"]
         for result in own.get(unitwise or "", ())
-        for entry in result.payload["trace"]
-        if entry["role"] == "coder"
     ]
-    p = sum(replies) / len(replies) if replies else None
+    counts = [(each.count("passed"), len(each)) for each in outcomes]
+    replies = sum(n for _, n in counts)
+    p = sum(passed for passed, _ in counts) / replies if replies else None
+    interval = rate_interval(counts, SEED)
     rows = []
     for units in sorted(set(strata.values())):
         row: dict[str, Any] = {"units": units}
@@ -190,7 +202,7 @@ def _lemmas(
         rows.append(row)
     return {
         "unit_success_rate": p,
-        "interval": wilson(sum(replies), len(replies)).to_json(),
-        "replies": len(replies),
+        "interval": None if interval is None else interval.to_json(),
+        "replies": replies,
         "rows": rows,
     }

@@ -68,8 +68,9 @@ def _lead(data: Mapping[str, Any]) -> str:
         planned = max(arm["planned"] for arm in data["arms"])
         return (
             f"{arms} arms, up to {planned} whole runs each, one for each seed. Gains are in percent"
-            " of the reference design at the same rung; bars are 95 % intervals over the seeds"
-            " (bootstrap, or Student's t where that is wider); comparisons are paired by seed."
+            " of the reference design at the same rung, which stands until one is better: a run"
+            " that finds nothing ends at 0. Bars are 95 % intervals over the seeds (bootstrap, or"
+            " Student's t where that is wider); comparisons are paired by seed."
         )
     return (
         f"{arms} arms, {data['proposals']} proposals. A design is valid if it passes the check and"

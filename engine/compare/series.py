@@ -2,57 +2,78 @@
 
 from __future__ import annotations
 
+from statistics import fmean
 from typing import Any
 
 from genesys_engine.engine.compare.gains import gains
+from genesys_engine.engine.config.schema import PopulationSection
 from genesys_engine.engine.store import Store
 from genesys_engine.engine.views.llm import llm_view
 
 
-def series_of(store: Store) -> dict[str, Any]:
+def series_of(store: Store, population: PopulationSection) -> dict[str, Any]:
     """Return the fitness of a run over its training tokens, as JSON data.
 
-    `costs` are the tokens trained on until each verification, `best_so_far` the gain in percent
-    over the reference of the design that is best by then, `population` the mean gain of all
-    designs that were verified by then; the reference is not counted among them.  A design's gain
-    is the mean over its rungs, so that `best_so_far` falls where a leader climbs and disappoints.
-    `best` and `mean` are their last values, None without any; `gains` the measures of
-    `population`; `valid` of `made` children passed their check.  `used` is what a study can cap,
-    `device` what the verifications ran on.
+    A design's gain is in percent over the reference, the mean over its rungs.  The reference gains
+    0 and stands until a better design is found, so that `best_so_far` begins with 0 at cost 0 and
+    is never below: a run that finds nothing ends at 0, and not above one whose designs are worse
+    than the reference.  `costs` are the tokens trained on until each verification of another
+    design; `best_so_far` falls where a leader climbs and disappoints, and `best` is its last value.
+    `mean` is the mean gain of all designs but the reference, None without any.
+
+    `generations` is the mean gain of the population: of the seeds, then after every
+    `population.offspring` children that were verified, of the `population.size` designs that were
+    verified last, whatever the mode of the run and its selector (who is in the published
+    "population 50, step 25" we do not know).  `gains` are the measures of `generations`; `valid` of
+    `made` children passed their check.  `used` is what a study can cap, `device` what the
+    verifications ran on.
+
+    Args:
+        population: of the study, not of the arm: all arms are measured in the same steps.
     """
-    standing: dict[int, float] = {}
-    spent = 0
-    costs: list[int] = []
-    best: list[float] = []
-    mean: list[float] = []
     reference = store.meta("reference", 0)
+    designs = list(store.designs())
+    seeds = {row.id for row in designs if row.operator.startswith("seed:")}
+    standing = {reference: 0.0}  # in the order of the first verifications
     by_rung: dict[int, dict[int, float]] = {}
+    generations: list[float] = []
+    children = spent = 0
+    costs, best = [0], [0.0]
     devices: set[str] = set()
+
+    def close_generation() -> None:
+        if children % population.offspring == 0:
+            generations.append(fmean(list(standing.values())[-population.size :]))
+
     for row in store.verifications():
         spent += row.tokens
         if device := row.facts.get("device"):
             devices.add(str(device))
         if row.fitness is None or row.design == reference or row.replicate:
             continue
+        if row.design not in standing and row.design not in seeds:
+            close_generation()
+            children += 1
         rungs = by_rung.setdefault(row.design, {})
         rungs[row.rung] = row.fitness
-        standing[row.design] = sum(rungs.values()) / len(rungs)
+        standing[row.design] = fmean(rungs.values())
         costs.append(spent)
         best.append(max(standing.values()))
-        mean.append(sum(standing.values()) / len(standing))
+    close_generation()
+    found = [gain for design, gain in standing.items() if design != reference]
     llm = llm_view(store).total
-    children = [row for row in store.designs() if not row.operator.startswith("seed:")]
-    measured = gains(mean)
+    made = [row for row in designs if row.id not in seeds]
+    measured = gains(generations)
     return {
         "costs": costs,
         "best_so_far": best,
-        "population": mean,
+        "generations": generations,
         "spent": spent,
-        "best": best[-1] if best else None,
-        "mean": mean[-1] if mean else None,
+        "best": best[-1],
+        "mean": fmean(found) if found else None,
         "gains": None if measured is None else measured.to_json(),
-        "made": len(children),
-        "valid": sum(row.accepted for row in children),
+        "made": len(made),
+        "valid": sum(row.accepted for row in made),
         "used": {
             "llm_tokens": llm.tokens,
             "llm_usd": llm.usd,

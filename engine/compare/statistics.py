@@ -125,6 +125,24 @@ def mean_interval(values: Sequence[float], seed: int) -> Interval | None:
     return Interval(min(mean - half, found.low), max(mean + half, found.high))
 
 
+def rate_interval(counts: Sequence[tuple[int, int]], seed: int) -> Interval | None:
+    """Return the interval of a rate over groups of (successes, trials), where groups are drawn.
+
+    Trials of one group are alike, and an interval that takes them as independent is too narrow.
+    The rate is a ratio of two sums over groups; linearised, it is the mean of one value for each
+    group, and has the interval of `mean_interval`: None where that knows none.
+
+    Source: Cochran 1977, Sampling Techniques, chapter 6 (ratio estimators).
+    """
+    successes, trials = (sum(pair[i] for pair in counts) for i in (0, 1))
+    if trials == 0:
+        return None
+    away = [own * trials - n * successes for own, n in counts]  # whole numbers: no rounding
+    rate, scale = successes / trials, len(counts) / trials**2
+    found = mean_interval([rate + each * scale for each in away], seed)
+    return None if found is None else Interval(max(0.0, found.low), min(1.0, found.high))
+
+
 def bootstrap_mean(
     values: Sequence[float],
     seed: int,

@@ -70,8 +70,9 @@ def _lemmas(lemmas: Mapping[str, Any]) -> Table:
     rate = lemmas["unit_success_rate"]
     title = "Coder's calls per valid design, measured and predicted (Lemmas 1 and 2)"
     if rate is not None:
-        low, high = (share(end) for end in lemmas["interval"])
-        title += f"; p = {share(rate)} ({low} to {high}) of {lemmas['replies']} unit replies"
+        ends = "" if (found := lemmas["interval"]) is None else f" ({interval(found)} %)"
+        of = f"of {lemmas['replies']} unit replies that passed the check"
+        title += f"; p = {share(rate)}{ends}, the share {of}"
     columns = ("units", "unit by unit", "predicted N/p", "whole block", "predicted 1/p^N")
     keys = ("unitwise_measured", "unitwise_predicted", "direct_measured", "direct_predicted")
     rows = [(str(row["units"]), *(plain(row[key]) for key in keys)) for row in lemmas["rows"]]
@@ -101,26 +102,36 @@ def evolution_tables(data: Mapping[str, Any]) -> list[Table]:
     state = "" if data["complete"] else "PARTIAL: not every arm has met its seeds. "
     columns = (
         "arm", "runs", "best %", "95 % interval", "mean %", "area", "gain", "peak gain",
-        "volatility", "Sharpe", "drawdown", "valid",
+        "volatility", "Sharpe", "drawdown", "valid", "95 % interval",
     )  # fmt: skip
     rows = []
     for arm in data["arms"]:
-        means = arm["means"]
         ends = arm["intervals"]["best"]
         of = "" if arm["n"] == arm["planned"] else f"/{arm['planned']}"
         rows.append(
             (
                 arm["arm"],
                 f"{arm['n']}{of}",
-                plain(means["best"], 2),
+                _mean(arm, "best"),
                 "–" if ends is None else f"{ends[0]:.2f} to {ends[1]:.2f}",
-                *(plain(means[key], 2) for key in ("mean", "area", "end", "peak")),
-                *(plain(means[key], 2) for key in ("volatility", "sharpe", "drawdown")),
+                *(_mean(arm, key) for key in ("mean", "area", "end", "peak")),
+                *(_mean(arm, key) for key in ("volatility", "sharpe", "drawdown")),
                 share(arm["valid_rate"]),
+                interval(arm["valid_interval"]),
             )
         )
-    title = "Means over seeds; gains in percent of the reference"
+    title = (
+        "Means over seeds; gains in percent of the reference, which stands until one is better;"
+        " gain to drawdown: of the population's mean, by generations"
+    )
     return [(f"{state}{title}", columns, rows), _used(data)]
+
+
+def _mean(arm: Mapping[str, Any], key: str) -> str:
+    """Return a mean over runs; it says of how many where not all of them have the number."""
+    known = arm["known"][key]
+    of = f" (n = {known})" if 0 < known < arm["n"] else ""
+    return plain(arm["means"][key], 2) + of
 
 
 def _used(data: Mapping[str, Any]) -> Table:

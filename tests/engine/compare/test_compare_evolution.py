@@ -13,8 +13,9 @@ from genesys_engine.engine.compare.series import series_of
 from genesys_engine.engine.compare.store import Result
 from genesys_engine.engine.compare.tables import tables
 from genesys_engine.engine.config import load_experiment
-from genesys_engine.engine.config.schema import CompareArm, CompareSection
-from genesys_engine.engine.store import Store, VerificationRow
+from genesys_engine.engine.config.schema import CompareArm, CompareSection, PopulationSection
+from genesys_engine.engine.store import DesignRow, Store, VerificationRow
+from genesys_engine.gab.errors import InputError
 
 ENGINE = [sys.executable, "-m", "genesys_engine"]
 COMMITTED = Path(__file__).parents[3] / "experiments" / "classical_vs_random.toml"
@@ -52,7 +53,7 @@ sets = ["selection.use=random"]
 
 def run(costs, best, mean, *, made=4, valid=3):
     return {
-        "costs": costs, "best_so_far": best, "population": mean, "spent": costs[-1],
+        "costs": costs, "best_so_far": best, "generations": mean, "spent": costs[-1],
         "best": best[-1], "mean": mean[-1], "made": made, "valid": valid,
         "used": {"llm_tokens": 0, "llm_usd": 0.0, "device_s": 90.0, "wall_s": 60.0},
         "device": ["cpu"], "cap": "",
@@ -69,8 +70,8 @@ def section(seeds=(1, 2, 3)):
 def results(differences):
     found = []
     for number, difference in enumerate(differences, 1):
-        low = run([10, 20], [0.0, 1.0], [0.0, 0.5])
-        high = run([10, 20], [0.0, 1.0 + difference], [0.0, 0.5 + difference])
+        low = run([0, 10, 20], [0.0, 0.0, 1.0], [0.0, 0.5])
+        high = run([0, 10, 20], [0.0, 0.0, 1.0 + difference], [0.0, 0.5 + difference])
         found += [
             Result(f"seed-{number}", "a", high, 1.0), Result(f"seed-{number}", "b", low, 1.0)
         ]  # fmt: skip
@@ -86,18 +87,94 @@ def test_arms_are_compared_seed_by_seed():
     assert best["sentence"].startswith("a is better than b by 1.00 points in best fitness")
 
 
+def test_a_run_that_found_nothing_counts_as_the_reference():
+    unknown = dict.fromkeys(("mean", "gains"))
+    nothing = run([0], [0.0], [0.0], valid=0) | {"spent": 10} | unknown
+    lucky = run([0, 10, 20], [0.0, 6.0, 6.0], [0.0, 5.5])
+    steady = run([0, 10, 20], [0.0, 1.0, 1.0], [0.0, 0.5])
+    arms = {"a": (lucky, nothing, nothing), "b": (steady, steady, steady)}
+    data = summarise_runs(
+        section(),
+        [
+            Result(f"seed-{seed}", name, payload, 1.0)
+            for name, runs in arms.items()
+            for seed, payload in enumerate(runs, 1)
+        ],
+    )
+    arm = data["arms"][0]
+    assert arm["means"]["best"] == pytest.approx((6 + 0 + 0) / 3)
+    low, high = arm["intervals"]["best"]
+    assert low < 0 < high
+    # What ended at a cost of 10 does not shorten the others, which went on to 20.
+    assert (data["until_tokens"], [each["area"] for each in arm["runs"]]) == (20, [3.0, 0.0, 0.0])
+    best = next(each for each in data["comparisons"] if each["measure"] == "best")
+    assert (best["n"], best["sentence"][:19]) == (3, "No difference shown")
+    title, columns, rows = tables(data)[0]
+    shown = dict(zip(columns[:6], rows[0], strict=False))
+    assert (shown["runs"], shown["best %"], shown["mean %"]) == ("3", "2.00", "5.50 (n = 1)")
+    assert "which stands until one is better" in title
+
+
+def test_children_that_are_valid_have_an_interval_over_runs():
+    valid = [(1, 10), (9, 10), (5, 10)]
+    found = [
+        Result(f"seed-{seed}", "a", run([0, 20], [0.0, 1.0], [0.0], valid=good, made=made), 1.0)
+        for seed, (good, made) in enumerate(valid, 1)
+    ]
+    arm = summarise_runs(section(), found)["arms"][0]
+    low, high = arm["valid_interval"]
+    assert arm["valid_rate"] == pytest.approx(0.5)
+    # Taken as 30 independent children they would have 33 to 67 %.
+    assert (low, high) == (0.0, 1.0)
+
+
+def store_of(folder, gains, seeds=()):
+    """Make a store with verifications (design, rung, gain), 10 tokens each; design 0 is a seed."""
+    store = Store.create(folder, {})
+    with store.transaction():
+        for seed in (0, *seeds):
+            row = DesignRow(seed, seed, True, f"{seed}", None, (), "seed:x", "")
+            store.add_design(row, {"units": {}}, {})
+        for number, (design, rung, gain) in enumerate(gains):
+            more = ("ok", "", gain, {}, {}, 10, {})
+            store.add_verification(VerificationRow(number, number, design, rung, 0, *more), [])
+    return store
+
+
+def series(folder, gains, seeds=(), size=3, offspring=2):
+    with store_of(folder, gains, seeds) as store:
+        return series_of(store, PopulationSection(size=size, offspring=offspring))
+
+
 def test_the_best_so_far_is_a_design_that_stands(tmp_path):
-    told = ("ok", "")
-    with Store.create(tmp_path / "run", {}) as store:
-        assert (series_of(store)["best"], series_of(store)["mean"]) == (None, None)
-        rows = [(1, 0, 5.0), (2, 0, 3.0), (1, 1, -1.0)]  # design, rung, gain: the leader falls
-        for number, (design, rung, gain) in enumerate(rows):
-            more = (*told, gain, {}, {}, 10, {})
-            with store.transaction():
-                store.add_verification(VerificationRow(number, number, design, rung, 0, *more), [])
-        found = series_of(store)
-    assert found["best_so_far"] == [5.0, 5.0, 3.0]
+    rows = [(0, 0, 0.0), (1, 0, 5.0), (2, 0, 3.0), (1, 1, -1.0)]  # the leader climbs and falls
+    found = series(tmp_path / "run", rows)
+    assert (found["costs"], found["best_so_far"]) == ([0, 20, 30, 40], [0.0, 5.0, 5.0, 3.0])
     assert (found["best"], found["mean"]) == (3.0, 2.5)
+
+
+def test_the_reference_stands_until_a_better_design_is_found(tmp_path):
+    found = series(tmp_path / "none", [(0, 0, 0.0)])
+    assert (found["costs"], found["best_so_far"], found["spent"]) == ([0], [0.0], 10)
+    assert (found["best"], found["mean"], found["gains"]) == (0.0, None, None)
+    worse = series(tmp_path / "worse", [(0, 0, 0.0), (1, 0, -2.0)])
+    assert (worse["best"], worse["mean"]) == (0.0, -2.0)
+
+
+def test_a_step_is_a_generation_of_children_and_not_a_verification(tmp_path):
+    rows = [(0, 0, 0.0), (1, 0, 2.0), (2, 0, 4.0), (3, 0, 6.0), (2, 1, 6.0), (4, 0, 8.0),
+            (5, 0, 1.0), (6, 0, 9.0)]  # fmt: skip
+    found = series(tmp_path / "run", rows, seeds=(1,))
+    # Of the seeds; then of the three verified last, after two children and after four.
+    assert found["generations"] == pytest.approx([1.0, (2 + 5 + 6) / 3, (6 + 8 + 1) / 3])
+    assert found["gains"]["end"] == pytest.approx(4.0)
+    assert found["gains"]["sharpe"] is not None
+
+
+def test_children_of_a_generation_that_is_not_full_are_in_no_step(tmp_path):
+    rows = [(0, 0, 0.0), *((child, 0, float(child)) for child in range(1, 6))]
+    steps = series(tmp_path / "run", rows, size=50)["generations"]
+    assert steps == pytest.approx([0.0, (0 + 1 + 2) / 3, (0 + 1 + 2 + 3 + 4) / 5])
 
 
 def test_luck_is_no_difference():
@@ -118,6 +195,14 @@ def test_one_seed_is_too_few_and_missing_runs_make_it_partial():
         "processor", "1 min 30 s", "1 min 0 s",
     )  # fmt: skip
     assert "Partial:" in render_page({"name": "x", **data})
+
+
+def test_a_study_of_an_older_version_is_told():
+    old = [Result(r.item, r.arm, {**r.payload, "population": []}, 1.0) for r in results([1.0])]
+    for result in old:
+        del result.payload["generations"]
+    with pytest.raises(InputError, match="older version"):
+        summarise_runs(section(), old)
 
 
 def test_the_committed_experiment_is_valid():

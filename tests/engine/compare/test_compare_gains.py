@@ -14,8 +14,7 @@ def test_the_measures_of_a_series():
 
 
 def test_what_cannot_be_known_is_none():
-    assert gains([]) is None
-    assert gains([2.0]).sharpe is None
+    assert gains([]) is gains([2.0]) is None, "without a step there is no gain"
     assert gains([2.0, 3.0]).volatility is None
     flat = gains([1.0, 2.0, 3.0])  # every step alike
     assert (flat.volatility, flat.sharpe, flat.drawdown) == (0.0, None, 0.0)
@@ -26,12 +25,18 @@ def test_the_deepest_fall_counts_from_the_highest_peak_before_it():
     assert gains([5.0, 1.0, 6.0, 4.0]).drawdown == -4.0
 
 
-def test_the_area_is_the_mean_height_of_a_staircase():
-    assert area_under([10, 20], [1.0, 3.0], 40) == pytest.approx((10 * 1 + 20 * 3) / 30)
-    assert area_under([10, 20], [1.0, 3.0], 15) == pytest.approx(1.0)
-    assert area_under([10, 10], [1.0, 3.0], 20) == pytest.approx(3.0)
-    assert area_under([10], [1.0], 10) is None
-    assert area_under([], [], 10) is None
+def test_the_area_is_the_mean_height_of_a_staircase_from_cost_0():
+    assert area_under([0, 10, 20], [0.0, 1.0, 3.0], 40) == pytest.approx((10 * 1 + 20 * 3) / 40)
+    assert area_under([10, 20], [1.0, 3.0], 40) == pytest.approx((10 * 1 + 20 * 3) / 40)
+    assert area_under([10, 20], [1.0, 3.0], 15) == pytest.approx(5 / 15)
+    assert area_under([10, 10], [1.0, 3.0], 20) == pytest.approx(1.5)
+    assert area_under([10], [1.0], 10) == area_under([], [], 10) == 0
+    assert area_under([0], [0.0], 0) is None
+
+
+def test_a_late_start_costs_area():
+    assert area_under([10], [2.0], 40) == pytest.approx(1.5)
+    assert area_under([30], [2.0], 40) == pytest.approx(0.5)
 
 
 def test_the_lemmas_meet_at_one_unit_and_part_from_there():

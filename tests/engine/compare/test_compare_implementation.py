@@ -8,10 +8,11 @@ from genesys_engine.engine.compare.implementation import CUT, judge
 from genesys_engine.engine.compare.implementation_summary import summarise
 from genesys_engine.engine.compare.page import render_page
 from genesys_engine.engine.compare.proposals import make_proposals
+from genesys_engine.engine.compare.store import Result, StudyStore
 from genesys_engine.engine.compare.tables import tables
 from genesys_engine.engine.evolution import Stopped
 from genesys_engine.gab.errors import InputError
-from genesys_engine.plugins.api import BudgetSpent
+from genesys_engine.plugins.api import BudgetSpent, LLMInterrupted
 
 
 @pytest.fixture
@@ -224,6 +225,34 @@ def test_a_budget_of_the_whole_study_stops_it_and_leaves_no_result(world, tmp_pa
     store.close()
 
 
+@pytest.mark.parametrize("fault", [LLMInterrupted, BudgetSpent])
+def test_the_time_of_what_was_interrupted_is_not_lost(world, tmp_path, fault):
+    """Two arms are under way for 0.2 s when they are interrupted, twice."""
+
+    def stop(task):
+        time.sleep(0.2)
+        raise fault(task)
+
+    world.on_ask = stop
+    arms = world.arms(gp=(1, 9), direct=(1, 0))
+    used = []
+    for _ in range(2):
+        with pytest.raises(Stopped):
+            world.run(tmp_path / "study", section(arms, wall_hours=1.0), threads=2)
+        with StudyStore.open(tmp_path / "study") as store:
+            used.append({arm: cut["seconds"] for arm, cut in store.meta(CUT).items()})
+    assert used[0].keys() == used[1].keys() == {"gp", "direct"}
+    assert all(0.2 <= used[0][arm] <= used[1][arm] - 0.2 for arm in used[0])
+    world.on_ask = None
+    calls, compare = world.asked.total(), section(arms, wall_hours=0.4 / 3600)
+    store, proposals = world.run(tmp_path / "study", compare)
+    assert world.asked.total() == calls
+    assert [(arm["n"], arm["cap"]) for arm in capped(store, compare, proposals)] == [
+        (0, "compare.wall_hours"), (0, "compare.wall_hours"),
+    ]  # fmt: skip
+    store.close()
+
+
 # --- what it shows -----------------------------------------------------------------------------
 
 
@@ -247,6 +276,22 @@ def test_the_summary_counts_rates_strata_failures_and_repairs(world, tmp_path):
     assert (whole["n"], large["n"], large["proposals"]) == (6, 2, "three units and more")
     assert whole["sentence"].startswith("gp is better than direct by 66.7 points")
     assert large["sentence"].startswith("No difference shown")
+    assert "in valid designs at 3 units (" in large["sentence"]
+    store.close()
+
+
+def test_a_sentence_names_the_numbers_of_units_that_both_arms_have_met(world, tmp_path):
+    arms = world.arms(gp=(1, 9), direct=(1, 0), few=(1, 0))
+    few = [each.name for each in make_proposals(1, 2, (1, 3, 5)) if each.stratum != 5]
+    compare = section(with_limit(arms, "few", tuple(few)))
+    store, proposals = world.run(tmp_path / "study", compare, per_stratum=2, strata=(1, 3, 5))
+    told = {
+        each["second"]: each["sentence"]
+        for each in summarise(compare, proposals, store.results())["comparisons"]
+        if (each["first"], each["proposals"]) == ("gp", "three units and more")
+    }
+    assert "at 3 and 5 units" in told["direct"]
+    assert "at 3 units" in told["few"]
     store.close()
 
 
@@ -260,6 +305,31 @@ def test_the_lemmas_stand_beside_what_was_measured(world, tmp_path):
     assert (row["units"], row["unitwise_measured"], row["direct_measured"]) == (3, 2, 1)
     assert (row["unitwise_predicted"], row["direct_predicted"]) == (3, 1)
     store.close()
+
+
+def test_the_rate_of_the_lemmas_is_one_of_proposals_and_not_of_replies(world):
+    compare = section(world.arms(gp=(1, 9), direct=(1, 0)))
+    proposals = make_proposals(1, 2)
+    results = [
+        Result(each.name, "gp", payload(passed=1 + 8 * (i % 2), of=10), 1.0)
+        for i, each in enumerate(proposals)
+    ]
+    data = summarise(compare, proposals, results)
+    lemmas = data["lemmas"]
+    assert (lemmas["unit_success_rate"], lemmas["replies"]) == (0.5, 80)
+    low, high = lemmas["interval"]
+    assert low < 0.2, "80 replies that were independent would have 39 to 61 %"
+    assert high > 0.8
+    title = next(title for title, _, _ in tables(data) if "Lemmas" in title)
+    assert f"to {100 * high:.0f} %), the share of 80 unit replies that passed" in title
+
+
+def payload(passed, of):
+    outcomes = ["passed"] * passed + ["load.error"] * (of - passed)
+    return {
+        "valid": True, "failure": "", "attempts": of, "usage": {}, "lines": 1, "repairs": {},
+        "trace": [{"role": "coder", "outcome": each} for each in outcomes], "tree": None,
+    }  # fmt: skip
 
 
 def test_a_partial_study_and_a_simulation_say_so_on_every_page(world, tmp_path):

@@ -11,6 +11,7 @@ from genesys_engine.engine.compare.statistics import (
     mean_interval,
     paired_means,
     paired_rates,
+    rate_interval,
     sentence,
     wilson,
 )
@@ -142,6 +143,28 @@ def test_the_interval_of_a_mean_is_no_narrower_than_the_bootstraps():
     assert wide.high >= bootstrap.high
     assert mean_interval([3.0], 1) is None
     assert mean_interval([3.0, 3.0, 3.0], 1) is None, "equal values do not tell how far chance goes"
+
+
+def test_a_rate_over_groups_has_the_interval_of_a_bootstrap_over_groups():
+    import numpy as np
+
+    rng = np.random.default_rng(3)
+    trials = rng.integers(3, 25, 40)
+    counts = np.stack([rng.binomial(trials, rng.beta(1, 4, 40)), trials], axis=1)
+    drawn = counts[rng.integers(0, 40, (20_000, 40))].sum(axis=1)
+    low, high = np.quantile(drawn[:, 0] / drawn[:, 1], [0.025, 0.975])
+    found = rate_interval([tuple(map(int, pair)) for pair in counts], 1)
+    assert (found.low, found.high) == pytest.approx((low, high), abs=0.015)
+    alike = wilson(*map(int, counts.sum(axis=0)))
+    assert found.high - found.low > 1.3 * (alike.high - alike.low)
+
+
+def test_a_rate_over_groups_is_silent_where_chance_is_not_seen():
+    assert rate_interval([], 1) is None
+    assert rate_interval([(0, 0), (0, 0)], 1) is None
+    assert rate_interval([(3, 9)], 1) is None
+    assert rate_interval([(1, 3), (2, 6), (7, 21)], 1) is None, "equal rates, whatever the rounding"
+    assert rate_interval([(0, 9), (9, 9)], 1) == Interval(0.0, 1.0)
 
 
 def test_sentences_name_the_better_one_or_say_that_nothing_is_shown():
