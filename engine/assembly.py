@@ -46,6 +46,7 @@ from genesys_engine.gab.errors import EnvironmentProblem
 from genesys_engine.gab.sandbox import toolchain
 from genesys_engine.plugins.api import Executor, Isolation, Limits
 from genesys_engine.plugins.host import PluginHost
+from genesys_engine.plugins.models import resolve_device
 from genesys_engine.plugins.targets import load_target, read_options
 
 CHECK_SECONDS = 120.0  # a check takes about a second; a block that needs this long is useless
@@ -79,6 +80,32 @@ def demand_isolation(host: PluginHost, experiment: Experiment) -> dict[str, Any]
             hint='use the executor "process", or set require = "process"',
         )
     return None
+
+
+def demand_machine(host: PluginHost, experiment: Experiment) -> dict[str, Any] | None:
+    """See that this machine has what the experiment requires, before anything is prepared.
+
+    Returns what `demand_isolation` does.
+
+    Raises:
+        EnvironmentProblem: the isolation is less than what is required.
+        InputError: CUDA is asked for, and this machine has none.
+    """
+    demand_device(host, experiment)
+    return demand_isolation(host, experiment)
+
+
+def demand_device(host: PluginHost, experiment: Experiment) -> None:
+    """Ask for the trainer's device as the first training would, hours before it.
+
+    Only CUDA is asked for: it takes seconds to import torch.  Where an executor cannot tell how it
+    isolates its jobs they may run elsewhere, and on other devices than this machine has.
+
+    Raises:
+        InputError: CUDA is asked for, and this machine has none.
+    """
+    if experiment.trainer.options.get("device") == "cuda" and _isolation(host, experiment):
+        resolve_device("cuda")
 
 
 def _isolation(host: PluginHost, experiment: Experiment) -> Isolation | None:

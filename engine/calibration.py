@@ -189,7 +189,7 @@ def calibrate(
     """
     from genesys_engine.engine.assembly import (
         build_corpus,
-        demand_isolation,
+        demand_machine,
         noise_cache,
         open_executor,
         open_trials,
@@ -201,7 +201,7 @@ def calibrate(
 
     if seeds is not None and seeds < FEWEST_SEEDS:
         raise InputError("the noise takes two seeds or more", where="--seeds")
-    demand_isolation(host, experiment)
+    demand_machine(host, experiment)
     corpus = build_corpus(experiment, say)
     settings = verify_settings(experiment, host, corpus)
     cache = noise_cache(corpus, experiment, host)

@@ -117,7 +117,9 @@ def _torch() -> Iterator[Row]:
     if torch.cuda.is_available():
         yield Row("torch device", "ok", f"cuda: {torch.cuda.get_device_name(0)}")
     else:
-        yield Row("torch device", "ok", f"cpu, {torch.get_num_threads()} threads")
+        found = f"cpu, {torch.get_num_threads()} threads; no CUDA device"
+        fix = '[trainer] device = "cuda" needs a PyTorch with CUDA, and its driver'
+        yield Row("torch device", "ok", found, fix)
 
 
 def _language_models() -> Iterator[Row]:

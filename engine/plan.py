@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from genesys_engine.engine.assembly import build_corpus, demand_isolation, open_executor
+from genesys_engine.engine.assembly import build_corpus, demand_machine, open_executor
 from genesys_engine.engine.config import Experiment
 from genesys_engine.engine.designer import CHECK
 from genesys_engine.engine.llm.backends import look_over, open_models
@@ -68,7 +68,7 @@ class Plan:
 
 def plan(experiment: Experiment, host: PluginHost, say: Callable[[str], None]) -> Plan:
     """Measure every seed at the lowest rung, the reference at every rung, and extrapolate."""
-    demand_isolation(host, experiment)
+    demand_machine(host, experiment)
     corpus = build_corpus(experiment, say)
     seeds = decision_settings(experiment).seeds
     with (

@@ -13,7 +13,7 @@ from genesys_engine.engine.assembly import (
     assemble,
     build_corpus,
     components,
-    demand_isolation,
+    demand_machine,
     load,
     noise_cache,
     open_executor,
@@ -43,6 +43,7 @@ from genesys_engine.gab.errors import EnvironmentProblem, InputError
 from genesys_engine.gab.sandbox.scratch import remove
 from genesys_engine.plugins import event_kinds as events
 from genesys_engine.plugins.api import Executor, Outcome
+from genesys_engine.plugins.corpus import Corpus
 from genesys_engine.plugins.host import PluginHost
 
 CONTROLS = "genesys_engine.plugins.verify_job:controls"
@@ -74,7 +75,7 @@ def start(path: Path, sets: Sequence[str], folder: Path, callbacks: Callbacks) -
         KeyboardInterrupt: it was to stop before there was anything to resume.
     """
     host, experiment = load(path, sets)
-    sandbox = demand_isolation(host, experiment)
+    sandbox = demand_machine(host, experiment)
     look_over(experiment, host.registry)
     Store.refuse_used(folder)
     callbacks.on_stage("preparing the corpus")
@@ -121,9 +122,10 @@ def resume(folder: Path, sets: Sequence[str], callbacks: Callbacks) -> None:
                 where=str(folder),
                 hint=f"its results: `genesys-engine leaderboard {folder}`, or `report {folder}`",
             )
-        sandbox = demand_isolation(host, experiment)
+        sandbox = demand_machine(host, experiment)
         look_over(experiment, host.registry)
         _demand_knowledge(experiment, store)
+        prepare_corpus(store, experiment, callbacks)
         with store.transaction():
             store.set_meta("sandbox", sandbox)
             store.set_meta("sets", [*store.meta("sets", []), *sets])
@@ -161,7 +163,7 @@ def _execute(
     *,
     resumed: bool,
 ) -> Verdict:
-    corpus = prepare_corpus(store, experiment, callbacks)
+    corpus: Mapping[str, Any] = store.meta("corpus")
     if not store.curves.allocated:
         ladder = experiment.ladder
         finals = (ladder.finalists + 1) * ladder.finalist_seeds if ladder.finalists else 0
@@ -218,11 +220,17 @@ def _demand_knowledge(experiment: Experiment, store: Store) -> None:
         )
 
 
-def prepare_corpus(store: Store, experiment: Experiment, callbacks: Callbacks) -> Mapping[str, Any]:
-    """Return the facts of the prepared corpus, made again where the cache has lost it."""
+def prepare_corpus(store: Store, experiment: Experiment, callbacks: Callbacks) -> None:
+    """See to it that a run taken up again has its corpus: whole, to the digest, as at its start,
+    and made again where the cache has lost it.
+
+    Raises:
+        InputError: it is damaged, or made from another text now.
+    """
     known = store.meta("corpus")
     if all(Path(f).is_dir() for f in (known["folder"], *known.get("tasks", {}).values())):
-        return dict(known)
+        Corpus.open(known["folder"]).check()
+        return
     callbacks.on_stage("preparing the corpus")
     facts = build_corpus(experiment, callbacks.on_stage)
     if known["digest"] != facts["digest"]:
@@ -233,7 +241,6 @@ def prepare_corpus(store: Store, experiment: Experiment, callbacks: Callbacks) -
         )
     with store.transaction():
         store.set_meta("corpus", facts)
-    return facts
 
 
 def _bigram(

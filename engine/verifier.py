@@ -23,6 +23,7 @@ from genesys_engine.engine.trials import SUPPLIED_BY, Trials
 from genesys_engine.gab.errors import InputError
 from genesys_engine.gab.sandbox.scratch import remove, take_tensors
 from genesys_engine.plugins.api import Limits, Outcome
+from genesys_engine.plugins.corpus import Corpus
 from genesys_engine.plugins.trainers.live_curve import read_live_curve
 from genesys_engine.plugins.trainers.session import TRAINING
 
@@ -219,6 +220,7 @@ class Verifier:
         kept = {DEVICE_S: self._device_s(outcome)}
         try:
             refuse_infrastructure(outcome, scratch, self._settings.limits)
+            refuse_damaged_corpus(outcome, self._settings.corpus)
         except InfrastructureFailure as lost:
             raise TrialLost(str(lost), kept[DEVICE_S]) from lost
         about = {**outcome.facts, **kept}
@@ -269,6 +271,19 @@ class Verifier:
         folder = self._folder / CHECKPOINTS
         folder.mkdir(exist_ok=True)
         weights.replace(folder / name)
+
+
+def refuse_damaged_corpus(outcome: Outcome, corpus: Path) -> None:
+    """Raise `InfrastructureFailure` where a job failed because its corpus cannot be read.
+
+    A job that names the corpus is believed only where the corpus cannot be opened here either.
+    """
+    signs = (str(corpus), "SIGBUS")  # the signal for a file that was cut while it was mapped
+    if outcome.status != "ok" and any(sign in outcome.reason for sign in signs):
+        try:
+            Corpus.open(corpus)
+        except InputError as error:
+            raise InfrastructureFailure(f"{error.where}: {error.message}") from error
 
 
 def _is_trained(done: TaskResult) -> bool:

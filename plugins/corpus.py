@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 MANIFEST = "manifest.json"
 END_OF_TEXT = "<|endoftext|>"
-REMEDY = "delete this folder; it is prepared again at the next run"
+REMEDY = "delete this folder; the next `run` or `resume` prepares it again"
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ def resolve_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError(
             "CUDA is asked for, and PyTorch finds no device",
-            where="trainer.device",
-            hint='set device = "auto" or "cpu", or install a PyTorch with CUDA and its driver',
+            where="[trainer] device",
+            hint='set device = "auto" or "cpu", or install a PyTorch with CUDA, and its driver',
         )
     return torch.device(name)

@@ -70,7 +70,8 @@ def verify(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
     except TrialDiverged as problem:
         return {**reply, **_verdict(str(problem))}
     facts["train_s"] = train_s = clock.lap()
-    facts["tokens_per_s"] = result.tokens / max(train_s, 1e-9)
+    seen = result.tokens - int(result.facts.get("resumed_at_tokens", 0))  # in these seconds
+    facts["tokens_per_s"] = seen / max(train_s, 1e-9)
     facts.update(result.facts)
     trained = _scores(_reload(payload, result.checkpoint), corpus, evaluators)
     _write_samples(evaluators, scratch / SAMPLES)

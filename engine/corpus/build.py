@@ -63,18 +63,21 @@ def prepare(
     if folder.exists():
         Corpus.open(folder).check()
         return folder
+    scratch = cache / f".preparing-{key}"
     try:
         while not folder.exists():
             with held(
-                cache / f".preparing-{key}",
+                scratch,
                 lambda: progress("another process prepares this corpus; waiting for it"),
             ) as mine:
                 if mine:
                     job = _Job(source, content, options, settings, tokenizer, progress, processes)
-                    _make(job, cache / f".preparing-{key}", folder)
+                    _make(job, scratch, folder)
     except OSError as error:
         raise EnvironmentProblem(
-            f"the corpus cannot be written: {error}", where=str(cache), hint="free space or move it"
+            f"the corpus cannot be written: {error}",
+            where=str(cache),
+            hint="free space or move it, and start again: what is encoded stays there",
         ) from error
     return folder
 
@@ -95,12 +98,17 @@ class _Job:
 def _make(job: _Job, scratch: Path, folder: Path) -> None:
     """Make the corpus in `scratch` and give it its name.
 
-    What an interruption leaves in `scratch` is used by the next attempt; an error removes it.
+    What an interruption or the machine leaves in `scratch` is used by the next attempt, which
+    looks at every part; a fault of the text or of the options removes it.  A full disk is no
+    exception: the next attempt needs the same room, so that clearing it would win nothing and
+    lose what may have taken hours.
     """
     try:
         if not folder.exists():
             _write(job, scratch)
             publish(scratch, folder)
+    except (EnvironmentProblem, OSError, MemoryError):
+        raise
     except Exception:
         shutil.rmtree(scratch, ignore_errors=True)
         raise
@@ -126,7 +134,7 @@ def _write(job: _Job, folder: Path) -> None:
         progress,
         job.processes,
     )
-    _require_both(splits, job.source)
+    _require_both(splits, job)
     _byte_lengths(tokenizer, vocab_size, end).tofile(folder / "byte_lengths.bin")
     progress("counting the bigram control")
     _count_bigrams(folder / "train.bin", dtype, vocab_size, end, folder / "bigram.npz")
@@ -149,19 +157,29 @@ def _write(job: _Job, folder: Path) -> None:
     _write_manifest(folder, facts)
 
 
-def _require_both(splits: Mapping[str, Mapping[str, int]], source: Source) -> None:
+def _require_both(splits: Mapping[str, Mapping[str, int]], job: _Job) -> None:
     """Check that there is text on both sides.
 
     Raises:
         InputError: there is none to train on, or too little to score with.
     """
-    if not splits["train"]["documents"]:
-        raise InputError("the corpus holds no text", where=source.origin)
-    held = splits["heldout"]["documents"]
+    train, held = (splits[split]["documents"] for split in ("train", "heldout"))
+    if not train + held:
+        raise InputError(
+            f"no document with text fits into max_bytes = {job.options.max_bytes:,}",
+            where=job.source.origin,
+            hint="raise max_bytes, or give other text",
+        )
+    if not train:
+        raise InputError(
+            f"all documents ({held}) are held out",
+            where=job.source.origin,
+            hint="give more text, raise max_bytes or lower heldout",
+        )
     if held < HELDOUT_DOCUMENTS:
         raise InputError(
             f"{held} documents are held out; {HELDOUT_DOCUMENTS} are the least",
-            where=source.origin,
+            where=job.source.origin,
             hint="give more text, raise max_bytes or raise heldout",
         )
 

@@ -24,7 +24,11 @@ class Stage:
 
 @dataclass(frozen=True)
 class Timing:
-    """`stages` add up to the work of all workers; `wall_s` is what a clock on the wall saw."""
+    """`stages` add up to the work of all workers; `wall_s` is what a clock on the wall saw.
+
+    `tokens` is what all trials have seen.  `tokens_per_s` is the speed of those that came to their
+    end: a trial that was killed and went on has seen more than its seconds tell of.
+    """
 
     stages: tuple[Stage, ...]
     wall_s: float
@@ -51,7 +55,7 @@ def timing(store: Store) -> Timing:
     seconds = dict.fromkeys((DESIGN, BUILD, TRAIN, EVALUATE, OVERHEAD), 0.0)
     for task in store.tasks():
         seconds[DESIGN] += _fact(task.facts, "design_s")
-    tokens, memory = 0, 0.0
+    tokens, timed_tokens, memory = 0, 0.0, 0.0
     for row in store.verifications():
         parts = {stage: _fact(row.facts, key) for stage, key in _STAGES.items()}
         for stage, spent in parts.items():
@@ -59,6 +63,7 @@ def timing(store: Store) -> Timing:
         wall = _fact(row.facts, "wall_s")
         seconds[OVERHEAD] += max(0.0, wall - sum(parts.values()))
         tokens += row.tokens
+        timed_tokens += _fact(row.facts, "tokens_per_s") * parts[TRAIN]
         memory = max(memory, _fact(row.facts, "max_rss_bytes"))
     total = sum(seconds.values())
     trained = seconds[TRAIN]
@@ -66,7 +71,7 @@ def timing(store: Store) -> Timing:
         tuple(Stage(name, s, s / total if total else 0.0) for name, s in seconds.items()),
         wall_s=float(store.meta("wall_s", 0.0)),
         tokens=tokens,
-        tokens_per_s=tokens / trained if trained else None,
+        tokens_per_s=timed_tokens / trained if trained else None,
         max_rss_bytes=int(memory) or None,
     )
 

@@ -98,9 +98,13 @@ class TorchTrainer:
         rows = max(team.size, budget.batch_tokens // context)
         peak = options.peak_lr or budget.peak_lr
         device = resolve_device(options.device)
-        pace = Pace(model, options.slowest_ratio, device)
-        facts: dict[str, float | int | str] = {"resumed_at_step": progress.steps}
-        with Stepper(model, optimizer, options, device, team) as stepper:
+        facts: dict[str, float | int | str] = {
+            "resumed_at_step": progress.steps,
+            "resumed_at_tokens": progress.tokens,
+        }
+        adapted = options.model_copy(update=progress.given_up)
+        with Stepper(model, optimizer, adapted, device, team) as stepper:
+            pace = Pace(model, stepper, options.slowest_ratio, device, team)
             for batch in corpus.batches(budget.seed, rows, context, progress.steps):
                 if progress.tokens >= budget.tokens:
                     break
@@ -112,6 +116,7 @@ class TorchTrainer:
                 pace.check(batch)
                 if kept.is_due:
                     losses.read()
+                    progress.given_up.update(stepper.given_up)
                     kept.save(model, optimizer, progress)
             losses.read()
             facts.update(stepper.facts)

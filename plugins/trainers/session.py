@@ -23,17 +23,21 @@ if TYPE_CHECKING:
     from torch import nn
 
 TRAINING = "training.safetensors"
-FORMAT = "1"
+FORMAT = "2"
 MOST_OF_TIME = 0.05  # that may go into training checkpoints
 
 
 @dataclass
 class Progress:
-    """How far a trial is: real tokens, steps, and (tokens, loss) of every step."""
+    """How far a trial is: real tokens, steps, and (tokens, loss) of every step.
+
+    `given_up` tells, as options, what its steps gave up for want of memory.
+    """
 
     tokens: int = 0
     steps: int = 0
     points: list[tuple[int, float]] = field(default_factory=list)
+    given_up: dict[str, Any] = field(default_factory=dict)
 
 
 class TrainingCheckpoint:
@@ -83,6 +87,7 @@ class TrainingCheckpoint:
             "identity": self._identity,
             "tokens": str(progress.tokens),
             "steps": str(progress.steps),
+            "given_up": json.dumps(progress.given_up),
             "digest": _digest(on_cpu),
         }
         partial = self._path.with_name(self._path.name + ".partial")
@@ -110,7 +115,8 @@ class TrainingCheckpoint:
         points = [(int(tokens), loss) for tokens, loss in zip(
             tensors["points.tokens"].tolist(), tensors["points.loss"].tolist(), strict=True
         )]  # fmt: skip
-        return Progress(int(metadata["tokens"]), int(metadata["steps"]), points), ""
+        given_up = json.loads(metadata["given_up"])
+        return Progress(int(metadata["tokens"]), int(metadata["steps"]), points, given_up), ""
 
     def remove(self) -> None:
         """Remove the file: the trial is over."""

@@ -30,7 +30,11 @@ IN_CACHE = 2048  # tokens whose activations a processor's cache holds (docs/perf
 
 
 class Stepper:
-    """Takes steps; a context manager, which leaves the model as it was but for its weights."""
+    """Takes steps; a context manager, which leaves the model as it was but for its weights.
+
+    `given_up` tells, as options, what was given up for want of memory: a trial that goes on later
+    begins with them, and so with the same rounding.
+    """
 
     def __init__(
         self,
@@ -48,6 +52,7 @@ class Stepper:
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         self._blocks = list(getattr(model, "blocks", ()))
         self._micro = options.micro_batch or usual_micro_batch(model, device)
+        self.given_up: dict[str, Any] = {}
         self._checkpointing = False
         self._compiled = options.compile == "always" or (
             options.compile == "auto" and device.type == "cuda"
@@ -75,6 +80,12 @@ class Stepper:
             "activation_checkpointing": "yes" if self._checkpointing else "no",
             "compiled": compiled,
         }
+
+    def beside(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> Stepper:
+        """Return what takes steps of another model in the way of this one."""
+        same = {**self.given_up, "compile": "always" if self._compiled else "never"}
+        options = self._options.model_copy(update=same)
+        return Stepper(model, optimizer, options, self._device, self._team)
 
     def step(self, batch: Batch, rate: float) -> torch.Tensor:
         """Take one step at a learning rate; return the mean loss (nats), on the device.
@@ -147,8 +158,9 @@ class Stepper:
         if is_memory_error(error):
             micro = min(self._micro or rows, rows)
             if micro > 1:
-                self._micro = -(-micro // 2)
+                self.given_up["micro_batch"] = self._micro = -(-micro // 2)
             elif self._may_checkpoint():
+                self.given_up["activation_checkpointing"] = "always"
                 self._checkpoint_activations()
                 self._prepare()
             else:

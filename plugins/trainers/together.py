@@ -3,7 +3,8 @@
     torchrun --nproc-per-node N -m genesys_engine.plugins.trainers.together JOB
 
 Each builds the same model from the job's payload and trains with the same trainer, which finds the
-team by itself; the first one writes the checkpoint and what there is to tell.
+team by itself; the first one writes the checkpoint and what there is to tell.  Whichever fails
+first leaves the reason: the others then fail too, for want of it.
 """
 
 from __future__ import annotations
@@ -13,14 +14,17 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from genesys_engine.gab.errors import InputError
+from genesys_engine.gab.errors import InputError, in_a_line
+from genesys_engine.gab.memory import is_memory_error
 from genesys_engine.plugins.api import TrainBudget, TrainResult, TrialDiverged
 
 JOB = "together.json"
 TOLD = "together-result.json"
+FAILED = "together-failed.json"
 
 
 def train_together(payload: Mapping[str, Any], checkpoint: Path, processes: int) -> TrainResult:
@@ -29,9 +33,10 @@ def train_together(payload: Mapping[str, Any], checkpoint: Path, processes: int)
     Raises:
         TrialDiverged: the trial ended early.
         InputError: this process may start no others.
-        RuntimeError: a process failed; the message is the end of what it wrote.
+        MemoryError: a process ran out of memory.
+        RuntimeError: a process failed; the message is its error, or the end of what it wrote.
     """
-    job, told = checkpoint.with_name(JOB), checkpoint.with_name(TOLD)
+    job, told, failed = (checkpoint.with_name(name) for name in (JOB, TOLD, FAILED))
     job.write_text(json.dumps({"payload": payload, "checkpoint": str(checkpoint)}))
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone",
@@ -48,18 +53,40 @@ def train_together(payload: Mapping[str, Any], checkpoint: Path, processes: int)
             hint='set [executor] isolation = "process" for designs that you trust',
         ) from error
     if not told.exists():
-        raise RuntimeError(f"a process of the team failed: {done.stderr[-1500:]}")
+        raise _failure(failed, done.stderr)
     answer = json.loads(told.read_text())
-    for path in (job, told):
-        path.unlink()
+    for path in (job, told, failed):
+        path.unlink(missing_ok=True)
     if "ended" in answer:
         raise TrialDiverged(answer["ended"])
     curve = tuple((int(tokens), float(loss)) for tokens, loss in answer["curve"])
     return TrainResult(answer["tokens"], answer["steps"], curve, checkpoint, answer["facts"])
 
 
+def _failure(failed: Path, written: str) -> Exception:
+    """Return the error of the process that failed first; one killed from outside leaves none."""
+    if not failed.exists():
+        return RuntimeError(f"a process of the team failed: {written[-1500:]}")
+    why = json.loads(failed.read_text())
+    kind = MemoryError if why["memory"] else RuntimeError
+    return kind(f"a process of the team failed: {why['error']}")
+
+
 def main(job: Path) -> None:
     """Be one process of the team."""
+    given = json.loads(job.read_text())
+    checkpoint = Path(given["checkpoint"])
+    try:
+        _train(given["payload"], checkpoint)
+    except Exception as error:
+        why = {"error": in_a_line(error), "memory": is_memory_error(error)}
+        with suppress(FileExistsError), checkpoint.with_name(FAILED).open("x") as file:
+            json.dump(why, file)
+        raise
+
+
+def _train(payload: Mapping[str, Any], checkpoint: Path) -> None:
+    """Train with the others; the first process writes what there is to tell."""
     import torch
     import torch.distributed as dist
 
@@ -67,8 +94,6 @@ def main(job: Path) -> None:
     from genesys_engine.plugins.targets import build
     from genesys_engine.plugins.verify_job import build_model
 
-    given = json.loads(job.read_text())
-    payload, checkpoint = given["payload"], Path(given["checkpoint"])
     on_cuda = payload["trainer"]["options"].get("device", "auto") != "cpu" and (
         torch.cuda.is_available()
     )
@@ -77,28 +102,27 @@ def main(job: Path) -> None:
     else:
         torch.set_num_threads(1)
     dist.init_process_group("nccl" if on_cuda else "gloo")
+    model = build_model(payload)
+    trainer = build(payload["trainer"]["target"], payload["trainer"]["options"])
+    budget = TrainBudget(seed=payload["seed"], **payload["budget"])
+    told: dict[str, Any]
     try:
-        model = build_model(payload)
-        trainer = build(payload["trainer"]["target"], payload["trainer"]["options"])
-        budget = TrainBudget(seed=payload["seed"], **payload["budget"])
-        told: dict[str, Any]
-        try:
-            result = trainer.train(model, Corpus.open(payload["corpus"]), budget, checkpoint)
-        except TrialDiverged as problem:
-            told = {"ended": str(problem)}
-        else:
-            told = {
-                "tokens": result.tokens,
-                "steps": result.steps,
-                "curve": result.curve,
-                "facts": {**result.facts, "processes": dist.get_world_size()},
-            }
-        if dist.get_rank() == 0:
-            partial = checkpoint.with_name(TOLD + ".partial")
-            partial.write_text(json.dumps(told))
-            partial.replace(checkpoint.with_name(TOLD))
-    finally:
-        dist.destroy_process_group()
+        result = trainer.train(model, Corpus.open(payload["corpus"]), budget, checkpoint)
+    except TrialDiverged as problem:
+        told = {"ended": str(problem)}
+    else:
+        told = {
+            "tokens": result.tokens,
+            "steps": result.steps,
+            "curve": result.curve,
+            "facts": {**result.facts, "processes": dist.get_world_size()},
+        }
+    if dist.get_rank() == 0:
+        partial = checkpoint.with_name(TOLD + ".partial")
+        partial.write_text(json.dumps(told))
+        partial.replace(checkpoint.with_name(TOLD))
+    # Not where it failed: the others would notice, and tell of that, before the reason is written.
+    dist.destroy_process_group()
 
 
 if __name__ == "__main__":

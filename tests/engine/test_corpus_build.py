@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from genesys_engine.engine.corpus import CorpusOptions, prepare
+from genesys_engine.engine.corpus import CorpusOptions, prepare, selection
 from genesys_engine.engine.corpus.sources import open_source
 from genesys_engine.gab.errors import EnvironmentProblem, InputError
 from genesys_engine.plugins.corpus import Corpus
@@ -229,6 +229,22 @@ def test_unusable_text_is_an_input_error_with_its_place(tmp_path):
     lines.write_text('{"body": "good"}\n')
     with pytest.raises(InputError, match="field 'text'"):
         prepare(text_options(lines), cache)
+
+
+@pytest.mark.parametrize("ranked_bytes", [selection.RANKED_BYTES, 10])
+def test_text_of_which_nothing_fits_is_not_said_to_be_none(
+    books, tmp_path, monkeypatch, ranked_bytes
+):
+    monkeypatch.setattr(selection, "RANKED_BYTES", ranked_bytes)
+    options = text_options(books, text_field="body", max_bytes=20)
+    with pytest.raises(InputError, match=r"fits into max_bytes = 20(.|\n)*raise max_bytes"):
+        prepare(options, tmp_path / "cache")
+
+
+def test_text_of_which_all_is_held_out_is_not_said_to_be_none(books, tmp_path, monkeypatch):
+    monkeypatch.setattr(selection, "RANKED_BYTES", 10)
+    with pytest.raises(InputError, match=r"all documents \(\d+\) are held out(.|\n)*lower heldout"):
+        prepare(text_options(books, text_field="body", heldout=1 - 1e-9), tmp_path / "cache")
 
 
 def test_too_little_text_is_an_input_error(tmp_path):

@@ -1,6 +1,8 @@
 """Encoding in parts: the same for any number of processes, taken up after a kill, looked at."""
 
+import errno
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from genesys_engine.engine.corpus import CorpusOptions, encode, prepare
+from genesys_engine.gab.errors import EnvironmentProblem
 from genesys_engine.plugins.corpus import Corpus
 
 OPTIONS = CorpusOptions(max_bytes=1_000_000, vocab_size=400, heldout=0.2)
@@ -87,6 +90,50 @@ def test_an_interrupted_preparation_is_taken_up_where_it_was(alone, tmp_path):
     assert again == {"train-00003", "train-00005"}
     assert not any("tokenizer" in stage for stage in stages)
     assert (folder / "manifest.json").read_bytes() == (alone / "manifest.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        EnvironmentProblem("cannot be read from the hub"),
+        OSError(errno.ENOSPC, "No space left on device"),
+        MemoryError(),
+    ],
+)
+def test_what_the_machine_interrupts_is_taken_up_too(alone, tmp_path, error):
+    def fail(stage):
+        if "bigram" in stage:
+            raise error
+
+    with pytest.raises((EnvironmentProblem, MemoryError)) as caught:
+        prepare(OPTIONS, tmp_path, fail, processes=1)
+    if isinstance(error, OSError):
+        assert "what is encoded stays" in str(caught.value)
+    taken_up(alone, tmp_path)
+
+
+def test_a_process_that_is_killed_costs_no_finished_part(alone, tmp_path, monkeypatch):
+    monkeypatch.setattr(encode, "TELL_EVERY_S", 0.0)
+
+    def kill(stage):
+        if stage.startswith("encoding: "):
+            for process in multiprocessing.active_children():
+                process.kill()
+
+    with pytest.raises(EnvironmentProblem, match="what is encoded stays"):
+        prepare(OPTIONS, tmp_path, kill, processes=2)
+    taken_up(alone, tmp_path)
+
+
+def taken_up(alone, cache):
+    """Check that the next attempt encodes no part again that is finished."""
+    notes = {path: path.stat().st_mtime_ns for path in cache.glob(".preparing-*/parts/*.json")}
+    assert notes
+    seen = {}
+    folder = prepare(OPTIONS, cache, looking(cache, seen), processes=1)
+    assert all(seen[path.name] == at for path, at in notes.items())
+    assert (folder / "manifest.json").read_bytes() == (alone / "manifest.json").read_bytes()
+    assert [path.name for path in cache.iterdir()] == [folder.name]
 
 
 def test_kill_9_in_the_middle_loses_no_finished_part(alone, tmp_path):

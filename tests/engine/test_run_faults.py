@@ -151,6 +151,21 @@ def test_ctrl_c_finishes_what_is_under_way_and_a_cap_on_time_stops_before_anythi
     settled(run, whole)
 
 
+def test_a_corpus_that_was_damaged_meanwhile_is_noticed_and_made_again(
+    experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GENESYS_CACHE", str(tmp_path / "cache"))
+    run = tmp_path / "run"
+    assert engine("run", experiment, "--out", run, "--set", "budget.wall_hours=1e-6").code == 5
+    (shard,) = tmp_path.glob("cache/corpora/corpus-*/train.bin")
+    shard.write_bytes(b"\0\0" + shard.read_bytes()[2:])  # of the same size
+    answer = engine("resume", run)
+    answer.refused(2, str(shard), "differs from what was prepared", "delete this folder")
+    shutil.rmtree(shard.parent)
+    assert engine("resume", run).code == 5
+    assert shard.exists()
+
+
 def test_nothing_survives_a_kill_or_a_second_ctrl_c_and_nothing_is_done_twice(
     whole: Path, experiment: Path
 ) -> None:

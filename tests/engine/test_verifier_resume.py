@@ -8,7 +8,7 @@ import pytest
 
 from genesys_engine.engine.designer import InfrastructureFailure
 from genesys_engine.engine.trials import Trials
-from genesys_engine.engine.verifier import RungSettings, Verifier, VerifySettings
+from genesys_engine.engine.verifier import RungSettings, TrialLost, Verifier, VerifySettings
 from genesys_engine.plugins.api import Limits, Outcome
 from genesys_engine.plugins.executors.process import ProcessExecutor, ProcessOptions
 from genesys_engine.plugins.host import PluginHost
@@ -64,6 +64,29 @@ def test_what_was_trained_before_a_kill_is_not_trained_again(tmp_path):
     assert again.facts["resumed_at_step"] > 0 == fresh.facts["resumed_at_step"]
     assert json.dumps(again.result) == json.dumps(fresh.result)
     assert not state.parent.exists()
+
+
+def test_a_corpus_that_cannot_be_read_is_no_fault_of_the_design(tmp_path):
+    """And a job that only says so is not believed."""
+    corpus = samples.tiny_corpus(tmp_path / "cache")
+    settings = VerifySettings(0, corpus.folder, (), {"options": {}}, [], Limits())
+    trials = Trials(PluginHost(), None, "process", lambda *_: nullcontext())
+    verifier = Verifier(trials, settings, tmp_path)
+    shard = corpus.folder / "train.bin"
+    facts = {"wall_s": 3.0}
+    outcomes = (
+        Outcome("error", None, f"InputError: {shard}: the file has 10 bytes", facts),
+        Outcome("crashed", None, "killed by SIGBUS", facts),
+    )
+    for outcome in outcomes:
+        assert verifier._read(outcome, tmp_path, None, 7).result["status"] == "failed"
+    shard.write_bytes(shard.read_bytes()[:-100])
+    for outcome in outcomes:
+        with pytest.raises(TrialLost, match=r"train\.bin: the file has") as lost:
+            verifier._read(outcome, tmp_path, None, 7)
+        assert lost.value.device_s == 3.0
+    own = Outcome("error", None, "ValueError: of the design", facts)
+    assert verifier._read(own, tmp_path, None, 7).result["status"] == "failed"
 
 
 def test_a_trial_that_fails_leaves_the_curve_that_it_told(tmp_path):

@@ -260,6 +260,22 @@ def test_time_by_stage_adds_up_to_the_facts_of_the_workers(store):
     assert spent.max_rss_bytes == 612_000_000
 
 
+def test_the_speed_leaves_out_what_was_trained_before_a_kill(tmp_path):
+    facts = {"train_s": 10.0, "tokens_per_s": 50.0}
+    rows = [
+        VerificationRow(0, 0, 0, 0, 0, "ok", "", 1.0, {}, {}, 500, facts),
+        VerificationRow(1, 1, 0, 0, 1, "ok", "", 1.0, {}, {}, 9000, facts),  # killed at 8,500
+        VerificationRow(2, 2, 1, 0, 0, "failed", "timeout", None, {}, {}, 700, {}),
+    ]
+    with Store.create(tmp_path / "run", META) as store:
+        store.curves.allocate(3)
+        with store.transaction():
+            for row in rows:
+                store.add_verification(row, [])
+        assert timing(store).tokens == 10_200
+        assert timing(store).tokens_per_s == pytest.approx(50.0)
+
+
 def design(number, *parents):
     return DesignRow(number, number, True, str(number), None, parents, "x", "")
 

@@ -2,6 +2,7 @@
 
 import pytest
 from test_verify_job import payload
+from training_support import BLOCK
 
 from genesys_engine.gab.sandbox import Limits, SandboxHost, isolation_here
 from genesys_engine.plugins.verify_job import verify
@@ -38,6 +39,31 @@ def test_a_trial_that_two_processes_end_is_a_failed_one(corpus, tmp_path):
     reply = verify(job_of(corpus, peak_lr=5.0, **options), tmp_path)
     assert reply["status"] == "failed"
     assert "training loss" in reply["reason"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fault", "error", "told"),
+    [
+        ("torch.OutOfMemoryError('CUDA out of memory')", MemoryError, "one sequence of 64 tokens"),
+        ("ValueError('mine')", RuntimeError, "ValueError: mine"),
+    ],
+)
+def test_the_team_tells_the_error_of_the_process_that_failed_first(
+    corpus, tmp_path, fault, error, told
+):
+    raising = f"if self.training and os.environ.get('RANK') == '1':\n            raise {fault}\n"
+    source = "import os\n" + BLOCK.replace("return X +", raising + "        return X +")
+    options = {"processes": 2, "device": "cpu", "activation_checkpointing": "never"}
+    with pytest.raises(error, match=told) as caught:
+        verify(job_of(corpus, source=source, **options), tmp_path)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_a_team_measures_its_pace_against_a_team(corpus, tmp_path):
+    options = {"processes": 2, "device": "cpu", "slowest_ratio": 0.001}
+    assert verify(job_of(corpus, **options), tmp_path)["status"] == "ok"
 
 
 @pytest.mark.slow

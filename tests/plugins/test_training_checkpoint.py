@@ -56,6 +56,20 @@ class Dying(Dropping):
         return super().forward(tokens)
 
 
+class Shrinking(Dropping):
+    """Has no room for more than two sequences at one step, as beside another process, and ends
+    its process some steps later, where it is told to."""
+
+    dies = False
+
+    def forward(self, tokens):
+        if self.steps_taken == 10 and len(tokens) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        if self.dies and self.steps_taken == 40:
+            raise Interrupted
+        return super().forward(tokens)
+
+
 def train(model, corpus, folder, *, tokens=20_000, lr=5e-3, seed=1, **options):
     budget = TrainBudget(tokens=tokens, batch_tokens=4 * CONTEXT, peak_lr=lr, seed=seed)
     trainer = TorchTrainer(TorchTrainerOptions(**{"checkpoint_every_s": 1e-9, **options}))
@@ -84,6 +98,22 @@ def test_a_training_goes_on_as_if_there_had_been_no_break(corpus, whole, tmp_pat
     assert (result.tokens, result.steps, result.curve) == (whole.tokens, whole.steps, whole.curve)
     assert result.checkpoint.read_bytes() == whole.checkpoint.read_bytes()
     assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_what_was_given_up_for_want_of_memory_stays_given_up(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr("genesys_engine.plugins.trainers.session.MOST_OF_TIME", 1e9)
+    (tmp_path / "whole").mkdir()
+    whole = train(Shrinking(corpus.vocab_size), corpus, tmp_path / "whole")
+    assert whole.facts["micro_batch"] == 2
+    dying = Shrinking(corpus.vocab_size)
+    dying.dies = True
+    with pytest.raises(Interrupted):
+        train(dying, corpus, tmp_path)
+    result = train(Shrinking(corpus.vocab_size), corpus, tmp_path)
+    assert result.facts["resumed_at_step"] > 10
+    assert result.facts["micro_batch"] == 2
+    assert result.curve == whole.curve
+    assert result.checkpoint.read_bytes() == whole.checkpoint.read_bytes()
 
 
 ELSEWHERE = """

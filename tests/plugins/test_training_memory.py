@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -233,7 +235,7 @@ def test_a_fault_of_the_block_is_not_taken_for_one_of_the_compiler(corpus, tmp_p
 def test_cuda_asked_for_and_absent_is_one_clear_message(corpus, tmp_path):
     with pytest.raises(InputError, match="CUDA is asked for") as caught:
         train(TinyModel(corpus.vocab_size), corpus, tmp_path, device="cuda")
-    assert "trainer.device" in str(caught.value)
+    assert "[trainer] device" in str(caught.value)
 
 
 def test_a_trial_that_is_too_slow_ends_with_its_reason(corpus, tmp_path, monkeypatch):
@@ -245,3 +247,47 @@ def test_a_trial_that_is_too_slow_ends_with_its_reason(corpus, tmp_path, monkeyp
     monkeypatch.setattr(pace, "MEASURED", 2)
     paced = train(language_model(corpus), corpus, tmp_path / "b", tokens=6_000, slowest_ratio=0.001)
     assert paced.curve == plain.curve
+
+
+def test_the_reference_of_the_pace_takes_its_steps_as_the_trial_does(corpus, tmp_path, monkeypatch):
+    """No more sequences at once than the trial had room for; compiled where it is."""
+    compiled, most = [], []
+    forward, compile_ = LanguageModel.forward, torch.compile
+
+    def refuse(self, tokens):
+        if len(tokens) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        most.append(len(tokens))
+        return forward(self, tokens)
+
+    def note(model, **more):
+        compiled.append(model)
+        return compile_(model, **more)
+
+    monkeypatch.setattr(LanguageModel, "forward", refuse)
+    monkeypatch.setattr(torch, "compile", note)
+    options = {"compile": "always", "compile_backend": "eager", "slowest_ratio": 0.001}
+    result = train(language_model(corpus), corpus, tmp_path, tokens=6_000, **options)
+    assert result.facts["micro_batch"] == max(most) == 2
+    assert len(compiled) == 2
+
+
+def test_a_reference_that_finds_no_room_ends_no_trial(corpus, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(pace.Pace, "_reference", refuse)
+    result = train(language_model(corpus), corpus, tmp_path, tokens=6_000, slowest_ratio=0.9)
+    assert result.tokens >= 6_000
+
+
+@pytest.mark.parametrize(("other", "ends"), [(0.7, False), (0.1, True)])
+def test_the_processes_of_a_team_judge_the_pace_together(monkeypatch, other, ends):
+    team = SimpleNamespace(size=2, total=lambda ratio: ratio + other)
+    judge = pace.Pace(None, None, 0.3, torch.device("cpu"), team)
+    clock = iter([0.0, 10.0])
+    monkeypatch.setattr(judge, "_now", lambda: next(clock))
+    monkeypatch.setattr(judge, "_reference", lambda batch: 1.0)  # a tenth, here
+    with pytest.raises(TrialDiverged, match=r"0\.100") if ends else nullcontext():
+        for _ in range(pace.WARM_UP + pace.MEASURED):
+            judge.check(None)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +14,7 @@ from genesys_engine.gab.errors import InputError
 from genesys_engine.gab.sandbox import Limits, SandboxHost, isolation_here
 from genesys_engine.plugins import checkpoint, verify_job
 from genesys_engine.plugins.executors.process import ProcessOptions
+from genesys_engine.plugins.trainers.pytorch import TorchTrainer
 from genesys_engine.plugins.verify_job import controls, verify
 
 BASE = "genesys_engine.plugins"
@@ -66,6 +68,19 @@ def test_a_design_that_learns_is_ok(reply):
     assert (scratch / answer["checkpoint"]).is_file()
     assert all(answer["facts"][key] > 0 for key in ("train_s", "eval_s", "build_s", "tokens_per_s"))
     assert answer["facts"]["max_rss_bytes"] > 1 << 26
+
+
+def test_the_speed_is_that_of_the_tokens_since_the_trial_went_on(corpus, tmp_path, monkeypatch):
+    real = TorchTrainer.train
+
+    def gone_on(*arguments):
+        result = real(*arguments)
+        assert result.facts["resumed_at_tokens"] == 0
+        return replace(result, facts={**result.facts, "resumed_at_tokens": result.tokens - 100})
+
+    monkeypatch.setattr(TorchTrainer, "train", gone_on)
+    facts = verify(payload(corpus, tokens=2_000), tmp_path)["facts"]
+    assert facts["tokens_per_s"] * facts["train_s"] == pytest.approx(100)
 
 
 def test_the_reply_is_json_and_depends_on_the_payload_alone(corpus, reply, tmp_path):
