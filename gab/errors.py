@@ -6,6 +6,8 @@ bug of the engine (exit code 3).
 
 from __future__ import annotations
 
+import textwrap
+
 EXIT_OK = 0
 EXIT_GOAL_NOT_MET = 1
 EXIT_INPUT = 2
@@ -16,8 +18,19 @@ EXIT_INTERRUPTED = 130
 
 
 def in_a_line(error: BaseException, most: int = 300) -> str:
-    """Return `Kind: message` of an error that is not ours, in one line of `most` characters."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:most].removesuffix(":")
+    """Return `Kind: message` of an error that is not ours, in one line of `most` characters.
+
+    It is cut between words: a part of a key, which the message may repeat, would not be known for
+    one where keys are hidden.
+    """
+    return shortened(f"{type(error).__name__}: {error}", most).removesuffix(":")
+
+
+def shortened(text: str, most: int) -> str:
+    """Return a text on one line of at most `most` characters, cut between words."""
+    return textwrap.shorten(
+        text, most, placeholder=" ...", break_on_hyphens=False, break_long_words=False
+    )
 
 
 class GenesysError(Exception):

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genesys_engine import __version__
-from genesys_engine.gab.errors import EnvironmentProblem
+from genesys_engine.gab.errors import EnvironmentProblem, shortened
 from genesys_engine.plugins.retry_after import seconds_of
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class Client:
         except _TryAgain as error:
             raise self.unavailable(str(error)) from error
         if answer.status not in expected:
-            raise self.unavailable(f"status {answer.status}: {' '.join(answer.text.split())[:200]}")
+            raise self.unavailable(f"status {answer.status}: {shortened(answer.text, 200)}")
         if answer.status == 200:
             self.read(answer)
             self._keep(kept, answer)
