@@ -7,6 +7,7 @@ meanwhile, and a design that is made again after a crash is shown what it was sh
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,8 +23,8 @@ from genesys_engine.engine.views.leaderboard import scale_names
 from genesys_engine.plugins import event_kinds as events
 from genesys_engine.plugins.api import History, RungResult, Tried
 
-NO_IDEA = "proposal."
-"""How the codes begin of designs that were given up before there was an idea to tell."""
+NO_IDEA = ("proposal.", "llm.")
+"""How the codes begin of designs that were given up with no idea to tell."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,10 @@ class _Child:
     change: str = ""
     code: str = ""
 
+    def order(self) -> tuple[int, float]:
+        """Sort by task, then by design; what was given up ended its task."""
+        return self.seq, math.inf if self.design is None else self.design
+
 
 class DesignHistories:
     """Tells the histories of a run's designs; ask from one thread at a time."""
@@ -71,7 +76,7 @@ class DesignHistories:
         if not 0 <= design < sight.designs:
             return History()
         known = [c for c in self._children[design] if _is_seen(c, sight)]
-        newest = sorted(known, key=lambda child: child.seq, reverse=True)[:limit]
+        newest = sorted(known, key=_Child.order, reverse=True)[:limit]
         return History(
             self._results(design, sight),
             tuple(findings_of(self._store, design)),
@@ -108,7 +113,7 @@ class DesignHistories:
         for rung, row in sorted(own.items()):
             reason = " ".join(row.reason.partition("\n")[0].split())
             beside = [r for r in references if r.rung == rung and design != self._reference]
-            within = None if design == self._reference else _is_noise(row.fitness, sigmas[rung])
+            within = _is_noise(row.fitness, sigmas[rung])
             scores = self._scores(row, beside)
             found.append(RungResult(self._scales[rung], row.fitness, within, scores, reason))
         return tuple(found)

@@ -32,6 +32,7 @@ DATA = "data"  # the option of the evaluator that says where they lie
 ARCHIVE = "bigbench-1.0.0.tar.gz"
 ARCHIVE_SHA256 = "1bb398a5512c6d798cdebe0dfa0ac03f67f6033fa6b39c6ef71df978c7cbc5c2"
 PIP_SECONDS = 1800
+FORMAT = 2  # of a prepared folder: what an older version prepared is not used
 
 Say = Callable[[str], None]
 
@@ -64,7 +65,7 @@ def with_data(entry: Mapping[str, Any], folders: Mapping[str, str]) -> dict[str,
 
 def _prepared(names: list[str], tasks: Tasks, say: Say) -> Path:
     """Return the folder with the data of `tasks`, which is there whole or not at all."""
-    facts = [names, version("lm-eval"), [_content(folder) for folder in tasks.folders]]
+    facts = [FORMAT, names, version("lm-eval"), [_content(folder) for folder in tasks.folders]]
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:20]
     folder = cache_folder() / "tasks" / key
     if folder.is_dir():

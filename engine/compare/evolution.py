@@ -7,7 +7,7 @@ runs go seed by seed, so that whatever is finished compares all arms.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +63,7 @@ def run_arms(store: StudyStore, experiment: Experiment, callbacks: Callbacks) ->
             quantity than that of the others; nothing is begun then.
         Stopped: the study ended early and can be gone on with.
     """
+    refuse_older(store.results())
     section = experiment.compare
     work = [(arm, item) for item in items(section) for arm in section.arms]
     _refuse_other_measures(
@@ -86,6 +87,16 @@ def run_arms(store: StudyStore, experiment: Experiment, callbacks: Callbacks) ->
         seconds = time.monotonic() - started
         store.add_result(item, arm.name, payload, seconds)
         callbacks.on_result(Result(item, arm.name, payload, seconds))
+
+
+def refuse_older(results: Iterable[Result]) -> None:
+    """Raise `InputError` where an older version stored results, with other measures."""
+    if any("generations" not in result.payload for result in results):
+        raise InputError(
+            "an older version stored this study, whose measures were other ones",
+            where="[compare]",
+            hint="run it again in a new folder, or look at it with the version that made it",
+        )
 
 
 def _refuse_other_measures(arms: Sequence[tuple[str, Experiment]]) -> None:

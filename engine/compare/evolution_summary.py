@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from genesys_engine.engine.compare.evolution import items
+from genesys_engine.engine.compare.evolution import items, refuse_older
 from genesys_engine.engine.compare.gains import area_under
 from genesys_engine.engine.compare.statistics import (
     mean_interval,
@@ -23,7 +23,6 @@ from genesys_engine.engine.compare.statistics import (
 )
 from genesys_engine.engine.compare.store import Result
 from genesys_engine.engine.config.schema import CompareArm, CompareSection
-from genesys_engine.gab.errors import InputError
 
 SEED = 1
 """Of the bootstrap: equal results give equal intervals."""
@@ -41,12 +40,7 @@ def summarise_runs(section: CompareSection, results: Sequence[Result]) -> dict[s
     Raises:
         InputError: an older version stored it, with other measures.
     """
-    if any("generations" not in result.payload for result in results):
-        raise InputError(
-            "an older version stored this study, whose measures were other ones",
-            where="[compare]",
-            hint="run it again in a new folder, or look at it with the version that made it",
-        )
+    refuse_older(results)
     wanted = items(section)
     own = {
         arm.name: {r.item: r.payload for r in results if r.arm == arm.name and r.item in wanted}

@@ -32,6 +32,7 @@ from genesys_engine.engine.compare.proposals import StudyProposal
 from genesys_engine.engine.compare.store import Result, StudyStore
 from genesys_engine.engine.config.schema import CompareArm, CompareSection
 from genesys_engine.engine.evolution import Stopped
+from genesys_engine.engine.llm.gateway import LLMOutage
 from genesys_engine.engine.randomness import generator
 from genesys_engine.gab.errors import InputError
 from genesys_engine.gab.tree import GABTree
@@ -216,9 +217,9 @@ class ImplementationStudy:
                             break
                         running[pool.submit(self._work, job)] = job
                     self._receive(running)
-            except BaseException:
+            except BaseException as error:
                 self._interrupt()
-                self._drain(running)
+                self._drain(running, waited=isinstance(error, LLMOutage))
                 raise
 
     def _next(self, waiting: deque[Job], busy: Collection[str]) -> Job | None:
@@ -287,16 +288,20 @@ class ImplementationStudy:
                 raise Stopped(self._should_stop() or "interrupted")
             raise fault
 
-    def _drain(self, running: dict[Future[Ended], Job]) -> None:
+    def _drain(self, running: dict[Future[Ended], Job], *, waited: bool) -> None:
         """Record what still ends well; the first fault is told already."""
         for future, job in running.items():
             if not future.cancel():
-                self._take(job, future.result())
+                self._take(job, future.result(), waited=waited)
 
-    def _take(self, job: Job, ended: Ended) -> BaseException | None:
-        """Record how the work on a job ended; return the fault that cut it short."""
+    def _take(self, job: Job, ended: Ended, *, waited: bool = False) -> BaseException | None:
+        """Record how the work on a job ended; return the fault that cut it short.
+
+        The time of one that only `waited` for a service is not the arm's.
+        """
         if isinstance(ended.made, BaseException):
-            self._cut_short(job.arm.name, ended.made, ended.seconds)
+            idle = waited or isinstance(ended.made, LLMOutage)
+            self._cut_short(job.arm.name, ended.made, 0.0 if idle else ended.seconds)
             return ended.made
         self._record(job, ended.made, ended.seconds)
         return None

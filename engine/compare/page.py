@@ -254,8 +254,8 @@ def _curves(data: Mapping[str, Any]) -> str:
                     "name": hover(arm["arm"]),
                     "legendgroup": arm["arm"],
                     "showlegend": run is arm["runs"][0],
-                    "x": run["costs"],
-                    "y": run["best_so_far"],
+                    "x": [*run["costs"], data["until_tokens"]],  # what it found stands till then
+                    "y": [*run["best_so_far"], run["best"]],
                     "line": {
                         "shape": "hv",
                         "color": _colour(index),
@@ -264,7 +264,7 @@ def _curves(data: Mapping[str, Any]) -> str:
                         "dash": _DASHES[index % len(_DASHES)],
                     },
                     "hoverinfo": "text",
-                    "hovertext": [hover(f"{arm['arm']}, {run['item']}")] * len(run["costs"]),
+                    "hovertext": [hover(f"{arm['arm']}, {run['item']}")] * (len(run["costs"]) + 1),
                 }
             )
     layout = {

@@ -12,6 +12,7 @@ from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins.api import BudgetSpent, LLMPrice, LLMUsage
 
 TOKENS, USD = "budget.llm_tokens", "budget.llm_usd"
+LOST = "lost replies may have used up"
 POLL_S = 0.1
 
 
@@ -111,16 +112,17 @@ class Meters:
             check: called while waiting; it raises to end the wait.
 
         Raises:
-            BudgetSpent: a cap does not allow the call.
+            BudgetSpent: a cap does not allow the call; the message is the budget, and says where
+                only lost replies stand against it, since a later session begins without them.
         """
         usd = 0.0
         if price is not None:
             usd = (tokens - output) * price.input_usd + output * price.output_usd
         hold = Hold(tokens, usd)
         with self._changed:
-            while (budget := self._against(hold)) is not None:
+            while (budget := self._against(hold, *self._held, *self._lost)) is not None:
                 if not self._held:
-                    raise BudgetSpent(budget)
+                    raise BudgetSpent(budget if self._against(hold) else f"{LOST} {budget}")
                 self._changed.wait(POLL_S)
                 check()
             self._held.add(hold)
@@ -159,10 +161,9 @@ class Meters:
         for (budget, _), (spent, cap, lost) in fresh.items():
             self._tell(budget, spent, cap, lost)
 
-    def _against(self, hold: Hold) -> str | None:
-        """Return the budget that does not allow `hold`."""
+    def _against(self, *holds: Hold) -> str | None:
+        """Return the budget that does not allow `holds` beside what was used."""
         used = total(self._used)
-        holds = (hold, *self._held, *self._lost)
         if self.caps.tokens is not None and (
             used.tokens + sum(each.tokens for each in holds) > self.caps.tokens
         ):

@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from genesys_engine.gab.errors import shortened
 from genesys_engine.gab.tree import GABTree, Place
 from genesys_engine.operators.llm.desk import Desk
 from genesys_engine.operators.llm.options import LLMOptions
@@ -284,10 +283,10 @@ def _parent_shown(parent: Parent, history: History) -> dict[str, Any]:
     return {
         "design": parent.design,
         "fitness": parent.fitness,
-        "change": shortened(parent.change, _CHANGE),
+        "change": _short(parent.change, _CHANGE),
         "tree": parent.tree.describe(),
         "results": [_result_shown(each) for each in history.results[-_RUNGS:]],
-        "findings": [shortened(each, _FINDING) for each in history.findings[:_FINDINGS]],
+        "findings": [_short(each, _FINDING) for each in history.findings[:_FINDINGS]],
         "children": [_child_shown(each) for each in history.children],
     }
 
@@ -305,20 +304,26 @@ def _result_shown(result: RungResult) -> dict[str, Any]:
     return {
         "scale": result.scale,
         "gain": result.gain,
-        "within_noise": bool(result.within_noise),
+        "within_noise": result.within_noise,
         "scores": scores,
-        "failed": shortened(result.reason, _OUTCOME),
+        "failed": _short(result.reason, _OUTCOME),
     }
 
 
 def _child_shown(child: Tried) -> dict[str, str]:
-    return {"change": shortened(child.change, _CHANGE), "outcome": shortened(child.told, _OUTCOME)}
+    return {"change": _short(child.change, _CHANGE), "outcome": _short(child.told, _OUTCOME)}
 
 
 def _line_shown(line: str) -> str:
     """Return an attempt on one line; a long sentence doesn't cost what came of it."""
     change, _, outcome = line.partition("\n")
-    return f"{shortened(change, _CHANGE)} {shortened(outcome, _OUTCOME)}".rstrip()
+    return f"{_short(change, _CHANGE)} {_short(outcome, _OUTCOME)}".rstrip()
+
+
+def _short(text: str, most: int) -> str:
+    """Return a text on one line, cut where it is long; some languages have no spaces to cut at."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 4].rstrip()} ..."
 
 
 class _Strict(BaseModel):

@@ -180,7 +180,10 @@ def _own_data(config: Mapping[str, Any]) -> Any:
         return None
     options = dict(config.get("dataset_kwargs") or {})
     options.pop("trust_remote_code", None)  # as lm-eval does: `datasets` runs no such code
-    return datasets.load_dataset(config["dataset_path"], config.get("dataset_name"), **options)
+    found = datasets.load_dataset(config["dataset_path"], config.get("dataset_name"), **options)
+    if not isinstance(found, datasets.DatasetDict):
+        raise ValueError(f"dataset_kwargs give a {type(found).__name__}, not whole splits by name")
+    return found
 
 
 @contextmanager

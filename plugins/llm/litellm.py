@@ -34,20 +34,24 @@ NO_KEY = "none"
 LARGEST_SEED = 2**31
 BODY = "extra_body"
 """The parameter whose own parameters are sent as they stand, over those of the call."""
-REQUEST = ("messages", "max_tokens", "temperature", "seed", "response_format", "stream", "n")
+REQUEST = (
+    "messages", "max_tokens", "max_completion_tokens", "temperature", "seed", "response_format",
+    "stream", "n", "best_of",
+)  # fmt: skip
 PLACE = ("model", "api_base", "base_url", "custom_llm_provider", "fallbacks")
 PATIENCE = ("timeout", "request_timeout", "force_timeout", "max_retries", "num_retries")
 OWN = frozenset((*REQUEST, *PLACE, *PATIENCE))
 """Parameters that are not for `extra`: what is asked, whom, and how long and often."""
 SECRET = re.compile(
-    r"(?<!cache[_-])key|secret|passw|passphrase|authori[sz]ation|credential|cookie"
-    r"|(?:^|[-_])auth$|(?<!bos_)(?<!eos_)(?<!pad_)(?<!per_)token$",
+    r"api[-_]?key|access[-_]?key|(?<!cache)[-_]key$|^key$"
+    r"|secret|passw|pwd|passphrase|authori[sz]ation|bearer|credential|cookie|(?:^|[-_])auth$"
+    r"|^token$|(?:^|[-_])(?:access|ad|api|auth|hf|id|refresh|security|session)[-_]?token$",
     re.I,
 )
 """What names of secrets have in common.
 
-A token is one alone ("access_token"), while tokens are what a model reads ("max_completion_tokens",
-"stop_token_ids", and the special one "eos_token").  A "prompt_cache_key" opens nothing.
+A token is one that opens something ("access_token"), and neither what a model reads ("min_tokens",
+"stop_token_ids") nor a special one ("eos_token").  A "prompt_cache_key" opens nothing.
 """
 
 

@@ -30,10 +30,11 @@ GIVEN_UP = {"operator": "llm_mutation", "parents": [1], "details": {}}
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run in which two designs were given up: one for want of an idea, one while it was built."""
+    """A run in which designs were given up: two for want of an idea, one while it was built."""
     folder = make_run(tmp_path_factory.mktemp("runs") / "sample", finish=False)
     with Store.open(folder, write=True) as store, store.transaction():
-        for seq, code in ((500, "proposal.rejected"), (501, "causality.leak")):
+        codes = ("proposal.rejected", "causality.leak", "llm.refused")
+        for seq, code in enumerate(codes, 500):
             told = {**GIVEN_UP, "seq": seq, "code": code, "reason": f"An idea, ended by {code}."}
             store.add_event("design.abandoned", told)
     return folder
@@ -58,7 +59,7 @@ def test_results_are_told_by_rung_beside_the_reference(store: Store) -> None:
         assert own == first.scores["bits_per_byte"]["value"]
         assert next(iter(results[0].scores)) == "bits_per_byte", "the metric of the fitness"
         if row.id == 0:
-            assert (results[0].within_noise, reference) == (None, None)
+            assert (results[0].within_noise, reference) == (True, None)
         else:
             known = [v.scores["bits_per_byte"]["value"] for v in _at_rung(store, 0, 0)]
             assert reference == pytest.approx(sum(known) / 3)
@@ -99,7 +100,33 @@ def test_what_was_given_up_is_told_once_there_was_an_idea(store: Store) -> None:
     assert newest.change == "An idea, ended by causality.leak."
     assert newest.told == "given up: causality.leak"
     told = [c.change for c in DesignHistories(store).of(1, 100, ALL).children]
-    assert not any("proposal.rejected" in change for change in told)
+    assert not any("proposal.rejected" in change or "llm.refused" in change for change in told)
+
+
+def test_of_one_task_what_came_last_comes_first(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "one"
+    shutil.copytree(run, folder)
+    with Store.open(folder, write=True) as store, store.transaction():
+        made = [row.id for row in store.designs() if row.parents][-3:]
+        for design in made:
+            told = (json.dumps([1]), design)
+            store._db.execute("UPDATE designs SET seq = 501, parents = ? WHERE id = ?", told)
+    with Store.open(folder) as store:
+        children = DesignHistories(store).of(1, 3, ALL).children
+    assert [child.design for child in children] == [None, made[2], made[1]]
+
+
+def test_what_differs_from_time_to_time_is_not_told(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "logged"
+    shutil.copytree(run, folder)
+    with Store.open(folder, write=True) as store, store.transaction():
+        store._db.execute("UPDATE verifications SET reason = reason || char(10) || 'at 0x7f'")
+    with Store.open(folder) as store:
+        histories = DesignHistories(store)
+        known = [histories.of(row.id, 100, ALL) for row in store.designs()]
+    told = [child.told for each in known for child in each.children]
+    assert any("failed" in each for each in told)
+    assert not any("0x7f" in each for each in told)
 
 
 def test_warnings_of_the_check_are_told(run: Path, tmp_path: Path) -> None:
@@ -271,5 +298,5 @@ def test_language_models_are_asked_the_same(
             asked.append(sorted(db.execute("SELECT task, request_digest, request FROM llm_calls")))
     assert asked[0] == asked[1]
     words = " ".join(row[2] for row in asked[0])
-    for part in ("Results, by rung", "within the noise", "Tried on this design", "given up: reply"):
+    for part in ("Results, by rung", "within the noise", "Tried on this design", "given up: "):
         assert part in words

@@ -457,7 +457,7 @@ def test_a_lost_reply_is_warned_of_and_forgotten_by_the_next_session(bench: Benc
     assert told == {
         "budget.llm_tokens": {"budget": "budget.llm_tokens", "used": 42, "cap": 80, "lost": 27},
     }
-    with pytest.raises(BudgetSpent, match=r"budget\.llm_usd"):
+    with pytest.raises(BudgetSpent, match=r"lost replies may have used up budget\.llm_usd"):
         gateway.client("1").ask("coder", request(seed=1, max_tokens=22))  # 43 + 0.25 + 11 + 44
     assert gateway.usage()["coder"].tokens == 15
     gateway.close()

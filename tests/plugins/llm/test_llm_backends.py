@@ -240,7 +240,8 @@ def test_errors_that_are_causes_of_each_other_end() -> None:
         ({"extra_body": {"servers": [{"url": "x", "access_token": "1"}]}}, "'access_token'"),
         ({"extra_headers": {"x-api-key": "1", "X-Auth-Token": "1"}}, "'x-api-key', 'X-Auth-Token'"),
         ({"vertex_credentials": "{}"}, "'vertex_credentials'"),
-        ({"apiKey": "1"}, "'apiKey'"),
+        ({"apiKey": "1", "aws_access_key_id": "1"}, "'apiKey', 'aws_access_key_id'"),
+        ({"azure_ad_token": "1", "accessToken": "1"}, "'azure_ad_token', 'accessToken'"),
         ({"db": {"password": "1"}}, "'password'"),
     ],
 )
@@ -256,6 +257,7 @@ def test_no_secret_stands_in_the_parameters_of_a_call(extra: dict[str, Any], nam
         *(({name: 1}, repr(name)) for name in ("max_retries", "api_base", "model")),
         ({"response_format": {"type": "text"}}, "'response_format'"),
         ({"extra_body": {"max_tokens": 10**6}}, "'max_tokens'"),
+        ({"max_completion_tokens": 10**6}, "'max_completion_tokens'"),
     ],
 )
 def test_the_parameters_of_a_call_overrule_nothing_of_the_engine(
@@ -268,11 +270,15 @@ def test_the_parameters_of_a_call_overrule_nothing_of_the_engine(
 def test_honest_parameters_of_a_call_pass() -> None:
     extra = {
         "api_version": "2024-10-21",
-        "max_completion_tokens": 5,
         "top_logprobs": 2,
         "prompt_cache_key": "mine",
         "thinking": {"type": "enabled", "budget_tokens": 5},
-        "extra_body": {"stop_token_ids": [1], "eos_token": "</s>", "min_tokens": 1},
+        "extra_body": {
+            "stop_token_ids": [1],
+            "pad_token": "</s>",
+            "min_tokens": 1,
+            "guided_json": {"properties": {"keywords": {"type": "array"}}},
+        },
         "extra_headers": {"X-Title": "a study"},
     }
     assert LiteLLMOptions(model="openai/tiny", extra=extra).extra == extra
