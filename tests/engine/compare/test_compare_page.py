@@ -160,8 +160,11 @@ def test_the_figures_of_an_evolution_study_show_the_numbers_of_the_json(evolved)
     ]
     assert ends(means) == pytest.approx(wanted)
     drawn = [(trace["x"], trace["y"]) for trace in curves["data"]]
+    until = evolved["until_tokens"]  # what a run found stands to the end of the longest one
     assert drawn == [
-        (run["costs"], run["best_so_far"]) for arm in evolved["arms"] for run in arm["runs"]
+        ([*run["costs"], until], [*run["best_so_far"], run["best"]])
+        for arm in evolved["arms"]
+        for run in arm["runs"]
     ]
 
 
