@@ -16,7 +16,7 @@ from typing import Any
 
 from genesys_engine.engine.finals import is_fresh
 from genesys_engine.engine.fitness import metric_value
-from genesys_engine.engine.memory import findings_of, outcome_of
+from genesys_engine.engine.memory import findings_of, first_line, outcome_of
 from genesys_engine.engine.store import Store, VerificationRow
 from genesys_engine.engine.views import noise
 from genesys_engine.engine.views.leaderboard import scale_names
@@ -111,7 +111,7 @@ class DesignHistories:
         sigmas = noise.reference_sigmas(references, len(self._scales))
         found = []
         for rung, row in sorted(own.items()):
-            reason = " ".join(row.reason.partition("\n")[0].split())
+            reason = " ".join(first_line(row.reason).split())
             beside = [r for r in references if r.rung == rung and design != self._reference]
             within = _is_noise(row.fitness, sigmas[rung])
             scores = self._scores(row, beside)

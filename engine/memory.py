@@ -229,10 +229,10 @@ class RunMemory:
 def findings_of(store: Store, design: int) -> list[str]:
     """Return what the check of a design found, each in one line with how to mend it."""
     found = store.report(design)["findings"]
-    return [f"{f['code']}: {_first_line(f['message'])} {f['advice']}" for f in found]
+    return [f"{f['code']}: {first_line(f['message'])} {f['advice']}" for f in found]
 
 
-def _first_line(text: str) -> str:
+def first_line(text: str) -> str:
     """Return what does not differ from time to time: the end of a log may follow it."""
     return text.partition("\n")[0]
 
@@ -252,11 +252,11 @@ def outcome_of(
     if gains:
         fitness, rung = sum(gains.values()) / len(gains), scales[max(gains)]
         told = f"gain {percent(fitness)} up to {rung}"
-        told += "".join(f"; failed at {scales[v.rung]}: {_first_line(v.reason)}" for v in failed)
+        told += "".join(f"; failed at {scales[v.rung]}: {first_line(v.reason)}" for v in failed)
         return "verified", told, fitness, rung
     if failed:
         last = failed[-1]
-        return "failed", f"failed at {scales[last.rung]}: {_first_line(last.reason)}", None, None
+        return "failed", f"failed at {scales[last.rung]}: {first_line(last.reason)}", None, None
     return "untested", "not yet verified", None, None
 
 

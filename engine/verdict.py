@@ -59,7 +59,8 @@ def judge(state: State, scales: Sequence[str], seeds: Sequence[str]) -> Verdict:
         return Verdict(best, None, None, None, state.reference, None, text)
     noise = state.noise()
     if finalists := fresh_results(state.finals, _pair(noise[-1])):
-        return _of_finals(state, best, finalists, scales, seeds[0])
+        (sigma,) = gain_sigmas(noise[-1:])
+        return _of_finals(state, best, finalists, sigma, scales, seeds[0])
     rung, fitness = child.rung, child.fitness
     sigma = noise_of_mean(gain_sigmas(noise[: rung + 1]))
     text = (
@@ -71,11 +72,15 @@ def judge(state: State, scales: Sequence[str], seeds: Sequence[str]) -> Verdict:
 
 
 def _of_finals(
-    state: State, best: int | None, finalists: Sequence[Fresh], scales: Sequence[str], name: str
+    state: State,
+    best: int | None,
+    finalists: Sequence[Fresh],
+    sigma: float | None,
+    scales: Sequence[str],
+    name: str,
 ) -> Verdict:
     """Return the verdict that rests on fresh seeds alone."""
     first, top = finalists[0], len(scales) - 1
-    (sigma,) = gain_sigmas(state.noise()[-1:])
     seeds = f"{len(first.gains)} fresh seed{'' if len(first.gains) == 1 else 's'}"
     said = f"{first.mean:+.2f} %"
     if first.low is None or first.high is None:

@@ -16,6 +16,7 @@ from typing import Any
 from genesys_engine.engine.compare.evolution import items, refuse_older
 from genesys_engine.engine.compare.gains import area_under
 from genesys_engine.engine.compare.statistics import (
+    SEED,
     mean_interval,
     paired_means,
     rate_interval,
@@ -24,8 +25,6 @@ from genesys_engine.engine.compare.statistics import (
 from genesys_engine.engine.compare.store import Result
 from genesys_engine.engine.config.schema import CompareArm, CompareSection
 
-SEED = 1
-"""Of the bootstrap: equal results give equal intervals."""
 COMPARED = {
     "best": "best fitness",
     "mean": "mean fitness",

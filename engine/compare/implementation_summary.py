@@ -13,6 +13,7 @@ from genesys_engine.engine.compare.lemmas import direct_calls, unitwise_calls
 from genesys_engine.engine.compare.proposals import StudyProposal
 from genesys_engine.engine.compare.published import PUBLISHED
 from genesys_engine.engine.compare.statistics import (
+    SEED,
     in_points,
     paired_rates,
     rate_interval,
@@ -22,8 +23,6 @@ from genesys_engine.engine.compare.statistics import (
 from genesys_engine.engine.compare.store import Result
 from genesys_engine.engine.config.schema import CompareArm, CompareSection
 
-SEED = 1
-"""Of the bootstrap: equal results give equal intervals."""
 _WHAT = "valid designs"
 
 

@@ -13,6 +13,8 @@ from statistics import NormalDist, fmean, stdev
 from genesys_engine.engine.significance import CONFIDENCE, normal_quantile, quantile
 
 RESAMPLES = 10_000
+SEED = 1
+"""Of the bootstrap in a study: equal results give equal intervals."""
 ROUNDING = 1e-9  # of the range of the values: means as close as this are equal
 
 
