@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 Progress = Callable[[str], None]
 
 TOKENIZER = "tokenizer.json"
+LEFT_OUT = "left_out"
+"""Key of the manifest: sentences on rows that were left out or changed, where there are any."""
 SIXTEEN_BITS = 1 << 16  # a larger vocabulary is stored in 32 bits
 PAIRS_AT_ONCE = 1 << 24
 
@@ -61,7 +63,9 @@ def prepare(
     key = _digest({"format": FORMAT, "content": content, **settings})[:20]
     folder = cache / f"corpus-{key}"
     if folder.exists():
-        Corpus.open(folder).check()
+        corpus = Corpus.open(folder)
+        corpus.check()
+        _tell(corpus, progress)
         return folder
     scratch = cache / f".preparing-{key}"
     try:
@@ -79,7 +83,14 @@ def prepare(
             where=str(cache),
             hint="free space or move it, and start again: what is encoded stays there",
         ) from error
+    _tell(Corpus.open(folder), progress)
     return folder
+
+
+def _tell(corpus: Corpus, progress: Progress) -> None:
+    """Say what of the text was left out or changed."""
+    for sentence in corpus.manifest.get(LEFT_OUT, ()):
+        progress(f"corpus: {sentence}")
 
 
 @dataclass(frozen=True)
@@ -134,6 +145,7 @@ def _write(job: _Job, folder: Path) -> None:
         progress,
         job.processes,
     )
+    left_out = list(job.source.tally.sentences())  # of a whole pass: the next ends early
     _require_both(splits, job)
     _byte_lengths(tokenizer, vocab_size, end).tofile(folder / "byte_lengths.bin")
     progress("counting the bigram control")
@@ -153,6 +165,7 @@ def _write(job: _Job, folder: Path) -> None:
         "dtype": dtype,
         "splits": splits,
         "items": items,
+        **({LEFT_OUT: left_out} if left_out else {}),
     }
     _write_manifest(folder, facts)
 

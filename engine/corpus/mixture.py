@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from genesys_engine.engine.corpus import rows
 from genesys_engine.engine.corpus.options import CorpusOptions, CorpusPart
-from genesys_engine.engine.corpus.sources import Files, open_files, texts_of
+from genesys_engine.engine.corpus.sources import Files, open_files
 from genesys_engine.gab.errors import EnvironmentProblem, InputError, in_a_line
 
 
@@ -24,6 +25,7 @@ class HubPart:
 
     part: CorpusPart
     revision: str
+    tally: rows.Tally = field(default_factory=rows.Tally, compare=False, repr=False)
 
     def digest(self) -> str:
         """Return the hex SHA-256 over what names the content: a revision never changes."""
@@ -34,24 +36,35 @@ class HubPart:
         """Yield the text of its rows.
 
         Raises:
-            InputError: the hub has no such data set, subset or split, or a row has no text.
+            InputError: the hub has no such data set, subset or split, a row holds something else
+                than text, or none has text.
             EnvironmentProblem: the hub cannot be reached.
         """
         where = f"{self.part.hub} {self.part.subset or ''}".strip()
-        yield from texts_of(self._rows(where), self.part.text_field, where)
+        field = self.part.text_field
+        self.tally.restart()
+        numbered = enumerate(self._rows(where), 1)
+        yield from rows.texts(numbered, field, self.tally, lambda row: f"{where}, row {row}")
+        self.tally.require_text(field)
 
     def _rows(self, where: str) -> Iterator[dict[str, Any]]:
         import datasets
 
         part = self.part
         try:
-            yield from datasets.load_dataset(
+            found = datasets.load_dataset(
                 part.hub,
                 part.subset,
                 split=part.split,
                 revision=self.revision,
                 streaming=part.streaming,
             )
+            if found.column_names is not None:  # unknown where rows alone tell
+                _require_field(part, where, found.column_names)
+                found = found.select_columns(part.text_field)
+            yield from found
+        except InputError:
+            raise
         except ValueError as error:  # no such subset or split: the library lists those there are
             raise InputError(str(error), where=where, hint="see [[corpus.parts]]") from error
         except Exception as error:
@@ -103,6 +116,11 @@ class Mixture:
         """Yield the documents."""
         return self.documents()
 
+    @property
+    def tally(self) -> rows.Tally:
+        """What the newest pass has met in the rows of all parts."""
+        return sum((part.tally for part, _ in self.parts), rows.Tally())
+
 
 def open_mixture(options: CorpusOptions) -> Mixture:
     """Find the parts; asks the hub for the newest revision where none is given.
@@ -140,6 +158,16 @@ def _revision(part: CorpusPart) -> str:
         ) from error
     except Exception as error:
         raise _unreachable(str(part.hub), error) from error
+
+
+def _require_field(part: CorpusPart, where: str, fields: Sequence[str]) -> None:
+    """Raise InputError where a data set has no field of that name, before all of it is read."""
+    if part.text_field not in fields:
+        raise InputError(
+            f"the data set has no field {part.text_field!r}; it has {', '.join(fields)}",
+            where=where,
+            hint="set text_field",
+        )
 
 
 def _unreachable(where: str, error: Exception) -> EnvironmentProblem:

@@ -8,25 +8,22 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import sys
 import sysconfig
-from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from genesys_engine.engine.cache import cache_folder
+from genesys_engine.engine.corpus import rows
 from genesys_engine.engine.corpus.english import english_files
 from genesys_engine.engine.corpus.options import CorpusOptions
 from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins.corpus import file_digest
 
 PLAIN = (".txt", ".md")
-ROWS = {".jsonl": "json", ".parquet": "parquet"}
-"""Suffix of a file whose rows are documents -> the builder of `datasets` that reads it."""
-
-SUFFIXES = (*PLAIN, *ROWS)
+SUFFIXES = (*PLAIN, *rows.SUFFIXES)
 PIECE_BYTES = 16_384
 
 # Not the library's own text, or not text: tests, installed packages, machine-made tables (the
@@ -55,6 +52,10 @@ class Source(Protocol):
     def small_documents(self) -> Iterator[str]:
         """Yield the documents such that none is a whole book: nothing large is held."""
 
+    @property
+    def tally(self) -> rows.Tally:
+        """What the newest pass has met in rows."""
+
 
 @dataclass(frozen=True)
 class Files:
@@ -67,6 +68,7 @@ class Files:
     files: tuple[Path, ...]
     names: tuple[str, ...]
     text_field: str = "text"
+    tally: rows.Tally = field(default_factory=rows.Tally, compare=False, repr=False)
 
     def digest(self) -> str:
         """Return the hex SHA-256 over names and contents."""
@@ -83,29 +85,32 @@ class Files:
         """Yield the text of every document, one pass over the files.
 
         Raises:
-            InputError: a file that is not UTF-8 text, or a row without the text field.
+            InputError: a file that is not UTF-8 text, a row with something else than text in the
+                text field, or none with text there.
         """
-        plain = [str(path) for path in self._of(PLAIN)]
+        plain = [str(path) for path in self._plain_files()]
         with self._explained():
             if plain:
-                yield from _plain(read_rows("text", plain, "text", sample_by="document"))
-            yield from self._rows()
+                yield from _plain(_whole_files(plain))
+        yield from self._rows()
 
     def small_documents(self) -> Iterator[str]:
         """Yield the text in pieces of about PIECE_BYTES, but rows as they are."""
         with self._explained():
-            for path in self._of(PLAIN):
+            for path in self._plain_files():
                 yield from _plain(_file_pieces(path))
-            yield from self._rows()
+        yield from self._rows()
 
     def _rows(self) -> Iterator[str]:
-        for suffix, builder in ROWS.items():
-            if files := [str(path) for path in self._of((suffix,))]:
-                yield from read_rows(builder, files, self.text_field)
+        self.tally.restart()
+        for suffix in rows.SUFFIXES:
+            for path in (path for path in self.files if path.suffix == suffix):
+                yield from rows.file_texts(path, self.text_field, self.tally)
+        self.tally.require_text(self.text_field)
 
-    def _of(self, suffixes: Container[str]) -> list[Path]:
-        """Return the files of a kind; one with an unknown suffix was named, and is plain text."""
-        return [p for p in self.files if (p.suffix if p.suffix in ROWS else ".txt") in suffixes]
+    def _plain_files(self) -> list[Path]:
+        """Return the files of plain text; one with an unknown suffix was named, and is one."""
+        return [path for path in self.files if path.suffix not in rows.SUFFIXES]
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
@@ -193,31 +198,20 @@ def _expand(text: str) -> list[Path]:
     return matches
 
 
-def read_rows(builder: str, files: list[str], field: str, **settings: str) -> Iterator[str]:
-    """Read the text of `files` with a packaged builder of `datasets`, without its Arrow cache."""
+def _whole_files(files: list[str]) -> Iterator[str]:
+    """Read whole files with the packaged builder of `datasets`, without its Arrow cache."""
     import datasets
 
     stream = datasets.load_dataset(
-        builder, data_files={"train": files}, split="train", streaming=True, **settings
+        "text",
+        data_files={"train": files},
+        split="train",
+        streaming=True,
+        sample_by="document",
+        encoding="utf-8-sig",
     )
-    yield from texts_of(stream, field, ", ".join(files[:3]))
-
-
-def texts_of(rows: Iterable[Mapping[str, Any]], field: str, where: str) -> Iterator[str]:
-    """Yield one field of every row.
-
-    Raises:
-        InputError: a row does not have it, or it is not text.
-    """
-    for row in rows:
-        text = row.get(field)
-        if not isinstance(text, str):
-            raise InputError(
-                f"a line without text in the field {field!r} (it has {', '.join(row)})",
-                where=where,
-                hint="set text_field",
-            )
-        yield text
+    for row in stream:
+        yield row["text"]
 
 
 def _plain(texts: Iterable[str]) -> Iterator[str]:
@@ -230,7 +224,7 @@ def _plain(texts: Iterable[str]) -> Iterator[str]:
 
 def _file_pieces(path: Path) -> Iterator[str]:
     """Yield a file in pieces of about PIECE_BYTES that end with a line."""
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         while lines := file.readlines(PIECE_BYTES):
             yield "".join(lines)
 
@@ -245,34 +239,20 @@ def _explain(source: Files, error: Exception) -> InputError:
 
 
 def _problem_of(path: Path) -> InputError | None:
-    """Return what is wrong with one file, with its line."""
+    """Return what is wrong with one file of plain text, with its line."""
+    if path.suffix in rows.SUFFIXES:
+        return None
     number = 0
     try:
-        if path.suffix == ".parquet":
-            import pyarrow.parquet
-
-            pyarrow.parquet.ParquetFile(path).close()
-            return None
         with path.open("rb") as file:
             for line in file:
                 number += 1
-                text = line.decode("utf-8")
-                if path.suffix == ".jsonl" and text.strip():
-                    json.loads(text)
-                if path.suffix not in ROWS and "\0" in text:
-                    return _not_text(f"{path}:{number}", "it holds zero bytes")
+                if "\0" in line.decode("utf-8"):
+                    return rows.not_text(f"{path}:{number}", "it holds zero bytes")
     except UnicodeDecodeError as problem:
-        return _not_text(f"{path}:{number}", problem.reason)
-    except (OSError, ValueError) as problem:
+        return rows.not_text(f"{path}:{number}", problem.reason)
+    except OSError as problem:
         return InputError(
             f"cannot be read: {problem}", where=f"{path}:{number}" if number else str(path)
         )
     return None
-
-
-def _not_text(where: str, reason: str) -> InputError:
-    return InputError(
-        f"not UTF-8 text: {reason}",
-        where=where,
-        hint="convert the file, or leave it out of corpus.paths",
-    )
