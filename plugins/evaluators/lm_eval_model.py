@@ -15,6 +15,7 @@ from lm_eval.api.model import TemplateLM
 from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
+from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins.models import context_of, device_of
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ MOST_GENERATED = 256  # tokens, where a task says nothing: lm-eval's own default
 
 
 class Text(NamedTuple):
-    """A text of which the last `scored` tokens are scored, as far as a token stands before them."""
+    """A text of which the last `scored` tokens are scored; a token stands before each of them."""
 
     ids: tuple[int, ...]
     scored: int
@@ -37,14 +38,16 @@ class Text(NamedTuple):
     def places(self) -> range:
         """The places whose next token is scored."""
         last = len(self.ids) - 1
-        return range(max(0, last - self.scored), last)
+        return range(last - self.scored, last)
 
 
 class CorpusLM(TemplateLM):  # type: ignore[misc]  # lm-eval has no types
     """A model with the tokenizer of its corpus.
 
-    Texts longer than the model's context lose their beginning; a text without context is
-    conditioned on the end-of-text token, which stands before every document in training.
+    Every token of a continuation is scored.  What stands before it loses its beginning where both
+    together exceed the model's context; a continuation that exceeds it alone is scored window by
+    window.  A text without context is conditioned on the end-of-text token, which stands before
+    every document in training.
     """
 
     def __init__(self, model: nn.Module, corpus: Corpus, batch_tokens: int) -> None:
@@ -67,26 +70,58 @@ class CorpusLM(TemplateLM):  # type: ignore[misc]  # lm-eval has no types
         ids: list[int] = self.corpus.tokenizer.encode(string, add_special_tokens=False).ids
         return ids
 
+    def loglikelihood(
+        self, requests: Sequence[Any], disable_tqdm: bool = False
+    ) -> list[tuple[float, bool]]:
+        """Return (log-likelihood in nats, whether greedy decoding gives it) per request.
+
+        Raises:
+            InputError: a continuation is empty, which every model would give for certain.
+        """
+        pairs = [self._encode_pair(*request.args) for request in requests]
+        for request, (_, after) in zip(requests, pairs, strict=True):
+            if not after:
+                raise _empty(request)
+        return self._score_whole([self._rows(*pair) for pair in pairs])
+
+    def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+        """Return the token ids of a context, never none, and of its continuation.
+
+        As lm-eval has it, spaces at the end of the context belong to the continuation, and both
+        are encoded together.  Where a token then reaches across the boundary, the rest of the
+        tokens would be another continuation ("b" in place of "reb" after "the" where "there" is a
+        token, and nothing at all of "re"), so that the continuation is encoded alone.
+        """
+        kept = context.rstrip()
+        moved = context[len(kept) :] + continuation
+        before, whole = self.tok_encode(kept), self.tok_encode(kept + moved)
+        together = whole[: len(before)] == before
+        after = whole[len(before) :] if together else self.tok_encode(moved)
+        return before or [self.eot_token_id], after
+
+    def _rows(self, before: list[int], after: list[int]) -> list[Row]:
+        """Return what scores each token of `after` once: itself, or windows of a full context."""
+        if len(after) <= self.context:
+            return [(before, after)]
+        windows = get_rolling_token_windows(after, before[-1], self.context, context_len=1)
+        return [make_disjoint_window(window) for window in windows]
+
     def loglikelihood_rolling(
         self, requests: Sequence[Any], disable_tqdm: bool = False
     ) -> list[float]:
-        """Return the log-likelihood of whole texts, each token counted once.
+        """Return the log-likelihood of whole texts, each token counted once."""
+        texts = [self.tok_encode(text) for (text,) in (request.args for request in requests)]
+        rows = [self._rows([self.eot_token_id], text) if text else [] for text in texts]
+        return [score for score, _ in self._score_whole(rows)]
 
-        Windows are a full context long; all texts' windows are scored together, by length.
-        """
-        rows: list[Row] = []
-        owners: list[int] = []
-        for owner, (text,) in enumerate(request.args for request in requests):
-            windows = get_rolling_token_windows(
-                self.tok_encode(text), self.eot_token_id, self.context, context_len=1
-            )
-            for window in windows:
-                rows.append(make_disjoint_window(window))
-                owners.append(owner)
-        totals = [0.0] * len(requests)
-        for owner, (score, _) in zip(owners, self._score(rows), strict=True):
-            totals[owner] += score
-        return totals
+    def _score_whole(self, texts: Sequence[Sequence[Row]]) -> list[tuple[float, bool]]:
+        """Score texts of one or more windows; all texts' windows go together, by length."""
+        scored = iter(self._score([row for rows in texts for row in rows]))
+        found = []
+        for rows in texts:
+            parts = [next(scored) for _ in rows]
+            found.append((sum(score for score, _ in parts), all(greedy for _, greedy in parts)))
+        return found
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
         """Continue texts greedily up to a stop string, `max_gen_toks` or a document's end.
@@ -112,6 +147,9 @@ class CorpusLM(TemplateLM):  # type: ignore[misc]  # lm-eval has no types
     def _prompt(self, text: str, settings: dict[str, Any]) -> tuple[list[int], int, list[str]]:
         """Return (token ids, most new tokens, stop strings) of a request.
 
+        As in lm-eval the context has room for all that may be generated; where that alone fills
+        it, the whole context is kept, and moves along as the model writes.
+
         Raises:
             ValueError: the task wants samples, and scores must not depend on chance.
         """
@@ -120,7 +158,7 @@ class CorpusLM(TemplateLM):  # type: ignore[misc]  # lm-eval has no types
             raise ValueError("do_sample = true is not supported: generation is greedy")
         count = int(asked["max_gen_toks"])
         ids = self.tok_encode(text) or [self.eot_token_id]
-        kept = max(1, self.context - count)  # room for all that may be generated
+        kept = self.context - count if count < self.context else self.context
         return ids[-kept:], count, handle_stop_sequences(asked.get("until"), eos=None)
 
     def _generate(
@@ -156,7 +194,7 @@ class CorpusLM(TemplateLM):  # type: ignore[misc]  # lm-eval has no types
         self, requests: Sequence[Any], disable_tqdm: bool = False, **_: object
     ) -> list[tuple[float, bool]]:
         """Return (log-likelihood in nats, whether greedy decoding gives it) per request."""
-        return self._score([(before, after) for _, before, after in requests])
+        return self._score_whole([self._rows(before, after) for _, before, after in requests])
 
     def _score(self, rows: Sequence[Row]) -> list[tuple[float, bool]]:
         """Score continuations, in batches of similar length.
@@ -168,7 +206,7 @@ class CorpusLM(TemplateLM):  # type: ignore[misc]  # lm-eval has no types
             Text(tuple([*before, *after][-(self.context + 1) :]), len(after))
             for before, after in rows
         ]
-        inputs = {i: text.ids[:-1] for i, text in enumerate(texts) if text.places}
+        inputs = {i: text.ids[:-1] for i, text in enumerate(texts)}
         readers = _readers(inputs)
         scores: list[tuple[float, bool]] = [(0.0, True)] * len(rows)
         order = sorted(readers, key=lambda i: len(texts[i].ids))
@@ -219,6 +257,19 @@ class CorpusLM(TemplateLM):  # type: ignore[misc]  # lm-eval has no types
         else:
             logits = self.model.head(states(tokens)[rows, places])  # type: ignore[operator]
         return logits.float()
+
+
+def _empty(request: Any) -> InputError:
+    """Return what is wrong with a request whose continuation has no token."""
+    context, continuation = request.args
+    task = f" of the task {request.task_name}" if request.task_name else ""
+    item = "an item" if request.doc_id is None else f"item {request.doc_id}"
+    return InputError(
+        f"{item}{task}: nothing can be scored of its answer {request.idx + 1}, {continuation!r}"
+        f" after {context[-40:]!r}",
+        where="evaluators",
+        hint="give each answer some text, or leave the item out (process_docs)",
+    )
 
 
 def _readers(inputs: Mapping[int, tuple[int, ...]]) -> dict[int, list[int]]:

@@ -204,26 +204,73 @@ def test_lm_evals_own_model_gives_our_scores(exported: Path, tmp_path: Path) -> 
             assert ours == pytest.approx(theirs, rel=1e-5, abs=1e-4), task
 
 
-def our_likelihoods(folder: Path, tasks: list[str]) -> dict[str, list[list[float]]]:
-    """Return what our own `LM` gives the choices of the first 40 items of each task."""
-    from lm_eval.api.instance import Instance
+BOUNDARIES = [
+    ("import", " os"), ("import ", "os"), ("import\n", "os"), ("", "def"), ("\n", "def"),
+    ("self", "."), ("retu", "rn"), ("x = [1, 2", ", 3]"), ("héll", "o"), ("日", "本"),
+    ("日 ", "本"), ("import", ""), ("import ", ""), ("value = 1\n" * 60, " return"),
+    ("def", " value = 1\n" * 40),
+]  # fmt: skip
 
+
+@pytest.mark.slow
+def test_boundaries_are_those_of_lm_evals_own_model(exported: Path, tmp_path: Path) -> None:
+    """It gives no answer where a side has no token or the answer exceeds the window."""
+    code = """
+    import json
+    from lm_eval.api.instance import Instance
+    from lm_eval.models.huggingface import HFLM
+
+    lm = HFLM(pretrained=sys.argv[1], trust_remote_code=True, device="cpu", logits_cache=False)
+    found = []
+    for pair in json.loads(sys.argv[2]):
+        try:
+            asked = [Instance("loglikelihood", {}, tuple(pair), 0)]
+            found.append(lm.loglikelihood(asked, disable_tqdm=True)[0])
+        except AssertionError:
+            found.append(None)
+    print(json.dumps({"found": found}))
+    """
+    theirs = alone(code, tmp_path, exported, json.dumps(BOUNDARIES))["found"]
+    lm = our_lm(exported)
+    compared = 0
+    for pair, answer in zip(BOUNDARIES, theirs, strict=True):
+        if answer is None:
+            continue
+        before, _ = lm._encode_pair(*pair)
+        whole = lm.tok_encode("".join(pair))
+        if before in (whole[: len(before)], [lm.eot_token_id]):
+            (ours,) = ask_likelihoods(lm, [pair])
+            assert ours == pytest.approx(answer[0], rel=1e-5, abs=1e-4), pair
+            compared += 1
+    assert compared >= 8
+
+
+def our_lm(folder: Path) -> Any:
+    """Return our own `LM` around the exported weights."""
     from genesys_engine.plugins.corpus import Corpus
     from genesys_engine.plugins.evaluators.lm_eval_model import CorpusLM
 
     ((text,),) = ask(folder.parent / "run", "SELECT value FROM meta WHERE key = 'corpus'")
-    lm = CorpusLM(our_model(folder), Corpus.open(json.loads(text)["folder"]), 4096)
+    return CorpusLM(our_model(folder), Corpus.open(json.loads(text)["folder"]), 4096)
+
+
+def ask_likelihoods(lm: Any, pairs: list[tuple[str, str]]) -> list[float]:
+    from lm_eval.api.instance import Instance
+
+    asked = [Instance("loglikelihood", {}, pair, 0) for pair in pairs]
+    return [score for score, _ in lm.loglikelihood(asked)]
+
+
+def our_likelihoods(folder: Path, tasks: list[str]) -> dict[str, list[list[float]]]:
+    """Return what our own `LM` gives the choices of the first 40 items of each task."""
+    lm = our_lm(folder)
     found = {}
     for task in tasks:
         lines = (folder / "tasks" / f"{task}.jsonl").read_text().splitlines()[:40]
         items = [json.loads(line) for line in lines]
-        wanted = [
-            Instance("loglikelihood", {}, (item["context"], choice), 0)
-            for item in items
-            for choice in item["choices"]
-        ]
-        scores = iter(lm.loglikelihood(wanted))
-        found[task] = [[next(scores)[0] for _ in item["choices"]] for item in items]
+        pairs = [(item["context"], choice) for item in items for choice in item["choices"]]
+        scores = iter(ask_likelihoods(lm, pairs))
+        found[task] = [[next(scores) for _ in item["choices"]] for item in items]
     return found
 
 
