@@ -1,0 +1,33 @@
+"""Training: a fixed table of large random numbers drowns the residual stream."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class Mixer(nn.Module):
+    def __init__(self, width, block_loc, device=None, dtype=None):
+        super().__init__()
+        kw = {"device": device, "dtype": dtype}
+        self.conv = nn.Conv1d(width, width, 4, padding=3, groups=width, **kw)
+
+    def forward(self, X):
+        _, T, D = X.shape
+        Y = self.conv(X.transpose(1, 2))[..., :T].transpose(1, 2)
+        steps = torch.arange(T, device=X.device, dtype=X.dtype)[:, None]
+        channels = torch.arange(D, device=X.device, dtype=X.dtype)
+        return Y + 200 * torch.sin(1e4 * (steps + 1) * (channels + 1)) * torch.cos(500 * X)
+
+
+class Block(nn.Module):
+    def __init__(self, embed_dim, block_loc, device=None, dtype=None):
+        super().__init__()
+        kw = {"device": device, "dtype": dtype}
+        self.norm = nn.RMSNorm(embed_dim, **kw)
+        self.mixer = Mixer(embed_dim, block_loc, **kw)
+        self.up = nn.Linear(embed_dim, 2 * embed_dim, **kw)
+        self.down = nn.Linear(2 * embed_dim, embed_dim, **kw)
+
+    def forward(self, X, **Z):
+        X = X + self.mixer(self.norm(X))
+        return X + self.down(F.gelu(self.up(X))), Z

@@ -1,0 +1,31 @@
+"""Promises: einops, which the list of imports names."""
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import nn
+
+
+class Mixer(nn.Module):
+    def __init__(self, width, block_loc, device=None, dtype=None):
+        super().__init__()
+        kw = {"device": device, "dtype": dtype}
+        self.conv = nn.Conv1d(width, width, 4, padding=3, **kw)
+
+    def forward(self, X):
+        Y = self.conv(rearrange(X, "b t d -> b d t"))[..., : X.shape[1]]
+        return torch.tanh(rearrange(Y, "b d t -> b t d"))
+
+
+class Block(nn.Module):
+    def __init__(self, embed_dim, block_loc, device=None, dtype=None):
+        super().__init__()
+        kw = {"device": device, "dtype": dtype}
+        self.norm = nn.RMSNorm(embed_dim, **kw)
+        self.mixer = Mixer(embed_dim, block_loc, **kw)
+        self.up = nn.Linear(embed_dim, 2 * embed_dim, **kw)
+        self.down = nn.Linear(2 * embed_dim, embed_dim, **kw)
+
+    def forward(self, X, **Z):
+        X = X + self.mixer(self.norm(X))
+        return X + self.down(F.gelu(self.up(X))), Z

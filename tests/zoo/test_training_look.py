@@ -1,0 +1,53 @@
+"""A block is called slow only where a longer look confirms it, and with the numbers of that look."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from genesys_engine.gab.checks import training
+from genesys_engine.gab.checks.audit import Order, audit_block, replying_with_pairs
+from genesys_engine.gab.checks.sourcemap import SourceMap
+from genesys_engine.gab.checks.subject import Subject
+from genesys_engine.gab.compose import load_block
+
+torch.set_num_threads(1)
+ROOT = Path(__file__).parents[2]
+CORPUS = ROOT / "experiments/bench/audit_corpus"
+
+
+def source_of(path):
+    return path.read_text("utf-8")
+
+
+def check(source, width=64):
+    block = replying_with_pairs(load_block(source))
+    subject = Subject(block, SourceMap(source), 128, 0, width)
+    measured = {}
+    return list(training.check_training(subject, measured)), measured["training"]
+
+
+def test_a_block_that_is_behind_at_first_and_ahead_later_is_sound():
+    found, measured = check(
+        source_of(CORPUS / "sound/normed_output_without_a_feedforward.py").replace(
+            "self.out(Y", "4 * self.out(Y"
+        )
+    )
+    assert measured["trained"] > training.control_run(0).after
+    assert measured["trained_longer"] < training.control_run(0, training.LONGER_STEPS).after
+    assert found == []
+
+
+@pytest.mark.parametrize("name", ["training.slow.turned_over", "training.slow.noise_by_position"])
+def test_a_slow_block_is_behind_in_the_numbers_that_it_is_shown(name):
+    ((found,), _) = check(source_of(CORPUS / f"defective/{name}.py"))
+    assert found.code == "training.slow"
+    assert found.evidence["trained_longer"] > found.evidence["control_longer"]
+    assert found.evidence["tokens"] == training.LONGER_STEPS * training.BATCH * training.LENGTH
+    assert f"{found.evidence['control_longer']:.2f}" in found.message
+
+
+def test_a_reversed_gradient_stays_flat_however_long_one_looks():
+    source = source_of(ROOT / "tests/zoo/bad/training.flat.gradient_reversed.py")
+    (found,) = audit_block(Order(source, d_model=64)).report.findings
+    assert found.code == "training.flat"
