@@ -84,12 +84,12 @@ def audit_block(order: Order) -> Audit:
     report.findings += check_static(order.source, order.class_name, report.source)
     subject = _subject(order, report) if report.passed else None
     if subject is None:
-        return Audit(report.done())
+        return Audit(report.done(), machine_findings=tuple(report.machine_findings))
     for check in FAST if order.level == "fast" else STAGES:
         if report.passed:
             report.stage(check, subject)
     if order.level == "fast" or not report.passed:
-        return Audit(report.done())
+        return Audit(report.done(), machine_findings=tuple(report.machine_findings))
     return _finish(order, report, subject)
 
 
@@ -140,9 +140,9 @@ def _finish(order: Order, report: ReportBuilder, subject: Subject) -> Audit:
         if report.passed:
             report.stage(stage, subject)
     if reference is None or not report.passed:
-        return Audit(report.done())
+        return Audit(report.done(), machine_findings=tuple(report.machine_findings))
     facts, slow = cost.time_beside(subject, reference)
-    return Audit(report.done(), facts, tuple(slow))
+    return Audit(report.done(), facts, (*report.machine_findings, *slow))
 
 
 def _measure(order: Order, measurements: dict[str, Any], subject: Subject) -> Iterator[Finding]:

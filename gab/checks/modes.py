@@ -7,6 +7,7 @@ contract has bound already, and every child pays for each probe.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -27,17 +28,29 @@ _LONGEST = 1024
 
 
 def check_factory(subject: Subject) -> Iterator[Finding]:
-    """`build.options`: every parameter is made on the device and in the dtype that was asked."""
+    """`build.options`: every parameter is made on the device and in the dtype that was asked.
+
+    Complex parameters have the complex dtype that belongs to it, and whole numbers their own.
+    """
     meta = subject.block_class(subject.width, (0, subject.blocks), device="meta")
     for wanted, block in (("dtype float64", subject.block()), ("device meta", meta)):
         for name, parameter in block.named_parameters():
-            got = parameter.dtype if "dtype" in wanted else parameter.device
-            if str(got).removeprefix("torch.") != wanted.split()[1]:
+            right, got = _as_asked(parameter, wanted)
+            if not right:
                 text = f"The parameter {name!r} was asked for with {wanted} and has {got}."
                 place = subject.source.place_of_parameter(block, name)
                 evidence: dict[str, Evidence] = {"parameter": name, "wanted": wanted}
                 yield finding("build.options", text, evidence, place=place)
                 return
+
+
+def _as_asked(parameter: Tensor, wanted: str) -> tuple[bool, str]:
+    """Tell whether a parameter is as asked, and what it is instead."""
+    if "device" in wanted:
+        return str(parameter.device) == wanted.split()[1], str(parameter.device)
+    numbers = parameter.is_floating_point() or parameter.is_complex()
+    right = parameter.dtype in (torch.float64, torch.complex128) or not numbers
+    return right, str(parameter.dtype)
 
 
 def check_modes(subject: Subject) -> Iterator[Finding]:
@@ -61,11 +74,9 @@ def check_autocast(subject: Subject) -> Iterator[Finding]:
     block = subject.block(dtype=torch.float32).train()
     X = _input(subject, 2, _LENGTH).requires_grad_()
     try:
-        with torch.autocast("cpu", torch.bfloat16):
-            Y = block(X)[0]
-        Y.float().square().mean().backward()
+        Y = _autocast(subject, block, X)
     except Exception as error:
-        yield subject.source.fault("autocast.error", error, {"length": _LENGTH})
+        yield _as_a_warning(subject.source.fault("autocast.error", error, {"length": _LENGTH}))
         return
     # No gradient at all is a fault in any precision, which the gradient's own check tells.
     finite = all(bool(torch.isfinite(t).all()) for t in (Y, X.grad) if t is not None)
@@ -74,6 +85,34 @@ def check_autocast(subject: Subject) -> Iterator[Finding]:
         place = subject.source.place_of_class(block)
         text = f"Under bfloat16 autocast the output of an input of {X.dtype} {what}."
         yield finding("autocast.error", text, {"length": _LENGTH}, place=place)
+
+
+def _as_a_warning(found: Finding) -> Finding:
+    """Return what this machine lacks as a warning: fp32 was checked, and a GPU may have it."""
+    return replace(found, severity="warning") if found.code == "machine.unsupported" else found
+
+
+def _autocast(subject: Subject, block: nn.Module, X: Tensor) -> Tensor:
+    """Run forward and backward under autocast; without oneDNN where that has no kernel here.
+
+    oneDNN's bfloat16 kernels depend on the processor; PyTorch's own ones do not.
+    """
+    try:
+        return _backward_under_autocast(block, X)
+    except RuntimeError as error:
+        if not subject.source.lacking_here(error):
+            raise
+    X.grad = None
+    with torch.backends.mkldnn.flags(enabled=False):
+        return _backward_under_autocast(block, X)
+
+
+def _backward_under_autocast(block: nn.Module, X: Tensor) -> Tensor:
+    start_generator(0)
+    with torch.autocast("cpu", torch.bfloat16):
+        Y: Tensor = block(X)[0]
+    Y.float().square().mean().backward()  # type: ignore[no-untyped-call]
+    return Y
 
 
 def check_large_inputs(subject: Subject) -> Iterator[Finding]:

@@ -92,6 +92,9 @@ ADVICE: Mapping[str, str] = {
     "check.crashed": "The block ended the process; use plain PyTorch operations.",
     "check.error": "The block raised where it must not.",
     "check.bad_reply": "The block interfered with its own check: let it compute on tensors only.",
+    "machine.unsupported": "This is a limit of PyTorch on this machine and no fault of the block. "
+    "To have the block checked here, take another path where X is on a CPU: "
+    "scaled_dot_product_attention with a mask, or float32 for this operation.",
     "device.bound": "Create tensors in forward on X's device (device=X.device) and take no "
     "values out of tensors (.item(), bool(tensor)): it would fail or be slow on an accelerator.",
 }

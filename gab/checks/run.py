@@ -96,6 +96,7 @@ class ReportBuilder:
     def __init__(self, source: SourceMap) -> None:
         self.source = source
         self.findings: list[Finding] = []
+        self.machine_findings: list[Finding] = []
         self.measurements: dict[str, Any] = {}
         self._changed = remember()
 
@@ -113,6 +114,10 @@ class ReportBuilder:
         before = len(self.findings)
         self.attempt("forward.error", lambda: self.findings.extend(check(*arguments)))
         self.look_for_patches()
+        # What this machine lacks is no part of a report that must be equal on every machine.
+        lacking = [f for f in self.findings[before:] if _is_of_machine(f)]
+        self.machine_findings += lacking
+        self.findings[before:] = [f for f in self.findings[before:] if f not in lacking]
         if arguments and isinstance(arguments[0], Subject):
             seed = {"seed": arguments[0].seed}
             self.findings[before:] = [
@@ -136,6 +141,10 @@ class ReportBuilder:
         except Exception as error:
             self.findings.append(self.source.fault(code, error))
             return None
+
+
+def _is_of_machine(found: Finding) -> bool:
+    return found.code == "machine.unsupported" and found.severity == "warning"
 
 
 def check_fits(

@@ -6,16 +6,21 @@ import ast
 import linecache
 import traceback
 from collections.abc import Mapping
+from dataclasses import replace
 from types import TracebackType
 
 from torch import Tensor, nn
 
+from genesys_engine.gab.checks.exceptions import advice_for
+from genesys_engine.gab.checks.machine import lacking_here
 from genesys_engine.gab.checks.report import Evidence, Finding, finding
 from genesys_engine.gab.errors import GenesysError
 from genesys_engine.gab.syntax import parse
 
 Place = tuple[str | None, int | None]
 _MOST_SHAPES = 12
+# Their exceptions are of many kinds, and each kind has a remedy of its own.
+_BY_EXCEPTION = frozenset({"forward.error", "autocast.error"})
 
 
 class SourceMap:
@@ -82,10 +87,27 @@ class SourceMap:
             code = "load.syntax"
         text = error.message if isinstance(error, GenesysError) else str(error)
         text = f"{type(error).__name__}: {text}"[:1000]
+        if lack := self.lacking_here(error):
+            code, text = "machine.unsupported", f"PyTorch has {lack}. {text}"
         said = dict(evidence or {})
         if code == "forward.error" and (shapes := self._shapes(error)):
             said["shapes"] = shapes
-        return finding(code, text, said, place=self.place_of_error(error))
+        found = finding(code, text, said, place=self.place_of_error(error))
+        advice = advice_for(error) if code in _BY_EXCEPTION else ""
+        return replace(found, advice=advice) if advice else found
+
+    def lacking_here(self, error: BaseException) -> str:
+        """Return what PyTorch lacks on this machine, or "" where the block is to blame.
+
+        What the block raises itself never says anything of the machine.
+        """
+        frames = list(traceback.walk_tb(error.__traceback__))
+        if frames and self.is_ours(frames[-1][0].f_code.co_filename):
+            lines = self._source.split("\n")
+            number = frames[-1][1]
+            if number <= len(lines) and lines[number - 1].lstrip().startswith("raise"):
+                return ""
+        return lacking_here(error)
 
     def _shapes(self, error: BaseException) -> str:
         """Return the shapes of the tensors that the failing function of the block held."""

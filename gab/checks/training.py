@@ -144,7 +144,19 @@ def _leaks(subject: Subject, model: nn.Module) -> Finding | None:
     )
     # The probe's tokens are the first 97 bytes of 256: ordinary ones to this model.
     assert PROBE_VOCABULARY <= VOCABULARY
-    return probe_rows(probed, model.double(), "trained", _PROBED)
+    return probe_rows(probed, _lifted(model), "trained", _PROBED)
+
+
+def _lifted(model: nn.Module) -> nn.Module:
+    """Bring a model to fp64 in place; `nn.Module.double` leaves complex numbers as they are."""
+
+    def lift(tensor: Tensor) -> Tensor:
+        if tensor.is_complex():
+            return tensor.to(torch.complex128)
+        return tensor.double() if tensor.is_floating_point() else tensor
+
+    model._apply(lift)  # type: ignore[no-untyped-call]
+    return model
 
 
 def train(block_class: Any, seed: int, *, blocks: int = _BLOCKS, steps: int = STEPS) -> Trained:
@@ -153,9 +165,9 @@ def train(block_class: Any, seed: int, *, blocks: int = _BLOCKS, steps: int = ST
     model = LanguageModel(block_class, config, seed=seed)
     batches, heldout = _batches(seed, steps), _heldout()
     before = _loss(model.eval(), heldout)
-    optimizer = torch.optim.AdamW(
-        [p for p in model.parameters() if p.requires_grad], lr=_RATE, betas=(0.9, 0.95), fused=True
-    )
+    weights = [p for p in model.parameters() if p.requires_grad]
+    fused = not any(p.is_complex() for p in weights)  # PyTorch has no fused step for them
+    optimizer = torch.optim.AdamW(weights, lr=_RATE, betas=(0.9, 0.95), fused=fused)
     model.train()
     start_generator(seed)
     losses = []

@@ -6,6 +6,7 @@ the same.  It compares with `is` alone, which no patch can change.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from functools import cache
 from operator import is_
@@ -36,7 +37,7 @@ def remember() -> Callable[[bool], str]:
 
     def changed(everything: bool = False) -> str:
         for kind, before in noted if everything else noted[: len(_FIRST)]:
-            if not _same(vars(kind), before):
+            if not _same(vars(kind), before) and not _marked_by_dynamo(kind, before):
                 return kind.__name__
         return ""
 
@@ -46,3 +47,25 @@ def remember() -> Callable[[bool], str]:
 def _same(now: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
     """Tell whether the same names stand for the same objects, in the same order."""
     return len(now) == len(before) and all(map(is_, now.values(), before.values()))
+
+
+def _marked_by_dynamo(kind: type, before: Mapping[str, Any]) -> bool:
+    """Tell whether all that differs is what dynamo does to `nn.Module` when it first compiles.
+
+    It wraps `__init__` and `__setstate__` to count instances (flex_attention calls it by itself).
+    A wrapper is known by its code, which no block can make, and by what it wraps.
+    """
+    guard = sys.modules.get("torch._dynamo.mutation_guard")
+    if kind is not nn.Module or guard is None:
+        return False
+    codes = guard.install_generation_tagging_init.__code__.co_consts
+    now = dict(vars(kind))
+    for name in ("__init__", "__setstate__"):
+        wrapper = now.get(name)
+        code, cells = getattr(wrapper, "__code__", None), getattr(wrapper, "__closure__", None)
+        wraps = any(cell.cell_contents is before[name] for cell in cells or ())
+        if not wraps or not any(code is part for part in codes):
+            return False
+        now[name] = before[name]
+    now.pop("___needs_generation_tag_patch", None)
+    return _same(now, before)

@@ -137,7 +137,7 @@ class TorchTrainer:
 
 
 def make_optimizer(model: nn.Module, options: TrainerOptions) -> torch.optim.Optimizer:
-    """Return fused AdamW without decay on norms, biases and other vectors."""
+    """Return AdamW, fused where it can be, without decay on norms, biases and other vectors."""
     import torch
 
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -146,7 +146,10 @@ def make_optimizer(model: nn.Module, options: TrainerOptions) -> torch.optim.Opt
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(
-        [group for group in groups if group["params"]], lr=0.0, betas=options.betas, fused=True
+        [group for group in groups if group["params"]],
+        lr=0.0,
+        betas=options.betas,
+        fused=not any(p.is_complex() for p in trained),  # PyTorch has no fused step for them
     )
 
 

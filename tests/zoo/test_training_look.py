@@ -1,4 +1,4 @@
-"""A block is called slow only where a longer look confirms it, and with the numbers of that look."""
+"""A block is slow only where a longer look confirms it, and in the numbers of that look."""
 
 from pathlib import Path
 

@@ -1,0 +1,57 @@
+"""What an exception of a block tells its author to change: more than its code can say."""
+
+from __future__ import annotations
+
+import re
+
+_NAME = "Use a name that exists: spell it as it is defined, and define it before it is used."
+_GIVEN = (
+    "The block is called with X alone: `block(X, **Z)`. Give every further argument of forward a "
+    "default, or compute it from X inside (masks, position ids, cos and sin); docs/auditor.md "
+    "shows a wrapper."
+)
+_DTYPE = (
+    "Bring both tensors to one dtype: create tensors with dtype=X.dtype, hand dtype on to every "
+    "layer, and cast back with .to(X.dtype) after a part that runs in another one."
+)
+_DEVICE = "Create every tensor on X's device (device=X.device) and name no device in the code."
+_REFUSED = (
+    "The block itself refuses this input: let it work at every length from 1 on and for any batch "
+    "size, by padding to a whole chunk and cutting off again."
+)
+_TABLE = (
+    "An index lies beyond the end of a table: make tables of positions as long as the longest "
+    "input, or compute them from X.shape[1]."
+)
+_IN_PLACE = (
+    "Write into no tensor that the backward pass needs: replace `x[...] = y` and `x += y` by "
+    "torch.cat, torch.stack, torch.where or F.pad."
+)
+_GRAPH = (
+    "Keep the path from X and the parameters to the output differentiable: no detach, no .data."
+)
+_FILES = "A block computes on tensors only: it opens no file and starts no process."
+_MISSING = "Import what is installed: only torch, einops and modules of pure computation are."
+
+# (classes of exceptions, pattern in the text, advice); the first that fits counts.
+_RULES: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
+    ((ImportError,), "", _MISSING),
+    ((OSError,), "", _FILES),
+    ((TypeError,), r"forward\(\).* missing \d+ required", _GIVEN),
+    ((AttributeError, NameError), "", _NAME),
+    ((AssertionError,), r"CUDA|cuda", _DEVICE),
+    ((RuntimeError,), r"NVIDIA driver|CUDA (error|GPU)|on the same device", _DEVICE),
+    ((RuntimeError,), r"scalar type|same dtype|bias type|dtype mismatch|dtypes? to be", _DTYPE),
+    ((RuntimeError,), r"inplace operation|in-place operation", _IN_PLACE),
+    ((RuntimeError,), r"does not require grad", _GRAPH),
+    ((IndexError,), r"out of (range|bounds)", _TABLE),
+    ((AssertionError,), "", _REFUSED),
+)
+
+
+def advice_for(error: BaseException) -> str:
+    """Return what to change, by the kind of the exception; "" where its code says all."""
+    for kinds, pattern, advice in _RULES:
+        if isinstance(error, kinds) and re.search(pattern, str(error), re.IGNORECASE):
+            return advice
+    return ""
