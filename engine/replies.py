@@ -43,6 +43,21 @@ class ScoreReply(_Reply):
 Scores = dict[Annotated[str, Field(max_length=200)], ScoreReply]
 
 
+class RefusalReply(_Reply):
+    """What an evaluator cannot use, and what to do about it."""
+
+    message: str = Field(max_length=20_000)
+    where: str | None = Field(None, max_length=2000)
+    hint: str | None = Field(None, max_length=2000)
+
+
+class ControlsReply(_Reply):
+    """The reply of the controls job (plugins/verify_job.py): the scores, or why there are none."""
+
+    bigram: Scores = {}
+    refused: RefusalReply | None = None
+
+
 class FitReply(BaseModel):
     """How a block was brought to the size of a scale."""
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from genesys_engine.engine.assembly import (
     assemble,
@@ -27,6 +30,7 @@ from genesys_engine.engine.events import Event
 from genesys_engine.engine.llm.backends import look_over
 from genesys_engine.engine.lookup import Lookup
 from genesys_engine.engine.machine import machine, versions
+from genesys_engine.engine.replies import ControlsReply
 from genesys_engine.engine.settings import (
     decision_settings,
     evaluator_payload,
@@ -67,7 +71,8 @@ def planned_folder(path: Path, sets: Sequence[str]) -> Path:
 def start(path: Path, sets: Sequence[str], folder: Path, callbacks: Callbacks) -> None:
     """Check the experiment, prepare its text, make the run folder and go.
 
-    The folder is made last, so that a fault in the experiment or in the text leaves none behind.
+    The folder is made last, so that a fault in the experiment or in the text leaves none behind;
+    nor does one that an evaluator finds before anything is trained.
 
     Raises:
         GenesysError: the experiment, the folder or the environment is not usable.
@@ -94,8 +99,17 @@ def start(path: Path, sets: Sequence[str], folder: Path, callbacks: Callbacks) -
         "corpus": corpus,
         **services_meta(experiment, host),
     }
-    with Store.create(folder, meta, path) as store:
-        execute(store, experiment, host, callbacks)
+    begun = False
+    try:
+        with Store.create(folder, meta, path) as store:
+            try:
+                execute(store, experiment, host, callbacks)
+            finally:
+                begun = store.count("events") > 0
+    except InputError:
+        if not begun:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def resume(folder: Path, sets: Sequence[str], callbacks: Callbacks) -> None:
@@ -250,7 +264,12 @@ def _bigram(
     host: PluginHost,
     corpus: Mapping[str, Any],
 ) -> list[Mapping[str, Any]]:
-    """Return the bigram model's scores per rung, measured once per context and kept."""
+    """Return the bigram model's scores per rung, measured once per context and kept.
+
+    Raises:
+        InputError: an evaluator cannot use what it was given: no training would end otherwise.
+        EnvironmentProblem: the job came to no result.
+    """
     known: dict[str, Any] = dict(store.meta("bigram", {}))
     rungs = rung_settings(experiment, corpus["vocab_size"])
     pending: dict[str, Future[Outcome]] = {}
@@ -273,10 +292,31 @@ def _bigram(
                 f"the bigram control could not be measured: {outcome.status}: {outcome.reason}",
                 hint="run `genesys-engine doctor`",
             )
-        known[context_key] = outcome.value["bigram"]
+        known[context_key] = _control_scores(outcome.value)
     with store.transaction():
         store.set_meta("bigram", known)
     return [known[str(rung.context)] for rung in rungs]
+
+
+def _control_scores(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the scores in the reply of a controls job.
+
+    Raises:
+        InputError: an evaluator cannot use what it was given, or gives something else than scores.
+    """
+    try:
+        reply = ControlsReply.model_validate(value)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise InputError(
+            f"an evaluator's scores are malformed: {'.'.join(map(str, fault['loc']))}:"
+            f" {fault['msg']}",
+            where="[[evaluators]]",
+            hint="fix the plugin that it is of, or leave the evaluator out",
+        ) from error
+    if reply.refused is not None:
+        raise InputError(**reply.refused.model_dump())
+    return {name: score.model_dump() for name, score in reply.bigram.items()}
 
 
 def _announce(

@@ -32,7 +32,7 @@ DATA = "data"  # the option of the evaluator that says where they lie
 ARCHIVE = "bigbench-1.0.0.tar.gz"
 ARCHIVE_SHA256 = "1bb398a5512c6d798cdebe0dfa0ac03f67f6033fa6b39c6ef71df978c7cbc5c2"
 PIP_SECONDS = 1800
-FORMAT = 2  # of a prepared folder: what an older version prepared is not used
+FORMAT = 3  # of a prepared folder: what an older version prepared is not used
 
 Say = Callable[[str], None]
 

@@ -90,13 +90,20 @@ def verify(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
 def controls(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
     """Score the bigram control: payload `corpus`, `context`, `evaluators`.
 
-    Returns `{"bigram": {metric: score}}`.
+    It is the first model that the evaluators score, so that what they cannot use is found here,
+    before any training: `{"refused": {message, where, hint}}` in place of `{"bigram": {metric:
+    score}}`.
     """
     from genesys_engine.plugins.controls import BigramModel
 
     corpus = Corpus.open(payload["corpus"])
     model = BigramModel(corpus, int(payload["context"]))
-    return {"bigram": _as_json(_scores(model, corpus, _evaluators(payload["evaluators"])))}
+    try:
+        scores = _scores(model, corpus, _evaluators(payload["evaluators"]))
+    except InputError as error:
+        told = {"message": error.message, "where": error.where, "hint": error.hint}
+        return {"refused": told}
+    return {"bigram": _as_json(scores)}
 
 
 def build_model(payload: Mapping[str, Any]) -> nn.Module:
@@ -164,6 +171,14 @@ def _what_is_wrong(trained: Scores, untrained: Scores) -> str:
     for metric, score in trained.items():
         if not math.isfinite(score.value):
             return f"{metric} of the trained model is {score.value}"
+    for metric in sorted(trained.keys() ^ untrained.keys()):
+        return f"{metric} was scored of the trained or of the untrained model alone"
+    for metric, score in trained.items():
+        if score.n != untrained[metric].n:
+            counts = (
+                f"{score.n} items of the trained model and {untrained[metric].n} of it untrained"
+            )
+            return f"{metric} was scored with {counts}"
     after, before = trained[METRIC].value, untrained[METRIC].value
     if math.isfinite(before) and not after < before:
         return (

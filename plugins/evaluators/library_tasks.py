@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from genesys_engine.gab.errors import EnvironmentProblem, InputError, in_a_line
+from genesys_engine.plugins.evaluators.demands import loaded_demands, read_demands
 from genesys_engine.plugins.evaluators.task_names import (
+    PLACE,
     Task,
     Tasks,
     files_of,
@@ -25,17 +27,30 @@ from genesys_engine.plugins.evaluators.task_names import (
 )
 
 INDEX = "library.json"
-PLACE = "[[evaluators]] tasks"
+LEAVE_OUT = "leave the task out, or copy it to a folder of your own with a smaller num_fewshot"
+ONE_FILE_EACH = "write each task into a file of its own, in this folder, and name it in the group"
 
 Say = Callable[[str], None]
 
 
 class Loaded(NamedTuple):
-    """A task with its file, as workers find it, and its data; None: its own code brings them."""
+    """A task with its file, as workers find it, and its data; None: its own code brings them.
+
+    `origin` is the file that errors name: the user's own, of which workers have a copy.
+    """
 
     task: Task
     file: str
+    origin: str
     dataset: Any
+
+
+class Prepared(NamedTuple):
+    """A task with its lm-eval configuration, and the file that errors name."""
+
+    task: Task
+    config: dict[str, Any]
+    origin: str
 
 
 def prepare(tasks: Tasks, folder: Path, say: Say) -> None:
@@ -43,7 +58,8 @@ def prepare(tasks: Tasks, folder: Path, say: Say) -> None:
 
     Raises:
         EnvironmentProblem: a data set cannot be reached.
-        InputError: a task's file is wrong, or a package that it needs is not installed.
+        InputError: a task's file is wrong, asks for more than its data have, or has the name of
+            another, or a package that it needs is not installed.
     """
     from genesys_engine.plugins.evaluators import hub
 
@@ -52,16 +68,20 @@ def prepare(tasks: Tasks, folder: Path, say: Say) -> None:
     if problem and tasks.library and not hub.has_cached_data():
         raise _no_data(tasks.library[0], problem)
     entries: list[dict[str, Any]] = []
+    origins = {task.label: PLACE for task in (*tasks.local, *tasks.bigbench)}
     with hub.offline() if problem else nullcontext():
-        for task, file, dataset in _load(tasks, folder, say, problem):
+        for task, file, origin, dataset in _load(tasks, folder, say, problem):
+            if (other := origins.setdefault(task.label, origin)) is not origin:
+                raise _named_twice(task, origin, other)
             data = None if dataset is None else f"task-{len(entries)}"
             if data is not None:
                 _store(dataset, folder / data)
-            entries.append({"name": task.name, "group": task.group, "file": file, "data": data})
+            about = {"name": task.name, "group": task.group, "origin": origin}
+            entries.append({**about, "file": file, "data": data})
     (folder / INDEX).write_text(json.dumps(entries, indent=1), encoding="utf-8")
 
 
-def prepared(folder: Path | None) -> list[tuple[Task, dict[str, Any]]]:
+def prepared(folder: Path | None) -> list[Prepared]:
     """Return each prepared task with its lm-eval configuration.
 
     Raises:
@@ -79,7 +99,7 @@ def prepared(folder: Path | None) -> list[tuple[Task, dict[str, Any]]]:
             config.pop(key, None)
         if entry["data"] is not None:
             config = _with_data(config, folder / entry["data"])
-        found.append((task, {**config, "task": task.label}))
+        found.append(Prepared(task, {**config, "task": task.label}, entry["origin"]))
     return found
 
 
@@ -125,7 +145,10 @@ def _library(names: Sequence[str], say: Say, problem: str) -> Iterator[Loaded]:
         grouped = len(tasks) > 1 or name not in tasks
         for each, task in tasks.items():
             file = str(manager.task_index[task.config.task].yaml_path)
-            yield Loaded(Task(each, name if grouped else ""), file, task.dataset)
+            if sampler := getattr(task, "sampler", None):
+                demands = loaded_demands(each, file, task, fix=LEAVE_OUT)
+                demands.check_counts(len(task.eval_docs), len(sampler.df))
+            yield Loaded(Task(each, name if grouped else ""), file, file, task.dataset)
 
 
 def _own(folder: Path, copy: Path, say: Say, problem: str) -> Iterator[Loaded]:
@@ -134,13 +157,43 @@ def _own(folder: Path, copy: Path, say: Say, problem: str) -> Iterator[Loaded]:
         place = copy / file.relative_to(folder)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, place)
-    for file in task_files(folder):
-        config = _read(file, folder)
+    configs = {file: _read(file, folder) for file in task_files(folder)}
+    groups = dict(_members(configs))
+    for file, config in configs.items():
         if isinstance(name := config.get("task"), str):
             say(f"loading the data of {name}")
             with _faults_of(name, str(file), problem):
                 dataset = _own_data(config)
-            yield Loaded(Task(name), f"{copy.name}/{file.relative_to(folder)}", dataset)
+            if dataset is not None:
+                sizes = {split: len(rows) for split, rows in dataset.items()}
+                read_demands(name, str(file), config).check_splits(sizes)
+            copied = f"{copy.name}/{file.relative_to(folder)}"
+            yield Loaded(Task(name, groups.get(name, "")), copied, str(file), dataset)
+
+
+def _members(configs: Mapping[Path, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Yield (task, group) of the groups in a folder of the user's.
+
+    Raises:
+        InputError: a group holds anything but names of the folder's tasks, or a file holds a list
+            of tasks, of which lm-eval's own command makes several.
+    """
+    known = {config["task"] for config in configs.values() if isinstance(config.get("task"), str)}
+    for file, config in configs.items():
+        members = config.get("task")
+        if "task_list" in config or (isinstance(members, list) and "group" not in config):
+            raise InputError(
+                "a list of tasks in one file is not supported", where=str(file), hint=ONE_FILE_EACH
+            )
+        for member in members if isinstance(members, list) else ():
+            if not isinstance(member, str) or member not in known:
+                raise InputError(
+                    f"the group {config['group']} holds {member!r}, which is no task of this"
+                    f" folder ({', '.join(sorted(known)) or 'it has none'})",
+                    where=str(file),
+                    hint=ONE_FILE_EACH,
+                )
+            yield member, str(config["group"])
 
 
 def _read(file: Path, folder: Path) -> dict[str, Any]:
@@ -203,8 +256,16 @@ def _faults_of(name: str, where: str, problem: str) -> Iterator[None]:
         raise InputError(
             f"lm-eval cannot load the task {name}: {in_a_line(error)}",
             where=where,
-            hint="mend the task, or leave it out",
+            hint="fix the task, or leave it out",
         ) from error
+
+
+def _named_twice(task: Task, origin: str, other: str) -> InputError:
+    return InputError(
+        f"the task {task.key} is there twice, here and in {other}",
+        where=origin,
+        hint="rename one of them, or leave it out: each task has scores of its own",
+    )
 
 
 def _no_data(name: str, why: str, where: str = PLACE) -> EnvironmentProblem:

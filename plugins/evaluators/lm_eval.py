@@ -13,11 +13,12 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins.api import Score
 from genesys_engine.plugins.evaluators.minimal_pairs import GROUP as PAIRS
 from genesys_engine.plugins.evaluators.minimal_pairs import items as pair_items
 from genesys_engine.plugins.evaluators.options import LmEvalOptions
-from genesys_engine.plugins.evaluators.task_names import Task, expand, score_names
+from genesys_engine.plugins.evaluators.task_names import PLACE, Task, expand, score_names
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,30 +61,31 @@ class LmEvalEvaluator:
         wanted = expand(self.options.tasks, corpus)
         data = Path(self.options.data) if self.options.data else None
         tasks = [(task, _items(task, corpus, data)) for task in (*wanted.local, *wanted.bigbench)]
-        configs = [_config(task.label, items) for task, items in tasks]
+        configs = [(_config(task.label, items), PLACE) for task, items in tasks]
         names = {task.label: task for task, _ in tasks}
         with _offline(), redirect_stderr(io.StringIO()), redirect_stdout(io.StringIO()):
             # Progress bars and messages cannot be turned off.
             logging.getLogger("lm_eval").setLevel(logging.ERROR)
             from lm_eval.evaluator import evaluate
-            from lm_eval.tasks import TaskManager
 
             from genesys_engine.plugins.evaluators.library_tasks import prepared
             from genesys_engine.plugins.evaluators.lm_eval_model import CorpusLM
+            from genesys_engine.plugins.evaluators.lm_eval_tasks import load_tasks
 
             if wanted.library or wanted.folders:
                 found = prepared(data)
-                configs += [config for _, config in found]
-                names |= {task.label: task for task, _ in found}
+                configs += [(config, origin) for _, config, origin in found]
+                names |= {task.label: task for task, _, _ in found}
             results = evaluate(
                 lm=CorpusLM(model, corpus, self.options.batch_tokens),
-                task_dict=TaskManager(include_defaults=False).load(configs),
+                task_dict={"tasks": load_tasks(configs)},
                 limit=self.options.limit,
                 bootstrap_iters=BOOTSTRAPS,
                 log_samples=True,
             )
         scores: dict[str, Score] = {}
         for label, task in names.items():
+            _demand_answers(results, label, task, self.options.limit)
             scores |= _scores(results, label, task)
         self.samples = _samples(results, names)
         return scores | _group_scores(scores)
@@ -138,6 +140,26 @@ def _config(label: str, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         return {"test": datasets.Dataset.from_list(list(items))}
 
     return {**task_config(label), "custom_dataset": load}
+
+
+def _demand_answers(results: Any, label: str, task: Task, limit: int | None) -> None:
+    """Hold what came back of a task against what was asked of it.
+
+    Raises:
+        InputError: not every document was scored, or there is no score.
+    """
+    there = int(results["n-samples"][label]["original"]) if label in results["n-samples"] else 0
+    asked = there if limit is None else min(limit, there)
+    scored = len({row["doc_id"] for row in results["samples"].get(label, ())})
+    if scored == asked > 0 and _scores(results, label, task):
+        return
+    given = ", ".join(map(str, results["results"].get(label, {}))) or "nothing"
+    raise InputError(
+        f"the task {task.key} was asked to score {asked} documents: {scored} were scored, and"
+        f" lm-eval gave {given}",
+        where=PLACE,
+        hint="look at its metrics and its process_results, or leave it out",
+    )
 
 
 def _scores(results: Any, label: str, task: Task) -> dict[str, Score]:

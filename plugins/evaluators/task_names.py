@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 OFFLINE, BIGBENCH, PAPER = "offline", "bigbench", "paper"
 ENGLISH = "english"  # the corpus with which `offline` includes the minimal pairs
+PLACE = "[[evaluators]] tasks"  # in an experiment
 FROM_CORPUS = ("continuation", "corruption")
 
 BIGBENCH_TASKS = (
@@ -156,10 +157,26 @@ def score_names(names: Sequence[str], corpus: str) -> Iterator[str]:
     for name in tasks.library:
         yield from _library_scores(name)
     for folder in tasks.folders:
-        for path in task_files(folder_path(folder)):
-            own = re.search(r"^task:[ \t]*['\"]?([\w.+-]+)['\"]?[ \t]*$", _text(path), re.M)
-            metrics = None if own is None else task_metrics(path)
-            yield from ["*"] if own is None else _named(own[1], metrics)
+        yield from _own_scores(task_files(folder_path(folder)))
+
+
+def _own_scores(files: Sequence[Path]) -> Iterator[str]:
+    """Yield the scores of the tasks of a folder, and of the groups that its files make of them."""
+    groups = {
+        member: name[1]
+        for path in files
+        if (name := re.search(r"^group:[ \t]*['\"]?([\w.+-]+)", _text(path), re.M))
+        for member in group_members(path) or ()
+    }
+    for path in files:
+        own = re.search(r"^task:[ \t]*['\"]?([\w.+-]+)['\"]?[ \t]*$", _text(path), re.M)
+        if own is not None:
+            metrics = task_metrics(path)
+            group = groups.get(own[1])
+            yield from _named(f"{group}/{own[1]}" if group else own[1], metrics)
+            yield from _named(group, metrics) if group else ()
+        elif group_members(path) is None:
+            yield "*"
 
 
 def _library_scores(name: str) -> Iterator[str]:

@@ -56,3 +56,22 @@ def test_a_malformed_file_ends_a_run_before_it_begins(experiment: Path, tmp_path
     file = tmp_path / "my_tasks" / "bad.yaml"
     file.write_text("task: bad\nmetric_list: [acc\n")
     engine("run", experiment, "--out", tmp_path / "run").refused(2, f"{file}:3:1: ", "  help: ")
+
+
+@pytest.mark.parametrize(
+    "more",
+    ["num_fewshot: 12\n", "num_fewshot: 9\nprocess_docs: !function words.few\n"],
+    ids=["counted here", "counted by a worker"],
+)
+def test_more_examples_than_documents_end_a_run_before_it_begins(
+    more: str, experiment: Path, tmp_path: Path
+) -> None:
+    """The task, its file and the numbers are named, and no run is left that a resume could help."""
+    file = tmp_path / "my_tasks" / "parity.yaml"
+    file.write_text(PARITY + more)
+    words = file.with_name("words.py")
+    words.write_text(WORDS + "def few(rows):\n    return rows.select(range(8))\n")
+    done = engine("run", experiment, "--out", tmp_path / "run")
+    done.refused(2, f"{file}: the task parity asks for ", "num_fewshot", "  help: ")
+    assert "resume" not in done.err
+    assert not (tmp_path / "run").exists()

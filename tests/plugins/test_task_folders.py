@@ -17,7 +17,7 @@ from genesys_engine.engine import tasks as engine_tasks
 from genesys_engine.gab.errors import InputError
 from genesys_engine.gab.sandbox import Limits, SandboxHost
 from genesys_engine.plugins.evaluators.library_tasks import prepare
-from genesys_engine.plugins.evaluators.task_names import expand
+from genesys_engine.plugins.evaluators.task_names import expand, score_names
 from genesys_engine.plugins.executors.process import ProcessOptions
 
 BASE = "genesys_engine.plugins"
@@ -144,6 +144,20 @@ def test_a_folder_is_scored_by_a_job_that_cannot_read_it(
     assert found["last_word:perplexity"]["stderr"] > 0
 
 
+def test_a_group_of_a_folder_has_a_score_of_its_own(
+    own: Path, corpus, host: SandboxHost, tmp_path: Path
+) -> None:
+    (own / "group.yaml").write_text("group: evens\ntask:\n  - parity\n  - brought\n")
+    assert {"evens:acc", "evens/parity:f1", "last_word:perplexity"} <= set(
+        score_names(["./own"], "text")
+    )
+    found = scores(host, corpus, prepared("./own"), tmp_path / "scratch", "./own")
+    parts = [found[f"evens/{name}:acc"]["value"] for name in ("parity", "brought")]
+    assert found["evens:acc"]["value"] == pytest.approx(sum(parts) / 2)
+    assert found["evens:acc"]["n"] == 40
+    assert not {"parity:acc", "brought:acc"} & set(found)
+
+
 def test_a_changed_folder_is_prepared_anew(own: Path) -> None:
     first = prepared("./own")
     (own / "__pycache__").mkdir()
@@ -162,6 +176,15 @@ def test_a_changed_folder_is_prepared_anew(own: Path) -> None:
         ("task: a\ninclude: nowhere.yaml\n", "bad.yaml", "No such file"),
         ("task: a\ninclude: ../outside.yaml\n", "bad.yaml", "outside.yaml"),
         ("task: a\ntest_split: test\n", "bad.yaml", "dataset_path"),
+        (
+            "task: a\ninclude: common.yaml\nnum_fewshot: 20\n",
+            "bad.yaml",
+            "20 few-shot .* 19 of them",
+        ),
+        ("task: a\ninclude: common.yaml\ntest_split: dev\n", "bad.yaml", "only 'test'"),
+        ("task: last_word\ninclude: common.yaml\n", "words/last.yaml", "there twice"),
+        ("group: g\ntask: [parity, nothing]\n", "bad.yaml", "'nothing', which is no task"),
+        ("task_list: [{task: a}, {task: b}]\n", "bad.yaml", "list of tasks"),
     ],
 )
 def test_a_file_that_is_no_task_is_told_with_its_place(
