@@ -92,10 +92,12 @@ def _wiring(tree: GABTree, places: Sequence[Place], index: int, names: Mapping[s
 def load_block(source: str, class_name: str = "Block") -> type:
     """Run a composed module and return its `Block`, or another name that it binds.
 
-    This runs the source in the calling process: only isolated workers and tests call it.  The
-    module gets a name of its own, is registered (so that its classes pickle), and its lines show
-    in tracebacks.
+    This runs the source in the calling process: only isolated workers and tests call it.  What
+    the checks leave out of it (`checks.runnable`) does not run here either.  The module gets a
+    name of its own, is registered (so that its classes pickle), and its lines show in tracebacks.
     """
+    from genesys_engine.gab.checks.runnable import runnable  # imports torch
+
     digest = hashlib.sha256(source.encode()).hexdigest()[:12]
     name = f"genesys_block_{digest}_{next(_loaded)}"
     filename = f"<{name}>"
@@ -105,7 +107,8 @@ def load_block(source: str, class_name: str = "Block") -> type:
     module.__file__ = filename
     sys.modules[name] = module
     try:
-        exec(compile(source, filename, "exec", dont_inherit=True), module.__dict__)
+        tree = runnable(source, class_name).module
+        exec(compile(tree, filename, "exec", dont_inherit=True), module.__dict__)
         block: type = getattr(module, class_name)
         return block
     except BaseException:

@@ -44,7 +44,7 @@ _RULES: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
     ((RuntimeError,), r"scalar type|same dtype|bias type|dtype mismatch|dtypes? to be", _DTYPE),
     ((RuntimeError,), r"inplace operation|in-place operation", _IN_PLACE),
     ((RuntimeError,), r"does not require grad", _GRAPH),
-    ((IndexError,), r"out of (range|bounds)", _TABLE),
+    ((IndexError,), r"out of (range|bounds)(?!.*size 0)", _TABLE),
     ((AssertionError,), "", _REFUSED),
 )
 

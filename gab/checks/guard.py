@@ -52,7 +52,7 @@ _MEMBER_WORDS = (
     "typing.ForwardRef typing.get_type_hints typing_extensions.get_type_hints "
     "torch.default_generator torch.from_file torch.frombuffer torch.get_rng_state "
     "torch.initial_seed torch.load torch.manual_seed torch.save torch.seed "
-    "torch.use_deterministic_algorithms torch.jit.load torch.jit.save "
+    "torch.compile torch.use_deterministic_algorithms torch.jit.load torch.jit.save "
     "torch.autograd.detect_anomaly torch.cuda.manual_seed "
     "torch.cuda.manual_seed_all torch.utils.swap_tensors "
 )
@@ -115,11 +115,20 @@ def check_language(module: ast.Module, where: SourceMap) -> Iterator[Finding]:
 
 def _imports(items: Iterable[Import], where: SourceMap) -> Iterator[Finding]:
     for item in items:
-        name = item.module if item.is_plain else item.target
-        if item.bound == "*" or _refused(item.module) or _refused(name):
+        name = _needed(item)
+        if is_refused(item):
             place = where.place_of_line(item.line)
             text = f"The import of {name!r} is not allowed."
             yield finding("static.import", text, {"import": name}, place=place)
+
+
+def is_refused(item: Import) -> bool:
+    """Tell whether a block may not import this."""
+    return bool(item.bound == "*" or _refused(item.module) or _refused(_needed(item)))
+
+
+def _needed(item: Import) -> str:
+    return item.module if item.is_plain else item.target
 
 
 def _imported(items: Iterable[Import]) -> dict[str, str]:

@@ -24,6 +24,8 @@ ADVICE: Mapping[str, str] = {
     "frames nor the import system.",
     "patch.outside": "Write only to attributes of self and to tensors of your own, and define no "
     "method that nn.Module or Tensor has for itself: a block changes nothing outside of it.",
+    "static.left_out": "Nothing need be changed: the block is checked, trained and evaluated "
+    "without it. To train compiled, set `[trainer] compile`.",
     "static.unused": "Use the submodule in forward, or remove it.",
     "load.syntax": "Mend the syntax error at the line that is named.",
     "load.error": "The module must import by itself: use only torch, math, functools, typing "

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from genesys_engine.gab.checks.guard import check_language
 from genesys_engine.gab.checks.report import Evidence, Finding, finding
+from genesys_engine.gab.checks.runnable import Runnable, runnable
 from genesys_engine.gab.checks.sourcemap import SourceMap
 from genesys_engine.gab.syntax import UNREADABLE, imports, parse
 
@@ -21,23 +22,35 @@ def check_source(source: str, where: SourceMap) -> list[Finding]:
 
     Nothing of the source runs.
     """
-    module = _parsed(source, where)
-    if isinstance(module, Finding):
-        return [module]
-    return _first(check_language(module, where))
+    read = _read(source, where)
+    if isinstance(read, Finding):
+        return [read]
+    return _first([*check_language(read.module, where), *_left_out(read, where)])
 
 
 def check_static(source: str, class_name: str, where: SourceMap) -> list[Finding]:
     """Return the same, and `static.*` of the class `class_name` that the module should define."""
-    module = _parsed(source, where)
-    if isinstance(module, Finding):
-        return [module]
-    return _first([*check_language(module, where), *_contract(module, class_name, where)])
+    read = _read(source, where, class_name)
+    if isinstance(read, Finding):
+        return [read]
+    found = [*check_language(read.module, where), *_contract(read.module, class_name, where)]
+    return _first([*found, *_left_out(read, where)])
 
 
-def _parsed(source: str, where: SourceMap) -> ast.Module | Finding:
+def _left_out(read: Runnable, where: SourceMap) -> Iterator[Finding]:
+    """Say what the block's author wrote and the engine leaves out."""
+    lines: dict[str, list[int]] = {}
+    for each in read.left_out:
+        lines.setdefault(each.what, []).append(each.line)
+    for what, places in lines.items():
+        evidence: dict[str, Evidence] = {"lines": ", ".join(map(str, places))}
+        place = where.place_of_line(places[0])
+        yield finding("static.left_out", what, evidence, place=place, severity="warning")
+
+
+def _read(source: str, where: SourceMap, keep: str = "Block") -> Runnable | Finding:
     try:
-        return parse(source)
+        return runnable(source, keep)
     except UNREADABLE as error:
         line = error.lineno if isinstance(error, SyntaxError) else None
         text = error.msg if isinstance(error, SyntaxError) else f"{type(error).__name__}: {error}"
@@ -45,7 +58,9 @@ def _parsed(source: str, where: SourceMap) -> ast.Module | Finding:
 
 
 def _first(findings: Iterable[Finding]) -> list[Finding]:
-    return sorted(findings, key=lambda each: each.line or 0)[:_MOST]
+    """Return the first in the order of lines, but errors before warnings: none may be cut off."""
+    order = sorted(findings, key=lambda each: (each.severity != "error", each.line or 0))
+    return order[:_MOST]
 
 
 def chunk_of(source: str) -> int:

@@ -21,7 +21,7 @@ SEEDS = [(name, width) for name in library.seed_names() for width in (64, 192)]
 # Told by the worker's end and not by the block, or needing a parent: tested in test_audit.py.
 ELSEWHERE = {code for code in ADVICE if code.startswith("check.")} | {"function.same"}
 WARNINGS = {
-    *("static.unused", "gradient.partial", "unit.unreached", "device.bound"),
+    *("static.left_out", "static.unused", "gradient.partial", "unit.unreached", "device.bound"),
     "machine.unsupported",  # an error where nothing can be probed: test_machine.py
     *("cost.loop", "cost.flops", "cost.memory", "cost.slow"),
 }
