@@ -26,9 +26,9 @@ from pydantic import ValidationError
 
 from genesys_engine.engine.designer import CHECK, TaskResult
 from genesys_engine.engine.events import canonical_json
-from genesys_engine.engine.fitness import Measure, Reading, Unmeasured, spread
+from genesys_engine.engine.fitness import Measure, Reading, Unmeasured, reference_noise
 from genesys_engine.engine.replies import VerifyReply
-from genesys_engine.engine.significance import gain_sigmas, noise_by_rung
+from genesys_engine.engine.significance import gain_sigmas
 from genesys_engine.gab.errors import EnvironmentProblem, InputError
 from genesys_engine.plugins.host import BUILTIN, PluginHost
 from genesys_engine.plugins.source_digest import source_digest
@@ -299,7 +299,7 @@ def _rung_noise(
         for name, v in sorted(values.items())
         if len(v) == len(futures)
     }
-    (sigma,) = gain_sigmas(noise_by_rung([spread(readings)]))
+    (sigma,) = gain_sigmas(reference_noise([readings]))
     return RungNoise(scale, len(futures), reused, metrics, sigma)
 
 

@@ -14,12 +14,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from genesys_engine.engine import noise
 from genesys_engine.engine.finals import is_fresh
-from genesys_engine.engine.fitness import metric_value
+from genesys_engine.engine.fitness import Measure, metric_value
 from genesys_engine.engine.memory import findings_of, first_line, outcome_of
+from genesys_engine.engine.names import scale_names
+from genesys_engine.engine.significance import gain_sigmas
 from genesys_engine.engine.store import Store, VerificationRow
-from genesys_engine.engine.views import noise
-from genesys_engine.engine.views.leaderboard import scale_names
 from genesys_engine.plugins import event_kinds as events
 from genesys_engine.plugins.api import History, RungResult, Tried
 
@@ -65,6 +66,7 @@ class DesignHistories:
         experiment = store.meta("experiment")
         metric = experiment["fitness"]["metric"]
         self._metrics: Sequence[str] = [metric] if isinstance(metric, str) else metric
+        self._measure = Measure.of(experiment["fitness"])
         self._seed = "seed:" + experiment["population"]["reference"]
         self._reference: int | None = None
         self._children: dict[int, list[_Child]] = defaultdict(list)
@@ -108,7 +110,8 @@ class DesignHistories:
     def _results(self, design: int, sight: Sight) -> tuple[RungResult, ...]:
         own = {row.rung: row for row in self._seen(design, sight) if row.replicate == 0}
         references = [] if self._reference is None else self._seen(self._reference, sight)
-        sigmas = noise.reference_sigmas(references, len(self._scales))
+        floor = noise.noise_of_reference(references, len(self._scales), self._measure)
+        sigmas = gain_sigmas(floor)
         found = []
         for rung, row in sorted(own.items()):
             reason = " ".join(first_line(row.reason).split())
@@ -159,4 +162,4 @@ def _is_noise(gain: float | None, sigma: float | None) -> bool | None:
     """Tell whether a gain is within the noise; None where one of them is not known."""
     if gain is None or sigma is None:
         return None
-    return noise.standing(gain, sigma) == noise.WITHIN_NOISE
+    return noise.standing(gain, sigma) == noise.NO_DIFFERENCE

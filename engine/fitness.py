@@ -20,6 +20,8 @@ from typing import Any
 
 from deap import base
 
+from genesys_engine.engine.significance import Noise, noise_by_rung
+
 ACCURACY = "accuracy"
 REFERENCE, UNTRAINED = "reference", "untrained"
 
@@ -77,6 +79,13 @@ class Measure:
     metrics: tuple[str, ...]
     relative_to: str = REFERENCE
     objectives: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, section: Mapping[str, Any]) -> Measure:
+        """Return the measure of a section [fitness], as plain data; without other objectives."""
+        metric = section["metric"]
+        metrics = (metric,) if isinstance(metric, str) else tuple(metric)
+        return cls(metrics, section.get("relative_to", REFERENCE))
 
     def read(
         self, scores: Mapping[str, Any], controls: Mapping[str, Mapping[str, Any]], *, base: bool
@@ -168,6 +177,11 @@ def objective_gains(reading: Reading, references: Sequence[Reading]) -> dict[str
 def spread(references: Sequence[Reading]) -> list[float]:
     """Return the gain of each of the references' trainings over the mean of them all."""
     return [fitness_gain(each, references) for each in references]
+
+
+def reference_noise(references: Sequence[Sequence[Reading]]) -> list[Noise | None]:
+    """Return the noise at each rung from the readings of the reference there."""
+    return noise_by_rung([spread(readings) for readings in references])
 
 
 def said(section: Mapping[str, Any]) -> str:

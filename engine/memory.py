@@ -19,9 +19,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genesys_engine.engine.names import scale_names
 from genesys_engine.engine.nearness import Vectors
 from genesys_engine.engine.store import DesignRow, Store, VerificationRow
-from genesys_engine.engine.views.leaderboard import scale_names
 from genesys_engine.engine.views.text import percent
 from genesys_engine.plugins.knowledge.embeddings import Embedding, open_embedding
 

@@ -32,7 +32,6 @@ from genesys_engine.engine.lookup import Lookup
 from genesys_engine.engine.machine import machine, versions
 from genesys_engine.engine.replies import ControlsReply
 from genesys_engine.engine.settings import (
-    decision_settings,
     evaluator_payload,
     rung_settings,
     training_limits,
@@ -41,8 +40,9 @@ from genesys_engine.engine.significance import gain_sigmas
 from genesys_engine.engine.state import State
 from genesys_engine.engine.store import EXPERIMENT, Store
 from genesys_engine.engine.trackers import open_trackers
-from genesys_engine.engine.verdict import Verdict, judge
+from genesys_engine.engine.verdict import judge
 from genesys_engine.engine.verifier import tidy
+from genesys_engine.engine.views.verdict import VerdictView, verdict_view
 from genesys_engine.gab.errors import EnvironmentProblem, InputError
 from genesys_engine.gab.sandbox.scratch import remove
 from genesys_engine.plugins import event_kinds as events
@@ -154,7 +154,7 @@ def execute(
     callbacks: Callbacks,
     *,
     resumed: bool = False,
-) -> Verdict:
+) -> VerdictView:
     """Run the loop to its end; an error that leaves the run resumable says so in a note."""
     try:
         verdict = _execute(store, experiment, host, callbacks, resumed=resumed)
@@ -176,7 +176,7 @@ def _execute(
     callbacks: Callbacks,
     *,
     resumed: bool,
-) -> Verdict:
+) -> VerdictView:
     corpus: Mapping[str, Any] = store.meta("corpus")
     if not store.curves.allocated:
         ladder = experiment.ladder
@@ -217,8 +217,8 @@ def _execute(
             evolution.verifier.close()
             with contextlib.suppress(Exception), store.transaction():
                 store.set_meta("wall_s", evolution.outcomes.wall_s())
-        _look_again(store, experiment, evolution.state, executor, corpus, callbacks.on_stage)
-        return _finish(store, experiment, evolution.state, observe)
+        _look_again(store, experiment, executor, corpus, callbacks.on_stage)
+        return _finish(store, evolution.state, observe)
 
 
 def _demand_knowledge(experiment: Experiment, store: Store) -> None:
@@ -365,14 +365,12 @@ def started_payload(experiment: Experiment, vocab_size: int) -> dict[str, Any]:
 def _look_again(
     store: Store,
     experiment: Experiment,
-    state: State,
     executor: Executor,
     corpus: Mapping[str, Any],
     on_stage: Callable[[str], None],
 ) -> None:
     """Confirm the best child, or the best seed where there is no child; told, never decisive."""
-    scales = [rung.scale for rung in experiment.ladder.rungs]
-    verdict = judge(state, scales, decision_settings(experiment).seeds)
+    verdict = judge(store)
     design = verdict.best if verdict.best_child is None else verdict.best_child
     if design is None:
         return
@@ -387,11 +385,8 @@ def _look_again(
         store.set_meta("confirmation", found)
 
 
-def _finish(
-    store: Store, experiment: Experiment, state: State, observe: Callable[[Event], None]
-) -> Verdict:
-    scales = [rung.scale for rung in experiment.ladder.rungs]
-    verdict = judge(state, scales, decision_settings(experiment).seeds)
+def _finish(store: Store, state: State, observe: Callable[[Event], None]) -> VerdictView:
+    verdict = verdict_view(store)
     with store.transaction():
         event = store.add_event(events.RUN_FINISHED, verdict.to_json())
         store.set_meta("finished", True)

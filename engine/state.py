@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from genesys_engine.engine.finals import Finals, is_fresh
-from genesys_engine.engine.fitness import Reading, fitness_gain, objective_gains, spread
+from genesys_engine.engine.fitness import Reading, fitness_gain, objective_gains, reference_noise
 from genesys_engine.engine.ladder import Ladder
-from genesys_engine.engine.significance import Noise, noise_by_rung
+from genesys_engine.engine.significance import Noise
 from genesys_engine.plugins.api import Candidates
 
 
@@ -147,7 +147,7 @@ class State:
 
     def noise(self) -> list[Noise | None]:
         """Return the noise of training at each rung, as far as it is known."""
-        return noise_by_rung([spread(references) for references in self.references])
+        return reference_noise(self.references)
 
     def better(self, standing: Standing) -> bool:
         """Tell whether `standing` leads: a higher rung first, then a higher fitness."""

@@ -45,11 +45,15 @@ def test_it_ends_well_and_names_what_it_found(
 ) -> None:
     folder, done = run
     assert done.returncode == 0, done.stderr
-    child, verdict, last = done.stderr.strip().splitlines()[-3:]
-    assert child.startswith("Best child: design ")
+    lines = done.stderr.strip().splitlines()
+    child = next(line for line in lines if line.startswith("Best child: design "))
     assert "parents:" in child
-    assert "2 sigma" in verdict
-    assert str(folder / "report.html") in last
+    first, *others = lines[lines.index(child) + 1 :]
+    assert "its parent" in first
+    assert "2 sigma" in first
+    assert any("the reference" in line for line in (first, *others))
+    assert any("bigram" in line for line in others), "a table of tokens is better than so little"
+    assert str(folder / "report.html") in lines[-1]
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "<html" in page
     assert 'src="http' not in page, "nothing is loaded from elsewhere"

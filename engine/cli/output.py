@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -18,6 +20,10 @@ import click
 from genesys_engine.engine.llm.redact import redact
 
 SCHEMA = 1
+
+NARROW = 80
+"""Columns of a line where no terminal says how wide it is."""
+_WHOLE = 24  # a cell of so many characters is not broken
 
 _ANSWERS = "genesys_engine.answers"
 """Key of the stream for answers in what click keeps with a command."""
@@ -67,23 +73,47 @@ def answer(text: str) -> None:
     click.echo(text, file=ctx.meta.get(_ANSWERS) if ctx else None)
 
 
+def terminal_width() -> int:
+    """Return the columns of the terminal or of $COLUMNS; of a pipe and of a file `NARROW`."""
+    return shutil.get_terminal_size((NARROW, 24)).columns
+
+
 def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None
 ) -> None:
-    """Write a table to stdout; None is shown as an empty cell.
+    """Write a table to stdout, no wider than the terminal; None is shown as an empty cell.
 
-    A terminal's width is obeyed; a pipe or a file gets every line whole.
+    Columns without anything to show are left out; where a line is too long, sentences are broken
+    between words and short cells are kept whole.
     """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*columns, box=SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
-    for row in rows:
-        table.add_row(*(Text("" if cell is None else clean(str(cell))) for cell in row))
-    wide = None if sys.stdout.isatty() else 10_000
-    Console(file=sys.stdout, width=wide, highlight=False, markup=False).print(table)
+    cells = [["" if cell is None else clean(str(cell)) for cell in row] for row in rows]
+    shown = [i for i in range(len(columns)) if not cells or any(row[i] for row in cells)]
+    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    for i in shown:
+        longest = max(len(columns[i]), *(len(row[i]) for row in cells)) if cells else 0
+        table.add_column(columns[i], no_wrap=longest <= _WHOLE, overflow="fold")
+    for row in cells:
+        table.add_row(*(Text(row[i]) for i in shown))
+    console = Console(file=sys.stdout, width=terminal_width(), highlight=False, markup=False)
+    console.print(table)
+
+
+def wrapped(text: str, indent: int = 0, width: int | None = None) -> str:
+    """Return a text broken between words to fit the terminal.
+
+    Args:
+        indent: of the lines after the first, which stands behind as many columns already.
+    """
+    width = terminal_width() if width is None else width
+    lines = textwrap.wrap(
+        text, max(20, width - indent), break_long_words=False, break_on_hyphens=False
+    )
+    return ("\n" + " " * indent).join(lines)
 
 
 def note(text: str) -> None:

@@ -11,7 +11,6 @@ from genesys_engine.engine.evolution import Stopped
 from genesys_engine.engine.interrupt import INTERRUPTED, interruptible
 from genesys_engine.engine.progress import Progress
 from genesys_engine.engine.store import Store
-from genesys_engine.engine.views.text import shortened
 from genesys_engine.gab.errors import (
     EXIT_BUDGET,
     EXIT_GOAL_NOT_MET,
@@ -52,23 +51,20 @@ def _stopped(folder: Path, reason: str) -> int:
 
 def _finished(folder: Path, *, as_json: bool) -> int:
     from genesys_engine.engine.report import write_report
+    from genesys_engine.engine.views.verdict import verdict_view
 
     with Store.open(folder) as store:
-        report = write_report(store)
-        verdict = store.meta("verdict")
-        child = verdict["best_child"]
-        code = EXIT_OK if child is not None else EXIT_GOAL_NOT_MET
-        if as_json:
-            print_json({"run": str(folder), "report": str(report), **verdict})
-            return code
-        if (second := store.meta("confirmation")) is not None:
-            note(second["text"])
-        if child is not None:
-            design = store.design(child)
-            parents = ", ".join(map(str, design.parents)) or "none"
-            note(f"Best child: design {child} (parents: {parents}). {shortened(design.change)}")
-        note(verdict["verdict"])
-        best = verdict["best"]
+        report, found = write_report(store), verdict_view(store)
+        second = store.meta("confirmation")
+        best = found.verdict.best
+    code = EXIT_OK if found.child is not None else EXIT_GOAL_NOT_MET
+    if as_json:
+        print_json({"run": str(folder), "report": str(report), **found.to_json()})
+        return code
+    if second is not None:
+        note(second["text"])
+    for line in found.lines:
+        note(line)
     place = f"`genesys-engine show {folder} {best}`"
     note(f"Best design: {best}, see {place}; report: {report}")
     return code

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from genesys_engine.engine.export.checkpoints import Weights
+from genesys_engine.engine.noise import NOT_MEASURED, noise_floor, outcome
 from genesys_engine.engine.store import Store
 from genesys_engine.engine.views import text
 from genesys_engine.engine.views.details import design_details
-from genesys_engine.engine.views.noise import noise_floor
+from genesys_engine.engine.views.remarks import behind_control, more_compute
+from genesys_engine.engine.views.verdict import verdict_view
 from genesys_engine.gab.scales import get_scale
 
 HERE = Path(__file__).parent
@@ -34,10 +36,15 @@ def model_card(
         keep_trailing_newline=True,
     )
     environment.filters.update(
-        percent=text.percent, number=text.number, rough=text.rough, cell=_cell
+        percent=text.percent,
+        number=text.number,
+        rough=text.rough,
+        title=text.metric_title,
+        cell=_cell,
     )
     experiment, row = store.meta("experiment"), weights.row
-    details = design_details(store, row.design)
+    details, found = design_details(store, row.design), verdict_view(store)
+    best = found.verdict.best_child == row.design
     return environment.get_template("card.md.j2").render(
         run=store.meta("name"),
         details=details,
@@ -50,6 +57,17 @@ def model_card(
         seed=experiment["run"]["seed"],
         reference=experiment["population"]["reference"],
         sigma=noise_floor(store).sigmas[row.rung],
+        verdict=found.judged if best else (),
+        standing=outcome(details.standing or NOT_MEASURED, details.reference),
+        remarks=[
+            *behind_control(row.scores, row.controls),
+            *(
+                remark
+                for cost in details.costs
+                if cost.rung == weights.scale
+                for remark in more_compute(cost, details.reference)
+            ),
+        ],
         corpus=store.meta("corpus"),
         digest=store.meta("experiment_digest"),
         versions=store.meta("versions", {}),

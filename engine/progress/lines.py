@@ -80,7 +80,7 @@ def _finals(payload: Payload, run: RunView) -> str:
 
 
 def _warning(payload: Payload, run: RunView) -> str:
-    return f"budget: {run.warnings[-1]}"
+    return f"budget: {next(reversed(run.budget_use.values()))}"
 
 
 _WORDS: dict[str, Callable[[Payload, RunView], str]] = {

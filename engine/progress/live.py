@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, TextIO
 from genesys_engine.engine.cli.output import clean
 from genesys_engine.engine.events import Event
 from genesys_engine.engine.progress.lines import line_of
-from genesys_engine.engine.views.run import RunView
-from genesys_engine.engine.views.text import duration
+from genesys_engine.engine.views.run import RUNNING, WAITING, RunView
+from genesys_engine.engine.views.text import duration, plural
 from genesys_engine.plugins import event_kinds as kinds
 
 if TYPE_CHECKING:
@@ -126,8 +126,10 @@ class Progress:
 
     def _summary(self) -> str:
         run = self.run
-        done = f"{run.accepted} designs, {run.verifications} verifications"
-        return f"{run.state}: {done} in {duration(run.elapsed_s(self._clock()))}"
+        # No event has told yet that a run which ends here is stopped.
+        state = "stopped" if run.state in (RUNNING, WAITING) else run.state
+        done = f"{plural(run.accepted, 'design')}, {plural(run.verifications, 'verification')}"
+        return f"{state}: {done} in {duration(run.elapsed_s(self._clock()))}"
 
     def _panel(self) -> RenderableType:
         from genesys_engine.engine.progress.panel import panel

@@ -41,12 +41,14 @@ def tree_figure(
         *_marked(at, best),
     ]
     height = min(_TREE_MAX_PX, max(_TREE_MIN_PX, _LINE_PX * tree.lines + 70))
+    named = best is not None and best in at and at[best].label[0] == "#"
     layout = {
         "showlegend": False,
+        "annotations": [_best_label(at[best])] if named and best is not None else [],
         "xaxis": {
             "title": {"text": "generation"},
             "dtick": max(1, math.ceil(tree.generations / 12)),
-            "range": [-0.12, max(1, tree.generations - 1) + 0.25],
+            "range": [-0.12, max(1, tree.generations - 1) + 0.3],
             "showgrid": False,
         },
         "yaxis": {"visible": False, "range": [tree.lines - 0.2, -0.8]},
@@ -100,7 +102,7 @@ def _verified(nodes: Sequence[Node], scales: Sequence[str], limit: float) -> Tra
 
 
 def _marked(at: Mapping[int, Node], best: int | None) -> list[Trace]:
-    """Return the labels of seeds and a ring with a label around the best."""
+    """Return the labels of seeds and a ring around the best."""
     seeds = [node for node in at.values() if not node.parents and node.label[0] != "#"]
     labels: dict[str, Any] = {
         **_places(seeds),
@@ -117,13 +119,21 @@ def _marked(at: Mapping[int, Node], best: int | None) -> list[Trace]:
     node = at[best]
     size = 20 + 5 * (node.rung or 0)
     ring = {"symbol": "circle-open", "size": size, "color": fig.TEXT, "line": {"width": 2}}
-    place = {**_places([node]), "marker": ring, "hoverinfo": "skip"}
-    text = {
-        "mode": "markers+text",
-        "text": [f"<b>{hover(node.label)}</b>"],
-        "textposition": "top center",
+    return [labels, {**_places([node]), "marker": ring, "hoverinfo": "skip"}]
+
+
+def _best_label(node: Node) -> dict[str, Any]:
+    """Return the label of the best: to its right, where no other dot of its generation lies."""
+    return {
+        "x": node.x,
+        "y": round(node.y, 3),
+        "text": f"<b>{hover(node.label)}</b>",
+        "showarrow": False,
+        "xanchor": "left",
+        "xshift": 13 + 2.5 * (node.rung or 0),
+        "bgcolor": fig.SURFACE,
+        "borderpad": 1,
     }
-    return [labels, {**place, **text}]
 
 
 def _places(nodes: Sequence[Node]) -> dict[str, Any]:

@@ -15,13 +15,15 @@ from genesys_engine.engine.report.templates import HERE, render
 from genesys_engine.engine.store import Store
 
 Section = Callable[[Store], tuple[str, str]]
-"""From a store to (title as plain text, HTML).  Texts of a run must be escaped by the section;
-scripts do not run (content security policy): draw with `figure`."""
+"""From a store to (title as plain text, HTML); one without HTML is left out.
+
+Texts of a run must be escaped by the section; scripts do not run (content security policy): draw
+with `figure`."""
 
 KIND = "report_section"
 
 ORDER = (
-    "tree", "fitness", "leaderboard", "finals", "rungs", "best", "operators", "curves",
+    "tree", "fitness", "leaderboard", "cost", "finals", "rungs", "best", "operators", "curves",
     "quadrants", "failures", "llm",
     "time", "reproduce",
 )  # fmt: skip
@@ -63,7 +65,7 @@ def render_report(store: Store, *, sections: Mapping[str, Section] | None = None
         "page",
         name=store.meta("name"),
         summary=summary(store),
-        sections=[(_anchor(title), title, body) for title, body in rendered],
+        sections=[(_anchor(title), title, body) for title, body in rendered if body],
         css=asset("report.css"),
         scripts=scripts,
         hashes=" ".join(f"'sha256-{script_hash(script)}'" for script in scripts),

@@ -5,11 +5,14 @@ It also shows every section the same moment of a run that goes on meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
+from typing import Any, TypeVar
 
 from genesys_engine.engine.events import Event
 from genesys_engine.engine.store import DesignRow, Store, VerificationRow
+
+T = TypeVar("T")
 
 
 class ReadOnce(Store):
@@ -17,6 +20,14 @@ class ReadOnce(Store):
 
     def __init__(self, store: Store) -> None:
         super().__init__(store.folder, store._db)
+        self._made: dict[Callable[[Store], Any], Any] = {}
+
+    def once(self, read: Callable[[Store], T]) -> T:
+        """Return what `read` makes of the store, made once."""
+        if read not in self._made:
+            self._made[read] = read(self)
+        made: T = self._made[read]
+        return made
 
     def designs(self, *, after: int = -1) -> Iterator[DesignRow]:
         """Yield the designs in order of their numbers, from the one behind `after`."""
@@ -58,3 +69,8 @@ class ReadOnce(Store):
         for row in self._verifications:
             found.setdefault(row.design, []).append(row)
         return found
+
+
+def once(store: Store, read: Callable[[Store], T]) -> T:
+    """Return what `read` makes of a store, made once for one that is read once."""
+    return store.once(read) if isinstance(store, ReadOnce) else read(store)

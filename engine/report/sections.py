@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from genesys_engine.engine.config.template import tables_to_toml
 from genesys_engine.engine.events import digest_events
-from genesys_engine.engine.fitness import said
+from genesys_engine.engine.fitness import said as fitness_said
+from genesys_engine.engine.names import design_names, label, scale_names
+from genesys_engine.engine.noise import noise_floor
 from genesys_engine.engine.report import charts
+from genesys_engine.engine.report.cost_chart import cost_figure
 from genesys_engine.engine.report.highlight import python_html
+from genesys_engine.engine.report.reading import once
 from genesys_engine.engine.report.templates import render
 from genesys_engine.engine.significance import SIGMAS
 from genesys_engine.engine.store import Store
-from genesys_engine.engine.views import noise
 from genesys_engine.engine.views.details import composed_source, design_details
 from genesys_engine.engine.views.failures import failures
 from genesys_engine.engine.views.history import history
-from genesys_engine.engine.views.leaderboard import (
-    LeaderboardRow,
-    best_child,
-    leaderboard,
-    metric_names,
-    scale_names,
-)
+from genesys_engine.engine.views.leaderboard import LeaderboardRow, leaderboard, metric_names
 from genesys_engine.engine.views.lineage import lineage
 from genesys_engine.engine.views.llm import llm_view
-from genesys_engine.engine.views.names import design_names, label
-from genesys_engine.engine.views.noise import noise_floor
 from genesys_engine.engine.views.operators import operators
+from genesys_engine.engine.views.remarks import all_behind_control
 from genesys_engine.engine.views.run import view
 from genesys_engine.engine.views.rungs import rung_agreements
-from genesys_engine.engine.views.timing import timing
+from genesys_engine.engine.views.text import metric_title, plural
+from genesys_engine.engine.views.timing import elapsed_s, timing
+from genesys_engine.engine.views.verdict import grounds, rival, said, verdict_view
 
 TABLE_ROWS = 50
 HIGHLIGHTED = 3
@@ -43,40 +42,37 @@ def reference_name(store: Store) -> str:
     return str(store.meta("experiment")["population"]["reference"])
 
 
-def leading_child(store: Store, rows: Sequence[LeaderboardRow]) -> LeaderboardRow | None:
-    """Return the row of the best child: as the verdict has it, which may follow the finals."""
-    chosen = (store.meta("verdict") or {}).get("best_child")
-    return next((row for row in rows if row.design == chosen), None) or best_child(rows)
-
-
 def featured(store: Store, rows: Sequence[LeaderboardRow]) -> LeaderboardRow | None:
     """Return the row to show in full: the best child, or the best seed while there is none."""
-    return leading_child(store, rows) or (rows[0] if rows else None)
+    return once(store, verdict_view).child or (rows[0] if rows else None)
 
 
 def summary(store: Store) -> dict[str, Any]:
-    """Return what the head of the page says: two sentences, a verdict and the key figures."""
-    rows, run = leaderboard(store), view(store)
-    spent = timing(store)
+    """Return what the head of the page says: the verdict, how it came about, the key figures."""
+    rows, run = once(store, leaderboard), view(store)
     return {
         "run": run,
-        "rows": rows,
-        "child": leading_child(store, rows),
+        "leader": rows[0] if rows else None,
+        "view": once(store, verdict_view),
         "reference": reference_name(store),
         "names": run.names,
         "label": label,
-        "metric": said(store.meta("experiment")["fitness"]),
-        "sigmas": SIGMAS,
-        "wall_s": spent.wall_s or run.elapsed_s(),
-        "tokens": spent.tokens,
-        "verdict": (store.meta("verdict") or {}).get("verdict"),
+        "said": said,
+        "rival": rival,
+        "grounds": grounds,
+        "plural": plural,
+        "metric": metric_title(fitness_said(store.meta("experiment")["fitness"])),
+        "wall_s": elapsed_s(store, run),
+        "tokens": once(store, timing).tokens,
         "confirmation": store.meta("confirmation"),
     }
 
 
 def evolution_tree(store: Store) -> tuple[str, str]:
     """Who descends from whom, coloured by fitness."""
-    tree, rows = lineage(store, charts.MOST_DESIGNS), leaderboard(store)
+    tree, rows = lineage(store, charts.MOST_DESIGNS), once(store, leaderboard)
+    if not tree.nodes:
+        return "Evolution tree", ""
     best = featured(store, rows)
     sigmas = noise_floor(store).sigmas
     widest = max((row.fitness for row in rows), default=0.0)
@@ -95,7 +91,9 @@ def evolution_tree(store: Store) -> tuple[str, str]:
 
 def fitness(store: Store) -> tuple[str, str]:
     """The gain of every design, the best so far, and the noise."""
-    rows = leaderboard(store)
+    rows = once(store, leaderboard)
+    if not rows:
+        return "Fitness", ""
     sigma = noise_floor(store).sigmas[0]
     by_design = {row.design: row for row in rows}
     points = history(store)
@@ -119,37 +117,60 @@ def fitness(store: Store) -> tuple[str, str]:
 
 
 def leaderboard_table(store: Store) -> tuple[str, str]:
-    """The best designs, each score beside its controls."""
-    rows = leaderboard(store)
+    """The best designs, a table for each rung, each score next to its controls and its cost."""
+    rows = once(store, leaderboard)
     shown = rows[:TABLE_ROWS]
-    names = design_names(store.designs())
-    values = {"metrics": metric_names(shown), "label": label, "names": names}
+    values = {
+        "metrics": metric_names(shown),
+        "label": label,
+        "names": design_names(store.designs()),
+    }
+    groups = [(rung, list(part)) for rung, part in groupby(shown, lambda row: row.rung)]
+    remarks = list(all_behind_control(groups[0][1])) if groups else []
     body = render(
-        "leaderboard", rows=shown, total=len(rows), reference=reference_name(store), **values
+        "leaderboard",
+        groups=groups,
+        total=len(rows),
+        shown=len(shown),
+        remarks=remarks,
+        reference=reference_name(store),
+        **values,
     )
     return "Leaderboard", body
 
 
+def cost(store: Store) -> tuple[str, str]:
+    """What gains cost: at each rung gain against FLOPs per token, parameters and seconds."""
+    rows = [row for row in once(store, leaderboard) if row.cost.flops is not None]
+    if not rows:
+        return "Gain and cost", ""
+    reference = reference_name(store)
+    drawn = cost_figure(rows, reference=reference, scales=scale_names(store))
+    return "Gain and cost", render("cost", figure=drawn, reference=reference)
+
+
 def finals(store: Store) -> tuple[str, str]:
     """The best children, trained again with fresh seeds."""
-    finalists = (store.meta("verdict") or {}).get("finalists", ())
-    before = {row.design: row.fitness for row in leaderboard(store)}
-    values = {"words": noise.SAID, "scale": scale_names(store)[-1]}
-    reference = reference_name(store)
-    body = render("finals", finalists=finalists, before=before, reference=reference, **values)
-    return "Finals", body
+    rows = [row for row in once(store, leaderboard) if row.fresh is not None]
+    rows.sort(key=lambda row: -row.fresh["mean"] if row.fresh else 0.0)
+    if not rows:
+        return "Finals", ""
+    scale, reference = scale_names(store)[-1], reference_name(store)
+    return "Finals", render("finals", rows=rows, reference=reference, scale=scale)
 
 
 def rungs(store: Store) -> tuple[str, str]:
     """Whether the lower rungs foretell the upper ones."""
-    return "Rank correlation between rungs", render("rungs", agreements=rung_agreements(store))
+    agreements = rung_agreements(store)
+    body = render("rungs", agreements=agreements) if agreements else ""
+    return "Rank correlation between rungs", body
 
 
 def best_design(store: Store) -> tuple[str, str]:
     """The best child: how it came about, its tree and its code."""
-    row = featured(store, leaderboard(store))
+    row = featured(store, once(store, leaderboard))
     if row is None:
-        return "Best design", '<p class="note">No design has been verified yet.</p>'
+        return "Best design", ""
     details = design_details(store, row.design)
     steps = [*details.ancestors, details.row]
     code = python_html(composed_source(store, row.design))
@@ -160,13 +181,14 @@ def best_design(store: Store) -> tuple[str, str]:
 
 def operators_table(store: Store) -> tuple[str, str]:
     """What the children of each operator gained over their parents."""
-    body = render("operators", rows=operators(store), scale=scale_names(store)[0])
+    rows = operators(store)
+    body = render("operators", rows=rows, scale=scale_names(store)[0]) if rows else ""
     return "Operators", body
 
 
 def loss_curves(store: Store) -> tuple[str, str]:
     """Training loss per rung: the best designs and the reference in colour, others faint."""
-    rows = leaderboard(store)
+    rows = once(store, leaderboard)
     names = design_names(store.designs())
     wanted = [row.design for row in rows[:HIGHLIGHTED]]
     if (reference := noise_floor(store).reference) is not None and reference not in wanted:
@@ -182,33 +204,39 @@ def loss_curves(store: Store) -> tuple[str, str]:
         faint = [store.curves.read(i) for i in rest[:: max(1, -(-len(rest) // FAINT_CURVES))]]
         if any(bold.values()) or any(faint):
             drawn.append(charts.curves_figure(scale, bold, [curve for curve in faint if curve]))
-    return "Loss curves", render("curves", figures=drawn)
+    return "Loss curves", render("curves", figures=drawn) if drawn else ""
 
 
 def quadrants(store: Store) -> tuple[str, str]:
     """Fitness against confidence, as the quadrant selection sees it."""
-    rows = leaderboard(store)
+    rows = once(store, leaderboard)
     reference, scales = reference_name(store), scale_names(store)
-    drawn = charts.quadrant_figure(rows, reference=reference, scales=scales) if rows else ""
+    if not rows:
+        return "Fitness and confidence", ""
+    drawn = charts.quadrant_figure(rows, reference=reference, scales=scales)
     left_out = max(0, len(rows) - charts.MOST_POINTS)
     return "Fitness and confidence", render("quadrants", figure=drawn, left_out=left_out)
 
 
 def failures_by_cause(store: Store) -> tuple[str, str]:
     """What was rejected, failed or dropped, and why."""
-    return "Failures by cause", render("failures", failures=failures(store))
+    found = failures(store)
+    return "Failures by cause", render("failures", failures=found) if found else ""
 
 
 def language_models(store: Store) -> tuple[str, str]:
     """What language models were used for, and what it cost."""
     found = llm_view(store)
+    if not found.roles and not found.abandoned:
+        return "Language models", ""
     shown = {"roles": found.roles, "models": found.models, "total": found.total}
     return "Language models", render("llm", abandoned=found.abandoned, **shown)
 
 
 def time_by_stage(store: Store) -> tuple[str, str]:
     """Where the workers' time went."""
-    return "Time by stage", render("time", timing=timing(store))
+    found = once(store, timing)
+    return "Time by stage", render("time", timing=found) if found.work_s else ""
 
 
 def reproduce(store: Store) -> tuple[str, str]:

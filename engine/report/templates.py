@@ -28,6 +28,8 @@ def _environment() -> Environment:
     )
     environment.filters.update(
         percent=text.percent,
+        signed=text.signed,
+        title=text.metric_title,
         number=text.number,
         rough=text.rough,
         duration=text.duration,

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from genesys_engine.engine.names import label, scale_names, seed_name
 from genesys_engine.engine.store import DesignRow, Store, VerificationRow
-from genesys_engine.engine.views import noise
-from genesys_engine.engine.views.leaderboard import scale_names
+from genesys_engine.engine.views.costs import Cost
+from genesys_engine.engine.views.leaderboard import LeaderboardRow, leaderboard_row
 from genesys_engine.engine.views.lineage import ancestry, children
 from genesys_engine.engine.views.llm import usage, usage_json
-from genesys_engine.engine.views.names import label, seed_name
+from genesys_engine.engine.views.remarks import behind_control, more_compute
 from genesys_engine.engine.views.rungs import places
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.tree import GABTree
@@ -23,13 +24,15 @@ from genesys_engine.plugins.event_kinds import DESIGN_ACCEPTED
 class DesignDetails:
     """Everything about one design; `ancestors` run from the founder to its first parent.
 
-    `places` are (scale, place, designs ranked) at each rung, best first.
+    `places` are (scale, place, designs ranked) at each rung, best first; `result` is its row of the
+    leaderboard, None before its first verification.
     """
 
     row: DesignRow
     name: str | None
     rung: str | None
     standing: str | None
+    result: LeaderboardRow | None
     tree: str
     ancestors: tuple[DesignRow, ...]
     children: tuple[int, ...]
@@ -37,7 +40,10 @@ class DesignDetails:
     scales: tuple[str, ...]
     findings: tuple[Mapping[str, Any], ...]
     measurements: Mapping[str, Any]
+    reference: str
     places: tuple[tuple[str, int, int], ...] = ()
+    costs: tuple[Cost, ...] = ()
+    remarks: tuple[str, ...] = ()
     llm: Mapping[str, LLMUsage] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
 
@@ -67,6 +73,8 @@ class DesignDetails:
             "tree": self.tree,
             "lineage": [_step(ancestor) for ancestor in (*self.ancestors, row)],
             "children": list(self.children),
+            "costs": [{"rung": cost.rung, **cost.to_json()} for cost in self.costs],
+            "remarks": list(self.remarks),
             "verifications": [self._verification(v) for v in self.verifications],
             "findings": [dict(finding) for finding in self.findings],
             "measurements": dict(self.measurements),
@@ -90,22 +98,40 @@ def design_details(store: Store, design: int) -> DesignDetails:
     row = store.design(design)
     scales = scale_names(store)
     report = store.report(design)
+    verified = row.rung is not None and row.fitness is not None
+    result = leaderboard_row(store, design) if verified else None
+    reference = str(store.meta("experiment")["population"]["reference"])
+    trainings = tuple(store.verifications(design))
     return DesignDetails(
         row=row,
         name=seed_name(row.operator),
         rung=None if row.rung is None else scales[row.rung],
-        standing=_standing(store, row),
+        standing=None if result is None else result.standing,
+        result=result,
         tree=GABTree.from_json(store.tree(design)).describe(),
         ancestors=tuple(ancestry(store, design)[:-1]),
         children=tuple(child.id for child in children(store, design)),
-        verifications=tuple(store.verifications(design)),
+        verifications=trainings,
         scales=scales,
         findings=tuple(report["findings"]),
         measurements=report["measurements"],
+        reference=reference,
         places=tuple(places(store, design)),
+        costs=() if result is None else result.costs,
+        remarks=()
+        if result is None
+        else (
+            *behind_control(result.scores, result.controls),
+            *more_compute(result.cost, reference),
+        ),
         llm=usage(store, row.seq),
         details=_told_by_operator(store, design),
     )
+
+
+def _remarks(result: LeaderboardRow, reference: str) -> Iterator[str]:
+    yield from behind_control(result.scores, result.controls)
+    yield from more_compute(result.cost, reference)
 
 
 def _told_by_operator(store: Store, design: int) -> Mapping[str, Any]:
@@ -123,18 +149,6 @@ def composed_source(store: Store, design: int) -> str:
     name = label(design, {design: seed} if (seed := seed_name(row.operator)) else {})
     title = f"Design {name}: {row.change}" if row.change else f"Design {name}"
     return compose(GABTree.from_json(store.tree(design)), title=title)
-
-
-def _standing(store: Store, row: DesignRow) -> str | None:
-    if row.rung is None or row.fitness is None:
-        return None
-    floor = noise.noise_floor(store)
-    if row.id == floor.reference:
-        return noise.REFERENCE
-    for fresh in (store.meta("verdict") or {}).get("finalists", ()):
-        if fresh["design"] == row.id:
-            return str(fresh["standing"])
-    return noise.standing(row.fitness, noise.fitness_sigma(floor.sigmas, row.rung))
 
 
 def _step(row: DesignRow) -> dict[str, Any]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from genesys_engine.engine import noise
+from genesys_engine.engine.finals import is_fresh
+from genesys_engine.engine.names import design_names, scale_names
 from genesys_engine.engine.store import DesignRow, Store, VerificationRow
-from genesys_engine.engine.views import noise
+from genesys_engine.engine.verdict import finals_of, fresh_of
+from genesys_engine.engine.views.costs import Cost, Costs
 from genesys_engine.engine.views.llm import usage_by_task, usage_json
-from genesys_engine.engine.views.names import design_names
 from genesys_engine.plugins.api import LLMUsage
 
 _FEW = 200
@@ -18,36 +22,51 @@ _FEW = 200
 
 @dataclass(frozen=True)
 class LeaderboardRow:
-    """One verified design, with its scores and controls at the highest rung verified.
+    """One verified design, with its scores, controls and cost at the highest rung verified.
 
-    `fitness` is the mean gain over the reference in percent, `sigma` the noise of such a
-    mean (None: not measured at every rung); `standing` is one of the words of `noise`.  `fresh`
-    is the result of a finalist with fresh seeds (`mean`, `low`, `high`, `gains`): its standing
-    then rests on it.
+    `gain` is the gain over the reference in percent at that rung, what the scores beside it give;
+    `fitness` is the mean of `gains` over all rungs, which ranks, `sigma` the noise of such a mean
+    (None: not measured at every rung) and `standing` the word of `noise` for it.  `fresh` is the
+    result of a finalist with fresh seeds (`mean`, `low`, `high`, `gains`): its standing then rests
+    on it.  The scores of the reference are the means over its `trainings`, since the gains of
+    others are measured against those.  `costs` are by rung, the lowest first.
     """
 
     design: int
     name: str | None
     fitness: float
     rung: str
+    gain: float
+    gains: Mapping[str, float]
     scores: Mapping[str, Any]
     controls: Mapping[str, Any]
     parents: tuple[int, ...]
     operator: str
     change: str
     rungs: int
-    parameters: int | None
+    costs: tuple[Cost, ...]
     sigma: float | None
     standing: str
+    trainings: int = 1
     fresh: Mapping[str, Any] | None = None
     llm: LLMUsage | None = None  # what its making asked of language models, None without one
 
     @property
+    def label(self) -> str:
+        """What the design is called."""
+        return self.name or f"#{self.design}"
+
+    @property
+    def cost(self) -> Cost:
+        """What it takes at the highest rung verified."""
+        return self.costs[-1]
+
+    @property
     def within_noise(self) -> bool | None:
         """Whether the gain cannot be told from none; None when the noise was not measured."""
-        if self.standing == noise.NOISE_UNKNOWN:
+        if self.standing == noise.NOT_MEASURED:
             return None
-        return self.standing == noise.WITHIN_NOISE
+        return self.standing == noise.NO_DIFFERENCE
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as the command line gives it out."""
@@ -55,6 +74,8 @@ class LeaderboardRow:
             "design": self.design,
             "fitness": self.fitness,
             "rung": self.rung,
+            "gain": self.gain,
+            "gains": dict(self.gains),
             "scores": self.scores,
             "controls": self.controls,
             "parents": list(self.parents),
@@ -62,7 +83,8 @@ class LeaderboardRow:
             "name": self.name,
             "operator": self.operator,
             "rungs_verified": self.rungs,
-            "parameters": self.parameters,
+            "trainings": self.trainings,
+            **self.cost.to_json(),
             "sigma": self.sigma,
             "standing": self.standing,
             "within_noise": self.within_noise,
@@ -73,45 +95,61 @@ class LeaderboardRow:
 
 def leaderboard(store: Store, limit: int | None = None) -> list[LeaderboardRow]:
     """Return the best `limit` verified designs (all by default), best first."""
-    designs = store.leaderboard(limit)
-    names = design_names(designs)
-    scales = scale_names(store)
-    floor = noise.noise_floor(store)
-    top = _at_highest_rung(store, designs)
-    finalists = {f["design"]: f for f in (store.meta("verdict") or {}).get("finalists", ())}
-    spent = usage_by_task(store)
+    return _rows(store, store.leaderboard(limit))
+
+
+def leaderboard_row(store: Store, design: int) -> LeaderboardRow:
+    """Return the row of one verified design."""
+    (row,) = _rows(store, [store.design(design)])
+    return row
+
+
+def _rows(store: Store, designs: Sequence[DesignRow]) -> list[LeaderboardRow]:
+    scales, floor = scale_names(store), noise.noise_floor(store)
+    fresh = {found["design"]: found for found in fresh_of(floor, finals_of(store))}
+    names, spent = design_names(designs), usage_by_task(store)
+    trained = _trainings(store, designs, floor.reference)
+    costs = Costs(store, floor.reference)
     rows = []
     for design in designs:
         assert design.rung is not None
         assert design.fitness is not None
-        shown = top[design.id]
+        mine = trained[design.id]
+        top = mine[design.rung]
         sigma = noise.fitness_sigma(floor.sigmas, design.rung)
-        fresh = finalists.get(design.id)
-        if design.id == floor.reference:
-            standing = noise.REFERENCE
-        elif fresh is not None:
-            standing = fresh["standing"]
-        else:
-            standing = noise.standing(design.fitness, sigma)
         row = LeaderboardRow(
             design=design.id,
             name=names.get(design.id),
             fitness=design.fitness,
             rung=scales[design.rung],
-            scores=shown.scores,
-            controls=shown.controls,
+            gain=0.0 if design.id == floor.reference else _gain(top),
+            gains={scales[rung]: _gain(rows) for rung, rows in sorted(mine.items())},
+            scores=_mean_scores(top),
+            controls=top[0].controls,
             parents=design.parents,
             operator=design.operator,
             change=design.change,
             rungs=design.rung + 1,
-            parameters=None if design.parameters is None else int(design.parameters),
+            costs=tuple(costs.of(design, scales[rung], mine[rung][0]) for rung in sorted(mine)),
             sigma=sigma,
-            standing=standing,
-            fresh=fresh,
+            standing=_standing(design, floor.reference, fresh.get(design.id), sigma),
+            trainings=len(top),
+            fresh=fresh.get(design.id),
             llm=spent.get(design.seq),
         )
         rows.append(row)
     return rows
+
+
+def _standing(
+    design: DesignRow, reference: int | None, fresh: Mapping[str, Any] | None, sigma: float | None
+) -> str:
+    if design.id == reference:
+        return noise.REFERENCE
+    if fresh is not None:
+        return noise.interval_standing(fresh["low"], fresh["high"])
+    assert design.fitness is not None
+    return noise.standing(design.fitness, sigma)
 
 
 def best_child(rows: Iterable[LeaderboardRow]) -> LeaderboardRow | None:
@@ -119,25 +157,38 @@ def best_child(rows: Iterable[LeaderboardRow]) -> LeaderboardRow | None:
     return next((row for row in rows if row.name is None), None)
 
 
-def scale_names(store: Store) -> tuple[str, ...]:
-    """Return the names of the ladder's scales, lowest first."""
-    rungs = store.meta("experiment")["ladder"]["rungs"]
-    return tuple(rung["scale"] for rung in rungs)
-
-
 def metric_names(rows: Iterable[LeaderboardRow]) -> list[str]:
     """Return the metrics of the rows in the order of first appearance; of a group its mean only."""
     return list(dict.fromkeys(name for row in rows for name in row.scores if "/" not in name))
 
 
-def _at_highest_rung(store: Store, designs: list[DesignRow]) -> dict[int, VerificationRow]:
-    """Return per design the first good verification at its highest rung."""
-    rungs = {design.id: design.rung for design in designs}
-    found: dict[int, VerificationRow] = {}
-    for row in _verifications_of(store, rungs):
-        if row.status == "ok" and row.rung == rungs.get(row.design):
-            found.setdefault(row.design, row)
+def _trainings(
+    store: Store, designs: Iterable[DesignRow], reference: int | None
+) -> dict[int, dict[int, list[VerificationRow]]]:
+    """Return per design and rung the good trainings that count: one, of the reference all."""
+    found: dict[int, dict[int, list[VerificationRow]]] = {row.id: {} for row in designs}
+    for row in _verifications_of(store, found):
+        counts = row.replicate == 0 or (row.design == reference and not is_fresh(row.replicate))
+        if counts and row.status == "ok" and row.design in found:
+            found[row.design].setdefault(row.rung, []).append(row)
     return found
+
+
+def _gain(trainings: Sequence[VerificationRow]) -> float:
+    gain = trainings[0].fitness
+    return 0.0 if gain is None else gain
+
+
+def _mean_scores(trainings: Sequence[VerificationRow]) -> Mapping[str, Any]:
+    """Return the scores of one training, or the means over several (of the reference)."""
+    first = trainings[0].scores
+    if len(trainings) == 1:
+        return first
+    return {name: {**score, "value": _mean(trainings, name)} for name, score in first.items()}
+
+
+def _mean(trainings: Iterable[VerificationRow], metric: str) -> float:
+    return statistics.fmean(t.scores[metric]["value"] for t in trainings if metric in t.scores)
 
 
 def _verifications_of(store: Store, designs: Iterable[int]) -> Iterator[VerificationRow]:

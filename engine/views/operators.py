@@ -9,15 +9,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from genesys_engine.engine import noise
 from genesys_engine.engine.finals import is_fresh
+from genesys_engine.engine.names import seed_name
 from genesys_engine.engine.significance import SIGMAS, quantile
 from genesys_engine.engine.store import DesignRow, Store
-from genesys_engine.engine.views import noise
-from genesys_engine.engine.views.names import seed_name
 from genesys_engine.plugins import event_kinds as kinds
 
-BETTER, WORSE = "better than their parents", "worse than their parents"
-NO_DIFFERENCE, TOO_FEW = "no difference shown", "too few children to tell"
+BETTER, WORSE, NO_DIFFERENCE = noise.BETTER, noise.WORSE, noise.NO_DIFFERENCE
+TOO_FEW = "too few to tell"
 
 
 @dataclass(frozen=True)
@@ -169,8 +169,4 @@ def half_width(
 
 
 def _verdict(low: float | None, high: float | None) -> str:
-    if low is None or high is None:
-        return TOO_FEW
-    if low > 0:
-        return BETTER
-    return WORSE if high < 0 else NO_DIFFERENCE
+    return TOO_FEW if low is None else noise.interval_standing(low, high)

@@ -14,8 +14,9 @@ from typing import Any
 from genesys_engine.engine.events import Event
 from genesys_engine.engine.finals import is_fresh
 from genesys_engine.engine.llm.meters import add
+from genesys_engine.engine.names import label, seed_name
 from genesys_engine.engine.store import Store
-from genesys_engine.engine.views.names import label, seed_name
+from genesys_engine.engine.views.text import amount
 from genesys_engine.plugins import event_kinds as kinds
 from genesys_engine.plugins.api import LLMUsage
 
@@ -88,7 +89,8 @@ class RunView:
     best: Mapping[str, Any] | None = None
     verdict: Mapping[str, Any] | None = None
     stop_reason: str = ""
-    warnings: list[str] = field(default_factory=list)
+    budget_use: dict[str, str] = field(default_factory=dict)
+    """Budget -> how far it is used, of those that are used to a half or more."""
     workers_lost: int = 0
     resumed: int = 0
     workers: int = 1
@@ -120,6 +122,11 @@ class RunView:
     def planned(self) -> int:
         """Verifications that the ladder and the finals allow."""
         return sum(rung.planned for rung in self._stages)
+
+    @property
+    def warnings(self) -> list[str]:
+        """How far the budgets are used of which half is gone; nothing once the run is finished."""
+        return [] if self.state == FINISHED else list(self.budget_use.values())
 
     @property
     def _stages(self) -> list[RungView]:
@@ -341,9 +348,13 @@ def _finals_opened(run: RunView, payload: Mapping[str, Any], at: float) -> None:
 
 
 def _budget_warning(run: RunView, payload: Mapping[str, Any], at: float) -> None:
-    used, cap = payload["used"], payload["cap"]
-    lost = f" ({payload['lost']:g} of it by replies that were lost)" if payload.get("lost") else ""
-    run.warnings.append(f"{payload['budget']}: {used:g} of {cap:g} used{lost}")
+    name = str(payload["budget"]).removeprefix("budget.").replace("_", " ").replace("llm", "LLM")
+    used, cap = amount(payload["used"]), amount(payload["cap"])
+    lost = ""
+    if payload.get("lost"):
+        lost = f" ({amount(payload['lost'])} of it by replies that were lost)"
+    run.budget_use.pop(name, None)  # so that the newest stands last
+    run.budget_use[name] = f"{used} of {cap} {name} used{lost}"
 
 
 def _worker_lost(run: RunView, payload: Mapping[str, Any], at: float) -> None:

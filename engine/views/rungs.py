@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from genesys_engine.engine.names import scale_names
 from genesys_engine.engine.significance import normal_quantile
 from genesys_engine.engine.store import Store
-from genesys_engine.engine.views.leaderboard import scale_names
+from genesys_engine.engine.views.text import signed
 
 FEWEST = 4
 """Fewer designs than this at both rungs say nothing; a correlation is not told."""
@@ -40,13 +41,15 @@ class RungAgreement:
     @property
     def warning(self) -> str:
         """One sentence where the lower rung is not shown to foretell the upper one, else ""."""
-        if self.foretells is not False or self.spearman is None:
+        if self.foretells is not False or None in (self.spearman, self.low, self.high):
             return ""
-        low = self.high is not None and self.high <= 0
-        verb = "does not foretell" if low else "is not shown to foretell"
+        assert self.spearman is not None
+        assert self.low is not None
+        assert self.high is not None
+        verb = "does not foretell" if self.high <= 0 else "is not shown to foretell"
         return (
-            f"{self.lower} {verb} {self.upper}: rank correlation {self.spearman:+.2f}"
-            f" ({self.low:+.2f} to {self.high:+.2f}) over {self.n} designs; let more of them"
+            f"{self.lower} {verb} {self.upper}: rank correlation {signed(self.spearman)}"
+            f" ({signed(self.low)} to {signed(self.high)}) over {self.n} designs; let more of them"
             " climb, or train longer at the lower rung"
         )
 

@@ -7,6 +7,8 @@ from typing import Any
 from genesys_engine.engine.store import Store
 from genesys_engine.engine.views.llm import llm_view, usage_by_task, usage_json
 from genesys_engine.engine.views.run import KILLED, RUNNING, WAITING, Running, RunView, view
+from genesys_engine.engine.views.timing import elapsed_s
+from genesys_engine.engine.views.verdict import verdict_view
 from genesys_engine.plugins.api import LLMUsage
 
 
@@ -15,13 +17,8 @@ def status(store: Store, *, now: float | None = None) -> dict[str, Any]:
 
     Args:
         now: epoch seconds, for the age of a run under way; None takes the last event's time.
-
-    A run whose log has no end and that no process works on was killed.
     """
-    alive = store.being_written()  # before the log is read: a run may end meanwhile
-    run = view(store)
-    if not alive and run.state in (RUNNING, WAITING):
-        run.state = KILLED
+    run = run_state(store)
     return {
         "name": run.name,
         "state": run.state,
@@ -34,11 +31,11 @@ def status(store: Store, *, now: float | None = None) -> dict[str, Any]:
         "generation": run.generation,
         "budgets": budgets(store, run),
         "best": _best(run),
-        "verdict": None if run.verdict is None else dict(run.verdict),
+        "verdict": _verdict(store),
         "under_way": len(run.running),
         "making": _making(store, run, now),
         "training": _training(store, run, now),
-        "elapsed_s": run.elapsed_s(now),
+        "elapsed_s": elapsed_s(store, run, now),
         "remaining_s": run.remaining_s(),
         "llm": llm_view(store).to_json(),
         "llm_unreachable": run.llm_out,
@@ -46,6 +43,15 @@ def status(store: Store, *, now: float | None = None) -> dict[str, Any]:
         "workers_lost": run.workers_lost,
         "resumed": run.resumed,
     }
+
+
+def run_state(store: Store) -> RunView:
+    """Return the run as its log tells it; killed, if it has no end and no process works on it."""
+    alive = store.being_written()  # before the log is read: a run may end meanwhile
+    run = view(store)
+    if not alive and run.state in (RUNNING, WAITING):
+        run.state = KILLED
+    return run
 
 
 def budgets(store: Store, run: RunView) -> list[dict[str, Any]]:
@@ -66,6 +72,12 @@ def budgets(store: Store, run: RunView) -> list[dict[str, Any]]:
         if (cap := caps.get(name)) is not None:
             rows.append((name.replace("_", " "), amount, cap))
     return [{"budget": name, "used": used, "cap": cap} for name, used, cap in rows]
+
+
+def _verdict(store: Store) -> dict[str, Any] | None:
+    """Return what may be said so far; None before any child is verified."""
+    found = verdict_view(store)
+    return None if found.child is None else found.to_json()
 
 
 def _designs(run: RunView) -> dict[str, int]:

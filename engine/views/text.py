@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterable
 
 _THOUSAND = 1000.0
 
@@ -27,17 +28,33 @@ def count(value: float) -> str:
     return f"{value:.0f}" if not suffix else f"{value:.1f}{suffix}"
 
 
+def signed(value: float, digits: int = 2) -> str:
+    """Return a number with its sign, `+1.23` or `−0.50`; what rounds to 0 has none."""
+    rounded = round(value, digits)
+    if rounded == 0:
+        return f"{0:.{digits}f}"
+    return f"{rounded:+.{digits}f}".replace("-", "−")
+
+
 def percent(value: float | None) -> str:
     """Return a gain with its sign, `+1.23 %`; a dash for none."""
-    if value is None:
-        return "–"
-    rounded = round(value, 2)
-    return "0.00 %" if rounded == 0 else f"{rounded:+.2f} %".replace("-", "−")
+    return "–" if value is None else f"{signed(value)} %"
 
 
 def number(value: float | None) -> str:
-    """Return a score with four significant figures; a dash for none."""
-    return "–" if value is None else f"{value:#.4g}".rstrip(".")
+    """Return a score with four significant figures, `2.165` or `12,345`; a dash for none."""
+    if value is None:
+        return "–"
+    if 10_000 <= abs(value) < 1e15:  # four figures would take an exponent
+        return f"{value:,.0f}"
+    return f"{value:#.4g}".rstrip(".")
+
+
+def amount(value: float) -> str:
+    """Return what is counted or used: `16`, `58,500`, `0.25`."""
+    if value == round(value) or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
 
 
 def shortened(text: str, most: int = 160) -> str:
@@ -45,11 +62,24 @@ def shortened(text: str, most: int = 160) -> str:
     return textwrap.shorten(text, most, placeholder=" …")
 
 
-def plural(n: int, word: str) -> str:
-    """Return `1 design`, `2 designs`."""
-    return f"{n:,} {word}" if n == 1 else f"{n:,} {word}s"
+def plural(n: int, word: str, many: str = "") -> str:
+    """Return `1 design`, `2 designs`; `many` is the plural where it takes more than an s."""
+    return f"{n:,} {word if n == 1 else many or word + 's'}"
 
 
 def rough(value: float | None) -> str:
-    """Return a measure of noise with two significant figures; a dash for none."""
-    return "–" if value is None else f"{value:.2g}"
+    """Return a measure of noise with two significant figures, `0.24` or `150`; a dash for none."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if 99.5 <= abs(value) < 1e15 else f"{value:.2g}"
+
+
+def listed(words: Iterable[str]) -> str:
+    """Return `a`, `a and b`, or `a, b and c`."""
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def metric_title(name: str) -> str:
+    """Return what a metric is called among words: `bits per byte`."""
+    return name.replace("_", " ")

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from genesys_engine.engine.store import Store
+from genesys_engine.engine.views.run import RUNNING, RunView
 
 DESIGN, BUILD, TRAIN, EVALUATE, OVERHEAD = "design", "build", "train", "evaluate", "overhead"
 
@@ -44,6 +45,12 @@ class Timing:
     def to_json(self) -> dict[str, Any]:
         """Return the times as the command line gives them out."""
         return {**asdict(self), "work_s": self.work_s}
+
+
+def elapsed_s(store: Store, run: RunView, now: float | None = None) -> float:
+    """Return the seconds that a run has worked: as it kept them, or to `now` while it works."""
+    kept = float(store.meta("wall_s", 0.0))
+    return run.elapsed_s(now) if run.state == RUNNING or not kept else kept
 
 
 def timing(store: Store) -> Timing:

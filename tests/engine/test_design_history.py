@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from sample_run import make_run
 
+from genesys_engine.engine import noise
 from genesys_engine.engine.assembly import assemble
 from genesys_engine.engine.config import load_experiment
 from genesys_engine.engine.design_history import DesignHistories, Sight
 from genesys_engine.engine.evolution import Stopped
 from genesys_engine.engine.run import started_payload
 from genesys_engine.engine.store import DATABASE, Store
-from genesys_engine.engine.views import noise
 from genesys_engine.plugins.api import History
 from genesys_engine.plugins.host import PluginHost
 from genesys_engine.plugins.testing.recorded import RecordedExecutor
@@ -64,7 +64,7 @@ def test_results_are_told_by_rung_beside_the_reference(store: Store) -> None:
             known = [v.scores["bits_per_byte"]["value"] for v in _at_rung(store, 0, 0)]
             assert reference == pytest.approx(sum(known) / 3)
             standing = noise.standing(first.fitness or 0.0, floor.sigmas[0])
-            assert results[0].within_noise is (standing == noise.WITHIN_NOISE)
+            assert results[0].within_noise is (standing == noise.NO_DIFFERENCE)
     assert several > 3
 
 

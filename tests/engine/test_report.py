@@ -8,18 +8,27 @@ import tomllib
 from html.parser import HTMLParser
 
 import pytest
-from sample_run import EXPERIMENT, META, make_run
+from sample_run import EXPERIMENT, META, SCALES, make_run
 
+from genesys_engine.engine import noise
 from genesys_engine.engine.events import digest_events
 from genesys_engine.engine.report import charts, figure, render_report, write_report
+from genesys_engine.engine.report.cost_chart import AXES
 from genesys_engine.engine.report.figures import hover
 from genesys_engine.engine.report.page import ORDER, registered_sections
-from genesys_engine.engine.report.sections import leaderboard_table, reproduce, time_by_stage
+from genesys_engine.engine.report.sections import (
+    cost,
+    leaderboard_table,
+    reproduce,
+    time_by_stage,
+)
+from genesys_engine.engine.significance import Noise
 from genesys_engine.engine.store import DesignRow, Store, VerificationRow
-from genesys_engine.engine.views import noise
 from genesys_engine.engine.views.history import Point, best_so_far, thinned
-from genesys_engine.engine.views.leaderboard import best_child, leaderboard
+from genesys_engine.engine.views.leaderboard import leaderboard
 from genesys_engine.engine.views.lineage import ancestry, foremost, lineage
+from genesys_engine.engine.views.text import percent
+from genesys_engine.engine.views.verdict import said, verdict_view
 from genesys_engine.gab import library
 from genesys_engine.gab.tree import grow
 from genesys_engine.gab.unit import parse_unit
@@ -86,7 +95,9 @@ def page(source):
 def test_every_section_is_there_and_linked(page):
     ids = {attrs["id"] for tag, attrs in page.elements if tag == "section"}
     links = {attrs["href"] for tag, attrs in page.elements if tag == "a"}
-    assert len(ids) == len(ORDER)
+    empty = {"finals", "language-models"}  # no finals were held, no language model was asked
+    assert len(ids) == len(ORDER) - len(empty)
+    assert not ids & empty
     assert {f"#{name}" for name in ids} <= links
     assert not page.open  # every element is closed
 
@@ -116,45 +127,66 @@ def test_plotly_is_embedded_once(source):
     assert len(source) < 7_000_000
 
 
-def test_the_head_says_what_was_found_in_two_sentences(folder, page):
+def test_the_head_answers_against_the_parent_and_the_best_seed_first(folder, page, source):
     with Store.open(folder) as store:
-        child = best_child(leaderboard(store))
-    assert f"the best child is #{child.design}" in page.text
-    assert child.change in page.text
-    assert "better than gpt" in page.text
-    assert "more than twice the noise of training" in page.text
+        found = verdict_view(store)
+    assert f"the best child is {found.child.label}" in page.text
+    assert found.child.change in page.text
+    chips = re.findall(r'<span class="chip [^"]*">([^<]*)</span>', source)
+    assert [html.unescape(chip) for chip in chips] == [said(c) for c in found.verdict.comparisons]
+    assert found.verdict.comparisons[0].roles[0] == "parent"
+    head = page.text.split("Evolution tree")[0]
+    places = [head.index(percent(c.difference)) for c in found.verdict.comparisons]
+    assert places == sorted(places), "the parent comes before the reference"
+    for remark in found.remarks:
+        assert remark in head
 
 
-@pytest.mark.parametrize(
-    ("sigma", "said", "not_said"),
-    [
-        (5.0, "No difference shown:", "better than gpt"),
-        (None, "cannot be judged", "better than gpt"),
-    ],
-)
-def test_a_gain_within_the_noise_is_never_sold_as_one(tmp_path, monkeypatch, sigma, said, not_said):
+@pytest.mark.parametrize(("one", "word"), [(50.0, noise.NO_DIFFERENCE), (None, noise.NOT_MEASURED)])
+def test_a_gain_within_the_noise_is_never_sold_as_one(tmp_path, monkeypatch, one, word):
+    floor = noise.NoiseFloor(0, (None if one is None else Noise(one, 3),) * 3)
     with Store.open(make_run(tmp_path / "run")) as store:
-        monkeypatch.setattr(noise, "noise_floor", lambda s: noise.NoiseFloor(0, [sigma] * 3))
+        for module in ("noise", "verdict"):
+            target = f"genesys_engine.engine.{module}.noise_floor"
+            monkeypatch.setattr(target, lambda store: floor)
         text = Page(render_report(store)).text
-    assert said in text
-    assert not_said not in text.split("Evolution tree")[0]
+    head = text.split("Evolution tree")[0]
+    assert word in head
+    assert "better than" not in head
+    assert "worse than its parent" not in head
 
 
-def test_every_score_stands_beside_its_controls(folder):
+def test_every_score_stands_next_to_its_controls_and_its_cost(folder):
     with Store.open(folder) as store:
         body = Page(leaderboard_table(store)[1])
         rows = leaderboard(store)
     assert body.text.count("untrained 8.030") == len(rows)
-    assert body.text.count("bigram 3.870") == len(rows)
-    assert body.text.count("not distinguishable from gpt") == sum(
-        bool(r.within_noise) for r in rows
-    )
+    assert body.text.count("bigram") >= len({row.rung for row in rows})
+    told = sum(bool(row.within_noise) for row in rows)
+    assert body.text.count(noise.NO_DIFFERENCE) == told > 0
+    labels = [attrs.get("data-label") for tag, attrs in body.elements if tag == "td"]
+    for name in ("FLOPs per token", "parameters", "training"):
+        assert labels.count(name) == len(rows)
+    assert body.text.count("Verified up to") == len({row.rung for row in rows})
+
+
+def test_gain_is_drawn_against_each_cost_with_a_front_that_no_cheaper_design_beats(folder):
+    with Store.open(folder) as store:
+        drawn = Page(cost(store)[1]).figures[0]
+        rows = leaderboard(store)
+    assert [view["label"] for view in drawn["switch"]] == list(AXES)
+    dots, front = drawn["data"][0], drawn["data"][1]
+    assert len(dots["x"]) == sum(SCALES[0] in row.gains for row in rows)
+    assert front["y"] == sorted(front["y"])
+    for x, y in zip(dots["x"], dots["y"], strict=True):
+        beaten = [b for a, b in zip(front["x"], front["y"], strict=True) if a <= x]
+        assert max(beaten) >= y
 
 
 def test_figures_hold_the_run(folder, page):
     with Store.open(folder) as store:
         verified = len(leaderboard(store))
-    tree, fitness, *curves, quadrant = page.figures
+    tree, fitness, _, *curves, quadrant = page.figures
     assert len(tree["data"][4]["x"]) == verified
     assert sum(len(trace["x"]) for trace in fitness["data"][:-1]) == verified
     assert len(quadrant["data"][0]["x"]) == verified

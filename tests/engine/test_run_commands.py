@@ -1,10 +1,15 @@
 """`status`, `show`, `leaderboard`, `events` and `report` from the command line."""
 
+import csv
+import io
 import json
+import shutil
 import threading
 import time
+from statistics import fmean
 
 import pytest
+from rich.cells import cell_len
 from sample_run import make_run
 
 from genesys_engine.engine.cli import main
@@ -45,13 +50,103 @@ def test_leaderboard_in_json_has_the_documented_keys_best_first(run, ask):
     assert data(ask("leaderboard", run, "--json", "--limit", 2)) == rows[:2]
 
 
-def test_leaderboard_as_a_table_puts_controls_beside_scores_and_marks_noise(run, ask):
+def test_leaderboard_has_a_table_for_each_rung_with_gain_scores_and_cost_of_that_rung(run, ask):
     answer = ask("leaderboard", run)
-    assert "gain over gpt" in answer.out
-    assert "(8.030, 3.870)" in answer.out
+    rows = data(ask("leaderboard", run, "--json"))
+    tables = answer.out.strip().split("\n\n")
+    assert [table.split(":")[0] for table in tables] == [
+        "Verified up to 4M", "Verified up to 1M", "Verified up to 0.2M",
+    ]  # fmt: skip
+    for row in rows:
+        gpt = next(r for r in rows if r["design"] == 0)
+        bits, base = (r["scores"]["bits_per_byte"]["value"] for r in (row, gpt))
+        if row["rung"] == gpt["rung"] and row["design"]:
+            assert row["gain"] == pytest.approx(100 * (base - bits) / base), "it can be reckoned"
+        assert row["fitness"] == pytest.approx(fmean(row["gains"].values()))
+        assert row["gain"] == row["gains"][row["rung"]]
+        assert row["compute_percent"] == 0.0
+        assert row["train_s"] > 0
+    for table in tables:
+        assert table.splitlines()[-1].split() == ["bigram", "3.870"]
+        assert "bits" in table
     assert "no difference shown" in answer.out
-    assert "the noise of training may give as much" in answer.err
     assert "mamba2" in answer.out
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 140])
+@pytest.mark.parametrize("options", [(), ("--operators",)])
+def test_tables_fit_the_terminal_one_line_to_a_row(run, ask, monkeypatch, width, options):
+    monkeypatch.setenv("COLUMNS", str(width))
+    lines = ask("leaderboard", run, *options).out.splitlines()
+    assert max(map(cell_len, lines)) <= width
+    if not options:
+        shown = data(ask("leaderboard", run, "--json"))
+        starts = [line.split()[0] for line in lines if line and line[0] in "#gmrt"]
+        assert [name for name in starts if name != "train"] == [
+            row["name"] or f"#{row['design']}" for row in shown
+        ]
+
+
+def test_wide_columns_and_csv_give_what_is_asked_for(run, ask):
+    rows = data(ask("leaderboard", run, "--json"))
+    told = list(csv.DictReader(io.StringIO(ask("leaderboard", run, "--csv").out)))
+    assert [float(line["gain"]) for line in told] == [row["gain"] for row in rows]
+    assert [line["flops"] for line in told] == [str(row["flops_per_token"]) for row in rows]
+    assert told[0]["untrained.bits_per_byte"] == "8.03"
+    asked = ask("leaderboard", run, "--columns", "change,design")
+    assert asked.out.splitlines()[1].split() == ["change", "design"]
+    assert rows[0]["change"] in asked.out
+    wide = ask("leaderboard", run, "--wide").out
+    assert all(row["change"] in wide for row in rows)
+    assert "did you mean 'change'" in ask("leaderboard", run, "--columns", "chang", code=2).err
+
+
+def test_a_folder_of_runs_is_listed(run, ask, tmp_path):
+    make_run(tmp_path / "one")
+    make_run(tmp_path / "two", finish=False)
+    broken = tmp_path / "three"
+    shutil.copytree(tmp_path / "one", broken)
+    (broken / "run.sqlite").write_bytes(b"no database at all, but long enough to be looked at")
+    rows = data(ask("leaderboard", tmp_path, "--json"))
+    assert [row["folder"] for row in rows] == ["one", "three", "two"]
+    assert [row["state"] for row in rows] == ["finished", "cannot be read", "killed"]
+    one = data(ask("status", tmp_path / "one", "--json"))["verdict"]
+    assert rows[0]["best_child"] == one["best_child"]
+    assert rows[0]["difference"] == one["comparisons"][0]["difference"]
+    lines = ask("leaderboard", tmp_path).out.splitlines()
+    assert max(map(cell_len, lines)) <= 80
+
+
+def test_the_verdict_is_the_same_in_status_and_report_and_list(run, ask):
+    told = data(ask("status", run, "--json"))["verdict"]
+    text = " ".join(ask("status", run).out.split())
+    for sentence in told["sentences"]:
+        assert " ".join(sentence.split()) in text
+    assert max(map(cell_len, ask("status", run).out.splitlines())) <= 80
+
+
+def test_a_half_used_budget_is_no_warning_of_a_finished_run(run, ask, tmp_path):
+    assert data(ask("status", run, "--json"))["warnings"] == []
+    assert "20 of 24" not in ask("status", run).out
+    unfinished = make_run(tmp_path / "run", finish=False)
+    assert data(ask("status", unfinished, "--json"))["warnings"] == ["20 of 24 designs used"]
+
+
+def test_show_takes_the_name_of_a_seed_and_suggests_near_ones(run, ask):
+    by_number = ask("show", run, 1).out
+    assert ask("show", run, "mamba2").out == ask("show", run, "#1").out == by_number
+    assert "did you mean 'mamba2'" in ask("show", run, "manba2", code=2).err
+    assert "retnet" in ask("show", run, "qqqqq", code=2).err
+    assert "numbered 0 to" in ask("show", run, 10**17, code=2).err
+    assert ask("show", run, "9" * 40, code=2).out == ""
+
+
+def test_show_gives_the_cost_at_each_rung(run, ask):
+    best = data(ask("leaderboard", run, "--json"))[0]
+    costs = data(ask("show", run, best["design"], "--json"))["costs"]
+    assert [cost["rung"] for cost in costs] == list(best["gains"])
+    assert costs[-1]["flops_per_token"] == best["flops_per_token"]
+    assert "FLOPs per token" in ask("show", run, best["design"]).out
 
 
 def test_status_tells_counts_budgets_and_verdict(run, ask):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ from sample_run import make_run
 from scipy.stats import spearmanr
 
 from genesys_engine.engine.cli import main
+from genesys_engine.engine.finals import FRESH
 from genesys_engine.engine.report import write_report
 from genesys_engine.engine.store import Store
+from genesys_engine.engine.verdict import judge
 from genesys_engine.engine.views.rungs import (
     FEWEST,
     RungAgreement,
@@ -91,28 +94,38 @@ def test_it_is_told_in_report_leaderboard_and_show(
     told = capsys.readouterr()
     assert "warning: 0.2M does not foretell 1M" in told.err
     assert "no difference shown" in told.out
-    assert "the reference" in told.out
+    assert "reference" in told.out
     assert main(["leaderboard", str(folder), "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["data"]
-    assert {row["standing"] for row in rows} >= {"reference", "within noise"}
+    assert {row["standing"] for row in rows} >= {"reference", "no difference shown"}
 
 
 def test_a_finalist_is_judged_by_its_fresh_seeds(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Store.open(folder, write=True) as store:
-        verdict = store.meta("verdict")
-        child = verdict["best_child"]
-        fresh = {"design": child, "mean": 0.4, "low": -0.3, "high": 1.1, "gains": [0.1, 0.7]}
-        fresh["standing"] = "within noise"
+        child = judge(store).best_child
+        assert child is not None
+        top = [row for row in store.verifications(child) if row.replicate == 0][-1]
+        experiment = store.meta("experiment")
+        ladder = {**experiment["ladder"], "finalists": 1}
         with store.transaction():
-            store.set_meta("verdict", {**verdict, "finalists": [fresh]})
+            store.set_meta("experiment", {**experiment, "ladder": ladder})
+            for index, (design, gain) in enumerate(
+                ((0, 0.0), (0, 0.0), (child, 0.1), (child, 0.7))
+            ):
+                number, seed = store.count("verifications"), FRESH + index % 2
+                about = {"id": number, "seq": 90_000 + index, "design": design, "fitness": gain}
+                store.add_verification(replace(top, **about, replicate=seed), [])
     assert main(["leaderboard", str(folder), "--json"]) == 0
     rows = {row["design"]: row for row in json.loads(capsys.readouterr().out)["data"]}
-    assert rows[child]["fresh"] == fresh
-    assert rows[child]["standing"] == "within noise"
+    fresh = rows[child]["fresh"]
+    assert (fresh["mean"], fresh["gains"]) == (pytest.approx(0.4), [0.1, 0.7])
+    assert fresh["low"] < 0 < fresh["high"]
+    assert rows[child]["standing"] == fresh["standing"] == "no difference shown"
     assert main(["leaderboard", str(folder)]) == 0
-    assert "+0.40 % (−0.30 % to +1.10 %)" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert f"+0.40 % (−{abs(fresh['low']):.2f} to +{fresh['high']:.2f})" in told
     with Store.open(folder) as store:
         page = write_report(store).read_text()
     assert "with fresh seeds" in page

@@ -4,23 +4,25 @@ import json
 import time
 from itertools import pairwise
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 from click.testing import CliRunner
 from sample_run import CAPS, CHILDREN, META, NOISE_SEEDS, SCALES, SEED_QUALITY, make_run
 
+from genesys_engine.engine import noise
 from genesys_engine.engine.cli.commands import status as status_command
 from genesys_engine.engine.events import Event
 from genesys_engine.engine.llm.ledger import Call, Ledger
+from genesys_engine.engine.noise import fitness_sigma, noise_floor, standing
 from genesys_engine.engine.significance import noise_of
 from genesys_engine.engine.store import DATABASE, DesignRow, Store, VerificationRow
-from genesys_engine.engine.views import noise, text
+from genesys_engine.engine.views import text
 from genesys_engine.engine.views.details import composed_source, design_details
 from genesys_engine.engine.views.failures import failures
 from genesys_engine.engine.views.history import Point, best_so_far, history, latest
 from genesys_engine.engine.views.leaderboard import best_child, leaderboard
 from genesys_engine.engine.views.lineage import ancestry, generations, lineage
-from genesys_engine.engine.views.noise import fitness_sigma, noise_floor, standing
 from genesys_engine.engine.views.run import RunView, view
 from genesys_engine.engine.views.status import status
 from genesys_engine.engine.views.timing import timing
@@ -51,10 +53,10 @@ def test_a_mean_over_rungs_has_the_noise_of_a_mean():
     ("fitness", "sigma", "expected"),
     [
         (1.01, 0.5, noise.BETTER),
-        (1.0, 0.5, noise.WITHIN_NOISE),
-        (-1.0, 0.5, noise.WITHIN_NOISE),
+        (1.0, 0.5, noise.NO_DIFFERENCE),
+        (-1.0, 0.5, noise.NO_DIFFERENCE),
         (-1.01, 0.5, noise.WORSE),
-        (50.0, None, noise.NOISE_UNKNOWN),
+        (50.0, None, noise.NOT_MEASURED),
     ],
 )
 def test_nothing_is_called_better_within_two_sigma(fitness, sigma, expected):
@@ -68,8 +70,11 @@ def test_noise_floor_of_an_unfinished_run_comes_from_the_reference_so_far(tmp_pa
         gains = [v.fitness for v in store.verifications(0) if v.rung == 0]
         assert len(gains) == NOISE_SEEDS[0]
         assert floor.reference == 0
+        bits = [v.scores["bits_per_byte"]["value"] for v in store.verifications(0) if not v.rung]
+        gains = [100 * (1 - value / fmean(bits)) for value in bits]  # as the run reckons them
         measured, borrowed = noise_of(gains), noise_of(gains, 1)
-        assert floor.sigmas == (measured.gain, borrowed.gain, borrowed.gain)
+        wanted = (measured.gain, borrowed.gain, borrowed.gain)
+        assert floor.sigmas == pytest.approx(wanted)
 
 
 # --- leaderboard ---------------------------------------------------------------------------------
@@ -101,7 +106,7 @@ def test_leaderboard_marks_what_noise_may_give(store):
 
 
 def test_leaderboard_of_an_unmeasured_noise_calls_nothing_better(store, monkeypatch):
-    monkeypatch.setattr(noise, "noise_floor", lambda store: noise.NoiseFloor(0, [None] * 3))
+    monkeypatch.setattr(noise, "noise_floor", lambda store: noise.NoiseFloor(0, (None,) * 3))
     rows = leaderboard(store)
     assert {row.within_noise for row in rows if row.design} == {None}
 
@@ -379,8 +384,17 @@ def test_numbers_as_people_read_them():
     assert [text.percent(v) for v in (1.234, -0.5, -0.001, None)] == [
         "+1.23 %", "−0.50 %", "0.00 %", "–",
     ]  # fmt: skip
-    assert [text.number(v) for v in (2.16512, 0.34, 12345.0, None)] == [
-        "2.165", "0.3400", "1.234e+04", "–",
+    assert [text.number(v) for v in (2.16512, 0.34, 9999.4, 12345.0, 1.5e6, None)] == [
+        "2.165", "0.3400", "9999", "12,345", "1,500,000", "–",
+    ]  # fmt: skip
+    assert [text.amount(v) for v in (58_504, 5.85e4, 16, 0.1853, 1234.5, 2e7)] == [
+        "58,504", "58,500", "16", "0.185", "1,234", "20,000,000",
+    ]  # fmt: skip
+    assert [text.rough(v) for v in (0.237, 7.04, 21.4, 99.7, 150.0, 12_345.0)] == [
+        "0.24", "7", "21", "100", "150", "12,345",
+    ]  # fmt: skip
+    assert [text.plural(n, "child", "children") for n in (0, 1, 2)] == [
+        "0 children", "1 child", "2 children",
     ]  # fmt: skip
 
 

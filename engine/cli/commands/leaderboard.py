@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from genesys_engine.engine.cli.output import json_option, note, print_json, print_table
+from genesys_engine.engine.cli.output import json_option, note, print_json
 from genesys_engine.engine.cli.run_folder import run_argument
+from genesys_engine.engine.cli.tables import Layout, layout_options
 
 if TYPE_CHECKING:
     from genesys_engine.engine.views.leaderboard import LeaderboardRow
@@ -17,122 +20,139 @@ if TYPE_CHECKING:
 @click.command("leaderboard")
 @run_argument
 @click.option("--limit", type=click.IntRange(min=1), help="Only so many designs.")
-@click.option("--operators", "by_operator", is_flag=True, help="The operators instead.")
+@click.option("--operators", "by_operator", is_flag=True, help="Show operators instead.")
+@layout_options
 @json_option
-def command(run: Path, limit: int | None, by_operator: bool, as_json: bool) -> None:
+def command(run: Path, limit: int | None, by_operator: bool, as_json: bool, layout: Layout) -> None:
     """List the verified designs of RUN: highest rung first, then best gain.
 
-    The gain is in percent over the reference design. Behind each score stand the same model
-    untrained and a bigram model. Within twice the noise of training no difference is shown; a
-    finalist is judged by its trainings with fresh seeds alone.
+    Each rung has a table of its own. `gain` is in percent over the reference design, at the rung
+    that the scores and costs next to it are of; `mean gain` is over all rungs, ranks the designs,
+    and is what the verdict is about. Within twice the noise of training no difference is shown; a
+    finalist is judged by its trainings with fresh seeds alone. FLOPs are per token, with their
+    difference from the reference. In all digits, with the scores of the controls: --csv, --json.
 
     --operators lists what the children of each operator gained over their parents.
+
+    If RUN is a folder of runs, they are listed, each with its best child.
     """
-    if by_operator:
-        _print_operators(run, as_json=as_json)
-        return
-    from genesys_engine.engine.fitness import said
+    from genesys_engine.engine.views.runs import holds_runs
+
+    if holds_runs(run):
+        _print_runs(run, layout, as_json=as_json)
+    elif by_operator:
+        _print_operators(run, layout, as_json=as_json)
+    else:
+        _print_designs(run, limit, layout, as_json=as_json)
+
+
+# --- designs ---------------------------------------------------------------------------------
+
+
+def _print_designs(run: Path, limit: int | None, layout: Layout, *, as_json: bool) -> None:
+    from genesys_engine.engine.cli.columns import design_columns
+    from genesys_engine.engine.cli.tables import note_left_out, print_csv, print_results
+    from genesys_engine.engine.names import design_names
     from genesys_engine.engine.store import Store
-    from genesys_engine.engine.views.leaderboard import leaderboard, metric_names
-    from genesys_engine.engine.views.rungs import rung_agreements
+    from genesys_engine.engine.views.leaderboard import leaderboard
+    from genesys_engine.engine.views.text import plural
 
     with Store.open(run) as store:
         rows = leaderboard(store, limit)
-        warnings = [found.warning for found in rung_agreements(store) if found.warning]
-        reference = store.meta("experiment")["population"]["reference"]
-        fitness = store.meta("experiment")["fitness"]
-        second = store.meta("confirmation")
+        remarks = list(_remarks(store, rows))
+        experiment, names = store.meta("experiment"), design_names(store.designs())
     if as_json:
         print_json([row.to_json() for row in rows])
+        return
+    places = {row.design: place for place, row in enumerate(rows, 1)}
+    if layout.csv:
+        print_csv(design_columns(rows, places, names, experiment), rows, layout)
         return
     if not rows:
         note("no design has been verified yet")
         return
-    metrics, finals = metric_names(rows), any(row.fresh for row in rows)
-    asked = any(row.llm is not None for row in rows)
-    against = (f"gain over {reference}", *(("fresh seeds",) if finals else ()), "verdict")
-    llm = ("LLM tokens", "LLM cost") if asked else ()
-    print_table(
-        ("#", "design", *against, "rung", *metrics, *llm, "parents", "change"),
-        [
-            _cells(place, row, metrics, finals=finals, asked=asked)
-            for place, row in enumerate(rows, 1)
-        ],
-    )
+    left_out: list[str] = []
+    for rung, group in groupby(rows, lambda row: row.rung):
+        part = list(group)
+        columns = design_columns(part, places, names, experiment)
+        title = f"Verified up to {rung}: {plural(len(part), 'design')}"
+        footer = _bigram(part)
+        left_out += print_results(columns, part, layout, title=title, footer=footer)
+    for remark in remarks:
+        note(remark)
+    note_left_out(left_out)
+
+
+def _bigram(rows: Sequence[LeaderboardRow]) -> dict[str, str]:
+    """Return the line of the bigram control: its scores at the rung of `rows`."""
+    from genesys_engine.engine.views.text import number
+
+    scores = rows[0].controls.get("bigram", {})
+    shown = {metric: number(score["value"]) for metric, score in scores.items()}
+    return {"design": "bigram", **shown} if shown else {}
+
+
+def _remarks(store: Any, rows: Sequence[LeaderboardRow]) -> Iterable[str]:
+    """Yield what has to be said below the tables."""
+    from genesys_engine.engine.fitness import said
+    from genesys_engine.engine.noise import NO_DIFFERENCE, NOT_MEASURED
+    from genesys_engine.engine.views.remarks import all_behind_control
+    from genesys_engine.engine.views.rungs import rung_agreements
+    from genesys_engine.engine.views.text import metric_title
+
+    reference = store.meta("experiment")["population"]["reference"]
     if any(row.within_noise for row in rows):
-        note(f"no difference shown from {reference}: the noise of training may give as much")
+        yield f"{NO_DIFFERENCE}: from {reference}, within twice the noise of training"
     if any(row.within_noise is None for row in rows):
-        note(f"noise not measured: {reference} was trained with one seed (noise_seeds = 1)")
-    if (told := said(fitness)) != "bits_per_byte":
-        note(f"the gain is in {told}")
-    note("in brackets: the same model untrained, and a bigram model")
-    for warning in warnings:
-        note(f"warning: {warning}")
-    if second is not None:
-        note(second["text"])
+        yield f"{NOT_MEASURED}: {reference} was trained with one seed (noise_seeds = 1)"
+    metric = metric_title(said(store.meta("experiment")["fitness"]))
+    yield f"gains are in {metric}, percent over {reference}"
+    if any(row.trainings > 1 for row in rows):
+        yield f"the scores of {reference} are means over its training seeds"
+    if rows:
+        yield from all_behind_control([row for row in rows if row.rung == rows[0].rung])
+    for found in rung_agreements(store):
+        if found.warning:
+            yield f"warning: {found.warning}"
+    if (second := store.meta("confirmation")) is not None:
+        yield second["text"]
 
 
-def _print_operators(run: Path, *, as_json: bool) -> None:
+# --- operators and runs ----------------------------------------------------------------------
+
+
+def _print_operators(run: Path, layout: Layout, *, as_json: bool) -> None:
+    from genesys_engine.engine.cli.columns import OPERATORS
+    from genesys_engine.engine.cli.tables import note_left_out, print_csv, print_results
+    from genesys_engine.engine.names import scale_names
     from genesys_engine.engine.store import Store
-    from genesys_engine.engine.views.leaderboard import scale_names
     from genesys_engine.engine.views.operators import operators
-    from genesys_engine.engine.views.text import percent
 
     with Store.open(run) as store:
         rows, scale = operators(store), scale_names(store)[0]
     if as_json:
         print_json([row.to_json() for row in rows])
-        return
-    counted = ("operator", "children", "accepted", "compared")
-    print_table(
-        (*counted, "gain over the parent", "95 % interval", "verdict"),
-        [
-            (
-                *(row.operator, row.proposed, row.accepted, row.compared, percent(row.gain)),
-                "–" if row.low is None else f"{percent(row.low)} to {percent(row.high)}",
-                row.verdict,
-            )
-            for row in rows
-        ],
-    )
-    note(f"at {scale}, where every child is trained like its parents")
+    elif layout.csv:
+        print_csv(OPERATORS, rows, layout)
+    elif not rows:
+        note("no operator has made a child yet")
+    else:
+        left_out = print_results(OPERATORS, rows, layout)
+        note(f"at {scale}, where every child is trained like its parents")
+        note("n: how many children were trained there and have a parent that was")
+        note_left_out(left_out)
 
 
-def _cells(
-    place: int, row: LeaderboardRow, metrics: list[str], *, finals: bool, asked: bool
-) -> list[object]:
-    from genesys_engine.engine.views.llm import usd
-    from genesys_engine.engine.views.noise import SAID
-    from genesys_engine.engine.views.text import percent, shortened
+def _print_runs(folder: Path, layout: Layout, *, as_json: bool) -> None:
+    from genesys_engine.engine.cli.columns import RUNS
+    from genesys_engine.engine.cli.tables import note_left_out, print_csv, print_results
+    from genesys_engine.engine.views.runs import runs_in
 
-    scores = [_score(row, metric) for metric in metrics]
-    if asked:
-        scores += ["–", "–"] if row.llm is None else [f"{row.llm.tokens:,}", usd(row.llm.usd)]
-    parents = ", ".join(map(str, row.parents))
-    name = f"{row.design} {row.name}" if row.name else row.design
-    against = [percent(row.fitness), *([_fresh(row)] if finals else []), SAID[row.standing]]
-    return [place, name, *against, row.rung, *scores, parents, shortened(row.change, 80)]
-
-
-def _fresh(row: LeaderboardRow) -> str:
-    """Return the gain of a finalist with fresh seeds and its interval."""
-    from genesys_engine.engine.views.text import percent
-
-    if row.fresh is None:
-        return "–"
-    mean, low, high = (row.fresh[key] for key in ("mean", "low", "high"))
-    return percent(mean) + ("" if low is None else f" ({percent(low)} to {percent(high)})")
-
-
-def _score(row: LeaderboardRow, metric: str) -> str:
-    from genesys_engine.engine.views.text import number
-
-    if metric not in row.scores:
-        return "–"
-    controls = [
-        number(row.controls[name][metric]["value"])
-        for name in ("untrained", "bigram")
-        if metric in row.controls.get(name, {})
-    ]
-    beside = f" ({', '.join(controls)})" if controls else ""
-    return number(row.scores[metric]["value"]) + beside
+    rows = runs_in(folder)
+    if as_json:
+        print_json([row.to_json() for row in rows])
+    elif layout.csv:
+        print_csv(RUNS, rows, layout)
+    else:
+        note_left_out(print_results(RUNS, rows, layout))
+        note(f"the designs of one: genesys-engine leaderboard {folder / rows[0].folder}")

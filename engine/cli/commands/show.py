@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from genesys_engine.engine.cli.output import clean, json_option, print_json, print_table
+from genesys_engine.engine.cli.output import clean, json_option, print_json, print_table, wrapped
 from genesys_engine.engine.cli.run_folder import run_argument
 
 if TYPE_CHECKING:
@@ -17,17 +17,22 @@ if TYPE_CHECKING:
 
 @click.command("show")
 @run_argument
-@click.argument("design", type=click.IntRange(min=0))
+@click.argument("design")
 @click.option("--code", is_flag=True, help="Print the composed module instead.")
 @json_option
-def command(run: Path, design: int, code: bool, as_json: bool) -> None:
-    """Show one DESIGN of RUN: what was changed, its lineage, tree, scores and findings."""
+def command(run: Path, design: str, code: bool, as_json: bool) -> None:
+    """Show one DESIGN of RUN: what was changed, its lineage, tree, scores, cost and findings.
+
+    DESIGN is a number, or the name of a seed.
+    """
+    from genesys_engine.engine.names import find_design
     from genesys_engine.engine.store import Store
     from genesys_engine.engine.views.details import composed_source, design_details
 
     with Store.open(run) as store:
-        source = composed_source(store, design) if code else ""
-        details = None if code and not as_json else design_details(store, design)
+        number = find_design(store, design)
+        source = composed_source(store, number) if code else ""
+        details = None if code and not as_json else design_details(store, number)
     if details is None:
         click.echo(clean(source), nl=not source.endswith("\n"))
         return
@@ -37,10 +42,12 @@ def command(run: Path, design: int, code: bool, as_json: bool) -> None:
     for line in _head(details):
         click.echo(clean(line))
     _scores(details)
+    _costs(details)
     _findings(details)
 
 
 def _head(details: DesignDetails) -> Iterator[str]:
+    from genesys_engine.engine.noise import outcome
     from genesys_engine.engine.views.llm import told
     from genesys_engine.engine.views.text import percent
 
@@ -49,9 +56,13 @@ def _head(details: DesignDetails) -> Iterator[str]:
     yield f"Design {row.id}" + (f" ({details.name})" if details.name else "") + f": {state}"
     yield f"  {row.change}  [{row.operator}]"
     if row.fitness is not None:
-        yield f"  gain {percent(row.fitness)} up to {details.rung} ({details.standing})"
+        said = outcome(details.standing or "", details.reference)
+        mean = "mean gain" if len(details.places) > 1 else "gain"
+        yield f"  {mean} {percent(row.fitness)} up to {details.rung}: {said}"
         ranked = ", ".join(f"{place} of {n} at {scale}" for scale, place, n in details.places)
         yield f"  place by gain: {ranked}"
+    for remark in details.remarks:
+        yield f"  {wrapped(remark, 2)}"
     for role, used in details.llm.items():
         yield f"  {role}: {told(used)}"
     yield f"  children: {', '.join(map(str, details.children)) or 'none'}"
@@ -67,7 +78,7 @@ def _head(details: DesignDetails) -> Iterator[str]:
 
 
 def _scores(details: DesignDetails) -> None:
-    from genesys_engine.engine.views.text import number, percent
+    from genesys_engine.engine.views.text import number, percent, rough
 
     rows: list[list[object]] = []
     for verification in details.verifications:
@@ -80,12 +91,31 @@ def _scores(details: DesignDetails) -> None:
                 number(verification.controls.get(name, {}).get(metric, {}).get("value"))
                 for name in ("untrained", "bigram")
             ]
-            stderr = "" if score["stderr"] is None else f" ±{score['stderr']:.2g}"
+            stderr = "" if score["stderr"] is None else f" ±{rough(score['stderr'])}"
             rows.append([*head, metric, number(score["value"]) + stderr, *controls])
             head = ["", "", ""]
     if rows:
         columns = ("rung", "seed", "gain", "metric", "score", "untrained", "bigram")
-        print_table(columns, rows, title="Scores beside their controls")
+        print_table(columns, rows, title="Scores next to their controls")
+
+
+def _costs(details: DesignDetails) -> None:
+    """Print what the design takes at each rung where it was trained."""
+    from genesys_engine.engine.views.text import count, signed
+
+    rows = [
+        (
+            *(cost.rung, "–" if cost.parameters is None else count(cost.parameters)),
+            "–" if cost.flops is None else count(cost.flops),
+            "–" if cost.compute is None else f"{signed(cost.compute, 0)} %",
+            *(count(cost.tokens), "–" if cost.train_s is None else f"{cost.train_s:.1f} s"),
+        )
+        for cost in details.costs
+    ]
+    if rows:
+        over = f"over {details.reference}"
+        columns = ("rung", "parameters", "FLOPs per token", over, "tokens", "training")
+        print_table(columns, rows, title="Cost")
 
 
 def _seed(replicate: int) -> str:

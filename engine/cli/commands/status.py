@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from genesys_engine.engine.cli.output import clean, json_option, print_json, print_table
+from genesys_engine.engine.cli.output import clean, json_option, print_json, print_table, wrapped
 from genesys_engine.engine.cli.run_folder import run_argument
 
 
@@ -36,7 +36,7 @@ def command(run: Path, as_json: bool) -> None:
         print_json(found)
         return
     for name, value in _lines(found, run):
-        click.echo(clean(f"{name:<12} {value}"))
+        click.echo(clean(f"{name:<12} {wrapped(value, 13)}"))
     print_table(
         ("rung", "planned", "finished", "failed", "under way"),
         [list(rung.values()) for rung in found["rungs"]],
@@ -52,13 +52,11 @@ def _lines(found: Mapping[str, Any], run: Path) -> Iterator[tuple[str, str]]:
     yield "run", str(found["name"])
     yield "state", found["state"] + reason
     if found["state"] == "killed":
-        yield "", f"its process ended without a word; go on with: genesys-engine resume {run}"
-    made = ["seeds", "children", "rejected", "duplicates", "exhausted"]
-    made += ["abandoned"] if designs["abandoned"] else []
-    yield "designs", ", ".join(f"{designs[key]} {key}" for key in made)
+        yield "", f"its process died; resume it with: genesys-engine resume {run}"
+    yield "designs", _made(designs)
     if best is not None:
-        name = best["name"] or f"design {best['design']}"
-        yield "best so far", f"{name}, {percent(best['fitness'])} at {best['rung']}"
+        name = best["name"] or f"#{best['design']}"
+        yield "best so far", f"{name}, mean gain {percent(best['fitness'])} up to {best['rung']}"
     yield "time", duration(found["elapsed_s"])
     if found["state"] == "running" and left is not None:
         yield "time left", f"about {duration(left)}"
@@ -66,9 +64,26 @@ def _lines(found: Mapping[str, Any], run: Path) -> Iterator[tuple[str, str]]:
         yield from (("training", _trial(task)) for task in found["training"] if task["tokens"])
     yield from _llm_lines(found)
     for warning in found["warnings"]:
-        yield "warning", warning
+        yield "budget", warning
     if found["verdict"] is not None:
-        yield "verdict", found["verdict"]["verdict"]
+        head = "verdict" if found["state"] == "finished" else "so far"
+        for sentence in found["verdict"]["sentences"]:
+            yield head, sentence
+            head = ""
+
+
+def _made(designs: Mapping[str, int]) -> str:
+    """Return in a line what became of the designs; what never happened is left out."""
+    from genesys_engine.engine.views.text import plural
+
+    seeds, children = designs["seeds"], designs["children"]
+    parts = [plural(seeds, "seed"), plural(children, "child", "children")]
+    parts += [f"{designs['rejected']} rejected"] if designs["rejected"] else []
+    parts += [plural(designs["duplicates"], "duplicate")] if designs["duplicates"] else []
+    if designs["exhausted"]:
+        parts.append(f"{plural(designs['exhausted'], 'try', 'tries')} without a new design")
+    parts += [f"{designs['abandoned']} given up"] if designs["abandoned"] else []
+    return ", ".join(parts)
 
 
 def _trial(task: Mapping[str, Any]) -> str:
@@ -107,6 +122,8 @@ def _used(usage: Mapping[str, Any]) -> str:
 
 
 def _budget(row: Mapping[str, Any]) -> tuple[str, str, str]:
-    cap = "none" if row["cap"] is None else f"{row['cap']:g}"
-    used = "unknown" if row["used"] is None else f"{row['used']:.3g}"
+    from genesys_engine.engine.views.text import amount
+
+    cap = "none" if row["cap"] is None else amount(row["cap"])
+    used = "unknown" if row["used"] is None else amount(row["used"])
     return row["budget"], used, cap

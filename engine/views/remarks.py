@@ -1,0 +1,84 @@
+"""What has to be said beside a good gain: a control that is better, and more compute."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from genesys_engine.engine.significance import SIGMAS
+from genesys_engine.engine.views.costs import Cost
+from genesys_engine.engine.views.leaderboard import LeaderboardRow
+from genesys_engine.engine.views.text import count, listed, metric_title, number, signed
+
+BIGRAM = "bigram"
+_SAME_COMPUTE = 1.0
+"""Percent of FLOPs per token below which nothing is said of compute."""
+
+
+@dataclass(frozen=True)
+class _Behind:
+    """A metric in which a control beats a model by more than its standard error explains."""
+
+    metric: str
+    value: float
+    control: float
+    up: bool
+
+    def __str__(self) -> str:
+        """Return `bits per byte (2.734 against 2.191, less is better)`."""
+        better = "more" if self.up else "less"
+        return (
+            f"{metric_title(self.metric)} ({number(self.value)} against {number(self.control)},"
+            f" {better} is better)"
+        )
+
+
+def behind_control(
+    scores: Mapping[str, Any], controls: Mapping[str, Any], control: str = BIGRAM
+) -> Iterator[str]:
+    """Yield a sentence where a control scores better than a model in any metric."""
+    if behind := _behind(scores, controls, control):
+        yield f"It is worse than the {control} control in {listed(map(str, behind))}."
+
+
+def all_behind_control(rows: Sequence[LeaderboardRow], control: str = BIGRAM) -> Iterator[str]:
+    """Yield a sentence where no model of a rung is as good as a control, with the best score."""
+    found: dict[str, list[_Behind]] = {}
+    for row in rows:
+        for behind in _behind(row.scores, row.controls, control):
+            found.setdefault(behind.metric, []).append(behind)
+    beaten = [
+        max(each, key=lambda behind: behind.value if behind.up else -behind.value)
+        for metric, each in found.items()
+        if len(each) == sum(metric in row.scores for row in rows)
+    ]
+    if beaten:
+        many = "the model" if len(rows) == 1 else f"the best of {len(rows)} models"
+        told = listed(map(str, beaten))
+        yield f"{many} at {rows[0].rung} is worse than the {control} control in {told}"
+
+
+def more_compute(cost: Cost, reference: str) -> Iterator[str]:
+    """Yield a sentence where a model takes more or less compute than the reference."""
+    share = cost.compute
+    if share is None or abs(share) < _SAME_COMPUTE:
+        return
+    word = "more" if share > 0 else "less"
+    yield (
+        f"It uses {word} compute than {reference}: {count(cost.flops or 0.0)} FLOPs per token"
+        f" against {count(cost.reference_flops or 0.0)} ({signed(share, 0)} %)."
+    )
+
+
+def _behind(scores: Mapping[str, Any], controls: Mapping[str, Any], control: str) -> list[_Behind]:
+    found = []
+    for metric, score in scores.items():
+        other = controls.get(control, {}).get(metric, {}).get("value")
+        if "/" in metric or other is None:  # of a group of tasks its mean speaks
+            continue
+        up = bool(score.get("higher_is_better"))
+        behind = other - score["value"] if up else score["value"] - other
+        if behind > SIGMAS * (score.get("stderr") or 0.0):
+            found.append(_Behind(metric, score["value"], other, up))
+    return found

@@ -1,0 +1,121 @@
+"""The verdict in words: the same sentences on the terminal, in the report and in a model card."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from genesys_engine.engine.names import design_names, label, scale_names
+from genesys_engine.engine.noise import outcome
+from genesys_engine.engine.significance import SIGMAS
+from genesys_engine.engine.store import Store
+from genesys_engine.engine.verdict import BEST_SEED, PARENT, REFERENCE, Comparison, Verdict, judge
+from genesys_engine.engine.views.leaderboard import LeaderboardRow, leaderboard_row
+from genesys_engine.engine.views.remarks import behind_control, more_compute
+from genesys_engine.engine.views.text import listed, percent, plural, shortened
+
+_TITLES = {PARENT: "its parent", BEST_SEED: "the best seed", REFERENCE: "the reference"}
+FEW_TRAININGS = 3
+"""With fewer trainings of the reference the noise is known so badly that little can be shown."""
+
+
+@dataclass(frozen=True)
+class VerdictView:
+    """The verdict of a run and what is said of it.
+
+    `child` is the row of the best child, None without one; `head` says what it is, `judged` has a
+    sentence for each comparison, in their order, and `remarks` what else a reader has to know.
+    """
+
+    verdict: Verdict
+    child: LeaderboardRow | None
+    head: str
+    judged: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """All sentences."""
+        return (self.head, *self.judged, *self.remarks)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as the event `run.finished` and the command line give it out."""
+        said = {"verdict": " ".join(self.lines), "sentences": list(self.lines)}
+        return {**self.verdict.to_json(), **said}
+
+
+def verdict_view(store: Store) -> VerdictView:
+    """Judge a run as far as it has come, and say it."""
+    verdict = judge(store)
+    if verdict.best_child is None:
+        return VerdictView(verdict, None, "No child was verified; nothing can be said.")
+    child, names = leaderboard_row(store, verdict.best_child), design_names(store.designs())
+    return VerdictView(
+        verdict,
+        child,
+        _head(verdict, child, names, scale_names(store)[verdict.rung or 0]),
+        tuple(
+            f"{percent(each.difference)}: {said(each)} ({grounds(each)})."
+            for each in verdict.comparisons
+        ),
+        (
+            *_about_noise(verdict, names),
+            *behind_control(child.scores, child.controls),
+            *more_compute(child.cost, label(verdict.reference, names)),
+        ),
+    )
+
+
+def said(comparison: Comparison) -> str:
+    """Return what may be said: `better than its parent mamba2`, `no difference shown from ...`."""
+    return outcome(comparison.standing, rival(comparison))
+
+
+def rival(comparison: Comparison) -> str:
+    """Return what the child is compared with: `its parent mamba2, also the best seed`."""
+    first, *others = [_TITLES[role] for role in comparison.roles]
+    also = f", also {' and '.join(others)}" if others else ""
+    return f"{first} {comparison.name}{also}"
+
+
+def _head(verdict: Verdict, child: LeaderboardRow, names: Mapping[int, str], top: str) -> str:
+    """Return what the best child is."""
+    origin = ", ".join(label(parent, names) for parent in child.parents) or "none"
+    if verdict.finalists:
+        seeds = plural(len(verdict.finalists[0].gains), "fresh seed")
+        trained = f"trained again at {top} with {seeds}"
+    else:
+        trained = f"verified up to {top}"
+    about = f"design {child.design} (parents: {origin}), {trained}"
+    return f"Best child: {about}: {shortened(child.change)}"
+
+
+def grounds(comparison: Comparison) -> str:
+    """Return what a comparison rests on, and how far chance goes."""
+    if comparison.seeds:
+        over = plural(comparison.seeds, "fresh seed")
+        if comparison.low is None:
+            return over
+        return f"{over}; 95 % interval {percent(comparison.low)} to {percent(comparison.high)}"
+    mean = "mean of " if len(comparison.scales) > 1 else "at "
+    over = mean + listed(comparison.scales)
+    if comparison.sigma is None:
+        return over
+    return f"{over}; 2 sigma = {SIGMAS * comparison.sigma:.2f} %"
+
+
+def _about_noise(verdict: Verdict, names: Mapping[int, str]) -> Iterator[str]:
+    if (many := len(verdict.finalists)) > 1:
+        yield f"It is the best of {many} finalists; the intervals hold for all of them together."
+    reference = label(verdict.reference, names)
+    if verdict.sigma is None:
+        yield (
+            f"The noise of training was not measured: {reference} was trained once"
+            " (noise_seeds = 1), so any difference may be luck."
+        )
+    elif verdict.trainings < FEW_TRAININGS:
+        yield (
+            f"The noise rests on {plural(verdict.trainings, 'training')} of {reference}, which"
+            " tell it badly: raise noise_seeds to see smaller differences."
+        )
