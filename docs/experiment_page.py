@@ -35,6 +35,10 @@ not listed here is an error with its line. `genesys-engine init` writes a file w
 `genesys-engine validate FILE` shows every fault at once, and `--set section.key=VALUE` (for
 `validate`, `plan`, `run`, `resume`, `compare` and `calibrate`) overrides one key.
 
+A relative path in the file is relative to the file, wherever the command is run, and so is one in
+the `sets` of an arm; in a `--set` of the command line it is relative to the working folder. `~` is
+your home. Errors show the whole path.
+
 A section that *uses a component* names it with `use`; the component's own options stand beside it
 in the same table. `genesys-engine plugins` lists what is installed.
 

@@ -24,7 +24,7 @@ from genesys_engine.engine.assembly import (
 )
 from genesys_engine.engine.cache import cache_folder
 from genesys_engine.engine.config import Experiment, load_experiment
-from genesys_engine.engine.config.kept import kept_paths
+from genesys_engine.engine.config.kept import PATHS, kept_paths, kept_sets
 from genesys_engine.engine.confirmation import confirm
 from genesys_engine.engine.events import Event
 from genesys_engine.engine.llm.backends import look_over
@@ -90,6 +90,7 @@ def start(path: Path, sets: Sequence[str], folder: Path, callbacks: Callbacks) -
     meta = {
         "name": experiment.run.name,
         "sets": list(sets),
+        PATHS: kept_paths(experiment),
         "experiment": experiment.to_json(),
         "experiment_digest": experiment.digest,
         "versions": versions(),
@@ -119,9 +120,7 @@ def resume(folder: Path, sets: Sequence[str], callbacks: Callbacks) -> None:
         InputError: no run there, it is finished, or `sets` would change its decisions.
     """
     with Store.open(folder, write=True) as store:
-        # The run's own copy of the file lies elsewhere than the one that paths were relative to.
-        kept = [*store.meta("sets", []), *kept_paths(store.meta("experiment"))]
-        host, experiment = load(folder / EXPERIMENT, [*kept, *sets])
+        host, experiment = load(folder / EXPERIMENT, [*kept_sets(store.meta), *sets])
         if experiment.digest != store.meta("experiment_digest"):
             raise InputError(
                 "the experiment is no longer the one that this run began with",
@@ -143,6 +142,7 @@ def resume(folder: Path, sets: Sequence[str], callbacks: Callbacks) -> None:
         with store.transaction():
             store.set_meta("sandbox", sandbox)
             store.set_meta("sets", [*store.meta("sets", []), *sets])
+            store.set_meta(PATHS, kept_paths(experiment))
             store.set_meta("experiment", experiment.to_json())
         execute(store, experiment, host, callbacks, resumed=store.count("tasks") > 0)
 

@@ -204,6 +204,20 @@ def incidental_beside(option: str) -> dict[str, Any]:
     return {"incidental_beside": option}
 
 
+PATH_RULE = "path"
+PATH: dict[str, Any] = {PATH_RULE: "always"}
+"""Marks the field of an option that holds a path, several, or a table of them.
+
+In an experiment's file they are relative to that file; the component gets whole paths, and a
+path counts by its last part where experiments are compared.  Joined to another mark:
+`json_schema_extra=PATH | INCIDENTAL`.
+"""
+PATH_OR_NAME: dict[str, Any] = {PATH_RULE: "marked"}
+"""The same for a field of names and paths: a path begins with /, ./, ../ or ~."""
+NAME_UNLESS_THERE: dict[str, Any] = {PATH_RULE: "there"}
+"""The same, and what exists beside the file, or ends in .json, is a path too."""
+
+
 @dataclass(frozen=True)
 class LLMUsage:
     """What a role has used: calls made and tokens; `usd` is None once a price was unknown."""

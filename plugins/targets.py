@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from genesys_engine.gab.errors import PluginError
+from genesys_engine.plugins.kinds import PATH_RULE
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -79,6 +80,16 @@ def incidental_options(model: type[BaseModel] | None, options: Mapping[str, Any]
         for name, mark in marks.items()
         if mark.get("incidental") or options.get(str(mark.get("incidental_beside")))
     )
+
+
+def path_options(model: type[BaseModel]) -> Mapping[str, str]:
+    """Return the options that hold paths, each with its rule: see `kinds.PATH`."""
+    extras = {name: field.json_schema_extra for name, field in model.model_fields.items()}
+    return {
+        name: str(extra[PATH_RULE])
+        for name, extra in extras.items()
+        if isinstance(extra, dict) and PATH_RULE in extra
+    }
 
 
 def read_options(model: type[BaseModel] | None, options: Mapping[str, Any]) -> BaseModel | None:

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genesys_engine.engine import run
-from genesys_engine.engine.assembly import load
 from genesys_engine.engine.compare.series import series_of
-from genesys_engine.engine.compare.store import Result, StudyStore
-from genesys_engine.engine.config import Experiment
-from genesys_engine.engine.config.kept import kept_paths
+from genesys_engine.engine.compare.store import FOLDER, RUNS, Result, StudyStore
+from genesys_engine.engine.config import Experiment, load_experiment
+from genesys_engine.engine.config.kept import kept_paths, kept_sets
 from genesys_engine.engine.config.schema import ARM_CAPS, CompareArm, CompareSection
 from genesys_engine.engine.evolution import Stopped
 from genesys_engine.engine.store import DATABASE, EXPERIMENT, Store
@@ -25,7 +24,6 @@ from genesys_engine.gab.errors import InputError
 if TYPE_CHECKING:
     from genesys_engine.engine.compare.session import Callbacks
 
-RUNS = "runs"
 
 MEASURE: Mapping[str, Callable[[Experiment], object]] = {
     "[corpus]": lambda experiment: experiment.corpus,
@@ -66,12 +64,10 @@ def run_arms(store: StudyStore, experiment: Experiment, callbacks: Callbacks) ->
     refuse_older(store.results())
     section = experiment.compare
     work = [(arm, item) for item in items(section) for arm in section.arms]
-    _refuse_other_measures(
-        [
-            (arm.name, load(store.folder / EXPERIMENT, _sets(store, arm, section, item))[1])
-            for arm, item in work
-        ]
-    )
+    loaded = {
+        (arm.name, item): _arm_experiment(store, arm_sets(arm, section, item)) for arm, item in work
+    }
+    _refuse_other_measures([(name, found) for (name, _), found in loaded.items()])
     callbacks.on_plan([(arm.name, len(section.seeds)) for arm in section.arms], store.results())
     done = {(result.item, result.arm) for result in store.results()}
     for arm, item in work:
@@ -80,7 +76,8 @@ def run_arms(store: StudyStore, experiment: Experiment, callbacks: Callbacks) ->
         started = time.monotonic()
         folder = store.folder / RUNS / f"{arm.name}-{item}"
         callbacks.say(f"run {arm.name}, {item}")
-        sets = _sets(store, arm, section, item)
+        own, paths = arm_sets(arm, section, item), kept_paths(loaded[arm.name, item])
+        sets = [*kept_sets(store.meta), *own, *paths]
         cap = _one_run(folder, store.folder / EXPERIMENT, sets, callbacks)
         with Store.open(folder) as finished:
             payload = series_of(finished, experiment.population) | {"cap": cap}
@@ -113,10 +110,13 @@ def _refuse_other_measures(arms: Sequence[tuple[str, Experiment]]) -> None:
                 )
 
 
-def _sets(store: StudyStore, arm: CompareArm, section: CompareSection, item: str) -> list[str]:
-    """Return all overrides of a run, those of the study first."""
-    kept = [*store.meta("sets", []), *kept_paths(store.meta("experiment"))]
-    return [*kept, *arm_sets(arm, section, item)]
+def _arm_experiment(store: StudyStore, own: Sequence[str]) -> Experiment:
+    """Return the experiment of an arm; paths in what it sets are relative to the study's file."""
+    sets = [*kept_sets(store.meta), *own]
+    folder = store.meta(FOLDER, None)
+    return load_experiment(
+        store.folder / EXPERIMENT, sets, folder=None if folder is None else Path(folder)
+    )
 
 
 def _one_run(folder: Path, path: Path, sets: Sequence[str], callbacks: Callbacks) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,9 +27,9 @@ from genesys_engine.engine.compare.proposals import (
     read_proposals,
     study_proposal,
 )
-from genesys_engine.engine.compare.store import Result, StudyStore
+from genesys_engine.engine.compare.store import FOLDER, RUNS, Result, StudyStore
 from genesys_engine.engine.config import Experiment
-from genesys_engine.engine.config.kept import kept_paths
+from genesys_engine.engine.config.kept import PATHS, kept_paths, kept_sets
 from genesys_engine.engine.config.schema import ARM_CAPS
 from genesys_engine.engine.events import canonical_json
 from genesys_engine.engine.llm.gateway import Gateway, Notice
@@ -35,7 +37,7 @@ from genesys_engine.engine.llm.ledger import Ledger
 from genesys_engine.engine.llm.meters import Caps
 from genesys_engine.engine.machine import machine, versions
 from genesys_engine.engine.store import EXPERIMENT
-from genesys_engine.gab.errors import InputError
+from genesys_engine.gab.errors import GenesysError, InputError
 from genesys_engine.gab.sandbox.scratch import remove
 from genesys_engine.plugins.api import Limits
 from genesys_engine.plugins.host import PluginHost
@@ -79,6 +81,8 @@ def begin(path: Path, sets: Sequence[str], folder: Path, callbacks: Callbacks) -
     meta = {
         "name": experiment.run.name,
         "sets": list(sets),
+        PATHS: kept_paths(experiment),
+        FOLDER: str(path.resolve().parent),
         "experiment": experiment.to_json(),
         "digest": study_digest(experiment),
         "versions": versions(),
@@ -86,15 +90,19 @@ def begin(path: Path, sets: Sequence[str], folder: Path, callbacks: Callbacks) -
         "simulation": _is_simulation(experiment),
         "proposals": [{"name": each.name, **each.to_json()} for each in proposals],
     }
-    with StudyStore.create(folder, meta, path) as store, _noted(folder):
+    made = not folder.exists()
+    with (
+        StudyStore.create(folder, meta, path) as store,
+        _nothing_left(store, made=made),
+        _noted(folder),
+    ):
         _execute(store, host, experiment, callbacks)
 
 
 def resume(folder: Path, sets: Sequence[str], callbacks: Callbacks) -> None:
     """Go on with a study; `sets` may change what decides nothing, and the caps of its arms."""
     with StudyStore.open(folder) as store:
-        # The study's own copy of the file lies elsewhere than the one that paths were relative to.
-        kept = [*store.meta("sets", []), *kept_paths(store.meta("experiment"))]
+        kept = kept_sets(store.meta)
     begin(folder / EXPERIMENT, [*kept, *sets], folder, callbacks)
 
 
@@ -170,6 +178,19 @@ def _is_simulation(experiment: Experiment) -> bool:
     if section is None:
         return False
     return section.use == GRAMMAR and all(role.use == GRAMMAR for role in section.roles.values())
+
+
+@contextmanager
+def _nothing_left(store: StudyStore, *, made: bool) -> Iterator[None]:
+    """Remove the folder of a study, if it was `made`, that is refused before it has begun."""
+    try:
+        yield
+    except GenesysError:
+        with contextlib.closing(Ledger(store.path, write=False)) as ledger:
+            begun = store.results() or (store.folder / RUNS).exists() or ledger.usage()
+        if made and not begun:
+            shutil.rmtree(store.folder, ignore_errors=True)
+        raise
 
 
 @contextmanager

@@ -25,6 +25,10 @@ from genesys_engine.gab.errors import InputError
 
 FORMAT = 1
 DATABASE = "study.sqlite"
+RUNS = "runs"
+"""Folder of the runs of an evolution study, in its own."""
+FOLDER = "folder"
+"""Key of the metadata: where the file that the study was begun with lies."""
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;

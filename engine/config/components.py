@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel, create_model
 
 from genesys_engine.engine.config.document import Document
+from genesys_engine.engine.config.paths import whole_paths
 from genesys_engine.engine.config.positions import Path
 from genesys_engine.engine.config.schema import Component, Section
 from genesys_engine.engine.config.validate import validate, value_name
@@ -50,7 +51,8 @@ def read_component(
     if default is not None:
         table = {"use": default} | table
     own_keys = [key for key in model.model_fields if key not in NESTED]
-    own = validate(document, path, _own(model), {k: table[k] for k in own_keys if k in table})
+    given = whole_paths(document, model, path, {k: table[k] for k in own_keys if k in table})
+    own = validate(document, path, _own(model), given)
     if not isinstance(table.get("use"), str):
         return None  # reported above; without it nothing is known of the options
     try:
@@ -62,6 +64,7 @@ def read_component(
         return None
     apart = set(model.model_fields) - {"options"}
     rest = {key: value for key, value in table.items() if key not in apart}
+    rest = whole_paths(document, options_model, path, rest)
     options = validate(document, path, options_model, rest, tuple(own_keys))
     if own is None or options is None:
         return None

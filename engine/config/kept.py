@@ -1,21 +1,39 @@
-"""The paths of an experiment that are relative to its file, as overrides for a copy elsewhere."""
+"""What the copy of an experiment in a run or a study needs beside itself, as `--set` takes it.
+
+The copy lies elsewhere than the file that its paths are relative to.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from genesys_engine.engine.config.template import toml_value
+from genesys_engine.engine.config.schema import Experiment
+from genesys_engine.engine.config.template import toml_key, toml_value
 
-RELATIVE = (("plugins", "local"), ("knowledge", "base"), ("compare", "proposals"))
-"""Section and key of every such path, or list of paths."""
+PATHS = "paths"
+"""Key of the metadata of a run or a study that holds what `kept_paths` returns."""
+FIRST = (("plugins", "local"), ("knowledge", "base"), ("compare", "proposals"))
+"""Sections and keys of the paths that were relative to the file before all of them were."""
 
 
-def kept_paths(experiment: Mapping[str, Any]) -> list[str]:
-    """Return what `--set` takes so that the copy of an experiment in a folder means the same paths.
+def kept_paths(experiment: Experiment) -> list[str]:
+    """Return every path of an experiment as an override that makes it whole."""
+    return [
+        f"{'.'.join(toml_key(str(part)) for part in place)}={toml_value(path)}"
+        for place, path in experiment.paths
+    ]
+
+
+def kept_sets(meta: Callable[..., Any]) -> list[str]:
+    """Return the overrides that a run or a study was begun with, its paths made whole.
 
     Args:
-        experiment: as a store keeps it (`Experiment.to_json`), its paths made whole.
+        meta: reads the metadata of a store.
     """
-    found = ((section, key, experiment.get(section, {}).get(key)) for section, key in RELATIVE)
-    return [f"{section}.{key}={toml_value(value)}" for section, key, value in found if value]
+    paths = meta(PATHS, None)
+    if paths is None:  # an older version began it
+        experiment: Mapping[str, Any] = meta("experiment")
+        found = ((section, key, experiment.get(section, {}).get(key)) for section, key in FIRST)
+        paths = [f"{section}.{key}={toml_value(value)}" for section, key, value in found if value]
+    return [*meta("sets", []), *paths]

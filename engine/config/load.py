@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from genesys_engine.engine.config import checks, positions
 from genesys_engine.engine.config.components import read_component
 from genesys_engine.engine.config.document import Document
 from genesys_engine.engine.config.overrides import apply_override
+from genesys_engine.engine.config.paths import whole_paths
 from genesys_engine.engine.config.problems import ConfigError, Problem
 from genesys_engine.engine.config.schema import (
     Component,
@@ -41,7 +43,10 @@ LLM_KIND = "llm_backend"
 
 
 def load_experiment(
-    path: Path | str, sets: Sequence[str] = (), registry: Registry | None = None
+    path: Path | str,
+    sets: Sequence[str] = (),
+    registry: Registry | None = None,
+    folder: Path | None = None,
 ) -> Experiment:
     """Read, override and check an experiment.
 
@@ -50,6 +55,8 @@ def load_experiment(
         sets: overrides "section.key=VALUE", VALUE in TOML or a bare string.
         registry: the components there are; None asks the installed plugins, less those that
             the experiment disables.
+        folder: what relative paths in `sets` are relative to; None: the working folder.  Those
+            in the file are relative to the file.
 
     Raises:
         InputError: the file cannot be read.
@@ -57,7 +64,7 @@ def load_experiment(
     """
     document = read_document(Path(path))
     for text in sets:
-        apply_override(document, text)
+        apply_override(document, text, folder)
     document.raise_problems()  # a broken override would only lead to false conclusions
     return read_experiment(document, registry)
 
@@ -77,6 +84,7 @@ def read_document(path: Path) -> Document:
         ) from None
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", where=str(path)) from error
+    raw = raw.removeprefix(codecs.BOM_UTF8)  # what some editors begin a file with
     try:
         text = raw.decode("utf-8").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
@@ -120,7 +128,9 @@ def read_experiment(document: Document, registry: Registry | None = None) -> Exp
             sections[name] = _section(document, name)
     checks.check(document, sections, registry)
     document.raise_problems()
-    return Experiment(**sections)
+    experiment = Experiment(**sections)
+    experiment._paths = tuple(document.paths.items())
+    return experiment
 
 
 def _installed(document: Document, section: Any) -> Registry:
@@ -138,41 +148,21 @@ def _installed(document: Document, section: Any) -> Registry:
 
 
 def _plugins(document: Document) -> Any:
-    """Return the section [plugins] with whole paths in `local`, or None if it is faulty.
-
-    They are whole so that a run and its report find them from its own folder.
-    """
+    """Return the section [plugins], or None if it is faulty."""
     section = _section(document, "plugins")
-    if section is None:
-        return None
-    local = [
-        _whole(document, ("plugins", "local", index), path)
-        for index, path in enumerate(section.local)
-    ]
-    for index, path in enumerate(local):
-        if path and not Path(path).exists():
+    for index, path in enumerate(section.local if section else ()):
+        if not Path(path).exists():
             document.report(("plugins", "local", index), f"there is no {path}")
-    return section.model_copy(update={"local": tuple(filter(None, local))})
+    return section
 
 
 def _knowledge(document: Document) -> Any:
-    """Return the section [knowledge] with a whole path in `base`, or None if it is faulty."""
+    """Return the section [knowledge], or None if it is faulty."""
     section = _section(document, "knowledge")
-    if section is None or not section.base:
-        return section
-    base = _whole(document, ("knowledge", "base"), str(Path(section.base).expanduser()))
-    if base and not Path(base).is_dir():
-        hint = f"make one: genesys-engine knowledge add PATH --base {base}"
-        document.report(("knowledge", "base"), f"there is no {base}", hint)
-    return section.model_copy(update={"base": base})
-
-
-def _whole(document: Document, place: positions.Path, path: str) -> str:
-    """Return a path, relative to the file, as a whole one; "" after a fault in it is reported."""
-    if "\0" in path:
-        document.report(place, f"{path!r} is no path: it holds a zero byte", "leave it out")
-        return ""
-    return str((Path(document.source).parent / path).resolve())
+    if section and section.base and not Path(section.base).is_dir():
+        hint = f"make one: genesys-engine knowledge add PATH --base {section.base}"
+        document.report(("knowledge", "base"), f"there is no {section.base}", hint)
+    return section
 
 
 def _section(document: Document, name: str) -> Any:
@@ -184,10 +174,26 @@ def _section(document: Document, name: str) -> Any:
         return None
     if name == "run":
         table = {"name": Path(document.source).stem} | table
-    if name == "compare" and isinstance(folder := table.get("proposals"), str) and folder:
-        # Whole, so that a study finds it from its own folder.
-        table = table | {"proposals": _whole(document, ("compare", "proposals"), folder)}
+    table = whole_paths(document, model, (name,), table)
+    if name == "compare":
+        table = _arms(document, table)
     return validate(document, (name,), model, table)
+
+
+def _arms(document: Document, table: dict[str, Any]) -> dict[str, Any]:
+    """Return [compare] with whole paths in the options of its arms' implementers."""
+    from genesys_engine.operators.llm.options import ImplementerOptions
+
+    arms = table.get("arms")
+    if not isinstance(arms, list):
+        return table
+    made = []
+    for index, arm in enumerate(arms):
+        if isinstance(arm, dict) and isinstance(options := arm.get("options"), dict):
+            place = ("compare", "arms", index, "options")
+            arm = arm | {"options": whole_paths(document, ImplementerOptions, place, options)}
+        made.append(arm)
+    return table | {"arms": made}
 
 
 def _components(document: Document, name: str, registry: Registry) -> Any:
@@ -247,7 +253,11 @@ def _roles(
         elif "use" in changes or base is not None:
             if "use" not in changes and base is not None:
                 own = LLMSection.model_fields
-                inherited = {key: value for key, value in table.items() if key not in own}
+                inherited = {
+                    key: base.options.get(key, value)  # with whole paths
+                    for key, value in table.items()
+                    if key not in own
+                }
                 roles[role] = {"use": base.use} | inherited | changes
             read = read_component(document, path, LLM_KIND, Component, None, registry)
             if read is not None:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import pathlib
 from typing import Any
 
 import tomli
 
-from genesys_engine.engine.config.document import Document
+from genesys_engine.engine.config.document import Document, Override
 from genesys_engine.engine.config.positions import Path, parse_key
 
 
-def apply_override(document: Document, text: str) -> None:
+def apply_override(document: Document, text: str, folder: pathlib.Path | None = None) -> None:
     """Put one override into `document.data`; a fault is reported there.
 
     VALUE is TOML; what is not is taken as a string, so `run.name=first` needs no quotes.  A
     number addresses an item of a list: `ladder.rungs.0.verifications=8`.
+
+    Args:
+        folder: what a relative path in VALUE is relative to; None: the working folder.
     """
-    source = f"--set {text}"
+    source = "--set " + text.encode("utf-8", "backslashreplace").decode()
+    if source != f"--set {text}":
+        document.report_source(source, "this is not UTF-8 text")
+        return
     key, equals, raw = text.partition("=")
     parts = parse_key(key.strip())
     if not equals or parts is None:
@@ -33,7 +40,7 @@ def apply_override(document: Document, text: str) -> None:
         document.report_source(source, str(error.args[0]))
         return
     document.overrides.pop(path, None)  # so that the newest stands last
-    document.overrides[path] = source
+    document.overrides[path] = Override(source, folder or pathlib.Path.cwd())
 
 
 def _value(raw: str) -> Any:

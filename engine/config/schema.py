@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
+from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from genesys_engine.engine.corpus.options import CorpusOptions
 from genesys_engine.gab.sandbox.isolation import Level
+from genesys_engine.plugins.kinds import PATH
 
 Count = Annotated[int, Field(ge=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -190,9 +193,9 @@ class LLMSection(Component):
     )
     recording: str = Field(
         "",
-        description="file that `genesys-engine llm record` wrote, relative to the working folder:"
-        " replies of the same model are taken from it, with the tokens and cost of then, and only"
-        " the rest is asked",
+        description="file that `genesys-engine llm record` wrote: replies of the same model are"
+        " taken from it, with the tokens and cost of then, and only the rest is asked",
+        json_schema_extra=PATH,
     )
     roles: dict[str, Component] = Field(
         default_factory=dict, description="other models for some roles"
@@ -217,8 +220,9 @@ class KnowledgeSection(Section):
 
     base: str = Field(
         "",
-        description="folder of a knowledge base (see: genesys-engine knowledge), relative to the"
-        " experiment file; left out: the reference cards that come along",
+        description="folder of a knowledge base (see: genesys-engine knowledge); left out: the"
+        " reference cards that come along",
+        json_schema_extra=PATH,
     )
     limit: Count = Field(8, description="most passages that one question gets")
 
@@ -255,7 +259,9 @@ class SandboxSection(Section):
         " seccomp) or strict (also namespaces); doctor tells what this machine reaches",
     )
     readable: tuple[str, ...] = Field(
-        (), description="files and folders that workers may read beside the installed packages"
+        (),
+        description="files and folders that workers may read beside the installed packages",
+        json_schema_extra=PATH,
     )
 
 
@@ -283,7 +289,7 @@ class PluginsSection(Section):
     disable: tuple[str, ...] = Field((), description="distributions or plugins not to load")
     require: tuple[str, ...] = Field((), description="distributions or plugins that must work")
     local: tuple[str, ...] = Field(
-        (), description="files or folders with a plugin, relative to the experiment file"
+        (), description="files or folders with a plugin", json_schema_extra=PATH
     )
 
 
@@ -317,7 +323,9 @@ class CompareSection(Section):
     )
     arms: tuple[CompareArm, ...] = Field((), description="what is compared; the first with each")
     proposals: str = Field(
-        "", description="folder of proposals, relative to this file; left out: drawn by run.seed"
+        "",
+        description="folder of proposals; left out: drawn by run.seed",
+        json_schema_extra=PATH,
     )
     per_stratum: Count = Field(6, description="proposals drawn for each number of units changed")
     strata: tuple[Count, ...] = Field(
@@ -371,7 +379,12 @@ DEFAULT_OPERATORS = (
 
 
 class Experiment(Section):
-    """A whole experiment, checked; made by `load_experiment`."""
+    """A whole experiment, checked; made by `load_experiment`.
+
+    `paths` are the whole paths in it, each with its place, as in ("corpus", "paths", 0).
+    """
+
+    _paths: tuple[tuple[tuple[str | int, ...], str], ...] = PrivateAttr(())
 
     run: RunSection = Field(default_factory=RunSection, description="How the run goes.")
     population: PopulationSection = Field(
@@ -454,13 +467,19 @@ class Experiment(Section):
         return data
 
     @property
+    def paths(self) -> tuple[tuple[tuple[str | int, ...], str], ...]:
+        """The whole paths in it, each with its place."""
+        return self._paths
+
+    @property
     def digest(self) -> str:
         """SHA-256 of all that can change a result.
 
         Left out is what must not, and what a resumed run may therefore change: the name, the
         numbers of workers and designers, the executor, the sandbox, the trackers, the caps of
         the budget beside the designs, the lists of plugins, what is compared, and of the language
-        models everything that does not tell them apart: addresses, rates, pauses.
+        models everything that does not tell them apart: addresses, rates, pauses.  Where a file
+        lies changes none either: a path counts by its last part.
         """
         data = self.to_json()
         if self.llm is None:  # an experiment without language models keeps the digest it had
@@ -471,6 +490,7 @@ class Experiment(Section):
             data["knowledge"]["base"] = bool(self.knowledge.base)
         if self.fitness.relative_to == "reference":  # an experiment keeps the digest it had
             del data["fitness"]["relative_to"]
+        without_folders(data, self.paths)
         for name in ("compare", "executor", "plugins", "sandbox", "trackers"):
             del data[name]
         for name in ("name", "workers", "designers"):
@@ -478,3 +498,18 @@ class Experiment(Section):
         data["budget"] = {"designs": self.budget.designs}
         text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def without_folders(
+    data: dict[str, Any], paths: Iterable[tuple[tuple[str | int, ...], str]]
+) -> None:
+    """Put the last part of each path in its place, where that is in `data` at all."""
+    for place, path in paths:
+        inner: Any = data
+        try:
+            for part in place[:-1]:
+                inner = inner[part]
+            if inner[place[-1]] == path:
+                inner[place[-1]] = PurePath(path).name
+        except (LookupError, TypeError):
+            continue

@@ -85,10 +85,10 @@ def _tables(path: tuple[str, ...], table: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines of a table: its own values first, then the tables in it."""
     inner = {key: value for key, value in table.items() if _is_tables(value)}
     if path and (len(inner) < len(table) or not inner):
-        yield f"[{'.'.join(map(_key, path))}]"
+        yield f"[{'.'.join(map(toml_key, path))}]"
     for key, value in table.items():
         if key not in inner and value is not None:
-            yield f"{_key(key)} = {toml_value(value)}"
+            yield f"{toml_key(key)} = {toml_value(value)}"
     for key, value in inner.items():
         if isinstance(value, Mapping):
             yield ""
@@ -96,8 +96,10 @@ def _tables(path: tuple[str, ...], table: Mapping[str, Any]) -> Iterator[str]:
             continue
         for item in value:
             yield ""
-            yield f"[[{'.'.join(map(_key, (*path, key)))}]]"
-            yield from (f"{_key(k)} = {toml_value(v)}" for k, v in item.items() if v is not None)
+            yield f"[[{'.'.join(map(toml_key, (*path, key)))}]]"
+            yield from (
+                f"{toml_key(k)} = {toml_value(v)}" for k, v in item.items() if v is not None
+            )
 
 
 def _is_tables(value: Any) -> bool:
@@ -106,7 +108,8 @@ def _is_tables(value: Any) -> bool:
     return isinstance(value, Mapping)
 
 
-def _key(key: str) -> str:
+def toml_key(key: str) -> str:
+    """Return a key as TOML has it, in quotes where it needs some."""
     bare = key.replace("-", "").replace("_", "")
     return key if bare.isascii() and bare.isalnum() else toml_value(key)
 
@@ -118,7 +121,7 @@ def toml_value(value: Any) -> str:
     """
     if isinstance(value, Mapping):
         inside = ", ".join(
-            f"{_key(k)} = {toml_value(v)}" for k, v in value.items() if v is not None
+            f"{toml_key(k)} = {toml_value(v)}" for k, v in value.items() if v is not None
         )
         return f"{{{inside}}}"
     if isinstance(value, list | tuple):

@@ -100,16 +100,16 @@ def _keys(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
         if isinstance(part, int):
             continue  # an item of a list: its model was found through the list
         field = model.model_fields.get(part)
-        inner = _model_in(field.annotation) if field else None
+        inner = model_in(field.annotation) if field else None
         if inner is None:
             return []
         model = inner
     return [field.alias or key for key, field in model.model_fields.items()]
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
+def model_in(annotation: Any) -> type[BaseModel] | None:
     """Return the first model inside an annotation such as tuple[Model, ...] | None."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    found = (_model_in(argument) for argument in typing.get_args(annotation))
+    found = (model_in(argument) for argument in typing.get_args(annotation))
     return next((model for model in found if model), None)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from genesys_engine.plugins.api import Options
+from genesys_engine.plugins.api import NAME_UNLESS_THERE, PATH, PATH_OR_NAME, Options
 
 
 def _tuples(value: object) -> object:
@@ -28,7 +28,12 @@ Paths = Annotated[
 class CorpusPart(Options):
     """One part of a mixture: a data set of the hub, or files."""
 
-    hub: str | None = Field(None, description='a data set of the hub, "owner/name"')
+    hub: str | None = Field(
+        None,
+        description='a data set of the hub, "owner/name", or a folder in that form (a path that'
+        " begins with / or ./)",
+        json_schema_extra=PATH_OR_NAME,
+    )
     subset: str | None = Field(None, description="its subset, where it has some")
     split: str = Field("train", description="its split")
     revision: str | None = Field(
@@ -38,7 +43,9 @@ class CorpusPart(Options):
         True, description="read over the network; false: download it first and map it into memory"
     )
     paths: Paths = Field(
-        (), description="files, folders and glob patterns in place of a data set of the hub"
+        (),
+        description="files, folders and glob patterns in place of a data set of the hub",
+        json_schema_extra=PATH,
     )
     text_field: str = Field("text", description="the field of a row that holds the text")
     weight: float = Field(
@@ -70,6 +77,7 @@ class CorpusOptions(Options):
     paths: Paths = Field(
         (),
         description='with use = "text": files, folders (.txt, .md, .jsonl, .parquet), patterns',
+        json_schema_extra=PATH,
     )
     parts: Annotated[tuple[CorpusPart, ...], BeforeValidator(_tuples)] = Field(
         (), description='With use = "mixture": what is mixed.'
@@ -81,6 +89,7 @@ class CorpusOptions(Options):
         None,
         description="a pretrained byte-level BPE: a tokenizer.json, its folder or a name on the"
         " hub; left out: one is trained on the text",
+        json_schema_extra=NAME_UNLESS_THERE,
     )
     vocab_size: int = Field(
         1024, ge=260, le=1 << 20, description="tokens of the tokenizer that is trained"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from genesys_engine.engine.config.schema import Component, Experiment, LLMSection
+from genesys_engine.engine.config.schema import Component, Experiment, LLMSection, without_folders
 from genesys_engine.engine.events import canonical_json
 from genesys_engine.engine.llm.outage import Outage
 from genesys_engine.engine.llm.recording import TOOK
@@ -14,7 +14,7 @@ from genesys_engine.engine.llm.redact import hide_key
 from genesys_engine.gab.errors import GenesysError, InputError, PluginError
 from genesys_engine.plugins.api import ROLES, LLMBackend, LLMPrice, LLMReply, LLMRequest
 from genesys_engine.plugins.llm.replay import ReplayBackend, ReplayOptions, recorded_reply
-from genesys_engine.plugins.targets import incidental_options, read_options
+from genesys_engine.plugins.targets import incidental_options, path_options, read_options
 
 if TYPE_CHECKING:
     from genesys_engine.plugins.registry import Registry
@@ -80,6 +80,7 @@ def model_name(registry: Registry, component: Component) -> str:
     given = read.model_dump(mode="json", exclude_defaults=True)
     incidental = incidental_options(model, given)
     told = {k: v for k, v in given.items() if k not in incidental}
+    without_folders(told, [((k,), v) for k, v in told.items() if k in path_options(model)])
     return f"{component.use} {canonical_json(told)}" if told else component.use
 
 

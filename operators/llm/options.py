@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from genesys_engine.plugins.api import Options
+from genesys_engine.plugins.api import PATH, Options
 
 
 class ImplementerOptions(Options):
@@ -44,9 +44,15 @@ class ImplementerOptions(Options):
     block_tokens: int = Field(default=3500, ge=64, description="longest reply with a whole block")
     note_tokens: int = Field(default=300, ge=32, description="longest plan or rating")
     deadline_s: float = Field(default=600.0, gt=0.0, description="seconds for one reply")
-    prompts: str = Field(default="", description="folder with templates (NAME.j2) of your own")
+    prompts: str = Field(
+        default="",
+        description="folder with templates (NAME.j2) of your own",
+        json_schema_extra=PATH,
+    )
     templates: dict[str, str] = Field(
-        default_factory=dict, description="template of your own by name: {coder = 'my_coder.j2'}"
+        default_factory=dict,
+        description="template of your own by name: {coder = 'my_coder.j2'}",
+        json_schema_extra=PATH,
     )
 
 

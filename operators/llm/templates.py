@@ -60,7 +60,7 @@ class Templates:
 
     def _read(self, name: str, path: Path) -> Any:
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             hint = "name a text file that can be read, or leave the template out"
             raise InputError(f"cannot read the template {name!r}: {error}", hint=hint) from None
@@ -97,7 +97,7 @@ def _places(options: ImplementerOptions) -> dict[str, Path]:
     folder = Path(options.prompts) if options.prompts else None
     if folder is not None:
         if not folder.is_dir():
-            hint = "name an existing folder; the path counts from where the command is run"
+            hint = "name an existing folder"
             raise InputError("there is no such folder of prompts", where=str(folder), hint=hint)
         unknown += sorted({path.stem for path in folder.glob("*.j2")} - set(FIELDS))
     if unknown:

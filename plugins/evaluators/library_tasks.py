@@ -29,6 +29,7 @@ from genesys_engine.plugins.evaluators.task_names import (
 INDEX = "library.json"
 LEAVE_OUT = "leave the task out, or copy it to a folder of your own with a smaller num_fewshot"
 ONE_FILE_EACH = "write each task into a file of its own, in this folder, and name it in the group"
+FILES = frozenset({"data_files", "data_dir"})  # keys of `dataset_kwargs`
 
 Say = Callable[[str], None]
 
@@ -163,7 +164,7 @@ def _own(folder: Path, copy: Path, say: Say, problem: str) -> Iterator[Loaded]:
         if isinstance(name := config.get("task"), str):
             say(f"loading the data of {name}")
             with _faults_of(name, str(file), problem):
-                dataset = _own_data(config)
+                dataset = _own_data(config, file.parent)
             if dataset is not None:
                 sizes = {split: len(rows) for split, rows in dataset.items()}
                 read_demands(name, str(file), config).check_splits(sizes)
@@ -225,18 +226,40 @@ def _read(file: Path, folder: Path) -> dict[str, Any]:
     return config
 
 
-def _own_data(config: Mapping[str, Any]) -> Any:
-    """Return the data set that a file of the user's names; None where its code has to bring it."""
+def _own_data(config: Mapping[str, Any], folder: Path) -> Any:
+    """Return the data set that a file of the user's names; None where its code has to bring it.
+
+    Args:
+        folder: that of the file.
+    """
     import datasets
 
     if "class" in config or "custom_dataset" in config:
         return None
     options = dict(config.get("dataset_kwargs") or {})
     options.pop("trust_remote_code", None)  # as lm-eval does: `datasets` runs no such code
-    found = datasets.load_dataset(config["dataset_path"], config.get("dataset_name"), **options)
+    for key in FILES & options.keys():
+        options[key] = _beside(options[key], folder)
+    path = str(config["dataset_path"])
+    if path.startswith(("./", "../")):
+        path = _beside(path, folder)
+    found = datasets.load_dataset(path, config.get("dataset_name"), **options)
     if not isinstance(found, datasets.DatasetDict):
         raise ValueError(f"dataset_kwargs give a {type(found).__name__}, not whole splits by name")
     return found
+
+
+def _beside(value: Any, folder: Path) -> Any:
+    """Return the files of a task: relative to its file, or, what is not there, as lm-eval does."""
+    if isinstance(value, list):
+        return [_beside(item, folder) for item in value]
+    if isinstance(value, dict):
+        return {key: _beside(item, folder) for key, item in value.items()}
+    if not isinstance(value, str) or "://" in value or Path(value).is_absolute():
+        return value
+    pattern = any(sign in value for sign in "*?[")
+    there = any(folder.glob(value)) if pattern else (folder / value).exists()
+    return str(folder / value) if there else value
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from genesys_engine.plugins.api import Options
+from genesys_engine.plugins.api import PATH_OR_NAME, Options
 
 
 class HeldoutOptions(Options):
@@ -34,6 +34,7 @@ class LmEvalOptions(Options):
         description="offline (from held-out text; with the corpus english also minimal_pairs),"
         " minimal_pairs, bigbench, paper (26 of its 29 tasks, from the hub), any task or group of"
         " lm-eval, or a folder with tasks in YAML (a path that begins with / or ./)",
+        json_schema_extra=PATH_OR_NAME,
     )
     limit: int | None = Field(100, ge=2, description="most items per task")
     batch_tokens: int = Field(

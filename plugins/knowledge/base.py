@@ -21,6 +21,7 @@ from genesys_engine.plugins.knowledge.embeddings import (
     open_embedding,
 )
 from genesys_engine.plugins.knowledge.fusion import fuse
+from genesys_engine.plugins.knowledge.queries import Query
 
 Mode = Literal["hybrid", "vector", "text"]
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -236,7 +237,8 @@ class KnowledgeBase:
     ) -> list[Hit]:
         """Return the documents nearest to `query`, best first.
 
-        A paper that several sources hold is one hit.
+        A paper that several sources hold is one hit.  `query` is plain text; what holds its
+        phrases, in quotation marks, comes before what holds their words alone.
 
         Args:
             mode: `vector` ranks by meaning (exact cosine), `text` by words (BM25), `hybrid`
@@ -249,20 +251,32 @@ class KnowledgeBase:
             return []
         count = max(CANDIDATES, 4 * limit)  # several passages may be of one document
         where = None if sources is None else _among("source", sources)
+        best: list[tuple[str, float]] = []
+        for condition in Query.read(query).conditions("body"):
+            allowed = " AND ".join(filter(None, (where, condition))) or None
+            best = _behind(best, self._best(query, mode, count, allowed))
         if mode == "hybrid":
-            words = self._ranked(query, "text", count, where)
-            vectors = self._ranked(query, "vector", count, where)
-            best = fuse([list(words), list(vectors)], (1.0, VECTOR_WEIGHT))
             best = _first(self._called(query, where), best)
-        else:
-            best = list(self._ranked(query, mode, count, where).items())
         return self._hits(best, limit)
+
+    def _best(
+        self, query: str, mode: Mode, count: int, where: str | None
+    ) -> list[tuple[str, float]]:
+        """Return (passage, score), best first, of the passages where `where` is true."""
+        if mode != "hybrid":
+            return list(self._ranked(query, mode, count, where).items())
+        words = self._ranked(query, "text", count, where)
+        vectors = self._ranked(query, "vector", count, where)
+        return fuse([list(words), list(vectors)], (1.0, VECTOR_WEIGHT))
 
     def _ranked(self, query: str, mode: str, count: int, where: str | None) -> Ranking:
         """Return passage -> score, best first."""
         if mode == "text":
+            from lancedb.query import MatchQuery
+
             score = "_score"
-            search = self._table.search(query, query_type="fts", fts_columns="body")
+            # Not the bare string: LanceDB reads one in quotation marks as another kind of query.
+            search = self._table.search(MatchQuery(query, "body"), query_type="fts")
         else:
             score = "_distance"
             vector = self._embed([query])[0]
@@ -359,6 +373,17 @@ def _first(named: Sequence[str], best: Sequence[tuple[str, float]]) -> list[tupl
     front = [*found, *((documents[name], 0.0) for name in sorted(missing))]
     rest = [entry for entry in best if entry not in found]
     return [*((passage, 1.0 + score) for passage, score in front), *rest]
+
+
+def _behind(
+    front: Sequence[tuple[str, float]], rest: Sequence[tuple[str, float]]
+) -> list[tuple[str, float]]:
+    """Return a ranking with what only `rest` has behind `front`, whose scores become higher."""
+    if not front:
+        return list(rest)
+    seen, highest = dict(front), max((score for _, score in rest), default=0.0)
+    raised = [(passage, score + max(0.0, highest)) for passage, score in front]
+    return [*raised, *(entry for entry in rest if entry[0] not in seen)]
 
 
 def _among(column: str, values: Iterable[str]) -> str:

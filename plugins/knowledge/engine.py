@@ -7,11 +7,11 @@ the base and the other sources know.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from genesys_engine.gab.errors import InputError
+from genesys_engine.gab.errors import GenesysError, InputError, PluginError
 from genesys_engine.plugins.api import KnowledgeSource
 from genesys_engine.plugins.knowledge.base import Added, Hit, KnowledgeBase
 from genesys_engine.plugins.knowledge.documents import Document, clean, passages
@@ -32,10 +32,14 @@ def default_folder() -> Path:
 
 @dataclass(frozen=True)
 class Report:
-    """What adding from one place did; `problems` could not be used and are not in the base."""
+    """What adding from one place did; `problems` could not be used and are not in the base.
+
+    `failure` is what ended it; None where all that is at the place was read.
+    """
 
     added: Added
     problems: tuple[InputError, ...]
+    failure: GenesysError | None = None
 
 
 class Knowledge:
@@ -64,22 +68,25 @@ class Knowledge:
     ) -> Report:
         """Add what `source` holds at `place`; each problem is told as it is met.
 
-        Raises:
-            InputError: there is nothing at `place`.
-            SourceUnavailable: the source cannot be reached.
+        A source that is unknown, cannot be reached or has nothing there is the report's failure:
+        what it gave before is added.
         """
         problems: list[InputError] = []
+        failures: list[GenesysError] = []
 
-        def usable(found: Iterable[Document | InputError]) -> Iterator[Document]:
-            for one in found:
-                if isinstance(one, Document):
-                    yield one
-                else:
-                    problems.append(one)
-                    self._note(str(one))
+        def usable() -> Iterator[Document]:
+            try:
+                for one in self._source(source).fetch(place):
+                    if isinstance(one, Document):
+                        yield one
+                    else:
+                        problems.append(one)
+                        self._note(str(one))
+            except (InputError, PluginError, SourceUnavailable) as error:
+                failures.append(error)
 
-        added = self.base.add(usable(self._source(source).fetch(place)), progress)
-        return Report(added, tuple(problems))
+        added = self.base.add(usable(), progress)
+        return Report(added, tuple(problems), failures[0] if failures else None)
 
     def search(self, query: str, limit: int = 10, live: Sequence[str] = ()) -> list[Hit]:
         """Return what the base and the sources `live` find, fused by reciprocal rank.

@@ -11,6 +11,7 @@ from typing import Any
 from genesys_engine.gab.errors import EnvironmentProblem, InputError
 from genesys_engine.plugins.api import (
     INCIDENTAL,
+    PATH,
     Field,
     LLMPrice,
     LLMReply,
@@ -34,7 +35,7 @@ class LlamaCppOptions(Options):
     """
 
     path: str = Field(
-        min_length=1, description="GGUF file", json_schema_extra=incidental_beside("sha256")
+        min_length=1, description="GGUF file", json_schema_extra=PATH | incidental_beside("sha256")
     )
     sha256: str = Field(
         "",

@@ -12,6 +12,7 @@ from typing import Any
 from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins.api import (
     INCIDENTAL,
+    PATH,
     Field,
     LLMPrice,
     LLMRefused,
@@ -35,8 +36,8 @@ class ReplayOptions(Options):
 
     path: str = Field(
         min_length=1,
-        description="file that `genesys-engine llm record` wrote, relative to the working folder",
-        json_schema_extra=INCIDENTAL,
+        description="file that `genesys-engine llm record` wrote",
+        json_schema_extra=PATH | INCIDENTAL,
     )
     sha256: str = Field(
         "", pattern=r"^([0-9a-f]{64})?$", description="of the file, in hex; checked if given"

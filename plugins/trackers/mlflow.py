@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from genesys_engine.plugins.api import Field, Options, TrackedRun
+from genesys_engine.plugins.api import PATH_OR_NAME, Field, Options, TrackedRun
 from genesys_engine.plugins.trackers.series import numbers, require
 
 RUN_ID = "mlflow_run_id"
@@ -17,7 +17,10 @@ class MlflowOptions(Options):
     """Where MLflow keeps the run."""
 
     uri: str | None = Field(
-        default=None, description="tracking server or database; left out: a file in the run"
+        default=None,
+        description="tracking server, database, or a folder (a path that begins with / or ./);"
+        " left out: a file in the run",
+        json_schema_extra=PATH_OR_NAME,
     )
     experiment: str = Field(
         default="genesys-engine", min_length=1, description="name of the experiment at MLflow"

@@ -113,6 +113,40 @@ def test_an_odd_line_does_not_end_the_adding(ask, tmp_path, line, added, told):
     assert len(data(ask("list", "--source", "folder", "--json"))) == added
 
 
+def test_a_place_that_has_nothing_ends_no_other(ask, notes, tmp_path):
+    """Each failure is named, in its place; all others are added, and the summary is printed."""
+    missing, unknown = tmp_path / "nothing.bib", "arxvi:2405.21060"
+    long = "x" * 300
+    with serving() as service:
+        service.will("<feed xmlns='http://www.w3.org/2005/Atom'></feed>")
+        settings = ["--set", f"arxiv.url={service.url}", "--set", "arxiv.interval_s=0"]
+        places = [missing, "~nobody/x.md", "arxiv:9999.99999", unknown, long, notes]
+        answer = ask("add", *places, *settings, code=1)
+    assert "2 added, 0 updated, 0 unchanged, 5 left out" in answer.out
+    for told in (f"{missing}: no such file", "~nobody/x.md: no such file", "arxiv:9999.99999: ",
+                 "did you mean 'arxiv'", f"{long}: no such file"):  # fmt: skip
+        assert told in answer.err
+    again = data(ask("add", missing, notes, "--json", code=1))
+    assert (again["unchanged"], len(again["problems"])) == (2, 1)
+
+
+def test_what_a_source_gave_before_it_failed_is_added(ask, notes, tmp_path):
+    """An unreachable service among others; a faulty card, and a key that no card has."""
+    closed = ["--set", "arxiv.url=http://127.0.0.1:9/", "--set", "arxiv.attempts=1"]
+    answer = ask("add", "arxiv:2405.21060", notes, *closed, code=1)
+    assert "2 added" in answer.out
+    assert "knowledge source arxiv: cannot be used" in answer.err
+
+
+def test_quotation_marks_are_part_of_a_query(ask):
+    phrased = data(ask("search", '"linear attention"', "--json"))
+    assert len(phrased) == 10
+    assert all("linear attention" in hit["passage"].lower() for hit in phrased[:3])
+    for query in ('""', '"', "+linear -softmax", "title:linear", "(linear", "the", "“delta rule”",
+                  '"linear attention" and "decay"', "'linear' \\ /*"):  # fmt: skip
+        ask("search", query)
+
+
 def test_a_file_whose_name_is_not_utf_8_is_added(ask, notes):
     (notes / os.fsdecode(b"caf\xe9.md")).write_text("# Coffee", encoding="utf-8")
     assert "3 added" in ask("add", notes).out

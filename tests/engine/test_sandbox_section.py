@@ -49,7 +49,7 @@ def experiment(tmp_path):
         ('[sandbox]\nrequire = "strikt"', 2, "must be 'process', 'standard' or 'strict'"),
         ("[sandbox]\nrequire = 3", 2, "must be"),
         ('[sandbox]\nrequired = "strict"', 2, "there is no key 'required'"),
-        ('[sandbox]\nreadable = ["data"]', 2, "is not an absolute path"),
+        ('[sandbox]\nreadable = ["data"]', 2, "nothing at '/"),
         ('[sandbox]\nreadable = ["/tmp", "/no/such/place"]', 2, "nothing at '/no/such/place'"),
         ('[executor]\nisolation = "none"', 2, "must be 'process', 'standard' or 'strict'"),
     ],

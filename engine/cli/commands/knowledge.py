@@ -58,7 +58,7 @@ def add(
     """Add files, folders, papers (arxiv:2405.21060) or the reference cards (library).
 
     What is there already costs nothing. Exit code 1 if something could not be used; all else
-    is added.
+    is added, from the other places too.
     """
     from genesys_engine.plugins.knowledge.base import Added
 
@@ -69,6 +69,11 @@ def add(
         report = knowledge.add(source, place, _teller())
         added += report.added
         problems += [str(problem) for problem in report.problems]
+        if report.failure is not None:
+            if len(places) == 1 and report.added == Added():
+                raise report.failure
+            note(str(report.failure))
+            problems.append(str(report.failure))
     if as_json:
         print_json({**asdict(added), "problems": problems})
     else:
@@ -223,7 +228,9 @@ def _sources(sets: Sequence[str]) -> Callable[[str], Any]:
 
 def _source_and_place(text: str) -> tuple[str, str]:
     """Return (source, place): an existing path wins over SOURCE:ID."""
-    if Path(text).expanduser().exists():
+    from genesys_engine.plugins.paths import exists, user_path
+
+    if exists(user_path(text)):
         return "folder", text
     if text == LIBRARY:
         return LIBRARY, ""

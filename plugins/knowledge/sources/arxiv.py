@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins.knowledge.documents import Document
+from genesys_engine.plugins.knowledge.queries import Query
 from genesys_engine.plugins.knowledge.remote import Client
 from genesys_engine.plugins.knowledge.sources.options import ArxivOptions
 
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
 
 ATOM = {"a": "http://www.w3.org/2005/Atom", "arxiv": "http://arxiv.org/schemas/atom"}
 ID = re.compile(r"(\d{4}\.\d{4,5}|[a-z-]+(?:\.[A-Z]{2})?/\d{7})(v\d+)?(?:\.pdf)?/?$")
-WORD = re.compile(r"[^\W_]+")
-MOST_WORDS = 12  # a query of whole paragraphs is refused
+MOST_TERMS = 12  # a query of whole paragraphs is refused
 
 
 def arxiv_id(text: str) -> str | None:
@@ -66,8 +66,10 @@ class ArxivSource:
         yield from found
 
     def search(self, query: str, limit: int) -> Sequence[Document]:
-        """Return at most `limit` papers with the words of `query`, the most relevant first."""
-        words = " AND ".join(f"all:{word}" for word in WORD.findall(query)[:MOST_WORDS])
+        """Return at most `limit` papers with the words and phrases of `query`, best first."""
+        terms = [term for term in Query.read(query).terms() if term][:MOST_TERMS]
+        quoted = (f'"{" ".join(term)}"' if len(term) > 1 else term[0] for term in terms)
+        words = " AND ".join(f"all:{term}" for term in quoted)
         if not words:
             return ()
         category = self.options.category

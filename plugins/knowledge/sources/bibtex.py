@@ -4,61 +4,110 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins.knowledge.documents import Document
 from genesys_engine.plugins.knowledge.sources.arxiv import arxiv_id
+from genesys_engine.plugins.knowledge.sources.bibtex_values import Entry, Strings, with_inherited
+from genesys_engine.plugins.knowledge.sources.tex import paragraphs, plain, verbatim
 
-TEXT_FIELDS = ("abstract", "keywords", "note", "annote")
+TEXT_FIELDS = ("abstract", "keywords", "note", "annote", "annotation")
+PLACES = ("journal", "journaltitle", "booktitle")
+ADDRESSES = ("url", "howpublished")  # data; all other fields that are read are typeset
+OTHERS = frozenset({"others", "et al.", "et al"})
+
+_YEAR = re.compile(r"\b(1[89]|20)\d\d\b")
+_ARXIV = re.compile(r"arXiv[:.]\s*(\d{4}\.\d{4,5}|[a-z-]+(?:\.[A-Z]{2})?/\d{7})", re.I)
+_DOI = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:\s*)?(10\.\S+)", re.I)
 
 
 def read(path: Path) -> Iterator[Document | InputError]:
     """Yield one document per entry; a broken entry is an error with its line, the rest goes on."""
     import bibtexparser
-    from bibtexparser.middlewares import LatexDecodingMiddleware
 
     logging.getLogger("bibtexparser").setLevel(logging.CRITICAL)  # broken entries are told below
     text = path.read_text(encoding="utf-8-sig")
-    parsed = bibtexparser.parse_string(text, append_middleware=[LatexDecodingMiddleware()])
+    parsed = bibtexparser.parse_string(text, parse_stack=[])  # values as they were written
+    found: list[Any] = list(parsed.entries)
+    broken: list[Any] = []
     for block in parsed.failed_blocks:
+        # A field that is there twice breaks no entry: as with BibTeX, the first counts.
+        twice = isinstance(block, bibtexparser.model.DuplicateFieldKeyBlock)
+        (found if twice else broken).append(block.ignore_error_block if twice else block)
+    for block in broken:
         reason = " ".join(str(getattr(block.error, "abort_reason", block.error)).split())
         yield InputError(
             f"broken entry left out: {reason}", where=f"{path}:{(block.start_line or 0) + 1}"
         )
-    for entry in parsed.entries:
-        fields = {name.lower(): str(f.value).strip() for name, f in entry.fields_dict.items()}
-        if not fields.get("title"):
-            where = f"{path}:{(entry.start_line or 0) + 1}"
-            yield InputError(f"the entry {entry.key!r} has no title", where=where)
-            continue
-        yield _document(path, entry.key, fields)
+    strings = Strings({string.key: string.value for string in parsed.strings})
+    entries = [_entry(block, strings) for block in sorted(found, key=lambda b: b.start_line or 0)]
+    by_key = {entry.key.lower(): entry for entry in reversed(entries)}
+    for entry in entries:
+        fields = with_inherited(entry, by_key)
+        if plain(fields.get("title", "")):
+            yield _document(path, entry.key, fields)
+        elif entry.kind != "xdata":  # which only lends its fields to others
+            yield InputError(f"the entry {entry.key!r} has no title", where=f"{path}:{entry.line}")
 
 
-def _document(path: Path, key: str, fields: dict[str, Any]) -> Document:
-    year = re.search(r"\b(1[89]|20)\d\d\b", fields.get("year", "") or fields.get("date", ""))
-    arxiv = arxiv_id(fields.get("eprint", "")) or arxiv_id(fields.get("url", "")) or ""
-    about = [fields[name] for name in ("journal", "booktitle") if fields.get(name)]
-    body = [fields[name] for name in TEXT_FIELDS if fields.get(name)]
+def _entry(block: Any, strings: Strings) -> Entry:
+    fields: dict[str, str] = {}
+    for field in block.fields:
+        for name, value in strings.fields(field.key, field.value):
+            fields.setdefault(name, value)
+    return Entry(block.entry_type.lower(), block.key, (block.start_line or 0) + 1, fields)
+
+
+def _document(path: Path, key: str, fields: Mapping[str, str]) -> Document:
+    year = _YEAR.search(f"{fields.get('year', '')} {fields.get('date', '')}")
+    body = [paragraphs(fields[name]) for name in TEXT_FIELDS if fields.get(name)]
+    about = [plain(fields[name]) for name in PLACES if fields.get(name)]
     return Document(
         id=f"file:{path.resolve()}#{key}",
-        title=" ".join(fields["title"].split()),
-        text="\n\n".join([*body, *about]),
+        title=plain(fields["title"]),
+        text="\n\n".join(dict.fromkeys(filter(None, [*body, *about]))),
         source="folder",
         year=int(year[0]) if year else None,
-        authors=tuple(name.strip() for name in _authors(fields.get("author", ""))),
-        arxiv=arxiv,
-        url=fields.get("url", "")
-        or (f"https://doi.org/{fields['doi']}" if "doi" in fields else ""),
+        authors=tuple(_authors(fields.get("author", ""))),
+        arxiv=_arxiv(fields),
+        url=_address(fields),
     )
 
 
-def _authors(names: str) -> list[str]:
-    """Return "First Last" for each of `Last, First and First Last`."""
-    found = []
-    for name in re.split(r"\s+and\s+", " ".join(names.split())):
-        last, comma, first = name.partition(",")
-        found.append(f"{first.strip()} {last.strip()}" if comma else name)
-    return [name for name in found if name]
+def _address(fields: Mapping[str, str]) -> str:
+    """Return the address of the paper, or that of its DOI."""
+    for name in ADDRESSES:
+        address = verbatim(fields.get(name, ""))
+        if (name == "url" and address) or address.startswith(("http://", "https://")):
+            return address
+    doi = _DOI.fullmatch(verbatim(fields.get("doi", "")))
+    return f"https://doi.org/{quote(doi[1], safe='/:;()._-')}" if doi else ""
+
+
+def _arxiv(fields: Mapping[str, str]) -> str:
+    """Return the identifier at arXiv from wherever an exporter puts it."""
+    for name in ("eprint", "url"):
+        if known := arxiv_id(verbatim(fields.get(name, ""))):
+            return known
+    for name in ("doi", "note", "journal", "howpublished"):
+        if match := _ARXIV.search(verbatim(fields.get(name, ""))):
+            return match[1]
+    return ""
+
+
+def _authors(names: str) -> Iterator[str]:
+    """Yield each of `Last, First and First Last and {A Group and Friends} and others`."""
+    from bibtexparser.middlewares.names import (
+        parse_single_name_into_parts,
+        split_multiple_persons_names,
+    )
+
+    for name in split_multiple_persons_names(names):
+        parts = parse_single_name_into_parts(name, strict=False)
+        found = plain(parts.merge_first_name_first)
+        if found and found.lower() not in OTHERS:
+            yield found

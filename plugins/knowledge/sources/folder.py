@@ -11,6 +11,7 @@ from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins.knowledge.documents import Document
 from genesys_engine.plugins.knowledge.sources import bibtex, jsonlines, pdf
 from genesys_engine.plugins.knowledge.sources.options import FolderOptions
+from genesys_engine.plugins.paths import exists, user_path
 
 Found = Document | InputError
 
@@ -33,8 +34,8 @@ class FolderSource:
         Raises:
             InputError: there is nothing at `place` that can be read.
         """
-        path = Path(place).expanduser()
-        if not path.exists():
+        path = user_path(place)
+        if not exists(path):
             raise InputError("no such file or folder", where=place)
         if path.is_file():
             if reader_of(path) is None:

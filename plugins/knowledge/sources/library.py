@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins.knowledge.documents import Document
 from genesys_engine.plugins.knowledge.sources.options import LibraryOptions
+from genesys_engine.plugins.paths import user_path
 
 CARDS = Path(__file__).parents[1] / "cards"
 FRONT = re.compile(r"\A---[ \t]*\n(.*?)\n---[ \t]*\n(.*)\Z", re.S)
@@ -60,7 +61,7 @@ class LibrarySource:
         Raises:
             InputError: the folder does not exist, or there is no card of this key.
         """
-        folder = CARDS if self.options.folder is None else Path(self.options.folder).expanduser()
+        folder = CARDS if self.options.folder is None else user_path(self.options.folder)
         if self.options.folder is not None and not folder.is_dir():
             raise InputError("no such folder of cards", where=str(folder))
         seen: dict[str, Path] = {}
@@ -92,7 +93,7 @@ def read_card(path: Path) -> Document:
     import yaml
 
     try:
-        match = FRONT.match(path.read_text(encoding="utf-8").replace("\r\n", "\n"))
+        match = FRONT.match(path.read_text(encoding="utf-8-sig").replace("\r\n", "\n"))
         if match is None:
             raise InputError(
                 "has no front matter", where=f"{path}:1", hint="begin with ---, key: ..., ---"

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins.knowledge.documents import Document
+from genesys_engine.plugins.knowledge.queries import Query
 from genesys_engine.plugins.knowledge.remote import Answer, Client, read_json
 from genesys_engine.plugins.knowledge.sources.arxiv import arxiv_id
 from genesys_engine.plugins.knowledge.sources.options import SemanticScholarOptions
@@ -53,8 +54,14 @@ class SemanticScholarSource:
         yield document
 
     def search(self, query: str, limit: int) -> Sequence[Document]:
-        """Return at most `limit` papers, the most relevant first."""
-        parameters = {"query": query, "limit": str(min(limit, MOST)), "fields": FIELDS}
+        """Return at most `limit` papers, the most relevant first.
+
+        Words alone are sent: the service finds nothing for one with a hyphen in it.
+        """
+        words = " ".join(Query.read(query).words())
+        if not words:
+            return ()
+        parameters = {"query": words, "limit": str(min(limit, MOST)), "fields": FIELDS}
         answer = self._get(f"{self.options.url}/paper/search", parameters, (200,))
         rows = self._client.read(answer).get("data") or []
         found = [_document(row) for row in rows if isinstance(row, dict)]

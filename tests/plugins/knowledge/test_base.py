@@ -92,13 +92,45 @@ def test_a_paper_of_two_sources_is_one_hit(base):
 
 @pytest.mark.parametrize(
     "query",
-    ['"unclosed', "a AND (b OR", "'; DROP TABLE passages; --", "*", "ü 中文 \x00", "field:x"],
-)
+    [
+        '"unclosed', "a AND (b OR", "'; DROP TABLE passages; --", "*", "ü 中文 \x00", "field:x",
+        '""', '"', '" "', '"the"', '"note on"', '"note" "on topics"', '"a\'b"', '"(["', '"\\"',
+        "\ud800",
+        '"' + "w " * 5000 + '"', "w " * 5000, "the of and", "+a -b", "a~2 b^3 c*", "'quoted'",
+    ],
+)  # fmt: skip
 def test_a_query_is_words_and_never_syntax(base, query):
     base.add([paper(n) for n in range(3)])
     for mode in MODES:
         base.search(query, mode=mode)
     assert base.stats().documents == 3
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("query", ['"token shift"', "“token shift”", '"Token  shift" or so'])
+def test_what_holds_the_phrase_comes_first(base, mode, query):
+    apart = "A shift of the token, and a token that we shift: token, new shift. " * 3
+    base.add([paper(n, apart + f"n{n}") for n in range(150)])
+    base.add([paper(200, "Much else is said here, and then of a token-shift between neighbours.")])
+    base.add([paper(201, "The token\nshift of a long note. " + "Other words follow. " * 30)])
+    hits = base.search(query, 5, mode=mode)
+    assert sorted(names(hits[:2])) == ["test:200", "test:201"]
+    assert len(hits) == 5  # then those with the words alone
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+    assert names(base.search(query, 5, mode=mode, sources=["nowhere"])) == []
+
+
+def test_of_two_phrases_both_come_before_one(base):
+    base.add([paper(n, "token of shift, space of state") for n in range(3)])
+    base.add([paper(3, "The state space alone."), paper(4, "A state space and a token shift.")])
+    assert names(base.search('"token shift" and "state space"'))[:2] == ["test:4", "test:3"]
+
+
+def test_a_base_without_positions_in_its_index_is_asked_for_phrases(tmp_path):
+    """So were all bases made, and they need not be made anew."""
+    made = KnowledgeBase(tmp_path)
+    made.add([paper(n) for n in range(8)])
+    assert names(KnowledgeBase(tmp_path).search('"token shift"', 2)) == ["test:2", "test:6"]
 
 
 def test_an_empty_query_and_an_empty_base_find_nothing(base):

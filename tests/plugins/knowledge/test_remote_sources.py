@@ -118,6 +118,9 @@ def test_a_search_of_arxiv_carries_words_and_category_and_no_syntax(service, tmp
         "(all:state AND all:space AND all:AND AND all:x) AND (cat:cs.LG OR cat:cs.CL)"
     )
     assert query["max_results"] == "5"
+    service.will(recorded.ARXIV)
+    arxiv(service, tmp_path, category="").search('a "linear attention" or ""', 5)
+    assert service.asked[1][1]["search_query"] == 'all:a AND all:"linear attention" AND all:or'
 
 
 def test_an_answer_is_kept_and_not_asked_for_again(service, tmp_path):
