@@ -107,7 +107,7 @@ def load_block(source: str, class_name: str = "Block") -> type:
     module.__file__ = filename
     sys.modules[name] = module
     try:
-        tree = runnable(source, class_name).module
+        tree = runnable(source, frozenset({class_name})).module
         exec(compile(tree, filename, "exec", dont_inherit=True), module.__dict__)
         block: type = getattr(module, class_name)
         return block

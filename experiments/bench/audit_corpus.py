@@ -22,7 +22,7 @@ import sys
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -109,14 +109,17 @@ def _read(path: Path) -> Block:
 def audit(blocks: list[Block]) -> Iterator[Result]:
     """Audit blocks in full, one after the other, in one warm worker."""
     from genesys_engine.engine import auditing
+    from genesys_engine.gab.checks.audit import Order
     from genesys_engine.plugins.executors.process import ProcessExecutor, ProcessOptions
 
     executor = ProcessExecutor(ProcessOptions(preload=auditing.PRELOAD), workers=1)
-    reference = auditing.reference_source()
+    common: dict[str, Any] = {"reference": auditing.reference_source()}
+    if "adapt" in {field.name for field in fields(Order)}:  # an older build has none
+        common |= {"adapt": True, "class_name": ""}
     try:
         with tempfile.TemporaryDirectory() as scratch:
             for block in blocks:
-                order = {"source": block.source, "reference": reference, **block.options}
+                order = {"source": block.source, **common, **block.options}
                 job = executor.submit(auditing.AUDIT, order, Path(scratch), auditing.LIMITS)
                 outcome = job.result()
                 findings = auditing.read_outcome(outcome).report.findings

@@ -11,19 +11,20 @@ Executes the block's code: only ever called inside an isolated worker.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
-from torch import Tensor, nn
+from torch import nn
 
 from genesys_engine.gab.checks import causality, cost, forward, gradient, text, training
+from genesys_engine.gab.checks.adapter import adapted, replying_with_pairs
 from genesys_engine.gab.checks.fingerprint import fingerprint
 from genesys_engine.gab.checks.numbers import start_generator
 from genesys_engine.gab.checks.report import CheckReport, Finding, finding
 from genesys_engine.gab.checks.run import STAGES, ReportBuilder, check_fits
 from genesys_engine.gab.checks.sourcemap import SourceMap
-from genesys_engine.gab.checks.static import check_static, chunk_of
+from genesys_engine.gab.checks.static import check_static, choose_class, chunk_of
 from genesys_engine.gab.checks.subject import Subject
 from genesys_engine.gab.compose import load_block
 from genesys_engine.gab.scales import Scale
@@ -44,7 +45,9 @@ FAST: tuple[Stage, ...] = (
 class Order:
     """What to audit.
 
-    `source` is any module that defines the class `class_name`; `d_model` and `layers` shape the
+    `source` is any module that defines the class `class_name`; with `adapt` that class may have
+    another form than the contract's, and where no name is given it is `Block` or the only
+    module that the source defines.  `d_model` and `layers` shape the
     model that is probed, `context` is the length it would be trained at; `reference` is the
     composed source that costs are compared with ("" for none), `parents` are the fingerprints
     (hex) of the designs that this one was made from, by name.
@@ -52,6 +55,7 @@ class Order:
 
     source: str
     class_name: str = "Block"
+    adapt: bool = False
     d_model: int = 128
     layers: int = 2
     context: int = 128
@@ -81,7 +85,11 @@ def audit_block(order: Order) -> Audit:
     report.measurements["probe"] = {
         name: getattr(order, name) for name in ("d_model", "layers", "context", "seed", "level")
     }
-    report.findings += check_static(order.source, order.class_name, report.source)
+    if order.adapt and not order.class_name:
+        order = replace(order, class_name=choose_class(order.source))
+    report.findings += check_static(
+        order.source, order.class_name, report.source, adapt=order.adapt
+    )
     subject = _subject(order, report) if report.passed else None
     if subject is None:
         return Audit(report.done(), machine_findings=tuple(report.machine_findings))
@@ -104,7 +112,7 @@ def _subject(order: Order, report: ReportBuilder) -> Subject | None:
         report.findings.append(finding("static.no_class", text, {"class": order.class_name}))
         return None
     subject = Subject(
-        replying_with_pairs(loaded),
+        adapted(loaded) if order.adapt else replying_with_pairs(loaded),
         report.source,
         order.context,
         order.seed,
@@ -113,17 +121,6 @@ def _subject(order: Order, report: ReportBuilder) -> Subject | None:
         chunk_of(order.source) if order.level == "full" else 0,
     )
     return None if report.attempt("build.error", subject.block) is None else subject
-
-
-def replying_with_pairs(block_class: type[nn.Module]) -> type[nn.Module]:
-    """Return the class with a forward that answers (X, Z) where the given one answers X alone."""
-
-    def forward(self: nn.Module, X: Tensor, **Z: Any) -> Any:
-        reply = block_class.forward(self, X, **Z)
-        return (reply, Z) if isinstance(reply, Tensor) else reply
-
-    names = {"forward": forward, "__module__": block_class.__module__}
-    return type(block_class.__name__, (block_class,), names)
 
 
 def _finish(order: Order, report: ReportBuilder, subject: Subject) -> Audit:

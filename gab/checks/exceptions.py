@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 
 _NAME = "Use a name that exists: spell it as it is defined, and define it before it is used."
-_GIVEN = (
+GIVEN = (
     "The block is called with X alone: `block(X, **Z)`. Give every further argument of forward a "
     "default, or compute it from X inside (masks, position ids, cos and sin); docs/auditor.md "
     "shows a wrapper."
+)
+_CONFIG = (
+    "The constructor is given the width as a number: take it as that, and everything else that a "
+    "configuration would hold as an argument with a default."
 )
 _DTYPE = (
     "Bring both tensors to one dtype: create tensors with dtype=X.dtype, hand dtype on to every "
@@ -37,7 +41,8 @@ _MISSING = "Import what is installed: only torch, einops and modules of pure com
 _RULES: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
     ((ImportError,), "", _MISSING),
     ((OSError,), "", _FILES),
-    ((TypeError,), r"forward\(\).* missing \d+ required", _GIVEN),
+    ((AttributeError,), r"'int' object has no attribute", _CONFIG),
+    ((TypeError,), r"forward\(\).* missing \d+ required", GIVEN),
     ((AttributeError, NameError), "", _NAME),
     ((AssertionError,), r"CUDA|cuda", _DEVICE),
     ((RuntimeError,), r"NVIDIA driver|CUDA (error|GPU)|on the same device", _DEVICE),

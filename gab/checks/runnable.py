@@ -50,8 +50,8 @@ class Runnable:
     left_out: tuple[LeftOut, ...]
 
 
-def runnable(source: str, keep: str = "Block") -> Runnable:
-    """Return what can run of a module; `keep` is the class that is asked for.
+def runnable(source: str, keep: frozenset[str] = frozenset({"Block"})) -> Runnable:
+    """Return what can run of a module; `keep` are the classes that are asked for.
 
     Raises:
         SyntaxError, ValueError, RecursionError, MemoryError: it cannot be read (`UNREADABLE`).
@@ -330,16 +330,16 @@ def _gives_up(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Raise)
 
 
-def _drop_what_only_names(module: ast.Module, cut: Iterable[ast.AST], keep: str) -> None:
+def _drop_what_only_names(module: ast.Module, cut: Iterable[ast.AST], keep: frozenset[str]) -> None:
     """Remove from the top level what is named in what was cut, and nowhere else."""
-    wanted = set().union(*map(_loads, cut)) - {keep}
+    wanted = set().union(*map(_loads, cut)) - keep
     while True:
         for place, statement in enumerate(module.body):
             others = (s for s in module.body if s is not statement)
             free = wanted - set().union(*map(_loads, others))
             dropped = _without(statement, free)
             if dropped is not None:
-                wanted |= _loads(statement) - {keep}
+                wanted |= _loads(statement) - keep
                 module.body[place : place + 1] = dropped
                 break
         else:

@@ -20,7 +20,7 @@ from genesys_engine.gab.syntax import parse
 Place = tuple[str | None, int | None]
 _MOST_SHAPES = 12
 # Their exceptions are of many kinds, and each kind has a remedy of its own.
-_BY_EXCEPTION = frozenset({"forward.error", "autocast.error"})
+_BY_EXCEPTION = frozenset({"build.error", "forward.error", "autocast.error"})
 
 
 class SourceMap:

@@ -6,8 +6,11 @@ Every line that does not belong into a block is told at once, to a person or an 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
+from genesys_engine.gab.checks.adapter import NAMED, lacking, width_by_name
+from genesys_engine.gab.checks.exceptions import GIVEN
 from genesys_engine.gab.checks.guard import check_language
 from genesys_engine.gab.checks.report import Evidence, Finding, finding
 from genesys_engine.gab.checks.runnable import Runnable, runnable
@@ -28,13 +31,18 @@ def check_source(source: str, where: SourceMap) -> list[Finding]:
     return _first([*check_language(read.module, where), *_left_out(read, where)])
 
 
-def check_static(source: str, class_name: str, where: SourceMap) -> list[Finding]:
-    """Return the same, and `static.*` of the class `class_name` that the module should define."""
-    read = _read(source, where, class_name)
+def check_static(
+    source: str, class_name: str, where: SourceMap, *, adapt: bool = False
+) -> list[Finding]:
+    """Return the same, and `static.*` of the class `class_name` that the module should define.
+
+    With `adapt` the class may have another form, which an adapter brings to the contract's.
+    """
+    read = _read(source, where, frozenset({class_name}))
     if isinstance(read, Finding):
         return [read]
-    found = [*check_language(read.module, where), *_contract(read.module, class_name, where)]
-    return _first([*found, *_left_out(read, where)])
+    found = [*check_language(read.module, where), *_left_out(read, where)]
+    return _first([*found, *_contract(read.module, class_name, where, adapt=adapt)])
 
 
 def _left_out(read: Runnable, where: SourceMap) -> Iterator[Finding]:
@@ -48,7 +56,9 @@ def _left_out(read: Runnable, where: SourceMap) -> Iterator[Finding]:
         yield finding("static.left_out", what, evidence, place=place, severity="warning")
 
 
-def _read(source: str, where: SourceMap, keep: str = "Block") -> Runnable | Finding:
+def _read(
+    source: str, where: SourceMap, keep: frozenset[str] = frozenset({"Block"})
+) -> Runnable | Finding:
     try:
         return runnable(source, keep)
     except UNREADABLE as error:
@@ -83,32 +93,108 @@ def chunk_of(source: str) -> int:
     return max((value for node, value in lengths.items() if node not in fractions), default=0)
 
 
-def _contract(module: ast.Module, class_name: str, where: SourceMap) -> Iterator[Finding]:
+def choose_class(source: str) -> str:
+    """Return the class that is meant where nobody named one: `Block`, or the only module there is.
+
+    A module that another one uses is a part of it.  "" where several could be meant, or none.
+    """
+    try:
+        module = runnable(source, keep=_classes_of(parse(source))).module
+    except UNREADABLE:
+        return "Block"
+    candidates = _modules(module)
+    if "Block" in _bound(module):
+        return "Block"
+    used = {
+        n.id
+        for name, node in candidates.items()
+        for n in ast.walk(node)
+        if isinstance(n, ast.Name) and n.id != name
+    }
+    free = [name for name in candidates if name not in used]
+    return free[0] if len(free) == 1 else ""
+
+
+def _classes_of(module: ast.Module) -> frozenset[str]:
+    return frozenset(node.name for node in module.body if isinstance(node, ast.ClassDef))
+
+
+def _modules(module: ast.Module) -> dict[str, ast.ClassDef]:
+    """Return the classes at the top level that derive from `nn.Module`, as far as can be seen."""
+    found: dict[str, ast.ClassDef] = {}
+    for node in module.body:
+        if isinstance(node, ast.ClassDef):
+            bases = [ast.unparse(base) for base in node.bases]
+            if any(base.split(".")[-1] == "Module" or base in found for base in bases):
+                found[node.name] = node
+    return found
+
+
+def _contract(
+    module: ast.Module, class_name: str, where: SourceMap, *, adapt: bool
+) -> Iterator[Finding]:
     """Look at the block's own constructor and forward, where the file spells them out."""
     classes = {node.name: node for node in module.body if isinstance(node, ast.ClassDef)}
     block = classes.get(class_name)
-    if block is None:
-        if class_name not in _bound(module):
-            known = ", ".join(sorted(classes)) or "none"
-            text = f"There is no class {class_name!r}; classes here: {known}."
-            yield finding("static.no_class", text, {"class": class_name})
-        return
-    methods = {node.name: node for node in block.body if isinstance(node, ast.FunctionDef)}
-    plain = [ast.unparse(base) for base in block.bases] in (["nn.Module"], ["torch.nn.Module"])
-    place = (block.name, block.lineno)
-    if plain and "forward" not in methods:
-        text = f"{class_name} has no method `forward`."
-        yield finding("static.forward", text, {"class": class_name}, place=place)
-    constructor = methods.get("__init__")
-    if constructor is None and not plain:
-        return  # inherited: building it will tell
+    if block is not None:
+        methods = {node.name: node for node in block.body if isinstance(node, ast.FunctionDef)}
+        bases = [ast.unparse(base) for base in block.bases]
+        plain = bases in (["nn.Module"], ["torch.nn.Module"], ["Module"])
+        yield from _forward(block, methods.get("forward"), plain=plain)
+        if "__init__" in methods or plain:
+            yield from _constructor(block, methods.get("__init__"), adapt=adapt)
+    elif not class_name or class_name not in _bound(module):
+        yield _no_class(class_name, classes, _modules(module))
+    yield from _unused(classes, where)
+
+
+def _no_class(
+    class_name: str, classes: Mapping[str, ast.ClassDef], modules: Mapping[str, ast.ClassDef]
+) -> Finding:
+    known = ", ".join(sorted(classes)) or "none"
+    text = f"There is no class {class_name!r}; classes here: {known}."
+    if not class_name and modules:
+        text = f"Several classes could be the block: {', '.join(sorted(modules))}."
+    elif not class_name:
+        text = f"There is no class of torch.nn.Module; classes here: {known}."
+    return finding("static.no_class", text, {"class": class_name})
+
+
+def _forward(
+    block: ast.ClassDef, forward: ast.FunctionDef | None, *, plain: bool
+) -> Iterator[Finding]:
+    """Yield `static.forward`: there is none, or it demands more than X."""
+    evidence: dict[str, Evidence] = {"class": block.name}
+    if forward is None and plain:
+        text = f"{block.name} has no method `forward`."
+        yield finding("static.forward", text, evidence, place=(block.name, block.lineno))
+    if more := lacking(forward, 2, ()):
+        text = f"`forward` of {block.name} demands {', '.join(more)} beside X."
+        line = forward.lineno if forward else block.lineno
+        found = finding("static.forward", text, evidence, place=(block.name, line))
+        yield replace(found, advice=GIVEN)
+
+
+def _constructor(
+    block: ast.ClassDef, constructor: ast.FunctionDef | None, *, adapt: bool
+) -> Iterator[Finding]:
+    """Yield `static.constructor`: what a model gives has no place, or more is demanded."""
+    line = constructor.lineno if constructor else block.lineno
+    # An adapter takes care of what is only not taken, but for the width.
     missing = _missing_parameters(constructor)
+    if adapt:
+        by_name = constructor is not None and width_by_name(constructor)
+        missing = [name for name in missing if name not in NAMED and not by_name]
     if missing:
-        line = constructor.lineno if constructor else block.lineno
-        text = f"The constructor of {class_name} does not take {', '.join(missing)}."
+        text = f"The constructor of {block.name} does not take {', '.join(missing)}."
         evidence: dict[str, Evidence] = {"missing": ", ".join(missing)}
         yield finding("static.constructor", text, evidence, place=(block.name, line))
-    yield from _unused(classes, where)
+    elif more := lacking(constructor, 2, NAMED):
+        text = f"The constructor of {block.name} demands {', '.join(more)} beside the width."
+        found = finding(
+            "static.constructor", text, {"demanded": ", ".join(more)}, place=(block.name, line)
+        )
+        yield replace(found, advice=f"Give {', '.join(more)} a default.")
 
 
 def _bound(module: ast.Module) -> set[str]:

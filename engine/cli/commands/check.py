@@ -15,8 +15,13 @@ if TYPE_CHECKING:
 
 
 @click.command("check")
-@click.argument("path")
-@click.option("--class", "class_name", default="Block", show_default=True, help="Name of a class.")
+@click.argument("path", required=False)
+@click.option(
+    "--class",
+    "class_name",
+    default="",
+    help="Name of the class.  [default: Block, or the only module in the file]",
+)
 @click.option(
     "--d-model", default=128, show_default=True, type=click.IntRange(16, 2048), help="Its width."
 )
@@ -24,17 +29,36 @@ if TYPE_CHECKING:
     "--layers", default=2, show_default=True, type=click.IntRange(1, 16), help="Blocks in a row."
 )
 @click.option("--fast", is_flag=True, help="Static look, causality and gradients only.")
+@click.option("--template", is_flag=True, help="Print a block to begin with, and check nothing.")
 @json_option
 def command(
-    path: str, class_name: str, d_model: int, layers: int, fast: bool, as_json: bool
+    path: str | None,
+    class_name: str,
+    d_model: int,
+    layers: int,
+    fast: bool,
+    template: bool,
+    as_json: bool,
 ) -> int:
     """Audit a block and say what to mend, most important first.
 
-    PATH is a Python file that defines Block(embed_dim, block_loc, device=None, dtype=None), a
-    tree in JSON, or RUN:ID for a design of a run.  The block runs in an isolated process.
+    PATH is a Python file with any torch.nn.Module that maps X of shape (batch, time, width) to
+    its like, a tree in JSON, or RUN:ID for a design of a run.  The block runs in an isolated
+    process.
+
+    \b
+    genesys-engine check --template > my_block.py
+    genesys-engine check my_block.py
 
     Exit code 0 passed, 1 there are errors, 2 usage.
     """
+    if template:
+        from genesys_engine.gab.checks.template import TEMPLATE
+
+        click.echo(TEMPLATE, nl=False)
+        return EXIT_OK
+    if path is None:
+        raise click.UsageError("give the PATH of a block, or --template for one to begin with")
     from genesys_engine.engine import auditing
 
     if d_model % 16:
@@ -43,6 +67,7 @@ def command(
     result = _run(
         target,
         class_name=class_name,
+        adapt=True,
         d_model=d_model,
         layers=layers,
         level="fast" if fast else "full",

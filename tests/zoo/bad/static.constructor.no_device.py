@@ -21,7 +21,7 @@ class Mixer(nn.Module):
 
 
 class Block(nn.Module):
-    def __init__(self, embed_dim, block_loc):
+    def __init__(self, embed_dim, block_loc, heads):
         super().__init__()
         kw = {}
         self.norm = nn.RMSNorm(embed_dim, **kw)
