@@ -69,7 +69,7 @@ def section(path: str, model: type[BaseModel]) -> Iterator[str]:
         for argument in typing.get_args(field.annotation):
             if isinstance(argument, type) and issubclass(argument, BaseModel):
                 inner[key] = argument
-    yield from table(row(k, f) for k, f in model.model_fields.items() if k not in inner)
+    yield from table(row(f.alias or k, f) for k, f in model.model_fields.items() if k not in inner)
     for key, found in inner.items():
         said = sentence(str(model.model_fields[key].description))
         yield from ["", f"### `[[{path}.{key}]]`", "", said]
@@ -164,7 +164,7 @@ def type_of(field: FieldInfo) -> str:
 
     Holder.model_fields["value"] = field
     Holder.model_rebuild(force=True)
-    return words(Holder.model_json_schema()["properties"]["value"])
+    return words(Holder.model_json_schema()["properties"][field.alias or "value"])
 
 
 def words(schema: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from genesys_engine.engine.answers import checked_operator
 from genesys_engine.engine.cache import cache_folder
 from genesys_engine.engine.calibration import NoiseCache, component_code
 from genesys_engine.engine.config import Experiment, load_experiment
+from genesys_engine.engine.confirmation import Confirmer
 from genesys_engine.engine.decisions import Decisions
 from genesys_engine.engine.designer import CheckSettings, Designer, WeightedOperator
 from genesys_engine.engine.events import Event
@@ -45,6 +46,7 @@ from genesys_engine.engine.verifier import Verifier
 from genesys_engine.gab.errors import EnvironmentProblem
 from genesys_engine.gab.sandbox import toolchain
 from genesys_engine.plugins.api import Executor, Isolation, Limits
+from genesys_engine.plugins.corpus import Corpus
 from genesys_engine.plugins.host import PluginHost
 from genesys_engine.plugins.models import resolve_device
 from genesys_engine.plugins.targets import load_target, read_options
@@ -121,13 +123,11 @@ def _isolation(host: PluginHost, experiment: Experiment) -> Isolation | None:
 def build_corpus(experiment: Experiment, progress: Callable[[str], None]) -> dict[str, Any]:
     """Prepare the corpus of an experiment, or find it in the cache."""
     from genesys_engine.engine.corpus import prepare
-    from genesys_engine.plugins.corpus import Corpus
 
     tasks = prepare_tasks(experiment, progress)
     folder = prepare(experiment.corpus, cache_folder() / "corpora", progress)
     corpus = Corpus.open(folder)
-    for rung in rung_settings(experiment, corpus.vocab_size):
-        corpus.require(max(1, rung.batch_tokens // rung.context), rung.context)
+    demand_text(corpus, experiment)
     return {
         "folder": str(folder),
         "digest": corpus.digest,
@@ -137,6 +137,12 @@ def build_corpus(experiment: Experiment, progress: Callable[[str], None]) -> dic
         "vocab_size": corpus.vocab_size,
         "tasks": tasks,
     }
+
+
+def demand_text(corpus: Corpus, experiment: Experiment) -> None:
+    """See that a corpus holds a batch of every rung; raises `InputError` where it does not."""
+    for rung in rung_settings(experiment, corpus.vocab_size):
+        corpus.require(max(1, rung.batch_tokens // rung.context), rung.context)
 
 
 @contextlib.contextmanager
@@ -282,6 +288,7 @@ def assemble(
         check,
         store.folder / "scratch",
         seeds=settings.seeds,
+        own=experiment.population.own,
         threads=experiment.run.designers,
         gateway=open_gateway(store.folder, experiment, host, notices.put),
         lookup=Lookup(experiment.knowledge, cache_folder() / "knowledge", store.folder),
@@ -307,6 +314,8 @@ def assemble(
     def stop() -> str | None:
         return should_stop() or caps.reached()
 
-    parts = (store, state, policy, designer, verifier, outcomes)
+    corpus_folder, workers = Path(corpus["folder"]), experiment.run.workers
+    confirmer = Confirmer(executor, corpus_folder, verify.limits, workers)
+    parts = (store, state, policy, designer, verifier, confirmer, outcomes)
     asked = Decisions(host)
     return Evolution(*parts, decisions=asked, should_stop=stop, observe=observe, notices=notices)

@@ -196,7 +196,6 @@ def calibrate(
     )
     from genesys_engine.engine.settings import fitness_measure, verify_settings
     from genesys_engine.engine.verifier import Verifier
-    from genesys_engine.gab import library
     from genesys_engine.gab.compose import compose
 
     if seeds is not None and seeds < FEWEST_SEEDS:
@@ -206,7 +205,7 @@ def calibrate(
     settings = verify_settings(experiment, host, corpus)
     cache = noise_cache(corpus, experiment, host)
     reference, measure = experiment.population.reference, fitness_measure(experiment, host)
-    tree = library.seed(reference)
+    tree = experiment.population.tree(reference)
     source = compose(tree)
     with (
         tempfile.TemporaryDirectory(prefix="genesys-calibrate-") as folder,

@@ -148,7 +148,8 @@ class DesignHistories:
         row = self._store.design(child.design)
         findings = () if row.accepted else findings_of(self._store, row.id)
         seen = self._seen(row.id, sight)
-        outcome, told, _, _ = outcome_of(row, findings, seen, self._scales)
+        out = self._store.disqualification(row.id, before=sight.tasks)
+        outcome, told, _, _ = outcome_of(row, findings, seen, self._scales, out)
         return Tried(row.change, outcome, " ".join(told.split()), row.id)
 
 

@@ -20,6 +20,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from genesys_engine.engine.answers import MEND, checked_child, checked_details
+from genesys_engine.engine.config.schema import OwnSeed
 from genesys_engine.engine.llm.gateway import Gateway
 from genesys_engine.engine.lookup import Lookup
 from genesys_engine.engine.randomness import generator
@@ -48,6 +49,7 @@ from genesys_engine.plugins.api import (
 from genesys_engine.plugins.checkers import FAULT
 
 CHECK = "genesys_engine.plugins.check_job:check"
+NO_SEEDS: Mapping[str, OwnSeed] = {}
 DISK_FULL = ("No space left on device", "Disk quota exceeded")
 
 
@@ -96,7 +98,10 @@ class CheckSettings:
 
 
 class Designer:
-    """Makes designs; `known` maps digests and fingerprints to design numbers and only grows."""
+    """Makes designs; `known` maps digests and fingerprints to design numbers and only grows.
+
+    Of the `seeds` operators are given those of the library; `own` are the others.
+    """
 
     def __init__(
         self,
@@ -107,6 +112,7 @@ class Designer:
         scratch: Path,
         *,
         seeds: Sequence[str],
+        own: Mapping[str, OwnSeed] = NO_SEEDS,
         threads: int,
         gateway: Gateway | None = None,
         lookup: Lookup | None = None,
@@ -116,10 +122,17 @@ class Designer:
         self._known = known
         self._settings = settings
         self._scratch = scratch
-        self._seeds = tuple(seeds)
+        self._seeds = tuple(name for name in seeds if name not in own)
+        self._own = own
         self._gateway = gateway
         self._lookup = lookup
         self._threads = DaemonPool(threads, "designer")
+
+    def seed(self, name: str) -> Child:
+        """Return a seed, of the library or a user's own."""
+        if (own := self._own.get(name)) is not None:
+            return Child(GABTree.from_json(own.tree), own.change)
+        return Child(library.seed(name), f"Seed design {name}.")
 
     def start(
         self, seq: int, payload: Mapping[str, Any], parents: Sequence[Parent]
@@ -201,7 +214,7 @@ class _Attempts:
 
     def seed(self, name: str) -> dict[str, Any]:
         """Check a seed design."""
-        child = Child(library.seed(name), f"Seed design {name}.")
+        child = self.designer.seed(name)
         entry = self._try(child, f"seed:{name}")
         return self._ended(entry)
 

@@ -19,6 +19,7 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
+from genesys_engine.engine.confirmation import Confirmation, Confirmer
 from genesys_engine.engine.decisions import FAIL, RETRY, STOP, Decisions
 from genesys_engine.engine.designer import Designer, InfrastructureFailure, TaskResult
 from genesys_engine.engine.events import Event
@@ -26,10 +27,17 @@ from genesys_engine.engine.finals import is_fresh
 from genesys_engine.engine.live_curves import LiveCurves
 from genesys_engine.engine.llm.gateway import LLMOutage, Notice
 from genesys_engine.engine.outcomes import Outcomes
-from genesys_engine.engine.policy import Design, NextGeneration, OpenFinals, Policy, Verify
+from genesys_engine.engine.policy import (
+    Confirm,
+    Design,
+    NextGeneration,
+    OpenFinals,
+    Policy,
+    Verify,
+)
 from genesys_engine.engine.samples import drop_samples
 from genesys_engine.engine.state import State, keep
-from genesys_engine.engine.store import Store, TaskRow
+from genesys_engine.engine.store import CONFIRM, DESIGN, VERIFY, Store, TaskRow
 from genesys_engine.engine.verifier import (
     DEVICE_S,
     Verifier,
@@ -43,7 +51,6 @@ from genesys_engine.gab.tree import GABTree
 from genesys_engine.plugins import event_kinds as events
 from genesys_engine.plugins.api import BudgetSpent, LLMInterrupted, LLMRefused, Parent
 
-DESIGN, VERIFY = "design", "verify"
 RETRIES = 3
 
 
@@ -71,6 +78,7 @@ class Evolution:
         policy: Policy,
         designer: Designer,
         verifier: Verifier,
+        confirmer: Confirmer,
         outcomes: Outcomes,
         *,
         decisions: Decisions,
@@ -83,6 +91,7 @@ class Evolution:
         self.policy = policy
         self.designer = designer
         self.verifier = verifier
+        self.confirmer = confirmer
         self.outcomes = outcomes
         self._decisions = decisions
         self._should_stop = should_stop
@@ -181,7 +190,7 @@ class Evolution:
         done = self._result_of(seq, future)
         if done is None:
             return
-        with self.store.transaction(sync=self._tasks[seq].kind == VERIFY):
+        with self.store.transaction(sync=self._tasks[seq].kind != DESIGN):
             self.store.add_result(seq, done.result, done.facts)
         self._results[seq] = done.result
         self._facts[seq] = done.facts
@@ -297,12 +306,14 @@ class Evolution:
 
     # --- issuing -----------------------------------------------------------------------------
 
-    def _issue(self, decision: Design | Verify) -> None:
+    def _issue(self, decision: Design | Verify | Confirm) -> None:
         """Record a decision, then carry it out."""
         seq = self.state.counts.next_seq
         with self.store.transaction():
             if isinstance(decision, Verify):
                 kind, payload = VERIFY, self.outcomes.issue_verification(seq, decision)
+            elif isinstance(decision, Confirm):
+                kind, payload = CONFIRM, self.outcomes.issue_confirmation(seq, decision)
             else:
                 kind, payload = DESIGN, self.outcomes.issue_design(seq, decision)
             self.store.add_task(seq, kind, payload)
@@ -312,7 +323,12 @@ class Evolution:
         self._launch(self._tasks[seq])
 
     def _launch(self, row: TaskRow) -> None:
-        future = self._start_design(row) if row.kind == DESIGN else self._start_verification(row)
+        start = {
+            DESIGN: self._start_design,
+            VERIFY: self._start_verification,
+            CONFIRM: self._start_confirmation,
+        }
+        future = start[row.kind](row)
         self._running[row.seq] = future
         future.add_done_callback(lambda done: self._arrived.put((row.seq, done)))
 
@@ -326,7 +342,14 @@ class Evolution:
     def _start_verification(self, row: TaskRow) -> Future[TaskResult]:
         design, rung, replicate = (row.payload[k] for k in ("design", "rung", "replicate"))
         scale = self.outcomes.scales[rung]
-        report = self.store.report(design)
+        try:
+            report = self._report_at(design, scale, row.seq)
+        except InfrastructureFailure as lost:
+            return _ended(error=lost)
+        if not report["passed"]:
+            codes = ", ".join(finding["code"] for finding in report["findings"])
+            reason = f"its check at {scale}: {codes}"
+            return _ended(TaskResult(failure("check", reason)))
         fit = report["measurements"]["fits"][scale]
         job = self.verifier.payload(compose(self.tree(design)), fit, rung, replicate)
         name = checkpoint_name(design, rung, replicate)
@@ -334,6 +357,25 @@ class Evolution:
         about = {"digest": self.store.design(design).digest, "scale": scale, **row.payload}
         kept, passed = None if shared else name, report["passed"]
         return self.verifier.start(row.seq, job, kept, about, shared=shared, passed=passed)
+
+    def _report_at(self, design: int, scale: str, seq: int) -> Mapping[str, Any]:
+        """Return the check report of a design, made anew where its check did not know `scale`: a
+        run that was extended may have a further rung.
+
+        Raises:
+            InfrastructureFailure: the check could not be run.
+        """
+        known = self.store.report(design)
+        if scale in known["measurements"].get("fits", {}):
+            return known
+        report = self.designer.check(compose(self.tree(design)), seq, 0)
+        if report["passed"]:
+            with self.store.transaction():
+                self.store.set_report(design, report)
+        return report
+
+    def _start_confirmation(self, row: TaskRow) -> Future[TaskResult]:
+        return self.confirmer.start(self.store, row.payload["design"])
 
     def _read_tree(self, design: int) -> GABTree:
         return GABTree.from_json(self.store.tree(design))
@@ -354,6 +396,8 @@ class Evolution:
         with self.store.transaction():
             if row.kind == DESIGN:
                 self.outcomes.apply_design(row, result)
+            elif row.kind == CONFIRM:
+                self.outcomes.apply_confirmation(row, result)
             else:
                 self.outcomes.apply_verification(row, result, facts)
             self.state.in_flight.popleft()
@@ -415,10 +459,24 @@ class Evolution:
         self._observe(event)
 
 
+def _ended(result: TaskResult | None = None, error: Exception | None = None) -> Future[TaskResult]:
+    """Return the future of a task that has ended already."""
+    future: Future[TaskResult] = Future()
+    if error is not None:
+        future.set_exception(error)
+    else:
+        assert result is not None
+        future.set_result(result)
+    return future
+
+
 def _given_up(row: TaskRow, reason: str) -> Mapping[str, Any]:
     """Return the result of a task that a plugin declared failed."""
     if row.kind == VERIFY:
         return failure("infrastructure", reason)
+    if row.kind == CONFIRM:
+        problem = f"its second look was given up: {reason}"
+        return Confirmation(row.payload["design"], (), problem).to_json()
     return {"accepted": None, "rejected": [], "duplicates": []}
 
 

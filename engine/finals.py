@@ -30,24 +30,24 @@ def is_fresh(replicate: int) -> bool:
 class Finals:
     """What the finals have issued and found; `designs` is empty until they are opened.
 
-    The reference comes first among `designs`.  `gains` are by design and replicate, in percent
-    over the reference with the same seed; `references` are its readings by replicate.
+    The reference comes first among `designs`.  `issued` holds (design, replicate); `gains` are by
+    design and replicate, in percent over the reference with the same seed; `references` are its
+    readings by replicate.
     """
 
     designs: tuple[int, ...] = ()
-    issued: int = 0
+    issued: set[tuple[int, int]] = field(default_factory=set)
     references: dict[int, Reading] = field(default_factory=dict)
     gains: dict[int, dict[int, float]] = field(default_factory=dict)
 
     def following(self, seeds: int) -> tuple[int, int] | None:
         """Return the next (design, replicate) of `seeds` per design; None at the end.
 
-        The reference goes first with each seed: the others are measured against it.
+        The reference goes first with each seed: the others are measured against it.  What the
+        finals of a run that was extended have trained before is not trained again.
         """
-        if self.issued >= seeds * len(self.designs):
-            return None
-        seed, place = divmod(self.issued, len(self.designs))
-        return self.designs[place], FRESH + seed
+        wanted = ((design, FRESH + seed) for seed in range(seeds) for design in self.designs)
+        return next((each for each in wanted if each not in self.issued), None)
 
 
 @dataclass(frozen=True)

@@ -52,13 +52,17 @@ class Lookup:
     def tried(self, payload: Mapping[str, Any]) -> Callable[[str, int], Sequence[str]]:
         """Return what tells a design task (by its payload) what was tried near an idea."""
         before = int(payload["known_before"])
-        verified = payload.get("verified_before")
+        limits = {
+            "before": before,
+            "before_verification": payload.get("verified_before"),
+            "before_task": payload.get("applied_before"),
+        }
 
         def near(idea: str, limit: int) -> Sequence[str]:
             with self._lock:
                 if self._run is None or before == 0:
                     return ()
-                found = self._memory.near(idea, limit, before=before, before_verification=verified)
+                found = self._memory.near(idea, limit, **limits)
             return [str(attempt) for attempt in found]
 
         return near

@@ -136,6 +136,7 @@ class RunMemory:
         *,
         before: int | None = None,
         before_verification: int | None = None,
+        before_task: int | None = None,
     ) -> list[Attempt]:
         """Return what was tried nearest to `idea`, best first.
 
@@ -143,7 +144,8 @@ class RunMemory:
             idea: what one thinks of trying, in words.
             before: only designs with a smaller number: what a decision may see.  Proposals are
                 left out, since they are not numbered.
-            before_verification: likewise for the verifications that tell outcomes.
+            before_verification: likewise for the verifications that outcomes rest on.
+            before_task: likewise for the tasks that disqualify designs.
         """
         with self._lock:
             self.refresh()
@@ -153,7 +155,9 @@ class RunMemory:
             seen = [i for i, one in enumerate(self._items) if _visible(one, before)]
             order = sorted(seen, key=lambda i: (-score[i], self._items[i].number, i))[:limit]
             return [
-                self._attempt(self._items[i], idea, float(similar[i]), before_verification)
+                self._attempt(
+                    self._items[i], idea, float(similar[i]), before_verification, before_task
+                )
                 for i in order
             ]
 
@@ -200,7 +204,14 @@ class RunMemory:
 
     # --- outcomes ----------------------------------------------------------------------------
 
-    def _attempt(self, item: _Item, idea: str, similarity: float, before: int | None) -> Attempt:
+    def _attempt(
+        self,
+        item: _Item,
+        idea: str,
+        similarity: float,
+        before: int | None,
+        before_task: int | None,
+    ) -> Attempt:
         known = partial(
             Attempt,
             id=f"{item.kind}:{item.name}",
@@ -214,7 +225,8 @@ class RunMemory:
         findings = tuple(findings_of(self._store, row.id))
         rows = self._store.verifications(row.id)
         seen = [v for v in rows if before is None or v.id < before]
-        outcome, told, fitness, rung = outcome_of(row, findings, seen, self._scales)
+        out = self._store.disqualification(row.id, before=before_task)
+        outcome, told, fitness, rung = outcome_of(row, findings, seen, self._scales, out)
         return known(
             design=row.id,
             parents=row.parents,
@@ -242,10 +254,17 @@ def outcome_of(
     findings: Iterable[str],
     verifications: Iterable[VerificationRow],
     scales: Sequence[str],
+    disqualified: str = "",
 ) -> tuple[str, str, float | None, str | None]:
-    """Return (outcome, the line that tells it, mean gain, highest rung) of a design."""
+    """Return (outcome, the line that tells it, mean gain, highest rung) of a design.
+
+    Args:
+        disqualified: the reason where it is; its gains then count for nothing.
+    """
     if not row.accepted:
         return "rejected", f"rejected by its check: {'; '.join(findings)}", None, None
+    if disqualified:
+        return "disqualified", f"disqualified: {disqualified}", None, None
     first = [v for v in verifications if v.replicate == 0]
     gains = {v.rung: v.fitness for v in first if v.fitness is not None}
     failed = [v for v in first if v.fitness is None]

@@ -12,11 +12,18 @@ from typing import Any
 from genesys_engine.engine.events import Event
 from genesys_engine.engine.finals import is_fresh
 from genesys_engine.engine.fitness import Measure, Unmeasured
-from genesys_engine.engine.policy import Design, Policy, Verify
+from genesys_engine.engine.policy import Confirm, Design, Policy, Verify
+from genesys_engine.engine.restore import standing_of
 from genesys_engine.engine.samples import write_samples
 from genesys_engine.engine.shares import shares_passed
 from genesys_engine.engine.state import Standing, State, keep
-from genesys_engine.engine.store import DesignRow, Store, TaskRow, VerificationRow
+from genesys_engine.engine.store import (
+    ConfirmationRow,
+    DesignRow,
+    Store,
+    TaskRow,
+    VerificationRow,
+)
 from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins import event_kinds as events
 
@@ -97,7 +104,7 @@ class Outcomes:
         payload = {"design": decision.design, "rung": rung, "replicate": decision.replicate}
         state.verifications_in_flight[rung] += 1
         if is_fresh(decision.replicate):
-            state.finals.issued += 1
+            state.finals.issued.add((decision.design, decision.replicate))
             self._count_issue(seq)
             self.emit(events.VERIFICATION_STARTED, {"seq": seq, **payload})
             return payload
@@ -116,6 +123,15 @@ class Outcomes:
         self.emit(events.VERIFICATION_STARTED, {"seq": seq, **payload})
         used, cap = state.ladder.used[rung], state.ladder.caps[rung]
         self._warn(f"verifications at {self.scales[rung]}", used, cap)
+        return payload
+
+    def issue_confirmation(self, seq: int, decision: Confirm) -> dict[str, Any]:
+        """Put a design under its second look and return the task's payload."""
+        design = decision.design
+        payload = {"design": design, "rung": self.state.standings[design].rung}
+        self.state.confirmations.begin(design)
+        self._count_issue(seq)
+        self.emit(events.CONFIRMATION_STARTED, {"seq": seq, **payload})
         return payload
 
     def _count_issue(self, seq: int) -> None:
@@ -232,9 +248,8 @@ class Outcomes:
         if design.fingerprint:
             state.known[design.fingerprint] = design.id
         state.counts.accepted += 1
-        state.standings[design.id] = Standing(
-            design.id, seed is not None, design.parameters or 0.0, design.flops or 0.0
-        )
+        state.standings[design.id] = standing_of(design)
+        state.confirmations.inherit(design.id, design.parents)
         state.waiting.append(design.id)
         if seed is None:
             state.counts.children_accepted += 1
@@ -285,7 +300,7 @@ class Outcomes:
             about |= {"cause": cause, "reason": reason.partition("\n")[0]}
             self.emit(events.VERIFICATION_FAILED, about)
             if replicate == 0:
-                self._refuse_reference(design, rung, reason)
+                self._refuse_reference(design, f"failed at {self.scales[rung]}", reason)
             return
         scores = {name: score["value"] for name, score in sorted(result["scores"].items())}
         self.emit(events.VERIFICATION_FINISHED, {**about, "fitness": fitness, "scores": scores})
@@ -309,33 +324,57 @@ class Outcomes:
             return None, {}, "no_reference", "the reference failed with this seed"
         return *measured, "", ""
 
-    def _refuse_reference(self, design: int, rung: int, reason: str) -> None:
+    def _refuse_reference(self, design: int, failed: str, reason: str) -> None:
         if design == self.state.reference:
             raise InputError(
-                f"the reference design failed at {self.scales[rung]}: {reason}",
-                where=f"[population] seeds[0] = {self.policy.settings.seeds[0]!r}",
-                hint="without it no fitness can be told; mend the budget of the rung, or put"
-                " another seed first",
+                f"the reference design {failed}: {reason}",
+                where=f"[population] reference = {self.policy.settings.seeds[0]!r}",
+                hint="without it no fitness can be measured; fix the budget of the rung, or start"
+                " another run with another reference",
             )
 
     def _promote(
         self, design: int, rung: int, fitness: float, objectives: Mapping[str, float]
     ) -> None:
-        state, settings = self.state, self.policy.settings
+        """Note what a design has gained; where it has to be confirmed first, no more than that."""
+        state = self.state
+        if design in state.confirmations.disqualified:
+            return
         standing = state.standings[design]
         standing.record(rung, fitness, objectives)
-        self.store.set_standing(design, standing.rung, standing.fitness)
-        state.climbing[rung].add(design)
         if rung == 0:
-            if settings.generational and not standing.seed:
+            state.confirmations.newcomers.add(design)
+        if not state.confirmations.open(design):  # else the look under way is followed by another
+            self._settle(standing)
+
+    def _settle(self, standing: Standing) -> None:
+        """Put a design in question where it must be confirmed, or else let it stand."""
+        if self.state.has_to_be_confirmed(standing):
+            self.state.question(standing.design)
+        else:
+            self._let_stand(standing)
+
+    def _let_stand(self, standing: Standing) -> None:
+        """Name a design: on the leaderboard, in the population, on the ladder, as the best."""
+        state, design = self.state, standing.design
+        state.note_record(standing)
+        self.store.set_standing(design, standing.rung, standing.fitness)
+        if standing.issued == standing.rung:
+            state.climbing[standing.rung].add(design)
+        if design in state.confirmations.newcomers:
+            state.confirmations.newcomers.remove(design)
+            if self.policy.settings.generational and not standing.seed:
                 state.offspring.append(design)
             else:
                 state.members.append(design)
                 self._trim()
         if state.better(standing):
-            state.best = design
-            about = {"design": design, "rung": rung, "fitness": standing.fitness}
-            self.emit(events.BEST_CHANGED, about)
+            self._name_best(standing)
+
+    def _name_best(self, standing: Standing) -> None:
+        self.state.best = standing.design
+        keys = ("design", "rung", "fitness")
+        self.emit(events.BEST_CHANGED, {key: getattr(standing, key) for key in keys})
 
     def _trim(self) -> None:
         """Keep the steady-state population between mu and mu + lambda."""
@@ -345,3 +384,32 @@ class Outcomes:
         candidates = state.candidates(state.members)
         survivors = self.policy.selector.survivors(candidates, settings.population)
         state.members = keep(state.members, candidates, survivors)
+
+    # --- confirmations -----------------------------------------------------------------------
+
+    def apply_confirmation(self, row: TaskRow, result: Mapping[str, Any]) -> None:
+        """Let a second look enter the run: the design stands, or it is disqualified."""
+        looked_at = self.state.confirmations
+        design, rung = row.payload["design"], row.payload["rung"]
+        found = ConfirmationRow(row.seq, design, rung, result["problem"], result)
+        self.store.add_confirmation(found)
+        about = {"seq": row.seq, "design": design, "rung": rung}
+        if found.problem:
+            self._disqualify(design, {**about, "reason": found.problem})
+            return
+        looked_at.under_way.discard(design)
+        looked_at.passed[design] = max(rung, looked_at.passed.get(design, -1))
+        self.emit(events.DESIGN_CONFIRMED, about)
+        self._settle(self.state.standings[design])
+
+    def _disqualify(self, design: int, about: Mapping[str, Any]) -> None:
+        """Take a design out of the run; look at what descends from it, and name another best."""
+        self._refuse_reference(design, "is disqualified", about["reason"])
+        descendants = self.state.disqualify(design)
+        for withdrawn in (design, *descendants):
+            self.store.set_standing(withdrawn, None, None)
+        self.emit(events.DESIGN_DISQUALIFIED, {**about, "in_question": descendants})
+        if self.state.best in (design, *descendants):
+            self.state.best = None
+            for standing in self.state.ranked()[:1]:
+                self._name_best(standing)

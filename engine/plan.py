@@ -15,7 +15,6 @@ from genesys_engine.engine.designer import CHECK
 from genesys_engine.engine.llm.backends import look_over, open_models
 from genesys_engine.engine.settings import decision_settings, rung_settings, verify_settings
 from genesys_engine.engine.verifier import VERIFY, verification_job
-from genesys_engine.gab import library
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import EnvironmentProblem
 from genesys_engine.plugins.api import Executor, Limits
@@ -150,6 +149,7 @@ class Meter:
         folder: Path,
     ) -> None:
         self.rungs = rung_settings(experiment, corpus["vocab_size"])
+        self._population = experiment.population
         self._vocab_size = corpus["vocab_size"]
         self._executor = executor
         self._folder = folder
@@ -159,7 +159,7 @@ class Meter:
 
     def speed(self, seed: str, rung: int) -> Speed:
         """Return the speed of a seed design at a rung."""
-        source = compose(library.seed(seed))
+        source = compose(self._population.tree(seed))
         report, check_s = self._checked(seed, source)
         settings = self.rungs[rung]
         fit = report["measurements"]["fits"][settings.scale]

@@ -8,9 +8,7 @@ decision never depends on which worker happened to be faster.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from genesys_engine.engine.randomness import generator
 from genesys_engine.engine.state import State
@@ -35,6 +33,13 @@ class Verify:
 
 
 @dataclass(frozen=True)
+class Confirm:
+    """Look at a design a second time, before it is named."""
+
+    design: int
+
+
+@dataclass(frozen=True)
 class NextGeneration:
     """Close the generation: the survivors become the population."""
 
@@ -46,7 +51,7 @@ class OpenFinals:
     designs: tuple[int, ...]
 
 
-Decision = Design | Verify | NextGeneration | OpenFinals
+Decision = Design | Verify | Confirm | NextGeneration | OpenFinals
 
 
 @dataclass(frozen=True)
@@ -82,11 +87,27 @@ class Policy:
         counts = state.counts
         if counts.seeds_issued < len(self.settings.seeds):
             return Design(seed=self.settings.seeds[counts.seeds_issued])
+        if state.confirmations.waiting:  # first of all: others wait for what comes of it
+            return Confirm(state.confirmations.waiting[0])
         rng = generator(self.settings.seed, "decision", counts.next_seq)
         decision = self._verify(state, rng) or self._design(state, rng)
         if decision is None and self._generation_is_over(state):
             return NextGeneration()
-        return decision or self._finals(state)
+        return decision or self._confirm_winners(state) or self._finals(state)
+
+    # --- confirmation ------------------------------------------------------------------------
+
+    def _confirm_winners(self, state: State) -> Confirm | None:
+        """Look at whoever the verdict will name, or the finals will train, once nothing else is
+        left to do; without a child it is the best of the seeds."""
+        if state.in_flight or state.finals.designs:
+            return None
+        ranked = state.ranked()
+        children = [standing for standing in ranked if not standing.seed]
+        for standing in children[: max(1, self.settings.finalists)] or ranked[:1]:
+            if not state.confirmations.has_passed(standing.design, standing.rung):
+                return Confirm(standing.design)
+        return None
 
     # --- verification ------------------------------------------------------------------------
 
@@ -119,6 +140,8 @@ class Policy:
         counts = state.counts
         if rung == 0 or counts.designs_in_flight or self._may_design(state):
             return rung == 0
+        if state.confirmations.any_open:
+            return False
         for below in range(rung):
             if state.verifications_in_flight[below]:
                 return False
@@ -141,7 +164,7 @@ class Policy:
         )
 
     def _design(self, state: State, rng: random.Random) -> Design | None:
-        if not self._may_design(state) or not state.members:
+        if not self._may_design(state) or not self._parents(state):
             return None
         # Designing is quick and verifying slow: half of the look-ahead is enough to feed it.
         if state.counts.designs_in_flight >= max(1, self.settings.lookahead // 2):
@@ -150,19 +173,24 @@ class Policy:
             return None
         return self._choose_parents(state, rng)
 
+    @staticmethod
+    def _parents(state: State) -> list[int]:
+        """Return who may become a parent: the population but those in question."""
+        return [d for d in state.members if not state.confirmations.open(d)]
+
     def _choose_parents(self, state: State, rng: random.Random) -> Design:
-        weights = list(self.settings.parent_weights)
-        if state.counts.accepted < self.settings.crossover_after or len(state.members) < 2:
+        weights, members = list(self.settings.parent_weights), self._parents(state)
+        if state.counts.accepted < self.settings.crossover_after or len(members) < 2:
             weights[2] = 0.0
         if state.counts.accepted < self.settings.scratch_after:
             weights[0] = 0.0
         if not any(weights):
             weights[1] = 1.0
         count = rng.choices(range(3), weights)[0]
-        if count == 1 and rng.random() < self.settings.restart:
-            verified = [d for d, s in state.standings.items() if s.seed and s.gains]
-            return Design(parents=(rng.choice(verified),))
-        candidates = state.candidates(state.members)
+        restart = count == 1 and rng.random() < self.settings.restart
+        if restart and (seeds := [s.design for s in state.in_good_standing() if s.seed]):
+            return Design(parents=(rng.choice(seeds),))
+        candidates = state.candidates(members)
         chosen = self.selector.parents(candidates, count, rng) if count else []
         return Design(parents=tuple(int(candidates.design[i]) for i in chosen))
 
@@ -182,9 +210,8 @@ class Policy:
 
     def _open_finals(self, state: State) -> OpenFinals | None:
         """Return the best children by confidence, then fitness; None where there is no child."""
-        children = (s for s in state.standings.values() if s.gains and not s.seed)
-        ranked = sorted(children, key=lambda s: (-s.rung, -s.fitness, s.design))
-        chosen = tuple(s.design for s in ranked[: self.settings.finalists])
+        children = [standing.design for standing in state.ranked() if not standing.seed]
+        chosen = tuple(children[: self.settings.finalists])
         assert state.reference is not None
         return OpenFinals((state.reference, *chosen)) if chosen else None
 
@@ -202,11 +229,3 @@ class Policy:
             and not state.in_flight
             and self._may_design(state)
         )
-
-
-def describe(decision: Design | Verify) -> Mapping[str, Any]:
-    """Return a decision as the JSON object that the store keeps."""
-    if isinstance(decision, Verify):
-        keys = ("design", "rung", "replicate")
-        return {key: getattr(decision, key) for key in keys}
-    return {"parents": list(decision.parents), "seed": decision.seed}

@@ -17,6 +17,7 @@ from genesys_engine.engine.assembly import (
     build_corpus,
     components,
     demand_machine,
+    demand_text,
     load,
     noise_cache,
     open_executor,
@@ -25,11 +26,19 @@ from genesys_engine.engine.assembly import (
 from genesys_engine.engine.cache import cache_folder
 from genesys_engine.engine.config import Experiment, load_experiment
 from genesys_engine.engine.config.kept import PATHS, kept_paths, kept_sets
-from genesys_engine.engine.confirmation import confirm
+from genesys_engine.engine.config.load import read_kept
 from genesys_engine.engine.events import Event
+from genesys_engine.engine.extension import (
+    Change,
+    changes,
+    demand_extension,
+    demand_room,
+    extend,
+)
 from genesys_engine.engine.llm.backends import look_over
 from genesys_engine.engine.lookup import Lookup
 from genesys_engine.engine.machine import machine, versions
+from genesys_engine.engine.own_seeds import keep_seeds, kept_seeds
 from genesys_engine.engine.replies import ControlsReply
 from genesys_engine.engine.settings import (
     evaluator_payload,
@@ -40,7 +49,7 @@ from genesys_engine.engine.significance import gain_sigmas
 from genesys_engine.engine.state import State
 from genesys_engine.engine.store import EXPERIMENT, Store
 from genesys_engine.engine.trackers import open_trackers
-from genesys_engine.engine.verdict import judge
+from genesys_engine.engine.verdict import Verdict
 from genesys_engine.engine.verifier import tidy
 from genesys_engine.engine.views.verdict import VerdictView, verdict_view
 from genesys_engine.gab.errors import EnvironmentProblem, InputError
@@ -103,6 +112,7 @@ def start(path: Path, sets: Sequence[str], folder: Path, callbacks: Callbacks) -
     begun = False
     try:
         with Store.create(folder, meta, path) as store:
+            keep_seeds(store, experiment.population)
             try:
                 execute(store, experiment, host, callbacks)
             finally:
@@ -114,37 +124,57 @@ def start(path: Path, sets: Sequence[str], folder: Path, callbacks: Callbacks) -
 
 
 def resume(folder: Path, sets: Sequence[str], callbacks: Callbacks) -> None:
-    """Take up a run where it was left; `sets` may change what decides nothing, and are kept.
+    """Take up a run where it was left, or extend it; `sets` are kept.
+
+    They may change what decides nothing, and may ask for more of what the run has: designs,
+    verifications, further rungs (see `extension`).
 
     Raises:
-        InputError: no run there, it is finished, or `sets` would change its decisions.
+        InputError: no run there, it is finished, or `sets` would make it another experiment.
     """
     with Store.open(folder, write=True) as store:
-        host, experiment = load(folder / EXPERIMENT, [*kept_sets(store.meta), *sets])
-        if experiment.digest != store.meta("experiment_digest"):
-            raise InputError(
-                "the experiment is no longer the one that this run began with",
-                where=str(folder / EXPERIMENT),
-                hint="resume may change run.workers, run.designers, executor.*, sandbox.*, the"
-                " rates and addresses of [llm], and the caps of [budget] beside the designs; start"
-                " another run for everything else",
-            )
-        if store.meta("finished"):
+        kept = [*kept_sets(store.meta), *kept_seeds(store)]
+        host, experiment = load(folder / EXPERIMENT, [*kept, *sets])
+        found = _changes(store, experiment, host)
+        if store.meta("finished") and not found:
             raise InputError(
                 "this run is finished",
                 where=str(folder),
-                hint=f"its results: `genesys-engine leaderboard {folder}`, or `report {folder}`",
+                hint=f"its results: `genesys-engine leaderboard {folder}`, or `report {folder}`;"
+                " extend it with --set budget.designs=MORE or ladder.rungs.N.verifications=MORE,"
+                f" or by a further [[ladder.rungs]] in {folder / EXPERIMENT}",
             )
         sandbox = demand_machine(host, experiment)
         look_over(experiment, host.registry)
         _demand_knowledge(experiment, store)
         prepare_corpus(store, experiment, callbacks)
+        vocabulary = store.meta("corpus")["vocab_size"]
         with store.transaction():
+            if found:
+                extend(store, found, started_payload(experiment, vocabulary))
             store.set_meta("sandbox", sandbox)
             store.set_meta("sets", [*store.meta("sets", []), *sets])
             store.set_meta(PATHS, kept_paths(experiment))
             store.set_meta("experiment", experiment.to_json())
+            store.set_meta("experiment_digest", experiment.digest)
         execute(store, experiment, host, callbacks, resumed=store.count("tasks") > 0)
+
+
+def _changes(store: Store, experiment: Experiment, host: PluginHost) -> list[Change]:
+    """Return by what a run is extended; [] where its experiment is as it was.
+
+    Raises:
+        InputError: it is another experiment, or the extension has no room.
+    """
+    if experiment.digest == store.meta("experiment_digest"):
+        return []
+    where = store.folder / EXPERIMENT
+    known = store.meta("experiment")
+    before = read_kept(known, where, kept_seeds(store), host.registry)
+    found = changes(before.decisive(), experiment.decisive())
+    demand_extension(found, len(known["ladder"]["rungs"]), str(where))
+    demand_room(store, experiment.to_json(), found)
+    return found
 
 
 def execute(
@@ -215,9 +245,9 @@ def _execute(
         finally:
             evolution.designer.close()
             evolution.verifier.close()
+            evolution.confirmer.close()
             with contextlib.suppress(Exception), store.transaction():
                 store.set_meta("wall_s", evolution.outcomes.wall_s())
-        _look_again(store, experiment, executor, corpus, callbacks.on_stage)
         return _finish(store, evolution.state, observe)
 
 
@@ -243,7 +273,9 @@ def prepare_corpus(store: Store, experiment: Experiment, callbacks: Callbacks) -
     """
     known = store.meta("corpus")
     if all(Path(f).is_dir() for f in (known["folder"], *known.get("tasks", {}).values())):
-        Corpus.open(known["folder"]).check()
+        corpus = Corpus.open(known["folder"])
+        corpus.check()
+        demand_text(corpus, experiment)  # a run may be extended by a rung of a longer context
         return
     callbacks.on_stage("preparing the corpus")
     facts = build_corpus(experiment, callbacks.on_stage)
@@ -362,29 +394,6 @@ def started_payload(experiment: Experiment, vocab_size: int) -> dict[str, Any]:
     }
 
 
-def _look_again(
-    store: Store,
-    experiment: Experiment,
-    executor: Executor,
-    corpus: Mapping[str, Any],
-    on_stage: Callable[[str], None],
-) -> None:
-    """Confirm the best child, or the best seed where there is no child; told, never decisive."""
-    verdict = judge(store)
-    design = verdict.best if verdict.best_child is None else verdict.best_child
-    if design is None:
-        return
-    on_stage(f"a second look at design {design}")
-    limits = training_limits(experiment, corpus)
-    try:
-        found = confirm(store, design, executor, Path(corpus["folder"]), limits).to_json()
-    except EnvironmentProblem as problem:
-        on_stage(f"no second look: {problem.message}")
-        return
-    with store.transaction():
-        store.set_meta("confirmation", found)
-
-
 def _finish(store: Store, state: State, observe: Callable[[Event], None]) -> VerdictView:
     verdict = verdict_view(store)
     with store.transaction():
@@ -394,8 +403,16 @@ def _finish(store: Store, state: State, observe: Callable[[Event], None]) -> Ver
         store.set_meta("sigma", sigmas)
         store.set_meta("reference", state.reference)
         store.set_meta("verdict", verdict.to_json())
+        store.set_meta("confirmation", _second_look(store, verdict.verdict))
     observe(event)
     return verdict
+
+
+def _second_look(store: Store, verdict: Verdict) -> Mapping[str, Any] | None:
+    """Return what the second look found at the design that the verdict names."""
+    named = verdict.best if verdict.best_child is None else verdict.best_child
+    looks = [] if named is None else [row.found for row in store.confirmations(named)]
+    return looks[-1] if looks else None
 
 
 def free_folder(parent: Path, name: str) -> Path:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from genesys_engine.engine.confirmations import Confirmations
 from genesys_engine.engine.finals import Finals, is_fresh
 from genesys_engine.engine.fitness import Reading, fitness_gain, objective_gains, reference_noise
 from genesys_engine.engine.ladder import Ladder
@@ -28,7 +29,8 @@ class Standing:
 
     `rung` is the highest rung verified (-1 before the first), `fitness` the mean gain, `metrics`
     the mean gain in each metric that the selector weighs beside it; they are kept up to date,
-    since a selector reads them of thousands of designs.
+    since a selector reads them of thousands of designs.  `trusted` is a seed of the library, whose
+    code is ours.
     """
 
     design: int
@@ -37,6 +39,8 @@ class Standing:
     flops: float
     gains: dict[int, float] = field(default_factory=dict)
     issued: int = -1
+    parents: tuple[int, ...] = ()
+    trusted: bool = False
     rung: int = field(init=False, default=-1)
     fitness: float = field(init=False, default=math.nan)
     metrics: dict[str, float] = field(init=False, default_factory=dict)
@@ -55,10 +59,16 @@ class Standing:
             for name in objectives
         }
 
+    def withdraw(self) -> None:
+        """Forget every gain: the design is disqualified."""
+        self.gains.clear()
+        self._objectives.clear()
+        self.metrics = {}
+        self._sum_up()
+
     def _sum_up(self) -> None:
-        if self.gains:
-            self.rung = max(self.gains)
-            self.fitness = statistics.fmean(self.gains.values())
+        self.rung = max(self.gains, default=-1)
+        self.fitness = statistics.fmean(self.gains.values()) if self.gains else math.nan
 
 
 @dataclass
@@ -95,6 +105,8 @@ class State:
         self.reference_issued = [0] * len(ladder.caps)
         self.references: list[list[Reading]] = [[] for _ in ladder.caps]
         self.best: int | None = None
+        self.records: list[float] = [-math.inf for _ in ladder.caps]  # highest gain, by rung
+        self.confirmations = Confirmations()
         self.finals = Finals()
         self.warned: set[str] = set()
         self.verifications_in_flight: Counter[int] = Counter()
@@ -156,6 +168,70 @@ class State:
         best = self.standings[self.best]
         return (standing.rung, standing.fitness) > (best.rung, best.fitness)
 
+    # --- confirmation ------------------------------------------------------------------------
+
+    def has_to_be_confirmed(self, standing: Standing) -> bool:
+        """Tell whether a design must not be named yet, with what it has gained so far."""
+        looked_at = self.confirmations
+        if standing.trusted or looked_at.has_passed(standing.design, standing.rung):
+            return False
+        record = standing.gains[standing.rung] > self.records[standing.rung]
+        return record or standing.design in looked_at.suspects or self.better(standing)
+
+    def question(self, design: int) -> None:
+        """Put a design in question: it waits for its second look."""
+        self.confirmations.waiting.append(design)
+        self.climbing[self.standings[design].rung].discard(design)
+
+    def note_record(self, standing: Standing) -> None:
+        """Raise the record of the rung where a design in good standing has gained more."""
+        gain = standing.gains[standing.rung]
+        self.records[standing.rung] = max(self.records[standing.rung], gain)
+
+    def disqualify(self, design: int) -> list[int]:
+        """Take a design out of everything; return its descendants that are in question now."""
+        looked_at = self.confirmations
+        looked_at.under_way.discard(design)
+        looked_at.newcomers.discard(design)
+        looked_at.disqualified.add(design)
+        self.standings[design].withdraw()
+        for designs in self.climbing:
+            designs.discard(design)
+        for population in (self.members, self.offspring):
+            if design in population:
+                population.remove(design)
+        found = []
+        for standing in self.standings.values():  # in order: parents before their children
+            looked_at.inherit(standing.design, standing.parents)
+            if standing.design in looked_at.suspects and self._is_unproven(standing):
+                self.question(standing.design)
+                found.append(standing.design)
+        self.reckon_records()
+        return found
+
+    def _is_unproven(self, standing: Standing) -> bool:
+        """Tell whether a design has gains that nobody has looked at, or is looking at."""
+        looked_at = self.confirmations
+        return bool(standing.gains) and not (
+            looked_at.open(standing.design) or looked_at.has_passed(standing.design, standing.rung)
+        )
+
+    def in_good_standing(self) -> list[Standing]:
+        """Return the verified designs that are not in question, in order."""
+        is_open = self.confirmations.open
+        return [s for s in self.standings.values() if s.gains and not is_open(s.design)]
+
+    def ranked(self) -> list[Standing]:
+        """Return the designs in good standing: highest rung first, then highest fitness."""
+        return sorted(self.in_good_standing(), key=lambda s: (-s.rung, -s.fitness, s.design))
+
+    def reckon_records(self) -> None:
+        """Reckon the records anew from the designs in good standing."""
+        self.records = [-math.inf for _ in self.ladder.caps]
+        for standing in self.in_good_standing():
+            for rung, gain in standing.gains.items():
+                self.records[rung] = max(self.records[rung], gain)
+
     # --- what the tables do not hold ---------------------------------------------------------
 
     def snapshot(self) -> dict[str, Any]:
@@ -165,6 +241,7 @@ class State:
             "offspring": self.offspring,
             "generation": self.generation,
             "best": self.best,
+            "confirmations": self.confirmations.snapshot(),
             "finalists": list(self.finals.designs),
             "warned": sorted(self.warned),
             "failures_in_a_row": self.counts.failures_in_a_row,
@@ -176,6 +253,7 @@ class State:
         self.offspring = list(snapshot["offspring"])
         self.generation = snapshot["generation"]
         self.best = snapshot["best"]
+        self.confirmations.restore(snapshot.get("confirmations", {}))
         self.finals.designs = tuple(snapshot.get("finalists", ()))
         self.warned = set(snapshot["warned"])
         self.counts.failures_in_a_row = snapshot["failures_in_a_row"]

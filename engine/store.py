@@ -9,6 +9,7 @@ as they were.  Loss curves wait in SQLite for their chunk of the Zarr array (see
     designs        every tree that was accepted or rejected, with its lineage
     units          the source of every unit once, by digest; trees refer to it
     verifications  one design trained and evaluated at one rung with one training seed
+    confirmations  what the second look at a design found, and why it is disqualified if it is
     events         the log (see `events`)
     llm_calls      what language models were asked and replied (see `llm.ledger`)
 """
@@ -67,10 +68,19 @@ CREATE TABLE events (
   at REAL NOT NULL) STRICT;
 """
 
+_CONFIRMATIONS = """
+CREATE TABLE IF NOT EXISTS confirmations (
+  seq INTEGER PRIMARY KEY, design INTEGER NOT NULL, rung INTEGER NOT NULL,
+  problem TEXT NOT NULL, found TEXT NOT NULL) STRICT;
+"""  # apart: runs that an earlier version began have none
+
+DESIGN, VERIFY, CONFIRM = "design", "verify", "confirm"
+"""Kinds of tasks."""
+
 
 @dataclass(frozen=True)
 class TaskRow:
-    """One decision: a design to make or a verification to do."""
+    """One decision: a design to make, a verification to do or a design to confirm."""
 
     seq: int
     kind: str
@@ -119,6 +129,20 @@ class VerificationRow:
     controls: Mapping[str, Any]
     tokens: int
     facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ConfirmationRow:
+    """One second look at a design verified up to `rung`; see `confirmation.Confirmation`.
+
+    A `problem` disqualifies the design; `found` is all that was found, as JSON.
+    """
+
+    seq: int
+    design: int
+    rung: int
+    problem: str
+    found: Mapping[str, Any]
 
 
 class Store:
@@ -189,7 +213,7 @@ class Store:
         partial = folder / PARTIAL
         partial.unlink(missing_ok=True)
         db = sqlite3.connect(partial)
-        db.executescript(_SCHEMA + curves.SCHEMA)
+        db.executescript(_SCHEMA + _CONFIRMATIONS + curves.SCHEMA)
         db.executemany(
             "INSERT INTO meta VALUES (?, ?)",
             [(key, canonical_json(value)) for key, value in {"format": FORMAT, **meta}.items()],
@@ -216,6 +240,8 @@ class Store:
         try:
             store = cls(folder, _connect(folder, write=write, shared=shared), lock)
             found = store.meta("format")
+            if write:
+                store._db.executescript(_CONFIRMATIONS)
         except sqlite3.DatabaseError as error:
             raise InputError(f"the store cannot be read: {error}", where=str(folder)) from None
         if found != FORMAT:
@@ -308,8 +334,13 @@ class Store:
             (*values, *lineage, *numbers, *texts),
         )
 
-    def set_standing(self, design: int, rung: int, fitness: float) -> None:
-        """Record a design's highest rung and its mean fitness."""
+    def set_report(self, design: int, report: Mapping[str, Any]) -> None:
+        """Replace the check report of a design by one that knows more scales."""
+        sql = "UPDATE designs SET report = ? WHERE id = ?"
+        self._db.execute(sql, (canonical_json(report), design))
+
+    def set_standing(self, design: int, rung: int | None, fitness: float | None) -> None:
+        """Record a design's highest rung and its mean fitness; None takes its standing away."""
         self._db.execute(
             "UPDATE designs SET rung = ?, fitness = ? WHERE id = ?", (rung, fitness, design)
         )
@@ -327,6 +358,13 @@ class Store:
             ),
         )
 
+    def add_confirmation(self, row: ConfirmationRow) -> None:
+        """Record what a second look found."""
+        self._db.execute(
+            "INSERT INTO confirmations VALUES (?,?,?,?,?)",
+            (row.seq, row.design, row.rung, row.problem, canonical_json(row.found)),
+        )
+
     def add_event(self, kind: str, payload: Mapping[str, Any], *, decisive: bool = True) -> Event:
         """Append to the log and return the entry."""
         at = time.time()
@@ -342,6 +380,10 @@ class Store:
             "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
             (key, canonical_json(value)),
         )
+
+    def drop_meta(self, key: str) -> None:
+        """Forget one value of the run's own facts."""
+        self._db.execute("DELETE FROM meta WHERE key = ?", (key,))
 
     # --- reading -----------------------------------------------------------------------------
 
@@ -419,6 +461,33 @@ class Store:
         sql = f"SELECT * FROM verifications {where} ORDER BY id"
         for row in self._db.execute(sql, {"design": design}):
             yield _verification(row)
+
+    def confirmations(self, design: int | None = None) -> Iterator[ConfirmationRow]:
+        """Yield the second looks in order, at one design or at all."""
+        known = "SELECT 1 FROM sqlite_master WHERE name = 'confirmations'"
+        if self._db.execute(known).fetchone() is None:  # an earlier version began this run
+            return
+        where = "" if design is None else "WHERE design = :design"
+        sql = f"SELECT * FROM confirmations {where} ORDER BY seq"
+        for row in self._db.execute(sql, {"design": design}):
+            yield ConfirmationRow(**{**dict(row), "found": json.loads(row["found"])})
+
+    def disqualification(self, design: int, *, before: int | None = None) -> str:
+        """Return why a design is disqualified, "" where it is not.
+
+        Args:
+            before: only by tasks with a smaller number.
+        """
+        problems = (
+            row.problem
+            for row in self.confirmations(design)
+            if row.problem and (before is None or row.seq < before)
+        )
+        return next(problems, "")
+
+    def disqualified(self) -> dict[int, str]:
+        """Return the designs that a second look has disqualified, each with the reason."""
+        return {row.design: row.problem for row in self.confirmations() if row.problem}
 
     def events(self, *, after: int = 0) -> Iterator[Event]:
         """Yield the log in order, from the entry behind `after`."""

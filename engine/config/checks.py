@@ -47,15 +47,6 @@ def check(document: Document, sections: Mapping[str, Any], registry: Registry) -
 
 
 def _population(document: Document, population: PopulationSection) -> None:
-    from genesys_engine.gab.library import seed_names
-
-    known = seed_names()
-    for index, seed in enumerate(population.seeds):
-        path = ("population", "seeds", index)
-        if seed not in known:
-            document.report(path, f"there is no seed {seed!r}", suggest(seed, known))
-        if seed in population.seeds[:index]:
-            document.report(path, f"the seed {seed!r} is named twice")
     if population.reference not in population.seeds:
         document.report(
             ("population", "reference"),

@@ -5,7 +5,7 @@ The copy lies elsewhere than the file that its paths are relative to.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from genesys_engine.engine.config.schema import Experiment
@@ -18,11 +18,15 @@ FIRST = (("plugins", "local"), ("knowledge", "base"), ("compare", "proposals"))
 
 
 def kept_paths(experiment: Experiment) -> list[str]:
-    """Return every path of an experiment as an override that makes it whole."""
-    return [
+    """Return every path of an experiment, and of its seeds, as an override that makes it whole."""
+    kept = [
         f"{'.'.join(toml_key(str(part)) for part in place)}={toml_value(path)}"
         for place, path in experiment.paths
     ]
+    if experiment.population.own:
+        seeds = experiment.to_json()["population"]["seeds"]
+        kept += seed_sets(seeds, experiment.population.reference)
+    return kept
 
 
 def kept_sets(meta: Callable[..., Any]) -> list[str]:
@@ -37,3 +41,21 @@ def kept_sets(meta: Callable[..., Any]) -> list[str]:
         found = ((section, key, experiment.get(section, {}).get(key)) for section, key in FIRST)
         paths = [f"{section}.{key}={toml_value(value)}" for section, key, value in found if value]
     return [*meta("sets", []), *paths]
+
+
+def is_place(seed: str) -> bool:
+    """Tell whether a seed, as a store keeps it, is a file or a design of another run."""
+    return seed.startswith("/")
+
+
+def seed_sets(seeds: Sequence[str], reference: str) -> list[str]:
+    """Return what `--set` takes for these seeds, and no others.
+
+    Args:
+        reference: by its name.
+    """
+    return [
+        f"population.seeds={toml_value(list(seeds))}",
+        f"population.reference={toml_value(reference)}",
+        'population.from=""',
+    ]

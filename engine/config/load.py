@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from genesys_engine.engine.config.components import read_component
 from genesys_engine.engine.config.document import Document
 from genesys_engine.engine.config.overrides import apply_override
 from genesys_engine.engine.config.paths import whole_paths
+from genesys_engine.engine.config.positions import Positions
 from genesys_engine.engine.config.problems import ConfigError, Problem
 from genesys_engine.engine.config.schema import (
     Component,
@@ -21,6 +23,7 @@ from genesys_engine.engine.config.schema import (
     LLMSection,
     OperatorEntry,
 )
+from genesys_engine.engine.config.seeds import read_seeds
 from genesys_engine.engine.config.validate import validate
 from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins.kinds import ROLES
@@ -66,6 +69,20 @@ def load_experiment(
     for text in sets:
         apply_override(document, text, folder)
     document.raise_problems()  # a broken override would only lead to false conclusions
+    return read_experiment(document, registry)
+
+
+def read_kept(
+    tables: Mapping[str, Any], path: Path, sets: Sequence[str], registry: Registry
+) -> Experiment:
+    """Read an experiment from what a run keeps of it (`Experiment.to_json`).
+
+    Args:
+        path: of the run's copy of the file, which relative paths would be relative to.
+    """
+    document = Document(str(path), copy.deepcopy(dict(tables)), Positions("", {}, {}))
+    for text in sets:
+        apply_override(document, text)
     return read_experiment(document, registry)
 
 
@@ -115,6 +132,7 @@ def read_experiment(document: Document, registry: Registry | None = None) -> Exp
             document.report_key((name,), f"there is no section [{name}]", suggest(name, known))
     sections: dict[str, Any] = {
         "plugins": _plugins(document),
+        "population": _population(document),
         "knowledge": _knowledge(document),
     }
     if registry is None:
@@ -163,6 +181,12 @@ def _knowledge(document: Document) -> Any:
         hint = f"make one: genesys-engine knowledge add PATH --base {section.base}"
         document.report(("knowledge", "base"), f"there is no {section.base}", hint)
     return section
+
+
+def _population(document: Document) -> Any:
+    """Return the section [population] with its seeds read, or None if it is faulty."""
+    section = _section(document, "population")
+    return None if section is None else read_seeds(document, section)
 
 
 def _section(document: Document, name: str) -> Any:

@@ -15,7 +15,8 @@ def apply_override(document: Document, text: str, folder: pathlib.Path | None = 
     """Put one override into `document.data`; a fault is reported there.
 
     VALUE is TOML; what is not is taken as a string, so `run.name=first` needs no quotes.  A
-    number addresses an item of a list: `ladder.rungs.0.verifications=8`.
+    number addresses an item of a list: `ladder.rungs.0.verifications=8`; the one behind the last
+    begins a new table: `ladder.rungs.2.scale=4M`.
 
     Args:
         folder: what a relative path in VALUE is relative to; None: the working folder.
@@ -60,6 +61,8 @@ def _put(data: Any, parts: tuple[str, ...], value: Any) -> Path:
         last = index == len(parts) - 1
         key: str | int = part
         if isinstance(data, list):
+            if part == str(len(data)) and not last and all(isinstance(i, dict) for i in data):
+                data.append({})
             key = _index(data, part, path)
         elif not isinstance(data, dict):
             raise LookupError(f"{_dotted(path)!r} is not a table")

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from genesys_engine.engine.corpus.options import CorpusOptions
 from genesys_engine.gab.sandbox.isolation import Level
 from genesys_engine.plugins.kinds import PATH
+
+if TYPE_CHECKING:
+    from genesys_engine.gab.tree import GABTree
 
 Count = Annotated[int, Field(ge=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -92,14 +96,38 @@ class RunSection(Section):
     )
 
 
+@dataclass(frozen=True)
+class OwnSeed:
+    """A seed that is not of the library: its tree in JSON, its digest, a sentence on it, and the
+    whole path that it was read from, as an experiment may name it again."""
+
+    tree: Mapping[str, Any]
+    digest: str
+    change: str
+    place: str
+
+
 class PopulationSection(Section):
-    """Who is varied, and how parents are drawn."""
+    """Who is varied, and how parents are drawn.
+
+    Once an experiment is read, `seeds` and `reference` are names, and those that `from` adds are
+    among them (see `seeds.read_seeds`).
+    """
 
     seeds: tuple[str, ...] = Field(
         ("gpt", "mamba2", "retnet", "rwkv6", "ttt"),
         min_length=1,
-        description="designs of the library that the evolution starts from",
+        description="designs that the evolution starts from: names of the library, files of your"
+        " own (a tree in .json, a block in .py), designs RUN:ID of another run; paths are relative"
+        " to the experiment file",
     )
+    from_run: str | None = Field(
+        None,
+        alias="from",
+        description="folder of a run whose best designs join the seeds, relative to the experiment"
+        " file",
+    )
+    from_best: Count = Field(4, description="how many of them, if `from` names a run")
     reference: str = Field(
         "gpt", description="the seed that fitness is relative to, trained at every rung"
     )
@@ -113,6 +141,28 @@ class PopulationSection(Section):
     parents: tuple[Probability, Probability, Probability] = Field(
         (0.05, 0.80, 0.15), description="probabilities of 0, 1 and 2 parents; they sum to 1"
     )
+    _own: dict[str, OwnSeed] = PrivateAttr(default_factory=dict)
+
+    @property
+    def own(self) -> Mapping[str, OwnSeed]:
+        """The seeds that are not of the library, by name."""
+        return self._own
+
+    def tree(self, seed: str) -> GABTree:
+        """Return the tree of a seed."""
+        from genesys_engine.gab import library
+        from genesys_engine.gab.tree import GABTree
+
+        own = self._own.get(seed)
+        return library.seed(seed) if own is None else GABTree.from_json(own.tree)
+
+    def with_seeds(self, seeds: Mapping[str, OwnSeed | None], reference: str) -> PopulationSection:
+        """Return the section with the seeds that were read, in order of their names here."""
+        read = self.model_copy(
+            update={"seeds": tuple(seeds), "reference": reference, "from_run": None}
+        )
+        read._own = {name: own for name, own in seeds.items() if own is not None}
+        return read
 
 
 class Rung(Section):
@@ -464,6 +514,10 @@ class Experiment(Section):
                 data[name] = [item.to_json() for item in value]
             else:
                 data[name] = value.model_dump(mode="json", exclude_none=True)
+        own = self.population.own
+        data["population"]["seeds"] = [
+            own[name].place if name in own else name for name in self.population.seeds
+        ]
         return data
 
     @property
@@ -481,7 +535,18 @@ class Experiment(Section):
         models everything that does not tell them apart: addresses, rates, pauses.  Where a file
         lies changes none either: a path counts by its last part.
         """
+        text = json.dumps(self.decisive(), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def decisive(self) -> dict[str, Any]:
+        """Return what `digest` is made of, in the form of the file."""
         data = self.to_json()
+        population = data["population"]
+        del population["from_best"]  # what it has added is among the seeds
+        own = self.population.own
+        population["seeds"] = [
+            f"{name}@{own[name].digest}" if name in own else name for name in self.population.seeds
+        ]
         if self.llm is None:  # an experiment without language models keeps the digest it had
             del data["knowledge"]
         else:
@@ -496,8 +561,7 @@ class Experiment(Section):
         for name in ("name", "workers", "designers"):
             del data["run"][name]
         data["budget"] = {"designs": self.budget.designs}
-        text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return data
 
 
 def without_folders(

@@ -77,7 +77,8 @@ def _section(section: BaseModel, path: str) -> Iterator[str]:
         if field.description:
             yield f"# {field.description}"
         written = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
-        yield f"# {key} =" if value is None else f"{key} = {toml_value(written)}"
+        named = field.alias or key
+        yield f"# {named} =" if value is None else f"{named} = {toml_value(written)}"
     yield from tables
 
 

@@ -28,6 +28,14 @@ def _started(payload: Payload, run: RunView) -> str:
     return f"begun: {run.designs_planned} children to make, verifications: {rungs}"
 
 
+def _extended(payload: Payload, run: RunView) -> str:
+    told = ", ".join(
+        f"{c['key']} {c['now']}" + ("" if c["was"] is None else f" instead of {c['was']}")
+        for c in payload["changes"]
+    )
+    return f"extended: {told}"
+
+
 def _accepted(payload: Payload, run: RunView) -> str:
     parents = " and ".join(run.label(parent) for parent in payload["parents"])
     origin = f" from {parents}" if parents else ""
@@ -72,6 +80,10 @@ def _best(payload: Payload, run: RunView) -> str:
     return f"best so far: {run.label(payload['design'])} {percent(payload['fitness'])} at {scale}"
 
 
+def _disqualified(payload: Payload, run: RunView) -> str:
+    return f"design {run.label(payload['design'])} disqualified: {payload['reason']}"
+
+
 def _finals(payload: Payload, run: RunView) -> str:
     designs = ", ".join(run.label(design) for design in payload["finalists"])
     return (
@@ -85,6 +97,7 @@ def _warning(payload: Payload, run: RunView) -> str:
 
 _WORDS: dict[str, Callable[[Payload, RunView], str]] = {
     kinds.RUN_STARTED: _started,
+    kinds.RUN_EXTENDED: _extended,
     kinds.RUN_RESUMED: lambda payload, run: "resumed",
     kinds.RUN_INTERRUPTED: lambda payload, run: "interrupted",
     kinds.RUN_STOPPED: lambda payload, run: f"stopped: {payload['reason']}",
@@ -99,6 +112,10 @@ _WORDS: dict[str, Callable[[Payload, RunView], str]] = {
     kinds.RUNG_OPENED: lambda payload, run: f"rung {payload['scale']} opened",
     kinds.GENERATION_FINISHED: lambda payload, run: f"generation {payload['generation']} finished",
     kinds.BEST_CHANGED: _best,
+    kinds.DESIGN_CONFIRMED: lambda payload, run: (
+        f"design {run.label(payload['design'])} confirmed by its second look"
+    ),
+    kinds.DESIGN_DISQUALIFIED: _disqualified,
     kinds.FINALS_OPENED: _finals,
     kinds.BUDGET_WARNING: _warning,
     kinds.ERROR_HANDLED: lambda payload, run: (

@@ -87,6 +87,8 @@ class RunView:
         default_factory=lambda: deque(maxlen=RECENT_CHANGES)
     )
     best: Mapping[str, Any] | None = None
+    disqualified: dict[int, str] = field(default_factory=dict)
+    """Design -> why its second look disqualified it."""
     verdict: Mapping[str, Any] | None = None
     stop_reason: str = ""
     budget_use: dict[str, str] = field(default_factory=dict)
@@ -177,7 +179,7 @@ class RunView:
         if self.started_at is None:
             self.started_at = event.at
         # Nobody works between the last event of one process and the resumption by another.
-        if self.last_at is not None and event.kind != kinds.RUN_RESUMED:
+        if self.last_at is not None and event.kind not in (kinds.RUN_RESUMED, kinds.RUN_EXTENDED):
             self.active_s += max(0.0, event.at - self.last_at)
         self.last_at = event.at
 
@@ -215,6 +217,20 @@ def _run_started(run: RunView, payload: Mapping[str, Any], at: float) -> None:
         planned = (finals["designs"] + 1) * finals["seeds"]  # the reference runs with them
         run.finals = RungView(top["scale"], planned, top["tokens"])
     run.state = RUNNING
+
+
+def _run_extended(run: RunView, payload: Mapping[str, Any], at: float) -> None:
+    run.designs_planned = payload["designs"]
+    for index, rung in enumerate(payload["rungs"]):
+        if index < len(run.rungs):
+            run.rungs[index].planned = rung["verifications"]
+        else:
+            run.rungs.append(RungView(rung["scale"], rung["verifications"], rung["tokens"]))
+    finals = payload["finals"]
+    if finals["designs"]:
+        planned = (finals["designs"] + 1) * finals["seeds"]
+        run.finals = RungView(run.rungs[-1].scale, planned, run.rungs[-1].tokens)
+    run.state, run.verdict, run.stop_reason = RUNNING, None, ""
 
 
 def _run_resumed(run: RunView, payload: Mapping[str, Any], at: float) -> None:
@@ -341,6 +357,12 @@ def _best_changed(run: RunView, payload: Mapping[str, Any], at: float) -> None:
     run.best = payload
 
 
+def _design_disqualified(run: RunView, payload: Mapping[str, Any], at: float) -> None:
+    run.disqualified[payload["design"]] = str(payload["reason"])
+    if run.best and run.best["design"] in (payload["design"], *payload["in_question"]):
+        run.best = None  # another one is named next
+
+
 def _finals_opened(run: RunView, payload: Mapping[str, Any], at: float) -> None:
     if run.finals is not None:  # there may be fewer children than were asked for
         run.finals.planned = (len(payload["finalists"]) + 1) * payload["seeds"]
@@ -363,6 +385,7 @@ def _worker_lost(run: RunView, payload: Mapping[str, Any], at: float) -> None:
 
 _HANDLERS = {
     kinds.RUN_STARTED: _run_started,
+    kinds.RUN_EXTENDED: _run_extended,
     kinds.RUN_RESUMED: _run_resumed,
     kinds.RUN_INTERRUPTED: _run_interrupted,
     kinds.RUN_STOPPED: _run_stopped,
@@ -379,6 +402,7 @@ _HANDLERS = {
     kinds.RUNG_OPENED: _rung_opened,
     kinds.GENERATION_FINISHED: _generation_finished,
     kinds.BEST_CHANGED: _best_changed,
+    kinds.DESIGN_DISQUALIFIED: _design_disqualified,
     kinds.FINALS_OPENED: _finals_opened,
     kinds.BUDGET_WARNING: _budget_warning,
     kinds.WORKER_LOST: _worker_lost,

@@ -26,6 +26,7 @@ class RecordedExecutor:
         delay_s: jobs take a random time up to this, so that they end in any order.
         reject: share of blocks whose check fails.
         fail: share of verifications that fail.
+        leaks: share of blocks that the full audit finds to leak.
         accuracy: that of an untrained model; 0 gives no score but bits per byte.
     """
 
@@ -36,6 +37,7 @@ class RecordedExecutor:
         delay_s: float = 0.0,
         reject: float = 0.05,
         fail: float = 0.03,
+        leaks: float = 0.0,
         accuracy: float = 0.0,
     ) -> None:
         self.workers = workers
@@ -44,6 +46,7 @@ class RecordedExecutor:
         self._delay_s = delay_s
         self._reject = reject
         self._fail = fail
+        self._leaks = leaks
         self._accuracy = accuracy
         self._threads = ThreadPoolExecutor(workers) if workers else None
 
@@ -74,16 +77,7 @@ class RecordedExecutor:
     def _check(self, payload: Mapping[str, Any]) -> dict[str, Any]:
         chance = _chance(payload["source"], "check")
         if chance() < self._reject:
-            finding: dict[str, Any] = {
-                "code": "recorded.rejected",
-                "severity": "error",
-                "message": "rejected by chance",
-                "advice": "none",
-                "unit": None,
-                "line": None,
-                "evidence": {},
-            }
-            return {"passed": False, "findings": [finding], "measurements": {}}
+            return _report(_finding("recorded.rejected", "rejected by chance"))
         fits: dict[str, Any] = {}
         flops: dict[str, float] = {}
         for name in payload["scales"]:
@@ -123,11 +117,21 @@ class RecordedExecutor:
         }
 
     def _audit(self, payload: Mapping[str, Any]) -> dict[str, Any]:
-        report = {"passed": True, "findings": [], "measurements": {}}
-        return {"report": report, "machine_findings": [], "facts": {}}
+        leaks = _chance(payload["source"], "audit")() < self._leaks
+        findings = [_finding("causality.leak", "leaks by chance")] if leaks else []
+        return {"report": _report(*findings), "machine_findings": [], "facts": {}}
 
     def _controls(self, payload: Mapping[str, Any]) -> dict[str, Any]:
         return {"bigram": {"bits_per_byte": _score(4.0)}}
+
+
+def _report(*findings: dict[str, Any]) -> dict[str, Any]:
+    return {"passed": not findings, "findings": list(findings), "measurements": {}}
+
+
+def _finding(code: str, message: str) -> dict[str, Any]:
+    about = {"code": code, "severity": "error", "message": message, "advice": "none"}
+    return {**about, "unit": None, "line": None, "evidence": {}}
 
 
 def _score(value: float, *, up: bool = False) -> dict[str, Any]:

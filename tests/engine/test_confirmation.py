@@ -13,9 +13,10 @@ import torch
 from engine_process import EXPERIMENT, write_text
 from safetensors.torch import load_file, save_file
 
-from genesys_engine.engine import auditing, confirmation
+from genesys_engine.engine import auditing, blind, confirmation
+from genesys_engine.engine.blind import BlindScore, answer_bits, per_byte, questions
 from genesys_engine.engine.cli import main
-from genesys_engine.engine.confirmation import confirm, disagreement, score
+from genesys_engine.engine.confirmation import confirm, disagreement
 from genesys_engine.engine.events import canonical_json
 from genesys_engine.engine.store import Store
 from genesys_engine.gab.checks.report import CheckReport
@@ -115,7 +116,7 @@ class Answering:
             future.set_result(Outcome("ok", reply))
             return future
         if self.predictions is not None:
-            sizes = [len(texts) for texts in payload["beginnings"]]
+            sizes = [len(texts) for texts in payload["texts"]]
             self.predictions(scratch / PREDICTIONS, sizes, payload["model"]["vocab_size"])
         future.set_result(self.outcome)
         return future
@@ -186,36 +187,54 @@ def test_a_design_that_fails_the_full_audit_is_told(run, executor, monkeypatch):
 def test_no_beginning_holds_an_answer(run):
     corpus = Corpus.open(corpus_of(run))
     context = 128
-    beginnings, answers = confirmation._questions(corpus, context, 7)
+    asked = questions(corpus, context, 7)
     windows = corpus.heldout_windows(context)
     rows = windows.inputs.tolist()
-    asked = []
-    for texts, right in zip(beginnings, answers, strict=True):
+    used = []
+    for texts, right in zip(asked.beginnings, asked.answers, strict=True):
         for text, answer in zip(texts.tolist(), right, strict=True):
             fitting = [n for n, row in enumerate(rows) if row[: len(text)] == text]
             assert answer in windows.targets[fitting, len(text) - 1]
-            asked += fitting if len(text) > 8 else []  # a short one may stand in several
-    assert len(asked) == len(set(asked)) > 16  # each window once
-    assert max(texts.shape[1] for texts in beginnings) < context
+            used += fitting if len(text) > 8 else []  # a short one may stand in several
+    assert len(used) == len(set(used)) > 16  # each window once
+    assert max(texts.shape[1] for texts in asked.beginnings) < context
+    assert all(texts.shape[1] == context for texts in asked.windows)
 
 
 def test_the_score_is_that_of_normalised_predictions():
     logits, right = torch.randn(20, 7) * 3, torch.randint(7, (20,))
-    sizes = np.array([1, 2, 3, 1, 1, 4, 2])
+    sizes = np.array([1, 2, 3, 1, 1, 4, 2])[right.numpy()]
     nats = torch.nn.functional.cross_entropy(logits, right, reduction="sum")
-    value, stderr = score([logits.numpy()], [right.numpy()], sizes)
-    wanted = float(nats) / np.log(2) / sizes[right.numpy()].sum()
-    assert value == pytest.approx(wanted, rel=1e-5)
+    bits = answer_bits([logits.numpy()], [right.numpy()])
+    value, stderr = per_byte(bits, sizes)
+    assert value == pytest.approx(float(nats) / np.log(2) / sizes.sum(), rel=1e-5)
     assert 0 < stderr < value
-    more = score([logits.numpy() + 1000], [right.numpy()], sizes)  # a constant buys nothing
-    assert more[0] == pytest.approx(value, rel=1e-3)
+    more = answer_bits([logits.numpy() + 1000], [right.numpy()])  # a constant buys nothing
+    assert per_byte(more, sizes)[0] == pytest.approx(value, rel=1e-3)
     with pytest.raises(InputError, match="not as many"):
-        score([logits.numpy()[:3]], [right.numpy()], sizes)
+        answer_bits([logits.numpy()[:3]], [right.numpy()])
+
+
+def of_score(bits, stderr, seen=0.0, seen_stderr=0.0):
+    return BlindScore(bits, stderr, seen, seen_stderr)
 
 
 def test_no_number_confirms_nothing():
-    assert disagreement(3.0, 3.1, 0.05) == ""
-    assert disagreement(3.0, 2.5, 0.05) == ""  # better than claimed
-    for claimed, blind, stderr in ((3.0, 3.5, 0.05), (3.0, np.nan, 0.05), (3.0, 3.1, np.nan)):
-        assert "too good to be true" in disagreement(claimed, blind, stderr)
+    assert disagreement(3.0, of_score(3.1, 0.05)) == ""
+    assert disagreement(3.0, of_score(2.5, 0.05)) == ""  # better than claimed
+    for bits, stderr in ((3.5, 0.05), (np.nan, 0.05), (3.1, np.nan)):
+        assert "too good to be true" in disagreement(3.0, of_score(bits, stderr))
     assert replace(confirmation.Confirmation(0, (), "")).text.endswith("full audit passed.")
+
+
+def test_a_model_that_is_better_where_it_sees_what_follows_is_too_good_to_be_true():
+    assert disagreement(3.0, of_score(3.0, 0.05, 0.004, 0.0)) == ""  # rounding
+    assert disagreement(3.0, of_score(3.0, 0.05, 0.02, 0.01)) == ""  # within the noise
+    assert "2.970 for the same" in disagreement(3.0, of_score(3.0, 0.05, 0.03, 0.005))
+
+
+def test_too_few_answers_say_nothing(run, executor, monkeypatch):
+    monkeypatch.setattr(blind, "FEWEST", 10**6)
+    found = look(run, executor)
+    assert (found.problem, found.blind) == ("", None)
+    assert found.claimed is not None

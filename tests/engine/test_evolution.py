@@ -19,6 +19,7 @@ from genesys_engine.engine.config import load_experiment
 from genesys_engine.engine.events import digest_events
 from genesys_engine.engine.evolution import Evolution, Stopped
 from genesys_engine.engine.finals import FRESH
+from genesys_engine.engine.policy import Confirm
 from genesys_engine.engine.run import started_payload
 from genesys_engine.engine.store import Store
 from genesys_engine.gab.errors import InputError
@@ -70,6 +71,7 @@ class Trial:
     workers: int = 2
     delay_s: float = 0.0
     reject: float = 0.05
+    leaks: float = 0.0
     finalists: int = 0
     sets: tuple[str, ...] = ()
     untrained: float = 0.0  # accuracy of an untrained model; 0: there is no accuracy
@@ -89,7 +91,8 @@ class Trial:
             with store.transaction():
                 store.add_event("run.started", started_payload(experiment, 1024))
         speed = {"workers": self.workers, "delay_s": self.delay_s}
-        executor = RecordedExecutor(**speed, reject=self.reject, accuracy=self.untrained)
+        faults = {"reject": self.reject, "leaks": self.leaks}
+        executor = RecordedExecutor(**speed, **faults, accuracy=self.untrained)
         self.executors.append(executor)
         bigram: list[dict[str, Any]] = []
         with store:
@@ -367,5 +370,8 @@ def test_without_a_child_there_are_no_finals(tmp_path: Path) -> None:
     state.finals.designs = ()
     for standing in state.standings.values():
         if not standing.seed:
-            standing.gains.clear()
+            standing.withdraw()
+    (best,) = [s.design for s in state.ranked()[:1]]
+    assert evolution.policy.decide(state) == Confirm(best), "then the best seed is looked at"
+    state.confirmations.passed[best] = 2
     assert evolution.policy.decide(state) is None
