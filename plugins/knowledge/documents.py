@@ -15,6 +15,9 @@ PASSAGE = 1600
 # takes them.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
+# Where a word may be divided, and where it was, at the end of a line.
+_SOFT_HYPHEN = re.compile("\u00ad(?:[ \t]*\n[ \t]*)?")
+
 _NAME = re.compile(r"[^\W_]+")
 
 
@@ -71,6 +74,11 @@ def encodable(text: str) -> str:
 
 
 def clean(text: str) -> str:
+    """Return printable text without soft hyphens: a word divided by one is whole again."""
+    return _SOFT_HYPHEN.sub("", printable(text))
+
+
+def printable(text: str) -> str:
     """Return text without control characters and lone surrogates, line breaks as \\n."""
     return _UNPRINTABLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
 

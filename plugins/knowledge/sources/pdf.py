@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
+import re
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from genesys_engine.gab.errors import InputError
-from genesys_engine.plugins.knowledge.documents import Document, clean
+from genesys_engine.plugins.knowledge.documents import Document, clean, printable
+from genesys_engine.plugins.knowledge.sources.hyphens import rejoin
 
+_LIGATURE = re.compile("[\ufb00-\ufb06]")
 LEAST = 20  # characters: less is a page number, not a text
 
 
@@ -27,7 +31,7 @@ def read(path: Path) -> Iterator[Document]:
         reader = pypdf.PdfReader(path)
         if reader.is_encrypted and not reader.decrypt(""):
             raise InputError("is encrypted", where=str(path), hint="save it without a password")
-        pages = [clean(page.extract_text()) for page in reader.pages]
+        pages = [_readable(page.extract_text()) for page in reader.pages]
         title = _title(reader, path)
     except InputError:
         raise
@@ -38,7 +42,7 @@ def read(path: Path) -> Iterator[Document]:
         ) from error
     except RecursionError as error:
         raise InputError("is not a readable PDF (endless nesting)", where=str(path)) from error
-    text = "\n\n".join(page.strip() for page in pages if page.strip())
+    text = rejoin("\n\n".join(page.strip() for page in pages if page.strip()))
     if len(text) < LEAST:
         raise InputError(
             f"holds no text on its {len(pages)} pages: it is most likely scanned",
@@ -46,6 +50,11 @@ def read(path: Path) -> Iterator[Document]:
             hint="run text recognition on it first, for example ocrmypdf",
         )
     yield Document(f"file:{path.resolve()}", title, text, "folder", url=path.resolve().as_uri())
+
+
+def _readable(text: str) -> str:
+    """Return text without what nothing can print, ligatures as their letters."""
+    return printable(_LIGATURE.sub(lambda found: unicodedata.normalize("NFKC", found[0]), text))
 
 
 def _title(reader: Any, path: Path) -> str:
