@@ -30,7 +30,7 @@ LIMITS = Limits(wall_s=120.0)
 PRELOAD = ("torch", "torch._dynamo", "genesys_engine.plugins.audit_job")
 _LARGEST = 1 << 20  # bytes of a source file
 _DEEPEST = 4  # levels of tables and lists in what was measured
-_DESIGN = re.compile(r"(?P<run>.+):(?P<design>\d+)")
+_DESIGN = re.compile(r"(?P<run>.+):(?P<design>[^:/\\]+)")
 
 
 @dataclass(frozen=True)
@@ -55,17 +55,21 @@ class AuditResult:
     machine_findings: tuple[Finding, ...] = ()
 
 
-def find_target(path: str) -> Target:
-    """Read a Python file, a tree in JSON, or a design `RUN:ID`.
+def find_target(path: str, design: str | None = None) -> Target:
+    """Read a Python file, a tree in JSON, or a design of a run: `RUN:DESIGN`, or apart.
+
+    DESIGN is a number, or the name of a seed.
 
     A tree that breaks the contract of units is a target that is refused, with its finding.
 
     Raises:
         InputError: there is no such file, run or design, or it is not text.
     """
-    design = _DESIGN.fullmatch(path)
-    if design and Path(design["run"]).is_dir():
-        return _design(path, Path(design["run"]), int(design["design"]))
+    if design is not None:
+        return _design(Path(path), design)
+    both = _DESIGN.fullmatch(path)
+    if both and Path(both["run"]).is_dir():
+        return _design(Path(both["run"]), both["design"])
     text = _read(Path(path))
     if Path(path).suffix == ".json" or text.lstrip().startswith("{"):
         return _tree(path, text)
@@ -133,10 +137,10 @@ def versions() -> dict[str, str]:
 
 def _read(path: Path) -> str:
     if not path.exists():
-        hint = "give a Python file, a tree in JSON, or RUN:ID for a design of a run"
+        hint = "give a Python file, a tree in JSON, or RUN DESIGN for a design of a run"
         raise InputError("there is no such file", where=str(path), hint=hint)
     if not path.is_file():
-        hint = f"for a design of a run, give {path}:ID"
+        hint = f"for a design of a run, name it too: {path} 7"
         raise InputError("this is not a file", where=str(path), hint=hint)
     with path.open("rb") as file:  # read once: what is audited is what was read
         data = file.read(_LARGEST + 1)
@@ -166,17 +170,20 @@ def _tree(name: str, text: str) -> Target:
         return Target(name, refused=_refused("contract.tree", error))
 
 
-def _design(name: str, run: Path, design: int) -> Target:
+def _design(run: Path, name: str) -> Target:
+    from genesys_engine.engine.names import find_design
     from genesys_engine.engine.store import Store
     from genesys_engine.gab.tree import GABTree
 
     with Store.open(run) as store:
+        design = find_design(store, name)
         tree = GABTree.from_json(store.tree(design))
         prints = {
             f"design {parent}": store.report(parent)["measurements"].get("fingerprint")
             for parent in store.design(design).parents
         }
-    return _composed(name, tree, {name: value for name, value in prints.items() if value})
+    known = {parent: value for parent, value in prints.items() if value}
+    return _composed(f"{run}:{design}", tree, known)
 
 
 def _composed(name: str, tree: GABTree, parents: Mapping[str, str] | None = None) -> Target:

@@ -14,7 +14,7 @@ import re
 import threading
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,7 +44,8 @@ NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?")
 class Attempt:
     """Something that was tried or proposed, and what came of it.
 
-    `similarity` is the cosine between the idea and the sentence that tells the attempt;
+    `nearness` is what attempts are sorted by, at most 1: the mean of the cosines between the idea
+    and the attempt's sentence and (`BODY_WEIGHT`) body; `similarity` is that to the sentence alone;
     `same_numbers` is false where both give numbers and these differ, which makes another
     experiment of an equal sentence.  `outcome` is "rejected", "failed", "verified", "untested"
     or "proposed"; `told` says it in one line.
@@ -61,6 +62,7 @@ class Attempt:
     fitness: float | None = None
     rung: str | None = None
     findings: tuple[str, ...] = ()
+    nearness: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Return the attempt as the command line gives it out."""
@@ -151,12 +153,15 @@ class RunMemory:
             self.refresh()
             vector = self._embedding.embed([idea])[0]
             similar = self._sentences.cosines(vector)
-            score = similar + BODY_WEIGHT * self._bodies.cosines(vector)
+            score = (similar + BODY_WEIGHT * self._bodies.cosines(vector)) / (1 + BODY_WEIGHT)
             seen = [i for i, one in enumerate(self._items) if _visible(one, before)]
             order = sorted(seen, key=lambda i: (-score[i], self._items[i].number, i))[:limit]
             return [
-                self._attempt(
-                    self._items[i], idea, float(similar[i]), before_verification, before_task
+                replace(
+                    self._attempt(
+                        self._items[i], idea, float(similar[i]), before_verification, before_task
+                    ),
+                    nearness=float(score[i]),
                 )
                 for i in order
             ]

@@ -51,6 +51,12 @@ def noise_of(gains: Sequence[float], trainings: int | None = None) -> Noise | No
     return None if n < 2 else Noise(stdev(gains) * quantile(n - 1) / SIGMAS, trainings or n)
 
 
+def widening(trainings: int) -> float:
+    """Return how many times the deviation of the reference's gains sigma is, with so many."""
+    noise = Noise(quantile(trainings - 1) / SIGMAS, trainings)
+    return noise.gain
+
+
 def noise_by_rung(gains: Sequence[Sequence[float]]) -> list[Noise | None]:
     """Return the noise at each rung from the gains of the reference's trainings there.
 

@@ -96,7 +96,8 @@ def read_options(model: type[BaseModel] | None, options: Mapping[str, Any]) -> B
     """Validate options strictly: a string is never taken for a number.
 
     They go through JSON, where strict validation still takes a list for a tuple, and which is
-    the very form that a worker process receives.
+    the very form that a worker process receives.  A lone value where a list is wanted is taken for
+    a list of one: `seeds = "gpt"`.
 
     Raises:
         pydantic.ValidationError: with one entry per wrong or unknown key.
@@ -107,7 +108,41 @@ def read_options(model: type[BaseModel] | None, options: Mapping[str, Any]) -> B
         model = create_model("NoOptions", __config__=ConfigDict(extra="forbid", frozen=True))
         model.model_validate(dict(options))
         return None
-    return model.model_validate_json(json.dumps(options, default=str), strict=True)
+    from pydantic import ValidationError
+
+    plain = json.loads(json.dumps(options, default=str))
+    try:
+        return model.model_validate_json(json.dumps(plain), strict=True)
+    except ValidationError as error:
+        lone = [_wrap(plain, fault) for fault in error.errors() if _is_lone(fault)]
+        if not lone:
+            raise
+        try:
+            return model.model_validate_json(json.dumps(plain), strict=True)
+        except ValidationError as other:
+            places = [fault["loc"] for fault in other.errors()]
+            still = any(place[: len(at)] == at for place in places for at in lone)
+            raise (error if still else other) from None
+
+
+def _is_lone(fault: Mapping[str, Any]) -> bool:
+    return fault["type"] in ("tuple_type", "list_type") and isinstance(fault["input"], str)
+
+
+def _wrap(options: Any, fault: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Put the value of a fault into a list of one, in place, and return where it stands.
+
+    The end of a fault's place may name a type, where several are possible.
+    """
+    place: list[Any] = []
+    for part in fault["loc"]:
+        inner = options if not place else options[place[-1]]
+        if isinstance(inner, str):
+            break
+        options, place = inner, [*place, part]
+    if isinstance(options[place[-1]], str):
+        options[place[-1]] = [options[place[-1]]]
+    return tuple(place)
 
 
 def build(target: str, options: Mapping[str, Any], **services: Any) -> Any:

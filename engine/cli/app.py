@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from genesys_engine import __version__
+from genesys_engine.engine.cli.near import NearGroup
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,7 +52,7 @@ class Settings:
     debug: bool = False
 
 
-class LazyGroup(click.Group):
+class LazyGroup(NearGroup):
     """A group that imports a command when it is called.
 
     A name that is not ours is looked for among the commands of plugins: only then are
@@ -73,17 +74,6 @@ class LazyGroup(click.Group):
 
             PluginHost().add_commands(self)
         return self.commands.get(cmd_name)
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command; a wrong name is answered with near ones."""
-        if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
-            from genesys_engine.plugins.registry import suggest
-
-            hint = suggest(args[0], self.list_commands(ctx))
-            raise click.UsageError(f"there is no command {args[0]!r}; {hint}", ctx)
-        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands from `COMMANDS`."""

@@ -13,6 +13,7 @@ import tomli
 from genesys_engine.engine.config import checks, positions
 from genesys_engine.engine.config.components import read_component
 from genesys_engine.engine.config.document import Document
+from genesys_engine.engine.config.hints import toml_hint
 from genesys_engine.engine.config.overrides import apply_override
 from genesys_engine.engine.config.paths import whole_paths
 from genesys_engine.engine.config.positions import Positions
@@ -114,7 +115,8 @@ def read_document(path: Path) -> Document:
     except tomli.TOMLDecodeError as error:
         offset = min(error.pos, len(text.rstrip("\n")))
         place = positions.place(text, offset, offset + 1)
-        problem = Problem(f"not TOML: {error.msg}", str(path), place)
+        hint = toml_hint(text, offset)
+        problem = Problem(f"not TOML: {error.msg}", str(path), place, hint)
         raise ConfigError([problem]) from None
     except RecursionError:
         raise InputError("nested too deeply", where=str(path)) from None

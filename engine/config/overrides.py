@@ -8,6 +8,7 @@ from typing import Any
 import tomli
 
 from genesys_engine.engine.config.document import Document, Override
+from genesys_engine.engine.config.hints import toml_hint
 from genesys_engine.engine.config.positions import Path, parse_key
 
 
@@ -33,7 +34,8 @@ def apply_override(document: Document, text: str, folder: pathlib.Path | None = 
     try:
         value = _value(raw.strip())
     except tomli.TOMLDecodeError as error:
-        document.report_source(source, f"the value is not TOML: {error.msg}")
+        hint = toml_hint(error.doc, error.pos)
+        document.report_source(source, f"the value is not TOML: {error.msg}", hint)
         return
     try:
         path = _put(document.data, parts, value)

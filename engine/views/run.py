@@ -370,7 +370,8 @@ def _finals_opened(run: RunView, payload: Mapping[str, Any], at: float) -> None:
 
 
 def _budget_warning(run: RunView, payload: Mapping[str, Any], at: float) -> None:
-    name = str(payload["budget"]).removeprefix("budget.").replace("_", " ").replace("llm", "LLM")
+    name = str(payload["budget"]).removeprefix("budget.").replace("_", " ")
+    name = name.replace("llm", "LLM").replace("usd", "USD")
     used, cap = amount(payload["used"]), amount(payload["cap"])
     lost = ""
     if payload.get("lost"):

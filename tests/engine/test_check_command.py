@@ -135,6 +135,20 @@ def test_unreadable_input_is_told_in_one_sentence(ask, tmp_path, name, data, mes
     assert told.out == ""
 
 
+def test_a_design_may_stand_behind_its_run_and_a_seed_go_by_its_name(tmp_path):
+    run = make_run(tmp_path / "run")
+    found = {
+        auditing.find_target(*how).source
+        for how in ((f"{run}:1",), (f"{run}:mamba2",), (str(run), "1"), (str(run), "mamba2"))
+    }
+    assert len(found) == 1
+    with pytest.raises(InputError, match="no design 'manba2'") as caught:
+        auditing.find_target(str(run), "manba2")
+    assert "did you mean 'mamba2'" in (caught.value.hint or "")
+    with pytest.raises(InputError, match="no run here"):
+        auditing.find_target(str(tmp_path / "block.py"), "1")
+
+
 def test_wrong_options_and_designs_are_usage(ask, tmp_path):
     ask(GOOD, "--d-model", 100, code=2)
     ask(GOOD, "--layers", 0, code=2)

@@ -1,6 +1,8 @@
 """The frame of the command line: help, errors and their exit codes, output, first commands."""
 
+import csv
 import errno
+import io
 import json
 import os
 import re
@@ -241,15 +243,72 @@ def test_plugins_answer_in_json_wherever_it_is_asked_for(
     assert "selector quadrant" in capsys.readouterr().out
 
 
-def test_tables_are_whole_and_clean(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_tables_fit_and_are_whole_and_clean(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
     wide = "x" * 300
-    output.print_table(("name", "value"), [("[bold]a[/bold]", wide), ("\x1b[31mred", None)])
+    columns = ("name", "value", "never said")
+    output.print_table(columns, [("[bold]a[/bold]", wide, None), ("\x1b[31mred", None, "")])
     out = capsys.readouterr().out
-    assert wide in out  # a pipe gets every line whole
+    assert max(map(len, out.splitlines())) <= width
+    assert out.count("x") == 300  # nothing is cut
+    assert "never said" not in out
     assert "[bold]a[/bold]" in out  # text of designs and plugins is not markup
     assert "\x1b" not in out  # nor does it steer the terminal
     output.note("to the user")
     assert capsys.readouterr() == ("", "to the user\n")
+
+
+def test_sentences_are_broken_between_words_and_short_cells_never(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    name, sentence = "hyperparameter_mutation", "a word and another word that follows it " * 4
+    output.print_table(("name", "what"), [(name, sentence)])
+    out = capsys.readouterr().out
+    assert name in out
+    assert out.split()[3:] != []
+    assert set(sentence.split()) <= set(out.split())
+
+
+@pytest.mark.parametrize("command", [("plugins",), ("plugins", "show", "quadrant"), ("doctor",)])
+def test_lists_fit_eighty_columns_with_no_word_broken(
+    capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
+) -> None:
+    main(command)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    words = {word for line in lines for word in line.split()}
+    assert not {"batch_token…", "desi…"} & words
+
+
+def test_plugins_wide_and_csv_have_the_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plugins", "--wide"]) == 0
+    assert "exploration: number = 0.2" in capsys.readouterr().out
+    assert main(["plugins", "--csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert "exploration: number = 0.2" in {row["name"]: row for row in rows}["quadrant"]["options"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "near"),
+    [
+        (("data", "fetch", "engish"), "'english'"),
+        (("data", "fetsh"), "'fetch'"),
+        (("knowledge", "serch"), "'search'"),
+        (("llm", "usge"), "'usage'"),
+        (("plugins", "shw"), "'show'"),
+        (("config", "shema"), "'schema'"),
+        (("plugins", "new", "x", "--kind", "oprator"), "'operator'"),
+    ],
+)
+def test_a_misspelt_command_or_choice_is_answered_with_a_near_one(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], near: str
+) -> None:
+    assert main(arguments) == 2
+    assert f"did you mean {near}" in capsys.readouterr().err
 
 
 # --- init, validate ----------------------------------------------------------------------------

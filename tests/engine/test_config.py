@@ -73,6 +73,69 @@ def fault(file: Path, text: str, registry: Registry, *sets: str) -> Problem:
     return problem
 
 
+# --- what is easily forgotten ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("[run]\nname = quick", 'name = "quick"'),
+        ("[run]\nname = quick start  # the first", 'name = "quick start"'),
+        ("[run]\nname = 2nd-try", 'name = "2nd-try"'),
+        ("[[ladder.rungs]]\nscale = 0.2M\nverifications = 4", 'scale = "0.2M"'),
+        ("[corpus]\nuse = text\npaths = []", 'use = "text"'),
+        ("[corpus]\npaths = [mytexts]", '"mytexts"'),
+        ("[corpus]\npaths = [\n  my/texts,\n]", '"my/texts"'),
+        ("[run]\nname = “quick”", "straight quotes"),
+        ("[run]\nname =", "give name a value"),
+        ("[trainer]\ncompile = True", "compile = true"),
+    ],
+)
+def test_text_without_quotes_is_answered_with_what_to_write(
+    file: Path, registry: Registry, text: str, hint: str
+) -> None:
+    problem = fault(file, text + "\n", registry)
+    assert problem.hint is not None
+    assert hint in problem.hint
+    assert problem.place is not None
+
+
+@pytest.mark.parametrize("text", ['[run]\nname = "quick', "[run\nseed = 1", "[run]\nseed = 1 2"])
+def test_a_hint_is_given_only_where_it_helps(file: Path, registry: Registry, text: str) -> None:
+    hint = fault(file, text + "\n", registry).hint
+    assert hint is None or "seed = " in hint
+
+
+def test_a_lone_string_is_a_list_of_one(file: Path, registry: Registry) -> None:
+    file.write_text('[population]\nseeds = "gpt"\n[plugins]\ndisable = "some"\n')
+    experiment = load_experiment(file, (), registry)
+    assert (experiment.population.seeds, experiment.plugins.disable) == (("gpt",), ("some",))
+    file.write_text("")
+    sets = (
+        "population.seeds=mamba2",
+        "population.reference=mamba2",
+        f"sandbox.readable={file.parent}",
+    )
+    experiment = load_experiment(file, sets, registry)
+    assert experiment.population.seeds == ("mamba2",)
+    assert experiment.sandbox.readable == (str(file.parent),)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("population.seeds=gtp", "'gpt'"),  # near names of the item, not of the list
+        ("population.seeds=1", "population.seeds must be a valid"),
+        ("population.parents=many", "population.parents must be a valid"),
+    ],
+)
+def test_a_wrong_lone_value_is_told_as_what_it_is(
+    file: Path, registry: Registry, override: str, said: str
+) -> None:
+    found = faults(file, "", registry, override)
+    assert any(said in f"{problem.message} {problem.hint}" for problem in found)
+
+
 # --- what is read ------------------------------------------------------------------------------
 
 

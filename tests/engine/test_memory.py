@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from sample_run import META, make_run
 
+from genesys_engine.engine.cli import main
 from genesys_engine.engine.memory import PROPOSALS, RunMemory
 from genesys_engine.engine.store import DesignRow, Store
 from genesys_engine.gab import library
@@ -197,3 +198,14 @@ def test_asking_at_a_thousand_designs_takes_less_than_fifty_milliseconds(tmp_pat
             memory.near(f"Replace norm {n} by RMSNorm", 5, before=900)
             spent.append(time.process_time() - began)
     assert statistics.median(spent) < 0.05
+
+
+def test_the_command_shows_the_number_that_it_sorts_by(run, capsys):
+    assert main(["knowledge", "tried", str(run), "replace the norm by layer norm"]) == 0
+    told = capsys.readouterr()
+    numbers = [float(line[:4]) for line in told.out.splitlines() if line[0] != " "]
+    assert len(numbers) == 5
+    assert numbers == sorted(numbers, reverse=True)
+    assert all(0 < number <= 1 for number in numbers)
+    assert "1 is the same" in told.err
+    assert max(map(len, told.out.splitlines())) <= 80

@@ -43,6 +43,39 @@ def test_plain_lines_tell_what_was_changed_and_how_it_did(log):
     assert all(line[:8].count(":") == 2 for line in lines)
 
 
+def test_a_run_that_is_stopped_is_not_called_running(log):
+    lines = plain(log[: len(log) // 2])
+    assert "stopped: " in lines[-1]
+    assert "running" not in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("payload", "said"),
+    [
+        ({"budget": "designs", "used": 8, "cap": 16}, "8 of 16 designs used"),
+        (
+            {"budget": "budget.llm_tokens", "used": 20560, "cap": 40000},
+            "20,560 of 40,000 LLM tokens used",
+        ),
+        (
+            {"budget": "budget.llm_usd", "used": 0.51, "cap": 1.0, "lost": 0.1},
+            "0.51 of 1 LLM USD used (0.1 of it by replies that were lost)",
+        ),
+    ],
+)
+def test_a_budget_is_named_once_and_in_words(log, payload, said):
+    begin = next(e for e in log if e.kind == events.RUN_STARTED)
+    lines = plain([begin, Event(2, events.BUDGET_WARNING, payload, True, begin.at)])
+    (line,) = (line for line in lines if "budget" in line)
+    assert line.endswith(f"  budget: {said}")
+
+
+def test_one_is_not_many(log):
+    begin = next(e for e in log if e.kind == events.RUN_STARTED)
+    accepted = next(e for e in log if e.kind == events.DESIGN_ACCEPTED)
+    assert "1 design, 0 verifications" in plain([begin, accepted])[-1]
+
+
 def test_routine_is_held_back_but_nothing_notable(log):
     lines = plain(log, step=0.01)
     notable = {events.VERIFICATION_FAILED, events.BEST_CHANGED, events.RUNG_OPENED}

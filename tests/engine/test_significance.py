@@ -14,6 +14,7 @@ from genesys_engine.engine.significance import (
     noise_of,
     normal_quantile,
     quantile,
+    widening,
 )
 
 
@@ -58,6 +59,10 @@ def test_sigma_of_many_seeds_is_their_standard_deviation() -> None:
     assert noise.pair == pytest.approx(noise.gain * 2**0.5, rel=0.001)
     assert noise_of([1.0]) is None
     assert noise_of([]) is None
+
+
+def test_few_seeds_widen_sigma_as_the_docs_say() -> None:
+    assert [round(widening(n), 1) for n in (2, 3, 5, 10)] == [7.8, 2.5, 1.5, 1.2]
 
 
 def test_quantiles_are_the_published_ones() -> None:

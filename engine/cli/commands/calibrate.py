@@ -8,6 +8,9 @@ import click
 
 from genesys_engine.engine.cli.output import json_option, note, print_json, print_table, set_option
 
+ENOUGH_SEEDS = 5
+"""With fewer seeds sigma is much wider than the deviation that it comes from."""
+
 
 @click.command("calibrate")
 @click.argument("experiment", type=click.Path(path_type=Path))
@@ -28,7 +31,8 @@ def command(experiment: Path, seeds: int | None, sets: tuple[str, ...], as_json:
     from genesys_engine.engine.assembly import load
     from genesys_engine.engine.calibration import calibrate
     from genesys_engine.engine.fitness import said
-    from genesys_engine.engine.views.text import number, rough
+    from genesys_engine.engine.significance import widening
+    from genesys_engine.engine.views.text import metric_title, number, plural, rough
 
     host, loaded = load(experiment, sets)
     found = calibrate(loaded, host, seeds, note)
@@ -38,7 +42,7 @@ def command(experiment: Path, seeds: int | None, sets: tuple[str, ...], as_json:
         print_json({"reference": reference, "metric": loaded.fitness.metric, "rungs": rungs})
         return
     rows = [
-        (rung.scale, name, rung.seeds, number(m.mean), f"{m.stdev:.2g}", f"{rough(m.percent)} %")
+        (rung.scale, name, rung.seeds, number(m.mean), rough(m.stdev), f"{rough(m.percent)} %")
         for rung in found
         for name, m in rung.metrics.items()
     ]
@@ -46,5 +50,14 @@ def command(experiment: Path, seeds: int | None, sets: tuple[str, ...], as_json:
     print_table(columns, rows, title=f"Noise of training, from {reference}")
     for rung in found:
         told = "not known" if rung.fitness is None else f"{rough(rung.fitness)} %"
-        note(f"sigma of the fitness at {rung.scale} ({said(loaded.fitness.model_dump())}): {told}")
+        metric = metric_title(said(loaded.fitness.model_dump()))
+        note(f"sigma of the fitness at {rung.scale} ({metric}): {told}")
     note("a run calls nothing better within 2 sigma; it measures sigma with its own noise_seeds")
+    fewest = min(rung.seeds for rung in found)
+    if fewest < ENOUGH_SEEDS:
+        wider, enough = widening(fewest), widening(ENOUGH_SEEDS)
+        note(
+            f"{plural(fewest, 'seed')} tell little: sigma is {wider:.1f} times their deviation,"
+            f" of {ENOUGH_SEEDS} seeds {enough:.1f} times; take more: --seeds {ENOUGH_SEEDS}, and"
+            f" noise_seeds = {ENOUGH_SEEDS} in the experiment"
+        )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 @click.command("check")
 @click.argument("path", required=False)
+@click.argument("design", required=False)
 @click.option(
     "--class",
     "class_name",
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 @json_option
 def command(
     path: str | None,
+    design: str | None,
     class_name: str,
     d_model: int,
     layers: int,
@@ -43,12 +45,13 @@ def command(
     """Audit a block and say what to mend, most important first.
 
     PATH is a Python file with any torch.nn.Module that maps X of shape (batch, time, width) to
-    its like, a tree in JSON, or RUN:ID for a design of a run.  The block runs in an isolated
-    process.
+    its like, a tree in JSON, or a run, whose DESIGN is audited: its number, or the name of a
+    seed.  The block runs in an isolated process.
 
     \b
     genesys-engine check --template > my_block.py
     genesys-engine check my_block.py
+    genesys-engine check runs/quickstart 17
 
     Exit code 0 passed, 1 there are errors, 2 usage.
     """
@@ -63,7 +66,7 @@ def command(
 
     if d_model % 16:
         raise click.BadParameter(f"{d_model} is not a multiple of 16", param_hint="--d-model")
-    target = auditing.find_target(path)
+    target = auditing.find_target(path, design)
     result = _run(
         target,
         class_name=class_name,

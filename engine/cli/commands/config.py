@@ -6,10 +6,11 @@ import json
 
 import click
 
+from genesys_engine.engine.cli.near import NearGroup
 from genesys_engine.plugins.host import PluginHost
 
 
-@click.group("config")
+@click.group("config", cls=NearGroup)
 def command() -> None:
     """What an experiment file may hold."""
 

@@ -6,16 +6,17 @@ from dataclasses import asdict
 
 import click
 
+from genesys_engine.engine.cli.near import NearChoice, NearGroup
 from genesys_engine.engine.cli.output import json_option, note, print_json, print_table
 
 
-@click.group("data")
+@click.group("data", cls=NearGroup)
 def command() -> None:
     """Fetch text to train on, and list what is there."""
 
 
 @command.command("fetch")
-@click.argument("name", type=click.Choice(["english", "bigbench"]))
+@click.argument("name", type=NearChoice(["english", "bigbench"]))
 @json_option
 def fetch(name: str, as_json: bool) -> None:
     """Fetch the corpus NAME once; it is kept in the cache and compared with its digest.
@@ -73,8 +74,16 @@ def list_data(as_json: bool) -> None:
         print_table(
             ("prepared", "from", "vocabulary", "training tokens", "held-out tokens", "bytes"),
             [
-                (row.folder, row.problem or row.origin, row.vocab_size, row.train_tokens,
-                 row.heldout_tokens, row.bytes)
+                (
+                    *(row.folder, row.problem or row.origin),
+                    *map(_grouped, (row.vocab_size, row.train_tokens)),
+                    *map(_grouped, (row.heldout_tokens, row.bytes)),
+                )
                 for row in prepared
             ],
-        )  # fmt: skip
+        )
+
+
+def _grouped(number: int | None) -> str:
+    """Return a number with its thousands apart, as everywhere else."""
+    return "" if number is None else f"{number:,}"

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import click
 
-from genesys_engine.engine.cli.output import json_option, print_json, print_table
+from genesys_engine.engine.cli.output import clean, json_option, note, print_json, wrapped
 from genesys_engine.engine.doctor import examine
 from genesys_engine.gab.errors import EXIT_ENVIRONMENT, EXIT_OK
 
@@ -14,7 +14,7 @@ from genesys_engine.gab.errors import EXIT_ENVIRONMENT, EXIT_OK
 @click.command("doctor")
 @json_option
 def command(as_json: bool) -> int:
-    """Check this machine and this installation; a row that fails says how to mend it.
+    """Check this machine and this installation; a row that fails says how to fix it.
 
     Exit code 4 if something fails that every run needs.
     """
@@ -22,8 +22,11 @@ def command(as_json: bool) -> int:
     if as_json:
         print_json([asdict(row) for row in rows])
     else:
-        print_table(
-            ("", "what", "found", "help"),
-            [(row.status, row.name, row.found, row.fix) for row in rows],
-        )
+        for row in rows:
+            head = f"{row.status:<5} {row.name:<24}  "
+            click.echo(clean(head + wrapped(row.found, len(head))))
+            if row.fix:
+                click.echo(clean(f"      {wrapped('help: ' + row.fix, 12)}"))
+        wrong = [row.name for row in rows if row.status != "ok"]
+        note(f"not well: {', '.join(wrong)}" if wrong else f"all {len(rows)} are well")
     return EXIT_ENVIRONMENT if any(row.status == "fail" for row in rows) else EXIT_OK

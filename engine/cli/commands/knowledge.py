@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from genesys_engine.engine.cli.output import clean, json_option, note, print_json, print_table
+from genesys_engine.engine.cli.near import NearGroup
+from genesys_engine.engine.cli.output import (
+    clean,
+    json_option,
+    note,
+    print_json,
+    print_table,
+    wrapped,
+)
 from genesys_engine.gab.errors import EXIT_GOAL_NOT_MET, EXIT_OK
 
 if TYPE_CHECKING:
@@ -37,7 +45,7 @@ _source_option = click.option(
 )
 
 
-@click.group("knowledge")
+@click.group("knowledge", cls=NearGroup)
 def command() -> None:
     """Add papers and notes to the knowledge base, and search it."""
 
@@ -163,7 +171,13 @@ def tried(run: Path, idea: str, limit: int, as_json: bool) -> None:
         print_json([attempt.to_json() for attempt in attempts])
         return
     for attempt in attempts:
-        click.echo(clean(str(attempt)))
+        name = f"design {attempt.design}" if attempt.design is not None else attempt.id
+        click.echo(clean(wrapped(f"{attempt.nearness:.2f}  {name}: {attempt.idea}", 6)))
+        click.echo(clean(f"      {wrapped(attempt.told, 6)}"))
+    if attempts:
+        note("nearest first, by words and meaning: 1 is the same, 0 has nothing in common")
+    else:
+        note("nothing has been tried yet")
 
 
 # --- the base and its sources ------------------------------------------------------------------

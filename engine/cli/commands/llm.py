@@ -9,11 +9,12 @@ from typing import Any
 
 import click
 
+from genesys_engine.engine.cli.near import NearGroup
 from genesys_engine.engine.cli.output import json_option, note, print_json, print_table
 from genesys_engine.engine.cli.run_folder import run_argument
 
 
-@click.group("llm")
+@click.group("llm", cls=NearGroup)
 def command() -> None:
     """Show what language models were used for in a run, and record their replies."""
 

@@ -2,48 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import click
 
+from genesys_engine.engine.cli.near import NearChoice, NearGroup
 from genesys_engine.engine.cli.output import (
+    clean,
     json_option,
     note,
     print_json,
     print_table,
     reserve_stdout,
+    wrapped,
+)
+from genesys_engine.engine.cli.tables import (
+    Column,
+    Layout,
+    layout_options,
+    print_csv,
+    print_results,
 )
 from genesys_engine.engine.options_view import OptionRow, option_rows
 from genesys_engine.gab.errors import InputError, PluginError
-from genesys_engine.plugins.host import PluginHost, PluginRecord
+from genesys_engine.plugins.host import BUILTIN, PluginHost, PluginRecord
 from genesys_engine.plugins.registry import KINDS, Description, suggest
 
 _broken_option = click.option("--broken", is_flag=True, help="Only plugins that do not work.")
 _times_option = click.option("--times", is_flag=True, help="What loading each plugin took.")
 
 
-@click.group("plugins", invoke_without_command=True)
+@click.group("plugins", cls=NearGroup, invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="Answer with JSON.")
 @_broken_option
 @_times_option
+@layout_options
 @click.pass_context
-def command(ctx: click.Context, as_json: bool, broken: bool, times: bool) -> None:
+def command(ctx: click.Context, as_json: bool, broken: bool, times: bool, layout: Layout) -> None:
     """List plugins and the components they bring."""
     if ctx.invoked_subcommand is None:
         if as_json:
             reserve_stdout(ctx)
-        ctx.invoke(list_plugins, as_json=as_json, broken=broken, times=times)
+        asked = {"wide": layout.wide, "columns": ",".join(layout.columns), "as_csv": layout.csv}
+        ctx.invoke(list_plugins, as_json=as_json, broken=broken, times=times, **asked)
 
 
 @command.command("list")
 @json_option
 @_broken_option
 @_times_option
+@layout_options
 @click.pass_context
-def list_plugins(ctx: click.Context, as_json: bool, broken: bool, times: bool) -> None:
+def list_plugins(
+    ctx: click.Context, as_json: bool, broken: bool, times: bool, layout: Layout
+) -> None:
     """List plugins and the components they bring, with their options."""
     host = PluginHost()
     program = ctx.find_root().command
@@ -61,8 +77,10 @@ def list_plugins(ctx: click.Context, as_json: bool, broken: bool, times: bool) -
     elif broken and not records:
         click.echo("no plugin is broken")
     else:
-        _print_plugins(records)
-        _print_components(host, components)
+        if not layout.csv:
+            _print_plugins(records)
+        if components:
+            _print_components(host, components, layout)
 
 
 @command.command("show")
@@ -91,8 +109,9 @@ def show_plugin(name: str, as_json: bool) -> None:
         _print_plugins(records)
     for described in components:
         about = _component(host, described)
-        click.echo(f"{described.kind} {described.name}: {described.summary}")
-        click.echo(f"  {described.distribution} {described.version}, {about['origin']}")
+        click.echo(wrapped(f"{described.kind} {described.name}: {described.summary}", 2))
+        origin = f", {about['origin']}" if about["origin"] else ""
+        click.echo(f"  {described.distribution} {described.version}{origin}")
         click.echo(f"  {described.target}")
         if about["fault"]:
             click.echo(f"  cannot be used: {about['fault']}")
@@ -100,9 +119,11 @@ def show_plugin(name: str, as_json: bool) -> None:
         if rows:
             print_table(
                 ("option", "type", "default", "meaning"),
-                [(r.name, r.type, "must be given" if r.required else r.shown, r.meaning)
-                 for r in rows],
-            )  # fmt: skip
+                [
+                    (r.name, r.type, "must be given" if r.required else r.shown, r.meaning)
+                    for r in rows
+                ],
+            )
 
 
 @command.command("new")
@@ -110,7 +131,7 @@ def show_plugin(name: str, as_json: bool) -> None:
 @click.option(
     "--kind",
     required=True,
-    type=click.Choice([kind.replace("_", "-") for kind in KINDS]),
+    type=NearChoice([kind.replace("_", "-") for kind in KINDS]),
     help="What the plugin brings.",
 )
 @click.option(
@@ -145,32 +166,56 @@ def _component(host: PluginHost, described: Description) -> dict[str, Any]:
 
 
 def _print_plugins(records: Sequence[PluginRecord]) -> None:
-    columns = ("plugin", "distribution", "version", "status", "hook", "place", "message", "mend")
+    """List plugins, each with what is wrong with it below."""
     print_table(
-        columns,
-        [
-            (r.name, r.distribution, r.version, r.status, r.where, r.location, r.message,
-             r.advice() if r.status in ("broken", "silenced") else "")
-            for r in records
-        ],
-    )  # fmt: skip
+        ("plugin", "distribution", "version", "status"),
+        [(r.name, r.distribution, r.version, r.status) for r in records],
+    )
+    for record in records:
+        if record.message or record.status in ("broken", "silenced"):
+            where = ": ".join(filter(None, (record.name, record.where, record.location)))
+            click.echo(clean(wrapped(f"{where}: {record.message}")))
+            if advice := record.advice() if record.status in ("broken", "silenced") else "":
+                click.echo(clean(f"  help: {wrapped(advice, 8)}"))
 
 
-def _print_components(host: PluginHost, components: Sequence[Description]) -> None:
-    rows = []
-    for described in components:
-        about = _component(host, described)
-        options = ", ".join(
-            f"{row['name']}: {row['type']}" + ("" if row["required"] else f" = {row['shown']}")
-            for row in about["options"]
-        )
-        rows.append(
-            (described.kind, described.name, described.distribution, described.version,
-             described.summary, options or about["fault"])
-        )  # fmt: skip
-    if rows:
-        columns = ("kind", "name", "distribution", "version", "summary", "options")
-        print_table(columns, rows)
+def _print_components(host: PluginHost, components: Sequence[Description], layout: Layout) -> None:
+    abouts = [_component(host, described) for described in components]
+    if layout.csv:
+        print_csv(COMPONENTS, abouts, layout)
+    elif layout.wide or layout.columns:
+        print_results(COMPONENTS, abouts, layout)
+    else:
+        for kind, group in groupby(abouts, lambda about: about["kind"]):
+            click.echo(clean(kind.replace("_", " ")))
+            for about in group:
+                summary = about["fault"] or about["summary"]
+                name = about["name"] if about["distribution"] == BUILTIN else _named(about)
+                click.echo(clean(f"  {name:<23}  {wrapped(summary, 27)}"))
+        note("options: genesys-engine plugins show NAME, or plugins --wide")
+
+
+def _named(about: Mapping[str, Any]) -> str:
+    return f"{about['name']} ({about['distribution']})"
+
+
+def _options(about: Mapping[str, Any]) -> str:
+    """Return the options of a component in a line."""
+    told = (
+        f"{row['name']}: {row['type']}" + ("" if row["required"] else f" = {row['shown']}")
+        for row in about["options"]
+    )
+    return ", ".join(told)
+
+
+COMPONENTS: tuple[Column[dict[str, Any]], ...] = (
+    Column("kind", "kind", lambda about: about["kind"], rank=0, left=True),
+    Column("name", "name", lambda about: about["name"], rank=0, left=True),
+    Column("distribution", "distribution", lambda about: about["distribution"], left=True),
+    Column("version", "version", lambda about: about["version"], left=True),
+    Column("summary", "summary", lambda about: about["summary"], rank=1, left=True),
+    Column("options", "options", lambda about: about["fault"] or _options(about), left=True),
+)
 
 
 def _print_times(records: Sequence[PluginRecord]) -> None:
