@@ -76,7 +76,7 @@ def _project(path: Path) -> list[LocalPlugin]:
     """Return what the entry points of a project name."""
     file = path / "pyproject.toml"
     try:
-        project = tomllib.loads(file.read_text(encoding="utf-8")).get("project", {})
+        project = tomllib.loads(file.read_text(encoding="utf-8-sig")).get("project", {})
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PluginError(f"{file} cannot be read: {error}") from error
     points = project.get("entry-points", {}).get("genesys_engine", {})

@@ -143,7 +143,8 @@ def read_proposals(folder: Path) -> tuple[StudyProposal, ...]:
 def _read(path: Path) -> StudyProposal:
     hint = f'write {{"format": {FORMAT}, "parent": SEED, "units_changed": N, "proposal": {{...}}}}'
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8-sig"))
+        json.dumps(data, ensure_ascii=False).encode()  # fails for half a surrogate pair
         return study_proposal(path.stem, data)
     except InputError as error:
         raise InputError(error.message, where=str(path), hint=error.hint) from None

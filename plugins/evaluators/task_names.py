@@ -304,7 +304,7 @@ def _texts() -> list[tuple[Path, str]]:
 
 
 def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace")
+    return path.read_text(encoding="utf-8-sig", errors="replace")
 
 
 def _own_names() -> list[str]:

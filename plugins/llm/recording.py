@@ -71,10 +71,11 @@ def read_recording(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _open(path: Path, mode: str, name: str) -> Any:
+    encoding = "utf-8-sig" if mode == "rt" else "utf-8"  # an editor may begin a file with a mark
     if name.endswith(".jsonl.gz"):
-        return gzip.open(path, mode, encoding="utf-8")
+        return gzip.open(path, mode, encoding=encoding)
     if name.endswith(".jsonl.xz"):
-        return lzma.open(path, mode, encoding="utf-8")
+        return lzma.open(path, mode, encoding=encoding)
     if name.endswith(".jsonl"):
-        return path.open(mode, encoding="utf-8")
+        return path.open(mode, encoding=encoding)
     raise InputError("a recording ends in " + ", ".join(ENDINGS), where=str(path.with_name(name)))
