@@ -60,6 +60,7 @@ def rung_settings(experiment: Experiment, vocab_size: int) -> tuple[RungSettings
                 tokens=rung.tokens or default,
                 batch_tokens=rung.batch_tokens or scale.batch_tokens,
                 peak_lr=rung.peak_lr or scale.peak_lr,
+                lr_scale=(rung.peak_lr or scale.peak_lr) / scale.peak_lr,
             )
         )
     return tuple(found)

@@ -46,6 +46,7 @@ class RungSettings:
     tokens: int
     batch_tokens: int
     peak_lr: float
+    lr_scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ def verification_job(
             "tokens": at.tokens,
             "batch_tokens": at.batch_tokens,
             "peak_lr": at.peak_lr,
+            "lr_scale": at.lr_scale,
         },
         "trainer": dict(settings.trainer),
         "evaluators": [dict(evaluator) for evaluator in settings.evaluators],

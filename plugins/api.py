@@ -373,13 +373,16 @@ class TrainBudget:
     """What one trial may spend.
 
     `tokens` counts real (unmasked) target tokens; `batch_tokens` is the effective batch;
-    `peak_lr` follows the scale unless the trainer's options override it.
+    `peak_lr` is that of AdamW for all weights: the rung's, or its scale's.  `lr_scale` is what the
+    rung asks for relative to its scale: 2 where its `peak_lr` is twice the scale's; a trainer with
+    rates of its own multiplies them by it.
     """
 
     tokens: int
     batch_tokens: int
     peak_lr: float
     seed: int
+    lr_scale: float = 1.0
 
 
 @dataclass(frozen=True)

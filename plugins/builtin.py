@@ -20,7 +20,7 @@ def genesys_register_trainers(register: Register) -> None:
         "torch",
         "genesys_engine.plugins.trainers.pytorch:TorchTrainer",
         options="genesys_engine.plugins.trainers.options:TorchTrainerOptions",
-        summary="AdamW with cosine schedule in plain PyTorch, on CPU or CUDA",
+        summary="Muon and AdamW with cosine schedule in plain PyTorch, on CPU or CUDA",
     )
     register(
         "hf",

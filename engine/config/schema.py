@@ -179,7 +179,9 @@ class Rung(Section):
         None, description="tokens per step; left out: what the scale asks for"
     )
     peak_lr: PositiveFloat | None = Field(
-        None, description="peak learning rate; left out: what the scale asks for"
+        None,
+        description="peak learning rate of AdamW; left out: what the scale asks for. The rates of"
+        " Muon follow it in proportion",
     )
     noise_seeds: int = Field(
         1,

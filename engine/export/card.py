@@ -77,11 +77,18 @@ def model_card(
 
 
 def _schedule(experiment: Mapping[str, Any], rung: int) -> dict[str, Any]:
-    """Return batch and learning rate of a rung: as the experiment says, or as the scale asks."""
+    """Return batch and peak rates of a rung: as the experiment says, or as the scale asks."""
     given = experiment["ladder"]["rungs"][rung]
-    scale = get_scale(given["scale"])
-    peak_lr = experiment["trainer"].get("peak_lr") or given.get("peak_lr") or scale.peak_lr
-    return {"batch_tokens": given.get("batch_tokens") or scale.batch_tokens, "peak_lr": peak_lr}
+    scale, trainer = get_scale(given["scale"]), experiment["trainer"]
+    peak = given.get("peak_lr") or scale.peak_lr
+    rates = f"{trainer.get('peak_lr') or peak:g}"
+    if trainer.get("optimizer") == "muon":
+        matrices, tables, vectors = (
+            f"{trainer[name] * peak / scale.peak_lr:g}"
+            for name in ("matrix_lr", "table_lr", "vector_lr")
+        )
+        rates = f"Muon {matrices} (matrices), AdamW {tables} (embedding) and {vectors} (vectors)"
+    return {"batch_tokens": given.get("batch_tokens") or scale.batch_tokens, "peak_rates": rates}
 
 
 def _limit(evaluators: Sequence[Mapping[str, Any]]) -> int | None:

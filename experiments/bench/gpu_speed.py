@@ -30,9 +30,10 @@ from genesys_engine.gab.errors import EXIT_ENVIRONMENT
 from genesys_engine.gab.library import seed
 from genesys_engine.gab.model import LanguageModel
 from genesys_engine.gab.scales import fit_scale, get_scale
+from genesys_engine.plugins.api import TrainBudget
 from genesys_engine.plugins.corpus import Batch
 from genesys_engine.plugins.trainers.options import TorchTrainerOptions
-from genesys_engine.plugins.trainers.pytorch import make_optimizer
+from genesys_engine.plugins.trainers.recipe import make_optimizer
 from genesys_engine.plugins.trainers.stepping import Stepper
 from genesys_engine.plugins.trainers.team import Team
 
@@ -64,10 +65,11 @@ def tokens_per_second(step: Callable[[], Any], tokens: int, steps: int) -> float
 
 def trainer_step(model: LanguageModel, batch: Batch, compiled: bool) -> Callable[[], Any]:
     """Return the trainer's own step."""
-    options = TorchTrainerOptions(compile="always" if compiled else "never")
-    optimizer = make_optimizer(model, options)
+    # AdamW, as the bare loop has it: what is compared is the loop.
+    options = TorchTrainerOptions(recipe="published", compile="always" if compiled else "never")
+    optimizer = make_optimizer(model, TrainBudget(1, 1, 1e-4, 0), options)
     stepper = Stepper(model, optimizer, options, torch.device("cuda"), Team())
-    return lambda: stepper.step(batch, 1e-4)
+    return lambda: stepper.step(batch, 1.0)
 
 
 def bare_step(model: LanguageModel, batch: Batch, compiled: bool) -> Callable[[], Any]:

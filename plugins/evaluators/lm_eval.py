@@ -92,13 +92,17 @@ class LmEvalEvaluator:
 
 
 def task_config(name: str) -> dict[str, Any]:
-    """Return what lm-eval has to know of a multiple-choice task, but for where its items are."""
+    """Return what lm-eval has to know of a multiple-choice task, but for where its items are.
+
+    The fields are named and not put into templates: lm-eval compiles a template for every item
+    anew, which took longer than to score it, and reads a text of digits back as a number.
+    """
     return {
         "task": name,
         "test_split": "test",
         "output_type": "multiple_choice",
-        "doc_to_text": "{{context}}",
-        "doc_to_choice": "{{choices}}",
+        "doc_to_text": "context",
+        "doc_to_choice": "choices",
         "doc_to_target": "label",
         "target_delimiter": "",
         "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],

@@ -1,8 +1,8 @@
 """Pre-training by `transformers.Trainer`: the same data, budget and schedule, another loop.
 
 It exists to show that trainers are interchangeable, and for those who know its options.  What it
-is given is what `torch` trains with: the batches of the corpus in their order, AdamW without decay
-on vectors, the learning rate by tokens, the loss over real tokens.
+is given is what `torch` trains with: the batches of the corpus in their order, the same
+recipe, its rates by tokens, the loss over real tokens.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from genesys_engine.plugins.models import context_of, resolve_device
 from genesys_engine.plugins.trainers.live_curve import LiveCurve
 from genesys_engine.plugins.trainers.losses import Losses
 from genesys_engine.plugins.trainers.options import TrainerOptions
-from genesys_engine.plugins.trainers.pytorch import learning_rate, make_optimizer
+from genesys_engine.plugins.trainers.recipe import make_optimizer, rate_share
 from genesys_engine.plugins.trainers.stepping import IGNORED
 
 if TYPE_CHECKING:
@@ -52,18 +52,17 @@ class HfTrainer:
         torch.manual_seed(budget.seed)
         device = resolve_device(options.device)
         model.to(device).train()
-        optimizer = make_optimizer(model, options)
+        optimizer = make_optimizer(model, budget, options)
         feed = Feed(model, corpus, budget)
         losses = Losses(options.explode_factor, live=LiveCurve(checkpoint.parent))
 
-        def rate(step: int) -> float:
-            share = feed.tokens_before(step) / budget.tokens
-            return learning_rate(share, options.peak_lr or budget.peak_lr, options)
+        def share(step: int) -> float:
+            return rate_share(feed.tokens_before(step) / budget.tokens, options)
 
         # Its own files (none are asked for) must not lie beside the checkpoint.
         with tempfile.TemporaryDirectory(dir=checkpoint.parent, prefix=".hf-") as folder:
             trainer = make_trainer(
-                model, optimizer, feed, rate, losses, Path(folder), device, budget.seed,
+                model, optimizer, feed, share, losses, Path(folder), device, budget.seed,
                 options.grad_clip,
             )  # fmt: skip
             try:

@@ -50,15 +50,16 @@ class _Wrapped(nn.Module):
 
 
 class _Rate(LRScheduler):
-    """The learning rate of a step, which follows the tokens and not the steps."""
+    """The learning rates of a step, which follow the tokens and not the steps."""
 
-    def __init__(self, optimizer: torch.optim.Optimizer, rate: Callable[[int], float]) -> None:
-        self._rate = rate
+    def __init__(self, optimizer: torch.optim.Optimizer, share: Callable[[int], float]) -> None:
+        self._share = share
         super().__init__(optimizer)
 
     def get_lr(self) -> list[float | torch.Tensor]:
         """Return the rate of every group."""
-        return [self._rate(self.last_epoch)] * len(self.optimizer.param_groups)
+        share = self._share(self.last_epoch)
+        return [group["peak_lr"] * share for group in self.optimizer.param_groups]
 
 
 class _OurTrainer(Trainer):  # type: ignore[misc]  # the library has no types
@@ -91,7 +92,7 @@ def make_trainer(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     feed: Feed,
-    rate: Callable[[int], float],
+    share: Callable[[int], float],
     losses: Losses,
     folder: Path,
     device: torch.device,
@@ -117,7 +118,7 @@ def make_trainer(
     trainer = _OurTrainer(
         model=_Wrapped(model),
         args=arguments,
-        optimizers=(optimizer, _Rate(optimizer, rate)),
+        optimizers=(optimizer, _Rate(optimizer, share)),
         feed=feed,
         losses=losses,
     )

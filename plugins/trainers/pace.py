@@ -10,7 +10,9 @@ import time
 from typing import TYPE_CHECKING, Any, cast
 
 from genesys_engine.gab.memory import is_memory_error
-from genesys_engine.plugins.api import TrialDiverged
+from genesys_engine.plugins.api import TrainBudget, TrialDiverged
+from genesys_engine.plugins.trainers.options import TorchTrainerOptions
+from genesys_engine.plugins.trainers.recipe import make_optimizer
 
 if TYPE_CHECKING:
     import torch
@@ -22,24 +24,27 @@ if TYPE_CHECKING:
 
 WARM_UP = 3  # steps that are not measured: the first ones allocate and compile
 MEASURED = 8  # steps
-RATE = 1e-4  # learning rate of the reference; any will do
+SHARE = 0.01  # of the peak rates, for the reference; any will do
 
 
 class Pace:
     """Measures the first steps that `stepper` takes of a trial; does nothing where
-    `slowest_ratio` is None."""
+    `options.slowest_ratio` is None."""
 
     def __init__(
         self,
         model: nn.Module,
+        budget: TrainBudget,
         stepper: Stepper,
-        slowest_ratio: float | None,
+        options: TorchTrainerOptions,
         device: torch.device,
         team: Team,
     ) -> None:
         self._model = model
         self._stepper = stepper
-        self._slowest = slowest_ratio
+        self._budget = budget
+        self._options = options
+        self._slowest = options.slowest_ratio
         self._device = device
         self._team = team
         self._steps = 0
@@ -89,13 +94,13 @@ class Pace:
         config = cast(Any, self._model).config
         with torch.random.fork_rng([self._device] if self._device.type == "cuda" else []):
             gpt = LanguageModel(load_block(compose(seed("gpt"))), config).to(self._device).train()
-            optimizer = torch.optim.AdamW(gpt.parameters(), fused=True)
+            optimizer = make_optimizer(gpt, self._budget, self._options)
             with self._stepper.beside(gpt, optimizer) as stepper:
                 for _ in range(WARM_UP):
-                    stepper.step(batch, RATE)
+                    stepper.step(batch, SHARE)
                 started = self._now()
                 for _ in range(MEASURED):
-                    stepper.step(batch, RATE)
+                    stepper.step(batch, SHARE)
                 return self._now() - started
 
     def _now(self) -> float:

@@ -1,8 +1,7 @@
-"""Pre-training in a plain PyTorch loop: AdamW, cosine schedule, packed sequences, masked loss."""
+"""Pre-training in a plain PyTorch loop: packed sequences, masked loss, any recipe."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +10,9 @@ from genesys_engine.plugins.api import TrainBudget, TrainResult, TrialDiverged
 from genesys_engine.plugins.models import context_of, resolve_device
 from genesys_engine.plugins.trainers.live_curve import LiveCurve
 from genesys_engine.plugins.trainers.losses import Losses
-from genesys_engine.plugins.trainers.options import TorchTrainerOptions, TrainerOptions
+from genesys_engine.plugins.trainers.options import TorchTrainerOptions
 from genesys_engine.plugins.trainers.pace import Pace
+from genesys_engine.plugins.trainers.recipe import make_optimizer, rate_share
 from genesys_engine.plugins.trainers.session import TRAINING, Progress, TrainingCheckpoint
 from genesys_engine.plugins.trainers.stepping import Stepper
 from genesys_engine.plugins.trainers.team import Team
@@ -30,10 +30,9 @@ HOW = {"checkpoint_every_s", "slowest_ratio", "stall_tokens", "explode_factor"}
 class TorchTrainer:
     """Trains in fp32 on CPU and in bfloat16 autocast on CUDA.
 
-    AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101), decay on matrices only; learning rate
-    with linear warm-up and cosine decay over the *tokens* of the budget (Loshchilov & Hutter
-    2017, arXiv 1608.03983); every position that is not text of one document is left out of the
-    loss and of the count.  The order of the data and torch's generators follow `budget.seed`.
+    The optimiser and its rates are those of `recipe`, over the *tokens* of the budget; every
+    position that is not text of one document is left out of the loss and of the count.  The order
+    of the data and torch's generators follow `budget.seed`.
     """
 
     Options = TorchTrainerOptions
@@ -62,7 +61,7 @@ class TorchTrainer:
         torch.manual_seed(budget.seed)
         device = resolve_device(options.device)
         model.to(device).train()
-        optimizer = make_optimizer(model, options)
+        optimizer = make_optimizer(model, budget, options)
         team = Team.here()
         kept = self._training_checkpoint(model, corpus, budget, checkpoint, team)
         progress, unused = kept.load(model, optimizer)
@@ -96,7 +95,6 @@ class TorchTrainer:
         options = self.options
         context = context_of(model)
         rows = max(team.size, budget.batch_tokens // context)
-        peak = options.peak_lr or budget.peak_lr
         device = resolve_device(options.device)
         facts: dict[str, float | int | str] = {
             "resumed_at_step": progress.steps,
@@ -104,12 +102,12 @@ class TorchTrainer:
         }
         adapted = options.model_copy(update=progress.given_up)
         with Stepper(model, optimizer, adapted, device, team) as stepper:
-            pace = Pace(model, stepper, options.slowest_ratio, device, team)
+            pace = Pace(model, budget, stepper, options, device, team)
             for batch in corpus.batches(budget.seed, rows, context, progress.steps):
                 if progress.tokens >= budget.tokens:
                     break
-                rate = learning_rate(progress.tokens / budget.tokens, peak, options)
-                loss = stepper.step(batch, rate)
+                share = rate_share(progress.tokens / budget.tokens, options)
+                loss = stepper.step(batch, share)
                 progress.tokens += batch.real_tokens
                 progress.steps += 1
                 losses.add(progress.tokens, loss)
@@ -134,30 +132,3 @@ class TorchTrainer:
         }
         every_s = 0.0 if team.size > 1 else self.options.checkpoint_every_s
         return TrainingCheckpoint(checkpoint.with_name(TRAINING), identity, every_s)
-
-
-def make_optimizer(model: nn.Module, options: TrainerOptions) -> torch.optim.Optimizer:
-    """Return AdamW, fused where it can be, without decay on norms, biases and other vectors."""
-    import torch
-
-    trained = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": options.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
-        lr=0.0,
-        betas=options.betas,
-        fused=not any(p.is_complex() for p in trained),  # PyTorch has no fused step for them
-    )
-
-
-def learning_rate(progress: float, peak: float, options: TrainerOptions) -> float:
-    """Return the learning rate after the share `progress` (0 to 1) of the token budget."""
-    if progress < options.warmup_fraction:
-        # Starts at a tenth: at zero the first batch would be counted and teach nothing.
-        return peak * max(progress / options.warmup_fraction, 0.1)
-    done = (progress - options.warmup_fraction) / (1 - options.warmup_fraction)
-    cosine = 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
-    return peak * (options.final_lr_fraction + (1 - options.final_lr_fraction) * cosine)

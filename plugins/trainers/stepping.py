@@ -17,6 +17,7 @@ from genesys_engine.gab.errors import in_a_line
 from genesys_engine.gab.memory import is_memory_error
 from genesys_engine.plugins.models import context_of
 from genesys_engine.plugins.trainers.options import TorchTrainerOptions
+from genesys_engine.plugins.trainers.recipe import set_rates
 
 if TYPE_CHECKING:
     import torch
@@ -87,14 +88,13 @@ class Stepper:
         options = self._options.model_copy(update=same)
         return Stepper(model, optimizer, options, self._device, self._team)
 
-    def step(self, batch: Batch, rate: float) -> torch.Tensor:
-        """Take one step at a learning rate; return the mean loss (nats), on the device.
+    def step(self, batch: Batch, share: float) -> torch.Tensor:
+        """Take one step at a share of the peak rates; return the mean loss (nats), on the device.
 
         Raises:
             MemoryError: not even one sequence fits.
         """
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
+        set_rates(self._optimizer, share)
         while True:
             before = _generators(self._device)
             try:

@@ -185,7 +185,7 @@ def test_runs_of_any_seed_take_the_noise_from_the_calibration(
 
 @pytest.mark.slow
 def test_a_reference_that_fails_ends_the_calibration(experiment: Path) -> None:
-    rate = "trainer.peak_lr=1e9"
+    rate = "trainer.matrix_lr=1e9"
     engine("calibrate", experiment, "--set", rate).refused(
         2, "the reference gpt failed at 0.2M", "mend the budget of the rung"
     )

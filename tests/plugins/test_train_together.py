@@ -36,7 +36,7 @@ def test_two_processes_train_as_one(corpus, tmp_path):
 @pytest.mark.slow
 def test_a_trial_that_two_processes_end_is_a_failed_one(corpus, tmp_path):
     options = {"processes": 2, "device": "cpu", "explode_factor": 1.0001, "grad_clip": 1e9}
-    reply = verify(job_of(corpus, peak_lr=5.0, **options), tmp_path)
+    reply = verify(job_of(corpus, peak_lr=5.0, recipe="published", **options), tmp_path)
     assert reply["status"] == "failed"
     assert "training loss" in reply["reason"]
 

@@ -206,7 +206,7 @@ def test_a_training_checkpoint_of_another_trial_is_not_used(corpus, tmp_path, ot
 def test_a_trial_that_ends_early_leaves_no_training_checkpoint(corpus, tmp_path):
     model = Dropping(corpus.vocab_size)
     with pytest.raises(TrialDiverged):
-        train(model, corpus, tmp_path, lr=5.0, explode_factor=1.5, grad_clip=1e9)
+        train(model, corpus, tmp_path, lr=5.0, optimizer="adamw", explode_factor=1.5, grad_clip=1e9)
     assert [path.name for path in tmp_path.iterdir()] == [LIVE_CURVE]
 
 
@@ -291,4 +291,11 @@ def test_a_loss_that_stalls_ends_the_trial():
 
 def test_a_stalled_training_is_a_failed_trial_with_its_reason(corpus, tmp_path):
     with pytest.raises(TrialDiverged, match="stalled"):
-        train(Dropping(corpus.vocab_size), corpus, tmp_path, lr=1e-9, stall_tokens=2_000)
+        train(
+            Dropping(corpus.vocab_size),
+            corpus,
+            tmp_path,
+            lr=1e-9,
+            optimizer="adamw",
+            stall_tokens=2_000,
+        )

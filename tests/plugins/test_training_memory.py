@@ -284,7 +284,8 @@ def test_a_reference_that_finds_no_room_ends_no_trial(corpus, tmp_path, monkeypa
 @pytest.mark.parametrize(("other", "ends"), [(0.7, False), (0.1, True)])
 def test_the_processes_of_a_team_judge_the_pace_together(monkeypatch, other, ends):
     team = SimpleNamespace(size=2, total=lambda ratio: ratio + other)
-    judge = pace.Pace(None, None, 0.3, torch.device("cpu"), team)
+    options = TorchTrainerOptions(slowest_ratio=0.3)
+    judge = pace.Pace(None, None, None, options, torch.device("cpu"), team)
     clock = iter([0.0, 10.0])
     monkeypatch.setattr(judge, "_now", lambda: next(clock))
     monkeypatch.setattr(judge, "_reference", lambda batch: 1.0)  # a tenth, here

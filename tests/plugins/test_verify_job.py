@@ -146,7 +146,8 @@ def test_a_checkpoint_that_is_not_read_is_a_failure(corpus, tmp_path, monkeypatc
 
 
 def test_a_model_that_did_not_learn_has_failed(corpus, tmp_path):
-    answer = verify(payload(corpus, tokens=2_000, peak_lr=1e-30), tmp_path)
+    job = payload(corpus, tokens=2_000, recipe="published", peak_lr=1e-30)
+    answer = verify(job, tmp_path)
     assert answer["status"] == "failed"
     assert answer["reason"].startswith("trained model does not beat its untrained control")
 
