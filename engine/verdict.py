@@ -7,7 +7,7 @@ Facts alone, from what the store holds, so that a run under way is judged as a f
 from __future__ import annotations
 
 import statistics
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -89,16 +89,16 @@ def fresh_json(fresh: Fresh) -> dict[str, Any]:
     }
 
 
-def judge(store: Store, excluded: Collection[int] = ()) -> Verdict:
+def judge(store: Store) -> Verdict:
     """Judge a run as far as it has come.
 
-    Args:
-        excluded: designs that must not be named, whatever they score.
+    A design that is disqualified or in question has no standing (see `confirmations`): it is not
+    named, nor compared with, whatever it scored.
     """
     floor = noise_floor(store)
-    ranked = [row for row in store.leaderboard() if row.id not in excluded]
+    ranked = store.leaderboard()
     best = ranked[0].id if ranked else None
-    finals = finals_of(store, excluded)
+    finals = finals_of(store)
     finalists = tuple(fresh_results(finals, _pair(floor.noise[-1])))
     if finalists:
         child = store.design(finalists[0].design)
@@ -123,9 +123,9 @@ def judge(store: Store, excluded: Collection[int] = ()) -> Verdict:
     )
 
 
-def finals_of(store: Store, excluded: Collection[int] = ()) -> Finals:
+def finals_of(store: Store) -> Finals:
     """Return what the finals have found so far; no designs where there are none."""
-    found = Finals()
+    found, named = Finals(), {row.id for row in store.leaderboard()}
     if not store.meta("experiment")["ladder"].get("finalists"):
         return found
     gains: dict[int, dict[int, float]] = {}
@@ -133,7 +133,7 @@ def finals_of(store: Store, excluded: Collection[int] = ()) -> Finals:
         if is_fresh(row.replicate) and row.fitness is not None:
             gains.setdefault(row.design, {})[row.replicate] = row.fitness
     reference = noise_floor(store).reference
-    others = sorted(d for d in gains if d != reference and d not in excluded)
+    others = sorted(d for d in gains if d != reference and d in named)
     if reference is not None and others:
         found.designs, found.gains = (reference, *others), gains
     return found
@@ -242,7 +242,8 @@ class _Jury:
     def _gains_of(self, design: int) -> Mapping[int, float]:
         """Return rung -> gain of the trainings that rank a design."""
         if design not in self._gains:
-            rows = self.store.verifications(design)
+            stands = self.store.design(design).rung is not None
+            rows = self.store.verifications(design) if stands else ()
             ranked = {r.rung: r.fitness for r in rows if r.replicate == 0}
             self._gains[design] = {r: g for r, g in ranked.items() if g is not None}
         return self._gains[design]

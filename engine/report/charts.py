@@ -30,13 +30,12 @@ def tree_figure(
     at = {node.design: node for node in tree.nodes}
     verified = [node for node in tree.nodes if node.fitness is not None]
     others = [node for node in tree.nodes if node.fitness is None]
+    crossed = [node for node in others if not node.accepted or node.disqualified]
     traces = [
         _edges(at, [edge for edge in tree.edges if not edge.primary], dash="dot"),
         _edges(at, [edge for edge in tree.edges if edge.primary], dash="solid"),
-        _nodes([node for node in others if not node.accepted], "rejected", scales, symbol="x-thin"),
-        _nodes(
-            [node for node in others if node.accepted], "accepted", scales, symbol="circle-open"
-        ),
+        _nodes(crossed, scales, symbol="x-thin"),
+        _nodes([node for node in others if node not in crossed], scales, symbol="circle-open"),
         _verified(verified, scales, colour_limit),
         *_marked(at, best),
     ]
@@ -77,13 +76,13 @@ def _edges(at: Mapping[int, Node], edges: Iterable[Edge], *, dash: str) -> Trace
             "hoverinfo": "skip", "opacity": 0.55}  # fmt: skip
 
 
-def _nodes(nodes: Sequence[Node], state: str, scales: Sequence[str], *, symbol: str) -> Trace:
+def _nodes(nodes: Sequence[Node], scales: Sequence[str], *, symbol: str) -> Trace:
     marker = {"symbol": symbol, "size": 8, "color": fig.MUTED, "line": {"width": 1.5}}
     marker["line"]["color"] = fig.MUTED  # type: ignore[index]
     return {
         **_places(nodes),
         "marker": marker,
-        "hovertext": [_about(n, state, scales) for n in nodes],
+        "hovertext": [_about(n, scales) for n in nodes],
     }
 
 
@@ -97,7 +96,7 @@ def _verified(nodes: Sequence[Node], scales: Sequence[str], limit: float) -> Tra
         "opacity": 1,
         "line": {"width": 1, "color": fig.SURFACE},
     }
-    texts = [_about(node, "", scales) for node in nodes]
+    texts = [_about(node, scales) for node in nodes]
     return {**_places(nodes), "marker": marker, "hovertext": texts}
 
 
@@ -141,7 +140,9 @@ def _places(nodes: Sequence[Node]) -> dict[str, Any]:
     return {"type": "scatter", "mode": "markers", "x": x, "y": y, "hoverinfo": "text"}
 
 
-def _about(node: Node, state: str, scales: Sequence[str]) -> str:
+def _about(node: Node, scales: Sequence[str]) -> str:
+    state = "accepted" if node.accepted else "rejected"
+    state = "disqualified" if node.disqualified else state
     if node.fitness is not None and node.rung is not None:
         state = f"{percent(node.fitness)} up to {scales[node.rung]}"
     return hover(f"{node.label} · {state} · {node.operator}", node.change)

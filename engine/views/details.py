@@ -41,6 +41,7 @@ class DesignDetails:
     findings: tuple[Mapping[str, Any], ...]
     measurements: Mapping[str, Any]
     reference: str
+    disqualified: str  # the reason, "" where it is not
     places: tuple[tuple[str, int, int], ...] = ()
     costs: tuple[Cost, ...] = ()
     remarks: tuple[str, ...] = ()
@@ -59,6 +60,7 @@ class DesignDetails:
             "design": row.id,
             "name": self.name,
             "accepted": row.accepted,
+            "disqualified": self.disqualified,
             "fitness": row.fitness,
             "rung": self.rung,
             "standing": self.standing,
@@ -116,6 +118,7 @@ def design_details(store: Store, design: int) -> DesignDetails:
         findings=tuple(report["findings"]),
         measurements=report["measurements"],
         reference=reference,
+        disqualified=store.disqualification(design),
         places=tuple(places(store, design)),
         costs=() if result is None else result.costs,
         remarks=()

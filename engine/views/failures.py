@@ -11,15 +11,16 @@ from genesys_engine.engine.store import Store
 from genesys_engine.plugins import event_kinds as kinds
 
 CHECK, TRAINING, VARIATION = "check", "verification", "variation"
+SECOND_LOOK = "second look"
 
 
 @dataclass
 class Failure:
     """One cause: how often it came up, and one example of it.
 
-    `stage` says what ended early: the check of a child, its verification, or the variation
-    (a duplicate, no child at all, or a design that its operator gave up).  A child that breaks
-    several rules counts under each.
+    `stage` says what ended early: the check of a child, its verification, the second look at it, or
+    the variation (a duplicate, no child at all, or a design that its operator gave up).  A child
+    that breaks several rules counts under each.
     """
 
     stage: str
@@ -62,3 +63,5 @@ def _causes(event: Event) -> Iterator[tuple[str, str, int | None, str]]:
         yield VARIATION, payload["code"], None, payload["reason"]
     elif event.kind == kinds.VERIFICATION_FAILED:
         yield TRAINING, payload["cause"], payload["design"], payload["reason"]
+    elif event.kind == kinds.DESIGN_DISQUALIFIED:
+        yield SECOND_LOOK, "disqualified", payload["design"], payload["reason"]

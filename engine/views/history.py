@@ -24,10 +24,13 @@ class Point:
 def history(store: Store) -> list[Point]:
     """Return a point per verification that moved its design, in order of time."""
     run, gains, points = RunView(), dict[int, list[float]](), list[Point]()
+    named = {row.id for row in store.leaderboard()}
     for event in store.events():
         run.apply(event)
         if event.kind == VERIFICATION_FINISHED and event.payload["replicate"] == 0:
             design = event.payload["design"]
+            if design not in named:  # disqualified, or in question
+                continue
             so_far = gains.setdefault(design, [])
             so_far.append(event.payload["fitness"])
             point = Point(design, run.active_s / 60, statistics.fmean(so_far), len(so_far))

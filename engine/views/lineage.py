@@ -23,6 +23,7 @@ class Node:
     operator: str
     change: str
     parents: tuple[int, ...]
+    disqualified: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ def lineage(store: Store, most: int | None = None) -> Lineage:
     generation = generations(everything)
     designs = everything if most is None else foremost(everything, most)
     line, lines = _lines(designs)
+    out = store.disqualified()
     nodes = tuple(
         Node(
             design=row.id,
@@ -70,6 +72,7 @@ def lineage(store: Store, most: int | None = None) -> Lineage:
             operator=row.operator,
             change=row.change,
             parents=row.parents,
+            disqualified=row.id in out,
         )
         for row in designs
     )

@@ -93,8 +93,9 @@ def _at_the_lowest_rung(store: Store) -> tuple[dict[int, float], set[int]]:
     """Return (design -> gain, designs that failed) of the first trainings at the lowest rung."""
     gains: dict[int, float] = {}
     failed: set[int] = set()
+    out = store.disqualified()
     for row in store.verifications():
-        if row.rung == 0 and row.replicate == 0:
+        if row.rung == 0 and row.replicate == 0 and row.design not in out:
             if row.fitness is None:
                 failed.add(row.design)
             else:

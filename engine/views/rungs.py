@@ -73,8 +73,9 @@ def rung_agreements(store: Store) -> list[RungAgreement]:
 def rung_gains(store: Store) -> list[dict[int, float]]:
     """Return per rung design -> gain in percent, of the trainings that rank designs."""
     gains: list[dict[int, float]] = [{} for _ in scale_names(store)]
+    out = store.disqualified()
     for row in store.verifications():
-        if row.replicate == 0 and row.fitness is not None:
+        if row.replicate == 0 and row.fitness is not None and row.design not in out:
             gains[row.rung][row.design] = row.fitness
     return gains
 

@@ -90,6 +90,7 @@ def _designs(run: RunView) -> dict[str, int]:
         "duplicates": run.duplicates,
         "exhausted": run.exhausted,
         "abandoned": run.abandoned,
+        "disqualified": len(run.disqualified),
     }
 
 

@@ -61,6 +61,7 @@ def verdict_view(store: Store) -> VerdictView:
         ),
         (
             *_about_noise(verdict, names),
+            *_disqualified(store, names),
             *behind_control(child.scores, child.controls),
             *more_compute(child.cost, label(verdict.reference, names)),
         ),
@@ -103,6 +104,11 @@ def grounds(comparison: Comparison) -> str:
     if comparison.sigma is None:
         return over
     return f"{over}; 2 sigma = {SIGMAS * comparison.sigma:.2f} %"
+
+
+def _disqualified(store: Store, names: Mapping[int, str]) -> Iterator[str]:
+    for design, reason in store.disqualified().items():
+        yield f"{label(design, names)} is disqualified and not counted: {shortened(reason)}."
 
 
 def _about_noise(verdict: Verdict, names: Mapping[int, str]) -> Iterator[str]:

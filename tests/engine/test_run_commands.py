@@ -14,7 +14,7 @@ from sample_run import make_run
 
 from genesys_engine.engine.cli import main
 from genesys_engine.engine.events import digest_events
-from genesys_engine.engine.store import Store
+from genesys_engine.engine.store import ConfirmationRow, Store
 from genesys_engine.plugins import event_kinds as kinds
 
 KEYS = {"design", "fitness", "rung", "scores", "controls", "parents", "change"}
@@ -139,6 +139,34 @@ def test_show_takes_the_name_of_a_seed_and_suggests_near_ones(run, ask):
     assert "retnet" in ask("show", run, "qqqqq", code=2).err
     assert "numbered 0 to" in ask("show", run, 10**17, code=2).err
     assert ask("show", run, "9" * 40, code=2).out == ""
+
+
+def test_a_disqualified_design_is_told_as_one_in_every_view(ask, tmp_path):
+    run = make_run(tmp_path / "run")
+    with Store.open(run, write=True) as store, store.transaction():
+        best = store.leaderboard(1)[0].id
+        reason = "it claims 1.9 bits per byte and reaches 2.9"
+        store.add_confirmation(ConfirmationRow(9_999, best, 2, reason, {}))
+        store.set_standing(best, None, None)
+        told = {"design": best, "reason": reason, "seq": 9_999, "in_question": []}
+        store.add_event(kinds.DESIGN_DISQUALIFIED, told)
+    rows = data(ask("leaderboard", run, "--json"))
+    assert best not in [row["design"] for row in rows]
+    assert f"#{best} is disqualified: {reason}" in ask("leaderboard", run).err
+    assert f"disqualified: {reason}" in " ".join(ask("show", run, best).out.split())
+    status = data(ask("status", run, "--json"))
+    assert status["designs"]["disqualified"] == 1
+    assert status["verdict"]["best_child"] not in (None, best)
+    operators = data(ask("leaderboard", run, "--operators", "--json"))
+    with Store.open(run) as store:
+        gains = {r.design for r in store.verifications() if r.rung == r.replicate == 0}
+        designs = {row.id: row for row in store.leaderboard() if row.id in gains}
+    children = [row for row in designs.values() if set(row.parents) & designs.keys()]
+    assert sum(row["compared"] for row in operators) == len(children), "its gain counts nowhere"
+    ask("report", run)
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert f"#{best} is disqualified" in page
+    assert "second look" in page
 
 
 def test_show_gives_the_cost_at_each_rung(run, ask):

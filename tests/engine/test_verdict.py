@@ -13,7 +13,7 @@ from sample_run import EXPERIMENT, META
 from genesys_engine.engine.finals import FRESH, half_width
 from genesys_engine.engine.noise import BETTER, NO_DIFFERENCE, NOT_MEASURED, WORSE, noise_floor
 from genesys_engine.engine.significance import noise_of
-from genesys_engine.engine.store import DesignRow, Store, VerificationRow
+from genesys_engine.engine.store import ConfirmationRow, DesignRow, Store, VerificationRow
 from genesys_engine.engine.verdict import Verdict, judge
 from genesys_engine.engine.views.text import percent
 from genesys_engine.engine.views.verdict import verdict_view
@@ -169,13 +169,21 @@ def test_no_child_no_claim(tmp_path: Path) -> None:
     assert found.verdict.comparisons == ()
 
 
-def test_a_design_that_is_excluded_is_not_named(tmp_path: Path) -> None:
-    with run(tmp_path) as made:
+def test_a_disqualified_design_is_neither_named_nor_compared_with(tmp_path: Path) -> None:
+    with run(tmp_path, finalists=2) as made:
         made.child(2, {0: 90.0, 1: 90.0}, 1)
-        made.child(3, {0: 4.0}, 1)
+        made.child(3, {0: 4.0}, 2)
+        made.fresh({0: [0.0], 2: [50.0]})
         assert judge(made.store).best_child == 2
-        verdict = judge(made.store, {2})
-    assert (verdict.best, verdict.best_child) == (0, 3)
+        with made.store.transaction():
+            row = ConfirmationRow(9999, 2, 1, "too good to be true", {})
+            made.store.add_confirmation(row)
+            made.store.set_standing(2, None, None)
+        found = verdict_view(made.store)
+    verdict = found.verdict
+    assert (verdict.best, verdict.best_child, verdict.finalists) == (0, 3, ())
+    assert [c.roles for c in verdict.comparisons] == [(SEED,), (REFERENCE,)]
+    assert any("#2 is disqualified" in remark for remark in found.remarks)
 
 
 def test_one_minus_sign_and_one_word_everywhere(tmp_path: Path) -> None:

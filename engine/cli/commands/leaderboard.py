@@ -111,6 +111,8 @@ def _remarks(store: Any, rows: Sequence[LeaderboardRow]) -> Iterable[str]:
         yield f"the scores of {reference} are means over its training seeds"
     if rows:
         yield from all_behind_control([row for row in rows if row.rung == rows[0].rung])
+    for design, reason in store.disqualified().items():
+        yield f"not listed: #{design} is disqualified: {reason}"
     for found in rung_agreements(store):
         if found.warning:
             yield f"warning: {found.warning}"

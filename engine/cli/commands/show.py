@@ -53,7 +53,9 @@ def _head(details: DesignDetails) -> Iterator[str]:
 
     row = details.row
     state = "accepted" if row.accepted else "rejected by its check"
-    yield f"Design {row.id}" + (f" ({details.name})" if details.name else "") + f": {state}"
+    state = f"disqualified: {details.disqualified}" if details.disqualified else state
+    named = f" ({details.name})" if details.name else ""
+    yield wrapped(f"Design {row.id}{named}: {state}", 2)
     yield f"  {row.change}  [{row.operator}]"
     if row.fitness is not None:
         said = outcome(details.standing or "", details.reference)

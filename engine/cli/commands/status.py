@@ -78,7 +78,7 @@ def _made(designs: Mapping[str, int]) -> str:
 
     seeds, children = designs["seeds"], designs["children"]
     parts = [plural(seeds, "seed"), plural(children, "child", "children")]
-    parts += [f"{designs['rejected']} rejected"] if designs["rejected"] else []
+    parts += [f"{designs[key]} {key}" for key in ("rejected", "disqualified") if designs[key]]
     parts += [plural(designs["duplicates"], "duplicate")] if designs["duplicates"] else []
     if designs["exhausted"]:
         parts.append(f"{plural(designs['exhausted'], 'try', 'tries')} without a new design")
