@@ -40,7 +40,7 @@ from genesys_engine.engine.settings import (
 )
 from genesys_engine.engine.state import State
 from genesys_engine.engine.store import DATABASE, Store
-from genesys_engine.engine.tasks import prepare_tasks
+from genesys_engine.engine.tasks import demand_items, prepare_tasks
 from genesys_engine.engine.trials import Trials
 from genesys_engine.engine.verifier import Verifier
 from genesys_engine.gab.errors import EnvironmentProblem
@@ -121,15 +121,16 @@ def _isolation(host: PluginHost, experiment: Experiment) -> Isolation | None:
 
 
 def build_corpus(experiment: Experiment, progress: Callable[[str], None]) -> dict[str, Any]:
-    """Prepare the corpus of an experiment, or find it in the cache."""
-    from genesys_engine.engine.corpus import prepare
+    """Prepare the corpus and the tasks of an experiment, or find them in the cache.
 
+    Raises:
+        InputError: the text or a task is not usable, or there is too little text.
+        EnvironmentProblem: something cannot be fetched or written.
+    """
     tasks = prepare_tasks(experiment, progress)
-    folder = prepare(experiment.corpus, cache_folder() / "corpora", progress)
-    corpus = Corpus.open(folder)
-    demand_text(corpus, experiment)
+    corpus = prepare_text(experiment, progress)
     return {
-        "folder": str(folder),
+        "folder": str(corpus.folder),
         "digest": corpus.digest,
         "source": experiment.corpus.use,
         "train_tokens": len(corpus.train),
@@ -143,6 +144,21 @@ def demand_text(corpus: Corpus, experiment: Experiment) -> None:
     """See that a corpus holds a batch of every rung; raises `InputError` where it does not."""
     for rung in rung_settings(experiment, corpus.vocab_size):
         corpus.require(max(1, rung.batch_tokens // rung.context), rung.context)
+
+
+def prepare_text(experiment: Experiment, progress: Callable[[str], None]) -> Corpus:
+    """Prepare the text of an experiment, or find it in the cache.
+
+    Raises:
+        InputError: it is not usable, or too little for a rung or for a task that is made from it.
+        EnvironmentProblem: it cannot be fetched or written.
+    """
+    from genesys_engine.engine.corpus import prepare
+
+    corpus = Corpus.open(prepare(experiment.corpus, cache_folder() / "corpora", progress))
+    demand_text(corpus, experiment)
+    demand_items(experiment, corpus)
+    return corpus
 
 
 @contextlib.contextmanager

@@ -12,10 +12,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from genesys_engine.engine import preflight
 from genesys_engine.engine.assembly import (
     assemble,
     build_corpus,
     components,
+    demand_isolation,
     demand_machine,
     demand_text,
     load,
@@ -89,9 +91,11 @@ def start(path: Path, sets: Sequence[str], folder: Path, callbacks: Callbacks) -
         KeyboardInterrupt: it was to stop before there was anything to resume.
     """
     host, experiment = load(path, sets)
-    sandbox = demand_machine(host, experiment)
-    look_over(experiment, host.registry)
     Store.refuse_used(folder)
+    preflight.demand(experiment, host)
+    sandbox = demand_isolation(host, experiment)
+    for warning in preflight.warnings(experiment, host):
+        callbacks.on_stage(f"warning: {warning}")
     callbacks.on_stage("preparing the corpus")
     corpus = build_corpus(experiment, callbacks.on_stage)
     if callbacks.should_stop() is not None:

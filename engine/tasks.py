@@ -13,19 +13,27 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genesys_engine.engine.cache import cache_folder
-from genesys_engine.gab.errors import EnvironmentProblem
+from genesys_engine.engine.corpus.items import FEWEST_ITEMS
+from genesys_engine.gab.errors import EnvironmentProblem, InputError
 from genesys_engine.plugins.corpus import file_digest
 from genesys_engine.plugins.evaluators import bigbench
-from genesys_engine.plugins.evaluators.task_names import Tasks, expand, files_of, folder_path
+from genesys_engine.plugins.evaluators.task_names import (
+    PLACE,
+    Tasks,
+    expand,
+    files_of,
+    folder_path,
+)
 
 if TYPE_CHECKING:
     from genesys_engine.engine.config import Experiment
+    from genesys_engine.plugins.corpus import Corpus
 
 USE = "lm_eval"
 DATA = "data"  # the option of the evaluator that says where they lie
@@ -52,6 +60,45 @@ def prepare_tasks(experiment: Experiment, say: Say) -> dict[str, str]:
             if tasks.need_data:
                 folders[json.dumps(names)] = str(_prepared(names, tasks, say))
     return folders
+
+
+def check_folders(experiment: Experiment) -> None:
+    """Look at the tasks in folders of the user's as `prepare_tasks` does, but for what is not on
+    this machine.
+
+    Raises:
+        InputError: a task is not what it should be, or asks for more than its data have.
+    """
+    folders = [name for tasks in _tasks(experiment) for name in tasks.folders]
+    if folders:
+        from genesys_engine.plugins.evaluators.library_tasks import check
+
+        check(dict.fromkeys(folders))
+
+
+def demand_items(experiment: Experiment, corpus: Corpus) -> None:
+    """Hold the items that were made from held-out text against the tasks that want them.
+
+    Raises:
+        InputError: there are too few of them.
+    """
+    counts = corpus.manifest["items"]
+    for tasks in _tasks(experiment, corpus):
+        for task in tasks.local:
+            if (found := counts.get(task.key)) is not None and found < FEWEST_ITEMS:
+                raise InputError(
+                    f"the {len(corpus.heldout):,} held-out tokens of {corpus.manifest['origin']}"
+                    f" yield {found} items for the task {task.key!r}; {FEWEST_ITEMS} are the least",
+                    where=PLACE,
+                    hint="give more text or a larger corpus.heldout, or leave the task out",
+                )
+
+
+def _tasks(experiment: Experiment, corpus: Corpus | None = None) -> Iterator[Tasks]:
+    """Yield what each list of tasks in an experiment stands for."""
+    for entry in experiment.evaluators:
+        if entry.use == USE:
+            yield expand(entry.options["tasks"], corpus)
 
 
 def with_data(entry: Mapping[str, Any], folders: Mapping[str, str]) -> dict[str, Any]:

@@ -23,14 +23,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genesys_engine.gab.errors import InputError
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tokenizers import Tokenizer
 
 ITEMS = 200  # per task, where there is text for as many
-FEWEST_ITEMS = 8
+FEWEST_ITEMS = 8  # that a task may be scored with
 CHOICES = 4
 CONTEXT_TOKENS = 48
 CONTINUATION_TOKENS = 16
@@ -57,10 +55,8 @@ def write_items(
 ) -> dict[str, int]:
     """Write `continuation.jsonl` and `corruption.jsonl`; return the number of items by task.
 
-    `texts` are the held-out documents, `training` the packed tokens of the others.
-
-    Raises:
-        InputError: the held-out documents are too short for a handful of items.
+    `texts` are the held-out documents, `training` the packed tokens of the others.  Short ones
+    yield few items or none: whoever wants a task holds that against FEWEST_ITEMS.
     """
     rng = random.Random("genesys_engine.corpus.items")
     passages = _unseen(_passages(texts, tokenizer, rng), training)
@@ -70,13 +66,6 @@ def write_items(
     }
     folder.mkdir()
     for name, items in tasks.items():
-        if len(items) < FEWEST_ITEMS:
-            raise InputError(
-                f"the held-out text yields {len(items)} items for the task {name!r}; "
-                f"{FEWEST_ITEMS} are the least",
-                where="corpus",
-                hint="give more text or a larger `heldout` share",
-            )
         lines = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items)
         (folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
     return {name: len(items) for name, items in tasks.items()}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +23,7 @@ from genesys_engine.plugins.evaluators.task_names import (
     Tasks,
     files_of,
     folder_path,
+    is_folder,
     task_files,
 )
 
@@ -64,8 +65,10 @@ def prepare(tasks: Tasks, folder: Path, say: Say) -> None:
     """
     from genesys_engine.plugins.evaluators import hub
 
-    say("asking the Hugging Face hub")
-    problem = hub.unreachable()
+    problem = ""
+    if tasks.library or not all(_all_here(folder_path(name)) for name in tasks.folders):
+        say("asking the Hugging Face hub")
+        problem = hub.unreachable()
     if problem and tasks.library and not hub.has_cached_data():
         raise _no_data(tasks.library[0], problem)
     entries: list[dict[str, Any]] = []
@@ -158,18 +161,62 @@ def _own(folder: Path, copy: Path, say: Say, problem: str) -> Iterator[Loaded]:
         place = copy / file.relative_to(folder)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, place)
+    for file, task, dataset in _own_tasks(folder, say, problem):
+        yield Loaded(task, f"{copy.name}/{file.relative_to(folder)}", str(file), dataset)
+
+
+def check(folders: Iterable[str]) -> None:
+    """Look at the tasks of the user's folders whose data are on this machine; nothing is kept.
+
+    Raises:
+        EnvironmentProblem: data cannot be read.
+        InputError: a file is wrong, or a task asks for more than its data have.
+    """
+    from genesys_engine.plugins.evaluators import hub
+
+    with hub.offline():
+        for name in folders:
+            for _ in _own_tasks(folder_path(name), lambda stage: None, "", here=True):
+                pass
+
+
+def _own_tasks(
+    folder: Path, say: Say, problem: str, *, here: bool = False
+) -> Iterator[tuple[Path, Task, Any]]:
+    """Yield (file, task, data) of a folder of the user's; other files are there to include.
+
+    Args:
+        here: leave out tasks whose data a hub may have.
+    """
     configs = {file: _read(file, folder) for file in task_files(folder)}
     groups = dict(_members(configs))
     for file, config in configs.items():
-        if isinstance(name := config.get("task"), str):
-            say(f"loading the data of {name}")
-            with _faults_of(name, str(file), problem):
-                dataset = _own_data(config, file.parent)
-            if dataset is not None:
-                sizes = {split: len(rows) for split, rows in dataset.items()}
-                read_demands(name, str(file), config).check_splits(sizes)
-            copied = f"{copy.name}/{file.relative_to(folder)}"
-            yield Loaded(Task(name, groups.get(name, "")), copied, str(file), dataset)
+        name = config.get("task")
+        if not isinstance(name, str) or (here and not _is_here(config)):
+            continue
+        say(f"loading the data of {name}")
+        with _faults_of(name, str(file), problem):
+            dataset = _own_data(config, file.parent)
+        if dataset is not None:
+            sizes = {split: len(rows) for split, rows in dataset.items()}
+            read_demands(name, str(file), config).check_splits(sizes)
+        yield file, Task(name, groups.get(name, "")), dataset
+
+
+def _all_here(folder: Path) -> bool:
+    """Tell whether no task of a folder may need the hub."""
+    configs = (_read(file, folder) for file in task_files(folder))
+    return all(_is_here(config) for config in configs if isinstance(config.get("task"), str))
+
+
+def _is_here(config: Mapping[str, Any]) -> bool:
+    """Tell whether the data of a task are files of this machine, or brought by its code."""
+    from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES
+
+    path = config.get("dataset_path")
+    files = json.dumps(config.get("dataset_kwargs") or {}, default=str)
+    known = path is None or path in _PACKAGED_DATASETS_MODULES
+    return (known or is_folder(str(path)) or Path(str(path)).exists()) and "://" not in files
 
 
 def _members(configs: Mapping[Path, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:

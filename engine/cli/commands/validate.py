@@ -6,9 +6,8 @@ from pathlib import Path
 
 import click
 
-from genesys_engine.engine.cli.output import json_option, print_json, set_option
-from genesys_engine.engine.config import ConfigError, Experiment, load_experiment
-from genesys_engine.gab.errors import InputError
+from genesys_engine.engine.cli.output import json_option, note, print_json, set_option
+from genesys_engine.engine.config import ConfigError, Experiment
 
 
 @click.command("validate")
@@ -16,38 +15,39 @@ from genesys_engine.gab.errors import InputError
 @set_option
 @json_option
 def command(experiment: Path, sets: tuple[str, ...], as_json: bool) -> int:
-    """Check an experiment and show every fault with its place.
+    """Check an experiment and what it names, and show every fault with its place.
 
-    Exit code 2 if there is any.
+    Nothing is fetched and no service is asked. Exit code 2 if there is any fault.
     """
+    from genesys_engine.engine import preflight
+    from genesys_engine.engine.assembly import load
+    from genesys_engine.gab.errors import GenesysError
+
     try:
-        loaded = load_experiment(experiment, sets)
-        if loaded.llm is not None:
-            _look_over_models(loaded)
+        host, loaded = load(experiment, sets)
+        preflight.validate(loaded, host)
     except ConfigError as error:
-        if not as_json:
-            raise
-        print_json({"valid": False, "problems": [problem.to_json() for problem in error.problems]})
-        return error.exit_code
-    if as_json:
-        print_json({"valid": True, "problems": [], "digest": loaded.digest})
+        problems = list(error.problems)
+    except GenesysError as error:
+        problems = [preflight.as_problem(error)]
     else:
-        click.echo(f"{experiment} is valid: {_summary(loaded)}")
-    return 0
+        _tell(experiment, loaded, list(preflight.warnings(loaded, host)), as_json)
+        return 0
+    if not as_json:
+        raise ConfigError(problems)
+    print_json({"valid": False, "problems": [problem.to_json() for problem in problems]})
+    return ConfigError.exit_code
 
 
-def _look_over_models(experiment: Experiment) -> None:
-    """Raise `ConfigError` where a language model could not be asked: a key, a file, a price."""
-    from genesys_engine.engine.config.problems import Problem
-    from genesys_engine.engine.llm.backends import look_over
-    from genesys_engine.plugins.host import PluginHost
-
-    plugins = experiment.plugins
-    try:
-        look_over(experiment, PluginHost(plugins.disable, plugins.local).registry)
-    except InputError as error:
-        problem = Problem(error.message, error.where or "[llm]", None, error.hint)
-        raise ConfigError([problem]) from error
+def _tell(file: Path, experiment: Experiment, warnings: list[str], as_json: bool) -> None:
+    """Say that an experiment is valid, and what it will hardly give."""
+    if as_json:
+        about = {"problems": [], "warnings": warnings, "digest": experiment.digest}
+        print_json({"valid": True, **about})
+        return
+    for warning in warnings:
+        note(f"warning: {warning}")
+    click.echo(f"{file} is valid: {_summary(experiment)}")
 
 
 def _summary(experiment: Experiment) -> str:
