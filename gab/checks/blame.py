@@ -1,42 +1,76 @@
-"""Which unit did it?  Two runs are traced, and the first unit with clean inputs is named.
+"""Who did it?  Two runs are traced, and the first unit with clean inputs is named, with the line.
 
 Units finish children first.  The one to blame is the first that was given equal inputs in both
 runs and returned different outputs, where "equal" looks only at the part that should not
-change (the prefix in time, one sequence of the batch, everything).
+change (the prefix in time, one sequence of the batch, everything).  The line is that of the
+operation in it whose output is the first to differ.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from genesys_engine.gab.checks import operations
 from genesys_engine.gab.checks.numbers import difference
+from genesys_engine.gab.checks.operations import Operation, Recorder, View, storages
 from genesys_engine.gab.checks.sourcemap import Place, SourceMap
-
-# A part of a unit's value that should be equal in both runs; None where it has no such part.
-View = Callable[[Tensor], Tensor | None]
 
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a unit: what it was given and what it returned."""
+    """One call of a unit: what it was given and what it returned.
+
+    `operations` are those of the whole run until then, and `results` the storages of the outputs.
+    """
 
     place: Place
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    source: SourceMap
+    operations: Sequence[Operation] = ()
+    results: tuple[int, ...] = ()
+
+    def place_of(self, line: int | None) -> Place:
+        """Return the place of a line that was reached in this call; the unit's where unknown."""
+        if line is None:
+            return self.place
+        return self.source.place_of_line(line)[0] or self.place[0], line
 
 
-def trace(model: nn.Module, source: SourceMap, run: Callable[[], object]) -> list[Call]:
+def trace(
+    model: nn.Module,
+    source: SourceMap,
+    run: Callable[[], object],
+    *,
+    without_detached: bool = False,
+) -> list[Call]:
     """Call `run` and return the calls of all units of `model` in the order of their ends."""
+    recorder = Recorder(source.is_ours, without_detached=without_detached)
+    try:
+        return _calls(model, source, run, recorder)
+    except RuntimeError:  # an operation that cannot be recorded (NotImplementedError is one)
+        return _calls(model, source, run, None)
+
+
+def _calls(
+    model: nn.Module, source: SourceMap, run: Callable[[], object], recorder: Recorder | None
+) -> list[Call]:
     calls: list[Call] = []
 
     def note(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        given = _tensors(args) + _tensors(kwargs)
-        calls.append(Call(source.place_of_class(module), given, _tensors(output)))
+        with _paused(recorder):
+            given, place = _floating(args) + _floating(kwargs), source.place_of_class(module)
+            seen = tuple(recorder.operations) if recorder else ()
+            made = storages(_floating(output))
+            calls.append(
+                Call(place, _copies(given), _copies(_floating(output)), source, seen, made)
+            )
 
     handles = [
         module.register_forward_hook(note, with_kwargs=True)
@@ -44,11 +78,24 @@ def trace(model: nn.Module, source: SourceMap, run: Callable[[], object]) -> lis
         if source.is_unit(module)
     ]
     try:
-        run()
+        with recorder or nullcontext():
+            run()
     finally:
         for handle in handles:
             handle.remove()
     return calls
+
+
+@contextmanager
+def _paused(recorder: Recorder | None) -> Iterator[None]:
+    if recorder is None:
+        yield
+        return
+    recorder.paused = True
+    try:
+        yield
+    finally:
+        recorder.paused = False
 
 
 def first_different(
@@ -59,7 +106,8 @@ def first_different(
         if _equal(a.inputs, b.inputs, views, tolerance) and not _equal(
             a.outputs, b.outputs, views, tolerance
         ):
-            return a.place
+            both = a.operations, b.operations
+            return a.place_of(operations.first_different(both, views, tolerance, a.results))
     return None, None
 
 
@@ -67,7 +115,7 @@ def first_nonfinite(calls: list[Call]) -> Place:
     """Return the unit that turned finite inputs into outputs that are not."""
     for call in calls:
         if _finite(call.inputs) and not _finite(call.outputs):
-            return call.place
+            return call.place_of(operations.first_nonfinite(call.operations, call.results))
     return None, None
 
 
@@ -77,12 +125,16 @@ def whole(tensor: Tensor) -> Tensor:
 
 
 def prefix(cut: int, length: int) -> View:
-    """View the positions before `cut` of a tensor whose second dimension is time."""
+    """View the positions before `cut` of a tensor, in every dimension that is time.
+
+    One of that size that stands last, and alone, are the channels of a model as wide as long.
+    """
 
     def view(tensor: Tensor) -> Tensor | None:
-        if tensor.dim() < 2 or tensor.shape[1] != length:
+        times = [at for at, size in enumerate(tensor.shape) if size == length]
+        if not times or (tensor.dim() > 2 and times == [tensor.dim() - 1]):
             return None
-        return tensor[:, :cut]
+        return tensor[tuple(slice(cut if size == length else None) for size in tensor.shape)]
 
     return view
 
@@ -116,12 +168,16 @@ def _finite(tensors: tuple[Tensor, ...]) -> bool:
     return all(bool(torch.isfinite(t).all()) for t in tensors)
 
 
-def _tensors(value: Any) -> tuple[Tensor, ...]:
-    """Return every floating tensor in a nest of tuples, lists and mappings, detached copies."""
+def _floating(value: Any) -> tuple[Tensor, ...]:
+    """Return every floating tensor in a nest of tuples, lists and mappings."""
     if isinstance(value, Tensor):
-        return (value.detach().clone(),) if value.is_floating_point() else ()
+        return (value,) if value.is_floating_point() else ()
     if isinstance(value, Mapping):
-        return tuple(t for key in sorted(value, key=str) for t in _tensors(value[key]))
+        return tuple(t for key in sorted(value, key=str) for t in _floating(value[key]))
     if isinstance(value, tuple | list):
-        return tuple(t for item in value for t in _tensors(item))
+        return tuple(t for item in value for t in _floating(item))
     return ()
+
+
+def _copies(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(tensor.detach().clone() for tensor in tensors)

@@ -12,6 +12,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from genesys_engine.gab.checks import blame
 from genesys_engine.gab.checks.forward import EQUAL
 from genesys_engine.gab.checks.gradient import origin_of_nan
 from genesys_engine.gab.checks.numbers import difference, start_generator
@@ -66,7 +67,9 @@ def check_modes(subject: Subject) -> Iterator[Finding]:
     change = difference(trained[0], subject.run(model.eval(), tokens))
     if not change <= EQUAL:
         text = "Train mode draws nothing, and yet its output is not that of eval mode."
-        yield finding("mode.differs", text, {"change": change})
+        runs = subject.trace(model.train(), tokens), subject.trace(model.eval(), tokens)
+        place = blame.first_different(runs, (blame.whole, blame.whole), EQUAL)
+        yield finding("mode.differs", text, {"change": change}, place=place)
 
 
 def check_autocast(subject: Subject) -> Iterator[Finding]:
@@ -124,7 +127,10 @@ def check_large_inputs(subject: Subject) -> Iterator[Finding]:
     evidence: dict[str, Evidence] = {"input": LARGE, "length": _LENGTH}
     if not torch.isfinite(Y).all():
         text = f"An input of values around {LARGE:g} gives an output that is not finite."
-        yield finding("output.overflow", text, evidence, place=subject.source.place_of_class(block))
+        calls = blame.trace(block, subject.source, lambda: subject.run(block, X))
+        place = blame.first_nonfinite(calls)
+        place = place if place[0] else subject.source.place_of_class(block)
+        yield finding("output.overflow", text, evidence, place=place)
         return
     weights = torch.randn(Y.shape, generator=subject.generator(8))
     gradients = torch.autograd.grad(
