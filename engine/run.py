@@ -96,10 +96,10 @@ def start(path: Path, sets: Sequence[str], folder: Path, callbacks: Callbacks) -
     sandbox = demand_isolation(host, experiment)
     for warning in preflight.warnings(experiment, host):
         callbacks.on_stage(f"warning: {warning}")
-    callbacks.on_stage("preparing the corpus")
-    corpus = build_corpus(experiment, callbacks.on_stage)
-    if callbacks.should_stop() is not None:
-        raise KeyboardInterrupt
+    stage = _preparing(callbacks)
+    stage("preparing the corpus")
+    corpus = build_corpus(experiment, stage)
+    stage("the corpus is ready")
     meta = {
         "name": experiment.run.name,
         "sets": list(sets),
@@ -125,6 +125,21 @@ def start(path: Path, sets: Sequence[str], folder: Path, callbacks: Callbacks) -
         if not begun:
             shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+def _preparing(callbacks: Callbacks) -> Callable[[str], None]:
+    """Return how the preparation of a corpus tells its stages, and ends between two of them.
+
+    Raises:
+        KeyboardInterrupt: it is to stop; what was prepared so far is kept in the cache.
+    """
+
+    def stage(text: str) -> None:
+        if callbacks.should_stop() is not None:
+            raise KeyboardInterrupt
+        callbacks.on_stage(text)
+
+    return stage
 
 
 def resume(folder: Path, sets: Sequence[str], callbacks: Callbacks) -> None:
@@ -281,8 +296,9 @@ def prepare_corpus(store: Store, experiment: Experiment, callbacks: Callbacks) -
         corpus.check()
         demand_text(corpus, experiment)  # a run may be extended by a rung of a longer context
         return
-    callbacks.on_stage("preparing the corpus")
-    facts = build_corpus(experiment, callbacks.on_stage)
+    stage = _preparing(callbacks)
+    stage("preparing the corpus")
+    facts = build_corpus(experiment, stage)
     if known["digest"] != facts["digest"]:
         raise InputError(
             "the corpus has changed since the run began",

@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 
 from genesys_engine.gab.memory import is_memory_error
 from genesys_engine.gab.sandbox import landlock, linux, readable, seccomp, toolchain
+from genesys_engine.gab.sandbox.devices import VISIBLE
 from genesys_engine.gab.sandbox.environment import folders
 from genesys_engine.gab.sandbox.isolation import Isolation
 from genesys_engine.gab.sandbox.landlock import Rule
@@ -73,6 +74,8 @@ def isolate(job: Job, confinement: Confinement, template: int, reply_fd: int, lo
     _keep_only(reply_fd, log_fd)
     os.chdir(job.scratch)
     os.environ.update(folders(job.scratch))
+    if job.devices:
+        os.environ[VISIBLE] = job.devices
     if job.limits.compiles:
         toolchain.prepare(job.scratch)
     _set_limits(job.limits, confinement.isolation)

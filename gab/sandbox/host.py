@@ -22,11 +22,12 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from genesys_engine.gab.errors import EnvironmentProblem
+from genesys_engine.gab.sandbox.devices import DeviceShares, devices_here
 from genesys_engine.gab.sandbox.isolation import Level
 from genesys_engine.gab.sandbox.judge import judge
 from genesys_engine.gab.sandbox.link import TemplateLink
@@ -60,6 +61,8 @@ class SandboxHost:
         guard_s: seconds after a job's deadline at which the template counts as hung.
         require: the level of isolation below which no job runs.
         at_most: the level beyond which no measure is used.
+        devices: what CUDA_VISIBLE_DEVICES may name; None: what there is.
+        jobs_per_device: jobs with an accelerator that may share a device.
 
     Raises:
         EnvironmentProblem: this system cannot fork.
@@ -75,6 +78,8 @@ class SandboxHost:
         guard_s: float = 5.0,
         require: Level = "process",
         at_most: Level = "strict",
+        devices: Sequence[str] | None = None,
+        jobs_per_device: int = 1,
     ) -> None:
         if not hasattr(os, "fork"):
             raise EnvironmentProblem(
@@ -88,6 +93,8 @@ class SandboxHost:
         self._start_s = start_s
         self._guard_s = guard_s
         self._levels = (require, at_most)
+        known = devices_here() if devices is None else devices
+        self._devices = DeviceShares(known, workers, jobs_per_device)
         self._ids = itertools.count()
         self._lock = threading.Lock()
         self._queue: deque[_Ticket] = deque()
@@ -184,14 +191,29 @@ class SandboxHost:
             link.send(ticket.job.to_json())
 
     def _next(self) -> _Ticket | None:
-        """Take the next ticket that may run now; one that is run again runs alone."""
+        """Take the next ticket that may run now; one that is run again runs alone.
+
+        One that waits for an accelerator is passed by those that need none.
+        """
         alone = any(ticket.attempts > 1 for ticket in self._running.values())
         with self._lock:
             if not self._queue or alone or len(self._running) >= self.workers:
                 return None
             if self._queue[0].attempts and self._running:
                 return None
-            return self._queue.popleft()
+            for ticket in self._queue:
+                if self._gets_devices(ticket):
+                    self._queue.remove(ticket)
+                    return ticket
+        return None
+
+    def _gets_devices(self, ticket: _Ticket) -> bool:
+        """Give a ticket its share of the devices; False where it has to wait for one."""
+        running = [(t.job.devices, t.job.limits.accelerator) for t in self._running.values()]
+        share = self._devices.pick(running, accelerator=ticket.job.limits.accelerator)
+        if share is not None:
+            ticket.job = replace(ticket.job, devices=share)
+        return share is not None
 
     def _patience(self, link: TemplateLink) -> float | None:
         """Return the seconds until the guard has something to look at."""

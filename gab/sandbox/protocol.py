@@ -69,13 +69,17 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Job:
-    """A job as the template receives it: run `target` ("module:function") on `payload`."""
+    """A job as the template receives it: run `target` ("module:function") on `payload`.
+
+    `devices` are the accelerators that it sees, as CUDA_VISIBLE_DEVICES has them; "": as they are.
+    """
 
     id: int
     target: str
     payload: Mapping[str, Any]
     scratch: str
     limits: Limits
+    devices: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the frame that asks for this job."""

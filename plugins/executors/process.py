@@ -45,6 +45,14 @@ class ProcessOptions(Options):
         description="beyond this level no measure is used: lower it only for a trusted plugin that"
         " has to start programs in a worker",
     )
+    devices: tuple[str, ...] | None = Field(
+        default=None,
+        description="accelerators that the workers share out, as CUDA_VISIBLE_DEVICES names them;"
+        " left out: those that it names, or all there are",
+    )
+    jobs_per_device: int = Field(
+        default=1, ge=1, description="trainings that may share an accelerator; more wait"
+    )
 
 
 class ProcessExecutor:
@@ -65,6 +73,8 @@ class ProcessExecutor:
             guard_s=options.guard_s,
             require=require,
             at_most=options.isolation,
+            devices=options.devices,
+            jobs_per_device=options.jobs_per_device,
         )
 
     @staticmethod

@@ -246,3 +246,11 @@ def check_without_language(payload, scratch):
 
     run.check_source = lambda *_: []
     return run.check_block(**payload).to_json()
+
+
+def sees_devices(payload, scratch):
+    """Tell which accelerators this process sees, and when it ran."""
+    began = time.monotonic()
+    time.sleep(payload.get("sleep_s", 0.3))
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return {"seen": seen, "began": began, "ended": time.monotonic()}

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from genesys_engine.engine.cli.output import json_option, set_option
+from genesys_engine.engine.cli.run_folder import tell_what_is_left
 
 
 @click.command("resume")
@@ -19,6 +20,10 @@ def command(run_folder: Path, sets: tuple[str, ...], as_json: bool) -> int:
     Nothing that was paid for is done again. --set may change what decides nothing: run.workers,
     run.designers, executor.* and the caps of budget beside the designs; in an implementation study
     also those of compare. It holds for later resumptions too.
+
+    A run, also a finished one, can be extended: --set budget.designs=MORE,
+    ladder.rungs.0.verifications=MORE, ladder.finalists=MORE, or a further rung
+    (ladder.rungs.1.scale=1M, ladder.rungs.1.verifications=8, where there was one).
     """
     from genesys_engine.engine import run
     from genesys_engine.engine.cli.session import session
@@ -30,7 +35,11 @@ def command(run_folder: Path, sets: tuple[str, ...], as_json: bool) -> int:
     def work(callbacks: run.Callbacks) -> None:
         run.resume(run_folder, sets, callbacks)
 
-    return session(work, run_folder, as_json=as_json)
+    try:
+        return session(work, run_folder, as_json=as_json)
+    except KeyboardInterrupt as interrupt:
+        tell_what_is_left(interrupt, run_folder)
+        raise
 
 
 def _resume_study(folder: Path, sets: tuple[str, ...], *, as_json: bool) -> int:

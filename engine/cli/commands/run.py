@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from genesys_engine.engine.cli.output import json_option, set_option
+from genesys_engine.engine.cli.run_folder import tell_what_is_left
 
 
 @click.command("run")
@@ -20,11 +21,17 @@ def command(experiment: Path, out: Path | None, sets: tuple[str, ...], as_json: 
     The last line says where the best design and the report lie. Ctrl-C ends the run after the
     trials under way; `genesys-engine resume` takes it up again.
     """
-    from genesys_engine.engine import run
-    from genesys_engine.engine.cli.session import session
+    folder = out
+    try:
+        from genesys_engine.engine import run
+        from genesys_engine.engine.cli.session import session
 
-    def work(callbacks: run.Callbacks) -> None:
-        run.start(experiment, sets, folder, callbacks)
+        folder = out or run.planned_folder(experiment, sets)
 
-    folder = out or run.planned_folder(experiment, sets)
-    return session(work, folder, as_json=as_json)
+        def work(callbacks: run.Callbacks) -> None:
+            run.start(experiment, sets, folder, callbacks)
+
+        return session(work, folder, as_json=as_json)
+    except KeyboardInterrupt as interrupt:
+        tell_what_is_left(interrupt, folder)
+        raise

@@ -1,0 +1,24 @@
+"""Ctrl-C before there is a run: it says that nothing was begun, and leaves nothing behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engine_process import ended, engine, interrupt, started, wait_for, write_experiment, write_text
+
+
+def test_a_run_that_is_stopped_while_preparing_says_that_nothing_was_begun(
+    tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    write_text(tmp_path, 3_000_000)
+    file = write_experiment(tmp_path)
+    with started("run", file, "--out", tmp_path / "run") as process:
+        wait_for(lambda: "preparing the corpus" in process.answer().err, process)
+        interrupt(process)
+        answer = ended(process)
+    assert answer.code == 130
+    assert "nothing was begun" in answer.err
+    assert "resume" not in answer.err.replace("no run to resume", "")
+    assert not (tmp_path / "run").exists()
+    assert "no run here" in engine("resume", tmp_path / "run").err
