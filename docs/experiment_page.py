@@ -35,6 +35,10 @@ not listed here is an error with its line. `genesys-engine init` writes a file w
 `genesys-engine validate FILE` shows every fault at once, and `--set section.key=VALUE` (for
 `validate`, `plan`, `run`, `resume`, `compare` and `calibrate`) overrides one key.
 
+`validate` also looks at what the file names and a run would miss: text that is not there or too
+small, CUDA, keys and prices of language models, the knowledge base, the tasks in folders of your
+own. It warns where `noise_seeds` can tell nothing. `run` begins with the same checks.
+
 A relative path in the file is relative to the file, wherever the command is run, and so is one in
 the `sets` of an arm; in a `--set` of the command line it is relative to the working folder. `~` is
 your home. Errors show the whole path.
