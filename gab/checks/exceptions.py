@@ -41,7 +41,6 @@ _MISSING = "Import what is installed: only torch, einops and modules of pure com
 _RULES: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
     ((ImportError,), "", _MISSING),
     ((OSError,), "", _FILES),
-    ((AttributeError,), r"'int' object has no attribute", _CONFIG),
     ((TypeError,), r"forward\(\).* missing \d+ required", GIVEN),
     ((AttributeError, NameError), "", _NAME),
     ((AssertionError,), r"CUDA|cuda", _DEVICE),
@@ -54,8 +53,13 @@ _RULES: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
 )
 
 
-def advice_for(error: BaseException) -> str:
-    """Return what to change, by the kind of the exception; "" where its code says all."""
+def advice_for(code: str, error: BaseException) -> str:
+    """Return what to change, by the kind of the exception; "" where the finding's code says all."""
+    if code == "build.error":
+        given = isinstance(error, AttributeError) and "'int' object" in str(error)
+        return _CONFIG if given else ""
+    if code not in ("forward.error", "autocast.error"):
+        return ""
     for kinds, pattern, advice in _RULES:
         if isinstance(error, kinds) and re.search(pattern, str(error), re.IGNORECASE):
             return advice

@@ -19,8 +19,6 @@ from genesys_engine.gab.syntax import parse
 
 Place = tuple[str | None, int | None]
 _MOST_SHAPES = 12
-# Their exceptions are of many kinds, and each kind has a remedy of its own.
-_BY_EXCEPTION = frozenset({"build.error", "forward.error", "autocast.error"})
 
 
 class SourceMap:
@@ -93,7 +91,7 @@ class SourceMap:
         if code == "forward.error" and (shapes := self._shapes(error)):
             said["shapes"] = shapes
         found = finding(code, text, said, place=self.place_of_error(error))
-        advice = advice_for(error) if code in _BY_EXCEPTION else ""
+        advice = advice_for(code, error)
         return replace(found, advice=advice) if advice else found
 
     def lacking_here(self, error: BaseException) -> str:
