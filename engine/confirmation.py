@@ -27,6 +27,7 @@ from genesys_engine.engine.randomness import derived_seed
 from genesys_engine.engine.store import Store, VerificationRow
 from genesys_engine.engine.threads import DaemonPool
 from genesys_engine.engine.verifier import checkpoint_name
+from genesys_engine.engine.views.text import plural
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import EnvironmentProblem, GenesysError, InputError
 from genesys_engine.gab.tree import GABTree
@@ -63,7 +64,8 @@ class Confirmation:
     def text(self) -> str:
         """Say it in one line."""
         warnings = sum(found["severity"] == "warning" for found in self.findings)
-        said = self.problem or f"full audit passed{f' ({warnings} warnings)' * bool(warnings)}"
+        told = f" ({plural(warnings, 'warning')})" if warnings else ""
+        said = self.problem or f"full audit passed{told}"
         if self.blind is not None and not self.problem:
             said += f"; blind test {self.blind:.3f} against {self.claimed:.3f} bits per byte"
         return f"Second look at design {self.design}: {said}."

@@ -17,6 +17,7 @@ from genesys_engine.engine.config.schema import (
     PopulationSection,
     SandboxSection,
 )
+from genesys_engine.engine.views.text import plural
 from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins.builtin import LLM_OPERATORS
 from genesys_engine.plugins.registry import Registry, suggest
@@ -41,7 +42,7 @@ def check(document: Document, sections: Mapping[str, Any], registry: Registry) -
         if first.verifications < len(seeds):
             document.report(
                 ("ladder", "rungs", 0, "verifications"),
-                f"{first.verifications} verifications cannot hold the {len(seeds)} seeds",
+                f"{plural(first.verifications, 'verification')} cannot hold the {plural(len(seeds), 'seed')}",
                 f"give at least {len(seeds)}, or fewer population.seeds",
             )
 

@@ -8,7 +8,7 @@ from typing import Any
 from genesys_engine.engine.events import Event
 from genesys_engine.engine.finals import is_fresh
 from genesys_engine.engine.views.run import RunView
-from genesys_engine.engine.views.text import duration, percent, shortened
+from genesys_engine.engine.views.text import duration, percent, plural, shortened
 from genesys_engine.plugins import event_kinds as kinds
 
 Payload = Mapping[str, Any]
@@ -25,7 +25,8 @@ def line_of(event: Event, run: RunView) -> str:
 
 def _started(payload: Payload, run: RunView) -> str:
     rungs = ", ".join(f"{rung.planned} at {rung.scale}" for rung in run.rungs)
-    return f"begun: {run.designs_planned} children to make, verifications: {rungs}"
+    children = plural(run.designs_planned, "child", "children")
+    return f"begun: {children} to make, verifications: {rungs}"
 
 
 def _extended(payload: Payload, run: RunView) -> str:
@@ -66,6 +67,8 @@ def _verified(payload: Payload, run: RunView) -> str:
     eta = "" if left is None else f", about {duration(left)} left"
     gain = percent(payload["fitness"])
     label = run.label(payload["design"])
+    if payload["replicate"] and not fresh:  # of the reference; no gain, but what noise gives
+        label += " again, to know the noise:"
     return f"{stage} {rung.done}/{rung.planned}: {label} {gain}{eta}"
 
 
@@ -77,7 +80,8 @@ def _failed(payload: Payload, run: RunView) -> str:
 
 def _best(payload: Payload, run: RunView) -> str:
     scale = run.rungs[payload["rung"]].scale
-    return f"best so far: {run.label(payload['design'])} {percent(payload['fitness'])} at {scale}"
+    gain = percent(payload["fitness"])
+    return f"best so far: {run.label(payload['design'])} with a mean gain of {gain} up to {scale}"
 
 
 def _disqualified(payload: Payload, run: RunView) -> str:
@@ -86,9 +90,8 @@ def _disqualified(payload: Payload, run: RunView) -> str:
 
 def _finals(payload: Payload, run: RunView) -> str:
     designs = ", ".join(run.label(design) for design in payload["finalists"])
-    return (
-        f"finals: {designs} and {run.label(payload['reference'])}, {payload['seeds']} fresh seeds"
-    )
+    seeds = plural(payload["seeds"], "fresh seed")
+    return f"finals: {designs} and {run.label(payload['reference'])}, {seeds}"
 
 
 def _warning(payload: Payload, run: RunView) -> str:

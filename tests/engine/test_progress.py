@@ -5,7 +5,7 @@ import time
 
 import pytest
 from rich.console import Console
-from sample_run import make_run
+from sample_run import NOISE_SEEDS, make_run
 
 from genesys_engine.engine.events import Event
 from genesys_engine.engine.progress import Progress
@@ -38,6 +38,8 @@ def test_plain_lines_tell_what_was_changed_and_how_it_did(log):
     assert any("0.2M 1/30: gpt 0.00 %, about" in line for line in lines)
     assert any("failed: timeout: no reply after 600 s" in line for line in lines)
     assert any("best so far:" in line for line in lines)
+    again = [line for line in lines if "gpt again, to know the noise: " in line]
+    assert len(again) == NOISE_SEEDS[0] - 1, "a gain of the reference over itself says why"
     assert any("rung 4M opened" in line for line in lines)
     assert lines[-1].endswith("finished: 26 designs, 38 verifications in 5 min 17 s")
     assert all(line[:8].count(":") == 2 for line in lines)

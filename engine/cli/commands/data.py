@@ -28,6 +28,7 @@ def fetch(name: str, as_json: bool) -> None:
     """
     from genesys_engine.engine.cache import cache_folder
     from genesys_engine.engine.corpus.english import english_files, fetch_english
+    from genesys_engine.engine.views.text import plural
 
     if name == "bigbench":
         _bigbench(as_json=as_json)
@@ -39,7 +40,8 @@ def fetch(name: str, as_json: bool) -> None:
         print_json({"name": name, "folder": str(folder), "documents": len(files), "bytes": size})
         return
     click.echo(str(folder))
-    note(f'{len(files)} documents, {size:,} bytes; use them: [corpus] use = "{name}"')
+    documents = plural(len(files), "document")
+    note(f'{documents}, {size:,} bytes; use them: [corpus] use = "{name}"')
 
 
 def _bigbench(*, as_json: bool) -> None:

@@ -52,13 +52,14 @@ def record(runs: tuple[Path, ...], file: Path, as_json: bool) -> None:
     the reply of the first that has it.
     """
     from genesys_engine.engine.llm.recording import record as write
+    from genesys_engine.engine.views.text import plural
 
     with contextlib.ExitStack() as stack:
         calls = write(file, *(_lines(run, stack) for run in runs))
     if as_json:
         print_json({"file": str(file), "calls": calls, "bytes": file.stat().st_size})
     else:
-        note(f"{calls} replies in {file} ({file.stat().st_size:,} bytes)")
+        note(f"{plural(calls, 'reply', 'replies')} in {file} ({file.stat().st_size:,} bytes)")
 
 
 def _lines(run: Path, stack: contextlib.ExitStack) -> Iterator[dict[str, Any]]:

@@ -51,9 +51,12 @@ def _tell(file: Path, experiment: Experiment, warnings: list[str], as_json: bool
 
 
 def _summary(experiment: Experiment) -> str:
+    from genesys_engine.engine.views.text import plural
+
     rungs = ", ".join(
-        f"{rung.verifications} verifications at {rung.scale}" for rung in experiment.ladder.rungs
+        f"{plural(rung.verifications, 'verification')} at {rung.scale}"
+        for rung in experiment.ladder.rungs
     )
-    seeds = len(experiment.population.seeds)
-    plural = "" if seeds == 1 else "s"
-    return f"{seeds} seed{plural}, up to {experiment.budget.designs} children, {rungs}"
+    seeds = plural(len(experiment.population.seeds), "seed")
+    children = plural(experiment.budget.designs, "child", "children")
+    return f"{seeds}, up to {children}, {rungs}"
