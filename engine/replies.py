@@ -52,9 +52,13 @@ class RefusalReply(_Reply):
 
 
 class ControlsReply(_Reply):
-    """The reply of the controls job (plugins/verify_job.py): the scores, or why there are none."""
+    """The reply of the controls job (plugins/verify_job.py): the scores, or why there are none.
+
+    `not_finite` names what was scored and is no number.
+    """
 
     bigram: Scores = {}
+    not_finite: list[Annotated[str, Field(max_length=200)]] = []
     refused: RefusalReply | None = None
 
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from pydantic import ValidationError
 
 from genesys_engine.engine import preflight
 from genesys_engine.engine.assembly import (
@@ -29,6 +26,7 @@ from genesys_engine.engine.cache import cache_folder
 from genesys_engine.engine.config import Experiment, load_experiment
 from genesys_engine.engine.config.kept import PATHS, kept_paths, kept_sets
 from genesys_engine.engine.config.load import read_kept
+from genesys_engine.engine.controls import bigram_scores
 from genesys_engine.engine.events import Event
 from genesys_engine.engine.extension import (
     Change,
@@ -41,11 +39,8 @@ from genesys_engine.engine.llm.backends import look_over
 from genesys_engine.engine.lookup import Lookup
 from genesys_engine.engine.machine import machine, versions
 from genesys_engine.engine.own_seeds import keep_seeds, kept_seeds
-from genesys_engine.engine.replies import ControlsReply
 from genesys_engine.engine.settings import (
-    evaluator_payload,
     rung_settings,
-    training_limits,
 )
 from genesys_engine.engine.significance import gain_sigmas
 from genesys_engine.engine.state import State
@@ -54,14 +49,11 @@ from genesys_engine.engine.trackers import open_trackers
 from genesys_engine.engine.verdict import Verdict
 from genesys_engine.engine.verifier import tidy
 from genesys_engine.engine.views.verdict import VerdictView, verdict_view
-from genesys_engine.gab.errors import EnvironmentProblem, InputError
+from genesys_engine.gab.errors import InputError
 from genesys_engine.gab.sandbox.scratch import remove
 from genesys_engine.plugins import event_kinds as events
-from genesys_engine.plugins.api import Executor, Outcome
 from genesys_engine.plugins.corpus import Corpus
 from genesys_engine.plugins.host import PluginHost
-
-CONTROLS = "genesys_engine.plugins.verify_job:controls"
 
 
 @dataclass(frozen=True)
@@ -244,7 +236,7 @@ def _execute(
         open_executor(host, experiment) as executor,
     ):
         callbacks.on_stage("starting workers")
-        bigram = _bigram(store, experiment, executor, host, corpus)
+        bigram = bigram_scores(store, experiment, executor, host, corpus)
         evolution = assemble(
             store,
             experiment,
@@ -307,68 +299,6 @@ def prepare_corpus(store: Store, experiment: Experiment, callbacks: Callbacks) -
         )
     with store.transaction():
         store.set_meta("corpus", facts)
-
-
-def _bigram(
-    store: Store,
-    experiment: Experiment,
-    executor: Executor,
-    host: PluginHost,
-    corpus: Mapping[str, Any],
-) -> list[Mapping[str, Any]]:
-    """Return the bigram model's scores per rung, measured once per context and kept.
-
-    Raises:
-        InputError: an evaluator cannot use what it was given: no training would end otherwise.
-        EnvironmentProblem: the job came to no result.
-    """
-    known: dict[str, Any] = dict(store.meta("bigram", {}))
-    rungs = rung_settings(experiment, corpus["vocab_size"])
-    pending: dict[str, Future[Outcome]] = {}
-    for context in sorted({rung.context for rung in rungs}):
-        if str(context) in known:
-            continue
-        scratch = store.folder / "scratch" / f"bigram-{context}"
-        scratch.mkdir(parents=True, exist_ok=True)
-        payload = {
-            "corpus": corpus["folder"],
-            "context": context,
-            "evaluators": evaluator_payload(host, experiment, corpus),
-        }
-        limits = training_limits(experiment, corpus)
-        pending[str(context)] = executor.submit(CONTROLS, payload, scratch, limits)
-    for context_key, future in pending.items():
-        outcome = future.result()
-        if outcome.status != "ok" or outcome.value is None:
-            raise EnvironmentProblem(
-                f"the bigram control could not be measured: {outcome.status}: {outcome.reason}",
-                hint="run `genesys-engine doctor`",
-            )
-        known[context_key] = _control_scores(outcome.value)
-    with store.transaction():
-        store.set_meta("bigram", known)
-    return [known[str(rung.context)] for rung in rungs]
-
-
-def _control_scores(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the scores in the reply of a controls job.
-
-    Raises:
-        InputError: an evaluator cannot use what it was given, or gives something else than scores.
-    """
-    try:
-        reply = ControlsReply.model_validate(value)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        raise InputError(
-            f"an evaluator's scores are malformed: {'.'.join(map(str, fault['loc']))}:"
-            f" {fault['msg']}",
-            where="[[evaluators]]",
-            hint="fix the plugin that it is of, or leave the evaluator out",
-        ) from error
-    if reply.refused is not None:
-        raise InputError(**reply.refused.model_dump())
-    return {name: score.model_dump() for name, score in reply.bigram.items()}
 
 
 def _announce(

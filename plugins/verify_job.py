@@ -92,7 +92,7 @@ def controls(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
 
     It is the first model that the evaluators score, so that what they cannot use is found here,
     before any training: `{"refused": {message, where, hint}}` in place of `{"bigram": {metric:
-    score}}`.
+    score}, "not_finite": [metric]}`.
     """
     from genesys_engine.plugins.controls import BigramModel
 
@@ -103,7 +103,8 @@ def controls(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
     except InputError as error:
         told = {"message": error.message, "where": error.where, "hint": error.hint}
         return {"refused": told}
-    return {"bigram": _as_json(scores)}
+    found = _as_json(scores)
+    return {"bigram": found, "not_finite": sorted(scores.keys() - found.keys())}
 
 
 def build_model(payload: Mapping[str, Any]) -> nn.Module:

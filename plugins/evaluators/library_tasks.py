@@ -103,7 +103,7 @@ def prepared(folder: Path | None) -> list[Prepared]:
             config.pop(key, None)
         if entry["data"] is not None:
             config = _with_data(config, folder / entry["data"])
-        found.append(Prepared(task, {**config, "task": task.label}, entry["origin"]))
+        found.append(Prepared(task, {**config, "task": task.label}, entry.get("origin", PLACE)))
     return found
 
 

@@ -35,17 +35,16 @@ def load_tasks(configs: Sequence[tuple[Mapping[str, Any], str]]) -> dict[str, An
     for config, where in configs:
         name = config["task"]
         for label, task in _named(name, where, manager.load)([dict(config)])["tasks"].items():
-            found[label] = adapted(task, where)
+            found[label] = adapted(task, name, where)
     return found
 
 
-def adapted(task: Any, where: str) -> Any:
+def adapted(task: Any, name: str, where: str) -> Any:
     """Return a task that keeps what it promises.
 
     Raises:
         InputError: it asks for more than its data have.
     """
-    name = task.config.task
     task.set_fewshot_seed(SEED)
     if sampler := getattr(task, "sampler", None):
         demands = loaded_demands(name, where, task)

@@ -7,9 +7,10 @@ import pytest
 
 from genesys_engine.engine import settings as engine_settings
 from genesys_engine.engine.assembly import assemble, demand_isolation, load
+from genesys_engine.engine.controls import bigram_scores
 from genesys_engine.engine.doctor import _compile_profile
 from genesys_engine.engine.report.sections import _isolation
-from genesys_engine.engine.run import _bigram, started_payload
+from genesys_engine.engine.run import started_payload
 from genesys_engine.engine.settings import asks_to_compile, training_limits, verify_settings
 from genesys_engine.engine.store import Store
 from genesys_engine.engine.trials import Trials
@@ -113,7 +114,7 @@ def test_in_a_run_it_is_open_to_verifications_alone(experiment, tmp_path, choice
         store.curves.allocate(30)
         with store.transaction():
             store.add_event("run.started", started_payload(loaded, 1024))
-        bigram = _bigram(store, loaded, executor, host, CORPUS)
+        bigram = bigram_scores(store, loaded, executor, host, CORPUS)
         told = (lambda event: None, lambda: None)
         evolution = assemble(store, loaded, host, executor, CORPUS, bigram, *told)
         try:
