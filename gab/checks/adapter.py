@@ -42,8 +42,8 @@ def adapted(block_class: type[nn.Module]) -> type[nn.Module]:
         by_name = _width_of(building)
         width = ((), {by_name: embed_dim}) if by_name else ((embed_dim,), {})
         block_class.__init__(self, *width[0], **width[1], **named)
-        if not {"device", "dtype"} <= named.keys():
-            place(self, placed.get("device"), placed.get("dtype"))
+        left = {name: value for name, value in placed.items() if name not in named}
+        place(self, left.get("device"), left.get("dtype"))
 
     def forward(self: nn.Module, X: Tensor, **Z: Any) -> Any:
         reply = block_class.forward(self, X, **{k: v for k, v in Z.items() if _takes(running, k)})
@@ -53,14 +53,15 @@ def adapted(block_class: type[nn.Module]) -> type[nn.Module]:
 
 
 def place(module: nn.Module, device: Any, dtype: torch.dtype | None) -> None:
-    """Bring all numbers of a module to a device and dtype, complex ones to its counterpart."""
+    """Bring a module to a device and its numbers to a dtype, complex ones to its counterpart."""
 
     def move(tensor: Tensor) -> Tensor:
         wanted = dtype.to_complex() if dtype and tensor.is_complex() else dtype
         whole = not (tensor.is_complex() or tensor.is_floating_point())
         return tensor.to(device=device, dtype=None if whole else wanted)
 
-    module._apply(move)  # type: ignore[no-untyped-call]
+    if device is not None or dtype is not None:
+        module._apply(move)  # type: ignore[no-untyped-call]
 
 
 def lacking(function: ast.FunctionDef | None, given: int, named: tuple[str, ...]) -> list[str]:

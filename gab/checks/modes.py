@@ -35,14 +35,19 @@ def check_factory(subject: Subject) -> Iterator[Finding]:
     """
     meta = subject.block_class(subject.width, (0, subject.blocks), device="meta")
     for wanted, block in (("dtype float64", subject.block()), ("device meta", meta)):
-        for name, parameter in block.named_parameters():
-            right, got = _as_asked(parameter, wanted)
-            if not right:
-                text = f"The parameter {name!r} was asked for with {wanted} and has {got}."
-                place = subject.source.place_of_parameter(block, name)
-                evidence: dict[str, Evidence] = {"parameter": name, "wanted": wanted}
-                yield finding("build.options", text, evidence, place=place)
-                return
+        told = [(name, *_as_asked(p, wanted)) for name, p in block.named_parameters()]
+        wrong = [(name, got) for name, right, got in told if not right]
+        if wrong:
+            name, got = wrong[0]
+            text = f"The parameter {name!r} was asked for with {wanted} and has {got}."
+            place = subject.source.place_of_parameter(block, name)
+            evidence: dict[str, Evidence] = {
+                "parameter": name,
+                "wanted": wanted,
+                "parameters": len(wrong),
+            }
+            yield finding("build.options", text, evidence, place=place)
+            return
 
 
 def _as_asked(parameter: Tensor, wanted: str) -> tuple[bool, str]:

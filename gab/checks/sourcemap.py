@@ -60,6 +60,15 @@ class SourceMap:
         node = self._classes.get(type(module).__name__)
         return (node.name, node.lineno) if node else (None, None)
 
+    def place_of_reply(self, module: nn.Module) -> Place:
+        """Return the unit that `module` is an instance of, and the line of its last return."""
+        unit, line = self.place_of_class(module)
+        for part in self._classes[unit].body if unit else ():
+            if isinstance(part, ast.FunctionDef) and part.name == "forward":
+                returns = [n.lineno for n in ast.walk(part) if isinstance(n, ast.Return)]
+                line = max(returns, default=line)
+        return unit, line
+
     def place_of_parameter(self, root: nn.Module, name: str) -> Place:
         """Return the innermost unit that holds the parameter, and where it assigns it."""
         module, place, attribute = root, self.place_of_class(root), name.split(".")[0]

@@ -1,7 +1,9 @@
 """Blocks of another form than the contract's, and everything that the static look says at once."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -129,3 +131,20 @@ def test_a_config_in_the_place_of_a_width_is_explained():
     assert found.code == "build.error"
     assert found.line == source.split("\n").index("        dim = config.hidden_size") + 1
     assert "width" in found.advice
+
+
+def test_the_wrapper_of_the_page_passes_and_what_it_wraps_is_refused_with_a_word():
+    page = (Path(__file__).parents[2] / "docs/auditor.md").read_text("utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    report = audit(code)
+    assert [str(each) for each in report.findings] == []
+    bare = audit_block(Order(code, class_name="Layer", adapt=True)).report
+    (found,) = bare.findings
+    assert found.code == "static.forward"
+    assert "attention_mask" in found.message
+
+
+def test_parameters_that_ignore_their_dtype_are_one_finding():
+    source = mixer("self, dim, device=None, dtype=None")
+    (found,) = audit(source, level="full").findings
+    assert (found.code, found.evidence["parameters"]) == ("build.options", 4)
