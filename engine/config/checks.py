@@ -42,7 +42,8 @@ def check(document: Document, sections: Mapping[str, Any], registry: Registry) -
         if first.verifications < len(seeds):
             document.report(
                 ("ladder", "rungs", 0, "verifications"),
-                f"{plural(first.verifications, 'verification')} cannot hold the {plural(len(seeds), 'seed')}",
+                f"{plural(first.verifications, 'verification')} cannot hold"
+                f" the {plural(len(seeds), 'seed')}",
                 f"give at least {len(seeds)}, or fewer population.seeds",
             )
 
