@@ -11,7 +11,15 @@ import ast
 from genesys_engine.gab.scopes import undefined_names
 from genesys_engine.gab.syntax import Import, imports
 
-ALLOWED_MODULES = ("__future__", "collections.abc", "functools", "math", "torch", "typing")
+ALLOWED_MODULES = (
+    "__future__",
+    "collections.abc",
+    "einops",
+    "functools",
+    "math",
+    "torch",
+    "typing",
+)
 OPTIONAL_MODULES = ("xformers.ops",)  # may be missing: imported in a function, guarded by a try
 # Plain imports bind these, so nothing else may.
 _PACKAGES = frozenset(module.split(".")[0] for module in ALLOWED_MODULES)

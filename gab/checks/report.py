@@ -10,6 +10,10 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
+_IMPORTS = (
+    "torch, einops and modules of pure computation: math, functools, itertools, collections, "
+    "dataclasses, enum, typing"
+)
 # Every code there is, with what to change.  Codes are stable: operators, the store and plugins
 # rely on them; the sentences may be improved.
 ADVICE: Mapping[str, str] = {
@@ -18,8 +22,8 @@ ADVICE: Mapping[str, str] = {
     "static.constructor": "Write `def __init__(self, embed_dim, block_loc, device=None, "
     "dtype=None)`.",
     "static.forward": "Write `def forward(self, X, **Z)` and return X or (X, Z).",
-    "static.import": "Use only torch and modules of pure computation: math, functools, typing, "
-    "dataclasses, collections, itertools, einops.",
+    "static.import": f"Use only {_IMPORTS}. An import that the block can do without belongs into a "
+    "`try` with `except ImportError`.",
     "static.interpreter": "Remove it: a block computes on tensors and needs neither files nor "
     "frames nor the import system.",
     "patch.outside": "Write only to attributes of self and to tensors of your own, and define no "
@@ -28,8 +32,8 @@ ADVICE: Mapping[str, str] = {
     "without it. To train compiled, set `[trainer] compile`.",
     "static.unused": "Use the submodule in forward, or remove it.",
     "load.syntax": "Mend the syntax error at the line that is named.",
-    "load.error": "The module must import by itself: use only torch, math, functools, typing "
-    "and collections.abc, and define every name before it is used.",
+    "load.error": f"The module must import by itself: use only {_IMPORTS}, and define every name "
+    "before it is used.",
     "build.error": "Mend the constructor: it must build at every width that is a multiple of 16 "
     "and every choice of its hyper-parameters.",
     "build.options": "Hand device and dtype on to every layer and parameter: "

@@ -17,6 +17,9 @@ from genesys_engine.gab.checks.subject import Subject
 from genesys_engine.gab.compose import load_block
 from genesys_engine.gab.model import LanguageModel
 from genesys_engine.gab.scales import ModelConfig
+from genesys_engine.plugins.api import TrainBudget
+from genesys_engine.plugins.trainers.options import TrainerOptions
+from genesys_engine.plugins.trainers.recipe import make_optimizer, set_rates
 
 torch.set_num_threads(1)
 CORPUS = Path(__file__).parents[2] / "experiments/bench/audit_corpus"
@@ -142,10 +145,13 @@ def test_complex_parameters_are_built_probed_and_trained():
     assert (found.code, found.evidence["wanted"]) == ("build.options", "dtype float64")
 
 
-def test_a_model_of_complex_numbers_has_an_optimizer():
-    from genesys_engine.plugins.trainers.pytorch import TrainerOptions, make_optimizer
-
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_model_of_complex_numbers_is_trained_by_every_recipe(optimizer):
     model = LanguageModel(load_block(COMPLEX), ModelConfig(16, 1, 8, 8))
-    optimizer = make_optimizer(model, TrainerOptions())
-    model(torch.zeros(1, 4, dtype=torch.long)).square().mean().backward()
-    optimizer.step()
+    budget = TrainBudget(tokens=1000, batch_tokens=256, peak_lr=3e-3, seed=0)
+    stepper = make_optimizer(model, budget, TrainerOptions(optimizer=optimizer))
+    set_rates(stepper, 1.0)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    model(torch.randint(8, (2, 4))).square().mean().backward()
+    stepper.step()
+    assert all(not torch.equal(before[name], p) for name, p in model.named_parameters())
