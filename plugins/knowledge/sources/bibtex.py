@@ -20,6 +20,8 @@ PLACES = ("journal", "journaltitle", "booktitle")
 ADDRESSES = ("url", "howpublished")  # data; all other fields that are read are typeset
 OTHERS = frozenset({"others", "et al.", "et al"})
 
+_DANGLING = re.compile(r"\s+and\s*$", re.I)
+_LABELLED = re.compile(r"\b(family|given|prefix|suffix)\s*=\s*([^,]+)")
 _YEAR = re.compile(r"\b(1[89]|20)\d\d\b")
 _ARXIV = re.compile(r"arXiv[:.]\s*(\d{4}\.\d{4,5}|[a-z-]+(?:\.[A-Z]{2})?/\d{7})", re.I)
 _DOI = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:\s*)?(10\.\S+)", re.I)
@@ -81,7 +83,8 @@ def _document(path: Path, key: str, fields: Mapping[str, str]) -> Document:
 def _address(fields: Mapping[str, str]) -> str:
     """Return the address of the paper, or that of its DOI."""
     for name in ADDRESSES:
-        address = verbatim(fields.get(name, ""))
+        # Some exporters put several into one field.
+        address = verbatim(fields.get(name, "")).split(" http")[0]
         if (name == "url" and address) or address.startswith(("http://", "https://")):
             return address
     doi = _DOI.fullmatch(verbatim(fields.get("doi", "")))
@@ -90,8 +93,8 @@ def _address(fields: Mapping[str, str]) -> str:
 
 def _arxiv(fields: Mapping[str, str]) -> str:
     """Return the identifier at arXiv from wherever an exporter puts it."""
-    for name in ("eprint", "url"):
-        if known := arxiv_id(verbatim(fields.get(name, ""))):
+    for written in (verbatim(fields.get("eprint", "")), *verbatim(fields.get("url", "")).split()):
+        if known := arxiv_id(written):
             return known
     for name in ("doi", "note", "journal", "howpublished"):
         if match := _ARXIV.search(verbatim(fields.get(name, ""))):
@@ -106,8 +109,13 @@ def _authors(names: str) -> Iterator[str]:
         split_multiple_persons_names,
     )
 
-    for name in split_multiple_persons_names(names):
-        parts = parse_single_name_into_parts(name, strict=False)
-        found = plain(parts.merge_first_name_first)
+    for name in split_multiple_persons_names(_DANGLING.sub("", names)):
+        labelled = dict(_LABELLED.findall(name))
+        if "family" in labelled:  # biblatex: family=..., given=..., prefix=...
+            order = ("given", "prefix", "family", "suffix")
+            found = plain(" ".join(labelled[label] for label in order if label in labelled))
+        else:
+            parts = parse_single_name_into_parts(name, strict=False)
+            found = plain(parts.merge_first_name_first)
         if found and found.lower() not in OTHERS:
             yield found

@@ -23,6 +23,9 @@ TILDE = r"\textasciitilde{}"
 _ADDRESS = re.compile(r"https?://[^\s{}]+")
 _TILDE = re.compile(r"(?<!\\)~")
 _ESCAPED = re.compile(r"\{?\\(?:textasciitilde|~)(?:\{\})?\}?|\{\\([_%&#$])\}|\\([_%&#${}])")
+_BARE_ACCENT = re.compile(r"\\([~^])\s*\{\s*\}")
+BARE_ACCENTS = {"~": TILDE, "^": r"\textasciicircum{}"}
+"""Accents on nothing, as some exporters write the signs."""
 _LINK = re.compile(r"\\href\s*\{[^{}]*\}")  # what it shows stays
 _URL = re.compile(r"\s*\\url\s*\{(.*)\}\s*", re.S)
 _BROKEN_LINE = re.compile(r"\s*\n\s*")
@@ -55,7 +58,7 @@ def plain(text: str) -> str:
     if re.search(r"[\\{}$~%&#]|``|''|--", text):
         text = _ADDRESS.sub(lambda found: found[0].replace("~", TILDE), text)
         text = _TILDE.sub(lambda _: TILDE, _TIE.sub(" ", text))
-        text = _LINK.sub("", text)
+        text = _BARE_ACCENT.sub(lambda found: BARE_ACCENTS[found[1]], _LINK.sub("", text))
         text = _decoder().latex_to_text(_ACTIVE.sub(r"\1\\\2", text))
     return " ".join(text.split())
 

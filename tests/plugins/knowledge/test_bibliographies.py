@@ -103,6 +103,33 @@ def test_arxiv() -> None:
     assert found["old1999"].arxiv == "cs/9901001"
 
 
+def test_mendeley_ieee_and_biblatex(tmp_path: Path) -> None:
+    found = written(
+        tmp_path,
+        r"""
+@article{mendeley,
+abstract = {We get 5{\%} of {\textless}b{\textgreater} \& 10{\^{}}3 {\~{}}40.},
+author = {Garc{\'{i}}a, L{\'{o}}pez and {van Gogh}, V.},
+doi = {10.1000/xyz{\_}1},
+title = {{Learning {\%} things}},
+url = {http://arxiv.org/abs/2001.00001 https://www.x.org/a{\_}b.pdf},
+}
+@INPROCEEDINGS{9156789, author={Smith, J. and }, title={On Things}, volume={}, doi={doi:10.1/x}}
+@online{lab, author = {family=Berg, given=Jan, prefix=van der and Roe, R.}, title = {X},
+  date = {2021-03-04}, eprint = {2101.00001}, eprinttype = {arxiv}, journaltitle = {J. of X}}
+""",
+    )
+    paper = found["mendeley"]
+    assert paper.text == "We get 5% of <b> & 10^3 ~40."
+    assert paper.title == "Learning % things"
+    assert (paper.url, paper.arxiv) == ("http://arxiv.org/abs/2001.00001", "2001.00001")
+    assert paper.authors == ("L\u00f3pez Garc\u00eda", "V. van Gogh")
+    assert found["9156789"].authors == ("J. Smith",)
+    assert found["9156789"].url == "https://doi.org/10.1/x"
+    assert found["lab"].authors == ("Jan van der Berg", "R. Roe")
+    assert (found["lab"].year, found["lab"].text) == (2021, "J. of X")
+
+
 def test_strings_are_put_together(tmp_path: Path) -> None:
     found = written(
         tmp_path,
