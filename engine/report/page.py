@@ -23,9 +23,8 @@ with `figure`."""
 KIND = "report_section"
 
 ORDER = (
-    "tree", "fitness", "leaderboard", "cost", "finals", "rungs", "best", "operators", "curves",
-    "quadrants", "failures", "llm",
-    "time", "reproduce",
+    "tree", "fitness", "leaderboard", "cost", "finals", "rungs", "best", "designs", "operators",
+    "curves", "quadrants", "failures", "llm", "time", "reproduce",
 )  # fmt: skip
 """The built-in sections; those of plugins follow, by name."""
 

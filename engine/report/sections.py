@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from difflib import unified_diff
 from itertools import groupby
 from typing import Any
 
@@ -22,7 +23,7 @@ from genesys_engine.engine.views.details import composed_source, design_details
 from genesys_engine.engine.views.failures import failures
 from genesys_engine.engine.views.history import history
 from genesys_engine.engine.views.leaderboard import LeaderboardRow, leaderboard, metric_names
-from genesys_engine.engine.views.lineage import lineage
+from genesys_engine.engine.views.lineage import ancestry, lineage
 from genesys_engine.engine.views.llm import llm_view
 from genesys_engine.engine.views.operators import operators
 from genesys_engine.engine.views.remarks import all_behind_control
@@ -31,9 +32,11 @@ from genesys_engine.engine.views.rungs import rung_agreements
 from genesys_engine.engine.views.text import metric_title, plural
 from genesys_engine.engine.views.timing import elapsed_s, timing
 from genesys_engine.engine.views.verdict import grounds, rival, said, verdict_view
+from genesys_engine.gab.tree import GABTree
 
 TABLE_ROWS = 50
 HIGHLIGHTED = 3
+DETAILED, MOST_STEPS = 20, 12
 FAINT_CURVES = 60
 
 
@@ -124,6 +127,7 @@ def leaderboard_table(store: Store) -> tuple[str, str]:
         "metrics": metric_names(shown),
         "label": label,
         "names": design_names(store.designs()),
+        "links": _links(rows, featured(store, rows)),
     }
     groups = [(rung, list(part)) for rung, part in groupby(shown, lambda row: row.rung)]
     remarks = list(all_behind_control(groups[0][1])) if groups else []
@@ -137,6 +141,12 @@ def leaderboard_table(store: Store) -> tuple[str, str]:
         **values,
     )
     return "Leaderboard", body
+
+
+def _links(rows: Sequence[LeaderboardRow], best: LeaderboardRow | None) -> dict[int, str]:
+    """Return design -> the anchor of what the page says of it, for those that it says more of."""
+    links = {row.design: f"design-{row.design}" for row in rows[:DETAILED]}
+    return links | ({} if best is None else {best.design: "best-design"})
 
 
 def cost(store: Store) -> tuple[str, str]:
@@ -177,6 +187,35 @@ def best_design(store: Store) -> tuple[str, str]:
     names = design_names(steps)
     body = render("best", details=details, steps=steps, code=code, label=label, names=names)
     return "Best design", body
+
+
+def other_designs(store: Store) -> tuple[str, str]:
+    """The best of the other designs: how they came about, what they changed, their trees."""
+    rows = once(store, leaderboard)
+    best = featured(store, rows)
+    shown = [row for row in rows[: DETAILED + 1] if best is None or row.design != best.design]
+    if not shown:
+        return "Other designs", ""
+    names = design_names(store.designs())
+    designs = [_in_detail(store, row) for row in shown[:DETAILED]]
+    body = render("designs", designs=designs, label=label, names=names, plural=plural)
+    return "Other designs", body
+
+
+def _in_detail(store: Store, row: LeaderboardRow) -> tuple[Any, ...]:
+    """Return a row, the last steps that led to it, the number of those before, its tree, and what
+    it changed in its parent's."""
+    line = ancestry(store, row.design)
+    tree = _tree(store, row.design)
+    before = _tree(store, row.parents[0]) if row.parents else tree
+    # The first two lines of a difference name files.
+    changes = list(unified_diff(before.splitlines(), tree.splitlines(), lineterm="", n=1))[2:]
+    changes = [each for each in changes if not each.startswith("@@")]
+    return row, line[-MOST_STEPS:], max(0, len(line) - MOST_STEPS), tree, changes
+
+
+def _tree(store: Store, design: int) -> str:
+    return GABTree.from_json(store.tree(design)).describe()
 
 
 def operators_table(store: Store) -> tuple[str, str]:

@@ -30,7 +30,7 @@ from genesys_engine.engine.views.lineage import ancestry, foremost, lineage
 from genesys_engine.engine.views.text import percent
 from genesys_engine.engine.views.verdict import said, verdict_view
 from genesys_engine.gab import library
-from genesys_engine.gab.tree import grow
+from genesys_engine.gab.tree import GABTree, grow
 from genesys_engine.gab.unit import parse_unit
 from genesys_engine.plugins import event_kinds as kinds
 
@@ -168,6 +168,21 @@ def test_every_score_stands_next_to_its_controls_and_its_cost(folder):
     for name in ("FLOPs per token", "parameters", "training"):
         assert labels.count(name) == len(rows)
     assert body.text.count("Verified up to") == len({row.rung for row in rows})
+
+
+def test_designs_of_the_leaderboard_lead_to_their_trees_and_to_what_they_changed(folder, page):
+    with Store.open(folder) as store:
+        rows = leaderboard(store)
+        child = next(row for row in rows[1:20] if row.parents)
+        tree = GABTree.from_json(store.tree(child.design)).describe()
+    ids = {attrs["id"] for _, attrs in page.elements if "id" in attrs}
+    links = {attrs["href"][1:] for tag, attrs in page.elements if tag == "a"}
+    assert links <= ids, "no link leads nowhere"
+    assert f"design-{child.design}" in links
+    assert " ".join(tree.split()) in page.text
+    classes = [attrs.get("class") for tag, attrs in page.elements if tag == "span"]
+    assert classes.count("added") > 0
+    assert classes.count("removed") > 0
 
 
 def test_gain_is_drawn_against_each_cost_with_a_front_that_no_cheaper_design_beats(folder):
