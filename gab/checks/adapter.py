@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -64,29 +64,35 @@ def place(module: nn.Module, device: Any, dtype: torch.dtype | None) -> None:
         module._apply(move)  # type: ignore[no-untyped-call]
 
 
-def lacking(function: ast.FunctionDef | None, given: int, named: tuple[str, ...]) -> list[str]:
+def lacking(function: ast.FunctionDef | None, named: tuple[str, ...], *, x: bool) -> list[str]:
     """Return the parameters without a default that nobody would give a value.
 
-    `given` is how many go by position, `self` included; `named` are those that go by name.
+    `named` go by name, and one more, the width of a constructor or with `x` that of forward.
     """
     if function is None:
         return []
     arguments = function.args
-    positional = [a.arg for a in [*arguments.posonlyargs, *arguments.args]]
-    required = positional[given : len(positional) - len(arguments.defaults)]
-    keyword = [
-        a.arg
-        for a, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    positional = [a.arg for a in [*arguments.posonlyargs, *arguments.args]][1:]
+    keyword = [a.arg for a in arguments.kwonlyargs]
+    width = "" if x else width_name(positional, keyword)
+    required = positional[: len(positional) - len(arguments.defaults)]
+    required = required[1:] if not width else required  # what goes by position
+    required += [
+        name
+        for name, default in zip(keyword, arguments.kw_defaults, strict=True)
         if default is None
     ]
-    if len(positional) < given:  # the width by name
-        keyword = [name for name in keyword if name not in _WIDTHS]
-    return [name for name in [*required, *keyword] if name not in named]
+    return [name for name in required if name != width and name not in named]
 
 
-def width_by_name(constructor: ast.FunctionDef) -> bool:
-    """Tell whether a constructor takes the width by name only."""
-    return any(a.arg in _WIDTHS for a in constructor.args.kwonlyargs)
+def width_name(positional: Sequence[str], keyword: Sequence[str]) -> str:
+    """Return the name under which a constructor is given the width, or "" for its first argument.
+
+    Published modules may begin with another argument, and take the width further on.
+    """
+    if positional and positional[0] in _WIDTHS:
+        return ""
+    return next((name for name in (*positional, *keyword) if name in _WIDTHS), "")
 
 
 def _derived(block_class: type[nn.Module], methods: Mapping[str, Any]) -> type[nn.Module]:
@@ -111,8 +117,7 @@ def _takes(parameters: Mapping[str, inspect.Parameter], name: str) -> bool:
 
 
 def _width_of(parameters: Mapping[str, inspect.Parameter]) -> str:
-    """Return the name of the width where a constructor takes nothing by position, or ""."""
+    """Return the same of a function's signature."""
     own = list(parameters.values())[1:]
-    if any(p.kind is not inspect.Parameter.KEYWORD_ONLY for p in own):
-        return ""
-    return next((p.name for p in own if p.name in _WIDTHS), "")
+    positional = [p.name for p in own if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+    return width_name(positional, [p.name for p in own if p.kind is inspect.Parameter.KEYWORD_ONLY])

@@ -356,10 +356,10 @@ def _without(statement: ast.stmt, free: set[str]) -> list[ast.stmt] | None:
                 return None
             statement.names = kept or statement.names
             return [statement] if kept else []
-        case ast.FunctionDef(decorator_list=[]) | ast.AsyncFunctionDef(decorator_list=[]):
-            return [] if statement.name in free else None
-        case ast.ClassDef(decorator_list=[], keywords=[]):
-            return [] if statement.name in free else None
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef(keywords=[]):
+            # Another decorator may hand the function on to somebody.
+            harmless = all(ast.unparse(d).startswith("torch.") for d in statement.decorator_list)
+            return [] if harmless and statement.name in free else None
     return None
 
 

@@ -9,7 +9,7 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from genesys_engine.gab.checks.adapter import NAMED, lacking, width_by_name
+from genesys_engine.gab.checks.adapter import NAMED, lacking, width_name
 from genesys_engine.gab.checks.exceptions import GIVEN
 from genesys_engine.gab.checks.guard import check_language
 from genesys_engine.gab.checks.report import Evidence, Finding, finding
@@ -168,7 +168,7 @@ def _forward(
     if forward is None and plain:
         text = f"{block.name} has no method `forward`."
         yield finding("static.forward", text, evidence, place=(block.name, block.lineno))
-    if more := lacking(forward, 2, ()):
+    if more := lacking(forward, (), x=True):
         text = f"`forward` of {block.name} demands {', '.join(more)} beside X."
         line = forward.lineno if forward else block.lineno
         found = finding("static.forward", text, evidence, place=(block.name, line))
@@ -183,13 +183,14 @@ def _constructor(
     # An adapter takes care of what is only not taken, but for the width.
     missing = _missing_parameters(constructor)
     if adapt:
-        by_name = constructor is not None and width_by_name(constructor)
-        missing = [name for name in missing if name not in NAMED and not by_name]
+        by_name = [a.arg for a in constructor.args.kwonlyargs] if constructor else []
+        width = width_name([], by_name)
+        missing = [name for name in missing if name not in NAMED and not width]
     if missing:
         text = f"The constructor of {block.name} does not take {', '.join(missing)}."
         evidence: dict[str, Evidence] = {"missing": ", ".join(missing)}
         yield finding("static.constructor", text, evidence, place=(block.name, line))
-    elif more := lacking(constructor, 2, NAMED):
+    elif more := lacking(constructor, NAMED, x=False):
         text = f"The constructor of {block.name} demands {', '.join(more)} beside the width."
         found = finding(
             "static.constructor", text, {"demanded": ", ".join(more)}, place=(block.name, line)

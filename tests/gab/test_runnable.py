@@ -48,6 +48,10 @@ NEVER = {
         "import unittest\n\nclass Test(unittest.TestCase):\n    def test(self):\n        eval('1')\n\n"
         "if __name__ == '__main__':\n    unittest.TextTestRunner().run(Test())"
     ),
+    "decorated function of the test": (
+        "import time\n\n@torch.no_grad()\ndef main():\n    time.sleep(1)\n    exec('1')\n\n"
+        "if __name__ == '__main__':\n    main()"
+    ),
     "type checking": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import os\n    1 / 0",
     "type checking by module": "import typing as t\nif t.TYPE_CHECKING:\n    import os\n    1 / 0",
     "type checking under a name": (

@@ -45,6 +45,7 @@ def audit(source, **more):
     [
         ("self, dim", "self, x", ""),
         ("self, *, dim", "self, x", ""),
+        ("self, mode='fast', dim=1024", "self, x", ""),
         ("self, dim, heads=4", "self, hidden_states, mask=None", ""),
         ("self, dim, **factory", "self, x", ", **factory"),
         ("self, dim, device=None, dtype=None", "self, x, **Z", ", device=device, dtype=dtype"),
