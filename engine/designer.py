@@ -140,6 +140,11 @@ class Designer:
         """Begin a design task."""
         return self._threads.submit(self._make, seq, payload, tuple(parents))
 
+    @property
+    def gateway(self) -> Gateway | None:
+        """The way to the language models, None where there are none."""
+        return self._gateway
+
     def stop(self) -> None:
         """Let nobody wait for a language model any more; its designs are begun again later."""
         if self._gateway is not None:
@@ -226,7 +231,8 @@ class _Attempts:
             try:
                 drawn = self._draw(rng)
             except _Abandoned as abandoned:
-                return self._ended(None, abandoned.told)
+                said = {} if self.llm is None else self.llm.last_said()
+                return self._ended(None, {**abandoned.told, **said})
             if drawn is None:
                 continue
             name, child = drawn

@@ -26,6 +26,7 @@ from genesys_engine.engine.events import Event
 from genesys_engine.engine.finals import is_fresh
 from genesys_engine.engine.live_curves import LiveCurves
 from genesys_engine.engine.llm.gateway import LLMOutage, Notice
+from genesys_engine.engine.llm.streak import Streak
 from genesys_engine.engine.outcomes import Outcomes
 from genesys_engine.engine.policy import (
     Confirm,
@@ -64,6 +65,7 @@ ENDS = (Stopped, PluginError, LLMOutage, LLMRefused)
 _TOLD = {
     "unreachable": events.LLM_UNREACHABLE,
     "reachable": events.LLM_REACHABLE,
+    "schema_refused": events.LLM_SCHEMA_REFUSED,
     "warning": events.BUDGET_WARNING,
 }
 
@@ -105,6 +107,9 @@ class Evolution:
         self._losses: dict[int, int] = {}
         self._retries: dict[int, int] = {}  # those that a plugin asked for
         self._draining = False  # nothing is begun any more
+        self._earlier: set[int] = set()  # tasks whose results an earlier session made
+        gateway = designer.gateway
+        self._streak = Streak(0 if gateway is None else gateway.stop_after_failures)
         self._live = LiveCurves(store.curves, verifier.curve)
         self.tree = lru_cache(maxsize=256)(self._read_tree)
 
@@ -165,6 +170,7 @@ class Evolution:
             if row.result is None:
                 self._launch(row)
             else:
+                self._earlier.add(row.seq)
                 self._results[row.seq] = row.result
                 self._facts[row.seq] = row.facts
 
@@ -406,7 +412,14 @@ class Evolution:
         self.store.curves.write_full_chunk()
         drop_samples(self.store.folder, seq)
         self._publish()
+        if row.kind == DESIGN and seq not in self._earlier and self._streak.note(result):
+            self._stop_designers(seq, result["abandoned"])
         return True
+
+    def _stop_designers(self, seq: int, abandoned: Mapping[str, Any]) -> None:
+        """Raise `LLMNoUse`: what a model replies is of no use, and each try costs tokens."""
+        gateway, role = self.designer.gateway, str(abandoned.get("role", ""))
+        raise self._streak.error(abandoned, seq, "" if gateway is None else gateway.place(role))
 
     def _close_generation(self) -> None:
         state = self.state

@@ -292,15 +292,24 @@ class LLMUnavailable(Exception):
     """Raised by a back end where the same request may be answered later.
 
     `retry_after_s` is what the service asked one to wait, None if it did not say.  `billed` says
-    that this call may be billed all the same: the service got it, and its reply was lost.
+    that this call may be billed all the same: the service got it, and its reply was lost.  `kind`
+    says what is wrong: "limited" (it is asked too often), "slow" (no answer in time), "down"
+    (nothing answers at its address), "strange" (what answers there is no such service), "failing"
+    (it answers with an error), "lost" (its reply broke off), or "" for anything else.
     """
 
     def __init__(
-        self, message: str, *, retry_after_s: float | None = None, billed: bool = False
+        self,
+        message: str,
+        *,
+        retry_after_s: float | None = None,
+        billed: bool = False,
+        kind: str = "",
     ) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
         self.billed = billed
+        self.kind = kind
 
 
 class LLMInterrupted(BaseException):

@@ -243,6 +243,11 @@ class LLMSection(Component):
     give_up_after_s: PositiveFloat = Field(
         3600.0, description="seconds without an answer until the run stops, to be resumed"
     )
+    stop_after_failures: Annotated[int, Field(ge=0)] = Field(
+        5,
+        description="designs in a row that are given up for the same reason until the run stops, to"
+        " be resumed; 0: it never stops for that",
+    )
     recording: str = Field(
         "",
         description="file that `genesys-engine llm record` wrote: replies of the same model are"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from genesys_engine.engine.config.schema import Component, Experiment, LLMSection, without_folders
 from genesys_engine.engine.events import canonical_json
-from genesys_engine.engine.llm.outage import Outage
+from genesys_engine.engine.llm.outage import Fault, Outage
 from genesys_engine.engine.llm.recording import TOOK
 from genesys_engine.engine.llm.redact import hide_key
 from genesys_engine.gab.errors import GenesysError, InputError, PluginError
@@ -33,6 +33,18 @@ class Model:
     backend: LLMBackend
     outage: Outage = field(default_factory=lambda: Outage(lambda reason: None))
     recording: ReplayBackend | None = None
+    bare: dict[str, str] = field(default_factory=dict)
+    """Roles whose schemas the service refuses, and what it said: they are asked without."""
+
+    @property
+    def address(self) -> str:
+        """Where it is asked, "" where its back end does not say."""
+        return str(getattr(self.backend, "address", ""))
+
+    @property
+    def place(self) -> str:
+        """The name and the address, for messages."""
+        return f"{self.name} at {self.address}" if self.address else self.name
 
     def prepare(self) -> None:
         """Look whether it can be asked: a key, a file.
@@ -46,11 +58,12 @@ class Model:
         if prepare is not None:
             prepare()
 
-    def complete(self, request: LLMRequest) -> LLMReply:
-        """Return the recorded reply where there is one, else ask; see `LLMBackend`."""
+    def complete(self, request: LLMRequest, sent: LLMRequest) -> LLMReply:
+        """Return the recorded reply to `request` where there is one, else ask what is `sent` of
+        it; see `LLMBackend`."""
         call = None if self.recording is None else self.recording.find(request)
         if call is None:
-            return self.backend.complete(request)
+            return self.backend.complete(sent)
         return recorded_reply(call, {TOOK: call.get("latency_s", 0.0)})
 
     @property
@@ -110,12 +123,12 @@ def look_over(experiment: Experiment, registry: Registry) -> None:
 
 
 def open_models(
-    section: LLMSection, registry: Registry, tell: Callable[[str, str | None], None]
+    section: LLMSection, registry: Registry, tell: Callable[[str, Fault | None], None]
 ) -> Mapping[str, Model]:
     """Return the model of every role; roles with equal tables share one.
 
     Args:
-        tell: is told (model, reason) when one is out, and (model, None) when it is back.
+        tell: is told (model, fault) when one is out, and (model, None) when it is back.
 
     Raises:
         PluginError: a back end cannot be made.
@@ -138,7 +151,7 @@ def _open(
     component: Component,
     recording: str,
     where: str,
-    tell: Callable[[str, str | None], None],
+    tell: Callable[[str, Fault | None], None],
 ) -> Model:
     description = registry.get("llm_backend", component.use)
     name = model_name(registry, component)
@@ -153,4 +166,4 @@ def _open(
             where=f"LLM back end {component.use} of {description.distribution}",
         ) from error
     recorded = ReplayBackend(ReplayOptions(path=recording, model=name)) if recording else None
-    return Model(name, where, backend, Outage(lambda reason: tell(name, reason)), recorded)
+    return Model(name, where, backend, Outage(lambda fault: tell(name, fault)), recorded)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +27,7 @@ from genesys_engine.engine.events import canonical_json
 from genesys_engine.engine.llm.backends import Model, open_models
 from genesys_engine.engine.llm.ledger import Call, Ledger, call_key
 from genesys_engine.engine.llm.meters import Caps, Hold, Meters, add
+from genesys_engine.engine.llm.outage import Fault
 from genesys_engine.engine.llm.pacing import POLL_S, Pace, pause
 from genesys_engine.engine.llm.redact import redact
 from genesys_engine.engine.randomness import generator
@@ -41,8 +43,9 @@ from genesys_engine.plugins.api import (
     LLMUnavailable,
     LLMUsage,
 )
-from genesys_engine.plugins.llm.failures import classify
+from genesys_engine.plugins.llm.failures import ADVICE, SAYS, classify
 from genesys_engine.plugins.llm.replay import RecordedRefusal
+from genesys_engine.plugins.llm.replies import spoken
 from genesys_engine.plugins.llm.requests import canonical_request, request_digest
 
 if TYPE_CHECKING:
@@ -54,8 +57,14 @@ GRACE_S = 5.0
 """A back end that is this late behind its deadline counts as gone."""
 LONGEST_REPLY = 200_000
 """Characters that are kept of a reply; more than any model is asked to write."""
+LINE = 120
+"""Characters that are shown of a reply's first line."""
 LONGEST_MESSAGE = 500
 """Characters that are kept of what a service says of an error."""
+SCHEMA_LEFT_OUT = "schema_left_out"
+"""Detail of a reply that was asked for without its schema: what the service said of it."""
+OF_SCHEMAS = re.compile(r"grammar|json.?schema|response.?format|structured.?output|guided", re.I)
+"""What a server that fails at a schema, instead of refusing it, says."""
 MOST_TOKENS = 1 << 40
 """No service counts as many in a call."""
 
@@ -68,7 +77,8 @@ class LLMOutage(EnvironmentProblem):
 class Notice:
     """Something that a person should know.
 
-    `kind` is "unreachable" (`model`, `reason`), "reachable" (`model`) or "warning" (`budget`,
+    `kind` is "unreachable" (`model`, `address`, `kind` and `reason` of the fault, `next_try_s`),
+    "reachable" (`model`), "schema_refused" (`model`, `role`, `reason`) or "warning" (`budget`,
     `used`, `cap`, and `lost`, where a part of `used` is an estimate for replies that were lost).
     """
 
@@ -122,6 +132,15 @@ class Gateway:
             if self._meters.caps.usd is not None:
                 model.demand_price()
         self._meters.demand_costs()
+
+    @property
+    def stop_after_failures(self) -> int:
+        """Equal failures in a row that end a run; 0 is no limit."""
+        return self._section.stop_after_failures
+
+    def place(self, role: str) -> str:
+        """Return the model of a role with its address, for messages; "" for an unknown role."""
+        return self._models[role].place if role in self._models else ""
 
     def client(self, task: str) -> Client:
         """Return what the operators of one task ask through; `task` names it in the record."""
@@ -194,31 +213,53 @@ class Gateway:
                 section.give_up_after_s
             )
 
+        def note(state: tenacity.RetryCallState) -> None:
+            error = state.outcome.exception() if state.outcome is not None else None
+            kind = getattr(error, "kind", "")
+            model.outage.failed(Fault(kind, str(error), state.upcoming_sleep))
+
         policy = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(LLMUnavailable),
             wait=seconds,
             stop=too_long,
+            before_sleep=note,
             sleep=lambda pause_s: pause(pause_s, self._check),
             reraise=True,
         )
         number = 0
+        asked = replace(asked, request=timed, bare=model.bare.get(asked.role, ""))
         try:
             for attempt in policy:
                 with attempt:
                     number += 1
-                    late = self._ledger.find(key) if number > 1 else None
-                    now = replace(asked, request=timed, attempt=number)
-                    return late or self._attempt(model, now)
+                    if (late := self._ledger.find(key) if number > 1 else None) is not None:
+                        return late
+                    try:
+                        return self._attempt(model, replace(asked, attempt=number))
+                    except _SchemaRefused as refusal:
+                        asked = replace(asked, bare=str(refusal))
+                        return self._bare_attempt(model, replace(asked, attempt=number))
         except LLMUnavailable as error:
             rest, most = error.retry_after_s or 0.0, section.give_up_after_s
             longer = f"the service asks for a pause of {rest:g} s, longer than {most:g} s"
+            advice = ADVICE.get(error.kind, "resume when the service is back")
             raise LLMOutage(
                 f"{longer if rest > most else f'there has been no answer for {most:g} s'}: {error}",
-                where=model.name,
-                hint="resume when the service is back; [llm] give_up_after_s says how long to"
-                " wait, deadline_s how long one call may take",
+                where=model.place,
+                hint=f"{advice}; [llm] give_up_after_s says how long to wait, deadline_s how long"
+                " one call may take",
             ) from error
         raise AssertionError("tenacity returns or raises")
+
+    def _bare_attempt(self, model: Model, asked: Asked) -> Call:
+        """Make a call again without its schema, which the service has refused; where it is
+        answered so, the requests of the role go without from now on."""
+        call = self._attempt(model, asked)
+        if call.refused is None and asked.role not in model.bare:
+            model.bare[asked.role] = asked.bare
+            about = {"model": model.name, "role": asked.role, "reason": asked.bare}
+            self._tell(Notice("schema_refused", about))
+        return call
 
     def _attempt(self, model: Model, asked: Asked) -> Call:
         """Make one call, within the rates and caps."""
@@ -246,9 +287,8 @@ class Gateway:
             self._check()
             if time.monotonic() > end:
                 self._meters.lose(hold)
-                late = LLMUnavailable(f"no answer within {seconds:g} s", billed=True)
-                model.outage.failed(str(late))
-                raise late
+                late = f"{SAYS['slow']}: no answer within {seconds:g} s"
+                raise LLMUnavailable(late, billed=True, kind="slow")
         return made.result()
 
     def _run(self, model: Model, asked: Asked, hold: Hold, made: Future[Call]) -> None:
@@ -267,7 +307,7 @@ class Gateway:
         """Return what came of one call, to be recorded; raise what is no answer."""
         started = time.monotonic()
         try:
-            call = read_reply(model, asked, model.complete(asked.request))
+            call = read_reply(model, asked, model.complete(asked.request, asked.sent))
         except Exception as error:
             return self._failed(model, asked, error)
         model.outage.answered()
@@ -290,20 +330,34 @@ class Gateway:
                 shown(f"raised {type(error).__name__}: {error}"),
                 where=f"LLM back end {model.name}",
             ) from error
+        recorded = isinstance(meaning, RecordedRefusal)
+        if asked.sent.schema is not None and (
+            (isinstance(meaning, LLMRequestRefused) and not recorded)
+            or (isinstance(meaning, LLMUnavailable) and OF_SCHEMAS.search(str(meaning)))
+        ):
+            raise _SchemaRefused(shown(getattr(meaning, "message", str(meaning)))) from None
         if isinstance(meaning, LLMUnavailable):
-            hidden = LLMUnavailable(
-                shown(str(meaning)), retry_after_s=meaning.retry_after_s, billed=meaning.billed
-            )
-            model.outage.failed(str(hidden))
-            raise hidden from None
+            message = shown(str(meaning))
+            if meaning.kind == "strange" and not self._ledger.has_answered(model.name):
+                raise LLMRefused(message, where=self._where(model), hint=ADVICE["strange"])
+            raise LLMUnavailable(
+                message,
+                retry_after_s=meaning.retry_after_s,
+                billed=meaning.billed,
+                kind=meaning.kind,
+            ) from None
         assert isinstance(meaning, LLMRefused)
         message = shown(meaning.message)
         # A service that has never answered is more likely asked in a wrong way altogether.
-        if isinstance(meaning, RecordedRefusal) or (
+        if recorded or (
             isinstance(meaning, LLMRequestRefused) and self._ledger.has_answered(model.name)
         ):
             return replace(asked.call(model, None), refused=message)
-        raise LLMRefused(message, where=f"{model.where} {model.name}", hint=meaning.hint) from None
+        raise LLMRefused(message, where=self._where(model), hint=meaning.hint) from None
+
+    @staticmethod
+    def _where(model: Model) -> str:
+        return f"{model.where} {model.place}"
 
     # --- stopping and telling ----------------------------------------------------------------
 
@@ -314,25 +368,41 @@ class Gateway:
     def _distinct(self) -> list[Model]:
         return list({id(model): model for model in self._models.values()}.values())
 
-    def _tell_outage(self, name: str, reason: str | None) -> None:
-        if reason is None:
+    def _tell_outage(self, name: str, fault: Fault | None) -> None:
+        if fault is None:
             self._tell(Notice("reachable", {"model": name}))
-        else:
-            self._tell(Notice("unreachable", {"model": name, "reason": reason}))
+            return
+        address = next(m.address for m in self._models.values() if m.name == name)
+        about = {"model": name, "address": address, "kind": fault.kind, "reason": fault.reason}
+        self._tell(Notice("unreachable", about | {"next_try_s": round(fault.next_try_s, 1)}))
 
     def _tell_warning(self, budget: str, used: float, cap: float, lost: float) -> None:
         about = {"budget": budget, "used": used, "cap": cap}
         self._tell(Notice("warning", about | ({"lost": lost} if lost else {})))
 
 
+class _SchemaRefused(Exception):
+    """The service refused a request that had a schema; without it, it may take it."""
+
+
 @dataclass(frozen=True)
 class Asked:
-    """One attempt at one request of a task."""
+    """One attempt at one request of a task.
+
+    `bare` says why the schema is not sent, "" where it is; the record tells the request apart by
+    its schema all the same, and whoever asked checks the reply.
+    """
 
     task: str
     role: str
     request: LLMRequest
     attempt: int
+    bare: str = ""
+
+    @property
+    def sent(self) -> LLMRequest:
+        """The request as the back end gets it."""
+        return replace(self.request, schema=None) if self.bare else self.request
 
     def call(self, model: Model, reply: str | None) -> Call:
         """Return the call that records it."""
@@ -354,13 +424,22 @@ class Client:
         self._gateway = gateway
         self._task = task
         self._used: dict[str, LLMUsage] = {}
+        self._last: Call | None = None
 
     def ask(self, role: str, request: LLMRequest) -> LLMReply:
         """Return the reply to `request`; see `plugins.kinds.LLM`."""
-        call = self._gateway.answer(self._task, role, request)
+        call = self._last = self._gateway.answer(self._task, role, request)
         used = LLMUsage(1, call.input_tokens, call.output_tokens, call.usd)
         self._used[role] = add(self._used.get(role, LLMUsage()), used)
         return call.as_reply()
+
+    def last_said(self) -> dict[str, str]:
+        """Return the role that answered last and how its reply begins, {} before any reply."""
+        if self._last is None:
+            return {}
+        lines = spoken(self._last.reply or "").split("\n")
+        first = next((line.strip() for line in lines if line.strip()), "(nothing)")
+        return {"role": self._last.role, "reply": "".join(filter(str.isprintable, first))[:LINE]}
 
     def usage(self) -> Mapping[str, LLMUsage]:
         """Return what this task has used, by role, calls answered by the record included."""
@@ -386,6 +465,8 @@ def read_reply(model: Model, asked: Asked, reply: object) -> Call:
         raise TypeError(f"the reply is a {type(reply).__name__}, not an LLMReply with a text")
     text = redact(reply.text.encode(errors="replace").decode())
     details = _details(reply.details)
+    if asked.bare and asked.request.schema is not None:
+        details[SCHEMA_LEFT_OUT] = asked.bare
     if len(text) > LONGEST_REPLY:
         details["cut_from"] = len(text)
         text = text[:LONGEST_REPLY]

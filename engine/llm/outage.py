@@ -5,22 +5,35 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 TELL_AFTER = 3
 """Failures in a row before a person is told: one or two are everyday life."""
+LONG_PAUSE_S = 10.0
+"""Before a pause as long as this a person is told at once."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a service, `kind` as in `LLMUnavailable`, and when it is asked next."""
+
+    kind: str
+    reason: str
+    next_try_s: float
 
 
 class Outage:
     """Counts the failures of one back end, over all threads, and tells once that it is out.
 
     Args:
-        tell: is told a reason when the outage is certain, and None when it is over.
+        tell: is told the fault when the outage is certain, and None when it is over.
     """
 
-    def __init__(self, tell: Callable[[str | None], None]) -> None:
+    def __init__(self, tell: Callable[[Fault | None], None]) -> None:
         self._tell = tell
         self._lock = threading.Lock()
         self._failures = 0
+        self._told = False
         self._since: float | None = None
 
     @property
@@ -29,19 +42,20 @@ class Outage:
         with self._lock:
             return 0.0 if self._since is None else time.monotonic() - self._since
 
-    def failed(self, reason: str) -> None:
+    def failed(self, fault: Fault) -> None:
         """Note that a call could not be answered."""
         with self._lock:
             self._failures += 1
             self._since = self._since or time.monotonic()
-            certain = self._failures == TELL_AFTER
-        if certain:
-            self._tell(reason)
+            sure = self._failures >= TELL_AFTER or fault.next_try_s >= LONG_PAUSE_S
+            news, self._told = sure and not self._told, self._told or sure
+        if news:
+            self._tell(fault)
 
     def answered(self) -> None:
         """Note an answer."""
         with self._lock:
-            told = self._failures >= TELL_AFTER
+            told, self._told = self._told, False
             self._failures, self._since = 0, None
         if told:
             self._tell(None)

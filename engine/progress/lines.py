@@ -52,11 +52,36 @@ def _exhausted(payload: Payload, run: RunView) -> str:
 
 
 def _abandoned(payload: Payload, run: RunView) -> str:
-    return f"design given up: {payload['code']}: {shortened(payload['reason'])}"
+    role, reply = payload.get("role"), payload.get("reply")
+    said = f"; the {role}'s last reply begins: {reply}" if reply else ""
+    task = f"design given up (task t{payload['seq']})"
+    return f"{task}: {payload['code']}: {shortened(payload['reason'])}{said}"
+
+
+_FAULTS = {
+    "limited": "limits how often it is asked",
+    "slow": "does not answer in time",
+    "down": "cannot be reached",
+    "strange": "gives no OpenAI reply",
+    "failing": "answers with errors",
+    "lost": "breaks its replies off",
+}
 
 
 def _unreachable(payload: Payload, run: RunView) -> str:
-    return f"the LLM is unreachable, designers wait, verifiers go on: {payload['reason']}"
+    fault = _FAULTS.get(payload.get("kind", ""), "does not answer")
+    address = f" at {payload['address']}" if payload.get("address") else ""
+    next_try = payload.get("next_try_s")
+    again = "" if next_try is None else f"; next try in {duration(next_try)}"
+    told = f"the LLM{address} {fault}{again}; designers wait, verifiers go on"
+    return f"{told}: {shortened(payload['reason'])}"
+
+
+def _schema_refused(payload: Payload, run: RunView) -> str:
+    return (
+        f"the LLM refuses the JSON Schema of its {payload['role']}: asked without one from now on,"
+        f" and its replies are checked all the same: {shortened(payload['reason'])}"
+    )
 
 
 def _verified(payload: Payload, run: RunView) -> str:
@@ -126,5 +151,6 @@ _WORDS: dict[str, Callable[[Payload, RunView], str]] = {
     ),
     kinds.WORKER_LOST: lambda payload, run: f"a worker was lost: {payload['reason']}",
     kinds.LLM_UNREACHABLE: _unreachable,
+    kinds.LLM_SCHEMA_REFUSED: _schema_refused,
     kinds.LLM_REACHABLE: lambda payload, run: "the LLM answers again",
 }

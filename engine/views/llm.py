@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from genesys_engine.engine.llm.ledger import Ledger
+from genesys_engine.engine.llm.ledger import Call, Ledger
 from genesys_engine.engine.llm.meters import total
 from genesys_engine.engine.store import DATABASE, Store
 from genesys_engine.plugins import event_kinds as events
@@ -62,6 +62,37 @@ def usage(store: Store, task: int | None = None) -> dict[str, LLMUsage]:
     finally:
         ledger.close()
     return {role: found[role] for role in ROLES if role in found}
+
+
+def exchange(store: Store, task: int) -> list[Call]:
+    """Return the calls of a design task, in order."""
+    ledger = Ledger(store.folder / DATABASE, write=False)
+    try:
+        return list(ledger.calls(str(task)))
+    finally:
+        ledger.close()
+
+
+@dataclass(frozen=True)
+class Asker:
+    """A design task that asked language models: its design, or why it was given up."""
+
+    seq: int
+    outcome: str
+    usage: LLMUsage
+
+
+def askers(store: Store) -> list[Asker]:
+    """Return the design tasks that were the first to ask something, in order."""
+    outcomes = {
+        event.payload["seq"]: f"given up: {event.payload['code']}"
+        for event in store.events()
+        if event.kind == events.DESIGN_ABANDONED
+    }
+    for design in store.designs():
+        outcomes[design.seq] = f"design {design.id}" + ("" if design.accepted else ", rejected")
+    used = sorted(usage_by_task(store).items())
+    return [Asker(seq, outcomes.get(seq, "no design"), usage) for seq, usage in used]
 
 
 def usage_by_task(store: Store) -> dict[int, LLMUsage]:

@@ -19,8 +19,9 @@ from genesys_engine.operators.llm.placing import find, place_unit
 from genesys_engine.operators.llm.proposal import UnitChange
 from genesys_engine.operators.llm.reading import Reading, fault_without_code, read_source
 from genesys_engine.operators.llm.sources import Piece, compact, split_units
+from genesys_engine.operators.llm.versions import best
 from genesys_engine.plugins.api import LLMReply
-from genesys_engine.plugins.llm.replies import extract_code_blocks
+from genesys_engine.plugins.llm.replies import code_answers
 
 _FULL = ("length", "max_tokens")
 
@@ -95,7 +96,7 @@ class BlockReading:
 
 def read_block(reply: LLMReply, tree: GABTree, listed: Sequence[Entry]) -> BlockReading:
     """Read the units of a reply and put them into `tree`, whose units `listed` are."""
-    blocks = extract_code_blocks(reply.text)
+    blocks = code_answers(reply.text)
     fault = fault_without_code(reply, blocks)
     if fault is not None:
         return BlockReading(None, fault.code, fault.message)
@@ -111,9 +112,7 @@ def read_block(reply: LLMReply, tree: GABTree, listed: Sequence[Entry]) -> Block
         message = f"The reply does not define {', '.join(lost)}."
         return BlockReading(None, "reply.missing_class", message)
     kept = tuple(entry.name for entry in missing)
-    readings = {
-        name: read_source(piece.source, entry.unit) for name, (piece, entry) in given.items()
-    }
+    readings = {name: _read(found, entry) for name, (found, entry) in given.items()}
     repairs = tuple(f"{name}: {each}" for name, r in readings.items() for each in r.repairs)
     for name, reading in readings.items():
         if reading.unit is None:
@@ -121,14 +120,20 @@ def read_block(reply: LLMReply, tree: GABTree, listed: Sequence[Entry]) -> Block
     return _assembled(tree, listed, readings, repairs, kept)
 
 
+def _read(found: Sequence[Piece], entry: Entry) -> Reading:
+    """Read the version of a unit that counts; where no change was asked for it is the last."""
+    versions = [piece.version for piece in (found if entry.change else found[-1:])]
+    return best(versions, lambda source: read_source(source, entry.unit), entry.unit)
+
+
 def _matched(
-    pieces: Mapping[str, Piece], listed: Sequence[Entry]
-) -> dict[str, tuple[Piece, Entry]]:
-    """Give each entry its piece: by name, else the only one left over of its interface."""
+    pieces: Mapping[str, Sequence[Piece]], listed: Sequence[Entry]
+) -> dict[str, tuple[Sequence[Piece], Entry]]:
+    """Give each entry its versions: by name, else those of the only name left of its interface."""
     found = {e.name: (pieces[e.name], e) for e in listed if e.name in pieces}
     left = [piece for name, piece in pieces.items() if name not in found]
     for entry in listed:
-        fitting = [piece for piece in left if piece.interface == entry.unit.interface]
+        fitting = [each for each in left if each[-1].interface == entry.unit.interface]
         if entry.name not in found and entry.change and len(fitting) == 1:
             found[entry.name] = (fitting[0], entry)
             left.remove(fitting[0])

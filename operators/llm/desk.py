@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from genesys_engine.operators.llm.options import ImplementerOptions
 from genesys_engine.operators.llm.templates import Templates
 from genesys_engine.plugins.api import LLMReply, LLMRequest, OperatorContext, OperatorNotApplicable
-from genesys_engine.plugins.llm.replies import BadReply, extract_json
+from genesys_engine.plugins.llm.replies import BadReply, read_json, spoken
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -78,17 +78,21 @@ class Desk:
         temperature: float,
         purpose: Mapping[str, Any],
     ) -> Model | None:
-        """Return the reply as data; a malformed one is sent back once, then it is None."""
+        """Return the reply as data; a malformed one is sent back once, then it is None.
+
+        It is held to every bound of `model` here, whatever the server was able to keep.
+        """
         messages = self._messages(role, template, fields)
+        asked = [text for _, text in messages]
         schema = model.model_json_schema()
         for _ in range(2):
             reply = self._send(role, messages, schema, tokens, temperature, purpose)
             try:
-                return model.model_validate(extract_json(reply.text))
-            except (BadReply, ValidationError) as error:
-                fault = _short(error)
+                return read_json(reply.text, lambda value: _validated(model, value), asked)
+            except BadReply as error:
+                fault = error.message
             mend = self._templates.render("mend", {"fault": fault})
-            messages = (*messages, ("assistant", reply.text[:2000]), ("user", mend))
+            messages = (*messages, ("assistant", spoken(reply.text)[:2000]), ("user", mend))
         return None
 
     def _messages(
@@ -118,10 +122,11 @@ class Desk:
         return self._llm.ask(role, request)
 
 
-def _short(error: BadReply | ValidationError) -> str:
-    """Return the first fault of a malformed reply in a sentence."""
-    if isinstance(error, ValidationError):
+def _validated(model: type[Model], value: Any) -> Model:
+    """Return a value as `model` has it; raises `BadReply` with the first fault in a sentence."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the object"
-        return f"{place}: {first['msg']}"
-    return error.message
+        raise BadReply(f"{place}: {first['msg']}") from None

@@ -1,15 +1,17 @@
-"""From a reply to a unit: find the code, mend mechanical faults, read it against the contract."""
+"""From a reply to a unit: find the code, fix mechanical faults, read it against the contract."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from genesys_engine.gab.errors import UnitError
 from genesys_engine.gab.unit import Unit, parse_unit
 from genesys_engine.operators.llm import feedback
 from genesys_engine.operators.llm.repairs import mend
+from genesys_engine.operators.llm.versions import best, versions_of
 from genesys_engine.plugins.api import LLMReply
-from genesys_engine.plugins.llm.replies import extract_code_blocks
+from genesys_engine.plugins.llm.replies import Answer, code_answers, spoken
 
 _LONGEST = 50_000  # characters: the longest unit of the library has 5,300
 _FULL = ("length", "max_tokens")
@@ -26,18 +28,23 @@ class Reading:
     repairs: tuple[str, ...] = ()
 
 
-def read_unit(reply: LLMReply, original: Unit) -> Reading:
-    """Read the one unit of a reply, meant to take the place of `original`."""
-    blocks = extract_code_blocks(reply.text)
+def read_unit(reply: LLMReply, original: Unit, shown: Iterable[str] = ()) -> Reading:
+    """Read the one unit of a reply, meant to take the place of `original`.
+
+    Of several versions the one that counts is read (`operators.llm.versions`); `shown` are
+    further sources that the prompt showed.
+    """
+    blocks = code_answers(reply.text)
     fault = fault_without_code(reply, blocks)
     if fault is not None:
         return fault
-    reading = read_source(_likely(blocks, original.name), original)
+    versions = versions_of(blocks, original.name)
+    reading = best(versions, lambda source: read_source(source, original), original, shown)
     return told_if_cut(reading, reply)
 
 
 def read_source(source: str, original: Unit) -> Reading:
-    """Mend and read the source of a unit."""
+    """Repair and read the source of a unit."""
     mended = mend(source, original)
     try:
         unit = parse_unit(mended.source, where="line")
@@ -47,14 +54,18 @@ def read_source(source: str, original: Unit) -> Reading:
     return Reading(unit, mended.source, repairs=mended.repairs)
 
 
-def fault_without_code(reply: LLMReply, blocks: list[str]) -> Reading | None:
+def fault_without_code(reply: LLMReply, blocks: Sequence[Answer]) -> Reading | None:
     """Return what is wrong with a reply that holds no code."""
-    if len(reply.text) > _LONGEST:
+    said = spoken(reply.text)
+    if len(said) > _LONGEST:
         return Reading(
             None, "", "reply.too_long", "The reply was far too long. Write the code alone."
         )
     if not reply.text.strip():
         return Reading(None, "", "reply.empty", "The reply was empty. Write the file.")
+    if not said.strip():
+        message = "The reply ended within its reasoning. Think less, and write the file."
+        return Reading(None, "", "reply.cut", message)
     if not blocks:
         message = "The reply held no Python code. Write the file in one ```python block."
         return Reading(None, "", "reply.no_code", message)
@@ -63,17 +74,9 @@ def fault_without_code(reply: LLMReply, blocks: list[str]) -> Reading | None:
 
 def told_if_cut(reading: Reading, reply: LLMReply) -> Reading:
     """Say that a reply was cut where that is why it cannot be read."""
-    cut = reply.details.get("finish_reason") in _FULL or reply.text.count("```") % 2 == 1
+    fences = spoken(reply.text).count("```")
+    cut = reply.details.get("finish_reason") in _FULL or fences % 2 == 1
     if reading.code == "contract.syntax" and cut:
         message = "The reply ended before the file did. Write less: the code alone."
         return Reading(None, reading.source, "reply.cut", message)
     return reading
-
-
-def _likely(blocks: list[str], name: str) -> str:
-    """Return the block that holds the class `name`, or any class, or the longest; the last."""
-    for sign in (f"class {name}(", "class "):
-        holding = [block for block in blocks if sign in block]
-        if holding:
-            return holding[-1]
-    return max(blocks, key=len)

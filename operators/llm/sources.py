@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterable
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from genesys_engine.gab.scopes import Lines, references, replace
 from genesys_engine.gab.syntax import UNREADABLE, docstring_statement, parse
 from genesys_engine.gab.unit import Unit
 from genesys_engine.operators.llm.repairs.draft import attribute
+from genesys_engine.operators.llm.versions import Part, Version, completed, parts_of
+from genesys_engine.plugins.llm.replies import Answer
 
 _Documented = ast.Module | ast.ClassDef | ast.FunctionDef
 
@@ -69,55 +72,57 @@ class Piece:
 
     name: str
     interface: str | None
-    source: str
+    version: Version
 
 
-def split_units(blocks: Iterable[str], names: Iterable[str]) -> tuple[dict[str, Piece], str]:
+def split_units(
+    blocks: Sequence[Answer], names: Iterable[str]
+) -> tuple[Mapping[str, Sequence[Piece]], str]:
     """Take a reply with several units apart.
 
-    A class is a unit if it is called by one of `names` or names an interface.  Of two classes of
-    one name the last counts.  Returns the pieces by name, and the first syntax error, or "".
+    A class is a unit if it is called by one of `names` or names an interface.  Returns by name
+    every version of a unit, in the order of the reply, and the first syntax error, or "".
     """
-    wanted, found, fault = set(names), dict[str, Piece](), ""
-    for block in blocks:
+    wanted, parts = set(names), parts_of(blocks)
+    faults = [part.fault for part in parts if part.module is None]
+    found: dict[str, list[Piece]] = defaultdict(list)
+    for part in parts:
         try:
-            found |= _pieces(parse(block), wanted)
-        except UNREADABLE as error:
-            fault = fault or f"{error}"
-    return found, fault
+            for piece in list(_pieces(part, parts, wanted)):
+                found[piece.name].append(piece)
+        except UNREADABLE as error:  # it can be read, and not written again
+            faults.append(f"{error}")
+    return found, next(iter(faults), "")
 
 
-def _pieces(module: ast.Module, wanted: Collection[str]) -> dict[str, Piece]:
-    """Return the units of a module by name."""
-    classes = [node for node in module.body if isinstance(node, ast.ClassDef)]
-    units = [n for n in classes if n.name in wanted or attribute(n, "interface") is not None]
-    return {
-        node.name: Piece(
-            node.name, _literal(attribute(node, "interface")), _cut(module, node, units)
-        )
-        for node in units
-    }
+def _pieces(part: Part, parts: Sequence[Part], wanted: Collection[str]) -> Iterable[Piece]:
+    """Yield the units of a block."""
+    named = [n for n in part.classes if n.name in wanted or attribute(n, "interface") is not None]
+    for node in named:
+        source = completed(_cut(part.body, node, named), part, parts)
+        interface = _literal(attribute(node, "interface"))
+        yield Piece(node.name, interface, Version(source, aside=part.aside))
 
 
 def _literal(node: ast.expr | None) -> str | None:
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
 
-def _cut(module: ast.Module, unit: ast.ClassDef, units: list[ast.ClassDef]) -> str:
+def _cut(body: Sequence[ast.stmt], unit: ast.ClassDef, units: Sequence[ast.ClassDef]) -> str:
     """Return the source of one unit: all imports, and the definitions that it refers to."""
-    others = {node.name for node in units if node is not unit}
-    bound = {_bound(node): node for node in module.body if _bound(node)}
-    needed, waiting = {unit.name}, [unit.name]
+    others = {node.name for node in units}
+    bound = {_bound(node): node for node in body if _bound(node) not in ("", unit.name)}
+    needed, waiting = set[str](), list[ast.stmt]([unit])
     while waiting:
-        node = bound[waiting.pop()]
+        node = waiting.pop()
         named = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
         new = sorted((named & set(bound)) - needed - others)
         needed |= set(new)
-        waiting += new
+        waiting += [bound[name] for name in new]
     kept = [
         node
-        for node in module.body
-        if isinstance(node, ast.Import | ast.ImportFrom) or _bound(node) in needed
+        for node in body
+        if node is unit or isinstance(node, ast.Import | ast.ImportFrom) or _bound(node) in needed
     ]
     return "\n\n".join(ast.unparse(node) for node in kept) + "\n"
 

@@ -28,8 +28,10 @@ from genesys_engine.operators.llm.reading import Reading, read_unit
 from genesys_engine.operators.llm.sources import class_of, compact
 from genesys_engine.operators.llm.templates import Templates
 from genesys_engine.plugins.api import OperatorContext, OperatorNotApplicable, Parent
+from genesys_engine.plugins.llm.replies import plain_answer
 
 _PLAN_LASTS = 3  # tries
+_LONGEST_PLAN = 1500  # characters
 _PARTED = ("block", "sequence_mixer", "channel_mixer")  # interfaces large enough to be taken apart
 _DEEPEST = 2  # below this place of the tree nothing is taken apart further
 _RELATIVES = 1  # units of further parents that a coder sees: prompts are to stay short
@@ -253,7 +255,7 @@ class _Search:
             purpose=_purpose("plan", place),
         )
         self.desk.note("planner", "planned", path=change.path)
-        return reply.text.strip()[:1500]
+        return plain_answer(reply.text)[:_LONGEST_PLAN]
 
     def _best(
         self,
@@ -290,7 +292,7 @@ class _Search:
         self, change: UnitChange, place: Place, plan: str, told: str, former: str, repeats: int
     ) -> Reading:
         options = self.options
-        fields = {
+        fields: dict[str, Any] = {
             **_shown(place),
             "change": change.change,
             "plan": plan,
@@ -310,7 +312,8 @@ class _Search:
             temperature=min(heat, max(options.temperature, options.temperature_most)),
             purpose=_purpose("code", place),
         )
-        return read_unit(reply, place.node.unit)
+        shown = [former, *(each["source"] for each in fields["relatives"])]
+        return read_unit(reply, place.node.unit, shown)
 
     def _may_declare(self, place: Place) -> bool:
         """Tell whether the coder is offered child slots of its own.

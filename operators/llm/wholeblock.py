@@ -21,6 +21,9 @@ from genesys_engine.operators.llm.ratings import Rating
 from genesys_engine.operators.llm.sources import compact
 from genesys_engine.operators.llm.templates import Templates
 from genesys_engine.plugins.api import OperatorContext, OperatorNotApplicable, Parent
+from genesys_engine.plugins.llm.replies import plain_answer
+
+_LONGEST_PLAN = 1500  # characters
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ class _Work:
             purpose=self._purpose("plan_block"),
         )
         self.desk.note("planner", "planned")
-        return reply.text.strip()[:1500]
+        return plain_answer(reply.text)[:_LONGEST_PLAN]
 
     def _fields(self) -> dict[str, object]:
         return {

@@ -21,10 +21,10 @@ from genesys_engine.plugins.api import (
     LLMPrice,
     LLMReply,
     LLMRequest,
-    LLMUnavailable,
     Options,
 )
-from genesys_engine.plugins.llm.failures import classify, first_line, may_be_billed
+from genesys_engine.plugins.llm.failures import classify, lost
+from genesys_engine.plugins.llm.schemas import response_format
 
 MILLION = 1_000_000
 USUAL = 1_000
@@ -152,6 +152,11 @@ class LiteLLMBackend:
                 " your own",
             ) from error
 
+    @property
+    def address(self) -> str:
+        """Where the service is, "" for a provider's own address."""
+        return self.options.api_base or ""
+
     @cached_property
     def price(self) -> LLMPrice | None:
         """US dollars for a token: the options', else what LiteLLM knows, else None."""
@@ -176,10 +181,8 @@ class LiteLLMBackend:
             choice = reply.choices[0]
             text = choice.message.content or ""
         except Exception as error:
-            meaning = classify(error)
-            if meaning is None:  # the service answered with something that is no reply
-                meaning = LLMUnavailable(first_line(error), billed=may_be_billed(error))
-            raise meaning from error
+            # What is no error of a service is an answer that is no reply.
+            raise classify(error) or lost(error) from error
         used = getattr(reply, "usage", None)
         counts = [getattr(used, name, None) for name in ("prompt_tokens", "completion_tokens")]
         taken, gave = (count if isinstance(count, int) and count > 0 else None for count in counts)
@@ -211,8 +214,7 @@ class LiteLLMBackend:
         if (key := self._key()) is not None:
             asked["api_key"] = key
         if request.schema is not None and self._takes_schema:
-            named = {"name": "reply", "schema": dict(request.schema)}
-            asked["response_format"] = {"type": "json_schema", "json_schema": named}
+            asked["response_format"] = response_format(request.schema)
         return asked | options.extra
 
     @cached_property

@@ -21,6 +21,8 @@ from genesys_engine.plugins.api import (
     Options,
     incidental_beside,
 )
+from genesys_engine.plugins.llm.failures import flat
+from genesys_engine.plugins.llm.schemas import response_format
 
 PACKAGE = "xllamacpp"
 LARGEST_SEED = 2**32
@@ -110,12 +112,13 @@ class LlamaCppBackend:
             "t_max_predict_ms": int(1000 * request.deadline_s),
         }
         if request.schema is not None:
-            named = {"name": "reply", "schema": dict(request.schema)}
-            asked["response_format"] = {"type": "json_schema", "json_schema": named}
+            asked["response_format"] = response_format(request.schema)
         if not self._free.acquire(timeout=request.deadline_s):
             raise LLMUnavailable("the model is busy with other requests")
         try:
             answer: dict[str, Any] = self._loaded().handle_chat_completions(asked)
+        except ValueError as error:  # of the request: a schema, a template
+            raise LLMRequestRefused(f"llama.cpp: {flat(error)}") from error
         finally:
             self._free.release()
         return _read(answer)

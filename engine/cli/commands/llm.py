@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from genesys_engine.engine.cli.near import NearGroup
-from genesys_engine.engine.cli.output import json_option, note, print_json, print_table
+from genesys_engine.engine.cli.output import (
+    answer,
+    clean,
+    json_option,
+    note,
+    print_json,
+    print_table,
+)
 from genesys_engine.engine.cli.run_folder import run_argument
+from genesys_engine.engine.llm.redact import redact
+from genesys_engine.gab.errors import InputError
+
+if TYPE_CHECKING:
+    from genesys_engine.engine.llm.ledger import Call
+    from genesys_engine.engine.store import Store
+    from genesys_engine.engine.views.llm import Asker
 
 
 @click.group("llm", cls=NearGroup)
@@ -39,6 +55,78 @@ def usage(run: Path, as_json: bool) -> None:
     print_table(("role", "model", "calls", "input tokens", "output tokens", "cost"), rows)
     if found.abandoned:
         print_table(("given up", "designs"), found.abandoned.items())
+
+
+@command.command("show")
+@run_argument
+@click.argument("design", required=False)
+@json_option
+def show(run: Path, design: str | None, as_json: bool) -> None:
+    """Print all that language models were asked for DESIGN of RUN, and what they replied.
+
+    DESIGN is its number, or tN for the task N: a design that was given up has no number.  Without
+    it, the tasks that asked are listed.
+    """
+    from genesys_engine.engine.store import Store
+    from genesys_engine.engine.views.llm import askers, exchange
+
+    with Store.open(run) as store:
+        if design is None:
+            _list_askers(askers(store), as_json)
+            return
+        seq = _task_of(store, design)
+        calls = exchange(store, seq)
+    if as_json:
+        print_json([_call_json(call) for call in calls])
+        return
+    if not calls:
+        note(f"no language model was asked for {design}, or only what had been asked before")
+    for number, call in enumerate(calls, 1):
+        _print_call(number, call)
+
+
+def _list_askers(found: Sequence[Asker], as_json: bool) -> None:
+    if as_json:
+        print_json([{"task": f"t{each.seq}", **asdict(each)} for each in found])
+        return
+    rows = [(f"t{e.seq}", e.outcome, e.usage.calls, e.usage.tokens) for e in found]
+    print_table(("task", "what came of it", "calls", "tokens"), rows)
+
+
+def _task_of(store: Store, design: str) -> int:
+    """Return the task of a design: a number, #number or tN.
+
+    Raises:
+        InputError: it is none of these, or there is none.
+    """
+    found = re.fullmatch(r"(?P<task>t)?#?(?P<number>\d{1,9})", design.strip())
+    if found is None:
+        raise InputError(
+            f"{design!r} is no design",
+            where="DESIGN",
+            hint="give its number, or tN for a task as `llm show RUN` lists them",
+        )
+    number = int(found["number"])
+    return number if found["task"] else store.design(number).seq
+
+
+def _call_json(call: Call) -> dict[str, Any]:
+    names = ("role", "model", "request", "reply", "refused", "input_tokens", "output_tokens")
+    more = ("usd", "details", "latency_s", "attempt")
+    return {name: getattr(call, name) for name in (*names, *more)}
+
+
+def _print_call(number: int, call: Call) -> None:
+    """Print one call whole; nothing in it can steer the terminal."""
+    details = ", ".join(f"{key} {value}" for key, value in sorted(call.details.items()))
+    counts = f"{call.input_tokens}+{call.output_tokens} tokens in {call.latency_s:.1f} s"
+    head = f"=== {number}. {call.role}: {call.model}, {counts}"
+    texts = [head + (f", {details}" if details else "")]
+    for role, text in call.request["messages"]:
+        texts += [f"--- {role}", text]
+    texts += ["--- reply", call.reply] if call.reply is not None else []
+    texts += ["--- refused", call.refused] if call.refused is not None else []
+    answer(redact(clean("\n".join(text.rstrip() for text in texts))) + "\n")
 
 
 @command.command("record")

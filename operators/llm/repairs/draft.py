@@ -40,19 +40,7 @@ class Draft:
 
     def module_names(self) -> set[str]:
         """Return the names that the module binds at its top level."""
-        names: set[str] = set()
-        for node in self.module.body:
-            match node:
-                case ast.Import() | ast.ImportFrom():
-                    names |= {item.bound for item in imports(node)}
-                case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
-                    names.add(name)
-                case (
-                    ast.Assign(targets=[ast.Name(id=name)])
-                    | ast.AnnAssign(target=ast.Name(id=name))
-                ):
-                    names.add(name)
-        return names
+        return {name for node in self.module.body for name in bound_names(node)}
 
     def undefined(self, *nodes: ast.stmt) -> set[str]:
         """Return the names in these statements that nothing binds."""
@@ -82,6 +70,18 @@ class Draft:
             return {str(name): str(entry[0]) for name, entry in slots.items()}
         except (ValueError, TypeError, AttributeError, IndexError, KeyError):
             return {}
+
+
+def bound_names(node: ast.stmt) -> set[str]:
+    """Return the names that an import or a definition of a file binds."""
+    match node:
+        case ast.Import() | ast.ImportFrom():
+            return {item.bound for item in imports(node)}
+        case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+            return {name}
+        case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+            return {name}
+    return set()
 
 
 def words(text: str) -> frozenset[str]:

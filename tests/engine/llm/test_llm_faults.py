@@ -25,6 +25,7 @@ from genesys_engine.plugins.api import (
     LLMRequestRefused,
 )
 from genesys_engine.plugins.llm.replies import BadReply, ask_json, extract_code_blocks
+from genesys_engine.plugins.llm.schemas import sent_schema
 
 KEY = "sk-test-0123456789abcdef"
 SCHEMA = {
@@ -82,7 +83,7 @@ def test_prices_of_the_options_count(bench: Bench) -> None:
 def test_a_schema_goes_to_a_server_that_takes_one(bench: Bench) -> None:
     _, server = asks(bench, says('{"score": 1}'), schema=SCHEMA, json_schema=True)
     told = server.asked[0]["response_format"]
-    assert (told["type"], told["json_schema"]["schema"]) == ("json_schema", SCHEMA)
+    assert (told["type"], told["json_schema"]["schema"]) == ("json_schema", sent_schema(SCHEMA))
 
 
 @pytest.mark.parametrize(
