@@ -11,9 +11,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import genesys_engine
+
+if TYPE_CHECKING:
+    from genesys_engine.engine.config import Experiment
+    from genesys_engine.plugins.registry import Registry
 
 GIB = 1 << 30
 DISTRIBUTION = "genesys-engine"
@@ -34,6 +38,21 @@ def examine() -> list[Row]:
     return [
         *(*_python(), *_packages(), *_machine(), *_torch()),
         *(*_language_models(), *_sandbox(), *_plugins()),
+    ]
+
+
+def models(experiment: Experiment, registry: Registry) -> list[Row]:
+    """Return what the language model of every role of an experiment answers to one small call."""
+    from genesys_engine.engine.llm.trial import try_models
+
+    return [
+        Row(
+            f"LLM {trial.role}",
+            "fail" if trial.fault else "ok",
+            f"{trial.place} {trial.fault or trial.found}",
+            trial.hint,
+        )
+        for trial in try_models(experiment, registry)
     ]
 
 

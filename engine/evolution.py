@@ -108,8 +108,7 @@ class Evolution:
         self._retries: dict[int, int] = {}  # those that a plugin asked for
         self._draining = False  # nothing is begun any more
         self._earlier: set[int] = set()  # tasks whose results an earlier session made
-        gateway = designer.gateway
-        self._streak = Streak(0 if gateway is None else gateway.stop_after_failures)
+        self._streak = Streak(designer.gateway)
         self._live = LiveCurves(store.curves, verifier.curve)
         self.tree = lru_cache(maxsize=256)(self._read_tree)
 
@@ -412,14 +411,9 @@ class Evolution:
         self.store.curves.write_full_chunk()
         drop_samples(self.store.folder, seq)
         self._publish()
-        if row.kind == DESIGN and seq not in self._earlier and self._streak.note(result):
-            self._stop_designers(seq, result["abandoned"])
+        if row.kind == DESIGN and seq not in self._earlier:
+            self._streak.note(seq, result.get("abandoned"))
         return True
-
-    def _stop_designers(self, seq: int, abandoned: Mapping[str, Any]) -> None:
-        """Raise `LLMNoUse`: what a model replies is of no use, and each try costs tokens."""
-        gateway, role = self.designer.gateway, str(abandoned.get("role", ""))
-        raise self._streak.error(abandoned, seq, "" if gateway is None else gateway.place(role))
 
     def _close_generation(self) -> None:
         state = self.state

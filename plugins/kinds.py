@@ -172,9 +172,10 @@ class LLMPrice:
 class LLMBackend(Protocol):
     """Answers requests to a language model; several threads may ask at once.
 
-    Two more things are asked for where a back end has them: `prepare()` raises an `InputError`
-    for what is missing (a key, a file) before anything is spent, and `price`, an `LLMPrice` or
-    None if unknown, lets a cap in US dollars be kept.  An option whose field carries
+    More is asked for where a back end has it: `prepare()` raises an `InputError` for what is
+    missing (a key, a file) before anything is spent; `price`, an `LLMPrice` or None if unknown,
+    lets a cap in US dollars be kept; `address` stands in messages; `live`, if False, says that no
+    model stands behind it, so that there is nothing to try.  An option whose field carries
     `json_schema_extra=INCIDENTAL` (an address, a number of threads) does not tell models apart,
     nor does one with `incidental_beside(option)` where that option is given.
     """

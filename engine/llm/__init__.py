@@ -1,6 +1,9 @@
 """The way to language models: one gateway for every operator of a run.
 
 gateway   asks: the model of the role, the record first, retries, caps, cancellation
+attempt   one request to one model: what is sent, what is recorded
+streak    equal failures in a row, which end a run
+trial     one small call to the model of every role
 backends  the back ends that an experiment names, and what is checked before anything is spent
 ledger    the record of every reply, in the run's SQLite file
 meters    what was used, by role, and the caps on it

@@ -11,9 +11,6 @@ again    what may pass is asked again with growing pauses, until `give_up_after_
 
 from __future__ import annotations
 
-import json
-import math
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,13 +20,19 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from genesys_engine.engine.config.schema import LLMSection
-from genesys_engine.engine.events import canonical_json
+from genesys_engine.engine.llm.attempt import (
+    OF_SCHEMAS,
+    Asked,
+    SchemaRefused,
+    prompt_tokens,
+    read_reply,
+    shown,
+)
 from genesys_engine.engine.llm.backends import Model, open_models
 from genesys_engine.engine.llm.ledger import Call, Ledger, call_key
 from genesys_engine.engine.llm.meters import Caps, Hold, Meters, add
 from genesys_engine.engine.llm.outage import Fault
 from genesys_engine.engine.llm.pacing import POLL_S, Pace, pause
-from genesys_engine.engine.llm.redact import redact
 from genesys_engine.engine.randomness import generator
 from genesys_engine.engine.threads import LLM_CALL
 from genesys_engine.gab.errors import EnvironmentProblem, GenesysError, PluginError
@@ -46,27 +49,15 @@ from genesys_engine.plugins.api import (
 from genesys_engine.plugins.llm.failures import ADVICE, SAYS, classify
 from genesys_engine.plugins.llm.replay import RecordedRefusal
 from genesys_engine.plugins.llm.replies import spoken
-from genesys_engine.plugins.llm.requests import canonical_request, request_digest
+from genesys_engine.plugins.llm.requests import request_digest
 
 if TYPE_CHECKING:
     from genesys_engine.plugins.registry import Registry
 
-BYTES_PER_TOKEN = 3
-"""Of a prompt, at least: what is reserved before a call is seldom too little."""
 GRACE_S = 5.0
 """A back end that is this late behind its deadline counts as gone."""
-LONGEST_REPLY = 200_000
-"""Characters that are kept of a reply; more than any model is asked to write."""
 LINE = 120
 """Characters that are shown of a reply's first line."""
-LONGEST_MESSAGE = 500
-"""Characters that are kept of what a service says of an error."""
-SCHEMA_LEFT_OUT = "schema_left_out"
-"""Detail of a reply that was asked for without its schema: what the service said of it."""
-OF_SCHEMAS = re.compile(r"grammar|json.?schema|response.?format|structured.?output|guided", re.I)
-"""What a server that fails at a schema, instead of refusing it, says."""
-MOST_TOKENS = 1 << 40
-"""No service counts as many in a call."""
 
 
 class LLMOutage(EnvironmentProblem):
@@ -141,6 +132,10 @@ class Gateway:
     def place(self, role: str) -> str:
         """Return the model of a role with its address, for messages; "" for an unknown role."""
         return self._models[role].place if role in self._models else ""
+
+    def is_live(self, role: str) -> bool:
+        """Tell whether a service or a model stands behind a role, and no script."""
+        return bool(getattr(self._models[role].backend, "live", True))
 
     def client(self, task: str) -> Client:
         """Return what the operators of one task ask through; `task` names it in the record."""
@@ -236,7 +231,7 @@ class Gateway:
                         return late
                     try:
                         return self._attempt(model, replace(asked, attempt=number))
-                    except _SchemaRefused as refusal:
+                    except SchemaRefused as refusal:
                         asked = replace(asked, bare=str(refusal))
                         return self._bare_attempt(model, replace(asked, attempt=number))
         except LLMUnavailable as error:
@@ -335,7 +330,7 @@ class Gateway:
             (isinstance(meaning, LLMRequestRefused) and not recorded)
             or (isinstance(meaning, LLMUnavailable) and OF_SCHEMAS.search(str(meaning)))
         ):
-            raise _SchemaRefused(shown(getattr(meaning, "message", str(meaning)))) from None
+            raise SchemaRefused(shown(getattr(meaning, "message", str(meaning)))) from None
         if isinstance(meaning, LLMUnavailable):
             message = shown(str(meaning))
             if meaning.kind == "strange" and not self._ledger.has_answered(model.name):
@@ -381,42 +376,6 @@ class Gateway:
         self._tell(Notice("warning", about | ({"lost": lost} if lost else {})))
 
 
-class _SchemaRefused(Exception):
-    """The service refused a request that had a schema; without it, it may take it."""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """One attempt at one request of a task.
-
-    `bare` says why the schema is not sent, "" where it is; the record tells the request apart by
-    its schema all the same, and whoever asked checks the reply.
-    """
-
-    task: str
-    role: str
-    request: LLMRequest
-    attempt: int
-    bare: str = ""
-
-    @property
-    def sent(self) -> LLMRequest:
-        """The request as the back end gets it."""
-        return replace(self.request, schema=None) if self.bare else self.request
-
-    def call(self, model: Model, reply: str | None) -> Call:
-        """Return the call that records it."""
-        return Call(
-            role=self.role,
-            task=self.task,
-            model=model.name,
-            request=canonical_request(self.request),
-            request_digest=request_digest(self.request),
-            reply=reply,
-            attempt=self.attempt,
-        )
-
-
 class Client:
     """What the operators of one task ask through; follows `plugins.kinds.LLM`."""
 
@@ -444,57 +403,3 @@ class Client:
     def usage(self) -> Mapping[str, LLMUsage]:
         """Return what this task has used, by role, calls answered by the record included."""
         return dict(self._used)
-
-
-def shown(text: str) -> str:
-    """Return what is said of an error as a person may read it: without keys, and cut only then,
-    since the part of a key before a cut would not be known for one."""
-    return redact(text)[:LONGEST_MESSAGE]
-
-
-def read_reply(model: Model, asked: Asked, reply: object) -> Call:
-    """Return the call that records a reply: bounded, and with counts that a cap can rely on.
-
-    What a service does not count is estimated from the text; `details` then says so.  Keys, half
-    characters, and counts and costs that are none are left out, so that any reply can be recorded.
-
-    Raises:
-        TypeError: it is no reply at all.
-    """
-    if not isinstance(reply, LLMReply) or not isinstance(reply.text, str):
-        raise TypeError(f"the reply is a {type(reply).__name__}, not an LLMReply with a text")
-    text = redact(reply.text.encode(errors="replace").decode())
-    details = _details(reply.details)
-    if asked.bare and asked.request.schema is not None:
-        details[SCHEMA_LEFT_OUT] = asked.bare
-    if len(text) > LONGEST_REPLY:
-        details["cut_from"] = len(text)
-        text = text[:LONGEST_REPLY]
-    took, gave = _counted(reply.input_tokens), _counted(reply.output_tokens)
-    if took is None or gave is None:
-        details["estimated"] = True
-    took = prompt_tokens(asked.request) if took is None else took
-    gave = math.ceil(len(text.encode()) / BYTES_PER_TOKEN) if gave is None else gave
-    usd = reply.usd if reply.usd is not None and 0 <= reply.usd < math.inf else None
-    if usd is None and (price := model.price) is not None:
-        usd = took * price.input_usd + gave * price.output_usd
-    call = asked.call(model, text)
-    return replace(call, input_tokens=took, output_tokens=gave, usd=usd, details=details)
-
-
-def _counted(tokens: int | None) -> int | None:
-    return tokens if isinstance(tokens, int) and 0 <= tokens < MOST_TOKENS else None
-
-
-def _details(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a back end tells of a reply, or nothing of it where it is no JSON."""
-    try:
-        return dict(json.loads(canonical_json(dict(given))))
-    except (TypeError, ValueError, RecursionError):
-        return {}
-
-
-def prompt_tokens(request: LLMRequest) -> int:
-    """Return about how many tokens a prompt has, rather too many."""
-    size = sum(len(text.encode("utf-8", "replace")) for _, text in request.messages)
-    return math.ceil(size / BYTES_PER_TOKEN) + 8 * len(request.messages)

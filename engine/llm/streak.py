@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from genesys_engine.engine.llm.gateway import LLMOutage
+from genesys_engine.engine.llm.gateway import Gateway, LLMOutage
 
 UNREADABLE = ("proposal.malformed", "reply.", "llm.refused")
 """How codes begin that say of themselves that a model's replies are of no use."""
@@ -16,43 +16,40 @@ class LLMNoUse(LLMOutage):
 
 
 class Streak:
-    """Counts equal failures in a row, over one session.
+    """Counts equal failures in a row, over one session; `gateway` says how many end the run."""
 
-    Args:
-        most: so many end the run; 0 is no limit.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, gateway: Gateway | None) -> None:
+        self._gateway = gateway
         self._reason: tuple[str, str] | None = None
         self._count = 0
 
-    def note(self, result: Mapping[str, Any]) -> bool:
-        """Note what came of a design task; tell whether it is time to stop."""
-        abandoned = result.get("abandoned")
-        reason = None if abandoned is None else _reason(abandoned)
-        self._count = self._count + 1 if reason is not None and reason == self._reason else 1
-        self._reason = reason
-        return reason is not None and 0 < self._most <= self._count
+    def note(self, seq: int, abandoned: Mapping[str, Any] | None) -> None:
+        """Note why the design of the task `seq` was given up, None where it was not.
 
-    def error(self, abandoned: Mapping[str, Any], seq: int, place: str) -> LLMNoUse:
-        """Return what ends the run: the failure, what was said, and where to look.
-
-        Args:
-            abandoned: the last failure.
-            seq: its task.
-            place: the model and its address.
+        Raises:
+            LLMNoUse: that was one too many.
         """
-        said = f"; its last reply begins {abandoned['reply']!r}" if abandoned.get("reply") else ""
-        return LLMNoUse(
-            f"the last {self._count} designs were given up alike: {abandoned['code']}:"
-            f" {abandoned['reason']}{said}",
-            where=place,
-            hint=f"read a whole exchange: genesys-engine llm show RUN t{seq}. Does `api_base` lead"
-            " to the model that you mean, is it able enough, and does its server hold replies to a"
-            " schema (`json_schema = true`)? Resume goes on; [llm] stop_after_failures says after"
-            " how many equal failures a run stops",
-        )
+        reason = None if abandoned is None else _reason(abandoned)
+        self._count = self._count + 1 if reason == self._reason else 1
+        self._reason = reason
+        most = 0 if self._gateway is None else self._gateway.stop_after_failures
+        if abandoned is not None and self._gateway is not None and 0 < most <= self._count:
+            place = self._gateway.place(str(abandoned.get("role", "")))
+            raise _error(self._count, seq, abandoned, place)
+
+
+def _error(count: int, seq: int, abandoned: Mapping[str, Any], place: str) -> LLMNoUse:
+    """Return what ends a run: the failure, what was said, and where to look."""
+    said = f"; its last reply begins {abandoned['reply']!r}" if abandoned.get("reply") else ""
+    return LLMNoUse(
+        f"the last {count} designs were given up alike: {abandoned['code']}:"
+        f" {abandoned['reason']}{said}",
+        where=place or "[llm]",
+        hint=f"read a whole exchange: genesys-engine llm show RUN t{seq}. Does `api_base` lead to"
+        " the model that you mean, is it able enough, and does its server hold replies to a schema"
+        " (`json_schema = true`)? `resume` goes on; [llm] stop_after_failures says after how many"
+        " equal failures a run stops",
+    )
 
 
 def _reason(abandoned: Mapping[str, Any]) -> tuple[str, str]:

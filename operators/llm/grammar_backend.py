@@ -74,6 +74,7 @@ class GrammarBackend:
     """Answers by the request alone: an equal request gets an equal reply, whoever asks first."""
 
     Options = GrammarOptions
+    live = False
     price = LLMPrice(0.0, 0.0)
 
     def __init__(self, options: GrammarOptions | None = None) -> None:

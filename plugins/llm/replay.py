@@ -54,6 +54,7 @@ class ReplayBackend:
     """
 
     Options = ReplayOptions
+    live = False
 
     def __init__(self, options: ReplayOptions) -> None:
         self.options = options

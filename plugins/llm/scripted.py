@@ -25,6 +25,7 @@ class ScriptedBackend:
     """
 
     Options = ScriptedOptions
+    live = False
     price = LLMPrice(0.0, 0.0)
 
     def __init__(self, options: ScriptedOptions) -> None:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from genesys_engine.engine.cli.output import json_option, note, print_json, set_option
 from genesys_engine.engine.config import ConfigError, Experiment
 
+if TYPE_CHECKING:
+    from genesys_engine.plugins.host import PluginHost
+
 
 @click.command("validate")
 @click.argument("experiment", type=click.Path(path_type=Path))
 @set_option
+@click.option("--live", is_flag=True, help="Ask the language model of every role once.")
 @json_option
-def command(experiment: Path, sets: tuple[str, ...], as_json: bool) -> int:
+def command(experiment: Path, sets: tuple[str, ...], live: bool, as_json: bool) -> int:
     """Check an experiment and what it names, and show every fault with its place.
 
-    Nothing is fetched and no service is asked. Exit code 2 if there is any fault.
+    Nothing is fetched, and no service is asked without --live. Exit code 2 if there is any fault.
     """
     from genesys_engine.engine import preflight
     from genesys_engine.engine.assembly import load
@@ -26,6 +31,8 @@ def command(experiment: Path, sets: tuple[str, ...], as_json: bool) -> int:
     try:
         host, loaded = load(experiment, sets)
         preflight.validate(loaded, host)
+        if live:
+            _try_models(loaded, host)
     except ConfigError as error:
         problems = list(error.problems)
     except GenesysError as error:
@@ -37,6 +44,21 @@ def command(experiment: Path, sets: tuple[str, ...], as_json: bool) -> int:
         raise ConfigError(problems)
     print_json({"valid": False, "problems": [problem.to_json() for problem in problems]})
     return ConfigError.exit_code
+
+
+def _try_models(experiment: Experiment, host: PluginHost) -> None:
+    """Ask the model of every role once; raise `ConfigError` with all that fail."""
+    from genesys_engine.engine.config.problems import Problem
+    from genesys_engine.engine.llm.trial import try_models
+
+    problems = []
+    for trial in try_models(experiment, host.registry, lambda role: note(f"asking the {role}")):
+        note(f"{trial.role}: {trial.place} {trial.found}".rstrip())
+        if trial.fault:
+            where = f"[llm] {trial.role}: {trial.place}"
+            problems.append(Problem(trial.fault, where, None, trial.hint or None))
+    if problems:
+        raise ConfigError(problems)
 
 
 def _tell(file: Path, experiment: Experiment, warnings: list[str], as_json: bool) -> None:

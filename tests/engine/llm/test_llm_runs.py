@@ -44,7 +44,7 @@ seeds = ["gpt", "retnet"]
 scale = "0.2M"
 verifications = 20
 [[operators]]
-use = "asking"
+use = "{use}"
 {operator}
 [llm]
 {llm}
@@ -70,6 +70,7 @@ class Trial:
     workers: int = 2
     delay_s: float = 0.0
     budget: str = ""
+    use: str = "asking"
     operator: str = ""
     designs: int = 8
     evolution: Evolution | None = None
@@ -78,7 +79,7 @@ class Trial:
     def go(self, should_stop: Callable[[], str | None] = lambda: None) -> None:
         """Start the run, or take it up if the folder has one."""
         file = self.folder.with_suffix(".toml")
-        keys = ("llm", "designers", "budget", "operator", "designs")
+        keys = ("llm", "designers", "budget", "use", "operator", "designs")
         values = {key: getattr(self, key) for key in keys}
         file.write_text(EXPERIMENT.format(asking=ASKING, **values))
         host = PluginHost(local=[str(ASKING)])

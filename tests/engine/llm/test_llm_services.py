@@ -9,7 +9,8 @@ import pytest
 from chat_server import Answer, ChatServer, Handler, fails, hangs, raw, resets, says
 from llm_support import Bench, request
 
-from genesys_engine.engine.llm.gateway import SCHEMA_LEFT_OUT, LLMOutage
+from genesys_engine.engine.llm.attempt import SCHEMA_LEFT_OUT
+from genesys_engine.engine.llm.gateway import LLMOutage
 from genesys_engine.engine.llm.ledger import Ledger
 from genesys_engine.engine.llm.meters import Caps
 from genesys_engine.operators.llm.ratings import Rating
