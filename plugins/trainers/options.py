@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from genesys_engine.plugins.api import Options
 
@@ -20,6 +20,11 @@ PUBLISHED: dict[str, Any] = {
 """The recipe of the published system (Genesys, arXiv 2506.20249), at each scale's peak rate."""
 OF_MUON = ("matrix_lr", "table_lr", "vector_lr", "momentum")
 """Options that mean nothing to AdamW alone."""
+
+
+def _tuple(value: object) -> object:
+    """Return a list as a tuple: behind the validator of the whole model strictness refuses it."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 class TrainerOptions(Options):
@@ -45,7 +50,9 @@ class TrainerOptions(Options):
     )
     momentum: float = Field(0.9, ge=0, lt=1, description="Muon's momentum")
     weight_decay: float = Field(0.1, ge=0, description="on matrices and the embedding alone")
-    betas: tuple[float, float] = Field((0.9, 0.95), description="AdamW's decay rates")
+    betas: Annotated[tuple[float, float], BeforeValidator(_tuple)] = Field(
+        (0.9, 0.95), description="AdamW's decay rates"
+    )
     warmup_fraction: float = Field(
         0.02, ge=0, lt=1, description="share of the tokens over which the learning rate rises"
     )

@@ -184,3 +184,13 @@ def test_every_kind_has_its_hook() -> None:
 
     hooks = {name for name in vars(hookspecs) if name.startswith("genesys_register_")}
     assert set(KINDS.values()) == hooks
+
+
+@pytest.mark.parametrize("name", ["torch", "hf"])
+def test_options_of_a_trainer_are_read_back_from_what_a_run_keeps(name: str) -> None:
+    registry = PluginHost().registry
+    model = registry.get("trainer", name).options_model()
+    assert model is not None
+    options = targets.read_options(model, {})
+    assert options is not None
+    assert targets.read_options(model, options.model_dump(mode="json")) == options
