@@ -158,14 +158,26 @@ def test_listing_the_built_ins_imports_nothing_heavy() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+REQUIRED = {
+    "web": {"url": "http://127.0.0.1/"},  # there is no endpoint by default
+    "litellm": {"model": "openai/some"},
+    "llama_cpp": {"path": "some.gguf"},
+    "replay": {"path": "some.jsonl"},
+    "scripted": {"replies": ["yes"]},
+}
+
+
+def test_options_reach_a_worker_as_json() -> None:
+    for described in PluginHost().registry.descriptions():
+        if (model := described.options_model()) is None:
+            continue
+        read = targets.read_options(model, REQUIRED.get(described.name, {}))
+        assert read is not None
+        sent = json.loads(json.dumps(read.model_dump(mode="json")))
+        assert targets.read_options(model, sent) == read, described
+
+
 def test_every_built_in_can_be_imported_and_made_from_its_defaults(tmp_path: Path) -> None:
-    required = {
-        "web": {"url": "http://127.0.0.1/"},  # there is no endpoint by default
-        "litellm": {"model": "openai/some"},
-        "llama_cpp": {"path": "some.gguf"},
-        "replay": {"path": "some.jsonl"},
-        "scripted": {"replies": ["yes"]},
-    }
     for described in PluginHost().registry.descriptions():
         model = described.options_model()
         assert model is None or issubclass(model, Options), described
@@ -175,7 +187,7 @@ def test_every_built_in_can_be_imported_and_made_from_its_defaults(tmp_path: Pat
             assert isinstance(targets.load_target(described.target), type)
         else:
             services = {"cache": tmp_path} if described.kind == "knowledge_source" else {}
-            made = described.create(required.get(described.name, {}), **services)
+            made = described.create(REQUIRED.get(described.name, {}), **services)
             assert type(made).__name__ == described.target.partition(":")[2]
 
 
