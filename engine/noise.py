@@ -40,7 +40,7 @@ def interval_standing(low: float | None, high: float | None) -> str:
 def outcome(word: str, whom: str) -> str:
     """Return a standing against somebody: `better than gpt`, `no difference shown from gpt`."""
     links = {BETTER: "than", WORSE: "than", NOT_MEASURED: "against"}
-    return word if word == REFERENCE else f"{word} {links.get(word, 'from')} {whom}"
+    return "the reference" if word == REFERENCE else f"{word} {links.get(word, 'from')} {whom}"
 
 
 @dataclass(frozen=True)

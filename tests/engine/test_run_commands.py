@@ -14,7 +14,11 @@ from sample_run import make_run
 
 from genesys_engine.engine.cli import main
 from genesys_engine.engine.events import digest_events
+from genesys_engine.engine.export.card import model_card
+from genesys_engine.engine.export.checkpoints import Weights
+from genesys_engine.engine.noise import outcome
 from genesys_engine.engine.store import ConfirmationRow, Store
+from genesys_engine.engine.views.verdict import verdict_view
 from genesys_engine.plugins import event_kinds as kinds
 
 KEYS = {"design", "fitness", "rung", "scores", "controls", "parents", "change"}
@@ -123,6 +127,22 @@ def test_the_verdict_is_the_same_in_status_and_report_and_list(run, ask):
     for sentence in told["sentences"]:
         assert " ".join(sentence.split()) in text
     assert max(map(cell_len, ask("status", run).out.splitlines())) <= 80
+
+
+def test_the_card_of_an_exported_child_says_what_the_verdict_says(run):
+    with Store.open(run) as store:
+        found = verdict_view(store)
+        child = found.child
+        top = [row for row in store.verifications(child.design) if row.replicate == 0][-1]
+        weights = Weights(top, child.rung, run / "none")
+        fit = {"n_blocks": 4, "d_model": 64, "vocab_size": 2048, "context": 128}
+        card = model_card(store, weights, fit, 212_000, ())
+        reference = next(store.verifications(0))
+        other = model_card(store, Weights(reference, "0.2M", run / "none"), fit, 212_000, ())
+    assert all(sentence in card for sentence in found.judged)
+    assert outcome(child.standing, "gpt") in card
+    assert "the reference" in other
+    assert not any(sentence in other for sentence in found.judged)
 
 
 def test_a_half_used_budget_is_no_warning_of_a_finished_run(run, ask, tmp_path):
