@@ -33,8 +33,8 @@ HEAD = """\
 An experiment is one TOML file. A section or key that is left out has its default; a key that is
 not listed here is an error with its line. `genesys-engine init` writes a file with all of it,
 `genesys-engine validate FILE` shows every fault at once, and `--set section.key=VALUE` (for
-`validate`, `plan`, `run`, `resume`, `compare` and `calibrate`) overrides one key. A lone value where a list is
-wanted is a list of one: `seeds = "gpt"`.
+`validate`, `plan`, `run`, `resume`, `compare` and `calibrate`) overrides one key. A lone value
+where a list is wanted is a list of one: `seeds = "gpt"`.
 
 `validate` also looks at what the file names and a run would miss: text that is not there or too
 small, CUDA, keys and prices of language models, the knowledge base, the tasks in folders of your
