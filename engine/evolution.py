@@ -409,6 +409,7 @@ class Evolution:
             self.store.mark_applied(seq)
             self._save()
         self.store.curves.write_full_chunk()
+        self.store.backup.make_if_due()
         drop_samples(self.store.folder, seq)
         self._publish()
         if row.kind == DESIGN and seq not in self._earlier:

@@ -182,6 +182,15 @@ def _changes(store: Store, experiment: Experiment, host: PluginHost) -> list[Cha
     where = store.folder / EXPERIMENT
     known = store.meta("experiment")
     before = read_kept(known, where, kept_seeds(store), host.registry)
+    if before.digest != store.meta("experiment_digest"):
+        began = store.meta("versions", {}).get("genesys-engine", "another version")
+        raise InputError(
+            f"the experiment of this run means something else than when genesys-engine {began}"
+            " began it: defaults have changed since",
+            where=str(where),
+            hint="resume it with that version, or start another run ([population] from = the folder"
+            " of this one takes over its designs)",
+        )
     found = changes(before.decisive(), experiment.decisive())
     demand_extension(found, len(known["ladder"]["rungs"]), str(where))
     demand_room(store, experiment.to_json(), found)

@@ -28,54 +28,42 @@ from pathlib import Path
 from typing import Any
 
 from genesys_engine.engine import curves
+from genesys_engine.engine.backup import BACKUP, Backup
 from genesys_engine.engine.curves import Curve, Curves
 from genesys_engine.engine.events import Event, canonical_json
 from genesys_engine.engine.lock import LOCK, exclusive, is_held
+from genesys_engine.engine.recovery import damaged_store, is_damage
+from genesys_engine.engine.store_schema import (
+    CONFIRM,
+    CONFIRMATIONS,
+    DATABASE,
+    DESIGN,
+    EXPERIMENT,
+    FORMAT,
+    PARTIAL,
+    SCHEMA,
+    VERIFY,
+)
 from genesys_engine.gab.errors import InputError
 
-FORMAT = 1
-DATABASE = "run.sqlite"
-PARTIAL = DATABASE + ".partial"
-EXPERIMENT = "experiment.toml"
+__all__ = [
+    "CONFIRM",
+    "DATABASE",
+    "DESIGN",
+    "EXPERIMENT",
+    "VERIFY",
+    "ConfirmationRow",
+    "DesignRow",
+    "Store",
+    "TaskRow",
+    "VerificationRow",
+]
 CACHE_KIB = 32 * 1024  # holds the indices of 10,000 designs, so that their cost stays flat
 
 _DESIGN_COLUMNS = (
     "id, seq, accepted, digest, fingerprint, parents, operator, change,"
     " parameters, flops, rung, fitness"
 )
-
-_SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE tasks (
-  seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, payload TEXT NOT NULL, result TEXT, facts TEXT,
-  applied INTEGER NOT NULL DEFAULT 0, issued_at REAL NOT NULL, finished_at REAL) STRICT;
-CREATE TABLE units (digest TEXT PRIMARY KEY, source TEXT NOT NULL) STRICT;
-CREATE TABLE designs (
-  id INTEGER PRIMARY KEY, seq INTEGER NOT NULL, accepted INTEGER NOT NULL, digest TEXT NOT NULL,
-  fingerprint TEXT, parents TEXT NOT NULL, operator TEXT NOT NULL, change TEXT NOT NULL,
-  parameters REAL, flops REAL, rung INTEGER, fitness REAL, tree TEXT NOT NULL,
-  report TEXT NOT NULL) STRICT;
-CREATE UNIQUE INDEX designs_digest ON designs (digest);
-CREATE INDEX designs_standing ON designs (accepted, rung, fitness);
-CREATE TABLE verifications (
-  id INTEGER PRIMARY KEY, seq INTEGER NOT NULL UNIQUE, design INTEGER NOT NULL,
-  rung INTEGER NOT NULL, replicate INTEGER NOT NULL, status TEXT NOT NULL, reason TEXT NOT NULL,
-  fitness REAL, scores TEXT NOT NULL, controls TEXT NOT NULL, tokens INTEGER NOT NULL,
-  facts TEXT NOT NULL) STRICT;
-CREATE INDEX verifications_design ON verifications (design, rung);
-CREATE TABLE events (
-  id INTEGER PRIMARY KEY, kind TEXT NOT NULL, payload TEXT NOT NULL, decisive INTEGER NOT NULL,
-  at REAL NOT NULL) STRICT;
-"""
-
-_CONFIRMATIONS = """
-CREATE TABLE IF NOT EXISTS confirmations (
-  seq INTEGER PRIMARY KEY, design INTEGER NOT NULL, rung INTEGER NOT NULL,
-  problem TEXT NOT NULL, found TEXT NOT NULL) STRICT;
-"""  # apart: runs that an earlier version began have none
-
-DESIGN, VERIFY, CONFIRM = "design", "verify", "confirm"
-"""Kinds of tasks."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +142,7 @@ class Store:
         self._db.row_factory = sqlite3.Row
         self._lock = lock
         self.curves = Curves(connection, folder)
+        self.backup = Backup(connection, folder)
         self._syncing: bool | None = None
 
     # --- opening -----------------------------------------------------------------------------
@@ -213,7 +202,7 @@ class Store:
         partial = folder / PARTIAL
         partial.unlink(missing_ok=True)
         db = sqlite3.connect(partial)
-        db.executescript(_SCHEMA + _CONFIRMATIONS + curves.SCHEMA)
+        db.executescript(SCHEMA + CONFIRMATIONS + curves.SCHEMA)
         db.executemany(
             "INSERT INTO meta VALUES (?, ?)",
             [(key, canonical_json(value)) for key, value in {"format": FORMAT, **meta}.items()],
@@ -231,6 +220,8 @@ class Store:
         With `shared` several threads may read, one at a time.
         """
         if not (folder / DATABASE).is_file():
+            if (folder / BACKUP).is_file():
+                raise damaged_store(folder, "run.sqlite is missing")
             raise InputError(
                 "no run here",
                 where=str(folder),
@@ -241,8 +232,12 @@ class Store:
             store = cls(folder, _connect(folder, write=write, shared=shared), lock)
             found = store.meta("format")
             if write:
-                store._db.executescript(_CONFIRMATIONS)
+                store._db.executescript(CONFIRMATIONS)
         except sqlite3.DatabaseError as error:
+            if lock is not None:
+                lock.close()
+            if is_damage(error) or "no such table" in str(error):
+                raise damaged_store(folder, error) from None
             raise InputError(f"the store cannot be read: {error}", where=str(folder)) from None
         if found != FORMAT:
             raise InputError(
@@ -261,6 +256,7 @@ class Store:
         if self._lock is not None:
             with suppress(sqlite3.Error):  # closed already
                 self.curves.write()
+                self.backup.make()
             # Leaves one plain file, which a reader can open without writing beside it.
             with suppress(sqlite3.Error):  # closed already, or somebody is reading
                 self._db.execute("PRAGMA journal_mode = DELETE")
@@ -272,8 +268,10 @@ class Store:
     def __enter__(self) -> Store:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.close()
+        if is_damage(error):
+            raise damaged_store(self.folder, error) from error
 
     # --- writing -----------------------------------------------------------------------------
 
@@ -390,7 +388,7 @@ class Store:
     def meta(self, key: str, default: Any = None) -> Any:
         """Return one value of the run's own facts (`experiment`, `format`, `versions` ...)."""
         row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return default if row is None else json.loads(row["value"])
+        return default if row is None else _json(row["value"])
 
     def tasks(self, *, unapplied_only: bool = False) -> Iterator[TaskRow]:
         """Yield the tasks in order."""
@@ -399,9 +397,9 @@ class Store:
             yield TaskRow(
                 row["seq"],
                 row["kind"],
-                json.loads(row["payload"]),
-                None if row["result"] is None else json.loads(row["result"]),
-                json.loads(row["facts"] or "{}"),
+                _json(row["payload"]),
+                None if row["result"] is None else _json(row["result"]),
+                _json(row["facts"] or "{}"),
                 bool(row["applied"]),
             )
 
@@ -416,7 +414,7 @@ class Store:
 
     def tree(self, design: int) -> dict[str, Any]:
         """Return the tree of a design in JSON, sources included."""
-        tree: dict[str, Any] = json.loads(self._design_columns(design, "tree")["tree"])
+        tree: dict[str, Any] = _json(self._design_columns(design, "tree")["tree"])
         sql = "SELECT source FROM units WHERE digest = ?"
         tree["units"] = {
             name: self._db.execute(sql, (digest,)).fetchone()["source"]
@@ -426,7 +424,7 @@ class Store:
 
     def report(self, design: int) -> dict[str, Any]:
         """Return the check report of a design in JSON."""
-        report: dict[str, Any] = json.loads(self._design_columns(design, "report")["report"])
+        report: dict[str, Any] = _json(self._design_columns(design, "report")["report"])
         return report
 
     def _design_columns(self, design: int, columns: str) -> sqlite3.Row:
@@ -470,7 +468,7 @@ class Store:
         where = "" if design is None else "WHERE design = :design"
         sql = f"SELECT * FROM confirmations {where} ORDER BY seq"
         for row in self._db.execute(sql, {"design": design}):
-            yield ConfirmationRow(**{**dict(row), "found": json.loads(row["found"])})
+            yield ConfirmationRow(**{**dict(row), "found": _json(row["found"])})
 
     def disqualification(self, design: int, *, before: int | None = None) -> str:
         """Return why a design is disqualified, "" where it is not.
@@ -493,8 +491,16 @@ class Store:
         """Yield the log in order, from the entry behind `after`."""
         sql = "SELECT * FROM events WHERE id > ? ORDER BY id"
         for row in self._db.execute(sql, (after,)):
-            payload = json.loads(row["payload"])
+            payload = _json(row["payload"])
             yield Event(row["id"], row["kind"], payload, bool(row["decisive"]), row["at"])
+
+
+def _json(text: str) -> Any:
+    """Read what a column holds; raises `sqlite3.DatabaseError` where it is damaged."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise sqlite3.DatabaseError(f"a value is no JSON: {error}") from None
 
 
 def _connect(folder: Path, *, write: bool = True, shared: bool = False) -> sqlite3.Connection:
@@ -509,12 +515,12 @@ def _connect(folder: Path, *, write: bool = True, shared: bool = False) -> sqlit
 def _design(row: sqlite3.Row) -> DesignRow:
     values = dict(row)
     values["accepted"] = bool(values["accepted"])
-    values["parents"] = tuple(json.loads(values["parents"]))
+    values["parents"] = tuple(_json(values["parents"]))
     return DesignRow(**values)
 
 
 def _verification(row: sqlite3.Row) -> VerificationRow:
     values = dict(row)
     for key in ("scores", "controls", "facts"):
-        values[key] = json.loads(values[key])
+        values[key] = _json(values[key])
     return VerificationRow(**values)
