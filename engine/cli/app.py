@@ -25,7 +25,7 @@ COMMANDS: Mapping[str, str] = {
     "validate": "Check an experiment and show every fault with its place.",
     "plan": "Measure a few steps and say what an experiment will cost.",
     "run": "Run an experiment.",
-    "resume": "Go on with a run that was interrupted or stopped, or extend one.",
+    "resume": "Go on with a run that was stopped, or extend a finished one.",
     "recover": "Bring a run back whose database is damaged.",
     "status": "Show how far a run is.",
     "show": "Show one design: tree, lineage, scores, code.",

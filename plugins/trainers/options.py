@@ -76,11 +76,9 @@ class TrainerOptions(Options):
     @classmethod
     def _begin_with_the_recipe(cls, given: Any) -> Any:
         """Fill in what the recipe says and the options do not."""
-        if not isinstance(given, dict):
-            return given
-        if isinstance(given.get("betas"), list):  # behind this validator a list is no tuple
-            given = {**given, "betas": tuple(given["betas"])}
-        return {**PUBLISHED, **given} if given.get("recipe") == "published" else given
+        if isinstance(given, dict) and given.get("recipe") == "published":
+            return {**PUBLISHED, **given}
+        return given
 
     @model_validator(mode="after")
     def _options_fit_the_optimizer(self) -> TrainerOptions:

@@ -163,7 +163,7 @@ def test_no_run_another_format_and_a_broken_file_are_named(tmp_path: Path) -> No
         Store.open(tmp_path / "new")
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "run.sqlite").write_bytes(b"not a database" * 100)
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is damaged"):
         Store.open(tmp_path / "broken")
 
 
