@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -562,6 +563,7 @@ class Experiment(Section):
             data["knowledge"]["base"] = bool(self.knowledge.base)
         if self.fitness.relative_to == "reference":  # an experiment keeps the digest it had
             del data["fitness"]["relative_to"]
+        data = deepcopy(data)  # options are the experiment's own, which a run still reads
         without_folders(data, self.paths)
         for name in ("compare", "executor", "plugins", "sandbox", "trackers"):
             del data[name]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from engine_process import engine, write_experiment
 
+from genesys_engine.engine.config import load_experiment
 from genesys_engine.engine.store import Store
 
 PARITY = """
@@ -40,6 +41,13 @@ def experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "words.py").write_text(WORDS)
     tasks = '[[evaluators]]\nuse = "lm_eval"\ntasks = ["./my_tasks"]\n'
     return write_experiment(tmp_path, verifications=1, designs=1, more=tasks)
+
+
+def test_a_digest_leaves_the_experiment_as_it_is(experiment: Path) -> None:
+    read = load_experiment(experiment)
+    before = json.dumps(read.to_json())
+    assert read.digest == read.digest
+    assert json.dumps(read.to_json()) == before, "workers are told the whole path"
 
 
 @pytest.mark.slow
