@@ -147,7 +147,7 @@ def _print(side: str, blocks: list[Block], results: dict[str, Result]) -> int:
         verdict = verdicts[block.name]
         by_kind[block.kind][verdict] += 1
         if verdict != "right":
-            said = ", ".join(results[block.name].errors) or "passed"
+            said = ", ".join(sorted(set(results[block.name].errors))) or "passed"
             print(f"{verdict}: {block.name}: {said}")
     for kind, counts in sorted(by_kind.items()):
         wrong = ", ".join(f"{n} {verdict}" for verdict, n in counts.items() if verdict != "right")

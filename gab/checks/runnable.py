@@ -17,9 +17,11 @@ judged by nobody and runs nowhere.  Four kinds are cut:
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar
 
 from genesys_engine.gab.checks.guard import is_refused
@@ -30,6 +32,12 @@ _COMPILE = "torch.compile"
 _IDENTITY = "(lambda model=None, **options: (lambda model: model) if model is None else model)"
 _CATCHING = frozenset({"ImportError", "ModuleNotFoundError", "Exception", "BaseException"})
 _MISSING = "ModuleNotFoundError"
+# Without one of these a module has nothing that would be cut, and need not be looked through.
+_HINTS = re.compile(
+    r"__name__|TYPE_CHECKING|\bcompile\b|\bexcept\b|^\w+\s*(:.*)?=\s*False\b"
+    r"|\b(if|elif|and|or)\s+(not\s+)?(0|1|True|False|None)\b|\b(0|1|True|False|None)\s+(and|or)\b",
+    re.MULTILINE,
+)
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 _N = TypeVar("_N", bound=ast.AST)
 
@@ -50,6 +58,7 @@ class Runnable:
     left_out: tuple[LeftOut, ...]
 
 
+@lru_cache(maxsize=8)  # a check judges a source, and then loads it
 def runnable(source: str, keep: frozenset[str] = frozenset({"Block"})) -> Runnable:
     """Return what can run of a module; `keep` are the classes that are asked for.
 
@@ -57,6 +66,8 @@ def runnable(source: str, keep: frozenset[str] = frozenset({"Block"})) -> Runnab
         SyntaxError, ValueError, RecursionError, MemoryError: it cannot be read (`UNREADABLE`).
     """
     module = parse(source)
+    if not _HINTS.search(source):
+        return Runnable(module, ())
     said: dict[tuple[int, str], LeftOut] = {}
     cut: list[ast.AST] = []
     while True:  # a name that was bound to a condition is known once that is a constant
@@ -66,8 +77,9 @@ def runnable(source: str, keep: frozenset[str] = frozenset({"Block"})) -> Runnab
         said |= {(each.line, each.what): each for each in cutter.left_out}
         if not cutter.cut:
             break
-    _drop_what_only_names(module, cut, keep)
-    ast.fix_missing_locations(module)
+    if cut:
+        _drop_what_only_names(module, cut, keep)
+        ast.fix_missing_locations(module)
     return Runnable(module, tuple(sorted(said.values(), key=lambda each: each.line)))
 
 

@@ -99,12 +99,15 @@ def choose_class(source: str) -> str:
     A module that another one uses is a part of it.  "" where several could be meant, or none.
     """
     try:
-        module = runnable(source, keep=_classes_of(parse(source))).module
+        classes = _classes_of(parse(source))
+        if "Block" in classes:
+            return "Block"
+        module = runnable(source, keep=classes).module
     except UNREADABLE:
         return "Block"
-    candidates = _modules(module)
     if "Block" in _bound(module):
         return "Block"
+    candidates = _modules(module)
     used = {
         n.id
         for name, node in candidates.items()
