@@ -24,6 +24,7 @@ SCHEMA = 1
 NARROW = 80
 """Columns of a line where no terminal says how wide it is."""
 _WHOLE = 24  # a cell of so many characters is not broken
+_BETWEEN = 3  # columns of a terminal between two of a table
 
 _ANSWERS = "genesys_engine.answers"
 """Key of the stream for answers in what click keeps with a command."""
@@ -84,23 +85,50 @@ def print_table(
     """Write a table to stdout, no wider than the terminal; None is shown as an empty cell.
 
     Columns without anything to show are left out; where a line is too long, sentences are broken
-    between words and short cells are kept whole.
+    between words and short cells are kept whole.  Where that is not enough, each cell gets a line.
     """
+    cells = [["" if cell is None else clean(str(cell)) for cell in row] for row in rows]
+    shown = [i for i in range(len(columns)) if not cells or any(row[i] for row in cells)]
+    names, cells = [columns[i] for i in shown], [[row[i] for i in shown] for row in cells]
+    longest = [max(map(len, each)) for each in zip(names, *cells, strict=True)]
+    words = [_longest_word(each) for each in zip(names, *cells, strict=True)]
+    needs = [all_ if all_ <= _WHOLE else word for all_, word in zip(longest, words, strict=True)]
+    if sum(needs) + _BETWEEN * len(names) <= terminal_width():
+        _print_grid(names, cells, [each <= _WHOLE for each in longest], title)
+    else:
+        _print_records(names, cells, title)
+
+
+def _print_grid(
+    names: Sequence[str], cells: Sequence[Sequence[str]], whole: Sequence[bool], title: str | None
+) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    cells = [["" if cell is None else clean(str(cell)) for cell in row] for row in rows]
-    shown = [i for i in range(len(columns)) if not cells or any(row[i] for row in cells)]
     table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
-    for i in shown:
-        longest = max(len(columns[i]), *(len(row[i]) for row in cells)) if cells else 0
-        table.add_column(columns[i], no_wrap=longest <= _WHOLE, overflow="fold")
+    for name, is_whole in zip(names, whole, strict=True):
+        table.add_column(name, no_wrap=is_whole, overflow="fold")
     for row in cells:
-        table.add_row(*(Text(row[i]) for i in shown))
+        table.add_row(*map(Text, row))
     console = Console(file=sys.stdout, width=terminal_width(), highlight=False, markup=False)
     console.print(table)
+
+
+def _print_records(names: Sequence[str], cells: Sequence[Sequence[str]], title: str | None) -> None:
+    """Write a line for each cell: words that would have to be broken stay whole."""
+    indent = max(map(len, names)) + 2
+    click.echo(title or "", nl=title is not None)
+    for row in cells:
+        for name, cell in zip(names, row, strict=True):
+            if cell:
+                click.echo(f"{name:<{indent}}{wrapped(cell, indent)}")
+        click.echo()
+
+
+def _longest_word(texts: Sequence[str]) -> int:
+    return max((len(word) for text in texts for word in text.split()), default=0)
 
 
 def wrapped(text: str, indent: int = 0, width: int | None = None) -> str:

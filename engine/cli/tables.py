@@ -106,7 +106,8 @@ def print_results(
     """
     chosen = _chosen(columns, layout)
     whole = bool(chosen) or layout.wide
-    shown = chosen or (list(columns) if layout.wide else _fitting(columns, rows, footer or {}))
+    telling = [c for c in columns if any(c.value(row) is not None for row in rows)]
+    shown = chosen or (telling if layout.wide else _fitting(telling, rows, footer or {}))
     table = [_cells(shown, row) for row in rows]
     if footer:
         table.append([clean(footer.get(column.key, "")) for column in shown])
@@ -118,8 +119,7 @@ def print_results(
     for line in _lines(shown, widths, table):
         answer(line)
     answer("")
-    hidden = [] if whole else [column for column in columns if column not in shown]
-    return [c.key for c in hidden if any(c.value(row) is not None for row in rows)]
+    return [] if whole else [column.key for column in telling if column not in shown]
 
 
 def note_left_out(names: Iterable[str]) -> None:
@@ -147,7 +147,7 @@ def _fitting(
     """Return the columns that fit, the most telling first to be taken."""
     left, kept = terminal_width() + len(_GAP), set[str]()
     for column in sorted(columns, key=lambda column: column.rank):
-        if column.rank >= HIDDEN or all(column.value(row) is None for row in rows):
+        if column.rank >= HIDDEN:
             continue
         cells = [column.cell(row) for row in rows] + [footer.get(column.key, "")]
         need = _STRETCHED if column.stretched else _width(column, cells)

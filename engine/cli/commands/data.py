@@ -70,7 +70,7 @@ def list_data(as_json: bool) -> None:
         return
     print_table(
         ("corpus", "bytes", "state", "what"),
-        [(row.name, f"{row.bytes:,}", row.state, row.what) for row in named],
+        [(row.name, f"{row.bytes:,}" if row.bytes else "", row.state, row.what) for row in named],
     )
     if prepared:
         print_table(

@@ -102,7 +102,7 @@ def _remarks(store: Any, rows: Sequence[LeaderboardRow]) -> Iterable[str]:
 
     reference = store.meta("experiment")["population"]["reference"]
     if any(row.within_noise for row in rows):
-        yield f"{NO_DIFFERENCE}: from {reference}, within twice the noise of training"
+        yield f"{NO_DIFFERENCE}: the gain over {reference} is within twice the noise of training"
     if any(row.within_noise is None for row in rows):
         yield f"{NOT_MEASURED}: {reference} was trained with one seed (noise_seeds = 1)"
     metric = metric_title(said(store.meta("experiment")["fitness"]))
