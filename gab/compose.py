@@ -15,10 +15,11 @@ import linecache
 import sys
 import types
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from genesys_engine.gab.merge import Merger
-from genesys_engine.gab.tree import GABTree, Place
-from genesys_engine.gab.unit import Unit
+if TYPE_CHECKING:
+    from genesys_engine.gab.tree import GABTree, Place
+    from genesys_engine.gab.unit import Unit
 
 _CLASS = '''# ---- The block: every unit at its place ----
 
@@ -50,6 +51,8 @@ def compose(tree: GABTree, *, title: str = "") -> str:
     Raises:
         TreeError: a slot holds the wrong interface, or a hyper-parameter does not fit.
     """
+    from genesys_engine.gab.merge import Merger  # not for those who only load a block
+
     tree.check_structure()
     merger = Merger(reserved={"Block": "", "nn": "torch.nn", "partial": "functools.partial"})
     names: dict[str, str] = {}

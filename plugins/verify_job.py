@@ -87,6 +87,32 @@ def verify(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
     }
 
 
+def pace(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
+    """Train for a few steps and say how fast that went; nothing is scored.
+
+    Payload: as for `verify` without `evaluators`, and in the place of `model` the name of a
+    `scale` and `vocab_size`, to which the block is fitted.  Returns `tokens_per_s` and `build_s`.
+
+    Raises:
+        ScaleError: the block cannot be brought to this scale.
+        TrialDiverged: the training failed within these steps.
+    """
+    from genesys_engine.gab.compose import load_block
+    from genesys_engine.gab.scales import fit_scale, get_scale
+
+    scale = get_scale(payload["scale"])
+    fit = fit_scale(load_block(payload["source"]), scale, payload["vocab_size"])
+    corpus = Corpus.open(payload["corpus"])
+    trainer: Trainer = build(payload["trainer"]["target"], payload["trainer"]["options"])
+    clock = _Clock()
+    model = build_model({**payload, "model": asdict(fit.config)})
+    build_s = clock.lap()
+    budget = TrainBudget(seed=payload["seed"], **payload["budget"])
+    result = trainer.train(model, corpus, budget, scratch / CHECKPOINT)
+    facts = {"tokens_per_s": result.tokens / max(clock.lap(), 1e-9), **result.facts}
+    return {"tokens_per_s": facts["tokens_per_s"], "build_s": build_s}
+
+
 def controls(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
     """Score the bigram control: payload `corpus`, `context`, `evaluators`.
 

@@ -14,6 +14,7 @@ import click
 
 from genesys_engine import __version__
 from genesys_engine.engine.cli.near import NearGroup
+from genesys_engine.engine.cli.waiting import Waiting, begin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,6 +52,12 @@ class Settings:
     """What the options of the program itself say; commands find it as `click.Context.obj`."""
 
     debug: bool = False
+    waiting: Waiting | None = None
+
+    def spoken(self) -> None:
+        """Note that something was shown: nobody needs to be told that the command is at it."""
+        if self.waiting is not None:
+            self.waiting.over()
 
 
 class LazyGroup(NearGroup):
@@ -91,10 +98,13 @@ class LazyGroup(NearGroup):
 )
 @click.version_option(__version__, prog_name=PROGRAM)
 @click.option("--debug", is_flag=True, help="Show the traceback of every error.")
-@click.pass_obj
-def cli(settings: Settings, debug: bool) -> None:
+@click.pass_context
+def cli(ctx: click.Context, debug: bool) -> None:
     """Evolve language-model blocks: vary, compose, train, compare."""
+    settings: Settings = ctx.obj
     settings.debug = debug
+    if ctx.invoked_subcommand is not None:
+        settings.waiting = begin(PROGRAM, ctx.invoked_subcommand)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -111,7 +121,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         from genesys_engine.engine.cli.failures import report_failure
 
+        settings.spoken()
         return report_failure(error, debug=settings.debug)
+    finally:
+        settings.spoken()
     return answer if isinstance(answer, int) else 0
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 
+from genesys_engine.engine.cli.waiting import spoken
 from genesys_engine.engine.llm.redact import redact
 
 SCHEMA = 1
@@ -70,6 +71,7 @@ def print_json(data: Any, *, schema: int = SCHEMA) -> None:
 
 def answer(text: str) -> None:
     """Write a line to stdout, also where it is reserved for answers."""
+    spoken()
     ctx = click.get_current_context(silent=True)
     click.echo(text, file=ctx.meta.get(_ANSWERS) if ctx else None)
 
@@ -146,6 +148,7 @@ def wrapped(text: str, indent: int = 0, width: int | None = None) -> str:
 
 def note(text: str) -> None:
     """Write a message to stderr; no key is shown."""
+    spoken()
     click.echo(clean(redact(text)), err=True)
 
 

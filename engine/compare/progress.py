@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from genesys_engine.engine.cli.output import clean
+from genesys_engine.engine.cli.waiting import spoken
 from genesys_engine.engine.compare.store import Result
 from genesys_engine.engine.views.text import count, duration, percent
 
@@ -43,6 +44,7 @@ class StudyProgress:
                 console=console, get_renderable=self._panel, refresh_per_second=4, transient=True
             )
             self._live.start()
+            spoken()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -66,7 +68,8 @@ class StudyProgress:
             self._new += 1
         if self._live is None:
             total = sum(self._planned.values())
-            self._print(f"{self._count()}/{total} {result.item} {result.arm}: {told(result)}")
+            said = f"{self._count()}/{total} {result.item} {result.arm}: {told(result)}"
+            self._print(said + self._left())
 
     def say(self, text: str) -> None:
         """Show a message at once."""
@@ -75,10 +78,19 @@ class StudyProgress:
         if self._live is None:
             self._print(text)
 
+    def _left(self) -> str:
+        """Return the time left, as the results of this session let one expect; "" before any."""
+        left = sum(self._planned.values()) - self._count()
+        if not self._new or left <= 0:
+            return ""
+        seconds = (time.monotonic() - self._began) / self._new * left
+        return f", about {duration(seconds)} left"
+
     def _count(self) -> int:
         return sum(map(len, self._done.values()))
 
     def _print(self, text: str) -> None:
+        spoken()
         self._stream.write(f"{time.strftime('%H:%M:%S')}  {clean(text)}\n")
         self._stream.flush()
 
@@ -96,10 +108,8 @@ class StudyProgress:
                 words = f"{len(done)}/{planned}" + (f", {len(good)} valid" if good else "")
                 bar = ProgressBar(total=max(1, planned), completed=len(done), width=_BAR_WIDTH)
                 table.add_row(clean(name), bar, words)
-            left = sum(self._planned.values()) - self._count()
-            elapsed = time.monotonic() - self._began
-            eta = f", about {duration(elapsed / self._new * left)} left" if self._new else ""
-            return Group(table, Text(f"{duration(elapsed)}{eta}  {self._message}", style="dim"))
+            elapsed = duration(time.monotonic() - self._began)
+            return Group(table, Text(f"{elapsed}{self._left()}  {self._message}", style="dim"))
 
 
 def told(result: Result) -> str:

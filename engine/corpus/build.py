@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genesys_engine.engine.corpus.disk import held, publish, sync
+from genesys_engine.engine.corpus.disk import held, publish, size_of, sync
 from genesys_engine.engine.corpus.encode import PARTS, Encoding, encode
 from genesys_engine.engine.corpus.items import write_items
 from genesys_engine.engine.corpus.options import CorpusOptions
 from genesys_engine.engine.corpus.selection import HELDOUT_DOCUMENTS, Selection, select
-from genesys_engine.engine.corpus.sources import Source, open_source
+from genesys_engine.engine.corpus.sources import Files, Source, open_source
 from genesys_engine.engine.corpus.tokenizer import (
     end_of_text,
     open_pretrained,
@@ -57,6 +57,11 @@ def prepare(
     """
     progress("reading the corpus")
     source = open_source(options)
+    if isinstance(source, Files):
+        every, source = source, source.limited(options.max_bytes)
+        if source is not every:
+            of = f"{len(source.files):,} of {len(every.files):,} files"
+            progress(f"reading the corpus: {of}, {size_of(source.text_bytes())}")
     tokenizer = open_pretrained(options.tokenizer)
     content = source.digest()
     settings = _settings(options, tokenizer)

@@ -47,3 +47,13 @@ def publish(scratch: Path, folder: Path) -> None:
         if not folder.exists():
             raise
     sync(folder.parent)
+
+
+def size_of(count: int) -> str:
+    """Return a number of bytes in words: `812 B`, `340 kB`, `1.2 MB`, `18 MB` or `2.1 GB`."""
+    size, unit = float(count), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if size < 999.5:
+            break
+        size, unit = size / 1000, larger
+    return f"{size:.1f} {unit}" if unit not in ("B", "kB") and size < 9.95 else f"{size:.0f} {unit}"

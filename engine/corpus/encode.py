@@ -28,7 +28,7 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genesys_engine.engine.corpus.disk import sync
+from genesys_engine.engine.corpus.disk import size_of, sync
 from genesys_engine.gab.errors import EnvironmentProblem
 from genesys_engine.plugins.corpus import file_digest, load_tokenizer
 
@@ -274,4 +274,4 @@ class _Told:
         if time.monotonic() - self._last >= TELL_EVERY_S:
             self._last = time.monotonic()
             share = min(100, 100 * self._done // max(1, self._total))
-            self._progress(f"encoding: {share} % of {self._total / 1e6:,.0f} MB")
+            self._progress(f"encoding: {share} % of {size_of(self._total)}")

@@ -11,7 +11,7 @@ import hashlib
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -25,6 +25,11 @@ from genesys_engine.plugins.corpus import file_digest
 PLAIN = (".txt", ".md")
 SUFFIXES = (*PLAIN, *rows.SUFFIXES)
 PIECE_BYTES = 16_384
+# What is read of plain files: equal and too large documents are left out, so more than is wanted.
+READ_TIMES = 4
+READ_LEAST = 1_000_000
+FEWEST_FILES = 40  # fewer documents would be cut into pieces
+FAR_MORE = 3
 
 # Not the library's own text, or not text: tests, installed packages, machine-made tables (the
 # encodings are near copies of each other and would leak from training to held-out documents).
@@ -81,6 +86,33 @@ class Files:
         """Return the size of the files."""
         return sum(path.stat().st_size for path in self.files)
 
+    def limited(self, max_bytes: int) -> Files:
+        """Return about as many of the files as `max_bytes` of text need, where there are far more.
+
+        Which ones, the hash of their names and sizes decides: nothing is read.  Of rows nobody
+        knows beforehand how much of them is text, so that a source with such files stays whole.
+        """
+        if any(path.suffix in rows.SUFFIXES for path in self.files):
+            return self
+        sizes = [path.stat().st_size for path in self.files]
+        wanted = READ_TIMES * max_bytes + READ_LEAST
+        if sum(sizes) <= FAR_MORE * wanted:
+            return self
+        order = sorted(range(len(sizes)), key=lambda i: _rank(self.names[i], sizes[i]))
+        chosen: set[int] = set()
+        total = 0
+        for i in order:
+            if total >= wanted and len(chosen) >= FEWEST_FILES:
+                break
+            chosen.add(i)
+            total += sizes[i]
+        kept = sorted(chosen)
+        return replace(
+            self,
+            files=tuple(self.files[i] for i in kept),
+            names=tuple(self.names[i] for i in kept),
+        )
+
     def documents(self) -> Iterator[str]:
         """Yield the text of every document, one pass over the files.
 
@@ -121,6 +153,11 @@ class Files:
             raise
         except Exception as error:
             raise _explain(self, error) from error
+
+
+def _rank(name: str, size: int) -> bytes:
+    """Return what puts files in an order that has nothing to do with their names."""
+    return hashlib.sha256(f"{name}\0{size}".encode()).digest()
 
 
 def open_source(options: CorpusOptions) -> Source:

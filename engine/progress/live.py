@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
 from genesys_engine.engine.cli.output import clean
+from genesys_engine.engine.cli.waiting import spoken
 from genesys_engine.engine.events import Event
 from genesys_engine.engine.progress.lines import line_of
 from genesys_engine.engine.views.run import RUNNING, WAITING, RunView
@@ -34,6 +35,7 @@ _ROUTINE = {
     kinds.DESIGN_CONFIRMED,
     kinds.VERIFICATION_FINISHED,
 }
+_BEGINS_WORK = {kinds.DESIGN_STARTED, kinds.VERIFICATION_STARTED}
 _SILENT = {
     kinds.DESIGN_STARTED,
     kinds.VERIFICATION_STARTED,
@@ -83,6 +85,7 @@ class Progress:
                 redirect_stdout=False,
             )
             self._live.start()
+            spoken()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -97,6 +100,8 @@ class Progress:
         """Take one event of the run."""
         with self._lock:
             self.run.apply(event)
+            if event.kind in _BEGINS_WORK and not self._message.startswith("warning"):
+                self._message = ""  # what was prepared is there
             if self._live is None:
                 self._line(event)
 
@@ -126,6 +131,7 @@ class Progress:
         self._print(line_of(event, self.run) + more)
 
     def _print(self, text: str) -> None:
+        spoken()
         stamp = time.strftime("%H:%M:%S", time.localtime(self._clock()))
         self._stream.write(f"{stamp}  {clean(text)}\n")
         self._stream.flush()

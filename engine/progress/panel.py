@@ -64,9 +64,11 @@ def _bar(done: int, total: int) -> ProgressBar:
 def _facts(run: RunView, now: float) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_row("best", Text(_best(run), style="bold", no_wrap=True, overflow="ellipsis"))
-    shown = list(run.running.values())[:RUNNING_SHOWN]
-    more = len(run.running) - len(shown)
+    under_way, queued = run.under_way()
+    shown = under_way[:RUNNING_SHOWN]
+    more = len(under_way) - len(shown)
     tasks = ", ".join(_task(run, task, now) for task in shown) + (f" +{more}" if more else "")
+    tasks += f", {queued} in the queue" if queued else ""
     table.add_row("now", Text(tasks or "–", no_wrap=True, overflow="ellipsis"))
     if run.causes:
         causes = ", ".join(f"{clean(name)} ×{n}" for name, n in run.causes.most_common(3))

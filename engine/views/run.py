@@ -134,6 +134,19 @@ class RunView:
     def _stages(self) -> list[RungView]:
         return self.rungs if self.finals is None else [*self.rungs, self.finals]
 
+    def under_way(self) -> tuple[list[Running], int]:
+        """Return the tasks that are worked on, and how many verifications wait for a worker.
+
+        Workers take verifications in the order in which they were asked for.  How many workers
+        there are is known from the first result on; until then all count as worked on.
+        """
+        if not any(stage.timed for stage in self._stages):
+            return list(self.running.values()), 0
+        verifications = [task for task in self.running.values() if task.design is not None]
+        waiting = {task.seq for task in verifications[self.workers :]}
+        tasks = [task for task in self.running.values() if task.seq not in waiting]
+        return tasks, len(waiting)
+
     def elapsed_s(self, now: float | None = None) -> float:
         """Return seconds of work, pauses between an interruption and its resumption left out."""
         if now is None or self.last_at is None or self.state != RUNNING:

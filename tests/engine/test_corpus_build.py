@@ -13,7 +13,8 @@ import pytest
 from pydantic import ValidationError
 
 from genesys_engine.engine.corpus import CorpusOptions, prepare, selection
-from genesys_engine.engine.corpus.sources import open_source
+from genesys_engine.engine.corpus.disk import size_of
+from genesys_engine.engine.corpus.sources import FEWEST_FILES, READ_TIMES, open_files, open_source
 from genesys_engine.gab.errors import EnvironmentProblem, InputError
 from genesys_engine.plugins.corpus import Corpus
 
@@ -282,3 +283,49 @@ def test_a_cache_that_cannot_be_written_is_a_problem_of_the_machine(tmp_path, bo
 def test_wrong_options_are_refused(options):
     with pytest.raises(ValidationError):
         CorpusOptions(**options)
+
+
+def test_a_small_corpus_out_of_much_text_reads_a_part_of_the_files(tmp_path):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for i in range(300):
+        (folder / f"{i:03}.txt").write_text(f"Text number {i} of many.\n" * 2500)
+    options = CorpusOptions(use="text", paths=[str(folder)], max_bytes=500_000, vocab_size=300)
+    source = open_files([str(folder)], "text")
+    part = source.limited(options.max_bytes)
+    assert FEWEST_FILES <= len(part.files) < 60
+    assert part.text_bytes() >= READ_TIMES * options.max_bytes
+    assert part.files == source.limited(options.max_bytes).files
+    unread = [path for path in source.files if path not in part.files]
+    unread[0].write_bytes(b"\xff" * unread[0].stat().st_size)  # no text: to read it is an error
+    said: list[str] = []
+    corpus = Corpus.open(prepare(options, tmp_path / "cache", said.append))
+    sizes = sum(split["bytes"] for split in corpus.manifest["splits"].values())
+    assert 0.8 * options.max_bytes < sizes <= options.max_bytes
+    assert f"{len(part.files)} of 300 files" in said[1]
+
+
+def test_little_text_and_rows_are_read_whole(tmp_path):
+    for i in range(50):
+        (tmp_path / f"{i}.txt").write_text("Some text.\n" * 100)
+    source = open_files([str(tmp_path)], "text")
+    assert source.limited(30_000) is source
+    (tmp_path / "rows.jsonl").write_text('{"text": "a row"}\n' * 900_000)
+    source = open_files([str(tmp_path)], "text")
+    assert source.limited(30_000) is source
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [
+        (0, "0 B"),
+        (812, "812 B"),
+        (340_000, "340 kB"),
+        (999_600, "1.0 MB"),
+        (1_240_000, "1.2 MB"),
+        (18_000_000, "18 MB"),
+        (2_100_000_000, "2.1 GB"),
+    ],
+)
+def test_sizes_have_the_unit_that_fits(count, words):
+    assert size_of(count) == words

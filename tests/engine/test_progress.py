@@ -11,7 +11,7 @@ from genesys_engine.engine.events import Event
 from genesys_engine.engine.progress import Progress
 from genesys_engine.engine.progress.panel import panel
 from genesys_engine.engine.store import Store
-from genesys_engine.engine.views.run import RunView, view
+from genesys_engine.engine.views.run import RungView, Running, RunView, view
 from genesys_engine.plugins import event_kinds as events
 
 
@@ -188,3 +188,28 @@ def test_message_before_the_first_event_is_shown_and_nothing_summed_up():
         progress.say("preparing the corpus")
     assert stream.getvalue().count("\n") == 1
     assert stream.getvalue().endswith("  preparing the corpus\n")
+
+
+def test_what_was_prepared_is_not_said_for_ever_and_what_waits_is_not_shown_as_training(log):
+    progress = Progress(io.StringIO(), live=True)
+    progress.say("starting workers")
+    timed = False
+    for event in log:
+        progress.on_event(event)
+        timed = timed or event.kind == events.DEVICE_USED
+        tasks, queued = progress.run.under_way()
+        training = [task for task in tasks if task.design is not None]
+        assert len(tasks) + queued == len(progress.run.running)
+        if timed:
+            assert len(training) <= progress.run.workers
+    shown = render(panel(progress.run, log[-1].at, progress._message))
+    assert "starting workers" not in shown
+
+
+def test_of_three_verifications_on_one_worker_two_are_in_the_queue():
+    run = RunView(workers=1, rungs=[RungView("0.2M", 8, 1000, timed=1)])
+    run.running = {seq: Running(seq, seq, 0, 100.0) for seq in (4, 5, 6)}
+    run.running[7] = Running(7, None, None, 100.0)  # a design is made elsewhere
+    tasks, queued = run.under_way()
+    assert ([task.seq for task in tasks], queued) == ([4, 7], 2)
+    assert "2 in the queue" in render(panel(run, 120.0))

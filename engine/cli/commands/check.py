@@ -74,7 +74,7 @@ def command(
         d_model=d_model,
         layers=layers,
         level="fast" if fast else "full",
-        reference="" if fast else auditing.reference_source(),
+        reference_seed="" if fast else auditing.REFERENCE,
     )
     if as_json:
         print_json(_as_json(target, result, "fast" if fast else "full"))
@@ -85,15 +85,15 @@ def command(
 
 def _run(target: Target, **order: Any) -> AuditResult:
     from genesys_engine.engine import auditing
-    from genesys_engine.plugins.executors.process import ProcessExecutor, ProcessOptions
+    from genesys_engine.gab.sandbox.host import SandboxHost
 
     if target.refused is not None:  # nothing to run: spare the worker
         return auditing.read_refusal(target)
-    executor = ProcessExecutor(ProcessOptions(preload=auditing.PRELOAD), workers=1)
+    host = SandboxHost(workers=1, preload=auditing.PRELOAD_ONCE)
     try:
-        return auditing.audit(target, executor, **order)
+        return auditing.audit(target, host, **order)
     finally:
-        executor.close()
+        host.close()
 
 
 def _as_text(target: Target, result: AuditResult) -> str:

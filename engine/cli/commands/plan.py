@@ -18,10 +18,11 @@ from genesys_engine.engine.cli.output import json_option, note, print_json, prin
 def command(experiment: Path, sets: tuple[str, ...], as_json: bool) -> None:
     """Measure a few training steps of every seed and say what EXPERIMENT will cost.
 
-    Prepares the corpus if it is not cached; takes some seconds per seed and rung.
+    Prepares the corpus if it is not cached; the measuring itself takes about half a minute.
     """
     from genesys_engine.engine.assembly import load
-    from genesys_engine.engine.plan import plan
+    from genesys_engine.engine.plan import STEPS, plan
+    from genesys_engine.engine.views.text import duration
 
     host, loaded = load(experiment, sets)
     found = plan(loaded, host, note)
@@ -36,17 +37,24 @@ def command(experiment: Path, sets: tuple[str, ...], as_json: bool) -> None:
     rows = [
         (
             *(r.scale, r.verifications, f"{r.tokens_each:,}", f"{r.tokens:,}"),
-            *(f"{r.seconds_each:.1f} s", f"{r.seconds:.0f} s"),
+            *(duration(r.seconds_each), duration(r.seconds)),
         )
         for r in found.rungs
     ]
     columns = ("rung", "verifications", "tokens each", "tokens", "time each", "time")
     print_table(columns, rows, title="If every budget is used in full")
     speeds = ", ".join(f"{name} {ratio:.2f}" for name, ratio in found.relative_speed.items())
-    click.echo(f"checks: {found.checks_s:.0f} s; everything: about {found.seconds:.0f} s")
+    click.echo(f"checks: {duration(found.checks_s)}; everything: about {duration(found.seconds)}")
+    click.echo(
+        f"between {duration(found.shortest_s)} and {duration(found.longest_s)}, as children are"
+        f" like the fastest or the slowest seed; measured over {STEPS} steps each, in"
+        f" {duration(found.measured_s)}, on this machine as it is loaded now"
+    )
     if found.llm is not None:
         click.echo(_language_models(found.llm))
-    click.echo(f"speed of the seeds against the reference: {speeds}")
+    left_out = ", ".join(found.not_measured)
+    more = f"; not measured, to be done sooner: {left_out}" if left_out else ""
+    click.echo(f"speed of the seeds against the reference: {speeds}{more}")
 
 
 def _language_models(llm: Mapping[str, Any]) -> str:

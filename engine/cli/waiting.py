@@ -1,0 +1,42 @@
+"""One line for whoever waits: a command that has said nothing for a while says that it is at it.
+
+Commands that work for long say so wherever their messages go, the others on a terminal alone.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+
+import click
+
+LONG = frozenset({"calibrate", "check", "compare", "export", "plan", "report", "resume", "run"})
+AFTER_S = 0.6  # with the start of Python, below a second
+
+
+class Waiting:
+    """Calls `say` once, unless `over` was called before."""
+
+    def __init__(self, say: Callable[[], None], after_s: float = AFTER_S) -> None:
+        self._timer = threading.Timer(after_s, say)
+        self._timer.daemon = True  # the program may end first
+        self._timer.start()
+
+    def over(self) -> None:
+        """Note that something was shown, or that nothing will be; safe to call again."""
+        self._timer.cancel()
+
+
+def begin(program: str, command: str) -> Waiting | None:
+    """Begin to wait for the first words of a command; None where nobody would watch."""
+    if command not in LONG and not sys.stderr.isatty():
+        return None
+    return Waiting(lambda: click.echo(f"{program} {command}: starting", err=True))
+
+
+def spoken() -> None:
+    """Note that the command at work has shown something; does nothing outside one."""
+    context = click.get_current_context(silent=True)
+    if context is not None and context.obj is not None:
+        context.obj.spoken()

@@ -1,0 +1,55 @@
+"""An audit in a worker that imported only what it needs comes to the report of one that has all."""
+
+from pathlib import Path
+
+import pytest
+
+from genesys_engine.engine import auditing
+from genesys_engine.gab import library
+from genesys_engine.gab.compose import compose
+from genesys_engine.gab.sandbox import SandboxHost
+
+META = """
+import torch
+from torch import nn
+
+class Block(nn.Module):
+    def __init__(self, embed_dim, block_loc=(0, 1), device=None, dtype=None):
+        super().__init__()
+        self.mix = nn.Linear(embed_dim, embed_dim, device=device, dtype=dtype)
+
+    def forward(self, X, **Z):
+        shape = torch.where(torch.ones(2, device="meta") > 0, 1.0, 0.0).shape
+        return X + self.mix(X).cumsum(1) / (1 + shape[0]), Z
+"""
+
+
+@pytest.fixture(scope="module")
+def hosts():
+    both = [SandboxHost(workers=1, preload=p) for p in (auditing.PRELOAD, auditing.PRELOAD_ONCE)]
+    yield both
+    for host in both:
+        host.close()
+
+
+@pytest.mark.parametrize(("name", "level"), [("gpt", "full"), ("ttt", "fast"), ("meta", "fast")])
+def test_the_report_does_not_depend_on_what_was_imported(hosts, name: str, level: str) -> None:
+    source = META if name == "meta" else compose(library.seed(name))
+    target = auditing.Target(name, source)
+    seed = auditing.REFERENCE if level == "full" else ""
+    whole, lean = (
+        auditing.audit(target, host, level=level, reference_seed=seed).report.to_json()
+        for host in hosts
+    )
+    assert lean == whole
+
+
+def test_check_has_said_a_line_before_its_answer(tmp_path: Path, capfd) -> None:
+    from genesys_engine.engine.cli.app import main
+
+    file = tmp_path / "block.py"
+    file.write_text(compose(library.seed("gpt")))
+    assert main(["check", str(file), "--fast"]) == 0
+    out, err = capfd.readouterr()
+    assert "passed" in out
+    assert err.splitlines()[0].endswith("check: starting")
