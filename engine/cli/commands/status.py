@@ -90,7 +90,7 @@ def _trial(task: Mapping[str, Any]) -> str:
     """Return in a line how far a trial is."""
     from genesys_engine.engine.views.text import count, duration, number
 
-    share = f"{task['tokens'] / task['of']:.0%} of {count(task['of'])} tokens"
+    share = f"{100 * task['tokens'] / task['of']:.0f} % of {count(task['of'])} tokens"
     loss = f"loss {number(task['loss'])} nats per token"
     return f"{task['name']} at {task['rung']}: {share}, {loss}, {duration(task['seconds'])} so far"
 
