@@ -81,7 +81,9 @@ def find_target(path: str, design: str | None = None) -> Target:
     return Target(path, text)
 
 
-def audit(target: Target, executor: Executor, **order: Any) -> AuditResult:
+def audit(
+    target: Target, executor: Executor, *, limits: Limits = LIMITS, **order: Any
+) -> AuditResult:
     """Have the target audited; `order` are the fields of `gab.checks.audit.Order` but `source`.
 
     Instead of `reference` a `reference_seed` may be given, which the worker composes.
@@ -94,7 +96,7 @@ def audit(target: Target, executor: Executor, **order: Any) -> AuditResult:
     payload = {"source": target.source, "parents": dict(target.parents), **order}
     scratch = Path(tempfile.mkdtemp(prefix="genesys-check-"))
     try:
-        outcome = executor.submit(AUDIT, payload, scratch, LIMITS).result()
+        outcome = executor.submit(AUDIT, payload, scratch, limits).result()
     finally:
         remove(scratch)
     return read_outcome(outcome)

@@ -30,11 +30,13 @@ from genesys_engine.engine.verifier import checkpoint_name
 from genesys_engine.engine.views.text import plural
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import EnvironmentProblem, GenesysError, InputError
+from genesys_engine.gab.scales import get_scale
 from genesys_engine.gab.tree import GABTree
 from genesys_engine.plugins.api import Executor, Limits
 from genesys_engine.plugins.corpus import Corpus
 
 METRIC = "bits_per_byte"
+_AUDIT_S = 900.0  # a slow machine must not disqualify a design
 _SHARE = 0.02  # of the claim, beside the noise: the two are not of the same tokens
 
 
@@ -77,6 +79,8 @@ class Question:
 
     `trained` is the verification at the highest rung whose weights were kept, None without one;
     `spread` the standard error of the reference's score there, NaN where it is not known.
+    `audited` are the findings of the full audit that the design has passed already, None before;
+    `context` the longest text of the run, which it is audited at.
     """
 
     design: int
@@ -87,6 +91,8 @@ class Question:
     model: Mapping[str, int] = field(default_factory=dict)
     weights: Path = Path()
     spread: float = math.nan
+    audited: tuple[Mapping[str, Any], ...] | None = None
+    context: int = 128
 
     @classmethod
     def about(cls, store: Store, design: int) -> Question:
@@ -100,7 +106,17 @@ class Question:
         target = auditing.Target(f"design {design}", compose(tree), known)
         experiment = store.meta("experiment", {})
         seed = derived_seed(experiment.get("run", {}).get("seed", 0), "blind", design)
-        asked = cls(design, target, seed, store.folder / "scratch" / f"confirm-{design}")
+        scratch = store.folder / "scratch" / f"confirm-{design}"
+        rungs = experiment.get("ladder", {}).get("rungs", ())
+        contexts = [get_scale(rung["scale"]).context for rung in rungs]
+        asked = cls(
+            design,
+            target,
+            seed,
+            scratch,
+            audited=_audited(store, design),
+            context=max(contexts, default=cls.context),
+        )
         trained = _best_kept(store, design)
         if trained is None:
             return asked
@@ -163,11 +179,19 @@ def look(question: Question, executor: Executor, corpus: Path, limits: Limits) -
         EnvironmentProblem: the machine could not run the audit or the blind test.
     """
     told = partial(Confirmation, question.design)
-    result = auditing.audit(question.target, executor, reference=auditing.reference_source())
-    findings = tuple(asdict(found) for found in result.report.findings)
-    if not result.report.passed:
-        codes = ", ".join(f["code"] for f in findings if f["severity"] == "error")
-        return told(findings, f"the full audit found {codes}")
+    findings = question.audited
+    if findings is None:
+        result = auditing.audit(
+            question.target,
+            executor,
+            limits=replace(auditing.LIMITS, wall_s=_AUDIT_S),
+            reference=auditing.reference_source(),
+            context=question.context,
+        )
+        findings = tuple(asdict(found) for found in result.report.findings)
+        if not result.report.passed:
+            codes = ", ".join(f["code"] for f in findings if f["severity"] == "error")
+            return told(findings, f"the full audit found {codes}")
     if question.trained is None:
         return told(findings, "")
     claim = question.trained.scores[METRIC]
@@ -233,6 +257,13 @@ def _best_kept(store: Store, design: int) -> VerificationRow | None:
 
 def _weights(store: Store, row: VerificationRow) -> Path:
     return store.folder / "checkpoints" / checkpoint_name(row.design, row.rung, row.replicate)
+
+
+def _audited(store: Store, design: int) -> tuple[Mapping[str, Any], ...] | None:
+    """Return what the audit found that a design has passed at an earlier look."""
+    since = store.meta("looks_from", 0)  # before a further rung the texts were shorter
+    looks = (row for row in store.confirmations(design) if row.seq >= since and not row.problem)
+    return next((tuple(row.found["findings"]) for row in looks), None)
 
 
 def _spread(store: Store, trained: VerificationRow) -> float:

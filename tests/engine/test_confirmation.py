@@ -178,10 +178,12 @@ def test_no_weights_leave_the_audit(copy, executor):
     assert found.text.startswith("Second look at design 0: full audit passed")
 
 
-def test_a_design_that_fails_the_full_audit_is_told(run, executor, monkeypatch):
+def test_a_design_that_fails_the_full_audit_is_told(copy, executor, monkeypatch):
+    with sqlite3.connect(copy / "run.sqlite") as db:  # the run's own look has passed it
+        db.execute("DELETE FROM confirmations")
     leak = Path(__file__).parents[1] / "zoo/bad/training.too_good.leaks_in_large_batches.py"
     monkeypatch.setattr(confirmation, "compose", lambda _: leak.read_text("utf-8"))
-    assert look(run, executor).problem == "the full audit found training.too_good"
+    assert look(copy, executor).problem == "the full audit found training.too_good"
 
 
 def test_no_beginning_holds_an_answer(run):
