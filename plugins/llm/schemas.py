@@ -1,9 +1,8 @@
 """The JSON Schema that a server is sent: the form of a reply, without its bounds.
 
 Servers turn a schema into a grammar, and what a grammar cannot say is dropped in silence or refuses
-the request: llama.cpp drops bounds of numbers, a length next to a pattern and patterns that it
-cannot translate, and takes no count of 2,000 or more (https://github.com/ggml-org/llama.cpp,
-common/json-schema-to-grammar.cpp); others differ.  So bounds are never sent.  They are kept by
+the request: llama.cpp drops bounds of numbers that are no integers, `multipleOf`, `not` and
+patterns that it cannot translate, and some of its versions take no length of 2,000; others differ.  So bounds are never sent.  They are kept by
 checking the reply against the whole schema, which also tells requests apart.
 """
 

@@ -21,14 +21,18 @@ import pytest
 from engine_process import Answer, ask, engine, started, write_experiment
 from llm_support import Bench, request
 
+from genesys_engine.engine.llm.attempt import SCHEMA_LEFT_OUT
 from genesys_engine.gab.errors import (
     EXIT_BUDGET,
     EXIT_GOAL_NOT_MET,
     EXIT_OK,
     InputError,
 )
+from genesys_engine.operators.llm.ideation import _model
+from genesys_engine.operators.llm.ratings import Rating
+from genesys_engine.operators.llm.scratch import Sketch
 from genesys_engine.plugins.llm.llama_cpp import LlamaCppBackend, LlamaCppOptions
-from genesys_engine.plugins.llm.replies import parse_json_reply
+from genesys_engine.plugins.llm.replies import BadReply, ask_json, parse_json_reply
 
 SCHEMA = {
     "type": "object",
@@ -72,6 +76,31 @@ def test_a_file_answers_in_process(model: Path, bench: Bench) -> None:
     again.close()
     again.close()
     assert same.text == reply.text
+
+
+@pytest.mark.slow
+def test_a_real_grammar_takes_every_schema_that_is_sent(model: Path, bench: Bench) -> None:
+    huge = {"type": "object", "properties": {"a": {"type": "string", "maxLength": 2000}}}
+    bounded = {
+        "type": "object",
+        "properties": {"a": {"type": "number", "minimum": 0, "maximum": 5}},
+        "required": ["a"],
+    }
+    options = LlamaCppOptions(path=str(model), n_ctx=1024, threads=1).model_dump(mode="json")
+    client = bench.gateway("llama_cpp", options, deadline_s=120.0).client("1")
+    idea = _model(["root", "root.mlp"], ["root.mixer"], 2).model_json_schema()
+    for schema in (Rating.model_json_schema(), Sketch.model_json_schema(), idea, huge):
+        reply = client.ask("reviewer", request("Say it.", max_tokens=24, schema=schema))
+        assert reply.text.lstrip().startswith("{")
+        assert SCHEMA_LEFT_OUT not in reply.details
+    words = "Rate the weather with a big number such as 731."
+    with pytest.raises(BadReply, match="maximum"):  # the grammar has no such bound
+        ask_json(client, "reviewer", request(words, max_tokens=60, schema=bounded))
+    # What the library itself refuses is asked without its schema.
+    strange = {"type": "object", "properties": {"a": {"type": "matrix"}}}
+    reply = client.ask("observer", request("Say it.", max_tokens=8, schema=strange))
+    assert "matrix" in reply.details[SCHEMA_LEFT_OUT]
+    assert [notice.kind for notice in bench.notices] == ["schema_refused"]
 
 
 @pytest.mark.slow
