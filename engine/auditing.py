@@ -38,6 +38,15 @@ _DEEPEST = 4  # levels of tables and lists in what was measured
 _DESIGN = re.compile(r"(?P<run>.+):(?P<design>[^:/\\]+)")
 
 
+# What makes PyTorch trace code by itself, for which `lean_torch` leaves out too much.
+_TRACES = re.compile(r"flex_attention|\bcompiler\b|\bjit\b|\bfunc\b|\bvmap\b")
+
+
+def preload_for(source: str) -> tuple[str, ...]:
+    """Return what a template imports that serves one audit of `source`."""
+    return PRELOAD if _TRACES.search(source) else PRELOAD_ONCE
+
+
 @dataclass(frozen=True)
 class Target:
     """What is to be audited: a source, or a finding that says why there is none.

@@ -186,3 +186,9 @@ def test_a_package_that_is_not_installed_is_told_with_its_line(executor):
     (found,) = audited(executor, source).findings
     assert (found.code, found.line) == ("load.error", 4)
     assert "opt_einsum" in found.message
+
+
+def test_flex_attention_is_a_limit_of_the_machine_in_a_cold_process_too(ask):
+    corpus = Path(__file__).parents[2] / "experiments/bench/audit_corpus/defective"
+    file = corpus / "machine.unsupported.flex_attention.py"
+    assert "machine.unsupported" in ask(file, "--fast", code=1).out

@@ -89,7 +89,7 @@ def _run(target: Target, **order: Any) -> AuditResult:
 
     if target.refused is not None:  # nothing to run: spare the worker
         return auditing.read_refusal(target)
-    host = SandboxHost(workers=1, preload=auditing.PRELOAD_ONCE)
+    host = SandboxHost(workers=1, preload=auditing.preload_for(target.source))
     try:
         return auditing.audit(target, host, **order)
     finally:
