@@ -49,12 +49,23 @@ def complete() -> None:
         _load(META_KERNELS)
 
 
+def everything() -> None:
+    """Import all that was left out, for code that names something of it."""
+    for name in (META_KERNELS, SYMBOLIC_SHAPES, DYNAMO):
+        if isinstance(sys.modules.get(name), _Placeholder):
+            _load(name)
+
+
 def _load(name: str) -> ModuleType:
     """Import the real module in its placeholder's stead; TorchDynamo works with meta tensors."""
-    if isinstance(sys.modules.get(name), _Placeholder):
+    placeholder = sys.modules.get(name)
+    if isinstance(placeholder, _Placeholder):
         del sys.modules[name]
+        placeholder.forget()
     if name == DYNAMO:
         complete()
+    if name in (DYNAMO, SYMBOLIC_SHAPES):
+        _load("sympy")
     return importlib.import_module(name)
 
 
@@ -66,6 +77,12 @@ class _Placeholder(ModuleType):
         self.__spec__ = ModuleSpec(name, None, is_package=True)
         self.__path__: list[str] = []
         self.__dict__.update(known)
+        self._known = tuple(known)
+
+    def forget(self) -> None:
+        """Give no answer of its own any more: whoever holds it gets those of the module."""
+        for name in self._known:
+            self.__dict__.pop(name, None)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # `inspect` and `warnings` look every module over

@@ -16,7 +16,9 @@ from genesys_engine.gab.checks.audit import Order, audit_block
 
 # What a block may name that needs the whole of PyTorch; a word too many costs nothing but time.
 _WHOLE = re.compile(
-    "meta|fake|compile|export|fx|library|dispatch|dynamo|_refs|_prims|_decomp|except", re.IGNORECASE
+    r"\bmeta\b|fake|compile[dr]?\(|torch\.compile|export|torch\.fx|torch\.library|dispatch|dynamo"
+    r"|flex|_refs|_prims|_decomp|checkpoint",
+    re.IGNORECASE,
 )
 
 
@@ -36,7 +38,9 @@ def audit(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
     if seed := fields.pop("reference_seed", ""):
         fields["reference"] = _composed(seed)
     order = Order(**fields)
-    if order.level == "full" or _WHOLE.search(order.source):
+    if _WHOLE.search(order.source):
+        lean_torch.everything()
+    elif order.level == "full":
         lean_torch.complete()
     found = audit_block(order)
     return {

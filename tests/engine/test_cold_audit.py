@@ -24,6 +24,23 @@ class Block(nn.Module):
 """
 
 
+FLEX = """
+from torch import nn
+from torch.nn.attention.flex_attention import flex_attention
+
+class Block(nn.Module):
+    def __init__(self, embed_dim, block_loc=(0, 1), device=None, dtype=None):
+        super().__init__()
+        self.qkv = nn.Linear(embed_dim, 3 * embed_dim, device=device, dtype=dtype)
+
+    def forward(self, X, **Z):
+        Q, K, V = (part.unsqueeze(1) for part in self.qkv(X).chunk(3, -1))
+        causal = lambda score, b, h, q, k: score.where(q >= k, float("-inf"))
+        return X + flex_attention(Q, K, V, score_mod=causal).squeeze(1), Z
+"""
+WRITTEN = {"meta": META, "flex": FLEX}
+
+
 @pytest.fixture(scope="module")
 def hosts():
     both = [SandboxHost(workers=1, preload=p) for p in (auditing.PRELOAD, auditing.PRELOAD_ONCE)]
@@ -32,9 +49,11 @@ def hosts():
         host.close()
 
 
-@pytest.mark.parametrize(("name", "level"), [("gpt", "full"), ("ttt", "fast"), ("meta", "fast")])
+@pytest.mark.parametrize(
+    ("name", "level"), [("gpt", "full"), ("ttt", "fast"), ("meta", "fast"), ("flex", "fast")]
+)
 def test_the_report_does_not_depend_on_what_was_imported(hosts, name: str, level: str) -> None:
-    source = META if name == "meta" else compose(library.seed(name))
+    source = WRITTEN.get(name) or compose(library.seed(name))
     target = auditing.Target(name, source)
     seed = auditing.REFERENCE if level == "full" else ""
     whole, lean = (
