@@ -17,14 +17,23 @@ from typing import Any, Literal
 
 from torch import nn
 
-from genesys_engine.gab.checks import causality, cost, forward, gradient, text, training
+from genesys_engine.gab.checks import (
+    batch,
+    causality,
+    cost,
+    forward,
+    gradient,
+    mixing,
+    text,
+    training,
+)
 from genesys_engine.gab.checks.adapter import adapted, replying_with_pairs
 from genesys_engine.gab.checks.fingerprint import fingerprint
 from genesys_engine.gab.checks.numbers import start_generator
 from genesys_engine.gab.checks.report import CheckReport, Finding, finding
 from genesys_engine.gab.checks.run import STAGES, ReportBuilder, check_fits
 from genesys_engine.gab.checks.sourcemap import SourceMap
-from genesys_engine.gab.checks.static import check_static, choose_class, chunk_of
+from genesys_engine.gab.checks.static import check_static, choose_class
 from genesys_engine.gab.checks.subject import Subject
 from genesys_engine.gab.compose import load_block
 from genesys_engine.gab.scales import Scale
@@ -35,8 +44,9 @@ Stage = Callable[[Subject], Iterator[Finding]]
 FAST: tuple[Stage, ...] = (
     forward.check_parameters,
     forward.check_shapes_fast,
+    batch.check_batch_fast,
     causality.check_causality_fast,
-    causality.check_mixing,
+    mixing.check_mixing,
     gradient.check_gradient_fast,
 )
 
@@ -48,7 +58,7 @@ class Order:
     `source` is any module that defines the class `class_name`; with `adapt` that class may have
     another form than the contract's, and where no name is given it is `Block` or the only
     module that the source defines.  `d_model` and `layers` shape the
-    model that is probed, `context` is the length it would be trained at; `reference` is the
+    model that is probed, `context` is the largest length it would be trained at; `reference` is the
     composed source that costs are compared with ("" for none), `parents` are the fingerprints
     (hex) of the designs that this one was made from, by name.
     """
@@ -93,6 +103,7 @@ def audit_block(order: Order) -> Audit:
     subject = _subject(order, report) if report.passed else None
     if subject is None:
         return Audit(report.done(), machine_findings=tuple(report.machine_findings))
+    report.measurements["probe"] |= {"longest": subject.longest, "unprobed": subject.unprobed}
     for check in FAST if order.level == "fast" else STAGES:
         if report.passed:
             report.stage(check, subject)
@@ -118,7 +129,7 @@ def _subject(order: Order, report: ReportBuilder) -> Subject | None:
         order.seed,
         order.d_model,
         order.layers,
-        chunk_of(order.source) if order.level == "full" else 0,
+        beyond=order.level == "full",
     )
     return None if report.attempt("build.error", subject.block) is None else subject
 
@@ -145,7 +156,7 @@ def _finish(order: Order, report: ReportBuilder, subject: Subject) -> Audit:
 def _measure(order: Order, measurements: dict[str, Any], subject: Subject) -> Iterator[Finding]:
     """Measure the receptive field and the fingerprint; `function.same` as a parent."""
     start_generator(order.seed)
-    measurements["receptive_field"] = causality.receptive_field(subject)
+    measurements["receptive_field"] = mixing.receptive_field(subject)
     measurements["parameters_per_block"] = sum(p.numel() for p in subject.block().parameters())
     own = measurements["fingerprint"] = fingerprint(subject)
     for name, other in order.parents.items():

@@ -139,17 +139,6 @@ def prefix(cut: int, length: int) -> View:
     return view
 
 
-def first_sequence(batch: int) -> View:
-    """View the first sequence of the batch, also where heads were folded into it."""
-
-    def view(tensor: Tensor) -> Tensor | None:
-        if tensor.dim() < 2 or tensor.shape[0] % batch:
-            return None
-        return tensor[: tensor.shape[0] // batch]
-
-    return view
-
-
 def _equal(
     a: tuple[Tensor, ...], b: tuple[Tensor, ...], views: tuple[View, View], tolerance: float
 ) -> bool:

@@ -55,6 +55,11 @@ def _finding(number: int, found: Finding, source: Sequence[str]) -> Iterator[str
 
 
 def _measured(measurements: Mapping[str, Any], facts: Mapping[str, Any]) -> Iterator[str]:
+    probe = measurements.get("probe", {})
+    if "longest" in probe:
+        further = ", ".join(f"{number:,}" for number in probe["unprobed"])
+        further = f"; the code names {further}: `--context` looks further" if further else ""
+        yield f"leaks were looked for in up to {probe['longest']:,} tokens{further}"
     if "parameters_per_block" in measurements:
         yield f"parameters per block: {measurements['parameters_per_block']:,}"
     if "receptive_field" in measurements:

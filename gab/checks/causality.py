@@ -1,49 +1,53 @@
-"""No output depends on a later input, and some output depends on an earlier one.
+"""No output depends on a later input.
 
 The suffix is replaced by fresh random tokens (never flipped in sign or shifted: an even
 function of the future would pass), in fp64, through the whole model with Z carried along, with
-initial and with moved parameters (a gate that is zero hides a leak), at every position of a
-short length and at several of the training context, in eval and in train mode.  The output of
-every layer is compared, not the model's alone.  A second test asks the gradient: no output may
-pull on a later input.
+initial and with moved parameters (a gate that is zero hides a leak), in eval and in train mode:
+at every position of a short length, and at the contexts that will be trained at, around every
+chunk that may be formed there (`lengths`).  The output of every layer is compared, not the
+model's alone.  A second test asks the gradient: no output may pull on a later input.  A third
+asks beginnings alone: they give what they give within a longer input.
+
+A probe draws tokens, has the block answer (`Subject.layers`, `Subject.pull`), and compares.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from genesys_engine.gab.checks import blame
+from genesys_engine.gab.checks.batch import beside_others
 from genesys_engine.gab.checks.gradient import origin_of_nan
-from genesys_engine.gab.checks.numbers import difference, worst
+from genesys_engine.gab.checks.lengths import SHORT, cuts, prefixes, rows_at_once
+from genesys_engine.gab.checks.numbers import FP32, ROUNDING, difference, settled, worst
 from genesys_engine.gab.checks.report import Evidence, Finding, finding
-from genesys_engine.gab.checks.subject import Subject
+from genesys_engine.gab.checks.sourcemap import Place
+from genesys_engine.gab.checks.subject import VOCABULARY, Subject
 
 # fp64 rounding is 1e-16; a long sum or a transform may make 1e-12 of it.
 LEAK = 1e-9
 # The same in fp32, whose rounding is 1e-7.
 LEAK_FP32 = 1e-3
-MIXES = 1e-6
-_LENGTH = 31
-_BEGINNING = 9  # whole chunks of no size: what a chunk keeps to itself is seen as well
-_VERY_LONG = 256
+# A change of fp32's own size is rounding where fp64 knows it not; a larger one must also stay as
+# large when the change of the future is made a hundred times smaller: a leak shrinks along.
+_NEARER, _SHRINKS = 1e-2, 0.1
 
 
 def check_causality(subject: Subject) -> Iterator[Finding]:
     """`causality.leak` and `causality.gradient`; stops at the first."""
     moved = subject.shared
-    for state, model, lengths in (
-        ("initial", subject.model(), (_LENGTH + 1,)),  # one more: fewer cuts
-        ("moved", moved, (2, _LENGTH, subject.long)),
-    ):
-        found = probe_rows(subject, model, state, lengths)
-        if found is not None:
-            yield found
-            return
-    found = _replace_in_training(subject, moved, "moved") or _gradient(
-        subject, moved, (_LENGTH, subject.long)
+    lengths = dict.fromkeys((2, SHORT, *subject.contexts, subject.context))
+    found = (
+        probe_rows(subject, subject.model(), "initial", (SHORT + 1,), few=True)
+        or probe_rows(subject, moved, "moved", tuple(lengths))
+        or _replace_in_training(subject, moved, "moved", subject.context)
+        or _gradient(subject, moved, (SHORT, subject.context))
     )
     if found is not None:
         yield found
@@ -55,8 +59,8 @@ def check_causality_fast(subject: Subject) -> Iterator[Finding]:
     Most of the time of a fast audit goes here, and it grows with the rows.
     """
     model = subject.shared
-    found = probe_rows(subject, model, "moved", (_LENGTH, subject.long), few=True)
-    found = found or _gradient(subject, model, (_LENGTH,))
+    found = probe_rows(subject, model, "moved", (SHORT, subject.context), few=True)
+    found = found or _gradient(subject, model, (SHORT,))
     if found is not None:
         yield found
 
@@ -66,70 +70,40 @@ def check_causality_as_trained(subject: Subject) -> Iterator[Finding]:
 
     What leaks in one dtype, mode or batch size only does not show in fp64.
     """
-    model = subject.model(noise=subject.noise, dtype=torch.float32)
-    found = _replace_in_training(subject, model, "moved, fp32", rows=4, tolerance=LEAK_FP32)
-    if found is not None:
-        yield found
+    model, state = subject.model(noise=subject.noise, dtype=torch.float32), "moved, fp32"
+    for length, rows in ((SHORT, 4), (subject.context, 1)):
+        found = _replace_in_training(subject, model, state, length, rows, LEAK_FP32)
+        if found is not None:
+            yield found
+            return
 
 
 def check_lengths(subject: Subject) -> Iterator[Finding]:
     """`causality.length`: a prefix alone gives what it gives within a longer input.
 
-    Where it does not, the output depends on how much text will follow.
+    Where it does not, the output depends on how much text will follow: on its tokens, which is a
+    leak at one of the two lengths, or on their number alone.
     """
-    tokens, whole = subject.answer
-    model, length = subject.shared.eval(), tokens.shape[1]
-    for cut in (1, 16, length - 1):
-        change = difference(whole[:, :cut], subject.run(model, tokens[:, :cut]))
-        if not change <= LEAK:
-            text = f"The first {cut} of {length} tokens give another output when they are alone."
-            evidence: dict[str, Evidence] = {"length": length, "cut": cut, "change": change}
-            yield finding("causality.length", text, evidence)
+    longest, shared = subject.longest, subject.shared.eval()
+
+    def change(cut: int, wide: bool) -> float:
+        one, other = (
+            subject.layers(shared, subject.tokens(1, n), wide=True) if wide else subject.alone(n)
+            for n in (cut, longest)
+        )
+        return worst(difference(a, b[:, :cut]) for a, b in zip(one, other, strict=True))
+
+    for cut in prefixes(longest, subject.context, subject.chunks):
+        apart = settled(partial(change, cut), LEAK)
+        if not apart <= LEAK:
+            found = None
+            if math.isfinite(apart):  # NaN needs no second look
+                found = probe_rows(subject, shared, "moved", (longest,), only=(cut,))
+                found = found or probe_rows(subject, shared, "moved", (cut, longest))
+            text = f"The first {cut} of {longest} tokens give another output when they are alone."
+            evidence: dict[str, Evidence] = {"length": longest, "cut": cut, "change": apart}
+            yield found or finding("causality.length", text, evidence)
             return
-
-
-def check_mixing(subject: Subject) -> Iterator[Finding]:
-    """`mixing.none`: with every token of the beginning replaced, no later output changes.
-
-    All later outputs are asked: one position may close its own gate (the TTT seed does, where its
-    moved rate falls below zero), and a block that reads from one distance only shows somewhere.
-    """
-    tokens, output = subject.answer
-    others = tokens.clone()
-    others[:, :_BEGINNING] = subject.other_tokens(tokens[:, :_BEGINNING])
-    other = subject.run(subject.shared.eval(), others)
-    change = difference(output[:, _BEGINNING:], other[:, _BEGINNING:])
-    if not change > MIXES:
-        text = f"With the first {_BEGINNING} tokens replaced, every later output stays the same."
-        evidence = {"length": tokens.shape[1], "replaced": _BEGINNING, "change": change}
-        yield finding("mixing.none", text, evidence)
-
-
-def receptive_field(subject: Subject) -> int:
-    """Return how many tokens back the last output of the model reaches, in steps of 1, 2, 4 ...
-
-    0 means that it depends on no earlier token.  The farthest distance within the context at
-    which one token, replaced alone, changes the last output.
-    """
-    length = min(subject.context, subject.long)
-    shorter = [2**k for k in range(12) if 2**k < length - 1]
-    # Most blocks reach the whole context: that is asked first, and often nothing else need be.
-    return max(_reached(subject, length, [length - 1]) or _reached(subject, length, shorter) or [0])
-
-
-def _reached(subject: Subject, length: int, distances: Sequence[int]) -> list[int]:
-    """Return the distances from which a token, replaced alone, changes the last output."""
-    rows = subject.tokens(1, length).repeat(len(distances) + 1, 1)
-    for row, distance in enumerate(distances, start=1):
-        at = slice(length - 1 - distance, length - distance)
-        rows[row, at] = subject.other_tokens(rows[row, at], salt=distance)
-    last = subject.run(subject.shared.eval(), rows)[:, -1]
-    return [d for d, row in zip(distances, last[1:], strict=True) if _changed(last[0], row)]
-
-
-def _changed(one: Tensor, other: Tensor) -> bool:
-    # Far tokens weigh little: anything beyond rounding is a dependence.
-    return difference(one, other) > LEAK * 1e-3
 
 
 def probe_rows(
@@ -139,97 +113,131 @@ def probe_rows(
     lengths: Sequence[int],
     *,
     few: bool = False,
+    only: Sequence[int] = (),
 ) -> Finding | None:
     """Replace suffixes, one row of a batch for each cut (the batch was found not to mix).
 
-    With `few`, a long length is cut where a gradient's test would cut it.
+    `few` leaves out cuts of long lengths; `only` are all that are asked.
     """
     model.eval()
     for length in lengths:
         tokens = subject.tokens(1, length)
-        long = few and length > _LENGTH
-        cuts = _few_cuts(length, subject.chunk) if long else _cuts(length, subject.chunk)
-        rows = torch.cat([tokens, *(_with_new_suffix(subject, tokens, cut) for cut in cuts)])
-        outputs = _outputs(subject, model, rows)
-        changes = torch.stack([_changes(output, cuts) for output in outputs])
-        suspects = (~(changes <= LEAK)).any(0).tolist()
-        for row, cut in ((i + 1, cuts[i]) for i, suspect in enumerate(suspects) if suspect):
-            before, after = [o[0] for o in outputs], [o[row] for o in outputs]
-            found = _compare(subject, model, (before, after), rows[[0, row]], cut, state, LEAK)
+        where = only or cuts(length, subject.chunks, few=few)
+        for group in _groups(where, rows_at_once(length) - 1):
+            found = _probe_group(subject, model, state, tokens, group)
             if found is not None:
                 return found
     return None
 
 
-def _changes(output: Tensor, cuts: Sequence[int]) -> Tensor:
+def _groups(where: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    for start in range(0, len(where), size):
+        yield where[start : start + size]
+
+
+def _probe_group(
+    subject: Subject, model: nn.Module, state: str, tokens: Tensor, where: Sequence[int]
+) -> Finding | None:
+    """Probe some cuts of `tokens` (1, time) in one forward pass."""
+    rows = torch.cat([tokens, *(_with_new_suffix(subject, tokens, cut) for cut in where)])
+    outputs = subject.layers(model, rows)
+    if model is subject.shared and (found := beside_others(subject, rows, outputs[-1])):
+        return found
+    changes = torch.stack([_changes(output, where) for output in outputs]).amax(0)
+    known: dict[str, list[Tensor]] = {}  # run again once, for all suspects
+    for row, (cut, change) in enumerate(zip(where, changes.tolist(), strict=True), start=1):
+
+        def ask(row: int = row, cut: int = cut, **how: Any) -> float:
+            if (name := next(iter(how))) not in known:
+                known[name] = subject.layers(model, rows, **how)
+            return _apart((_rows(known[name], [one]) for one in (0, row)), cut)
+
+        if change <= LEAK or _is_rounding(ask, tokens, change):
+            continue
+        pair = _rows(outputs, [0]), _rows(outputs, [row])
+        leak = _leak(subject, model, pair, rows[[0, row]], cut, state, LEAK)
+        alone = _apart((subject.layers(model, rows[[one]]) for one in (0, row)), cut)
+        return _mixes(leak) if alone <= LEAK else leak
+    return None
+
+
+def _rows(layers: list[Tensor], rows: list[int]) -> list[Tensor]:
+    return [layer[rows] for layer in layers]
+
+
+def _mixes(leak: Finding) -> Finding:
+    """Return what a leak amounts to that two rows have together and not each by itself."""
+    text = f"With {leak.evidence['length']} tokens a sequence's output depends on its neighbours."
+    evidence = {name: leak.evidence[name] for name in ("length", "change")}
+    return finding("batch.mixed", text, evidence, place=(leak.unit, leak.line))
+
+
+def _changes(output: Tensor, where: Sequence[int]) -> Tensor:
     """Return for each row but the first its `difference` from the first, before the row's cut.
 
     `output` is (1 + cuts, time, width); all rows at once, since most audits find no leak.
     """
-    before = torch.arange(output.shape[1]) < torch.tensor(cuts)[:, None]
+    before = torch.arange(output.shape[1]) < torch.tensor(where)[:, None]
     apart, sizes = (output[1:] - output[:1]).abs().amax(-1), output.abs().amax(-1)
     sizes = torch.maximum(sizes[:1], sizes[1:])
     apart, size = (torch.where(before, part, 0.0).amax(1) for part in (apart, sizes))
     return apart / size.clamp_min(1e-300)
 
 
+def _is_rounding(ask: Callable[..., float], tokens: Tensor, change: float) -> bool:
+    """Tell whether a change before a cut is the rounding of what computes in fp32.
+
+    `ask` measures it again, with the options of `Subject.layers`; `tokens` are the unchanged ones.
+    """
+
+    def stays() -> bool:
+        return ask(nearer=(tokens, _NEARER)) > _SHRINKS * change
+
+    if not change <= ROUNDING:
+        return False
+    try:
+        return ask(wide=True) <= LEAK and (change <= FP32 or stays())
+    except MemoryError:
+        raise
+    except Exception:  # it insists on its dtype
+        return stays()
+
+
 def _replace_in_training(
-    subject: Subject, model: nn.Module, state: str, rows: int = 1, tolerance: float = LEAK
+    subject: Subject,
+    model: nn.Module,
+    state: str,
+    length: int,
+    rows: int = 1,
+    tolerance: float = LEAK,
 ) -> Finding | None:
     """The same in train mode, with a graph, one batch for each cut: dropout draws alike then."""
     model.train()
-    tokens = subject.tokens(rows, _LENGTH)
-    before = _outputs(subject, model, tokens, gradient=True)
-    for cut in (1, 16, _LENGTH - 1):
+    tokens = subject.tokens(rows, length)
+    before = subject.layers(model, tokens, gradient=True)
+    for cut in (length // 2 + 1, length - 1):
         other = _with_new_suffix(subject, tokens, cut)
-        after = _outputs(subject, model, other, gradient=True)
-        both = torch.cat([tokens[:1], other[:1]])
-        pair = [o[0] for o in before], [o[0] for o in after]
-        found = _compare(subject, model, pair, both, cut, f"{state}, training", tolerance)
-        if found is not None:
-            return found
+        after = subject.layers(model, other, gradient=True)
+
+        def ask(other: Tensor = other, cut: int = cut, **how: Any) -> float:
+            pair = (subject.layers(model, t, gradient=True, **how) for t in (tokens, other))
+            return _apart(pair, cut)
+
+        change = _apart((before, after), cut)
+        if change <= tolerance or (tolerance == LEAK and _is_rounding(ask, tokens, change)):
+            continue
+        changes = [_apart((_rows(before, [row]), _rows(after, [row])), cut) for row in range(rows)]
+        row = changes.index(max(changes))
+        pair = _rows(before, [row]), _rows(after, [row])
+        both = torch.cat([tokens[[row]], other[[row]]])
+        return _leak(subject, model, pair, both, cut, f"{state}, training", tolerance)
     return None
 
 
-def _outputs(
-    subject: Subject, model: nn.Module, rows: Tensor, *, gradient: bool = False
-) -> list[Tensor]:
-    """Return the output of every layer, (rows, time, width), and the logits behind them."""
-    layers: list[Tensor] = []
-
-    def note(_module: nn.Module, _inputs: object, reply: tuple[Tensor, object]) -> None:
-        layers.append(reply[0].detach())
-
-    blocks = [module for module in model.modules() if isinstance(module, subject.block_class)]
-    handles = [block.register_forward_hook(note) for block in blocks]
-    try:
-        logits = subject.run(model, rows, gradient=True) if gradient else subject.run(model, rows)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return [*layers, logits]
-
-
-def _cuts(length: int, chunk: int) -> Sequence[int]:
-    """Return every position of a short length, several of a long one, few of a very long one."""
-    if length <= _LENGTH:
-        return range(1, length)
-    half = length // 2
-    if length > _VERY_LONG:
-        return _few_cuts(length, chunk)
-    return sorted({1, length // 4, half - 1, half, half + 1, 3 * length // 4, length - 1})
-
-
-def _gradient_cuts(length: int, chunk: int) -> Sequence[int]:
-    """Return the cuts of the gradient's test: few of a long length, where a row costs the most."""
-    if length > _LENGTH:
-        return _few_cuts(length, chunk)
-    return sorted({1, 8, 16, length // 2, length - 1})
-
-
-def _few_cuts(length: int, chunk: int) -> Sequence[int]:
-    """Return the middle, the end of the first chunk (1 where there is none) and the end."""
-    return sorted({length // 2, min(max(chunk, 1), length - 2), length - 1})
+def _apart(pair: Iterable[list[Tensor]], cut: int) -> float:
+    """Return the largest `difference` of any layer (rows, time, width) before the cut."""
+    one, other = pair
+    return worst(difference(a[:, :cut], b[:, :cut]) for a, b in zip(one, other, strict=True))
 
 
 def _with_new_suffix(subject: Subject, tokens: Tensor, cut: int) -> Tensor:
@@ -238,7 +246,7 @@ def _with_new_suffix(subject: Subject, tokens: Tensor, cut: int) -> Tensor:
     return other
 
 
-def _compare(
+def _leak(
     subject: Subject,
     model: nn.Module,
     outputs: tuple[list[Tensor], list[Tensor]],
@@ -246,14 +254,15 @@ def _compare(
     cut: int,
     state: str,
     tolerance: float,
-) -> Finding | None:
-    """Compare the layers' outputs (time, width) before `cut`; on a leak, find who did it."""
-    changes = [difference(one[:cut], other[:cut]) for one, other in zip(*outputs, strict=True)]
+) -> Finding:
+    """Return `causality.leak`: in which layer, at which position, and by whom.
+
+    `outputs` are the layers' outputs (1, time, width) for the two `rows`.
+    """
+    changes = [_apart(([one], [other]), cut) for one, other in zip(*outputs, strict=True)]
     leaking = [layer for layer, change in enumerate(changes) if not change <= tolerance]
-    if not leaking:
-        return None
     layer = leaking[0]
-    before, after = outputs[0][layer], outputs[1][layer]
+    before, after = outputs[0][layer][0], outputs[1][layer][0]
     length = rows.shape[1]
     apart = (before[:cut] - after[:cut]).abs().amax(-1)
     position = int((~(apart <= tolerance * before.abs().max())).int().argmax())
@@ -278,28 +287,61 @@ def _gradient(subject: Subject, model: nn.Module, lengths: Sequence[int]) -> Fin
     Every row of a batch has its own cut, so one backward pass asks for all.
     """
     model.eval()
-    for length in lengths:
-        cuts = _gradient_cuts(length, subject.chunk)
-        with subject.inputs_of_blocks(model) as caught:
-            output = model(subject.tokens(1, length).repeat(len(cuts), 1))
-        if not output.requires_grad:
-            return None  # the gradient's own check says so
+    for length in dict.fromkeys(lengths):
+        where = _gradient_cuts(length)
+        tokens = subject.tokens(1, length).repeat(len(where), 1)
         generator = subject.generator(7)
-        weights = torch.randn(output.shape, generator=generator, dtype=output.dtype)
-        kept = torch.arange(length) < torch.tensor(cuts)[:, None]
-        loss = (output * weights * kept[..., None]).sum()
-        (slope,) = torch.autograd.grad(loss, caught[:1], allow_unused=True)
+        weights = torch.randn((*tokens.shape, VOCABULARY), generator=generator, dtype=torch.float64)
+        weights *= (torch.arange(length) < torch.tensor(where)[:, None])[..., None]
+        slope = subject.pull(model, tokens, weights)
         if slope is None:
-            return None
+            return None  # the gradient's own check says so
         if not torch.isfinite(slope).all():
             text = "The gradient for the blocks' input is NaN or infinite."
             place = origin_of_nan(subject, model, length)
             return finding("gradient.nonfinite", text, {"length": length}, place=place)
-        for row, cut in enumerate(cuts):
-            size = float(slope[row, :cut].abs().max())
-            change = float(slope[row, cut:].abs().max()) / max(size, 1e-300)
+        for row, cut in enumerate(where):
+            change = settled(_pulls(subject, model, tokens, weights, slope, (row, cut)), LEAK)
             if not change <= LEAK:
                 text = f"Outputs before position {cut} have a gradient for inputs from it on."
                 evidence: dict[str, Evidence] = {"length": length, "cut": cut, "change": change}
-                return finding("causality.gradient", text, evidence)
+                place = _place_of_pull(subject, model, tokens[:1], cut)
+                return finding("causality.gradient", text, evidence, place=place)
     return None
+
+
+def _place_of_pull(subject: Subject, model: nn.Module, tokens: Tensor, cut: int) -> Place:
+    """Return where the future comes in: without what only cancels it, it changes the value."""
+    runs = [
+        blame.trace(model, subject.source, partial(subject.run, model, each), without_detached=True)
+        for each in (tokens, _with_new_suffix(subject, tokens, cut))
+    ]
+    view = blame.prefix(cut, tokens.shape[1])
+    return blame.first_different((runs[0], runs[1]), (view, view), LEAK)
+
+
+def _pulls(
+    subject: Subject,
+    model: nn.Module,
+    tokens: Tensor,
+    weights: Tensor,
+    slope: Tensor,
+    place: tuple[int, int],
+) -> Callable[[bool], float]:
+    """Return what tells how large the gradient from a row's cut on is beside that before it."""
+    row, cut = place
+
+    def ask(wide: bool) -> float:
+        wider = subject.pull(model, tokens, weights, wide=True) if wide else slope
+        assert wider is not None, "it had a gradient before"
+        size = float(wider[row, :cut].abs().max())
+        return float(wider[row, cut:].abs().max()) / max(size, 1e-300)
+
+    return ask
+
+
+def _gradient_cuts(length: int) -> Sequence[int]:
+    """Return the cuts of the gradient's test: few, since a row costs the most here."""
+    if length <= SHORT:
+        return sorted({1, 8, 16, length // 2, length - 1})
+    return sorted({length // 2 + 1, length - 1})

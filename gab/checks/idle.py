@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from genesys_engine.gab.checks.forward import EQUAL
-from genesys_engine.gab.checks.numbers import difference, worst
+from genesys_engine.gab.checks.numbers import EQUAL, difference, worst
 from genesys_engine.gab.checks.report import Finding, finding
 from genesys_engine.gab.checks.subject import Subject
 

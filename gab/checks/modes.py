@@ -13,9 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from genesys_engine.gab.checks import blame
-from genesys_engine.gab.checks.forward import EQUAL
 from genesys_engine.gab.checks.gradient import origin_of_nan
-from genesys_engine.gab.checks.numbers import difference, start_generator
+from genesys_engine.gab.checks.numbers import EQUAL, difference, settled, start_generator
 from genesys_engine.gab.checks.report import Evidence, Finding, finding
 from genesys_engine.gab.checks.subject import Subject
 
@@ -69,7 +68,12 @@ def check_modes(subject: Subject) -> Iterator[Finding]:
     trained = [subject.run(model.train(), tokens, seed=seed) for seed in (0, 1)]
     if difference(*trained) > EQUAL:  # NaN goes on, and fails below
         return
-    change = difference(trained[0], subject.run(model.eval(), tokens))
+
+    def apart(wide: bool) -> float:
+        train = subject.run(model.train(), tokens, wide=True) if wide else trained[0]
+        return difference(train, subject.run(model.eval(), tokens, wide=wide))
+
+    change = settled(apart, EQUAL)
     if not change <= EQUAL:
         text = "Train mode draws nothing, and yet its output is not that of eval mode."
         runs = subject.trace(model.train(), tokens), subject.trace(model.eval(), tokens)
@@ -138,9 +142,8 @@ def check_large_inputs(subject: Subject) -> Iterator[Finding]:
         yield finding("output.overflow", text, evidence, place=place)
         return
     weights = torch.randn(Y.shape, generator=subject.generator(8))
-    gradients = torch.autograd.grad(
-        (Y * weights).mean(), [X, *_trainable(block)], allow_unused=True
-    )
+    (Y * weights).mean().backward()
+    gradients = [X.grad, *(parameter.grad for parameter in block.parameters())]
     if not all(bool(torch.isfinite(g).all()) for g in gradients if g is not None):
         text = f"An input of values around {LARGE:g} gives a gradient that is not finite."
         place = origin_of_nan(subject, subject.model(dtype=torch.float32), _LENGTH)
@@ -149,7 +152,7 @@ def check_large_inputs(subject: Subject) -> Iterator[Finding]:
 
 def check_growth(subject: Subject) -> Iterator[Finding]:
     """`output.explodes`: what the block adds does not grow with the position without bound."""
-    length = min(_LONGEST, max(_LONGER * subject.context, subject.chunk + 3))
+    length = max(subject.longest, min(_LONGEST, _LONGER * subject.context))
     block = subject.block(dtype=torch.float32).eval()
     X = _input(subject, 1, length)
     change = (subject.run(block, X) - X).double().square().mean((0, 2))
@@ -165,7 +168,3 @@ def check_growth(subject: Subject) -> Iterator[Finding]:
 def _input(subject: Subject, batch: int, length: int) -> Tensor:
     generator = subject.generator(length)
     return torch.randn(batch, length, subject.width, generator=generator)
-
-
-def _trainable(block: nn.Module) -> list[Tensor]:
-    return [parameter for parameter in block.parameters() if parameter.requires_grad]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -16,6 +16,31 @@ def difference(one: Tensor, other: Tensor) -> float:
         return 0.0
     size = torch.maximum(one.abs().max(), other.abs().max()).clamp_min(1e-300)
     return float((one - other).abs().max() / size)
+
+
+# Runs of equal inputs: the same operations in the same order, but for the batch's kernels.
+EQUAL = 1e-9
+# Up to here a change may be the rounding of a part that computes in fp32 or bf16.
+ROUNDING = 1e-2
+# The size of fp32's own, after some steps.
+FP32 = 1e-5
+
+
+def settled(ask: Callable[[bool], float], tolerance: float) -> float:
+    """Return the change that `ask(wide)` measures, as it is without the rounding of fp32.
+
+    Asked again in fp64 (`wide`) where it is beyond `tolerance` and may be rounding; where the
+    block cannot be run so, what is of fp32's size is taken for it.
+    """
+    change = ask(False)
+    if not tolerance < change <= ROUNDING:
+        return change
+    try:
+        return ask(True)
+    except MemoryError:
+        raise
+    except Exception:
+        return 0.0 if change <= FP32 else change
 
 
 def worst(values: Iterable[float]) -> float:

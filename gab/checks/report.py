@@ -56,7 +56,8 @@ ADVICE: Mapping[str, str] = {
     "determinism.random": "Use no randomness in eval mode: guard dropout and noise with "
     "self.training.",
     "batch.mixed": "Treat every sequence of the batch by itself: no statistics, softmax or "
-    "reshaping across the batch; replace batch normalisation by RMSNorm or LayerNorm.",
+    "reshaping across the batch; give nn.GRU, nn.LSTM and nn.MultiheadAttention batch_first=True, "
+    "take [0] of a pair and never of a tensor, and use RMSNorm or LayerNorm for batch norm.",
     "causality.leak": "The output at a position must not depend on later positions: mask the "
     "future, pad convolutions on the left only, and take no mean, maximum or norm over time.",
     "causality.gradient": "A gradient flows from an output to a later input: mask the future "

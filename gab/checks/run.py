@@ -11,12 +11,12 @@ from typing import Any
 
 from torch import nn
 
-from genesys_engine.gab.checks import causality, cost, forward, gradient, idle, modes
+from genesys_engine.gab.checks import batch, causality, cost, forward, gradient, idle, mixing, modes
 from genesys_engine.gab.checks.fingerprint import fingerprint
 from genesys_engine.gab.checks.flops import device_bound, flops_per_token
 from genesys_engine.gab.checks.report import CheckReport, Finding, finding
 from genesys_engine.gab.checks.sourcemap import SourceMap
-from genesys_engine.gab.checks.static import check_source, chunk_of
+from genesys_engine.gab.checks.static import check_source
 from genesys_engine.gab.checks.subject import Subject
 from genesys_engine.gab.checks.untouched import PatchedError, remember
 from genesys_engine.gab.compose import load_block
@@ -31,11 +31,11 @@ STAGES: tuple[Callable[[Subject], Iterator[Finding]], ...] = (
     forward.check_shapes,
     forward.check_finite,
     forward.check_repeatable,
-    forward.check_batch,
+    batch.check_batch,
     causality.check_causality,
     causality.check_causality_as_trained,
     causality.check_lengths,
-    causality.check_mixing,
+    mixing.check_mixing,
     modes.check_modes,
     modes.check_autocast,
     gradient.check_gradient,
@@ -71,8 +71,10 @@ def check_block(source: str, *, vocab_size: int, seed: int, scales: Sequence[str
     )
     if block_class is None:
         return report.done()
-    context, chunk = min(s.context for s in known), chunk_of(source)
-    subject = Subject(block_class, report.source, context, seed, chunk=chunk)
+    contexts = tuple(sorted({scale.context for scale in known}))
+    subject = Subject(
+        block_class, report.source, contexts[-1], seed, contexts=contexts[:-1], beyond=True
+    )
     if report.attempt("build.error", subject.block) is None:
         return report.done()
     report.stage(forward.check_parameters, subject)

@@ -34,6 +34,11 @@ class SourceMap:
             return
         self._classes = {n.name: n for n in tree.body if isinstance(n, ast.ClassDef)}
 
+    @property
+    def text(self) -> str:
+        """The source."""
+        return self._source
+
     def is_ours(self, filename: str) -> bool:
         """Tell whether a file name in a traceback stands for this source."""
         return "".join(linecache.getlines(filename)).rstrip() == self._source

@@ -73,26 +73,6 @@ def _first(findings: Iterable[Finding]) -> list[Finding]:
     return order[:_MOST]
 
 
-def chunk_of(source: str) -> int:
-    """Return the largest whole number from 2 to 512 in the source that may be a chunk's length.
-
-    0 where the source names none or cannot be read.
-    """
-    try:
-        module = parse(source)
-    except UNREADABLE:
-        return 0
-    lengths: dict[ast.AST, int] = {}
-    fractions: list[ast.AST] = []
-    for node in ast.walk(module):
-        match node:
-            case ast.Constant(value=int(value)) if type(value) is int and 2 <= value <= 512:
-                lengths[node] = value
-            case ast.BinOp(left=ast.Constant(value=1), op=ast.Div(), right=ast.Constant() as n):
-                fractions.append(n)  # 1 / n is a number below one, and no length
-    return max((value for node, value in lengths.items() if node not in fractions), default=0)
-
-
 def choose_class(source: str) -> str:
     """Return the class that is meant where nobody named one: `Block`, or the only module there is.
 

@@ -6,7 +6,8 @@ fp64, where a leak cannot hide in rounding.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,7 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from genesys_engine.gab.checks import lengths
 from genesys_engine.gab.checks.blame import Call, trace
+from genesys_engine.gab.checks.chunks import lengths_named
+from genesys_engine.gab.checks.lifted import lifted
 from genesys_engine.gab.checks.numbers import start_generator
 from genesys_engine.gab.checks.sourcemap import SourceMap
 from genesys_engine.gab.checks.untouched import PatchedError, remember
@@ -25,8 +29,8 @@ from genesys_engine.gab.scales import ModelConfig
 WIDTH = 64
 BLOCKS = 2
 VOCABULARY = 97
-# Causality is probed up to this length even where the training context is longer.
-LONGEST = 512
+_SHORT = 31
+_PLACES = 0.1  # the size of what tells equal tokens apart, beside theirs
 _NOISE = (1.0, 0.1, 0.01)
 
 
@@ -34,9 +38,9 @@ _NOISE = (1.0, 0.1, 0.01)
 class Subject:
     """One block under test.
 
-    `context` is the training context of the smallest scale; `seed` makes the random values.
-    `width` and `blocks` shape the model that is probed; `chunk` is the largest chunk that the
-    source seems to work in, 0 where it names none: a probe is longer than that.
+    `context` is the largest context that it is to be trained at, `contexts` are all of them, if
+    there are more; `seed` makes the random values.  `width` and `blocks` shape the model that is
+    probed.  With `beyond`, lengths beyond the context are probed too.
     """
 
     block_class: type[nn.Module]
@@ -45,28 +49,55 @@ class Subject:
     seed: int
     width: int = WIDTH
     blocks: int = BLOCKS
-    chunk: int = 0
-    _normals: list[Tensor] = field(default_factory=list, init=False, repr=False, compare=False)
+    contexts: tuple[int, ...] = ()
+    beyond: bool = False
+    _normals: dict[int, list[Tensor]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    _alone: dict[int, list[Tensor]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def lengths(self) -> tuple[int, ...]:
-        """Lengths to try: one, odd, prime, the training context, and beyond every chunk."""
-        return tuple(dict.fromkeys((1, 9, 31, self.context, max(self.context, self.chunk + 3))))
+        """Lengths to try: one, odd, prime, the contexts, and the longest of all."""
+        return tuple(dict.fromkeys((1, 9, _SHORT, *self.contexts, self.context, self.longest)))
+
+    @cached_property
+    def longest(self) -> int:
+        """The longest length that is probed: the context, or one behind every chunk."""
+        return lengths.beyond(self.context, self.chunks) if self.beyond else self.context
+
+    @cached_property
+    def chunks(self) -> tuple[int, ...]:
+        """Whole numbers, ascending, that may be the length of a chunk of this block."""
+        own = sys.modules.get(self.block_class.__module__)
+        units = [module for module in self.block().modules() if self.source.is_unit(module)]
+        known = {
+            (name, value)
+            for holder in (*units, *([own] if own else []))
+            for name, value in vars(holder).items()
+            if type(value) in (int, float)
+        }
+        return lengths_named(self.source.text, tuple(sorted(known)))
 
     @property
-    def long(self) -> int:
-        """The longest length for probes that run many times."""
-        return max(min(self.context, LONGEST), min(self.chunk, LONGEST) + 3)
+    def unprobed(self) -> list[int]:
+        """Numbers of the code that may be a chunk's length and that no probe is longer than."""
+        return [size for size in self.chunks if size > self.longest]
 
     def block(self, index: int = 0, dtype: torch.dtype = torch.float64) -> nn.Module:
         """Return a fresh block, the same at every call."""
         start_generator(self.seed)
         return self.block_class(self.width, (index, self.blocks), dtype=dtype)
 
-    def model(self, *, noise: float = 0.0, dtype: torch.dtype = torch.float64) -> LanguageModel:
+    def model(
+        self, *, noise: float = 0.0, dtype: torch.dtype = torch.float64, salt: int = 1
+    ) -> LanguageModel:
         """Return a fresh model with initial parameters, or with `noise` added to them.
 
-        The noise is normal, of about the size that keeps signals at theirs.
+        The noise is normal, of about the size that keeps signals at theirs, another for each
+        `salt`.
         """
         config = ModelConfig(
             d_model=self.width,
@@ -76,16 +107,32 @@ class Subject:
         )
         model = LanguageModel(self.block_class, config, dtype=dtype, seed=self.seed)
         if noise:
-            self._add_noise(model, noise)
+            self._add_noise(model, noise, salt)
+        model.embedding.register_forward_hook(self._place)
         return model
 
-    def _add_noise(self, model: nn.Module, noise: float) -> None:
+    def _place(self, _embedding: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+        """Make every position's vector its own: a token comes again in long inputs.
+
+        Equal ones would tie wherever a block chooses, and rounding would break the tie.
+        """
+        places: Tensor = self._places
+        return output + places[: output.shape[1]].to(output.dtype)
+
+    @cached_property
+    def _places(self) -> Tensor:
+        drawn = torch.randn(max(self.longest, 128), self.width, generator=self.generator(6))
+        places: Tensor = drawn * (_PLACES * self.width**-0.5)
+        return places
+
+    def _add_noise(self, model: nn.Module, noise: float, salt: int) -> None:
         parameters = list(model.parameters())
-        if not self._normals:  # to draw them costs as much as to build the model
-            generator = self.generator(1)
-            self._normals.extend(torch.randn(p.shape, generator=generator) for p in parameters)
+        if salt not in self._normals:  # to draw them costs as much as to build the model
+            generator = self.generator(salt)
+            drawn = [torch.randn(p.shape, generator=generator) for p in parameters]
+            self._normals[salt] = drawn
         with torch.no_grad():
-            for parameter, values in zip(parameters, self._normals, strict=True):
+            for parameter, values in zip(parameters, self._normals[salt], strict=True):
                 fan_in = parameter[0].numel() if parameter.dim() > 1 else 4
                 parameter.add_(values.to(parameter.dtype) * (noise * fan_in**-0.5))
 
@@ -96,7 +143,7 @@ class Subject:
             model = self.model(noise=noise).eval()
             if all(
                 torch.isfinite(self.run(model, self.tokens(1, n))).all()
-                for n in dict.fromkeys((31, self.context, self.long))
+                for n in dict.fromkeys((_SHORT, self.context))
             ):
                 return noise, model
         return 0.0, self.model()
@@ -118,21 +165,23 @@ class Subject:
         """
         return self._moved[1]
 
-    @cached_property
+    @property
     def answer(self) -> tuple[Tensor, Tensor]:
         """Tokens (1, 31) and what `shared` makes of them in eval mode, run once for all probes."""
-        tokens = self.tokens(1, 31)
-        return tokens, self.run(self.shared.eval(), tokens)
+        return self.tokens(1, _SHORT), self.alone(_SHORT)[-1]
+
+    def alone(self, length: int) -> list[Tensor]:
+        """Return the layers of `shared` in eval mode for the first `length` tokens, run once."""
+        if length not in self._alone:
+            self._alone[length] = self.layers(self.shared.eval(), self.tokens(1, length))
+        return self._alone[length]
 
     def generator(self, salt: int) -> torch.Generator:
         """Return a generator of random values for one purpose."""
         return torch.Generator().manual_seed(self.seed * 1000 + salt)
 
     def tokens(self, batch: int, length: int, salt: int = 2) -> Tensor:
-        """Return random tokens (batch, length), none twice in `VOCABULARY` of a row.
-
-        Equal tokens would tie wherever a block chooses, and rounding would break the tie.
-        """
+        """Return random tokens (batch, length), none twice in `VOCABULARY` of a row."""
         parts = -(-length // VOCABULARY)
         drawn = torch.rand(batch, parts, VOCABULARY, generator=self.generator(salt))
         return drawn.argsort(-1).flatten(1)[:, :length]
@@ -143,22 +192,74 @@ class Subject:
         return (tokens + step) % VOCABULARY
 
     def run(
-        self, module: nn.Module, *inputs: Tensor, seed: int = 0, gradient: bool = False
+        self,
+        module: nn.Module,
+        *inputs: Tensor,
+        seed: int = 0,
+        gradient: bool = False,
+        wide: bool = False,
     ) -> Tensor:
         """Return the output, with the global generator started at `seed`.
 
-        With `gradient` the graph is recorded as in training, and thrown away.
+        With `gradient` the graph is recorded as in training, and thrown away.  With `wide` what
+        the block computes in fp32 is computed in fp64.
 
         Raises:
             PatchedError: the block changed a class that the checks rely on.
         """
         start_generator(seed)
-        with torch.set_grad_enabled(gradient):
+        with torch.set_grad_enabled(gradient), lifted(wide):
             output: Any = module(*inputs)
         if remember()(False):
             raise PatchedError
         result: Tensor = output[0] if isinstance(output, tuple) else output
         return result.detach()
+
+    def layers(
+        self,
+        model: nn.Module,
+        tokens: Tensor,
+        *,
+        gradient: bool = False,
+        wide: bool = False,
+        nearer: tuple[Tensor, float] | None = None,
+    ) -> list[Tensor]:
+        """Return the output of every layer, (rows, time, width), and the logits behind them.
+
+        With `nearer`, other tokens and a share, the embedded tokens differ from those of the others
+        by that share of what they do.
+        """
+        layers: list[Tensor] = []
+
+        def note(_module: nn.Module, _inputs: object, reply: tuple[Tensor, object]) -> None:
+            layers.append(reply[0].detach())
+
+        blocks = [module for module in model.modules() if isinstance(module, self.block_class)]
+        handles = [block.register_forward_hook(note) for block in blocks]
+        if nearer is not None:
+            handles.append(_embedding(model).register_forward_hook(_towards(*nearer)))
+        try:
+            logits = self.run(model, tokens, gradient=gradient, wide=wide)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return [*layers, logits]
+
+    def pull(
+        self, model: nn.Module, tokens: Tensor, weights: Tensor, *, wide: bool = False
+    ) -> Tensor | None:
+        """Return the gradient of the sum of `weights` times the logits for the embedded tokens.
+
+        None where there is none.  By `backward`, as training takes it: reentrant checkpoints
+        know no other way.
+        """
+        start_generator(0)
+        with lifted(wide), self.inputs_of_blocks(model) as caught:
+            output = model(tokens)
+            if output.requires_grad:
+                output.backward(weights)
+        model.zero_grad(set_to_none=True)
+        return caught[0].grad
 
     def trace(self, model: nn.Module, tokens: Tensor, seed: int = 0) -> list[Call]:
         """Run as `run` does, and return the calls of the units."""
@@ -174,9 +275,20 @@ class Subject:
             caught.append(leaf)
             return leaf
 
-        embedding = next(m for m in model.modules() if isinstance(m, nn.Embedding))
-        handle = embedding.register_forward_hook(catch)
+        handle = _embedding(model).register_forward_hook(catch)
         try:
             yield caught
         finally:
             handle.remove()
+
+
+def _embedding(model: nn.Module) -> nn.Embedding:
+    """Return the model's own embedding, which comes before those of its blocks."""
+    return next(m for m in model.modules() if isinstance(m, nn.Embedding))
+
+
+def _towards(tokens: Tensor, share: float) -> Callable[..., Tensor]:
+    def hook(module: nn.Embedding, _inputs: Any, output: Tensor) -> Tensor:
+        return torch.lerp(module.weight[tokens], output, share)
+
+    return hook

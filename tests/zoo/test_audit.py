@@ -15,17 +15,20 @@ from genesys_engine.gab import library
 from genesys_engine.gab.checks import (
     ADVICE,
     CheckReport,
+    batch,
     blame,
     causality,
     cost,
     forward,
     gradient,
+    mixing,
     modes,
     static,
     training,
 )
 from genesys_engine.gab.checks.audit import Order, audit_block, replying_with_pairs
 from genesys_engine.gab.checks.brief import brief
+from genesys_engine.gab.checks.chunks import lengths_named
 from genesys_engine.gab.checks.cost import Cost, _loop, check_cost, count_cost, time_beside
 from genesys_engine.gab.checks.numbers import difference
 from genesys_engine.gab.checks.report import finding
@@ -113,9 +116,9 @@ def test_the_function_of_a_parent_is_no_child():
 
 def test_receptive_field_is_measured():
     window = (ZOO / "good/sliding_window.py").read_text()  # 15 back in each of two layers
-    assert causality.receptive_field(subject(window)) == 16
-    assert causality.receptive_field(subject(ATTENTION)) == 127
-    assert causality.receptive_field(subject((ZOO / "good/token_shift.py").read_text())) == 2
+    assert mixing.receptive_field(subject(window)) == 16
+    assert mixing.receptive_field(subject(ATTENTION)) == 127
+    assert mixing.receptive_field(subject((ZOO / "good/token_shift.py").read_text())) == 2
 
 
 # --- warnings ---
@@ -184,10 +187,12 @@ def test_every_seed_and_every_library_unit_is_clean():
 
 
 def test_probes_are_longer_than_chunks_in_the_code():
-    assert static.chunk_of("C = 200\nD = 4096\nE = True") == 200
-    assert static.chunk_of("C = 200\nD = 1 / 512") == 200
-    assert subject(ATTENTION, chunk=200).long == 203
-    assert subject(ATTENTION, chunk=200).lengths[-1] == 203
+    assert lengths_named("C = 200\nD = 70_000\nE = True\nF = 512.0") == (200,)
+    assert lengths_named("C = 200\nD = 1 / 512") == (200,)
+    longer = subject("C = 300\n" + ATTENTION, beyond=True)
+    assert (longer.longest, longer.lengths[-1]) == (303, 303)
+    assert subject(ATTENTION, beyond=True).longest == 2 * 128 + 3
+    assert subject(ATTENTION).longest == 128
 
 
 def test_all_rows_at_once_differ_as_each_does_alone():
@@ -242,11 +247,11 @@ def nan_like(spoilt):
     [
         (forward.check_finite, "output.nonfinite"),
         (forward.check_repeatable, "state.kept"),
-        (forward.check_batch, "batch.mixed"),
+        (batch.check_batch, "batch.mixed"),
         (causality.check_causality, "causality.leak"),
         (causality.check_causality_fast, "causality.leak"),
         (causality.check_lengths, "causality.length"),
-        (causality.check_mixing, "mixing.none"),
+        (mixing.check_mixing, "mixing.none"),
         (modes.check_modes, "mode.differs"),
         (modes.check_growth, "output.explodes"),
     ],
@@ -293,7 +298,7 @@ def test_the_evidence_of_a_leak_reproduces_it():
     model = again.model().eval()
     tokens = again.tokens(1, evidence["length"])
     other = causality._with_new_suffix(again, tokens, evidence["cut"])
-    one, two = (causality._outputs(again, model, rows) for rows in (tokens, other))
+    one, two = (again.layers(model, rows) for rows in (tokens, other))
     apart = (one[evidence["layer"]] - two[evidence["layer"]]).abs().amax((0, 2))
     assert int((apart > 1e-9).int().argmax()) == evidence["position"]
 

@@ -29,6 +29,13 @@ if TYPE_CHECKING:
 @click.option(
     "--layers", default=2, show_default=True, type=click.IntRange(1, 16), help="Blocks in a row."
 )
+@click.option(
+    "--context",
+    default=128,
+    show_default=True,
+    type=click.IntRange(16, 8192),
+    help="Tokens it will be trained at: leaks are looked for up to there.",
+)
 @click.option("--fast", is_flag=True, help="Static look, causality and gradients only.")
 @click.option("--template", is_flag=True, help="Print a block to begin with, and check nothing.")
 @json_option
@@ -38,6 +45,7 @@ def command(
     class_name: str,
     d_model: int,
     layers: int,
+    context: int,
     fast: bool,
     template: bool,
     as_json: bool,
@@ -73,6 +81,7 @@ def command(
         adapt=True,
         d_model=d_model,
         layers=layers,
+        context=context,
         level="fast" if fast else "full",
         reference_seed="" if fast else auditing.REFERENCE,
     )
