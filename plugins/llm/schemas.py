@@ -2,8 +2,9 @@
 
 Servers turn a schema into a grammar, and what a grammar cannot say is dropped in silence or refuses
 the request: llama.cpp drops bounds of numbers that are no integers, `multipleOf`, `not` and
-patterns that it cannot translate, and some of its versions take no length of 2,000; others differ.  So bounds are never sent.  They are kept by
-checking the reply against the whole schema, which also tells requests apart.
+patterns that it cannot translate, and some of its versions take no length of 2,000; others differ.
+So bounds are never sent.  They are kept by checking the reply against the whole schema, which also
+tells requests apart.
 """
 
 from __future__ import annotations
