@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from genesys_engine.engine.compare.check_reports import CheckReports
 from genesys_engine.engine.designer import (
     CHECK,
     InfrastructureFailure,
@@ -30,13 +30,15 @@ class StudyCheck:
     """Called with a tree, returns its report as JSON; several threads may call it.
 
     Equal sources are checked once: a report depends on the source, the scales and the seed alone.
-    Equal trees may differ in comments, and then in the lines that a report names.
+    Equal trees may differ in comments, and then in the lines that a report names.  What `reports`
+    has is not checked again.
     """
 
     def __init__(
         self,
         executor: Executor,
         scratch: Path,
+        reports: CheckReports,
         *,
         scales: Sequence[str],
         vocab_size: int,
@@ -48,9 +50,8 @@ class StudyCheck:
         self._scales = tuple(scales)
         self._order = {"scales": list(scales), "vocab_size": vocab_size, "seed": seed}
         self._limits = limits
-        self._known: dict[str, Mapping[str, Any]] = {}
+        self._reports = reports
         self._numbers = itertools.count()
-        self._lock = threading.Lock()
 
     def __call__(self, tree: GABTree) -> Mapping[str, Any]:
         """Return the report of `tree`.
@@ -59,12 +60,10 @@ class StudyCheck:
             EnvironmentProblem: the machine could not run the check.
         """
         source = compose(tree)
-        with self._lock:
-            known = self._known.get(source)
+        known = self._reports.find(source)
         if known is None:
             known = self._checked(source)
-            with self._lock:
-                self._known[source] = known
+            self._reports.add(source, known)
         return known
 
     def _checked(self, source: str) -> Mapping[str, Any]:

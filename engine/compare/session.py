@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from genesys_engine.engine.assembly import CHECK_SECONDS, demand_isolation, load, open_executor
+from genesys_engine.engine.compare.check_reports import CheckReports
 from genesys_engine.engine.compare.checking import StudyCheck
 from genesys_engine.engine.compare.implementation import (
     CUT,
@@ -235,6 +236,7 @@ def _implement(
         check = StudyCheck(
             executor,
             store.folder / "scratch",
+            CheckReports(store.folder, _recorded_checks(experiment)),
             scales=[rung.scale for rung in experiment.ladder.rungs],
             vocab_size=experiment.corpus.vocab_size,
             seed=experiment.run.seed,
@@ -256,6 +258,10 @@ def _implement(
             interrupt=gateway.stop,
             tell=callbacks.on_result,
         ).run()
+
+
+def _recorded_checks(experiment: Experiment) -> Path | None:
+    return Path(experiment.compare.checks) if experiment.compare.checks else None
 
 
 @contextmanager

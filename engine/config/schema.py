@@ -385,6 +385,13 @@ class CompareSection(Section):
         description="folder of proposals; left out: drawn by run.seed",
         json_schema_extra=PATH,
     )
+    checks: str = Field(
+        "",
+        description="recorded reports of checks (`checks.jsonl` of the study that was recorded, or"
+        " that file with xz): what a report says goes into prompts, so that replies can only be"
+        " replayed with the reports of then; what is not in it is checked",
+        json_schema_extra=PATH,
+    )
     per_stratum: Count = Field(6, description="proposals drawn for each number of units changed")
     strata: tuple[Count, ...] = Field(
         (1, 2, 3, 5), min_length=1, description="numbers of units that drawn proposals change"

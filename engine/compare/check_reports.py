@@ -1,0 +1,85 @@
+"""The reports of a study's checks, as JSON lines beside its results, or recorded with it.
+
+    {"source": "<SHA-256 of the composed source>", "report": {...}}
+
+What a check says goes into the prompts that follow it.  A study that is replayed from a recording
+of language models therefore needs the reports of then as well: a checker that finds more, or says
+it better, would ask other questions, to which nobody has recorded an answer.  It needs them for
+its numbers, too: they rest on the checker that judged the designs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import lzma
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from genesys_engine.gab.errors import InputError
+
+FILE = "checks.jsonl"
+
+
+class CheckReports:
+    """Reports by source: those of a recording, and those that this study has made so far.
+
+    Args:
+        folder: of the study; new reports are appended to `FILE` in it.
+        recorded: a recording, `.jsonl` or `.jsonl.xz`, or None.
+
+    Raises:
+        InputError: the recording is missing or damaged; the message names the line.
+    """
+
+    def __init__(self, folder: Path, recorded: Path | None = None) -> None:
+        self._file = folder / FILE
+        self._lock = threading.Lock()
+        self._known = dict(_read(recorded)) if recorded is not None else {}
+        if self._file.exists():
+            _drop_part_of_a_line(self._file)
+            self._known |= _read(self._file)
+
+    def find(self, source: str) -> Mapping[str, Any] | None:
+        """Return the report of a source; None where it was not checked yet."""
+        with self._lock:
+            return self._known.get(digest(source))
+
+    def add(self, source: str, report: Mapping[str, Any]) -> None:
+        """Keep a report."""
+        key = digest(source)
+        line = json.dumps({"source": key, "report": report}, sort_keys=True, allow_nan=False)
+        with self._lock, self._file.open("a", encoding="utf-8") as file:
+            self._known[key] = report
+            file.write(line + "\n")
+
+
+def digest(source: str) -> str:
+    """Return what a source is known by."""
+    return hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _drop_part_of_a_line(path: Path) -> None:
+    """Cut off what a kill left of a report that was being written."""
+    with path.open("rb+") as file:
+        file.truncate(file.read().rfind(b"\n") + 1)
+
+
+def _read(path: Path) -> dict[str, Mapping[str, Any]]:
+    if not path.is_file():
+        raise InputError("there is no such recording of checks", where=str(path))
+    found: dict[str, Mapping[str, Any]] = {}
+    number = 0
+    try:
+        with lzma.open(path, "rt") if path.suffix == ".xz" else path.open("rt") as file:
+            for line in file:
+                number += 1
+                entry = json.loads(line)
+                found[entry["source"]] = entry["report"]
+    except (ValueError, KeyError, TypeError, OSError, EOFError, lzma.LZMAError) as error:
+        raise InputError(
+            f"the recording of checks is damaged: {error}", where=f"{path}:{max(number, 1)}"
+        ) from None
+    return found
