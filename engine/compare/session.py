@@ -139,7 +139,10 @@ def study_digest(experiment: Experiment) -> str:
     """
     compare = experiment.compare
     arms = [arm.model_dump(mode="json", exclude={"proposals"}) for arm in compare.arms]
-    kept = compare.model_dump(mode="json", exclude={"arms", "proposals", "seeds", *ARM_CAPS})
+    left_out = {"arms", "checks", "proposals", "seeds", *ARM_CAPS}
+    kept = compare.model_dump(mode="json", exclude=left_out)
+    if compare.checks:  # a path counts by its last part
+        kept["checks"] = Path(compare.checks).name
     data: dict[str, Any] = {"experiment": experiment.digest, "compare": {**kept, "arms": arms}}
     if compare.study == "evolution":  # a run that a cap ended counts as it stands
         data["caps"] = [compare.model_dump(include=set(ARM_CAPS)), experiment.budget.model_dump()]
