@@ -48,9 +48,9 @@ class CheckReports:
             return self._known.get(digest(source))
 
     def add(self, source: str, report: Mapping[str, Any]) -> None:
-        """Keep a report."""
+        """Keep a report; the order of its fields is that in which a prompt names them."""
         key = digest(source)
-        line = json.dumps({"source": key, "report": report}, sort_keys=True, allow_nan=False)
+        line = json.dumps({"source": key, "report": report}, allow_nan=False)
         with self._lock, self._file.open("a", encoding="utf-8") as file:
             self._known[key] = report
             file.write(line + "\n")
