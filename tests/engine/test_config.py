@@ -350,7 +350,7 @@ FAULTS: dict[str, tuple[str, int, int, str, str]] = {
         1, 10, "there is no key 'roles' in [trainer]", "",
     ),
     "zero byte in a plugin": (
-        '[plugins]\nlocal = ["a\\u0000b"]\n', 2, 10, "it holds a zero byte", "leave it out",
+        '[plugins]\nlocal = ["a\\u0000b"]\n', 2, 10, "it holds a zero byte", "correct it",
     ),
     "zero byte in a base": ('[knowledge]\nbase = "a\\u0000b"\n', 2, 8, "holds a zero byte", ""),
     "zero byte in proposals": ('[compare]\nproposals = "\\u0000"\n', 2, 13, "a zero byte", ""),

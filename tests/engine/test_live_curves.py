@@ -85,6 +85,6 @@ def test_status_tells_how_far_a_trial_is(tmp_path: Path) -> None:
     assert (first["tokens"], first["of"], first["loss"]) == (TOKENS[1] // 4, TOKENS[1], 4.125)
     assert (second["tokens"], second["loss"]) == (None, None)
     assert json.dumps(found["training"])
-    assert f"training     mamba2 at {SCALES[1]}: 25% of " in told
+    assert f"training     mamba2 at {SCALES[1]}: 25 % of " in told
     assert "loss 4.125 nats per token" in told
     assert told.count("training  ") == 1, "one that waits for a worker tells nothing"

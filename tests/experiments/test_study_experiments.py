@@ -21,7 +21,8 @@ ENGINE = [sys.executable, "-m", "genesys_engine"]
 
 def test_the_replayed_study_is_the_recorded_one_but_for_who_answers():
     replayed, live = load_experiment(REPLAYED), load_experiment(LIVE)
-    same = live.model_copy(update={"llm": replayed.llm})
+    recorded = live.compare.model_copy(update={"checks": replayed.compare.checks})
+    same = live.model_copy(update={"llm": replayed.llm, "compare": recorded})
     assert study_digest(replayed) == study_digest(same)
 
 

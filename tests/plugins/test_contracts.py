@@ -79,6 +79,7 @@ class TestSections(testing.ReportSectionContract):
     @pytest.fixture(autouse=True)
     def _named(self, section: str) -> None:
         type(self).name = section
+        type(self).may_be_empty = section == "failures"
 
 
 FAULTY = """

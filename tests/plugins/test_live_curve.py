@@ -11,7 +11,7 @@ from training_support import CONTEXT, TinyModel
 from genesys_engine.plugins.api import TrainBudget, TrialDiverged
 from genesys_engine.plugins.trainers import hf, pytorch
 from genesys_engine.plugins.trainers.live_curve import LIVE_CURVE, LiveCurve, read_live_curve
-from genesys_engine.plugins.trainers.options import TrainerOptions
+from genesys_engine.plugins.trainers.options import TorchTrainerOptions, TrainerOptions
 
 POINTS = [(512.0, 6.5), (1024.0, 6.25)]
 
@@ -82,11 +82,13 @@ def test_a_short_training_writes_nothing_but_its_checkpoint(corpus, tmp_path):
 
 
 def _by_torch(model, corpus, budget, checkpoint):
-    return pytorch.TorchTrainer().train(model, corpus, budget, checkpoint)
+    options = TorchTrainerOptions(recipe="published")
+    return pytorch.TorchTrainer(options).train(model, corpus, budget, checkpoint)
 
 
 def _by_hf(model, corpus, budget, checkpoint):
-    return hf.HfTrainer(TrainerOptions()).train(model, corpus, budget, checkpoint)
+    options = TrainerOptions(recipe="published")
+    return hf.HfTrainer(options).train(model, corpus, budget, checkpoint)
 
 
 @pytest.mark.parametrize("by", [_by_torch, _by_hf])
