@@ -36,7 +36,9 @@ def command(run: Path, as_json: bool) -> None:
         print_json(found)
         return
     for name, value in _lines(found, run):
-        click.echo(clean(f"{name:<12} {wrapped(value, 13)}"))
+        # A command stays on its line, to be copied.
+        text = value if "genesys-engine " in value else wrapped(value, 13)
+        click.echo(clean(f"{name:<12} {text}"))
     print_table(
         ("rung", "planned", "finished", "failed", "under way"),
         [list(rung.values()) for rung in found["rungs"]],
