@@ -92,7 +92,8 @@ def test_a_finished_run_is_left_alone(whole: Path, experiment: Path) -> None:
     engine("run", experiment, "--out", whole).refused(2, str(whole), "genesys-engine resume")
     engine("resume", whole).refused(2, "this run is finished", f"leaderboard {whole}")
     more = engine("resume", whole, "--set", "budget.designs=9")
-    more.refused(2, "no longer the one that this run began with", "run.workers")
+    more.refused(2, "4 more designs cannot be verified", "--set ladder.rungs.0.verifications=10")
+    engine("resume", whole, "--set", "run.seed=9").refused(2, "run.seed")
     assert [ask(whole, f"SELECT * FROM {table}") for table in TABLES] == before
 
 
