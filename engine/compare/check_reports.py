@@ -21,6 +21,7 @@ from typing import Any
 from genesys_engine.gab.errors import InputError
 
 FILE = "checks.jsonl"
+_HINT = "give `checks.jsonl` of the recorded study, or leave `checks` out to check everything anew"
 
 
 class CheckReports:
@@ -69,7 +70,7 @@ def _drop_part_of_a_line(path: Path) -> None:
 
 def _read(path: Path) -> dict[str, Mapping[str, Any]]:
     if not path.is_file():
-        raise InputError("there is no such recording of checks", where=str(path))
+        raise InputError("there is no such recording of checks", where=str(path), hint=_HINT)
     found: dict[str, Mapping[str, Any]] = {}
     number = 0
     try:
@@ -80,6 +81,8 @@ def _read(path: Path) -> dict[str, Mapping[str, Any]]:
                 found[entry["source"]] = entry["report"]
     except (ValueError, KeyError, TypeError, OSError, EOFError, lzma.LZMAError) as error:
         raise InputError(
-            f"the recording of checks is damaged: {error}", where=f"{path}:{max(number, 1)}"
+            f"the recording of checks is damaged: {error}",
+            where=f"{path}:{max(number, 1)}",
+            hint=_HINT,
         ) from None
     return found

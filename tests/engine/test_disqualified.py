@@ -9,9 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from test_evolution import Trial
+from test_evolution import Trial, go_in_parts
 
-from genesys_engine.engine.evolution import Stopped
 from genesys_engine.engine.store import Store
 from genesys_engine.gab.errors import InputError
 
@@ -120,15 +119,7 @@ def test_the_log_does_not_depend_on_workers_or_interruptions(tmp_path: Path, mod
     fast.go()
     assert fast.digest() == whole.digest()
     parts = leaky(tmp_path / "parts", mode=mode, finalists=2, delay_s=0.005)
-    for steps in range(3, 500, 9):
-        countdown = iter(range(steps))
-        try:
-            parts.go(lambda left=countdown: None if next(left, None) is not None else "stop")
-        except Stopped:
-            continue
-        break
-    else:
-        pytest.fail("the run did not come to its end")
+    go_in_parts(parts, range(3, 500, 9))
     assert len(parts.executors) > 3, "it was stopped several times"
     assert parts.digest() == whole.digest()
     audits = sum(executor.calls["audit"] for executor in parts.executors)

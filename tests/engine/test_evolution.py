@@ -115,6 +115,18 @@ class Trial:
             return [dict(event.payload) for event in store.events() if event.kind == kind]
 
 
+def go_in_parts(trial: Trial, steps: range) -> None:
+    """Bring a run to its end, stopped after so many steps each time."""
+    for count in steps:
+        countdown = iter(range(count))
+        try:
+            trial.go(lambda left=countdown: None if next(left, None) is not None else "stop")
+        except Stopped:
+            continue
+        return
+    pytest.fail("the run did not come to its end")
+
+
 @pytest.mark.parametrize("mode", ["steady_state", "generational"])
 @pytest.mark.parametrize("release", ["gradual", "halving"])
 def test_the_log_does_not_depend_on_workers_or_speed(
@@ -266,15 +278,7 @@ def test_a_run_that_is_stopped_again_and_again_ends_with_the_same_log(
     whole = Trial(tmp_path / "whole", mode=mode)
     whole.go()
     parts = Trial(tmp_path / "parts", mode=mode, delay_s=0.005)
-    for steps in range(3, 400, 7):
-        countdown = iter(range(steps))
-        try:
-            parts.go(lambda left=countdown: None if next(left, None) is not None else "stop")
-        except Stopped:
-            continue
-        break
-    else:
-        pytest.fail("the run did not come to its end")
+    go_in_parts(parts, range(3, 400, 7))
     assert len(parts.executors) > 3, "it was stopped several times"
     assert parts.digest() == whole.digest()
     verified = sum(executor.calls["verify"] for executor in parts.executors)
