@@ -13,6 +13,8 @@ import sqlite3
 import time
 from pathlib import Path
 
+from genesys_engine.gab.private import private_file
+
 BACKUP = "run.sqlite.backup"
 EVERY_S = 120.0
 SHARE = 100  # a copy may take the hundredth part of the time between two
@@ -57,7 +59,7 @@ def copy_database(db: sqlite3.Connection, file: Path) -> None:
     partial = file.with_name(f"{file.name}.partial")
     partial.unlink(missing_ok=True)
     try:
-        with contextlib.closing(sqlite3.connect(partial)) as copy:
+        with contextlib.closing(sqlite3.connect(private_file(partial))) as copy:
             db.backup(copy)
             copy.execute("PRAGMA journal_mode = DELETE")
             (found,) = copy.execute("PRAGMA quick_check(1)").fetchone()

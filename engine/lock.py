@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from genesys_engine.gab.errors import EnvironmentProblem
+from genesys_engine.gab.private import private_file
 
 LOCK = "lock"
 ATTEMPTS, PAUSE_S = 4, 0.05
@@ -26,7 +27,7 @@ def exclusive(folder: Path) -> Any:
     Raises:
         EnvironmentProblem: another process has it.
     """
-    handle = (folder / LOCK).open("a+")
+    handle = private_file(folder / LOCK).open("a+")
     for attempt in range(ATTEMPTS):
         if _try(handle, fcntl.LOCK_EX):
             handle.truncate(0)

@@ -23,6 +23,7 @@ from genesys_engine.engine.names import scale_names
 from genesys_engine.engine.nearness import Vectors
 from genesys_engine.engine.store import DesignRow, Store, VerificationRow
 from genesys_engine.engine.views.text import percent
+from genesys_engine.gab.private import private_file, private_folder
 from genesys_engine.plugins.knowledge.embeddings import Embedding, open_embedding
 
 if TYPE_CHECKING:
@@ -126,8 +127,8 @@ class RunMemory:
         with self._lock:
             if key not in self._keys:
                 line = json.dumps({"key": key, "text": text})
-                self._file.parent.mkdir(parents=True, exist_ok=True)
-                with self._file.open("a", encoding="utf-8") as file:
+                private_folder(self._file.parent)
+                with private_file(self._file).open("a", encoding="utf-8") as file:
                     file.write(f"\n{line}\n")  # behind a line that a kill has torn
                 self._hold_proposal(key, text)
 

@@ -19,6 +19,7 @@ from genesys_engine.engine.backup import BACKUP, copy_database
 from genesys_engine.engine.lock import exclusive
 from genesys_engine.engine.store_schema import DATABASE
 from genesys_engine.gab.errors import InputError
+from genesys_engine.gab.private import private_file, private_folder
 
 DAMAGED = DATABASE + ".damaged"
 RECOVERED = "recovered"
@@ -176,8 +177,10 @@ def _save_designs(folder: Path) -> Iterator[Path]:
                 continue
             if row["accepted"]:
                 file = folder / RECOVERED / f"design-{design}.json"
-                file.parent.mkdir(exist_ok=True)
-                file.write_text(json.dumps({**tree, "change": row["change"]}), encoding="utf-8")
+                private_folder(file.parent)
+                private_file(file).write_text(
+                    json.dumps({**tree, "change": row["change"]}), encoding="utf-8"
+                )
                 yield file
 
 

@@ -45,6 +45,7 @@ from genesys_engine.engine.store_schema import (
     VERIFY,
 )
 from genesys_engine.gab.errors import InputError
+from genesys_engine.gab.private import close_to_others, private_file, private_folder
 
 __all__ = [
     "CONFIRM",
@@ -156,7 +157,7 @@ class Store:
         """
         cls.refuse_used(folder)
         made = not folder.exists()
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         lock = exclusive(folder)
         try:
             cls._fill(folder, meta, experiment)
@@ -201,7 +202,7 @@ class Store:
         """Write the database; it has its name only once all that belongs to a run is there."""
         partial = folder / PARTIAL
         partial.unlink(missing_ok=True)
-        db = sqlite3.connect(partial)
+        db = sqlite3.connect(private_file(partial))
         db.executescript(SCHEMA + CONFIRMATIONS + curves.SCHEMA)
         db.executemany(
             "INSERT INTO meta VALUES (?, ?)",
@@ -210,7 +211,7 @@ class Store:
         db.commit()
         db.close()
         if experiment is not None:
-            shutil.copyfile(experiment, folder / EXPERIMENT)
+            shutil.copyfile(experiment, private_file(folder / EXPERIMENT))
         partial.rename(folder / DATABASE)
 
     @classmethod
@@ -228,6 +229,8 @@ class Store:
                 hint="give the folder that `genesys-engine run` named in its last line",
             )
         lock = exclusive(folder) if write else None
+        if write:
+            close_to_others(folder)
         try:
             store = cls(folder, _connect(folder, write=write, shared=shared), lock)
             found = store.meta("format")

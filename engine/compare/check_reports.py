@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from genesys_engine.gab.errors import InputError
+from genesys_engine.gab.private import private_file
 
 FILE = "checks.jsonl"
 _HINT = "give `checks.jsonl` of the recorded study, or leave `checks` out to check everything anew"
@@ -52,7 +53,7 @@ class CheckReports:
         """Keep a report; the order of its fields is that in which a prompt names them."""
         key = digest(source)
         line = json.dumps({"source": key, "report": report}, allow_nan=False)
-        with self._lock, self._file.open("a", encoding="utf-8") as file:
+        with self._lock, private_file(self._file).open("a", encoding="utf-8") as file:
             self._known[key] = report
             file.write(line + "\n")
 

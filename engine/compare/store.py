@@ -22,6 +22,7 @@ from genesys_engine.engine.events import canonical_json
 from genesys_engine.engine.lock import exclusive
 from genesys_engine.engine.store import EXPERIMENT
 from genesys_engine.gab.errors import InputError
+from genesys_engine.gab.private import close_to_others, private_file, private_folder
 
 FORMAT = 1
 DATABASE = "study.sqlite"
@@ -79,12 +80,12 @@ class StudyStore:
         ):
             hint = "give --out a folder that does not exist yet"
             raise InputError("the folder is not empty and no study", where=str(folder), hint=hint)
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         lock = exclusive(folder)
         try:
             partial = folder / f"{DATABASE}.partial"
             partial.unlink(missing_ok=True)
-            db = sqlite3.connect(partial)
+            db = sqlite3.connect(private_file(partial))
             db.executescript(_SCHEMA)
             rows = [
                 (key, canonical_json(value)) for key, value in {"format": FORMAT, **meta}.items()
@@ -93,7 +94,7 @@ class StudyStore:
             db.commit()
             db.close()
             if experiment.resolve() != (folder / EXPERIMENT).resolve():
-                shutil.copyfile(experiment, folder / EXPERIMENT)
+                shutil.copyfile(experiment, private_file(folder / EXPERIMENT))
             partial.rename(folder / DATABASE)
             return cls(folder, _connect(folder, write=True), lock)
         except BaseException:
@@ -111,6 +112,8 @@ class StudyStore:
             hint = "genesys-engine compare EXPERIMENT makes one"
             raise InputError("no study here", where=str(folder), hint=hint)
         lock = exclusive(folder) if write else None
+        if write:
+            close_to_others(folder)
         store = cls(folder, _connect(folder, write=write), lock)
         found = store.meta("format")
         if found != FORMAT:

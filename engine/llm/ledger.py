@@ -19,6 +19,7 @@ from typing import Any
 
 from genesys_engine.engine.events import canonical_json
 from genesys_engine.engine.llm.redact import redact
+from genesys_engine.gab.private import private_file
 from genesys_engine.plugins.api import LLMReply, LLMUsage
 
 _SCHEMA = """
@@ -76,6 +77,8 @@ class Ledger:
     """The calls in the SQLite file `path`; threads may share it, one process writes."""
 
     def __init__(self, path: Path, *, write: bool = True) -> None:
+        if write:
+            private_file(path)
         uri = f"{path.resolve().as_uri()}?mode={'rwc' if write else 'ro'}"
         self._db = sqlite3.connect(uri, uri=True, timeout=30.0, check_same_thread=False)
         self._db.row_factory = sqlite3.Row

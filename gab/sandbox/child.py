@@ -25,6 +25,7 @@ from genesys_engine.gab.sandbox import landlock, linux, readable, seccomp, toolc
 from genesys_engine.gab.sandbox.devices import VISIBLE
 from genesys_engine.gab.sandbox.environment import folders
 from genesys_engine.gab.sandbox.isolation import Isolation
+from genesys_engine.gab.sandbox.keeper import Keeper
 from genesys_engine.gab.sandbox.landlock import Rule
 from genesys_engine.gab.sandbox.protocol import MAX_REASON_CHARACTERS, MAX_REPLY_BYTES, Job, Limits
 
@@ -37,10 +38,11 @@ STACK_SIGNAL = signal.SIGUSR1  # asks for the Python stack on stderr, shortly be
 
 @dataclass(frozen=True)
 class Confinement:
-    """What the kernel holds for all jobs of a template, and the files that all may touch."""
+    """What holds for all jobs of a template: the kernel's measures, files for all, the keeper."""
 
     isolation: Isolation
     rules: tuple[Rule, ...]
+    keeper: Keeper
 
 
 def run_child(
@@ -70,6 +72,7 @@ def isolate(job: Job, confinement: Confinement, template: int, reply_fd: int, lo
     """
     os.setsid()  # own session and group: the terminal's Ctrl-C misses it, killpg gets it whole
     linux.die_with_parent(template, signal.SIGKILL)
+    confinement.keeper.watch(os.getpid())  # while its pipe is open: the template's files go next
     _reset_signals()
     _keep_only(reply_fd, log_fd)
     os.chdir(job.scratch)
@@ -92,7 +95,8 @@ def _confine(job: Job, confinement: Confinement) -> None:
     if confinement.isolation.landlock:
         landlock.confine([*confinement.rules, *readable.of_job(job)])
     if confinement.isolation.seccomp:
-        seccomp.confine(compiles=job.limits.compiles)
+        limits = job.limits
+        seccomp.confine(compiles=limits.compiles, accelerator=limits.accelerator)
 
 
 def _reset_signals() -> None:

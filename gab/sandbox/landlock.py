@@ -16,6 +16,7 @@ from genesys_engine.gab.sandbox import linux
 _CREATE, _ADD, _RESTRICT = 444, 445, 446  # alike on every processor
 _VERSION = 1
 _BENEATH = 1
+TCP, SIGNAL_SCOPE = 4, 6  # the ABIs since which connections, and signals, are held inside
 
 (
     EXECUTE, WRITE_FILE, READ_FILE, READ_DIR, REMOVE_DIR, REMOVE_FILE, MAKE_CHAR, MAKE_DIR,
@@ -66,7 +67,7 @@ def _attributes(version: int) -> tuple[int, bytes]:
         files |= right if version >= since else 0
     tcp = 3  # bind and connect
     scoped = 3  # abstract sockets, and signals to processes outside
-    size = 24 if version >= 6 else 16 if version >= 4 else 8
+    size = 24 if version >= SIGNAL_SCOPE else 16 if version >= TCP else 8
     return files, struct.pack("QQQ", files, tcp, scoped)[:size]
 
 

@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from genesys_engine.gab.sandbox import landlock
 from genesys_engine.gab.sandbox.environment import PASSED_ON
 from genesys_engine.gab.sandbox.isolation import Isolation
 
@@ -33,12 +34,27 @@ def sandbox_status(isolation: Isolation) -> tuple[Measure, ...]:
         Measure("cpu, file size, open files", True, "resource limits; no core dumps"),
         Measure("memory", memory, "limit on addresses beyond those of the warm template"),
         Measure("parent death", linux, "jobs die with the template, the template with the engine"),
+        Measure(
+            "survivors",
+            hasattr(os, "fork"),
+            "what jobs started ends too when engine and template are killed at once",
+        ),
         Measure("orphans", linux and children, "descendants that left their group are killed too"),
         Measure("disk", linux, "a job that fills its scratch folder is ended"),
         Measure("landlock", isolation.landlock > 0, _landlock(isolation.landlock)),
         Measure("seccomp", isolation.seccomp, "no sockets, processes, programs, foreign signals"),
+        Measure("signals", isolation.seccomp, _signals(isolation.landlock)),
         Measure("namespaces", isolation.namespaces, "no network interface, no rights of root"),
     )
+
+
+def _signals(abi: int) -> str:
+    """Return what keeps the signals of a job inside: from ABI 6 on Landlock does it too."""
+    if abi >= landlock.SIGNAL_SCOPE:
+        return f"kept inside twice: by the filter, and by Landlock's signal scope (ABI {abi})"
+    here = f"ABI {abi} here" if abi else "no Landlock here"
+    needed = f"Landlock's signal scope needs ABI {landlock.SIGNAL_SCOPE}, Linux 6.12"
+    return f"kept inside by the filter alone ({here}; {needed})"
 
 
 def _landlock(abi: int) -> str:

@@ -59,6 +59,7 @@ PROCESSES: Numbers = {
     "kcmp": (312, 272),
     "move_pages": (279, 239),
     "migrate_pages": (256, 238),
+    "get_robust_list": (274, 100),
     "tkill": (200, 130),
     "setpgid": (109, 154),
     "setpriority": (141, 140),
@@ -67,12 +68,26 @@ PROCESSES: Numbers = {
     "sched_setparam": (142, 118),
     "sched_setattr": (314, 274),
 }
-# Objects that live on without a process, and memory that no limit counts.
+# Objects that live on without a process, those of others too, and memory that no limit counts.
 LASTING: Numbers = {
     "shmget": (29, 194),
+    "shmat": (30, 196),
+    "shmctl": (31, 195),
+    "shmdt": (67, 197),
     "semget": (64, 190),
+    "semop": (65, 193),
+    "semctl": (66, 191),
+    "semtimedop": (220, 192),
     "msgget": (68, 186),
+    "msgsnd": (69, 189),
+    "msgrcv": (70, 188),
+    "msgctl": (71, 187),
     "mq_open": (240, 180),
+    "mq_unlink": (241, 181),
+    "mq_timedsend": (242, 182),
+    "mq_timedreceive": (243, 183),
+    "mq_notify": (244, 184),
+    "mq_getsetattr": (245, 185),
     "memfd_create": (319, 279),
     "memfd_secret": (447, 447),
 }
@@ -99,6 +114,9 @@ SYSTEM: Numbers = {
     "io_uring_setup": (425, 425),
     "io_uring_enter": (426, 426),
     "io_uring_register": (427, 427),
+    "io_setup": (206, 0),
+    "io_submit": (209, 2),
+    "vmsplice": (278, 75),
     "userfaultfd": (323, 282),
     "open_by_handle_at": (304, 265),
     "name_to_handle_at": (303, 264),
@@ -115,6 +133,8 @@ SYSTEM: Numbers = {
     "quotactl": (179, 60),
     "quotactl_fd": (443, 443),
     "syslog": (103, 116),
+    "sync": (162, 81),
+    "syncfs": (306, 267),
     "vhangup": (153, 58),
     "settimeofday": (164, 170),
     "clock_settime": (227, 112),
@@ -139,22 +159,40 @@ SYSTEM: Numbers = {
     "setfsgid": (123, 152),
     "capset": (126, 91),
 }
-# Any socket: pathname, abstract and network ones alike (a pair that talks to itself stays).
-SOCKETS: Numbers = {"socket": (41, 198)}
+# A timer may send any signal to its own process, SIGKILL too, as if somebody else had.
+TIMERS: Numbers = {"timer_create": (222, 107)}
+# Any socket: pathname, abstract and network ones alike; and what gives one of a pair, which
+# stays (see `PAIR`), an address or a peer, or names an address in memory.
+SOCKETS: Numbers = {
+    "socket": (41, 198),
+    "connect": (42, 203),
+    "bind": (49, 200),
+    "listen": (50, 201),
+    "accept": (43, 202),
+    "accept4": (288, 242),
+    "setsockopt": (54, 208),
+    "sendmsg": (46, 211),
+    "sendmmsg": (307, 269),
+}
+# Every call of these is refused, whatever its arguments.
+REFUSED = (METADATA, PROCESSES, LASTING, SYSTEM, TIMERS)
 # Structures in memory, which a filter cannot read: "no such call" makes libc take the older one.
 OPAQUE: Numbers = {"clone3": (435, 435), "openat2": (437, 437)}
-# Allowed with certain arguments only; `seccomp` says which.
+# Allowed with certain arguments only; `arguments` says which.
 CLONE: Numbers = {"clone": (56, 220)}
 OPEN: Numbers = {"open": (2, None)}
 OPENAT: Numbers = {"openat": (257, 56)}
-OWN_PROCESS: Numbers = {
-    "kill": (62, 129),
-    "tgkill": (234, 131),
-    "rt_sigqueueinfo": (129, 138),
-    "rt_tgsigqueueinfo": (297, 240),
-    "prlimit64": (302, 261),
-    "sched_setaffinity": (203, 122),
-}
+PAIR: Numbers = {"socketpair": (53, 199)}
+SEND: Numbers = {"sendto": (44, 206)}
+DESCRIPTOR: Numbers = {"fcntl": (72, 25)}
+DEVICE: Numbers = {"ioctl": (16, 29)}
+CONTROL: Numbers = {"prctl": (157, 167)}
+LIMIT: Numbers = {"setrlimit": (160, 164)}
+LIMIT_OF: Numbers = {"prlimit64": (302, 261)}
+# The process comes first; of a signal its number second or third.
+OWN_PROCESS: Numbers = {"sched_setaffinity": (203, 122)}
+SIGNAL: Numbers = {"kill": (62, 129), "rt_sigqueueinfo": (129, 138)}
+SIGNAL_THREAD: Numbers = {"tgkill": (234, 131), "rt_tgsigqueueinfo": (297, 240)}
 
 _MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 

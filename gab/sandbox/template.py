@@ -26,6 +26,7 @@ from genesys_engine.gab.errors import GenesysError
 from genesys_engine.gab.sandbox import linux, readable
 from genesys_engine.gab.sandbox.child import Confinement
 from genesys_engine.gab.sandbox.isolation import Isolation, Level, enter
+from genesys_engine.gab.sandbox.keeper import Keeper
 from genesys_engine.gab.sandbox.protocol import Ended, FrameReader, Job, encode_frame
 from genesys_engine.gab.sandbox.running import RunningJob, send_signal
 
@@ -39,6 +40,7 @@ def main(channel: int, parent: int, preload: Sequence[str], require: Level, at_m
     No job runs if `require` is not reached; no measure beyond `at_most` is used.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    keeper = Keeper.start()
     isolation = enter(at_most)  # while there is one thread, and before anything is imported
     linux.die_with_parent(parent, signal.SIGTERM)
     engine = socket.socket(fileno=channel)
@@ -55,7 +57,7 @@ def main(channel: int, parent: int, preload: Sequence[str], require: Level, at_m
         engine.sendall(encode_frame({"event": "failed", "reason": reason}))
         sys.exit(1)
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        Template(engine, isolation).serve()
+        Template(engine, isolation, keeper).serve()
     # Nothing is left to close, and taking PyTorch down object by object takes long.
     sys.stderr.flush()
     os._exit(0)
@@ -74,9 +76,9 @@ def _preload(modules: Sequence[str]) -> None:
 class Template:
     """Forks a child per job and tells the engine when each has started and ended."""
 
-    def __init__(self, engine: socket.socket, isolation: Isolation) -> None:
+    def __init__(self, engine: socket.socket, isolation: Isolation, keeper: Keeper) -> None:
         self._engine = engine
-        self._confinement = Confinement(isolation, readable.installation())
+        self._confinement = Confinement(isolation, readable.installation(), keeper)
         self._frames = FrameReader()
         self._jobs: dict[int, RunningJob] = {}  # by process id
         self._selector = selectors.DefaultSelector()
@@ -148,6 +150,7 @@ class Template:
             job = self._jobs.pop(pid, None)
             if job is not None:
                 job.kill()  # the group; before the wait, for until then the id means no other
+            self._confinement.keeper.release(pid)
             _, status, usage = os.wait4(pid, 0)
             self._kill_orphans()
             if job is not None:

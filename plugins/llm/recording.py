@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from genesys_engine.gab.errors import InputError
+from genesys_engine.gab.private import private_file
 
 HEAD = {"format": "genesys-engine llm recording", "version": 1}
 ENDINGS = (".jsonl", ".jsonl.gz", ".jsonl.xz")
@@ -27,7 +28,7 @@ def write_recording(path: Path, calls: Iterable[Mapping[str, Any]]) -> int:
     partial = path.with_name(f".partial-{path.name}")
     count = 0
     try:
-        with _open(partial, "wt", path.name) as file:
+        with _open(private_file(partial), "wt", path.name) as file:
             file.write(json.dumps(HEAD) + "\n")
             for call in calls:
                 file.write(json.dumps(call, sort_keys=True, separators=(",", ":")) + "\n")

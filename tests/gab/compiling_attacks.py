@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -230,3 +231,27 @@ def where_caches_are(payload, scratch):
     (Path(found["TORCHINDUCTOR_CACHE_DIR"] or scratch) / "poison").parent.mkdir(exist_ok=True)
     (Path(found["TORCHINDUCTOR_CACHE_DIR"] or scratch) / "poison").write_text("code")
     return {**found, "temporary": tempfile.gettempdir()}
+
+
+def stubborn_family(payload, scratch):
+    """Start a child, its child, and a program from a thread, all deaf to signals; wait for ever."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    (scratch / "job").write_text(str(os.getpid()))
+    if os.fork() == 0:
+        (scratch / "child").write_text(str(os.getpid()))
+        if os.fork() == 0:
+            (scratch / "grandchild").write_text(str(os.getpid()))
+        time.sleep(600)
+    time.sleep(600)
+    return {}
+
+
+def program_from_a_thread(payload, scratch):
+    """Become another program from a thread: what the kernel promised the first one is gone."""
+    (scratch / "program").write_text(str(os.getpid()))
+    waits = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)"
+    arguments = [sys.executable, "-I", "-S", "-c", waits]
+    threading.Thread(target=os.execv, args=(os.path.realpath(sys.executable), arguments)).start()
+    time.sleep(600)
+    return {}

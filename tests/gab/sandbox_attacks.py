@@ -6,6 +6,7 @@ is stopped raises; one that returns says what it got.
 
 import contextlib
 import ctypes
+import fcntl
 import gc
 import json
 import mmap
@@ -14,6 +15,7 @@ import pickle
 import resource
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -228,10 +230,38 @@ def socket_by_syscall(payload, scratch):
     return {"socket": syscall(41, 198, socket.AF_INET, socket.SOCK_STREAM, 0)}
 
 
+def datagram_pair(payload, scratch):
+    one, _ = socket.socketpair(type=socket.SOCK_DGRAM)
+    one.sendto(b"hello", payload["datagram"])
+    return {}
+
+
+def packet_pair(payload, scratch):
+    return {"socket": socket.socketpair(type=socket.SOCK_SEQPACKET)[0].fileno()}
+
+
+def send_to_an_address(payload, scratch):
+    one, _ = socket.socketpair()
+    return {"sent": one.sendto(b"hello", payload["datagram"])}
+
+
+def send_a_message_to_an_address(payload, scratch):
+    one, _ = socket.socketpair()
+    return {"sent": one.sendmsg([b"hello"], [], 0, payload["datagram"])}
+
+
+def connect_a_pair(payload, scratch):
+    socket.socketpair()[0].connect(payload["unix"])
+    return {}
+
+
+def name_a_pair(payload, scratch):
+    socket.socketpair()[0].bind("\0" + payload["abstract"] + "-mine")
+    return {}
+
+
 def bring_up_network(payload, scratch):
     """A pair of sockets is left open; with rights in its namespace it could configure devices."""
-    import fcntl
-
     one, _ = socket.socketpair()
     flags = b"lo".ljust(16, b"\0") + (1).to_bytes(2, "little") + bytes(22)
     fcntl.ioctl(one.fileno(), 0x8914, flags)
@@ -417,6 +447,115 @@ def signal_by_handle(payload, scratch):
     return {}
 
 
+def signal_by_input(payload, scratch):
+    """Have the kernel signal the engine whenever a pipe has something to read."""
+    read, write = os.pipe()
+    fcntl.fcntl(read, 10, signal.SIGTERM)  # F_SETSIG
+    fcntl.fcntl(read, 8, payload["engine"])  # F_SETOWN
+    fcntl.fcntl(read, fcntl.F_SETFL, os.O_ASYNC)
+    os.write(write, b"now")
+    return {}
+
+
+def own_input_for_another(payload, scratch):
+    fcntl.fcntl(os.pipe()[0], 8, payload["engine"])
+    return {}
+
+
+def own_input_for_a_thread_of_another(payload, scratch):
+    fcntl.fcntl(os.pipe()[0], 15, struct.pack("ii", 1, payload["engine"]))  # F_SETOWN_EX
+    return {}
+
+
+def own_socket_for_another(payload, scratch):
+    pair = socket.socketpair()
+    fcntl.ioctl(pair[0], 0x8901, struct.pack("i", payload["engine"]))  # FIOSETOWN
+    return {}
+
+
+def own_socket_for_a_group(payload, scratch):
+    pair = socket.socketpair()
+    fcntl.ioctl(pair[0], 0x8902, struct.pack("i", -payload["engine"]))  # SIOCSPGRP
+    return {}
+
+
+def asynchronous_input(payload, scratch):
+    fcntl.fcntl(os.pipe()[0], fcntl.F_SETFL, os.O_ASYNC)
+    return {}
+
+
+def asynchronous_input_by_ioctl(payload, scratch):
+    pair = socket.socketpair()
+    fcntl.ioctl(pair[0], 0x5452, struct.pack("i", 1))  # FIOASYNC
+    return {}
+
+
+def lease_a_file(payload, scratch):
+    (scratch / "file").write_text("text")
+    fcntl.fcntl(os.open(scratch / "file", os.O_RDONLY), 1024, fcntl.F_RDLCK)  # F_SETLEASE
+    return {}
+
+
+def watch_a_folder(payload, scratch):
+    fcntl.fcntl(os.open(scratch, os.O_RDONLY), 1026, 0x80000002)  # F_NOTIFY
+    return {}
+
+
+def outlive_my_parent(payload, scratch):
+    return {"answer": control(1, 0)}  # PR_SET_PDEATHSIG
+
+
+def close_myself_to_others(payload, scratch):
+    return {"answer": control(4, 0)}  # PR_SET_DUMPABLE
+
+
+def let_others_trace_me(payload, scratch):
+    return {"answer": control(0x59616D61, -1)}  # PR_SET_PTRACER, to any
+
+
+def adopt_orphans(payload, scratch):
+    return {"answer": control(36, 1)}  # PR_SET_CHILD_SUBREAPER
+
+
+def keep_my_rights(payload, scratch):
+    return {"answer": control(8, 1)}  # PR_SET_KEEPCAPS
+
+
+def speculate(payload, scratch):
+    return {"answer": control(53, 0, 2)}  # PR_SET_SPECULATION_CTRL: enable
+
+
+def control(option, *arguments):
+    """Ask prctl, which is the same through libc and by its number."""
+    more = [ctypes.c_long(each) for each in (*arguments, 0, 0, 0, 0)[:4]]
+    if LIBC.prctl(option, *more) < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return 0
+
+
+def kill_myself(payload, scratch):
+    os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+
+
+def kill_my_group(payload, scratch):
+    os.kill(0, signal.SIGKILL)
+    return {}
+
+
+def kill_myself_by_a_timer(payload, scratch):
+    event = struct.pack("qii", 0, signal.SIGKILL, 0) + bytes(48)
+    timer = ctypes.create_string_buffer(8)
+    return {"timer": syscall(222, 107, 1, pointer(event), ctypes.addressof(timer))}
+
+
+def kill_myself_by_a_limit(payload, scratch):
+    resource.setrlimit(resource.RLIMIT_CPU, (1, 1))
+    while True:
+        pass
+
+
 def limit_parent(payload, scratch):
     resource.prlimit(os.getppid(), resource.RLIMIT_CPU, (1, 1))
     return {}
@@ -472,6 +611,18 @@ def kernel_program(payload, scratch):
 
 def kernel_keys(payload, scratch):
     return {"key": syscall(250, 219, 0, -3, 1)}
+
+
+def every_refused_call(payload, scratch):
+    """Make each call that the filter refuses whole, with nothing; say how it is answered."""
+    answers = {}
+    for name, numbers in payload["calls"].items():
+        if None not in numbers or numbers[0 if X86 else 1] is not None:
+            try:
+                answers[name] = syscall(*(each or 0 for each in numbers), 0, 0, 0, 0, 0, 0)
+            except OSError as error:
+                answers[name] = -error.errno
+    return answers
 
 
 def newest_calls(payload, scratch):

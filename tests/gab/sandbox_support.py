@@ -43,7 +43,9 @@ class Victims:
         self.unix.bind(str(folder / "socket"))
         self.name = f"genesys-test-{os.getpid()}"
         self.abstract.bind("\0" + self.name)
-        self.sockets = (self.tcp, self.udp, self.unix, self.abstract)
+        self.datagram = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.datagram.bind(str(folder / "datagram"))
+        self.sockets = (self.tcp, self.udp, self.unix, self.abstract, self.datagram)
         for one in self.sockets:
             one.setblocking(False)
             if one.type == socket.SOCK_STREAM:
@@ -75,6 +77,7 @@ class Victims:
             "udp": self.udp.getsockname()[1],
             "unix": str(self.folder / "socket"),
             "abstract": self.name,
+            "datagram": str(self.folder / "datagram"),
         }
 
     def assert_unharmed(self):
@@ -82,8 +85,9 @@ class Victims:
         for one in (self.tcp, self.unix, self.abstract):
             with pytest.raises(BlockingIOError):
                 one.accept()
-        with pytest.raises(BlockingIOError):
-            self.udp.recv(16)
+        for one in (self.udp, self.datagram):
+            with pytest.raises(BlockingIOError):
+                one.recv(16)
 
 
 def assert_nothing_lives(template):

@@ -12,7 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from genesys_engine.gab.sandbox import Limits, SandboxHost, isolation_here, sandbox_status
+from genesys_engine.gab.sandbox import (
+    Isolation,
+    Limits,
+    SandboxHost,
+    isolation_here,
+    sandbox_status,
+)
 from genesys_engine.gab.sandbox.judge import judge
 from genesys_engine.gab.sandbox.protocol import Ended, FrameReader, encode_frame
 
@@ -454,9 +460,19 @@ def test_a_c_allocator_that_gives_up_is_a_lack_of_memory():
 def test_status_names_every_measure():
     here = isolation_here()
     measures = {measure.name: measure for measure in sandbox_status(here)}
-    kernel = {"landlock", "seccomp", "namespaces"}
+    kernel = {"landlock", "seccomp", "signals", "namespaces"}
     assert {"process", "deadline", "environment", "memory", "orphans"} | kernel <= set(measures)
     if sys.platform == "linux":
         assert all(measures[name].active for name in set(measures) - kernel)
     inactive = {name for name in kernel if not measures[name].active}
-    assert inactive == set(here.missing("strict"))
+    assert inactive - {"signals"} == set(here.missing("strict"))
+
+
+@pytest.mark.parametrize(("abi", "twice"), [(0, False), (1, False), (5, False), (6, True)])
+def test_status_tells_kernels_without_a_scope_for_signals_apart(abi, twice):
+    """The filter holds on all of them; with the scope, Landlock does too."""
+    measures = {each.name: each for each in sandbox_status(Isolation(landlock=abi, seccomp=True))}
+    assert measures["signals"].active
+    assert ("twice" in measures["signals"].detail) is twice
+    assert str(abi) in measures["signals"].detail or abi == 0
+    assert not {each.name: each for each in sandbox_status(Isolation(abi))}["signals"].active

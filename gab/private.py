@@ -1,0 +1,54 @@
+"""Files and folders for their owner alone: prompts, replies, data and results of a run.
+
+The modes are set and not left to the umask, which is another in every shell.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+FOLDER, FILE = 0o700, 0o600
+_OTHERS = 0o077
+
+
+def private_folder(folder: Path) -> None:
+    """Make a folder, unless it exists, and close it to others; those above it get the usual mode.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=FOLDER, exist_ok=True)
+    _close(folder)
+
+
+def private_file(path: Path) -> Path:
+    """Make an empty file, unless there is one, and close it to others; return `path`.
+
+    What SQLite keeps next to a database gets the mode of the database.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT, FILE))
+    _close(path)
+    return path
+
+
+def close_to_others(folder: Path) -> None:
+    """Close a folder and the files in it, as an earlier version or another program left them."""
+    _close(folder)
+    for entry in folder.iterdir():
+        _close(entry)
+
+
+def _close(path: Path) -> None:
+    """Take from others what they may do; what is not ours, or a link, stays as it is."""
+    with suppress(OSError):  # gone meanwhile, or a file system without modes
+        facts = path.lstat()
+        ours = facts.st_uid == os.geteuid() and not stat.S_ISLNK(facts.st_mode)
+        if ours and facts.st_mode & _OTHERS:
+            path.chmod(stat.S_IMODE(facts.st_mode) & ~_OTHERS)
