@@ -124,6 +124,8 @@ def probe_rows(
         tokens = subject.tokens(1, length)
         where = only or cuts(length, subject.chunks, few=few)
         for group in _groups(where, rows_at_once(length) - 1):
+            if group[0] != where[0] and _stays(subject, model, tokens, group):
+                continue
             found = _probe_group(subject, model, state, tokens, group)
             if found is not None:
                 return found
@@ -135,13 +137,26 @@ def _groups(where: Sequence[int], size: int) -> Iterator[Sequence[int]]:
         yield where[start : start + size]
 
 
+def _stays(subject: Subject, model: nn.Module, tokens: Tensor, where: Sequence[int]) -> bool:
+    """Tell whether the cuts of a further group change nothing, beside the tokens run alone.
+
+    Where one does, the group is probed as the first was, with the unchanged tokens in its batch:
+    other batches may round otherwise.
+    """
+    if not subject.is_shared(model):
+        return False
+    rows = torch.cat([_with_new_suffix(subject, tokens, cut) for cut in where])
+    pairs = zip(subject.alone(tokens.shape[1]), subject.layers(model, rows), strict=True)
+    return all(bool((_changes(torch.cat(pair), where) <= LEAK).all()) for pair in pairs)
+
+
 def _probe_group(
     subject: Subject, model: nn.Module, state: str, tokens: Tensor, where: Sequence[int]
 ) -> Finding | None:
     """Probe some cuts of `tokens` (1, time) in one forward pass."""
     rows = torch.cat([tokens, *(_with_new_suffix(subject, tokens, cut) for cut in where)])
     outputs = subject.layers(model, rows)
-    if model is subject.shared and (found := beside_others(subject, rows, outputs[-1])):
+    if subject.is_shared(model) and (found := beside_others(subject, rows, outputs[-1])):
         return found
     changes = torch.stack([_changes(output, where) for output in outputs]).amax(0)
     known: dict[str, list[Tensor]] = {}  # run again once, for all suspects

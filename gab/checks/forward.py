@@ -36,8 +36,11 @@ def check_shapes_fast(subject: Subject) -> Iterator[Finding]:
 
 
 def _shapes(subject: Subject, cases: Iterable[tuple[torch.dtype, int]]) -> Iterator[Finding]:
+    blocks: dict[torch.dtype, nn.Module] = {}  # to build one costs as much as to run it
     for dtype, length in cases:
-        block = subject.block(dtype=dtype).eval()
+        if dtype not in blocks:
+            blocks[dtype] = subject.block(dtype=dtype).eval()
+        block = blocks[dtype]
         X = torch.randn(2, length, subject.width, generator=subject.generator(length), dtype=dtype)
         evidence: dict[str, Evidence] = {
             "length": length,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -21,20 +22,14 @@ def check_dead_units(subject: Subject) -> Iterator[Finding]:
     """
     model = subject.shared
     tokens, output = subject.answer
-    before = {False: output, True: subject.run(model.train(), tokens)}
     for path, units in _units(subject, model).items():
         called: list[Any] = []
-        replaced = [
-            unit.register_forward_hook(_identity(called), with_kwargs=True) for unit in units
-        ]
-        try:
-            change = 0.0
-            for mode, whole in before.items():
-                if change <= EQUAL:  # the other mode is asked only where this one is the same
+        change = 0.0
+        for mode in (False, True):
+            if change <= EQUAL:  # the other mode is asked only where this one is the same
+                whole = subject.run(model.train(), tokens) if mode else output
+                with _replaced(units, called):
                     change = worst([difference(whole, subject.run(model.train(mode), tokens))])
-        finally:
-            for handle in replaced:
-                handle.remove()
         if called and change <= EQUAL:  # one that is never called has a finding of its own
             place = subject.source.place_of_class(units[0])
             text = f"Without the unit at {path!r} the output is the same."
@@ -51,6 +46,18 @@ def _units(subject: Subject, model: nn.Module) -> dict[str, list[nn.Module]]:
                 if name and subject.source.is_unit(module):
                     found.setdefault(name, []).append(module)
     return found
+
+
+@contextmanager
+def _replaced(units: list[nn.Module], called: list[Any]) -> Iterator[None]:
+    """Have the units do nothing; those that are called are added to `called`."""
+    hook = _identity(called)
+    handles = [unit.register_forward_hook(hook, with_kwargs=True) for unit in units]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _identity(called: list[Any]) -> Callable[..., Any]:

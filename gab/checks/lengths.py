@@ -35,7 +35,7 @@ def cuts(length: int, chunks: Sequence[int] = (), *, few: bool = False) -> list[
     ends = {half, length - 1, *([] if few else _ends(length))}
     inside = {half + 1} if few else {half + 1, length // 8 + 1}
     if not few and length <= _LONG:
-        inside |= {1, half - 1, length // 3 | 1}
+        inside |= {1, length // 3 | 1}
     found = {cut for cut in ends | inside if 0 < cut < length}
     return sorted(found | _of_named(length, chunks, found))
 

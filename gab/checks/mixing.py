@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator
 
 from genesys_engine.gab.checks.lengths import SHORT
 from genesys_engine.gab.checks.numbers import difference, settled
@@ -43,25 +42,21 @@ def receptive_field(subject: Subject) -> int:
     which one token, replaced alone, changes the last output.
     """
     length = subject.context
-    shorter = [2**k for k in range(12) if 2**k < length - 1]
     # Most blocks reach the whole context: that is asked first, and often nothing else need be.
-    return max(_reached(subject, length, [length - 1]) or _reached(subject, length, shorter) or [0])
+    distances = [length - 1, *(2**k for k in reversed(range(12)) if 2**k < length - 1)]
+    return next((distance for distance in distances if _reaches(subject, distance)), 0)
 
 
-def _reached(subject: Subject, length: int, distances: Sequence[int]) -> list[int]:
-    """Return the distances from which a token, replaced alone, changes the last output."""
-    rows = subject.tokens(1, length).repeat(len(distances) + 1, 1)
-    for row, distance in enumerate(distances, start=1):
-        at = slice(length - 1 - distance, length - distance)
-        rows[row, at] = subject.other_tokens(rows[row, at], salt=distance)
-    last = {False: subject.run(subject.shared.eval(), rows)[:, -1]}
+def _reaches(subject: Subject, distance: int) -> bool:
+    """Tell whether one token, replaced alone, changes the last output from so far back."""
+    length = subject.context
+    tokens = subject.tokens(1, length)
+    others, at = tokens.clone(), slice(length - 1 - distance, length - distance)
+    others[:, at] = subject.other_tokens(tokens[:, at], salt=distance)
 
-    def change(row: int, wide: bool) -> float:
-        if wide not in last:
-            last[wide] = subject.run(subject.shared, rows, wide=wide)[:, -1]
-        return difference(last[wide][0], last[wide][row])
+    def change(wide: bool) -> float:
+        model = subject.shared.eval()
+        output = subject.run(model, tokens, wide=True) if wide else subject.alone(length)[-1]
+        return difference(output[:, -1], subject.run(model, others, wide=wide)[:, -1])
 
-    def reaches(row: int) -> bool:
-        return settled(partial(change, row), _REACHES) > _REACHES
-
-    return [distance for row, distance in enumerate(distances, start=1) if reaches(row)]
+    return settled(change, _REACHES) > _REACHES

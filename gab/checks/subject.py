@@ -165,6 +165,10 @@ class Subject:
         """
         return self._moved[1]
 
+    def is_shared(self, model: nn.Module) -> bool:
+        """Tell whether it is the one that `shared` returns, without building that."""
+        return "_moved" in vars(self) and model is self.shared
+
     @property
     def answer(self) -> tuple[Tensor, Tensor]:
         """Tokens (1, 31) and what `shared` makes of them in eval mode, run once for all probes."""
