@@ -134,7 +134,7 @@ def build_corpus(experiment: Experiment, progress: Callable[[str], None]) -> dic
         "digest": corpus.digest,
         "source": experiment.corpus.use,
         "train_tokens": len(corpus.train),
-        "heldout_tokens": len(corpus.heldout),
+        "heldout_tokens": corpus.heldout_tokens,
         "vocab_size": corpus.vocab_size,
         "tasks": tasks,
     }

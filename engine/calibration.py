@@ -86,7 +86,7 @@ class NoiseCache:
             reply = VerifyReply.model_validate(kept)
         except (OSError, ValueError, ValidationError):
             return None
-        if reply.status != "ok" or reply.not_finite() is not None:
+        if reply.status != "ok" or reply.not_measured() is not None:
             return None
         value = reply.model_dump(exclude={"facts", "checkpoint"})
         return TaskResult({**value, "cause": "", "reason": ""}, {"reused": key, **reply.facts})

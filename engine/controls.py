@@ -15,17 +15,17 @@ from genesys_engine.engine.config import Experiment
 from genesys_engine.engine.fitness import Measure, metric_value
 from genesys_engine.engine.replies import ControlsReply
 from genesys_engine.engine.settings import (
+    evaluation_limits,
     evaluator_payload,
     fitness_measure,
     rung_settings,
-    training_limits,
 )
 from genesys_engine.engine.store import Store
 from genesys_engine.gab.errors import EnvironmentProblem, InputError
 from genesys_engine.plugins.api import Executor, Outcome
 from genesys_engine.plugins.host import PluginHost
 
-CONTROLS = "genesys_engine.plugins.verify_job:controls"
+CONTROLS = "genesys_engine.plugins.evaluate_job:controls"
 
 
 def bigram_scores(
@@ -54,7 +54,7 @@ def bigram_scores(
             "context": context,
             "evaluators": evaluator_payload(host, experiment, corpus),
         }
-        limits = training_limits(experiment, corpus)
+        limits = evaluation_limits(experiment, corpus)
         pending[str(context)] = executor.submit(CONTROLS, payload, scratch, limits)
     measure = fitness_measure(experiment, host)
     for context_key, future in pending.items():

@@ -36,16 +36,12 @@ from genesys_engine.engine.policy import (
     Policy,
     Verify,
 )
+from genesys_engine.engine.results import failure
 from genesys_engine.engine.samples import drop_samples
 from genesys_engine.engine.state import State, keep
 from genesys_engine.engine.store import CONFIRM, DESIGN, VERIFY, Store, TaskRow
-from genesys_engine.engine.verifier import (
-    DEVICE_S,
-    Verifier,
-    checkpoint_name,
-    device_s_of,
-    failure,
-)
+from genesys_engine.engine.verification import DEVICE_S
+from genesys_engine.engine.verifier import Verifier, checkpoint_name, device_s_of
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import EnvironmentProblem, PluginError
 from genesys_engine.gab.tree import GABTree

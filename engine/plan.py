@@ -15,15 +15,22 @@ from genesys_engine.engine.config import Experiment
 from genesys_engine.engine.designer import CHECK
 from genesys_engine.engine.llm.backends import look_over, open_models
 from genesys_engine.engine.settings import decision_settings, rung_settings, verify_settings
-from genesys_engine.engine.verifier import VERIFY, RungSettings, verification_job
+from genesys_engine.engine.verification import (
+    EVALUATE,
+    TRAIN,
+    evaluation_job,
+    readable_too,
+    training_job,
+)
+from genesys_engine.engine.verifier import RungSettings, verification_job
 from genesys_engine.engine.views.text import duration
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import EnvironmentProblem
 from genesys_engine.gab.scales import get_scale
-from genesys_engine.plugins.api import Executor
+from genesys_engine.plugins.api import Executor, Limits
 from genesys_engine.plugins.host import PluginHost
 
-PACE = "genesys_engine.plugins.verify_job:pace"
+PACE = "genesys_engine.plugins.train_job:pace"
 STEPS = 3  # optimiser steps per measurement
 MOST_TOKENS = 8192  # of such a step: a step of a large scale takes minutes
 _UNFITTED = {"d_model": 0, "n_blocks": 0, "vocab_size": 0, "context": 0}  # the job fits it
@@ -243,14 +250,17 @@ class Meter:
         fit = report["measurements"]["fits"][scale]
         job = verification_job(self._settings, source, fit, 0, 0)
         job["budget"] |= self._few_steps(0)
-        facts = self._job(VERIFY, job, f"{seed}-scored", passed=report["passed"])["facts"]
-        overhead_s = facts["build_s"] + facts["eval_s"]
-        return Speed(facts["tokens_per_s"], overhead_s, float(report["wall_s"]))
+        trained = self._job(TRAIN, training_job(job), f"{seed}-trained", passed=report["passed"])
+        weights = self._folder / f"{seed}-trained" / trained["checkpoint"]
+        scored = self._evaluated(evaluation_job(job, weights), f"{seed}-scored")
+        facts = (trained["facts"], scored["facts"])
+        overhead_s = sum(each["build_s"] for each in facts) + facts[1]["eval_s"]
+        return Speed(facts[0]["tokens_per_s"], overhead_s, float(report["wall_s"]))
 
     def pace(self, seed: str, rung: int) -> float:
         """Return the tokens per second of a seed's training at a rung."""
         source = compose(self._population.tree(seed))
-        job = verification_job(self._settings, source, _UNFITTED, rung, 0)
+        job = training_job(verification_job(self._settings, source, _UNFITTED, rung, 0))
         job["budget"] |= self._few_steps(rung)
         job |= {"scale": self.rungs[rung].scale, "vocab_size": self._vocab_size}
         return float(self._job(PACE, job, f"{seed}-{rung}", passed=True)["tokens_per_s"])
@@ -263,9 +273,16 @@ class Meter:
         return {"tokens": STEPS * batch, "batch_tokens": batch}
 
     def _job(self, target: str, payload: Any, name: str, *, passed: bool) -> dict[str, Any]:
+        limits = self._settings.limits_for(passed=True) if passed else self._settings.limits
+        return self._done(target, payload, name, limits)
+
+    def _evaluated(self, payload: Any, name: str) -> dict[str, Any]:
+        limits = readable_too(self._settings.evaluation, payload["checkpoint"])
+        return self._done(EVALUATE, payload, name, limits)
+
+    def _done(self, target: str, payload: Any, name: str, limits: Limits) -> dict[str, Any]:
         scratch = self._folder / name
         scratch.mkdir()
-        limits = self._settings.limits_for(passed=True) if passed else self._settings.limits
         outcome = self._executor.submit(target, payload, scratch, limits).result()
         if outcome.status != "ok" or outcome.value is None:
             raise EnvironmentProblem(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genesys_engine.engine.assembly import demand_machine, prepare_text, services_meta
+from genesys_engine.engine.cache import cache_folder
 from genesys_engine.engine.config import ConfigError, Experiment, Problem
 from genesys_engine.engine.corpus.sources import Source, open_files, open_source
 from genesys_engine.engine.llm.backends import look_over
@@ -51,6 +52,7 @@ def validate(experiment: Experiment, host: PluginHost) -> None:
 def warnings(experiment: Experiment, host: PluginHost) -> Iterator[str]:
     """Yield what ends no run, but will disappoint whoever began it."""
     yield from _noise(experiment)
+    yield from _readable_text(experiment)
     local = set(experiment.plugins.local)
     for record in host.records:
         if record.status == "broken" and record.origin in local:
@@ -152,6 +154,23 @@ CHECKS: tuple[Check, ...] = (
     _knowledge,
     _text,
 )
+
+
+def _readable_text(experiment: Experiment) -> Iterator[str]:
+    """Yield what of the text every worker may read, the held-out part with it."""
+    corpus = experiment.corpus
+    mixed = (path for part in corpus.parts for path in part.paths)
+    texts = [Path(path).resolve() for path in (*corpus.paths, *mixed)]
+    texts.append(cache_folder().resolve())
+    for path in experiment.sandbox.readable:
+        opened = Path(path).resolve()
+        for text in texts:
+            if text.is_relative_to(opened) or opened.is_relative_to(text):
+                yield (
+                    f"sandbox.readable opens {path} to trainings, and with it text that is held out"
+                    f" from them ({text}): a design could train on what it is scored with"
+                )
+                break
 
 
 def _noise(experiment: Experiment) -> Iterator[str]:

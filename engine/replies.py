@@ -52,7 +52,7 @@ class RefusalReply(_Reply):
 
 
 class ControlsReply(_Reply):
-    """The reply of the controls job (plugins/verify_job.py): the scores, or why there are none.
+    """The reply of the controls job (plugins/evaluate_job.py): the scores, or why there are none.
 
     `not_finite` names what was scored and is no number.
     """
@@ -137,26 +137,56 @@ class CheckReply(BaseModel):
         return self
 
 
-class VerifyReply(_Reply):
-    """The reply of the verify job (plugins/verify_job.py)."""
+Facts = dict[str, Finite | int | str | None]
+Curve = Annotated[list[tuple[float, float]], Field(max_length=200)]
+
+
+class _Trial(_Reply):
+    """What every reply about a trial says."""
 
     status: Literal["ok", "failed"]
     reason: str = Field("", max_length=20_000)
-    scores: Scores = {}
-    controls: dict[str, Scores] = {}
-    curve: list[tuple[float, float]] = Field(default=[], max_length=200)
+    facts: Facts = {}
+
+
+class TrainReply(_Trial):
+    """The reply of the training job (plugins/train_job.py)."""
+
+    curve: Curve = []
     tokens: int = Field(0, ge=0)
     steps: int = Field(0, ge=0)
     parameters: int = Field(0, ge=0)
     checkpoint: str | None = None
-    facts: dict[str, Finite | int | str | None] = {}
 
-    def not_finite(self) -> str | None:
-        """Return the first thing that should be a finite number (`is_measured`) and is not."""
+    def not_measured(self) -> str | None:
+        """Say what should be a finite number (`is_measured`) and is not; None: nothing."""
+        finite = all(is_measured(x) for point in self.curve for x in point)
+        return None if finite else _not_measured("training loss")
+
+
+class EvaluateReply(_Trial):
+    """The reply of the evaluation job (plugins/evaluate_job.py)."""
+
+    scores: Scores = {}
+    controls: dict[str, Scores] = {}
+
+    def not_measured(self) -> str | None:
+        """Say what should be a finite number (`is_measured`) and is not; None: nothing."""
         groups = {"score": self.scores, **{f"control {k}": v for k, v in self.controls.items()}}
         for kind, scores in groups.items():
             for name, score in sorted(scores.items()):
                 if not is_measured(score.value):
-                    return f"{kind} {name}"
-        finite = all(is_measured(x) for point in self.curve for x in point)
-        return None if finite else "training loss"
+                    return _not_measured(f"{kind} {name}")
+        return None
+
+
+class VerifyReply(EvaluateReply, TrainReply):
+    """A whole verification, as a plugin may supply it and as the cache keeps it."""
+
+    def not_measured(self) -> str | None:
+        """Say what should be a finite number (`is_measured`) and is not; None: nothing."""
+        return EvaluateReply.not_measured(self) or TrainReply.not_measured(self)
+
+
+def _not_measured(what: str) -> str:
+    return f"{what} is not finite, or beyond {MOST:g}"

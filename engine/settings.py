@@ -15,6 +15,7 @@ from genesys_engine.engine.verifier import RungSettings, VerifySettings
 from genesys_engine.gab.sandbox.readable import accelerator_devices
 from genesys_engine.gab.scales import get_scale
 from genesys_engine.plugins.api import Limits
+from genesys_engine.plugins.corpus import TRAINING_FILES
 from genesys_engine.plugins.host import PluginHost
 
 
@@ -77,6 +78,7 @@ def verify_settings(
         _described(host, "trainer", experiment.trainer),
         evaluator_payload(host, experiment, corpus),
         training_limits(experiment, corpus),
+        evaluation_limits(experiment, corpus),
         asks_to_compile(experiment),
     )
 
@@ -93,7 +95,19 @@ def _uses_accelerator(experiment: Experiment) -> bool:
 
 
 def training_limits(experiment: Experiment, corpus: Mapping[str, Any]) -> Limits:
-    """Return what a job may use that reads the corpus and, where there is one, the accelerator."""
+    """Return what a training job may use: of the corpus, the training text alone."""
+    folder = Path(corpus["folder"]).absolute()
+    return _limits(experiment, corpus, *(str(folder / name) for name in TRAINING_FILES))
+
+
+def evaluation_limits(experiment: Experiment, corpus: Mapping[str, Any]) -> Limits:
+    """Return what an evaluation job may use: the whole corpus, and the data of the tasks."""
+    folder = str(Path(corpus["folder"]).absolute())
+    return _limits(experiment, corpus, folder, *corpus.get("tasks", {}).values())
+
+
+def _limits(experiment: Experiment, corpus: Mapping[str, Any], *readable: str) -> Limits:
+    """Return what a job may use that reads these files and, where there is one, the accelerator."""
     section = experiment.executor
     file_bytes = _checkpoint_bytes(experiment, corpus["vocab_size"])
     return Limits(
@@ -101,11 +115,7 @@ def training_limits(experiment: Experiment, corpus: Mapping[str, Any]) -> Limits
         disk_bytes=max(Limits.disk_bytes, 4 * file_bytes),
         wall_s=section.timeout_s,
         memory_bytes=int(section.memory_gib * 2**30),
-        readable=(
-            str(Path(corpus["folder"]).absolute()),
-            *corpus.get("tasks", {}).values(),
-            *experiment.sandbox.readable,
-        ),
+        readable=(*readable, *experiment.sandbox.readable),
         accelerator=_uses_accelerator(experiment),
     )
 

@@ -87,7 +87,7 @@ def demand_items(experiment: Experiment, corpus: Corpus) -> None:
         for task in tasks.local:
             if (found := counts.get(task.key)) is not None and found < FEWEST_ITEMS:
                 raise InputError(
-                    f"the {len(corpus.heldout):,} held-out tokens of {corpus.manifest['origin']}"
+                    f"the {corpus.heldout_tokens:,} held-out tokens of {corpus.manifest['origin']}"
                     f" yield {found} items for the task {task.key!r}; {FEWEST_ITEMS} are the least",
                     where=PLACE,
                     hint="give more text or a larger corpus.heldout, or leave the task out",

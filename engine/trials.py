@@ -44,6 +44,42 @@ class Place(BaseModel):
     memory_gib: Positive | None = None
     priority: Annotated[float, Field(allow_inf_nan=False)] = 0.0
 
+    def limits(self, limits: Limits) -> Limits:
+        """Return the limits of a job that would have `limits` without this answer."""
+        memory = None if self.memory_gib is None else int(self.memory_gib * GIB)
+        return replace(
+            limits,
+            wall_s=self.timeout_s or limits.wall_s,
+            memory_bytes=memory or limits.memory_bytes,
+        )
+
+
+@dataclass(frozen=True)
+class Supplied:
+    """The result of a trial that a plugin knows, and which plugin that is."""
+
+    reply: VerifyReply
+    by: str
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where the jobs of one trial run: its training, and then its evaluation.
+
+    The second stands before the first one of every later trial of the same priority.
+    """
+
+    queue: _Queue
+    place: Place
+    number: int
+
+    def submit(
+        self, target: str, job: Mapping[str, Any], scratch: Path, limits: Limits
+    ) -> Future[Outcome]:
+        """Run a job of the trial."""
+        waiting = _Waiting(target, job, scratch, self.place.limits(limits))
+        return self.queue.submit(waiting, self.place.priority, self.number)
+
 
 class Trials:
     """Hands trials out.
@@ -63,17 +99,11 @@ class Trials:
         self._open = open_executor
         self._opened = ExitStack()
         self._queues = {canonical_json([name, {}]): _Queue(executor)}
+        self._numbers = itertools.count()
         self._evaluates, self._places = host.implements(EVALUATE), host.implements(PLACE)
 
-    def submit(
-        self,
-        target: str,
-        job: Mapping[str, Any],
-        scratch: Path,
-        limits: Limits,
-        about: Mapping[str, Any],
-    ) -> Future[Outcome]:
-        """Run the job of a trial, or take its result from a plugin.
+    def supplied(self, job: Mapping[str, Any], about: Mapping[str, Any]) -> Supplied | None:
+        """Return the result of a trial that a plugin knows, None where it has to be run.
 
         Args:
             about: design, digest, rung, scale, replicate.
@@ -81,14 +111,18 @@ class Trials:
         Raises:
             PluginError: a plugin raised, or gave no answer of the documented form.
         """
-        if self._evaluates and (known := self._recorded({**about, **job})) is not None:
-            done: Future[Outcome] = Future()
-            done.set_result(known)
-            return done
+        return self._recorded({**about, **job}) if self._evaluates else None
+
+    def place(self, job: Mapping[str, Any], about: Mapping[str, Any], limits: Limits) -> Placed:
+        """Return where the jobs of a trial run, how soon, and within what.
+
+        Raises:
+            PluginError: a plugin raised, or gave no answer of the documented form.
+        """
+        number = next(self._numbers)
         if not self._places:
-            return self._own.executor.submit(target, job, scratch, limits)
-        queue, limits, priority = self._placed(about, job, limits)
-        return queue.submit(_Waiting(target, job, scratch, limits), priority)
+            return Placed(self._own, Place(), number)
+        return Placed(*self._placed(about, job, limits), number)
 
     @property
     def may_be_supplied(self) -> bool:
@@ -103,22 +137,21 @@ class Trials:
     def _own(self) -> _Queue:
         return next(iter(self._queues.values()))
 
-    def _recorded(self, candidate: Mapping[str, Any]) -> Outcome | None:
+    def _recorded(self, candidate: Mapping[str, Any]) -> Supplied | None:
         who, answer = self._host.decided(EVALUATE, candidate=candidate)
         if who is None:
             return None
         try:
-            plain = thawed(answer)
-            if VerifyReply.model_validate(plain).checkpoint is not None:
+            reply = VerifyReply.model_validate(thawed(answer))
+            if reply.checkpoint is not None:
                 raise ValueError("checkpoint: weights cannot be supplied")
         except (ValidationError, ValueError) as error:
             raise self._wrong(who, EVALUATE, error) from error
-        facts = {SUPPLIED_BY: f"{who.distribution} {who.version}"}
-        return Outcome("ok", plain, facts=facts)
+        return Supplied(reply, f"{who.distribution} {who.version}")
 
     def _placed(
         self, about: Mapping[str, Any], job: Mapping[str, Any], limits: Limits
-    ) -> tuple[_Queue, Limits, float]:
+    ) -> tuple[_Queue, Place]:
         trial = {
             **about,
             **{key: job[key] for key in ("model", "budget")},
@@ -128,19 +161,12 @@ class Trials:
         }
         who, answer = self._host.decided(PLACE, trial=trial)
         if who is None:
-            return self._own, limits, 0.0
+            return self._own, Place()
         try:
             place = Place.model_validate(thawed(answer), strict=True)
-            queue = self._queue(place)
+            return self._queue(place), place
         except (ValidationError, ValueError, PluginError) as error:
             raise self._wrong(who, PLACE, error) from error
-        memory = None if place.memory_gib is None else int(place.memory_gib * GIB)
-        limits = replace(
-            limits,
-            wall_s=place.timeout_s or limits.wall_s,
-            memory_bytes=memory or limits.memory_bytes,
-        )
-        return queue, limits, place.priority
 
     def _queue(self, place: Place) -> _Queue:
         key = canonical_json([place.executor or self._name, place.options])
@@ -194,7 +220,7 @@ class _Waiting(Future[Outcome]):
 
 @dataclass(order=True)
 class _Entry:
-    """A waiting trial in its queue: higher priorities first, then in the order of decisions."""
+    """A waiting job in its queue: higher priorities first, then in the order of decisions."""
 
     priority: float
     number: int
@@ -208,12 +234,11 @@ class _Queue:
         self.executor = executor
         self._waiting: list[_Entry] = []
         self._under_way = 0
-        self._numbers = itertools.count()
         self._lock = threading.Lock()
 
-    def submit(self, trial: _Waiting, priority: float) -> _Waiting:
+    def submit(self, trial: _Waiting, priority: float, number: int) -> _Waiting:
         with self._lock:
-            heapq.heappush(self._waiting, _Entry(-priority, next(self._numbers), trial))
+            heapq.heappush(self._waiting, _Entry(-priority, number, trial))
         self._hand_out()
         return trial
 
@@ -223,7 +248,7 @@ class _Queue:
 
     def _next(self) -> _Waiting | None:
         with self._lock:
-            while self._waiting and self._under_way < self.executor.workers:
+            while self._waiting and self._under_way < max(1, self.executor.workers):
                 trial = heapq.heappop(self._waiting).trial
                 if trial.set_running_or_notify_cancel():
                     self._under_way += 1

@@ -410,7 +410,11 @@ class TrainResult:
 
 
 class Trainer(Protocol):
-    """Trains a model in place, inside an isolated worker process, and writes a checkpoint."""
+    """Trains a model in place, inside an isolated worker process, and writes a checkpoint.
+
+    What the model will be scored with is not in that process: `corpus` has no held-out text and no
+    items of tasks.
+    """
 
     def train(
         self,

@@ -10,6 +10,9 @@
 * `bigram.npz`: counts for the bigram control,
 * `tasks/*.jsonl`: items of the lm-eval tasks, made from held-out documents only.
 
+What a score is made of (`heldout.bin`, `tasks/`) is closed to a process that trains: it opens the
+rest (`TRAINING_FILES`) with `training=True`.
+
 Opening reads the manifest and compares file sizes: the cost does not depend on the size of
 the corpus.  `Corpus.check` compares the digests too.
 """
@@ -36,6 +39,9 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 END_OF_TEXT = "<|endoftext|>"
 REMEDY = "delete this folder; the next `run` or `resume` prepares it again"
+TRAIN, HELDOUT, TASKS = "train.bin", "heldout.bin", "tasks/"
+TRAINING_FILES = (MANIFEST, TRAIN, "tokenizer.json", "byte_lengths.bin", "bigram.npz")
+"""All that is made of training text alone."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +68,14 @@ class Corpus:
 
     folder: Path
     manifest: Mapping[str, Any]
+    training: bool = False
 
     @classmethod
-    def open(cls, folder: str | Path) -> Corpus:
+    def open(cls, folder: str | Path, *, training: bool = False) -> Corpus:
         """Open the folder that `engine.corpus.prepare` wrote, in constant time.
+
+        Args:
+            training: for a process that trains, which has no held-out text and no items of tasks.
 
         Raises:
             InputError: no corpus there, another format, or a file with a wrong size.
@@ -83,7 +93,7 @@ class Corpus:
             raise InputError("the corpus has another format", where=str(folder), hint=REMEDY)
         for name, entry in manifest["files"].items():
             _check_size(folder / name, entry["bytes"])
-        return cls(folder, manifest)
+        return cls(folder, manifest, training)
 
     def check(self) -> None:
         """Compare every file with the SHA-256 of the manifest; reads the whole corpus.
@@ -127,12 +137,25 @@ class Corpus:
     @cached_property
     def train(self) -> NDArray[Any]:
         """Token ids of the training documents (memory-mapped)."""
-        return self._memmap("train.bin", self.manifest["dtype"])
+        return self._memmap(TRAIN, self.manifest["dtype"])
 
     @cached_property
     def heldout(self) -> NDArray[Any]:
-        """Token ids of the held-out documents (memory-mapped)."""
-        return self._memmap("heldout.bin", self.manifest["dtype"])
+        """Token ids of the held-out documents (memory-mapped).
+
+        Raises:
+            InputError: the corpus was opened to train on.
+        """
+        self._demand_evaluation()
+        return self._memmap(HELDOUT, self.manifest["dtype"])
+
+    @property
+    def heldout_tokens(self) -> int:
+        """Number of held-out tokens."""
+        import numpy as np
+
+        size = int(self.manifest["files"][HELDOUT]["bytes"])
+        return size // int(np.dtype(self.manifest["dtype"]).itemsize)
 
     @cached_property
     def byte_lengths(self) -> NDArray[np.int64]:
@@ -145,11 +168,12 @@ class Corpus:
         """JSON-lines file with the items of a task.
 
         Raises:
-            InputError: the corpus has no such task.
+            InputError: the corpus has no such task, or was opened to train on.
         """
-        path = self.folder / "tasks" / f"{task}.jsonl"
-        if f"tasks/{task}.jsonl" not in self.manifest["files"]:
-            known = sorted(Path(n).stem for n in self.manifest["files"] if n.startswith("tasks/"))
+        self._demand_evaluation()
+        path = self.folder / TASKS / f"{task}.jsonl"
+        if f"{TASKS}{task}.jsonl" not in self.manifest["files"]:
+            known = sorted(Path(n).stem for n in self.manifest["files"] if n.startswith(TASKS))
             raise InputError(f"no task named {task!r}", hint=f"this corpus has {', '.join(known)}")
         return path
 
@@ -213,11 +237,20 @@ class Corpus:
 
     def _require_heldout(self, context: int) -> None:
         """Check that one held-out window exists."""
-        if len(self.heldout) <= context:
+        if self.heldout_tokens <= context:
             raise InputError(
-                f"{len(self.heldout):,} held-out tokens are fewer than one context of {context}",
+                f"{self.heldout_tokens:,} held-out tokens are fewer than one context of {context}",
                 where=str(self.folder),
                 hint="give more text or a larger `heldout` share",
+            )
+
+    def _demand_evaluation(self) -> None:
+        """Refuse what a score is made of to a process that trains."""
+        if self.training:
+            raise InputError(
+                "held-out text and the items of tasks are closed to a process that trains",
+                where=str(self.folder),
+                hint="train on `corpus.train`; a score is an evaluator's business",
             )
 
     def _windows_per_epoch(self, context: int) -> int:

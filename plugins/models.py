@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from genesys_engine.gab.errors import InputError
@@ -9,6 +10,21 @@ from genesys_engine.gab.errors import InputError
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+
+def build_model(payload: Mapping[str, Any], device: str) -> nn.Module:
+    """Return the untrained language model around the composed block of a job.
+
+    Args:
+        payload: `source`, `model` (d_model, n_blocks, vocab_size, context) and `seed`.
+        device: its name; see `resolve_device`.
+    """
+    from genesys_engine.gab.compose import load_block
+    from genesys_engine.gab.model import LanguageModel
+    from genesys_engine.gab.scales import ModelConfig
+
+    block, config = load_block(payload["source"]), ModelConfig(**payload["model"])
+    return LanguageModel(block, config, seed=payload["seed"]).to(resolve_device(device))
 
 
 def context_of(model: nn.Module) -> int:

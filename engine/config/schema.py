@@ -65,7 +65,9 @@ class ExecutorSection(Component):
 
     use: str = "process"
     timeout_s: PositiveFloat = Field(
-        1800.0, description="wall time of one verification in seconds; then it is killed"
+        1800.0,
+        description="wall time of one training in seconds, and again of its evaluation; then it is"
+        " killed",
     )
     memory_gib: PositiveFloat = Field(
         4.0, description="memory of one worker in GiB; a design that needs more has failed"

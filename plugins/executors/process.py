@@ -29,7 +29,8 @@ class ProcessOptions(Options):
             "lm_eval.evaluator",
             "genesys_engine.plugins.audit_job",
             "genesys_engine.plugins.check_job",
-            "genesys_engine.plugins.verify_job",
+            "genesys_engine.plugins.evaluate_job",
+            "genesys_engine.plugins.train_job",
         ),
         description="modules imported once, by the process that every worker is forked from",
     )

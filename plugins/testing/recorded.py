@@ -17,15 +17,17 @@ from typing import Any
 from genesys_engine.gab.scales import get_scale
 from genesys_engine.plugins.api import Limits, Outcome
 
+JOBS = ("check", "train", "evaluate", "controls", "audit")
+
 
 class RecordedExecutor:
-    """Answers the jobs `check`, `verify`, `controls` and `audit`.
+    """Answers the jobs `check`, `train`, `evaluate`, `controls` and `audit`.
 
     Args:
         workers: jobs answered side by side; 0 answers inside `submit`.
         delay_s: jobs take a random time up to this, so that they end in any order.
         reject: share of blocks whose check fails.
-        fail: share of verifications that fail.
+        fail: share of trainings that fail.
         leaks: share of blocks that the full audit finds to leak.
         accuracy: that of an untrained model; 0 gives no score but bits per byte.
     """
@@ -41,7 +43,7 @@ class RecordedExecutor:
         accuracy: float = 0.0,
     ) -> None:
         self.workers = workers
-        self.calls: dict[str, int] = dict.fromkeys(("check", "verify", "controls", "audit"), 0)
+        self.calls: dict[str, int] = dict.fromkeys(JOBS, 0)
         self._counting = Lock()
         self._delay_s = delay_s
         self._reject = reject
@@ -96,25 +98,27 @@ class RecordedExecutor:
         measured = {"fits": fits, "flops_per_token": flops, "fingerprint": fingerprint}
         return {"passed": True, "findings": [], "measurements": measured}
 
-    def _verify(self, payload: Mapping[str, Any]) -> dict[str, Any]:
-        chance = _chance(payload["source"], f"verify/{payload['seed']}/{payload['model']}")
-        if chance() < self._fail:
+    def _train(self, payload: Mapping[str, Any]) -> dict[str, Any]:
+        if _luck(payload)() < self._fail:
             return {"status": "failed", "reason": "failed by chance"}
         tokens = payload["budget"]["tokens"]
-        scores = {"bits_per_byte": _score(2.5 + 0.5 * chance())}
-        controls = {"untrained": {"bits_per_byte": _score(6.0)}}
-        if self._accuracy:
-            scores["continuation:acc"] = _score(0.3 + 0.4 * chance(), up=True)
-            controls["untrained"]["continuation:acc"] = _score(self._accuracy, up=True)
         return {
             "status": "ok",
-            "scores": scores,
-            "controls": controls,
             "curve": [(tokens * i / 10, 7.0 - 0.3 * i) for i in range(1, 11)],
             "tokens": tokens,
             "steps": 10,
             "parameters": 1,
         }
+
+    def _evaluate(self, payload: Mapping[str, Any]) -> dict[str, Any]:
+        chance = _luck(payload)
+        chance()  # decided whether it trains
+        scores = {"bits_per_byte": _score(2.5 + 0.5 * chance())}
+        controls = {"untrained": {"bits_per_byte": _score(6.0)}}
+        if self._accuracy:
+            scores["continuation:acc"] = _score(0.3 + 0.4 * chance(), up=True)
+            controls["untrained"]["continuation:acc"] = _score(self._accuracy, up=True)
+        return {"status": "ok", "scores": scores, "controls": controls}
 
     def _audit(self, payload: Mapping[str, Any]) -> dict[str, Any]:
         leaks = _chance(payload["source"], "audit")() < self._leaks
@@ -136,6 +140,10 @@ def _finding(code: str, message: str) -> dict[str, Any]:
 
 def _score(value: float, *, up: bool = False) -> dict[str, Any]:
     return {"value": value, "stderr": 0.01, "higher_is_better": up, "n": 100}
+
+
+def _luck(payload: Mapping[str, Any]) -> Any:
+    return _chance(payload["source"], f"verify/{payload['seed']}/{payload['model']}")
 
 
 def _chance(source: str, purpose: str) -> Any:

@@ -122,6 +122,6 @@ def _corpus_facts(experiment: Any, cache: Path) -> dict[str, Any]:
         "digest": corpus.digest,
         "source": experiment.corpus.use,
         "train_tokens": len(corpus.train),
-        "heldout_tokens": len(corpus.heldout),
+        "heldout_tokens": corpus.heldout_tokens,
         "vocab_size": corpus.vocab_size,
     }

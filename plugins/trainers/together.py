@@ -1,4 +1,4 @@
-"""Several processes for one design: started through torchrun from within a verification job.
+"""Several processes for one design: started through torchrun from within a training job.
 
     torchrun --nproc-per-node N -m genesys_engine.plugins.trainers.together JOB
 
@@ -91,23 +91,23 @@ def _train(payload: Mapping[str, Any], checkpoint: Path) -> None:
     import torch.distributed as dist
 
     from genesys_engine.plugins.corpus import Corpus
+    from genesys_engine.plugins.models import build_model
     from genesys_engine.plugins.targets import build
-    from genesys_engine.plugins.verify_job import build_model
 
-    on_cuda = payload["trainer"]["options"].get("device", "auto") != "cpu" and (
-        torch.cuda.is_available()
-    )
+    device = payload["trainer"]["options"].get("device", "auto")
+    on_cuda = device != "cpu" and torch.cuda.is_available()
     if on_cuda:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     else:
         torch.set_num_threads(1)
     dist.init_process_group("nccl" if on_cuda else "gloo")
-    model = build_model(payload)
+    model = build_model(payload, device)
     trainer = build(payload["trainer"]["target"], payload["trainer"]["options"])
     budget = TrainBudget(seed=payload["seed"], **payload["budget"])
     told: dict[str, Any]
     try:
-        result = trainer.train(model, Corpus.open(payload["corpus"]), budget, checkpoint)
+        corpus = Corpus.open(payload["corpus"], training=True)
+        result = trainer.train(model, corpus, budget, checkpoint)
     except TrialDiverged as problem:
         told = {"ended": str(problem)}
     else:

@@ -39,7 +39,7 @@ designs = {designs}
 timeout_s = {timeout_s}
 preload = [
   "torch", "torch._dynamo", "safetensors.torch",
-  "genesys_engine.plugins.check_job", "genesys_engine.plugins.verify_job",
+  "genesys_engine.plugins.check_job", "genesys_engine.plugins.evaluate_job",
 ]
 {more}
 """

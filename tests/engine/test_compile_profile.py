@@ -14,7 +14,8 @@ from genesys_engine.engine.run import started_payload
 from genesys_engine.engine.settings import asks_to_compile, training_limits, verify_settings
 from genesys_engine.engine.store import Store
 from genesys_engine.engine.trials import Trials
-from genesys_engine.engine.verifier import VERIFY, RungSettings, Verifier, VerifySettings
+from genesys_engine.engine.verification import TRAIN
+from genesys_engine.engine.verifier import RungSettings, Verifier, VerifySettings
 from genesys_engine.gab.sandbox import toolchain
 from genesys_engine.plugins.api import Limits
 from genesys_engine.plugins.host import PluginHost
@@ -94,7 +95,7 @@ def test_a_trainer_that_knows_no_compiler_does_not_ask(experiment):
 def test_only_a_design_that_passed_compiles(tmp_path, passed):
     rung = RungSettings("0.2M", 64, 1000, 100, 1e-3)
     settings = VerifySettings(
-        0, Path("none"), (rung,), {"options": {}}, [], Limits(wall_s=7), compiles=True
+        0, Path("none"), (rung,), {"options": {}}, [], Limits(7), Limits(7), compiles=True
     )
     executor = Noting(workers=0, fail=0)
     trials = Trials(PluginHost(), executor, "process", lambda *_: nullcontext())
@@ -102,12 +103,13 @@ def test_only_a_design_that_passed_compiles(tmp_path, passed):
     model = {"d_model": 16, "n_blocks": 1, "vocab_size": 512, "context": 64}
     verifier.start(0, verifier.payload("x", model, 0, 0), None, {}, passed=passed).result()
     verifier.start(1, verifier.payload("x", model, 0, 0), None, {}).result()  # nothing said
-    assert [limits.compiles for _, limits in executor.jobs] == [passed, False]
+    compiling = [limits.compiles for _, limits in executor.jobs]
+    assert compiling == [passed, False, False, False], "an evaluation never compiles"
     assert {limits.wall_s for _, limits in executor.jobs} == {7}
 
 
 @pytest.mark.parametrize("choice", ["always", "never"])
-def test_in_a_run_it_is_open_to_verifications_alone(experiment, tmp_path, choice):
+def test_in_a_run_it_is_open_to_trainings_alone(experiment, tmp_path, choice):
     host, loaded = experiment(choice)
     executor = Noting(workers=0)
     with Store.create(tmp_path / "run", {}) as store:
@@ -123,9 +125,9 @@ def test_in_a_run_it_is_open_to_verifications_alone(experiment, tmp_path, choice
             evolution.designer.close()
             executor.close()
     kinds = {target.rpartition(":")[2] for target, _ in executor.jobs}
-    assert {"check", "verify", "controls"} <= kinds
+    assert {"check", "train", "evaluate", "controls"} <= kinds
     for target, limits in executor.jobs:
-        assert limits.compiles is (choice == "always" and target == VERIFY), target
+        assert limits.compiles is (choice == "always" and target == TRAIN), target
 
 
 def test_it_is_told(experiment, monkeypatch):

@@ -146,7 +146,7 @@ def test_a_result_that_a_plugin_knows_is_not_computed_again(install: Install, lo
     assert {(row.rung, row.replicate) for row in known} == {(0, 0)}
     assert {row.facts["supplied_by"] for row in known} == {"genesys-engine-decider 1.5"}
     assert all(row.scores["bits_per_byte"]["value"] == 2.0 and row.tokens == 5 for row in known)
-    assert loop.executor.calls["verify"] == len(rows) - len(known) > 0
+    assert loop.executor.calls["train"] == len(rows) - len(known) > 0
     assert len(plugin.asked) == len(rows)
     first = plugin.asked[0]
     assert {"design", "digest", "rung", "scale", "replicate", "source", "model", "seed"} <= set(
@@ -222,7 +222,7 @@ class Noting(RecordedExecutor):
         self.limits: list[Any] = []
 
     def submit(self, target: str, payload: Any, scratch: Path, limits: Any) -> Any:
-        if target.endswith("verify"):
+        if target.endswith("train"):
             self.limits.append(limits)
         return super().submit(target, payload, scratch, limits)
 
@@ -238,7 +238,7 @@ def test_where_trials_run_changes_nothing_that_is_decided(
     assert loop.digest() == alone.digest()
     upper = [trial for trial in plugin.asked if trial["rung"] > 0]
     assert len(upper) == 3
-    assert executor.calls["verify"] == len(plugin.asked) - len(upper)
+    assert executor.calls["train"] == len(plugin.asked) - len(upper)
     assert {(limit.wall_s, limit.memory_bytes) for limit in executor.limits} == {(7.0, 2**29)}
     assert {trial["executor"] for trial in plugin.asked} == {"process"}
 
@@ -265,8 +265,8 @@ def test_the_trial_of_a_higher_priority_goes_first(tmp_path: Path) -> None:
     queue = _Queue(executor)
     names = {"first": 0.0, "low": -1.0, "high": 5.0, "taken back": 9.0, "same": 0.0}
     trials = {
-        name: queue.submit(_Waiting(name, {}, tmp_path, Limits()), priority)
-        for name, priority in names.items()
+        name: queue.submit(_Waiting(name, {}, tmp_path, Limits()), priority, number)
+        for number, (name, priority) in enumerate(names.items())
     }
     assert trials["taken back"].cancel()
     for number in range(4):
@@ -315,7 +315,7 @@ class Flaky(RecordedExecutor):
 
     def _answer(self, job: str, payload: Any) -> Outcome:
         answer = super()._answer(job, payload)
-        if job == "verify" and self.calls[job] in self._bad:
+        if job == "train" and self.calls[job] in self._bad:
             return Outcome(self._status, None, "bad luck")
         return answer
 
@@ -343,7 +343,7 @@ class Timed(Flaky):
 
     def _answer(self, job: str, payload: Any) -> Outcome:
         answer = super()._answer(job, payload)
-        return replace(answer, facts={"wall_s": 10.0}) if job == "verify" else answer
+        return replace(answer, facts={"wall_s": 10.0}) if job == "train" else answer
 
 
 @pytest.mark.parametrize("answer", ["'retry'", "'stop'", "'fail'", "None"])
@@ -357,10 +357,10 @@ def test_a_trial_counts_for_the_cap_on_hours_whatever_is_decided_about_it(
         try:
             loop.go(executor)
         except Stopped:
-            calls, executor = calls + executor.calls["verify"], Timed(status, 0)
+            calls, executor = calls + executor.calls["train"], Timed(status, 0)
         else:
             break
-    calls += executor.calls["verify"]
+    calls += executor.calls["train"]
     repeated = {"'retry'": 2, "'stop'": 1, "'fail'": 0, "None": 2 * (status == "infrastructure")}
     assert calls == 15 + repeated[answer]
     with Store.open(loop.folder) as store:
@@ -373,7 +373,7 @@ def test_a_trial_that_uses_up_the_hours_is_not_tried_again(install: Install, loo
     executor = Timed("timeout", 1)
     with pytest.raises(Stopped, match="device_hours"):
         loop.go(executor)
-    assert executor.calls["verify"] == 3
+    assert executor.calls["train"] == 3
 
 
 def test_a_plugin_cannot_have_a_trial_repeated_for_ever(install: Install, loop: Loop) -> None:
@@ -415,12 +415,12 @@ class Ending(RecordedExecutor):
 
     def stop(self) -> str | None:
         """Ask for the end once a verification is under way that will fail."""
-        self.asked = self.asked or self.calls["verify"] > self._before
+        self.asked = self.asked or self.calls["train"] > self._before
         return "enough" if self.asked else None
 
     def _answer(self, job: str, payload: Any) -> Outcome:
         answer = super()._answer(job, payload)
-        if job == "verify" and self.calls[job] > self._before:
+        if job == "train" and self.calls[job] > self._before:
             assert self.ending.wait(20)
             return Outcome(self._status, None, "bad luck")
         return answer

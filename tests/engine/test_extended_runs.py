@@ -14,7 +14,7 @@ from genesys_engine.engine.config import ConfigError, load_experiment
 from genesys_engine.engine.store import Store
 from genesys_engine.gab import library
 
-PRELOAD = '"genesys_engine.plugins.verify_job", "genesys_engine.plugins.audit_job"'
+PRELOAD = '"genesys_engine.plugins.evaluate_job", "genesys_engine.plugins.audit_job"'
 OWN_BLOCK = '''"""A block of a user's own: gated, causal by a cumulative mean."""
 
 import torch
@@ -48,7 +48,7 @@ def write(folder: Path, name: str, population: str = 'seeds = ["gpt"]', **values
     filled = EXPERIMENT.format(text=text, more="", **numbers)
     filled = filled.replace('seeds = ["gpt"]', population)
     path = folder / name
-    path.write_text(filled.replace('"genesys_engine.plugins.verify_job"', PRELOAD))
+    path.write_text(filled.replace('"genesys_engine.plugins.evaluate_job"', PRELOAD))
     return path
 
 

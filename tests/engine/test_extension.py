@@ -34,7 +34,7 @@ def extended(trial: Trial, sets: tuple[str, ...]) -> Trial:
 
 
 def trained(trial: Trial) -> int:
-    return sum(executor.calls["verify"] for executor in trial.executors)
+    return sum(executor.calls["train"] for executor in trial.executors)
 
 
 @pytest.mark.parametrize("sets", [MORE, RUNG, MORE + RUNG])

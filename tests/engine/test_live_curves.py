@@ -29,7 +29,7 @@ class Telling(RecordedExecutor):
     """Its trials tell a point before they end: the loss is the number of the task."""
 
     def submit(self, target: str, payload: Any, scratch: Path, limits: Any) -> Any:
-        if target.endswith(":verify"):
+        if target.endswith(":train"):
             LiveCurve(scratch).write([(1.0, float(scratch.name.rpartition("-")[2]))])
         return super().submit(target, payload, scratch, limits)
 

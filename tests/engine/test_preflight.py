@@ -186,3 +186,15 @@ def test_seeds_that_tell_nothing_are_told_before(
 def test_nothing_large_is_read_or_prepared(tmp_path: Path) -> None:
     assert main(["validate", str(write(""))]) == 0
     assert not (tmp_path / "cache" / "corpora").exists()
+
+
+def test_held_out_text_that_trainings_could_read_is_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text(prose(500_000))
+    (tmp_path / "notes").mkdir()
+    path = write('[corpus]\nuse = "text"\npaths = ["texts"]\n')
+    for opened, warned in (("texts", True), (".", True), ("texts/a.txt", True), ("notes", False)):
+        assert main(["validate", str(path), "--set", f'sandbox.readable=["{opened}"]']) == 0
+        assert ("sandbox.readable opens" in capsys.readouterr().err) is warned, opened

@@ -1,12 +1,11 @@
 """Training that is compiled for real, inside the sandbox with the compile profile."""
 
 import pytest
-from test_verify_job import payload
+from verification_support import payload, trained_in
 
-from genesys_engine.gab.sandbox import Limits, SandboxHost, environment, isolation_here, toolchain
+from genesys_engine.gab.sandbox import SandboxHost, environment, isolation_here, toolchain
 from genesys_engine.plugins.executors.process import ProcessOptions
 
-VERIFY = "genesys_engine.plugins.verify_job:verify"
 SANDBOXED = pytest.mark.skipif(
     bool(isolation_here().missing("standard")), reason="this kernel confines no files or calls"
 )
@@ -21,15 +20,15 @@ def job(corpus, choice):
 
 @pytest.fixture
 def verify(corpus, tmp_path):
-    """Run a verification at a level; return its value."""
+    """Train at a level; return the reply."""
     hosts = []
 
     def verify(level, choice, *, compiles):
         host = SandboxHost(workers=1, preload=ProcessOptions().preload, at_most=level)
         hosts.append(host)
-        limits = Limits(wall_s=500, readable=(str(corpus.folder),), compiles=compiles)
         scratch = tmp_path / f"{level}-{choice}-{compiles}"
-        outcome = host.submit(VERIFY, job(corpus, choice), scratch, limits).result(550)
+        limits = {"wall_s": 500, "compiles": compiles}
+        outcome = trained_in(host, job(corpus, choice), corpus, scratch, **limits)
         assert outcome.status == "ok", outcome.reason
         host.close()
         return outcome.value

@@ -1,9 +1,9 @@
 """`transformers.Trainer` in our place: the same data, budget and schedule, the same loss."""
 
 import pytest
-from test_verify_job import payload
+from verification_support import evaluated_in, payload, trained_in
 
-from genesys_engine.gab.sandbox import Limits, SandboxHost
+from genesys_engine.gab.sandbox import SandboxHost
 from genesys_engine.plugins.testing import samples
 from genesys_engine.plugins.trainers.hf import HfTrainer
 from genesys_engine.plugins.trainers.options import TorchTrainerOptions, TrainerOptions
@@ -33,11 +33,12 @@ def test_it_trains_in_the_sandbox(corpus, tmp_path):
     job["evaluators"] = job["evaluators"][:1]
     host = SandboxHost(workers=1, preload=("torch",))
     try:
-        limits = Limits(wall_s=250, readable=(str(corpus.folder),))
-        target = "genesys_engine.plugins.verify_job:verify"
-        outcome = host.submit(target, job, tmp_path, limits).result()
+        outcome = trained_in(host, job, corpus, tmp_path / "1", wall_s=250)
+        assert outcome.status == "ok", outcome.reason
+        weights = tmp_path / "1" / outcome.value["checkpoint"]
+        scored = evaluated_in(host, job, corpus, tmp_path / "2", weights)
     finally:
         host.close()
-    assert outcome.status == "ok", outcome.reason
-    assert outcome.value["status"] == "ok", outcome.value["reason"]
+    assert scored.status == "ok", scored.reason
+    assert scored.value["status"] == "ok", scored.value["reason"]
     assert outcome.value["tokens"] >= 3_000

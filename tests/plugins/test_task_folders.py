@@ -124,7 +124,7 @@ def scores(host: SandboxHost, corpus, data: Path, scratch: Path, *names: str) ->
         ],
     }
     limits = Limits(readable=(str(corpus.folder), str(data)))
-    outcome = host.submit(f"{BASE}.verify_job:controls", payload, scratch, limits).result(240)
+    outcome = host.submit(f"{BASE}.evaluate_job:controls", payload, scratch, limits).result(240)
     assert outcome.status == "ok", outcome.reason
     found: dict[str, Any] = outcome.value["bigram"]
     del found["bits_per_byte"]

@@ -1,11 +1,10 @@
 """One design, two processes: torchrun, DDP and gloo give the training of a single process."""
 
 import pytest
-from test_verify_job import payload
 from training_support import BLOCK
+from verification_support import payload, trained_in, verify
 
-from genesys_engine.gab.sandbox import Limits, SandboxHost, isolation_here
-from genesys_engine.plugins.verify_job import verify
+from genesys_engine.gab.sandbox import SandboxHost, isolation_here
 
 
 def job_of(corpus, **trainer):
@@ -72,9 +71,7 @@ def test_the_sandbox_refuses_a_team_and_says_what_to_set(corpus, tmp_path):
         pytest.skip("this machine offers nothing beyond the level `process`")
     host = SandboxHost(workers=1, preload=("torch",))
     try:
-        limits = Limits(wall_s=120, readable=(str(corpus.folder),))
-        target = "genesys_engine.plugins.verify_job:verify"
-        outcome = host.submit(target, job_of(corpus, processes=2), tmp_path, limits).result()
+        outcome = trained_in(host, job_of(corpus, processes=2), corpus, tmp_path, wall_s=120)
     finally:
         host.close()
     assert outcome.status == "error"

@@ -122,7 +122,7 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from genesys_engine.plugins.trainers import session
-from genesys_engine.plugins.verify_job import verify
+from verification_support import verify
 import json
 session.MOST_OF_TIME = 1e9  # however slow the disk is, some are written
 given = json.load(open(sys.argv[1]))
@@ -132,12 +132,13 @@ print(json.dumps({**reply, "resumed": reply["facts"]["resumed_at_step"], "facts"
 
 
 def test_kill_9_in_a_process_of_its_own_costs_nothing(corpus, tmp_path):
-    from test_verify_job import EVALUATORS, payload
+    from verification_support import EVALUATORS, payload
 
     job = payload(corpus, tokens=60_000, checkpoint_every_s=0.02)
     job["evaluators"] = EVALUATORS[:1]
     (tmp_path / "job.json").write_text(json.dumps(job))
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    path = f"{ROOT}:{Path(__file__).parent}"
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
 
     def start(folder):
         folder.mkdir(exist_ok=True)

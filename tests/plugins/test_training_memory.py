@@ -16,7 +16,7 @@ from training_support import BLOCK, CONTEXT, TinyModel
 from genesys_engine.gab.compose import load_block
 from genesys_engine.gab.errors import InputError
 from genesys_engine.gab.model import LanguageModel
-from genesys_engine.gab.sandbox import Limits, SandboxHost
+from genesys_engine.gab.sandbox import SandboxHost
 from genesys_engine.gab.scales import ModelConfig
 from genesys_engine.plugins.api import TrainBudget, TrialDiverged
 from genesys_engine.plugins.trainers import pace
@@ -130,7 +130,7 @@ def test_a_real_limit_of_memory_shrinks_the_micro_batch(corpus, tmp_path):
 
 
 def test_a_design_that_does_not_fit_fails_and_the_next_one_runs(corpus, tmp_path):
-    from test_verify_job import payload
+    from verification_support import payload, trained_in
 
     greedy = BLOCK.replace("return X +", "torch.empty(1 << 33); return X +")
     host = SandboxHost(workers=1, preload=("torch",))
@@ -140,12 +140,7 @@ def test_a_design_that_does_not_fit_fails_and_the_next_one_runs(corpus, tmp_path
             (tmp_path / name).mkdir()
             job = payload(corpus, source=source, tokens=2_000)
             job["evaluators"] = job["evaluators"][:1]
-            limits = Limits(wall_s=200, readable=(str(corpus.folder),))
-            outcomes.append(
-                host.submit(
-                    "genesys_engine.plugins.verify_job:verify", job, tmp_path / name, limits
-                ).result()
-            )
+            outcomes.append(trained_in(host, job, corpus, tmp_path / name, wall_s=200))
     finally:
         host.close()
     assert outcomes[0].status == "memory"

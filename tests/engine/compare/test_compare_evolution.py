@@ -38,7 +38,7 @@ use = "heldout"
 windows = 8
 [executor]
 preload = [
-  "torch", "genesys_engine.plugins.check_job", "genesys_engine.plugins.verify_job",
+  "torch", "genesys_engine.plugins.check_job", "genesys_engine.plugins.evaluate_job",
 ]
 [compare]
 study = "evolution"

@@ -1,7 +1,6 @@
-"""The verification job from payload to reply."""
+"""The two jobs of a verification, from payload to reply."""
 
 import json
-import math
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -9,44 +8,15 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 from training_support import BLOCK, CONTEXT
+from verification_support import EVALUATORS, evaluated_in, payload, plain, trained_in, verify
 
+from genesys_engine.engine.verification import evaluation_job, training_job
 from genesys_engine.gab.errors import InputError
-from genesys_engine.gab.sandbox import Limits, SandboxHost, isolation_here
-from genesys_engine.plugins import checkpoint, verify_job
+from genesys_engine.gab.sandbox import SandboxHost, isolation_here
+from genesys_engine.plugins import checkpoint, evaluate_job
+from genesys_engine.plugins.evaluate_job import controls, evaluate
 from genesys_engine.plugins.executors.process import ProcessOptions
 from genesys_engine.plugins.trainers.pytorch import TorchTrainer
-from genesys_engine.plugins.verify_job import controls, verify
-
-BASE = "genesys_engine.plugins"
-EVALUATORS = [
-    {
-        "name": "heldout",
-        "target": f"{BASE}.evaluators.heldout:HeldoutEvaluator",
-        "options": {"windows": 40},
-    },
-    {
-        "name": "lm_eval",
-        "target": f"{BASE}.evaluators.lm_eval:LmEvalEvaluator",
-        "options": {"limit": 30},
-    },
-]
-
-
-def payload(corpus, *, source=BLOCK, tokens=30_000, peak_lr=5e-3, **trainer):
-    return {
-        "source": source,
-        "model": {
-            "d_model": 32,
-            "n_blocks": 2,
-            "vocab_size": corpus.vocab_size,
-            "context": CONTEXT,
-        },
-        "corpus": str(corpus.folder),
-        "seed": 3,
-        "budget": {"tokens": tokens, "batch_tokens": 4 * CONTEXT, "peak_lr": peak_lr},
-        "trainer": {"target": f"{BASE}.trainers.pytorch:TorchTrainer", "options": trainer},
-        "evaluators": EVALUATORS,
-    }
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +37,6 @@ def test_a_design_that_learns_is_ok(reply):
     assert answer["parameters"] > 16_000
     assert (scratch / answer["checkpoint"]).is_file()
     assert all(answer["facts"][key] > 0 for key in ("train_s", "eval_s", "build_s", "tokens_per_s"))
-    assert answer["facts"]["max_rss_bytes"] > 1 << 26
 
 
 def test_the_speed_is_that_of_the_tokens_since_the_trial_went_on(corpus, tmp_path, monkeypatch):
@@ -97,23 +66,48 @@ def test_the_reply_is_json_and_depends_on_the_payload_alone(corpus, reply, tmp_p
 def test_the_strictest_isolation_changes_no_word_of_the_reply(corpus, reply, tmp_path):
     """Training, held-out text and lm-eval's tasks, with its data sets, inside the sandbox."""
     host = SandboxHost(workers=1, preload=ProcessOptions().preload)
-    limits = Limits(readable=(str(corpus.folder),))
-    target = "genesys_engine.plugins.verify_job:verify"
+    job = payload(corpus)
     try:
-        outcome = host.submit(target, payload(corpus), tmp_path, limits).result(240)
-        closed = host.submit(target, payload(corpus), tmp_path / "2", Limits()).result(240)
+        trained = trained_in(host, job, corpus, tmp_path / "1")
+        assert trained.status == "ok", trained.reason
+        weights = tmp_path / "1" / trained.value["checkpoint"]
+        scored = evaluated_in(host, job, corpus, tmp_path / "2", weights)
     finally:
         host.close()
-    assert outcome.status == "ok", outcome.reason
+    assert scored.status == "ok", scored.reason
     answer, scratch = reply
-    for value in (first := dict(answer), inside := dict(outcome.value)):
-        del value["facts"]
-    assert inside == json.loads(json.dumps(first))
-    name = answer["checkpoint"]
-    assert (scratch / name).read_bytes() == (tmp_path / name).read_bytes()
-    if not isolation_here().missing("standard"):
-        assert closed.status == "error"
-        assert "Permission denied" in closed.reason  # the corpus is open only to who may read it
+    assert plain({**trained.value, **scored.value}) == plain(answer)
+    assert (scratch / answer["checkpoint"]).read_bytes() == weights.read_bytes()
+
+
+PEEKING = """
+import os
+def peek(folder):
+    for name in ("train.bin", "heldout.bin", "tasks/continuation.jsonl"):
+        try:
+            with open(os.path.join(folder, name), "rb") as file:
+                yield name if file.read(1) else "nothing in " + name
+        except PermissionError:
+            continue
+"""
+
+
+@pytest.mark.skipif(bool(isolation_here().missing("standard")), reason="needs Landlock")
+def test_a_training_job_cannot_open_what_it_will_be_scored_with(corpus, tmp_path):
+    """A real attempt, with the limits that a run gives its trainings."""
+    raising = f"raise RuntimeError(list(peek({str(corpus.folder)!r})))"
+    block = PEEKING + BLOCK.replace("return X +", f"{raising}\n        return X +")
+    host = SandboxHost(workers=1, preload=ProcessOptions().preload)
+    try:
+        outcome = trained_in(host, payload(corpus, source=block), corpus, tmp_path)
+    finally:
+        host.close()
+    assert outcome.reason == "RuntimeError: ['train.bin']"
+
+
+def test_a_training_job_is_asked_nothing_of_what_it_will_be_scored_with(corpus):
+    asked = training_job(payload(corpus))
+    assert set(asked) == {"source", "model", "corpus", "seed", "budget", "trainer"}
 
 
 def test_the_score_is_that_of_the_file(corpus, reply, tmp_path, monkeypatch):
@@ -161,21 +155,23 @@ def test_a_loss_that_is_not_finite_has_failed_with_its_reason(corpus, tmp_path):
     answer = verify(payload(corpus, source=POISONED), tmp_path)
     assert answer["status"] == "failed"
     assert "training loss is nan" in answer["reason"]
-    assert math.isfinite(answer["controls"]["untrained"]["bits_per_byte"]["value"])
+    assert not answer.get("scores")
     json.dumps(answer, allow_nan=False)
 
 
-def test_scores_that_are_not_finite_never_reach_the_reply(corpus, tmp_path):
-    answer = verify(payload(corpus, source=EXPLODING), tmp_path)
+def test_scores_that_are_not_finite_never_reach_the_reply(corpus, reply, tmp_path):
+    trained, scratch = reply
+    job = evaluation_job(payload(corpus, source=EXPLODING), scratch / trained["checkpoint"])
+    answer = evaluate(job, tmp_path)
     assert answer["status"] == "failed"
-    assert "bits_per_byte" not in answer["controls"]["untrained"]
+    assert "bits_per_byte" not in {**answer["scores"], **answer["controls"]["untrained"]}
     json.dumps(answer, allow_nan=False)
 
 
 def test_scores_of_items_are_written_as_rows_of_float32(tmp_path):
     """Whatever an evaluator keeps: the engine takes no other form."""
     kept = SimpleNamespace(samples={"a": np.array([[1.0], [0.5]]), "b": [True, False, True]})
-    verify_job._write_samples([kept, SimpleNamespace()], tmp_path / "samples")
+    evaluate_job._write_samples([kept, SimpleNamespace()], tmp_path / "samples")
     rows = load_file(tmp_path / "samples")
     assert {name: (row.dtype, row.tolist()) for name, row in rows.items()} == {
         "a": (np.float32, [1.0, 0.5]),
@@ -193,7 +189,7 @@ def test_bits_per_byte_is_required(corpus, tmp_path):
 def test_the_reply_fits_the_engines_schema(reply):
     from genesys_engine.engine.replies import VerifyReply
 
-    assert VerifyReply.model_validate(reply[0]).not_finite() is None
+    assert VerifyReply.model_validate(reply[0]).not_measured() is None
 
 
 def test_the_bigram_control_has_the_same_metrics(corpus, reply, tmp_path):
@@ -203,4 +199,4 @@ def test_the_bigram_control_has_the_same_metrics(corpus, reply, tmp_path):
     assert answer == controls(job, tmp_path)
     untrained = reply[0]["controls"]["untrained"]["bits_per_byte"]["value"]
     assert answer["bigram"]["bits_per_byte"]["value"] < untrained
-    assert verify_job.METRIC in answer["bigram"]
+    assert evaluate_job.METRIC in answer["bigram"]

@@ -1,0 +1,78 @@
+"""Verifications in tests: a training job, then an evaluation job, here or in a sandbox."""
+
+import json
+from pathlib import Path
+
+from training_support import BLOCK, CONTEXT
+
+from genesys_engine.engine.verification import evaluation_job, training_job
+from genesys_engine.gab.sandbox import Limits
+from genesys_engine.plugins.corpus import TRAINING_FILES
+from genesys_engine.plugins.evaluate_job import evaluate
+from genesys_engine.plugins.train_job import train
+
+BASE = "genesys_engine.plugins"
+TRAIN = f"{BASE}.train_job:train"
+EVALUATE = f"{BASE}.evaluate_job:evaluate"
+EVALUATORS = [
+    {
+        "name": "heldout",
+        "target": f"{BASE}.evaluators.heldout:HeldoutEvaluator",
+        "options": {"windows": 40},
+    },
+    {
+        "name": "lm_eval",
+        "target": f"{BASE}.evaluators.lm_eval:LmEvalEvaluator",
+        "options": {"limit": 30},
+    },
+]
+
+
+def payload(corpus, *, source=BLOCK, tokens=30_000, peak_lr=5e-3, **trainer):
+    """Return the job of a verification."""
+    return {
+        "source": source,
+        "model": {
+            "d_model": 32,
+            "n_blocks": 2,
+            "vocab_size": corpus.vocab_size,
+            "context": CONTEXT,
+        },
+        "corpus": str(corpus.folder),
+        "seed": 3,
+        "budget": {"tokens": tokens, "batch_tokens": 4 * CONTEXT, "peak_lr": peak_lr},
+        "trainer": {"target": f"{BASE}.trainers.pytorch:TorchTrainer", "options": trainer},
+        "evaluators": EVALUATORS,
+    }
+
+
+def verify(job, folder):
+    """Train and evaluate in this process; return both replies as one."""
+    trained = train(training_job(job), Path(folder))
+    if trained["status"] != "ok":
+        return trained
+    scored = evaluate(evaluation_job(job, Path(folder) / trained["checkpoint"]), Path(folder))
+    return {**trained, **scored, "facts": {**trained["facts"], **scored["facts"]}}
+
+
+def training_limits(corpus, **more):
+    """Return what a training job may use: of the corpus, the training text alone."""
+    return Limits(readable=tuple(str(corpus.folder / name) for name in TRAINING_FILES), **more)
+
+
+def trained_in(host, job, corpus, folder, **limits):
+    """Train in a sandbox; return the outcome."""
+    limits = training_limits(corpus, **limits)
+    return host.submit(TRAIN, training_job(job), Path(folder), limits).result(550)
+
+
+def evaluated_in(host, job, corpus, folder, weights):
+    """Evaluate in a sandbox; return the outcome."""
+    asked = evaluation_job(job, weights)
+    limits = Limits(readable=(str(corpus.folder), asked["checkpoint"]))
+    return host.submit(EVALUATE, asked, Path(folder), limits).result(550)
+
+
+def plain(reply):
+    """Return what of a reply is the same on every machine, as JSON has it."""
+    return json.loads(json.dumps({k: v for k, v in reply.items() if k != "facts"}))
