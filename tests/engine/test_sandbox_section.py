@@ -144,9 +144,13 @@ def test_limits_of_training_open_the_corpus_and_what_the_file_says(experiment, t
     text = f'[sandbox]\nreadable = ["{tmp_path}"]\n[trainer]\ndevice = "cpu"\n'
     host, loaded = load(experiment(text), ())
     corpus = {"folder": str(tmp_path / "corpus"), "vocab_size": 512}
-    limits = verify_settings(loaded, host, corpus).limits
-    assert limits.readable == (str(tmp_path / "corpus"), str(tmp_path))
-    assert not limits.accelerator
+    settings = verify_settings(loaded, host, corpus)
+    assert settings.evaluation.readable == (str(tmp_path / "corpus"), str(tmp_path))
+    *files, own = settings.limits.readable
+    assert own == str(tmp_path)
+    assert str(tmp_path / "corpus" / "train.bin") in files
+    assert not any(name in path for path in files for name in ("heldout", "tasks"))
+    assert not settings.limits.accelerator
 
 
 # --- replies of workers that lie ---
@@ -211,12 +215,33 @@ def test_only_a_checker_of_the_experiment_can_be_at_fault(tmp_path):
         checked(reply, tmp_path, ({"name": "mine"},))
 
 
+OF_EVALUATION = {"scores", "controls"}
+RUNG = RungSettings("0.2M", 64, 1000, 100, 1e-3)
+
+
+def started(folder, executor):
+    """Begin a verification as a run does; return its result."""
+    settings = VerifySettings(0, Path("none"), (RUNG,), {"options": {}}, [], Limits(), Limits())
+    trials = Trials(PluginHost(), executor, "process", lambda *_: nullcontext())
+    verifier = Verifier(trials, settings, folder)
+    model = {"d_model": 16, "n_blocks": 1, "vocab_size": 512, "context": 64}
+    job = verifier.payload("x", model, 0, 0)
+    return verifier.start(0, job, "design-0.safetensors", {}).result()
+
+
 def verified(folder, **reply):
-    """Return what becomes of a verification's reply, whose job took three seconds."""
-    settings = VerifySettings(0, Path("none"), (), {"options": {}}, [], Limits())
-    trials = Trials(PluginHost(), None, "process", lambda *_: nullcontext())
-    outcome = Outcome("ok", {"status": "ok", **reply}, facts={"wall_s": 3.0})
-    read = Verifier(trials, settings, folder)._read(outcome, folder, "kept", 0)
+    """Return what becomes of the replies of a verification, whose training took three seconds."""
+
+    class Liar(RecordedExecutor):
+        def _answer(self, job, payload):
+            scored = {key: value for key, value in reply.items() if key in OF_EVALUATION}
+            if job == "evaluate":
+                return Outcome("ok", {"status": reply.get("status", "ok"), **scored})
+            told = {key: value for key, value in reply.items() if key not in OF_EVALUATION}
+            told["status"] = "ok" if scored else reply.get("status", "ok")
+            return Outcome("ok", told, facts={"wall_s": 3.0})
+
+    read = started(folder, Liar(workers=0))
     canonical_json(read.result)  # as the store does
     return read
 
@@ -250,8 +275,10 @@ def test_a_score_that_cannot_be_reckoned_with_is_a_failure(value, tmp_path):
     for reply in ({"scores": given}, {"controls": {"untrained": given}}, {"curve": [(1, value)]}):
         result = verified(tmp_path, **reply).result
         assert (result["status"], result["cause"]) == ("failed", "not_finite")
-    result = verified(tmp_path, status="failed", scores=given, curve=[(1, value), (2, 3)]).result
+    result = verified(tmp_path, status="failed", scores=given, curve=[(2, 3)]).result
     assert (result["scores"].keys(), result["curve"]) == ({"good"}, [(2, 3)])
+    result = verified(tmp_path, status="failed", curve=[(1, value), (2, 3)]).result
+    assert result["curve"] == [(2, 3)]
 
 
 @pytest.mark.parametrize("stderr", [10**400, math.nan, 1e308, "x"])
@@ -279,16 +306,10 @@ def test_a_checkpoint_that_is_none_is_a_failed_verification(left, tmp_path):
                 path.write_bytes(b"\x80\x04pickle")
             return super().submit(target, payload, scratch, limits)
 
-        def _verify(self, payload):
-            return {**super()._verify(payload), "checkpoint": "../../model.safetensors"}
+        def _train(self, payload):
+            return {**super()._train(payload), "checkpoint": "../../model.safetensors"}
 
-    rung = RungSettings("0.2M", 64, 1000, 100, 1e-3)
-    settings = VerifySettings(0, Path("none"), (rung,), {"options": {}}, [], Limits())
-    trials = Trials(PluginHost(), Liar(workers=0, fail=0), "process", lambda *_: nullcontext())
-    verifier = Verifier(trials, settings, tmp_path)
-    model = {"d_model": 16, "n_blocks": 1, "vocab_size": 512, "context": 64}
-    job = verifier.payload("x", model, 0, 0)
-    result = verifier.start(0, job, "design-0.safetensors", {}).result().result
+    result = started(tmp_path, Liar(workers=0, fail=0)).result
     assert (result["status"], result["cause"]) == ("failed", "bad_reply")
     assert "checkpoint" in result["reason"]
     assert not (tmp_path / "checkpoints").exists()
