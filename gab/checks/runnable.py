@@ -19,12 +19,13 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeVar
 
 from genesys_engine.gab.checks.guard import is_refused
+from genesys_engine.gab.checks.names import binds
 from genesys_engine.gab.syntax import Import, imports, parse, parse_expression
 
 _CHECKING = frozenset({"typing.TYPE_CHECKING", "typing_extensions.TYPE_CHECKING"})
@@ -92,7 +93,7 @@ class _Names:
         self.times: Counter[tuple[str, str]] = Counter()  # an import binds a name to a target
         self.false: set[str] = set()
         for node in ast.walk(module):
-            self.bound.update(_binds(node))
+            self.bound.update(binds(node))
             if isinstance(node, ast.Import | ast.ImportFrom):
                 items = list(imports(node))
                 self.imported |= {item.bound: item for item in items}
@@ -158,23 +159,6 @@ class _Names:
             case ast.In() | ast.NotIn() if several:
                 return isinstance(op, ast.NotIn)
         return None
-
-
-def _binds(node: ast.AST) -> Iterator[str]:
-    """Yield the names that a node binds or deletes, in whatever scope."""
-    match node:
-        case ast.Name(id=name, ctx=ast.Store() | ast.Del()) | ast.arg(arg=name):
-            yield name
-        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-            yield name
-        case ast.Import() | ast.ImportFrom():
-            yield from (item.bound for item in imports(node))
-        case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)):
-            yield name
-        case ast.MatchStar(name=str(name)) | ast.MatchMapping(rest=str(name)):
-            yield name
-        case ast.Global(names=names) | ast.Nonlocal(names=names):
-            yield from names
 
 
 class _Cutter(ast.NodeTransformer):

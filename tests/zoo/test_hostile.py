@@ -25,6 +25,7 @@ ZOO = Path(__file__).parent
 ATTENTION = "import torch\n" + (ZOO / "good/causal_attention.py").read_text()
 
 REACHES, PATCHES, IMPORTS = "static.interpreter", "patch.outside", "static.import"
+LANGUAGE = {REACHES, PATCHES, IMPORTS, "static.attribute"}
 
 # attack -> (code, lines at the end of the module)
 ATTACKS = {
@@ -158,7 +159,7 @@ def test_an_attack_is_refused_before_it_runs(name):
         check_block(source, vocab_size=64, seed=0, scales=["0.2M"]),
     ):
         assert code in {each.code for each in found.findings}
-        assert {each.code for each in found.findings} <= {code, IMPORTS, REACHES, PATCHES}
+        assert {each.code for each in found.findings} <= LANGUAGE
         assert all(each.line > before for each in found.findings)
         assert not found.passed
 

@@ -1,0 +1,153 @@
+"""What a block may name by itself: functions of Python, special names, attributes of values.
+
+`readable` are the attributes of the values that a block computes with (tensors, layers, plain
+data), collected from their classes as they are installed.  `never` are names that lead from an
+ordinary value to frames, code, modules or memory; no definition of the block's own opens them.
+"""
+
+from __future__ import annotations
+
+import builtins
+import types
+from collections import Counter, OrderedDict, deque
+from collections.abc import Iterator
+from functools import cache, partial
+from types import CodeType
+
+import torch
+from torch import Tensor, nn
+
+
+def words(text: str) -> frozenset[str]:
+    """Return the words of a text."""
+    return frozenset(text.split())
+
+
+# --- builtins and special names
+
+BUILTINS = words(
+    "abs all any ascii bin bool bytearray bytes callable chr classmethod complex dict divmod "
+    "enumerate filter float format frozenset hash hex id int isinstance issubclass iter len list "
+    "map max min next object oct ord pow print property range repr reversed round set slice "
+    "sorted staticmethod str sum super tuple type zip True False None Ellipsis NotImplemented"
+) | {
+    name
+    for name, found in vars(builtins).items()
+    if isinstance(found, type) and issubclass(found, BaseException)
+}
+BY_NAME = frozenset({"getattr", "setattr", "delattr", "hasattr"})
+"""Only called, and with a name that stands there, may these be used."""
+READABLE_SPECIAL = words("__init__ __name__ __class__ __doc__ __len__ __version__ __repr__")
+"""The names between double underscores that a block may read as attributes."""
+DEFINABLE_SPECIAL = words(
+    "__init__ __repr__ __str__ __len__ __iter__ __next__ __getitem__ __setitem__ __contains__ "
+    "__eq__ __hash__ __bool__ __post_init__ __slots__ __all__ __version__ __author__ "
+    "__doc__"
+)
+"""Those that it may define."""
+NAMED_SPECIAL = DEFINABLE_SPECIAL | {"__name__", "__class__", "__debug__", "__file__"}
+"""Those that it may use as names."""
+
+
+def is_special(name: str) -> bool:
+    """Tell whether a name stands between double underscores."""
+    return name.startswith("__") and name.endswith("__")
+
+
+# --- attributes
+
+_INTERPRETER = (
+    types.FrameType, types.CodeType, types.TracebackType, types.GeneratorType, types.CoroutineType,
+    types.AsyncGeneratorType, types.FunctionType, types.MethodType, types.ModuleType,
+)  # fmt: skip
+_BEYOND = words(
+    # from classes, exceptions, tensors and layers to what is not theirs
+    "mro obj throw func_globals as_subclass numpy ctypes data_ptr storage untyped_storage "
+    "typed_storage share_memory_ grad_fn next_functions compile define format_map "
+    # modules that reach the machine, and private ways to modules and frames
+    "sys os builtins importlib inspect gc subprocess socket pickle marshal linecache traceback "
+    "tempfile shutil pathlib multiprocessing threading posix nt _module _evaluate _eval_type "
+    "_getframe _sys _os _types _thread _io _imp _warnings"
+)
+_PLAIN = (
+    str, bytes, bytearray, int, float, complex, list, tuple, dict, set, frozenset, range, slice,
+    deque, OrderedDict, Counter, property, partial, Exception, type(_ for _ in ()),
+)  # fmt: skip
+_EXTRA = words(
+    # fields of plain classes and of what torch returns, methods that only instances have
+    "name value major minor total_memory multi_processor_count warp_size cache_info cache_clear "
+    "cache_parameters default_factory saved_tensors saved_variables needs_input_grad "
+    "kv_indices full_kv_indices mask_mod sparsity BLOCK_SIZE from_kv_blocks to_dense "
+    "parametrizations original0 original1 _replace _asdict _fields _make _field_defaults"
+) | {
+    f"{kind}_l{layer}{direction}"
+    for kind in ("weight_ih", "weight_hh", "weight_hr", "bias_ih", "bias_hh")
+    for layer in range(4)
+    for direction in ("", "_reverse")
+}
+
+
+@cache
+def never() -> frozenset[str]:
+    """Return the names of attributes that no block may read, whatever it defines itself."""
+    interpreter = {name for kind in _INTERPRETER for name in dir(kind) if not is_special(name)}
+    plain = {name for kind in _PLAIN[:-1] for name in dir(kind)}
+    return frozenset(interpreter - plain - {"close", "send"}) | _BEYOND | hidden_names()
+
+
+@cache
+def readable() -> frozenset[str]:
+    """Return the public attributes of the values that a block computes with."""
+    names = set(_EXTRA)
+    for kind in (*_PLAIN, *_classes()):
+        names |= {name for name in dir(kind) if not name.startswith("_")}
+        names |= {n for n in _assigned(kind) if not n.startswith("_")}
+    return frozenset(names) - never()
+
+
+def _classes() -> Iterator[type]:
+    """Yield the classes of torch whose instances a block may hold."""
+    yield from (Tensor, nn.Parameter, torch.Size, torch.dtype, torch.device, torch.finfo)
+    yield from (torch.iinfo, torch.Generator, torch.cuda.Stream, torch.cuda.Event)
+    yield torch.autograd.function.BackwardCFunction
+    for holder in (nn, torch.distributions, nn.utils.rnn, nn.utils.parametrize, torch.return_types):
+        yield from (each for each in vars(holder).values() if isinstance(each, type))
+
+
+def _assigned(kind: type) -> Iterator[str]:
+    """Yield the names that a class's constructors and annotations mention."""
+    for base in kind.__mro__:
+        code = getattr(vars(base).get("__init__"), "__code__", None)
+        yield from code.co_names if isinstance(code, CodeType) else ()
+        yield from vars(base).get("__annotations__", ())
+
+
+@cache
+def module_names() -> frozenset[str]:
+    """Return the names of `nn.Module` that the checks go through, its own attributes too."""
+    names = {*dir(nn.Module), *vars(nn.Module())}
+    return frozenset(name for name in names if not is_special(name)) - _HARMLESS
+
+
+@cache
+def guarded_names() -> frozenset[str]:
+    """Return the names in the classes of torch: a store into one of them could be a patch."""
+    classes = [kind for kind in vars(nn).values() if isinstance(kind, type)]
+    classes += [Tensor, torch.autograd.Function, torch.Generator]
+    return frozenset(name for kind in classes for name in dir(kind)) - _SETTABLE
+
+
+@cache
+def hidden_names() -> frozenset[str]:
+    """Return what torch keeps to itself in modules and tensors."""
+    names = {*module_names(), *dir(Tensor)}
+    own = {name for name in names if name.startswith("_") and not is_special(name)}
+    return frozenset(own - _EXTRA)
+
+
+# What `nn.Module` has and a block may still define, since no check goes through it.
+_HARMLESS = words(
+    "T_destination bfloat16 call_super_init compile cpu cuda double dump_patches extra_repr float "
+    "forward half ipu mtia share_memory to_empty training type xpu"
+)
+_SETTABLE = frozenset({"data", "grad", "requires_grad", "training"})

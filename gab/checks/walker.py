@@ -1,0 +1,491 @@
+"""Going through the syntax tree of a module for what the language of a block refuses.
+
+See `guard` for the language.  It knows the names that the functions around a place bind, and
+the parent of every node.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import re
+import sys
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from enum import Enum
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+from torch import Tensor
+
+from genesys_engine.gab.checks.attributes import (
+    BUILTINS,
+    BY_NAME,
+    DEFINABLE_SPECIAL,
+    NAMED_SPECIAL,
+    READABLE_SPECIAL,
+    guarded_names,
+    hidden_names,
+    is_special,
+    module_names,
+    never,
+    readable,
+)
+from genesys_engine.gab.checks.members import DECORATORS, member, refused
+from genesys_engine.gab.checks.names import Names, chain, defined, own_names
+from genesys_engine.gab.syntax import UNREADABLE, parse_expression
+
+INTERPRETER, PATCH, ATTRIBUTE = "static.interpreter", "patch.outside", "static.attribute"
+_OWN = ("self", "ctx")  # of a module, and of a torch.autograd.Function
+_FREE = NAMED_SPECIAL | {"copyright", "credits", "license"}
+UNUSABLE = frozenset(vars(builtins)) - BUILTINS - BY_NAME - _FREE
+"""What of Python itself a block may not name."""
+_SHOWS = frozenset({"str", "repr", "print"})  # an exception, or the name of a class
+_PLAIN = frozenset({"str", "bytes", "int", "float", "complex", "bool"})
+_FIELD = re.compile(r"\{[^{}:!]*[.\[]")  # in a format: a field that reads an attribute or an item
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that the language refuses; `cure` says what to write in its place."""
+
+    line: int
+    code: str
+    name: str
+    text: str
+    cure: str = ""
+
+
+def _root(node: ast.expr) -> ast.expr:
+    """Return what a chain of attributes begins at."""
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return node
+
+
+def walk(module: ast.Module, names: Names) -> tuple[list[Fault], bool]:
+    """Return what the language refuses in a module, and whether it uses TorchScript.
+
+    Raises:
+        RecursionError: the source is nested too deeply.
+    """
+    parents = {child: node for node in ast.walk(module) for child in ast.iter_child_nodes(node)}
+    walker = _Walker(names, parents)
+    walker.visit(module)
+    return walker.faults, walker.scripts
+
+
+def _hidden(name: str) -> bool:
+    """Tell whether reading an attribute of this name leads to where a block has no business."""
+    return name not in READABLE_SPECIAL if is_special(name) else name in never()
+
+
+@dataclass
+class _Walker(ast.NodeVisitor):
+    """Goes through a module with the names that the functions around a place bind."""
+
+    names: Names
+    parents: dict[ast.AST, ast.AST]
+    faults: list[Fault] = field(default_factory=list)
+    own: list[set[str]] = field(default_factory=list)
+    caught: list[str] = field(default_factory=list)  # names of exceptions around a place
+    in_class: bool = False  # directly in a class's body
+    in_method: bool = False  # in a function that stands there and takes `self` or `ctx`
+    in_annotation: bool = False
+    scripts: bool = False  # uses TorchScript
+
+    def _say(self, node: ast.AST, code: str, name: str, text: str, cure: str = "") -> None:
+        self.faults.append(Fault(getattr(node, "lineno", 1), code, name, text, cure))
+
+    def _reach(self, node: ast.AST, name: str, cure: str = "") -> None:
+        self._say(node, INTERPRETER, name, f"{name!r} reaches for the interpreter.", cure)
+
+    def _targets(self, node: ast.expr) -> list[str]:
+        """Return the dotted targets of a chain of attributes that begins at an import."""
+        root = _root(node)
+        own = isinstance(root, ast.Name) and self._is_own(root.id)
+        return [] if own else chain(node, self.names.targets)
+
+    def _is_own(self, name: str) -> bool:
+        return any(name in names for names in self.own)
+
+    # --- names and attributes
+
+    def visit_Name(self, node: ast.Name) -> None:
+        name = node.id
+        unusable = (name in UNUSABLE or name in BY_NAME) and not self._is_own(name)
+        if unusable or (is_special(name) and name not in NAMED_SPECIAL):
+            self._reach(node, name)
+        if not isinstance(node.ctx, ast.Load):
+            return
+        if name in self.caught and not self._is_shown(node):
+            text = "A caught exception is used as a value; it holds frames and modules."
+            cure = f"Use str({name}), or raise it again."
+            self._say(node, INTERPRETER, name, text, cure)
+        if name == "type" and not self._is_own(name):
+            self._type(node)
+        for target in self._targets(node):
+            self._as_value(node, target)
+
+    def _as_value(self, node: ast.expr, target: str) -> None:
+        """Check a use of something imported that is no further chain."""
+        self.scripts = self.scripts or target.startswith("torch.jit.")
+        if reason := refused(target):
+            self._say(node, INTERPRETER, target, f"{reason}.")
+        elif _is_module(target):
+            text = f"The module {target!r} is used as a value; use its members by name."
+            self._say(node, INTERPRETER, target, text)
+        elif target in DECORATORS and not self._decorates(node):
+            text = f"{target} changes what it is given."
+            self._say(node, PATCH, target, text, "Write it above the class, as a decorator.")
+        elif _is_enum(target) and isinstance(self.parents.get(node), ast.Call):
+            self._made(node, target)
+
+    def _decorates(self, node: ast.AST) -> bool:
+        parent = self.parents.get(node)
+        if isinstance(parent, ast.Call) and parent.func is node:
+            node, parent = parent, self.parents.get(parent)
+        return node in getattr(parent, "decorator_list", ()) or isinstance(parent, ast.Assign)
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        targets = self._targets(node)
+        if not isinstance(node.ctx, ast.Load):
+            self._store(node, targets)
+        elif node.attr == "__class__":
+            self._kind(node)
+        elif node.attr == "format":
+            self._format(node)
+        if _hidden(node.attr):
+            self._reach(node, node.attr, self._other_name(node))
+        elif not targets and isinstance(node.ctx, ast.Load):
+            self._known(node)
+        for target in targets:
+            self._as_value(node, target)
+        if not targets:
+            self.visit(node.value)
+
+    def _other_name(self, node: ast.Attribute) -> str:
+        """Return what to write where the name is one that the block gives itself."""
+        mine = node.attr in self.names.attributes and not is_special(node.attr)
+        return f"Give the attribute {node.attr!r} of your own another name." if mine else ""
+
+    def _known(self, node: ast.Attribute) -> None:
+        """Check that an attribute of a value is one of tensors, layers and data, or the block's.
+
+        What `self` holds may be a unit of another source.  A refused import is reported itself, and
+        what begins at a name that nothing binds fails by itself.
+        """
+        name, root = node.attr, _root(node)
+        if isinstance(root, ast.Name) and (
+            root.id in ("self", "cls", *_OWN) or self._fails(root.id)
+        ):
+            return
+        if is_special(name) or name in readable() or self.names.defines(name):
+            return
+        near = get_close_matches(name, readable() | self.names.attributes, 1, 0.8)
+        cure = f"Write {near[0]!r} if that is meant." if near else ""
+        text = f"No tensor and no layer has the attribute {name!r}, and nothing here defines it."
+        self._say(node, ATTRIBUTE, name, text, cure)
+
+    def _fails(self, name: str) -> bool:
+        bound = self.names.bound.get(name) or hasattr(builtins, name)
+        return name in self.names.missing or not bound
+
+    def visit_MatchClass(self, node: ast.MatchClass) -> None:
+        """`case Kind(name=value)` reads an attribute."""
+        for name in filter(_hidden, node.kwd_attrs):
+            self._reach(node, name)
+        self.generic_visit(node)
+
+    # --- texts that are read as names or as code
+
+    def visit_Constant(self, node: ast.Constant) -> None:
+        """Names of the interpreter as texts: a first step on the way to them."""
+        text = node.value
+        if not isinstance(text, str):
+            return
+        if self.in_annotation:
+            self._text_as_code(node, text)
+        if "_" not in text or not text.isidentifier():
+            return
+        hidden = _hidden(text) and text not in hidden_names()
+        if hidden or text in UNUSABLE:
+            self._reach(node, text)
+
+    def _text_as_code(self, node: ast.Constant, text: str) -> None:
+        try:
+            expression = parse_expression(text.strip())
+        except UNREADABLE:
+            return  # nobody can evaluate it
+        for part in ast.walk(expression):
+            ast.copy_location(part, node)
+        self.parents |= {c: n for n in ast.walk(expression) for c in ast.iter_child_nodes(n)}
+        self.visit(expression)
+
+    def _annotation(self, node: ast.expr | None) -> None:
+        """Check an annotation, texts in it as what they say: something may evaluate them."""
+        if node is not None:
+            before, self.in_annotation = self.in_annotation, True
+            self.visit(node)
+            self.in_annotation = before
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
+        self._annotation(node.annotation)
+        for part in (node.target, node.value):
+            if part is not None:
+                self.visit(part)
+
+    def visit_Subscript(self, node: ast.Subscript) -> None:
+        """The words of `Literal["a"]` and the notes of `Annotated[T, "a"]` are no code."""
+        kind = ast.unparse(node.value).split(".")[-1] if self.in_annotation else ""
+        notes = kind in ("Literal", "Annotated")
+        self.visit(node.value)
+        if kind == "Annotated" and isinstance(node.slice, ast.Tuple):
+            self.visit(node.slice.elts[0])
+        before, self.in_annotation = self.in_annotation, self.in_annotation and not notes
+        self.visit(node.slice)
+        self.in_annotation = before
+
+    def _format(self, node: ast.Attribute) -> None:
+        """Check `"...".format(...)`: its fields could read attributes."""
+        call = self.parents.get(node)
+        match node.value:
+            case ast.Constant(value=str(text)) if not _FIELD.search(text):
+                if isinstance(call, ast.Call) and call.func is node:
+                    return
+        text = "str.format with fields that read attributes, or that are only known at run time."
+        self._say(node, INTERPRETER, "format", text, 'Write an f-string: f"{value}".')
+
+    # --- values that lead to others
+
+    def _is_shown(self, node: ast.Name) -> bool:
+        """Tell whether an exception is only raised again or shown as text."""
+        match self.parents.get(node):
+            case ast.Raise() | ast.FormattedValue():
+                return True
+            case ast.Call(func=ast.Name(id=name), args=args):
+                return name in _SHOWS and node in args
+        return False
+
+    def visit_ExceptHandler(self, node: ast.ExceptHandler) -> None:
+        if node.type is not None:
+            self.visit(node.type)
+        if node.name:
+            self.caught.append(node.name)
+        for part in node.body:
+            self.visit(part)
+        if node.name:
+            self.caught.pop()
+
+    def _type(self, node: ast.Name) -> None:
+        """Check a use of `type`: of one value, or to ask whether a value is a class."""
+        parent = self.parents.get(node)
+        if isinstance(parent, ast.Call) and parent.func is node:
+            if len(parent.args) != 1 or parent.keywords or isinstance(parent.args[0], ast.Starred):
+                self._made(node, "type")
+            else:
+                self._kind(parent)
+        elif not self.in_annotation and not self._is_asked(node):
+            self._made(node, "type")
+
+    def _kind(self, node: ast.expr) -> None:
+        """Check a use of a class that is only known at run time."""
+        parent = self.parents.get(node)
+        match parent:
+            case ast.Attribute(attr=name) if name != "__class__" and not name.startswith("__"):
+                return
+            case ast.Attribute(attr="__name__" | "__doc__"):
+                return
+            case ast.Compare() | ast.FormattedValue():
+                return
+            case ast.Subscript(slice=index) if index is node:
+                return
+            case ast.Call(func=ast.Name(id=name)) if name in _SHOWS and parent.func is not node:
+                return
+        if not self._is_asked(node):
+            text = "A class that is only known at run time is used as a value."
+            self._say(node, INTERPRETER, "type", text, "Name the class.")
+
+    def _is_asked(self, node: ast.AST) -> bool:
+        """Tell whether a class is only asked for by isinstance."""
+        parent = self.parents.get(node)
+        if isinstance(parent, ast.Tuple):
+            parent = self.parents.get(parent)
+        match parent:
+            case ast.Call(func=ast.Name(id="isinstance" | "issubclass")):
+                return True
+        return False
+
+    def _made(self, node: ast.AST, name: str) -> None:
+        text = "A class is made at run time; write it as a class."
+        self._say(node, PATCH, name, text)
+
+    def _coroutine(self, node: ast.AST) -> None:
+        text = "A block has nothing to wait for."
+        self._say(node, INTERPRETER, "async", text, "Write a plain function.")
+        self.generic_visit(node)
+
+    visit_Await = visit_AsyncFor = visit_AsyncWith = _coroutine  # noqa: N815
+
+    # --- stores
+
+    def _store(self, node: ast.Attribute, targets: list[str]) -> None:
+        own = self.in_method and isinstance(node.value, ast.Name) and node.value.id in _OWN
+        guarded = module_names() if own else guarded_names()
+        if targets or node.attr in guarded or is_special(node.attr):
+            what = targets[0] if targets else ast.unparse(node)
+            text = f"A store into {what!r} can change what is not the block's."
+            self._say(node, PATCH, what, text)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        match node:
+            case ast.Call(func=ast.Name(id=name), args=[of, named, *rest]) if name in BY_NAME:
+                self._by_name(node, name, of, named)
+                for part in [*rest, *node.keywords]:
+                    self.visit(part)
+            case _:
+                self.generic_visit(node)
+
+    def _by_name(self, node: ast.Call, name: str, of: ast.expr, named: ast.expr) -> None:
+        """Check getattr(of, "name") and the like as the attribute that it is."""
+        match named:
+            case ast.Constant(value=str(text)) if text.isidentifier():
+                context = ast.Load() if name in ("getattr", "hasattr") else ast.Store()
+                access = ast.copy_location(ast.Attribute(of, text, context), node)
+                if node in self.parents:
+                    self.parents[access] = self.parents[node]
+                self.visit(access)
+                return
+            case ast.JoinedStr(values=[ast.Constant(value=str(text)), *_]) if (
+                isinstance(of, ast.Name) and of.id == "self" and _is_free(text)
+            ):
+                self.visit(named)
+                return
+        text = f"{name} with a name that is only known at run time."
+        cure = "Write the name, or keep the values in a dict, an nn.ModuleDict or an nn.ModuleList."
+        self._say(node, INTERPRETER, name, text, cure)
+
+    # --- classes
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        if node.keywords:
+            text = f"{node.name} has a metaclass or other arguments."
+            self._say(node, PATCH, node.name, text)
+        for base in node.bases:
+            self._base(node, base)
+        for statement in node.body:
+            for name, line in defined(statement):
+                if name in module_names() or (is_special(name) and name not in DEFINABLE_SPECIAL):
+                    text = f"{node.name}.{name} takes the place of what the checks go through."
+                    self.faults.append(Fault(line, PATCH, name, text))
+        for part in [*node.decorator_list, *node.bases, *node.keywords]:
+            self.visit(part)
+        outer, self.in_class = self.in_class, True
+        for part in node.body:
+            self.visit(part)
+        self.in_class = outer
+
+    def _base(self, node: ast.ClassDef, base: ast.expr) -> None:
+        """Check what a class derives from: a class that is named, and no tensor or number."""
+        while isinstance(base, ast.Subscript):  # Generic[T]
+            base = base.value
+        if isinstance(base, ast.Call):  # namedtuple("State", "a b")
+            base = base.func
+            known = {t.split(".")[-1] for t in self._targets(base)} <= {"namedtuple", "NamedTuple"}
+        else:
+            known = True
+        targets, root = self._targets(base), _root(base)
+        name = root.id if isinstance(root, ast.Name) else ""
+        named = bool(targets) or name in self.names.classes or not self.names.bound.get(name, 0)
+        if not known or not name or not named:
+            text = f"{node.name} derives from what is only known at run time."
+            self._say(node, PATCH, node.name, text, "Name the class that it derives from.")
+        plain = base is root and name in _PLAIN and not targets
+        mixed = any(t.startswith("enum.") for b in node.bases for t in self._targets(b))
+        if any(map(_is_tensor_like, targets)) or name == "type" or (plain and not mixed):
+            self._say(node, PATCH, node.name, f"{node.name} takes the place of a tensor or number.")
+
+    # --- scopes
+
+    def _inside(self, node: ast.AST, names: set[str]) -> None:
+        self.own.append(names)
+        self.visit(node)
+        self.own.pop()
+
+    def _visit_function(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> None:
+        arguments = node.args
+        parameters = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+        parameters += [extra for extra in (arguments.vararg, arguments.kwarg) if extra]
+        outside: list[ast.AST | None] = [*arguments.defaults, *arguments.kw_defaults]
+        body: list[ast.AST] = [node.body] if isinstance(node, ast.Lambda) else [*node.body]
+        if not isinstance(node, ast.Lambda):
+            outside += node.decorator_list
+            for annotation in (node.returns, *(each.annotation for each in parameters)):
+                self._annotation(annotation)
+        for part in outside:
+            if part is not None:
+                self.visit(part)
+        names = {parameter.arg for parameter in parameters} | own_names(body)
+        names -= self.names.aliases
+        before = self.in_class, self.in_method
+        starts = bool(arguments.args and arguments.args[0].arg in _OWN)
+        self.in_method = self.in_class and starts and not arguments.posonlyargs
+        self.in_class = False
+        for part in body:
+            self._inside(part, names)
+        self.in_class, self.in_method = before
+
+    visit_FunctionDef = visit_Lambda = _visit_function  # noqa: N815
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
+        self._say(node, INTERPRETER, "async", "A block has nothing to wait for.", "Write `def`.")
+        self._visit_function(node)
+
+    def _visit_comprehension(
+        self, node: ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
+    ) -> None:
+        first, *others = node.generators
+        self.visit(first.iter)  # evaluated outside
+        targets = [generator.target for generator in node.generators]
+        names = {n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)}
+        results = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
+        for part in [first.target, *first.ifs, *others, *results]:
+            self._inside(part, names)
+
+    visit_ListComp = visit_SetComp = visit_DictComp = _visit_comprehension  # noqa: N815
+    visit_GeneratorExp = _visit_comprehension  # noqa: N815
+
+
+@cache
+def _found(dotted: str) -> Any:
+    first, *rest = dotted.split(".")
+    found: Any = sys.modules.get(first, ModuleType(first))
+    for part in rest:
+        found = member(found, part)
+    return found
+
+
+def _is_module(dotted: str) -> bool:
+    return isinstance(_found(dotted), ModuleType)
+
+
+def _is_enum(dotted: str) -> bool:
+    """Tell whether to call this makes a class."""
+    found = _found(dotted) if dotted.startswith("enum.") else None
+    return isinstance(found, type) and issubclass(found, Enum)
+
+
+def _is_tensor_like(dotted: str) -> bool:
+    """Tell whether a class could answer in the place of a tensor: its subclasses may too."""
+    found = _found(dotted)
+    return isinstance(found, type) and (
+        issubclass(found, type | Tensor) or hasattr(found, "__torch_function__")
+    )
+
+
+def _is_free(prefix: str) -> bool:
+    """Tell whether no guarded name begins like this, so that none can be made of it."""
+    if not prefix or prefix.startswith("_"):
+        return False
+    return not any(name.startswith(prefix) for name in module_names() | never())
