@@ -478,7 +478,10 @@ class Executor(Protocol):
         self, target: str, payload: Mapping[str, Any], scratch: Path, limits: Limits
     ) -> Future[Outcome]:
         """Run the function `target` ("module:function") on `payload` with `scratch` as its only
-        writable folder.  Never raises for what the job does: the `Outcome` says it."""
+        writable folder.  Never raises for what the job does: the `Outcome` says it.
+
+        With `limits.subject` the job is two processes: a candidate's code runs in the second, and
+        the function gets the handle by which it asks (`gab.sandbox.subject`) as third argument."""
 
     def close(self) -> None:
         """End every job and process; safe to call twice."""

@@ -4,11 +4,15 @@
     `SandboxHost` --socket--> `Template`: warm, --fork--> `run_child`: isolate, then
     queue, futures,           watches deadlines,          "module:function"(payload, scratch)
     second guard              kills groups and orphans    and one JSON object back on a pipe
+                                          --fork--> `run_subject`, where the job asks for one: a
+                                                    candidate's code, asked over a `channel`
 
 `protocol` says what may be sent and how much of it, `judge` turns a job's end into an
 `Outcome`, `child.isolate` is the list of measures, `isolation` says which of them hold here and
-what level that makes, and `sandbox_status` tells it to a person.  What is left of a job is its
-scratch folder: `scratch` takes files out of it and removes it.  docs/sandbox.md explains it all.
+what level that makes, and `sandbox_status` tells it to a person.  What decides is computed in the
+job and never in its `subject`, the only process that runs a candidate's code.  What is left of a
+job is its scratch folder: `scratch` takes files out of it and removes it.  docs/sandbox.md
+explains it all.
 """
 
 from genesys_engine.gab.sandbox.host import SandboxHost

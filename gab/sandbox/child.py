@@ -1,4 +1,7 @@
-"""What a forked job process does: isolate itself, run the job's function, answer, leave.
+"""What a forked process does: isolate itself, run the job's function, answer, leave.
+
+A job with a subject (`subject`) is two such processes: `run_subject` serves a candidate's code to
+the one that `run_child` is.
 
 `isolate` is the one list of measures that hold before any code of a candidate runs; a further
 measure is one more line there (and one in `status`).
@@ -7,29 +10,48 @@ measure is one more line there (and one in `status`).
 from __future__ import annotations
 
 import faulthandler
+import fcntl
 import json
 import math
+import mmap
 import os
 import random
 import resource
 import signal
+import socket
 import sys
 import traceback
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
 from genesys_engine.gab.memory import is_memory_error
 from genesys_engine.gab.sandbox import landlock, linux, readable, seccomp, toolchain
+from genesys_engine.gab.sandbox.channel import Channel
 from genesys_engine.gab.sandbox.devices import VISIBLE
 from genesys_engine.gab.sandbox.environment import folders
 from genesys_engine.gab.sandbox.isolation import Isolation
 from genesys_engine.gab.sandbox.keeper import Keeper
 from genesys_engine.gab.sandbox.landlock import Rule
-from genesys_engine.gab.sandbox.protocol import MAX_REASON_CHARACTERS, MAX_REPLY_BYTES, Job, Limits
+from genesys_engine.gab.sandbox.protocol import (
+    MAX_REASON_CHARACTERS,
+    MAX_REPLY_BYTES,
+    Job,
+    Limits,
+    unpack_payload,
+)
+from genesys_engine.gab.sandbox.subject import (
+    BadAnswer,
+    SubjectEnded,
+    SubjectProcess,
+    serve,
+)
 
-REPLY_FD = 3
+KEPT_FD = 3  # the first descriptor after the usual three
+REPLY_FD = KEPT_FD
+SUBJECT_GONE = 71  # exit code of a job that cannot go on without its first subject; then 72 ...
 _FRAME_BYTES = 256  # what stands around the value of a reply
 OPEN_FILES = 512
 PROCESSES = 1024  # threads of all jobs together; the kernel counts none of root's
@@ -45,16 +67,58 @@ class Confinement:
     keeper: Keeper
 
 
-def run_child(
-    job: Job, seal: str, confinement: Confinement, template: int, reply_fd: int, log_fd: int
-) -> NoReturn:
+@dataclass(frozen=True)
+class Line:
+    """One end of what joins a judge and a subject, as both inherit it from their template."""
+
+    socket: int
+    shared: mmap.mmap
+
+
+@dataclass(frozen=True)
+class Ends:
+    """What a forked process is given by its template: its id, descriptors, and lines."""
+
+    template: int
+    log: int
+    reply: int = -1
+    payload: int = -1
+    lines: tuple[Line, ...] = ()
+
+    @property
+    def kept(self) -> list[int]:
+        """The descriptors that it keeps, in the order in which they then stand."""
+        sockets = [line.socket for line in self.lines]
+        return [self.reply, *sockets] if self.reply >= 0 else sockets
+
+    def channels(self, limits: Limits) -> list[Channel]:
+        """Return its channels, once it has kept what it keeps."""
+        first = KEPT_FD + len(self.kept) - len(self.lines)
+        return [
+            Channel(socket.socket(fileno=fd), line.shared, limits.memory_bytes)
+            for fd, line in enumerate(self.lines, start=first)
+        ]
+
+
+def run_child(job: Job, seal: str, confinement: Confinement, ends: Ends) -> NoReturn:
     """Run `job` in this freshly forked process and leave it; never returns, never raises."""
     try:
-        isolate(job, confinement, template, reply_fd, log_fd)
+        payload = unpack_payload(ends.payload)
+        own = job
+        if job.limits.subject:  # what is compiled is the candidate's, and compiled there
+            own = replace(job, limits=replace(job.limits, compiles=False))
+        isolate(own, confinement, ends)
+        channels = ends.channels(job.limits)
+        subjects = [SubjectProcess(channel, n) for n, channel in enumerate(channels)]
+        for subject in subjects:
+            subject.await_start()
         os.write(REPLY_FD, b"\n")  # the isolation holds: from here on a fault is the job's own
-        _write_all(_encode(_answer(job) | {"seal": seal}))
+        _write_all(_encode(_answer(job, payload, subjects) | {"seal": seal}))
         _flush()
         os._exit(0)
+    except SubjectEnded as ended:
+        _flush()
+        os._exit(SUBJECT_GONE + ended.number)
     except BaseException:
         traceback.print_exc()
         _flush()
@@ -62,7 +126,23 @@ def run_child(
         os._exit(70)
 
 
-def isolate(job: Job, confinement: Confinement, template: int, reply_fd: int, log_fd: int) -> None:
+def run_subject(job: Job, scratch: Path, confinement: Confinement, ends: Ends) -> NoReturn:
+    """Serve a subject of `job` in this freshly forked process; never returns, never raises."""
+    code = 70
+    try:
+        limits = replace(job.limits, readable=job.limits.subject_readable)
+        isolate(replace(job, scratch=str(scratch), limits=limits), confinement, ends)
+        (channel,) = ends.channels(limits)
+        serve(job.limits.subject, scratch, channel)
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        _flush()
+        os._exit(code)
+
+
+def isolate(job: Job, confinement: Confinement, ends: Ends) -> None:
     """Cut this process off from the template and the engine, in this order.
 
     The namespaces are the template's, entered before it imported anything.
@@ -71,10 +151,10 @@ def isolate(job: Job, confinement: Confinement, template: int, reply_fd: int, lo
         OSError: a measure that this machine offers could not be taken; the job then never runs.
     """
     os.setsid()  # own session and group: the terminal's Ctrl-C misses it, killpg gets it whole
-    linux.die_with_parent(template, signal.SIGKILL)
+    linux.die_with_parent(ends.template, signal.SIGKILL)
     confinement.keeper.watch(os.getpid())  # while its pipe is open: the template's files go next
     _reset_signals()
-    _keep_only(reply_fd, log_fd)
+    _keep_only(ends.log, ends.kept)
     os.chdir(job.scratch)
     os.environ.update(folders(job.scratch))
     if job.devices:
@@ -105,14 +185,17 @@ def _reset_signals() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def _keep_only(reply_fd: int, log_fd: int) -> None:
-    """Leave open: nothing to read, the log as output, and the pipe for the reply."""
+def _keep_only(log_fd: int, kept: Sequence[int]) -> None:
+    """Leave open: nothing to read, the log as output, and from `KEPT_FD` on what is `kept`."""
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.dup2(log_fd, 1)
     os.dup2(log_fd, 2)
-    os.dup2(reply_fd, REPLY_FD, inheritable=False)
-    os.closerange(REPLY_FD + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    # First out of the way: one may lie where another is to be.
+    moved = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, KEPT_FD + len(kept)) for fd in kept]
+    for place, fd in enumerate(moved, start=KEPT_FD):
+        os.dup2(fd, place, inheritable=False)
+    os.closerange(KEPT_FD + len(kept), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
 def _set_limits(limits: Limits, isolation: Isolation) -> None:
@@ -160,9 +243,15 @@ def _seed_generators() -> None:
         sys.modules["numpy"].random.seed(0)
 
 
-def _answer(job: Job) -> dict[str, Any]:
+def _answer(
+    job: Job, payload: dict[str, Any], subjects: Sequence[SubjectProcess]
+) -> dict[str, Any]:
     try:
-        value = _function(job.target)(dict(job.payload), Path(job.scratch))
+        value = _function(job.target)(payload, Path(job.scratch), *subjects)
+    except SubjectEnded:
+        raise
+    except BadAnswer as error:
+        return {"status": "bad_reply", "reason": _describe(error)}
     except BaseException as error:
         traceback.print_exc()
         status = "memory" if is_memory_error(error) else "error"

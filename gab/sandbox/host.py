@@ -31,7 +31,14 @@ from genesys_engine.gab.sandbox.devices import DeviceShares, devices_here
 from genesys_engine.gab.sandbox.isolation import Level
 from genesys_engine.gab.sandbox.judge import judge
 from genesys_engine.gab.sandbox.link import TemplateLink
-from genesys_engine.gab.sandbox.protocol import Ended, Job, Limits, Outcome, encode_frame
+from genesys_engine.gab.sandbox.protocol import (
+    Ended,
+    Job,
+    Limits,
+    Outcome,
+    encode_frame,
+    pack_payload,
+)
 
 _CLOSE_S = 2.0
 _BACKOFF_S = 0.2
@@ -39,9 +46,10 @@ _BACKOFF_S = 0.2
 
 @dataclass
 class _Ticket:
-    """A job on its way: queued, or running since `sent` (0: queued)."""
+    """A job on its way: queued, or running since `sent` (0: queued); `payload` is a file."""
 
     job: Job
+    payload: int
     future: Future[Outcome]
     sent: float = 0.0
     attempts: int = 0
@@ -118,21 +126,25 @@ class SandboxHost:
     ) -> Future[Outcome]:
         """Run the function `target` ("module:function") on `payload` and the folder `scratch`.
 
+        With `limits.subject` it gets a third argument, the handle of its subject (`subject`).
+
         A future that is still queued can be cancelled; one that runs ends by its deadline.
 
         Raises:
             TypeError, ValueError: `payload` is not a JSON object, or is too large.
             RuntimeError: the host was closed.
         """
-        job = Job(next(self._ids), target, payload, str(scratch.absolute()), limits)
+        job = Job(next(self._ids), target, str(scratch.absolute()), limits)
         encode_frame(job.to_json())
-        ticket = _Ticket(job, Future())
+        ticket = _Ticket(job, pack_payload(payload), Future())
+        ticket.future.add_done_callback(lambda _: os.close(ticket.payload))
         with self._lock:
-            if self._closing:
-                raise RuntimeError("the sandbox was closed")
-            self._queue.append(ticket)
-        self._ring()
-        return ticket.future
+            if not self._closing:
+                self._queue.append(ticket)
+                self._ring()
+                return ticket.future
+        ticket.future.cancel()
+        raise RuntimeError("the sandbox was closed")
 
     def close(self) -> None:
         """End every job and process within two seconds; safe to call twice."""
@@ -188,7 +200,7 @@ class SandboxHost:
             ticket.sent = time.monotonic()
             ticket.attempts += 1
             self._running[ticket.job.id] = ticket
-            link.send(ticket.job.to_json())
+            link.send(ticket.job.to_json(), ticket.payload)
 
     def _next(self) -> _Ticket | None:
         """Take the next ticket that may run now; one that is run again runs alone.

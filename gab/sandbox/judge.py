@@ -1,7 +1,6 @@
 """From what was seen of a job's end to its outcome: exit status, size and form are all checked.
 
-What a reply says can be written down anywhere: no number that is not finite or that takes more
-than 64 bits, no text that is not Unicode, nothing nested too deep.
+What a reply says can be written down anywhere (`protocol.read_json`).
 
 A job's reply starts with one newline that is written after isolation and before any code of
 the candidate: without it the fault is ours (`infrastructure`), with it never.
@@ -9,8 +8,6 @@ the candidate: without it the fault is ours (`infrastructure`), with it never.
 
 from __future__ import annotations
 
-import json
-import math
 import signal
 from typing import Any
 
@@ -22,6 +19,7 @@ from genesys_engine.gab.sandbox.protocol import (
     Limits,
     Outcome,
     Status,
+    read_json,
 )
 
 _SELF_REPORTED: dict[str, Status] = {
@@ -51,6 +49,8 @@ def _verdict(ended: Ended, limits: Limits) -> tuple[Status, str, dict[str, Any] 
         return "crashed", _with_log("filled the disk", ended), None
     if ended.cause == "processes":
         return "crashed", _with_log("started too much", ended), None
+    if ended.cause == "subject left":
+        return "crashed", _with_log("the candidate's process closed its channel", ended), None
     if ended.cause == "never started" or (ended.reply is not None and ended.reply[:1] != "\n"):
         return "infrastructure", _with_log("the job could not be started", ended), None
     if ended.signal is not None:
@@ -78,7 +78,7 @@ def _read_reply(reply: str | None, seal: str) -> tuple[Status, str, dict[str, An
     if reply is None:
         return "bad_reply", "the reply is not UTF-8", None
     try:
-        data = _plain(json.loads(reply, parse_int=_int, parse_float=_float, parse_constant=_float))
+        data = read_json(reply, MAX_REPLY_DEPTH)
     except (ValueError, RecursionError) as error:
         return "bad_reply", f"the reply is not JSON: {error}", None
     if not isinstance(data, dict) or not set(data) <= {"status", "value", "reason", "seal"}:
@@ -91,37 +91,6 @@ def _read_reply(reply: str | None, seal: str) -> tuple[Status, str, dict[str, An
     if data.get("seal", "") != seal:
         return "bad_reply", "the reply was forged: it does not bear the worker's seal", None
     return _SELF_REPORTED[status], reason, value
-
-
-def _int(text: str) -> int:
-    number = int(text)
-    if abs(number) >= 1 << 63:
-        raise ValueError("a whole number of more than 64 bits")
-    return number
-
-
-def _float(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"{text[:20]} is not a finite number")
-    return number
-
-
-def _plain(value: Any, depth: int = 0) -> Any:
-    """Return `value` with half characters replaced, which no file and no database takes.
-
-    Raises:
-        ValueError: it is nested too deep.
-    """
-    if isinstance(value, str):
-        return value.encode(errors="replace").decode()
-    if depth > MAX_REPLY_DEPTH:
-        raise ValueError(f"nested deeper than {MAX_REPLY_DEPTH}")
-    if isinstance(value, dict):
-        return {_plain(key): _plain(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item, depth + 1) for item in value]
-    return value
 
 
 def _with_log(reason: str, ended: Ended) -> str:

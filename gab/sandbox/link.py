@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import selectors
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -42,9 +44,10 @@ class TemplateLink:
         self.alive = True
         self.reason = ""
         self.started = time.monotonic()
-        self._pids: dict[int, int] = {}  # job -> process, and its group, of the same number
+        # job -> its processes, and their groups, of the same numbers
+        self._pids: dict[int, Sequence[int]] = {}
         self._frames = FrameReader()
-        self._unsent = bytearray()
+        self._unsent: deque[tuple[bytes, Sequence[int]]] = deque()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the link
         self._channel, theirs = socket.socketpair()
         with theirs:
@@ -79,9 +82,9 @@ class TemplateLink:
         """The process id of the template."""
         return self._process.pid
 
-    def send(self, message: Mapping[str, Any]) -> None:
-        """Queue a message; `exchange` sends it."""
-        self._unsent += encode_frame(message)
+    def send(self, message: Mapping[str, Any], payload_fd: int) -> None:
+        """Queue a message and the file that goes with it; `exchange` sends both."""
+        self._unsent.append((encode_frame(message), [payload_fd]))
 
     def exchange(self, wake: socket.socket, timeout_s: float | None) -> list[dict[str, Any]]:
         """Wait for news from the template or from `wake`; send and receive what is possible."""
@@ -115,8 +118,13 @@ class TemplateLink:
             return []
 
     def _transmit(self) -> None:
+        data, files = self._unsent.popleft()
         try:
-            del self._unsent[: self._channel.send(self._unsent)]
+            sent = socket.send_fds(self._channel, [data], files)
+            if sent < len(data):
+                self._unsent.appendleft((data[sent:], []))
+        except BlockingIOError:
+            self._unsent.appendleft((data, files))
         except OSError:  # it is gone; reading on will find the end
             self._unsent.clear()
 
@@ -127,7 +135,7 @@ class TemplateLink:
             case "failed":
                 self.kill(f"the template cannot import its modules: {message['reason']}")
             case "started":
-                self._pids[message["job"]] = message["pid"]
+                self._pids[message["job"]] = message["pids"]
             case "ended":
                 self._pids.pop(message["job"], None)
 
@@ -145,7 +153,7 @@ class TemplateLink:
         self.alive = False
         self._process.kill()
         # Its children die with it by the kernel's hand; their descendants do not.
-        for pid in self._pids.values():
+        for pid in itertools.chain(*self._pids.values()):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)
         self._process.wait()

@@ -1,15 +1,20 @@
 """What the engine, the template process and a job say to each other, and how much of it.
 
 Everything is JSON.  Between the engine and the template it travels in frames (four bytes of
-length, big-endian, then UTF-8).  A job answers its template with one JSON object on a pipe.
-What comes from a job is untrusted: its size is bounded while it is read, and its form is
-checked in `judge`.
+length, big-endian, then UTF-8).  What a job is asked (its payload) is in no frame: it is a file
+without a name that the engine hands on and the job alone reads, so that neither the template nor
+a process that runs a candidate's code ever has it in its memory.  A job answers its template with
+one JSON object on a pipe.  What comes from a job is untrusted: its size is bounded while it is
+read, and its form is checked in `judge`.
 """
 
 from __future__ import annotations
 
 import json
+import math
+import os
 import struct
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -37,6 +42,12 @@ class Limits:
     open; since its driver reserves far more addresses than it uses, memory is then counted as
     private data instead.  `compiles` opens the compile profile (`toolchain`): the job may start
     the programs of the tool chain, and no other.
+
+    `subject` ("module:function") gives the job a second process, in which that function's
+    operations are served (`subject`): there a candidate's code runs, and there alone.  The limits
+    hold for each of the two processes; the subject reads no `readable` but `subject_readable`,
+    its scratch is a folder inside the job's, and it alone compiles.  There may be several
+    `subjects` of the kind, which know nothing of each other.
     """
 
     wall_s: float = 120.0
@@ -46,6 +57,9 @@ class Limits:
     readable: tuple[str, ...] = ()
     accelerator: bool = False
     compiles: bool = False
+    subject: str = ""
+    subjects: int = 1
+    subject_readable: tuple[str, ...] = ()
 
 
 Status = Literal["ok", "error", "timeout", "memory", "crashed", "bad_reply", "infrastructure"]
@@ -69,14 +83,13 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Job:
-    """A job as the template receives it: run `target` ("module:function") on `payload`.
+    """A job as the template receives it: run `target` ("module:function") on its payload.
 
     `devices` are the accelerators that it sees, as CUDA_VISIBLE_DEVICES has them; "": as they are.
     """
 
     id: int
     target: str
-    payload: Mapping[str, Any]
     scratch: str
     limits: Limits
     devices: str = ""
@@ -88,17 +101,23 @@ class Job:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Job:
         """Return the job that a frame asks for."""
-        limits = {**data["limits"], "readable": tuple(data["limits"]["readable"])}
+        limits: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in data["limits"].items()
+        }
         return cls(**{**data, "limits": Limits(**limits)})
 
 
-Cause = Literal["exit", "deadline", "reply too large", "disk", "processes", "never started"]
+Cause = Literal[
+    "exit", "deadline", "reply too large", "disk", "processes", "never started", "subject left"
+]
 
 
 @dataclass(frozen=True)
 class Ended:
     """What the template saw of a job's end; `judge` turns it into an `Outcome`.
 
+    Exit code and signal are those of the subject where the job left because its subject had.
     `reply` holds what the job wrote on its pipe (None: not UTF-8), `log` the tail of its output,
     `seal` the words that only an honest reply repeats.
     """
@@ -124,6 +143,79 @@ def encode_frame(message: Mapping[str, Any]) -> bytes:
     if len(body) > MAX_FRAME_BYTES:
         raise ValueError(f"a message of {len(body)} bytes exceeds {MAX_FRAME_BYTES}")
     return _HEADER.pack(len(body)) + body
+
+
+def pack_payload(payload: Mapping[str, Any]) -> int:
+    """Write a payload into a file without a name and return its descriptor.
+
+    Raises:
+        ValueError: it is not JSON (NaN and infinity are not) or too large.
+        TypeError: it holds what JSON cannot say.
+    """
+    body = encode_frame(payload)[_HEADER.size :]
+    fd = _nameless_file()
+    with os.fdopen(os.dup(fd), "wb") as file:
+        file.write(body)
+    return fd
+
+
+def _nameless_file() -> int:
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("payload")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
+def unpack_payload(fd: int) -> dict[str, Any]:
+    """Return the payload that `pack_payload` wrote, however often it was read before."""
+    with os.fdopen(os.dup(fd), "rb") as file:
+        file.seek(0)
+        payload: dict[str, Any] = json.load(file)
+    return payload
+
+
+def read_json(text: str | bytes, most_deep: int) -> Any:
+    """Return what untrusted JSON says, if all of it can be written down anywhere.
+
+    No number that is not finite or that takes more than 64 bits, no text that is not Unicode
+    (half characters are replaced), nothing nested too deep.
+
+    Raises:
+        ValueError, RecursionError: it is not of that form.
+    """
+    data = json.loads(text, parse_int=_int, parse_float=_float, parse_constant=_float)
+    return _plain(data, most_deep)
+
+
+def _int(text: str) -> int:
+    number = int(text)
+    if abs(number) >= 1 << 63:
+        raise ValueError("a whole number of more than 64 bits")
+    return number
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is not a finite number")
+    return number
+
+
+def _plain(value: Any, most_deep: int, depth: int = 0) -> Any:
+    """Return `value` with half characters replaced, which no file and no database takes.
+
+    Raises:
+        ValueError: it is nested too deep.
+    """
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    if depth > most_deep:
+        raise ValueError(f"nested deeper than {most_deep}")
+    if isinstance(value, dict):
+        return {_plain(k, most_deep): _plain(v, most_deep, depth + 1) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_plain(item, most_deep, depth + 1) for item in value]
+    return value
 
 
 class FrameReader:

@@ -17,6 +17,7 @@ import socket
 import sys
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -80,7 +81,8 @@ class Template:
         self._engine = engine
         self._confinement = Confinement(isolation, readable.installation(), keeper)
         self._frames = FrameReader()
-        self._jobs: dict[int, RunningJob] = {}  # by process id
+        self._payloads: deque[int] = deque()  # files of the jobs whose frames are still to come
+        self._jobs: dict[int, RunningJob] = {}  # by process id; a job may have several
         self._selector = selectors.DefaultSelector()
 
     def serve(self) -> None:
@@ -97,7 +99,7 @@ class Template:
                     if key.data() == 0:
                         self._selector.unregister(key.fd)
                 self._reap()
-                for job in self._jobs.values():
+                for job in set(self._jobs.values()):
                     job.enforce(time.monotonic())
         finally:
             self._kill_all()
@@ -125,21 +127,24 @@ class Template:
         self._engine.sendall(encode_frame(message))
 
     def _read_engine(self) -> int:
-        data = self._engine.recv(1 << 20)
+        data, payloads, *_ = socket.recv_fds(self._engine, 1 << 20, 1)
+        self._payloads += payloads
         for message in self._frames.feed(data):
-            self._start(Job.from_json(message))
+            self._start(Job.from_json(message), self._payloads.popleft())
         return len(data)
 
-    def _start(self, job: Job) -> None:
+    def _start(self, job: Job, payload_fd: int) -> None:
         try:
-            running = RunningJob(job, self._confinement)
+            running = RunningJob(job, payload_fd, self._confinement)
         except OSError as error:
             self._report(Ended(job.id, "never started", log=str(error)))
             return
-        self._jobs[running.pid] = running
+        finally:
+            os.close(payload_fd)
+        self._jobs |= dict.fromkeys(running.processes, running)
         for fd, read in running.readers.items():
             self._watch(fd, read)
-        self._send({"event": "started", "job": job.id, "pid": running.pid})
+        self._send({"event": "started", "job": job.id, "pids": running.processes})
 
     def _report(self, ended: Ended) -> None:
         self._send({"event": "ended", **asdict(ended)})
@@ -149,15 +154,15 @@ class Template:
         while (pid := _exited_child()) is not None:
             job = self._jobs.pop(pid, None)
             if job is not None:
-                job.kill()  # the group; before the wait, for until then the id means no other
+                job.exited(pid)
             self._confinement.keeper.release(pid)
             _, status, usage = os.wait4(pid, 0)
             self._kill_orphans()
-            if job is not None:
+            if job is not None and job.waited(pid, status, usage):
                 for fd in job.readers:
                     with contextlib.suppress(KeyError):
                         self._selector.unregister(fd)
-                self._report(job.finish(status, usage))
+                self._report(job.finish())
 
     def _kill_orphans(self) -> None:
         """Kill descendants that came to us because their parent ended: no job keeps those."""

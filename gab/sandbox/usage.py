@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,16 +16,16 @@ MAX_PROCESSES = 64
 _SLACK_BYTES = 1 << 30
 
 
-def excess(scratch: str, pid: int, most_bytes: int) -> str:
+def excess(scratch: str, pids: Sequence[int], most_bytes: int) -> str:
     """Return what is too much about a job's files, or "".
 
     Counts what lies in the scratch folder (links are not followed) with the files that were removed
-    and are open still; and what the kernel says the process has written.
+    and are open still; and what the kernel says the processes have written.
     """
     size, files = _lying(scratch, most_bytes)
     if files > MAX_FILES:
         return f"more than {MAX_FILES:,} files in its scratch folder"
-    if max(size + _held([pid]), _written(pid)) > most_bytes:
+    if max(size + _held(pids), sum(map(_written, pids))) > most_bytes:
         return f"more than {most_bytes:,} bytes written to the disk"
     return ""
 
@@ -107,7 +107,7 @@ def _private(pid: int) -> int:
     return (pages[1] - pages[2]) * resource.getpagesize()
 
 
-def _held(pids: list[int]) -> int:
+def _held(pids: Sequence[int]) -> int:
     """Return the bytes of files that were removed and that one of the processes has open still."""
     found: dict[tuple[int, int], int] = {}
     for pid in pids:

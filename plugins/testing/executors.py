@@ -58,6 +58,15 @@ class ExecutorContract(Contract):
             good = executor.submit(f"{JOBS}:echo", {}, tmp_path, Limits(30.0))
             assert good.result(PATIENCE_S).status == "ok"
 
+    def test_a_job_has_the_subject_that_it_asks_for(self, tmp_path: Path) -> None:
+        """Candidate code runs in a process of its own, apart from the one that judges it."""
+        limits = Limits(30.0, subject=f"{JOBS}:operations")
+        with self.executor() as executor:
+            outcome = executor.submit(f"{JOBS}:ask", {"number": 21}, tmp_path, limits)
+            value = outcome.result(PATIENCE_S).value
+            assert value["double"] == 42
+            assert value["judge"] != value["subject"]
+
     def test_a_deadline_is_kept(self, tmp_path: Path) -> None:
         """A job that does not end is ended, and is told as a timeout."""
         with self.executor() as executor:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from genesys_engine.gab.sandbox.subject import Answer, Operations, SubjectProcess
 
 
 def echo(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
@@ -23,3 +26,18 @@ def sleep(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
     """Sleep for `payload["seconds"]`."""
     time.sleep(payload["seconds"])
     return {}
+
+
+def ask(payload: Mapping[str, Any], scratch: Path, subject: SubjectProcess) -> dict[str, Any]:
+    """Ask the subject where it runs and for the double of a number."""
+    answer, _ = subject.ask("double", {"number": payload["number"]})
+    return {**answer, "judge": os.getpid()}
+
+
+def operations(scratch: Path) -> Operations:
+    """Return what the subject of `ask` serves."""
+
+    def double(arguments: dict[str, Any], tensors: list[Any]) -> Answer:
+        return {"double": 2 * arguments["number"], "subject": os.getpid()}, ()
+
+    return {"double": double}

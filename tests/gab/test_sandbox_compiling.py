@@ -161,7 +161,7 @@ def test_a_cache_is_of_one_job_alone(host, tmp_path):
 
 
 def job(**limits):
-    return Job(1, "os:getpid", {}, "/scratch", Limits(**limits))
+    return Job(1, "os:getpid", "/scratch", Limits(**limits))
 
 
 def test_execution_is_opened_by_the_profile_alone():

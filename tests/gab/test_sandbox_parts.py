@@ -249,7 +249,7 @@ def test_numbers_are_those_of_the_kernel_s_headers(column, header):
 
 
 def job(scratch, **limits):
-    return Job(1, "os:getpid", {}, str(scratch), Limits(**limits))
+    return Job(1, "os:getpid", str(scratch), Limits(**limits))
 
 
 def test_an_import_folder_is_opened_for_what_can_be_imported(tmp_path, monkeypatch):
@@ -318,8 +318,8 @@ def test_usage_counts_files_and_follows_no_link(tmp_path):
     (tmp_path / "inside" / "data").write_bytes(b"x" * 100_000)
     (tmp_path / "link").symlink_to("/usr")
     (tmp_path / "loop").symlink_to(tmp_path)
-    assert usage.excess(str(tmp_path), 0, 200_000) == ""
-    assert "bytes" in usage.excess(str(tmp_path), 0, 50_000)
+    assert usage.excess(str(tmp_path), [0], 200_000) == ""
+    assert "bytes" in usage.excess(str(tmp_path), [0], 50_000)
 
 
 # --- what is left behind ---
