@@ -9,18 +9,18 @@ import json
 import math
 import platform
 import re
-import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genesys_engine import __version__
+from genesys_engine.engine.temporary import temporary_folder
 from genesys_engine.gab.checks.brief import brief
 from genesys_engine.gab.checks.report import ADVICE, CheckReport, Finding
 from genesys_engine.gab.errors import EnvironmentProblem, InputError, TreeError, UnitError
 from genesys_engine.gab.sandbox.protocol import Limits, Outcome
-from genesys_engine.gab.sandbox.scratch import remove
 
 if TYPE_CHECKING:
     from genesys_engine.gab.tree import GABTree
@@ -91,11 +91,17 @@ def find_target(path: str, design: str | None = None) -> Target:
 
 
 def audit(
-    target: Target, executor: Executor, *, limits: Limits = LIMITS, **order: Any
+    target: Target,
+    executor: Executor,
+    *,
+    scratch: Path | None = None,
+    limits: Limits = LIMITS,
+    **order: Any,
 ) -> AuditResult:
     """Have the target audited; `order` are the fields of `gab.checks.audit.Order` but `source`.
 
-    Instead of `reference` a `reference_seed` may be given, which the worker composes.
+    Instead of `reference` a `reference_seed` may be given, which the worker composes.  Without a
+    `scratch` folder the worker gets a temporary one.
 
     Raises:
         EnvironmentProblem: the machine could not run the audit.
@@ -103,11 +109,9 @@ def audit(
     if target.refused is not None:
         return read_refusal(target)
     payload = {"source": target.source, "parents": dict(target.parents), **order}
-    scratch = Path(tempfile.mkdtemp(prefix="genesys-check-"))
-    try:
-        outcome = executor.submit(AUDIT, payload, scratch, limits).result()
-    finally:
-        remove(scratch)
+    with ExitStack() as stack:
+        folder = scratch or stack.enter_context(temporary_folder("audit"))
+        outcome = executor.submit(AUDIT, payload, folder, limits).result()
     return read_outcome(outcome)
 
 

@@ -29,6 +29,7 @@ from genesys_engine.engine.events import canonical_json
 from genesys_engine.engine.fitness import Measure, Reading, Unmeasured, reference_noise
 from genesys_engine.engine.replies import VerifyReply
 from genesys_engine.engine.significance import gain_sigmas
+from genesys_engine.engine.temporary import temporary_folder
 from genesys_engine.gab.errors import EnvironmentProblem, InputError
 from genesys_engine.plugins.host import BUILTIN, PluginHost
 from genesys_engine.plugins.source_digest import source_digest
@@ -208,15 +209,15 @@ def calibrate(
     tree = experiment.population.tree(reference)
     source = compose(tree)
     with (
-        tempfile.TemporaryDirectory(prefix="genesys-calibrate-") as folder,
+        temporary_folder("calibrate") as folder,
         open_executor(host, experiment) as executor,
         closing(
-            Verifier(open_trials(host, experiment, executor), settings, Path(folder), cache)
+            Verifier(open_trials(host, experiment, executor), settings, folder, cache)
         ) as verifier,
     ):
         scales = [rung.scale for rung in settings.rungs]
         say(f"checking {reference}")
-        fits = _fits(executor, source, scales, corpus["vocab_size"], Path(folder), settings.limits)
+        fits = _fits(executor, source, scales, corpus["vocab_size"], folder, settings.limits)
         pending: list[list[Future[TaskResult]]] = []
         for number, (rung, asked) in enumerate(
             zip(settings.rungs, experiment.ladder.rungs, strict=True)

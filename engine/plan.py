@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -15,6 +14,7 @@ from genesys_engine.engine.config import Experiment
 from genesys_engine.engine.designer import CHECK
 from genesys_engine.engine.llm.backends import look_over, open_models
 from genesys_engine.engine.settings import decision_settings, rung_settings, verify_settings
+from genesys_engine.engine.temporary import temporary_folder
 from genesys_engine.engine.verification import (
     EVALUATE,
     TRAIN,
@@ -98,10 +98,10 @@ def plan(experiment: Experiment, host: PluginHost, say: Callable[[str], None]) -
     corpus = build_corpus(experiment, say)
     reference, *others = decision_settings(experiment).seeds
     with (
-        tempfile.TemporaryDirectory(prefix="genesys-plan-") as folder,
+        temporary_folder("plan") as folder,
         open_executor(host, experiment) as executor,
     ):
-        meter = Meter(experiment, host, executor, corpus, Path(folder))
+        meter = Meter(experiment, host, executor, corpus, folder)
         rungs = range(1, len(meter.rungs))
         told = _Told(say, 1 + len(rungs) + len(others))
         told.next(f"{reference} at {meter.rungs[0].scale}")

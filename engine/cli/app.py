@@ -6,9 +6,10 @@ import importlib
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import click
 
@@ -128,6 +129,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return answer if isinstance(answer, int) else 0
 
 
+def route_warnings() -> None:
+    """Have Python's warnings shown like messages of ours: they may quote a candidate's source."""
+
+    def show(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int,
+        file: TextIO | None = None, line: str | None = None,
+    ) -> None:  # fmt: skip
+        from genesys_engine.engine.cli.output import note
+
+        note(warnings.formatwarning(message, category, filename, lineno, line), nl=False)
+
+    warnings.showwarning = show
+
+
 def program() -> NoReturn:
     """Run the program and end the process with its exit code.
 
@@ -135,6 +150,10 @@ def program() -> NoReturn:
     it, the process ends without tidying up the interpreter: the libraries that the model runs in
     would be taken down under it, which ends in a segmentation fault.  All files are closed by then.
     """
+    from genesys_engine.engine.interrupt import end_like_ctrl_c
+
+    route_warnings()
+    end_like_ctrl_c()
     code = main()
     if threading.active_count() > 1:
         from genesys_engine.engine.threads import LLM_CALL

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import platform
 import sys
 import tempfile
@@ -11,6 +12,7 @@ import traceback
 import click
 
 from genesys_engine import __version__
+from genesys_engine.engine.cli.output import note
 from genesys_engine.engine.llm.redact import redact
 from genesys_engine.gab.errors import (
     EXIT_BUG,
@@ -43,14 +45,16 @@ _PATHS = {
 def report_failure(error: BaseException, *, debug: bool) -> int:
     """Say what happened on stderr and return the exit code; no key is shown."""
     if debug and not isinstance(error, click.ClickException | click.Abort):
-        click.echo(redact("".join(traceback.format_exception(error))), err=True, nl=False)
+        note("".join(traceback.format_exception(error)), nl=False)
     if isinstance(error, click.ClickException):
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        note(shown.getvalue(), nl=False)
         return error.exit_code
     if isinstance(error, click.Abort) and error.__cause__ is not None:
         error = error.__cause__  # the KeyboardInterrupt that click took for one of its own
     text, code = _told(error, debug)
-    _say("\n  ".join([text, *getattr(error, "__notes__", ())]))
+    note("\n  ".join([f"genesys-engine: {text}", *getattr(error, "__notes__", ())]))
     return code
 
 
@@ -107,7 +111,3 @@ def _keep_traceback(error: BaseException) -> str:
     except OSError:  # no room for it: better on the screen than lost
         return head + text
     return f"  The traceback is in {file.name}"
-
-
-def _say(text: str) -> None:
-    click.echo(redact(f"genesys-engine: {text}"), err=True)

@@ -1,8 +1,9 @@
 """How commands answer: data on stdout, everything else on stderr.
 
-A command takes `@json_option` and answers with `print_json` or `print_table`; messages go
-through `note`.  Under --json stdout is for `answer` alone: whatever else is printed while the
-command lasts, by plugins above all, goes to stderr.
+A command takes `@json_option` and answers with `print_json`, `print_table` or `answer`; messages
+go through `note`.  Nothing else writes to the terminal, so that texts of candidates, of language
+models and of plugins pass `clean` on every way there.  Under --json stdout is for `answer` alone:
+whatever else is printed while the command lasts, by plugins above all, goes to stderr.
 """
 
 from __future__ import annotations
@@ -12,13 +13,17 @@ import json
 import shutil
 import sys
 import textwrap
+import time
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from genesys_engine.engine.cli.waiting import spoken
 from genesys_engine.engine.llm.redact import redact
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 SCHEMA = 1
 
@@ -56,8 +61,17 @@ set_option = click.option(
     help="Override a value of the experiment (TOML or a bare string); may be repeated.",
 )
 
-# Texts of plugins and designs must not steer the terminal; tabs and line breaks may stay.
-_CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
+# Tabs and line breaks may stay.  What else is here steers a terminal (C0, C1), turns the order of
+# what is read around (bidirectional controls) or is not seen at all (separators, tags).
+_CONTROLS = {
+    code: "\ufffd"
+    for code in (
+        *range(32), *range(0x7F, 0xA0), 0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F),
+        *range(0x2066, 0x2070), *range(0xD800, 0xE000), *range(0xFFF9, 0xFFFC),
+        *range(0xE0000, 0xE0080),
+    )
+    if chr(code) not in "\t\n"
+}  # fmt: skip
 
 
 def print_json(data: Any, *, schema: int = SCHEMA) -> None:
@@ -66,14 +80,24 @@ def print_json(data: Any, *, schema: int = SCHEMA) -> None:
     Raises:
         ValueError: data holds NaN or infinity, which JSON does not know.
     """
-    answer(json.dumps({"schema": schema, "data": data}, allow_nan=False, indent=2))
+    answer(in_json({"schema": schema, "data": data}, indent=2))
 
 
-def answer(text: str) -> None:
-    """Write a line to stdout, also where it is reserved for answers."""
+def in_json(data: Any, *, indent: int | None = None) -> str:
+    """Return data as JSON in which no control character stands by itself.
+
+    Raises:
+        ValueError: data holds NaN or infinity, which JSON does not know.
+    """
+    text = json.dumps(data, allow_nan=False, indent=indent)
+    return text.replace("\x7f", "\\u007f")  # the only one that `json` does not escape
+
+
+def answer(text: str, *, nl: bool = True) -> None:
+    """Write text, or a line, to stdout, also where it is reserved for answers."""
     spoken()
     ctx = click.get_current_context(silent=True)
-    click.echo(text, file=ctx.meta.get(_ANSWERS) if ctx else None)
+    click.echo(clean(text), file=ctx.meta.get(_ANSWERS) if ctx else None, nl=nl)
 
 
 def terminal_width() -> int:
@@ -91,7 +115,7 @@ def print_table(
     """
     cells = [["" if cell is None else clean(str(cell)) for cell in row] for row in rows]
     shown = [i for i in range(len(columns)) if not cells or any(row[i] for row in cells)]
-    names, cells = [columns[i] for i in shown], [[row[i] for i in shown] for row in cells]
+    names, cells = [clean(columns[i]) for i in shown], [[row[i] for i in shown] for row in cells]
     longest = [max(map(len, each)) for each in zip(names, *cells, strict=True)]
     words = [_longest_word(each) for each in zip(names, *cells, strict=True)]
     needs = [all_ if all_ <= _WHOLE else word for all_, word in zip(longest, words, strict=True)]
@@ -107,13 +131,13 @@ def _print_grid(
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
-    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    shown = None if title is None else styled(title, style="table.title")
+    table = Table(box=SIMPLE_HEAD, title=shown, title_justify="left", pad_edge=False)
     for name, is_whole in zip(names, whole, strict=True):
-        table.add_column(name, no_wrap=is_whole, overflow="fold")
+        table.add_column(styled(name), no_wrap=is_whole, overflow="fold")
     for row in cells:
-        table.add_row(*map(Text, row))
+        table.add_row(*map(styled, row))
     console = Console(file=sys.stdout, width=terminal_width(), highlight=False, markup=False)
     console.print(table)
 
@@ -121,12 +145,12 @@ def _print_grid(
 def _print_records(names: Sequence[str], cells: Sequence[Sequence[str]], title: str | None) -> None:
     """Write a line for each cell: words that would have to be broken stay whole."""
     indent = max(map(len, names)) + 2
-    click.echo(title or "", nl=title is not None)
+    answer(title or "", nl=title is not None)
     for row in cells:
         for name, cell in zip(names, row, strict=True):
             if cell:
-                click.echo(f"{name:<{indent}}{wrapped(cell, indent)}")
-        click.echo()
+                answer(f"{name:<{indent}}{wrapped(cell, indent)}")
+        answer("")
 
 
 def _longest_word(texts: Sequence[str]) -> int:
@@ -146,10 +170,26 @@ def wrapped(text: str, indent: int = 0, width: int | None = None) -> str:
     return ("\n" + " " * indent).join(lines)
 
 
-def note(text: str) -> None:
+def note(text: str, *, nl: bool = True) -> None:
     """Write a message to stderr; no key is shown."""
     spoken()
-    click.echo(clean(redact(text)), err=True)
+    with contextlib.suppress(OSError):  # whoever read it is gone: that ends no command
+        click.echo(clean(redact(text)), err=True, nl=nl)
+
+
+def stamped(text: str, at: float, stream: TextIO) -> None:
+    """Write a line that begins with a time (epoch seconds) to a stream that shows progress."""
+    spoken()
+    with contextlib.suppress(OSError):  # as above
+        stream.write(f"{time.strftime('%H:%M:%S', time.localtime(at))}  {clean(text)}\n")
+        stream.flush()
+
+
+def styled(text: str, **options: Any) -> Text:
+    """Return text for a panel or a table of rich; `options` are those of its `Text`."""
+    from rich.text import Text
+
+    return Text(clean(text), **options)
 
 
 def clean(text: str) -> str:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from genesys_engine.engine.cli.output import clean
+from genesys_engine.engine.cli.output import stamped, styled
 from genesys_engine.engine.cli.waiting import spoken
 from genesys_engine.engine.compare.store import Result
 from genesys_engine.engine.views.text import count, duration, percent
@@ -74,7 +74,7 @@ class StudyProgress:
     def say(self, text: str) -> None:
         """Show a message at once."""
         with self._lock:
-            self._message = clean(text)
+            self._message = text
         if self._live is None:
             self._print(text)
 
@@ -90,15 +90,12 @@ class StudyProgress:
         return sum(map(len, self._done.values()))
 
     def _print(self, text: str) -> None:
-        spoken()
-        self._stream.write(f"{time.strftime('%H:%M:%S')}  {clean(text)}\n")
-        self._stream.flush()
+        stamped(text, time.time(), self._stream)
 
     def _panel(self) -> RenderableType:
         from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Table
-        from rich.text import Text
 
         with self._lock:
             table = Table.grid(padding=(0, 2))
@@ -107,9 +104,9 @@ class StudyProgress:
                 good = [r for r in done if "usage" in r.payload and r.payload["valid"]]
                 words = f"{len(done)}/{planned}" + (f", {len(good)} valid" if good else "")
                 bar = ProgressBar(total=max(1, planned), completed=len(done), width=_BAR_WIDTH)
-                table.add_row(clean(name), bar, words)
+                table.add_row(styled(name), bar, styled(words))
             elapsed = duration(time.monotonic() - self._began)
-            return Group(table, Text(f"{elapsed}{self._left()}  {self._message}", style="dim"))
+            return Group(table, styled(f"{elapsed}{self._left()}  {self._message}", style="dim"))
 
 
 def told(result: Result) -> str:

@@ -6,17 +6,16 @@ fails here is told, not waited for.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genesys_engine.engine.config.schema import Experiment
 from genesys_engine.engine.llm.attempt import SCHEMA_LEFT_OUT
 from genesys_engine.engine.llm.gateway import Gateway
 from genesys_engine.engine.llm.ledger import Ledger
+from genesys_engine.engine.temporary import temporary_folder
 from genesys_engine.gab.errors import GenesysError
 from genesys_engine.plugins.api import ROLES, LLMReply, LLMRequest
 from genesys_engine.plugins.llm.replies import BadReply, parse_json_reply, spoken
@@ -67,8 +66,8 @@ def try_models(
     section = experiment.llm.model_copy(
         update={"give_up_after_s": 0.001, "deadline_s": deadline_s, "recording": ""}
     )
-    with tempfile.TemporaryDirectory(prefix="genesys-trial-") as folder:
-        gateway = Gateway(section, registry, Ledger(Path(folder, "trial.sqlite")))
+    with temporary_folder("trial") as folder:
+        gateway = Gateway(section, registry, Ledger(folder / "trial.sqlite"))
         try:
             for role in ROLES:
                 if gateway.is_live(role):

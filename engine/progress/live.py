@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
-from genesys_engine.engine.cli.output import clean
+from genesys_engine.engine.cli.output import stamped
 from genesys_engine.engine.cli.waiting import spoken
 from genesys_engine.engine.events import Event
 from genesys_engine.engine.progress.lines import line_of
@@ -113,7 +113,7 @@ class Progress:
     def say(self, text: str) -> None:
         """Show a message at once."""
         with self._lock:
-            self._message = clean(text)
+            self._message = text
             if self._live is None:
                 self._print(text)
 
@@ -131,10 +131,7 @@ class Progress:
         self._print(line_of(event, self.run) + more)
 
     def _print(self, text: str) -> None:
-        spoken()
-        stamp = time.strftime("%H:%M:%S", time.localtime(self._clock()))
-        self._stream.write(f"{stamp}  {clean(text)}\n")
-        self._stream.flush()
+        stamped(text, self._clock(), self._stream)
 
     def _summary(self) -> str:
         run = self.run

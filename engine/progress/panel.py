@@ -6,9 +6,8 @@ from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
-from rich.text import Text
 
-from genesys_engine.engine.cli.output import clean
+from genesys_engine.engine.cli.output import styled
 from genesys_engine.engine.llm.meters import total
 from genesys_engine.engine.views.llm import told
 from genesys_engine.engine.views.run import Running, RunView
@@ -27,9 +26,9 @@ def panel(run: RunView, now: float, message: str = "") -> RenderableType:
     if run.changes:
         parts.append(_changes(run))
     if message:
-        parts.append(Text(message, style="dim", no_wrap=True, overflow="ellipsis"))
-    title = Text(clean(run.name) or "genesys-engine")
-    subtitle = Text(_time(run, now))
+        parts.append(styled(message, style="dim", no_wrap=True, overflow="ellipsis"))
+    title = styled(run.name or "genesys-engine")
+    subtitle = styled(_time(run, now))
     return Panel(Group(*parts), title=title, subtitle=subtitle, title_align="left",
                  subtitle_align="right", border_style="cyan", padding=(0, 1))  # fmt: skip
 
@@ -46,14 +45,14 @@ def _bars(run: RunView) -> Table:
     made = f"{children}/{run.designs_planned} children, {run.rejected} rejected"
     more = f", {run.duplicates} duplicates" if run.duplicates else ""
     more += f", {run.abandoned} given up" if run.abandoned else ""
-    table.add_row("designs", _bar(children, run.designs_planned), Text(made + more))
+    table.add_row("designs", _bar(children, run.designs_planned), styled(made + more))
     stages = [(rung.scale, rung) for rung in run.rungs]
     stages += [("finals", run.finals)] if run.finals is not None else []
     for name, rung in stages:
         failed = f", {rung.failed} failed" if rung.failed else ""
-        done = Text(f"{rung.done}/{rung.planned}{failed}")
+        done = styled(f"{rung.done}/{rung.planned}{failed}")
         style = "" if rung.opened or rung.done else "dim"
-        table.add_row(Text(name, style=style), _bar(rung.done, rung.planned), done)
+        table.add_row(styled(name, style=style), _bar(rung.done, rung.planned), done)
     return table
 
 
@@ -63,26 +62,26 @@ def _bar(done: int, total: int) -> ProgressBar:
 
 def _facts(run: RunView, now: float) -> Table:
     table = Table.grid(padding=(0, 2))
-    table.add_row("best", Text(_best(run), style="bold", no_wrap=True, overflow="ellipsis"))
+    table.add_row("best", styled(_best(run), style="bold", no_wrap=True, overflow="ellipsis"))
     under_way, queued = run.under_way()
     shown = under_way[:RUNNING_SHOWN]
     more = len(under_way) - len(shown)
     tasks = ", ".join(_task(run, task, now) for task in shown) + (f" +{more}" if more else "")
     tasks += f", {queued} in the queue" if queued else ""
-    table.add_row("now", Text(tasks or "–", no_wrap=True, overflow="ellipsis"))
+    table.add_row("now", styled(tasks or "–", no_wrap=True, overflow="ellipsis"))
     if run.causes:
-        causes = ", ".join(f"{clean(name)} ×{n}" for name, n in run.causes.most_common(3))
-        table.add_row("failures", Text(causes, style="yellow", no_wrap=True, overflow="ellipsis"))
+        causes = ", ".join(f"{name} ×{n}" for name, n in run.causes.most_common(3))
+        table.add_row("failures", styled(causes, style="yellow", no_wrap=True, overflow="ellipsis"))
     if run.warnings:
-        table.add_row("budget", Text(run.warnings[-1], style="yellow"))
+        table.add_row("budget", styled(run.warnings[-1], style="yellow"))
     if run.llm:
         used = total(run.llm)
-        table.add_row("llm", Text(told(used)))
+        table.add_row("llm", styled(told(used)))
     if run.llm_out:
-        out = f"unreachable, waiting: {clean(run.llm_out)}"
-        table.add_row("llm", Text(out, style="yellow", no_wrap=True, overflow="ellipsis"))
+        out = f"unreachable, waiting: {run.llm_out}"
+        table.add_row("llm", styled(out, style="yellow", no_wrap=True, overflow="ellipsis"))
     if run.workers_lost:
-        table.add_row("workers", Text(f"{run.workers_lost} lost and replaced", style="yellow"))
+        table.add_row("workers", styled(f"{run.workers_lost} lost and replaced", style="yellow"))
     return table
 
 
@@ -106,6 +105,6 @@ def _changes(run: RunView) -> Table:
     table = Table.grid(padding=(0, 2))
     for design, parents, change in run.changes:
         origin = " + ".join(run.label(parent) for parent in parents)
-        words = Text(clean(change), no_wrap=True, overflow="ellipsis")
-        table.add_row(Text(f"#{design}", style="cyan"), Text(f"← {origin}", style="dim"), words)
+        words = styled(change, no_wrap=True, overflow="ellipsis")
+        table.add_row(styled(f"#{design}", style="cyan"), styled(f"← {origin}", style="dim"), words)
     return table

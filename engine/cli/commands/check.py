@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from genesys_engine.engine.cli.output import clean, json_option, print_json
+from genesys_engine.engine.cli.output import answer, json_option, print_json
 from genesys_engine.gab.errors import EXIT_GOAL_NOT_MET, EXIT_OK
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def command(
     if template:
         from genesys_engine.gab.checks.template import TEMPLATE
 
-        click.echo(TEMPLATE, nl=False)
+        answer(TEMPLATE, nl=False)
         return EXIT_OK
     if path is None:
         raise click.UsageError("give the PATH of a block, or --template for one to begin with")
@@ -88,21 +89,22 @@ def command(
     if as_json:
         print_json(_as_json(target, result, "fast" if fast else "full"))
     else:
-        click.echo(clean(_as_text(target, result)))
+        answer(_as_text(target, result))
     return EXIT_OK if result.report.passed else EXIT_GOAL_NOT_MET
 
 
 def _run(target: Target, **order: Any) -> AuditResult:
     from genesys_engine.engine import auditing
+    from genesys_engine.engine.temporary import temporary_folder
     from genesys_engine.gab.sandbox.host import SandboxHost
 
     if target.refused is not None:  # nothing to run: spare the worker
         return auditing.read_refusal(target)
-    host = SandboxHost(workers=1, preload=auditing.preload_for(target.source))
-    try:
-        return auditing.audit(target, host, **order)
-    finally:
-        host.close()
+    with (
+        temporary_folder("check") as scratch,  # removed when no job writes there any more
+        closing(SandboxHost(workers=1, preload=auditing.preload_for(target.source))) as host,
+    ):
+        return auditing.audit(target, host, scratch=scratch, **order)
 
 
 def _as_text(target: Target, result: AuditResult) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from genesys_engine.engine.cli.output import (
-    clean,
+    answer,
     json_option,
     note,
     print_json,
@@ -82,10 +82,10 @@ def show(folder: Path, *, as_json: bool) -> None:
         print_json(data)
     else:
         for title, columns, rows in tables(data):
-            click.echo(clean(title))
+            answer(title)
             print_table(columns, rows)
         for line in said(data):
-            click.echo(clean(line))
+            answer(line)
     note(f"The page with plots: {page}")
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from genesys_engine.engine.cli.near import NearGroup
+from genesys_engine.engine.cli.output import answer, in_json
 from genesys_engine.plugins.host import PluginHost
 
 
@@ -25,4 +24,4 @@ def schema() -> None:
     from genesys_engine.engine.config.json_schema import experiment_schema
 
     found = experiment_schema(PluginHost().registry)
-    click.echo(json.dumps(found, indent=2, allow_nan=False))
+    answer(in_json(found, indent=2))

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import click
 
 from genesys_engine.engine.cli.near import NearChoice, NearGroup
-from genesys_engine.engine.cli.output import json_option, note, print_json, print_table
+from genesys_engine.engine.cli.output import answer, json_option, note, print_json, print_table
 
 
 @click.group("data", cls=NearGroup)
@@ -39,7 +39,7 @@ def fetch(name: str, as_json: bool) -> None:
     if as_json:
         print_json({"name": name, "folder": str(folder), "documents": len(files), "bytes": size})
         return
-    click.echo(str(folder))
+    answer(str(folder))
     documents = plural(len(files), "document")
     note(f'{documents}, {size:,} bytes; use them: [corpus] use = "{name}"')
 
@@ -51,7 +51,7 @@ def _bigbench(*, as_json: bool) -> None:
     if as_json:
         print_json({"name": "bigbench", "file": str(archive), "bytes": archive.stat().st_size})
         return
-    click.echo(str(archive))
+    answer(str(archive))
     note('use its tasks: [[evaluators]] use = "lm_eval", tasks = ["bigbench"]')
 
 

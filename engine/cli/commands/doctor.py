@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from genesys_engine.engine.cli.output import clean, json_option, note, print_json, wrapped
+from genesys_engine.engine.cli.output import answer, json_option, note, print_json, wrapped
 from genesys_engine.engine.doctor import examine, models
 from genesys_engine.gab.errors import EXIT_ENVIRONMENT, EXIT_OK
 
@@ -32,9 +32,9 @@ def command(experiment: Path | None, as_json: bool) -> int:
     else:
         for row in rows:
             head = f"{row.status:<5} {row.name:<24}  "
-            click.echo(clean(head + wrapped(row.found, len(head))))
+            answer(head + wrapped(row.found, len(head)))
             if row.fix:
-                click.echo(clean(f"      {wrapped('help: ' + row.fix, 12)}"))
+                answer(f"      {wrapped('help: ' + row.fix, 12)}")
         wrong = [row.name for row in rows if row.status != "ok"]
         note(f"not well: {', '.join(wrong)}" if wrong else f"all {len(rows)} are well")
     return EXIT_ENVIRONMENT if any(row.status == "fail" for row in rows) else EXIT_OK

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from genesys_engine.engine.cli.output import answer, clean, json_option, print_json
+from genesys_engine.engine.cli.output import answer, in_json, json_option, print_json
 from genesys_engine.engine.cli.run_folder import run_argument
 
 if TYPE_CHECKING:
@@ -41,14 +41,14 @@ def command(run: Path, digest: bool, follow: bool, kinds: tuple[str, ...], as_js
     with Store.open(run) as store:
         if digest:
             value = digest_events(store.events())
-            print_json({"digest": value}) if as_json else click.echo(value)
+            print_json({"digest": value}) if as_json else answer(value)
             return
         found = (e for e in _log(store, follow=follow) if not kinds or e.kind in kinds)
         if as_json and not follow:
             print_json([_plain(event) for event in found])
             return
         for event in found:
-            answer(json.dumps(_plain(event)) if as_json else _line(event))
+            answer(in_json(_plain(event)) if as_json else _line(event))
 
 
 def _refuse_unknown(kinds: tuple[str, ...]) -> None:
@@ -90,7 +90,7 @@ def _plain(event: Event) -> dict[str, Any]:
 def _line(event: Event) -> str:
     stamp = time.strftime("%H:%M:%S", time.localtime(event.at))
     details = " ".join(f"{key}={_value(value)}" for key, value in event.payload.items())
-    return clean(f"{event.id:>6}  {stamp}  {event.kind:<22} {details}").replace("\n", " ")
+    return f"{event.id:>6}  {stamp}  {event.kind:<22} {details}".replace("\n", " ")
 
 
 def _value(value: object) -> str:

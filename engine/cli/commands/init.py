@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from genesys_engine.engine.cli.output import answer
 from genesys_engine.gab.errors import InputError
 
 
@@ -31,5 +32,5 @@ def command(path: Path) -> int:
         raise InputError(
             "the folder does not exist", where=str(path.parent), hint="make it first"
         ) from None
-    click.echo(f"{path} is written; try: genesys-engine plan {path}")
+    answer(f"{path} is written; try: genesys-engine plan {path}")
     return 0

@@ -11,7 +11,7 @@ import click
 
 from genesys_engine.engine.cli.near import NearGroup
 from genesys_engine.engine.cli.output import (
-    clean,
+    answer,
     json_option,
     note,
     print_json,
@@ -86,9 +86,7 @@ def add(
         print_json({**asdict(added), "problems": problems})
     else:
         left_out = f", {len(problems)} left out" if problems else ""
-        click.echo(
-            f"{added.new} added, {added.updated} updated, {added.unchanged} unchanged{left_out}"
-        )
+        answer(f"{added.new} added, {added.updated} updated, {added.unchanged} unchanged{left_out}")
     return EXIT_GOAL_NOT_MET if problems else EXIT_OK
 
 
@@ -172,8 +170,8 @@ def tried(run: Path, idea: str, limit: int, as_json: bool) -> None:
         return
     for attempt in attempts:
         name = f"design {attempt.design}" if attempt.design is not None else attempt.id
-        click.echo(clean(wrapped(f"{attempt.nearness:.2f}  {name}: {attempt.idea}", 6)))
-        click.echo(clean(f"      {wrapped(attempt.told, 6)}"))
+        answer(wrapped(f"{attempt.nearness:.2f}  {name}: {attempt.idea}", 6))
+        answer(f"      {wrapped(attempt.told, 6)}")
     if attempts:
         note("nearest first, by words and meaning: 1 is the same, 0 has nothing in common")
     else:
@@ -270,8 +268,8 @@ def _teller() -> Callable[[Added], None]:
 def _show(hit: Hit) -> None:
     year = f" ({hit.year})" if hit.year else ""
     unit = f", unit {hit.unit}" if hit.unit else ""
-    click.echo(clean(f"{hit.rank:>3}. {hit.title}{year}"))
-    click.echo(clean(f"     {hit.url or hit.id}  [{hit.source}{unit}]"))
+    answer(f"{hit.rank:>3}. {hit.title}{year}")
+    answer(f"     {hit.url or hit.id}  [{hit.source}{unit}]")
     text = " ".join(hit.passage.removeprefix(hit.title).split())
     if text:
-        click.echo(clean(f"     {text[:SHOWN]}{'...' if len(text) > SHOWN else ''}"))
+        answer(f"     {text[:SHOWN]}{'...' if len(text) > SHOWN else ''}")

@@ -12,14 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from genesys_engine.engine.cli.near import NearGroup
-from genesys_engine.engine.cli.output import (
-    answer,
-    clean,
-    json_option,
-    note,
-    print_json,
-    print_table,
-)
+from genesys_engine.engine.cli.output import answer, json_option, note, print_json, print_table
 from genesys_engine.engine.cli.run_folder import run_argument
 from genesys_engine.engine.llm.redact import redact
 from genesys_engine.gab.errors import InputError
@@ -126,7 +119,7 @@ def _print_call(number: int, call: Call) -> None:
         texts += [f"--- {role}", text]
     texts += ["--- reply", call.reply] if call.reply is not None else []
     texts += ["--- refused", call.refused] if call.refused is not None else []
-    answer(redact(clean("\n".join(text.rstrip() for text in texts))) + "\n")
+    answer(redact("\n".join(text.rstrip() for text in texts)) + "\n")
 
 
 @command.command("record")

@@ -8,7 +8,14 @@ from typing import Any
 
 import click
 
-from genesys_engine.engine.cli.output import json_option, note, print_json, print_table, set_option
+from genesys_engine.engine.cli.output import (
+    answer,
+    json_option,
+    note,
+    print_json,
+    print_table,
+    set_option,
+)
 
 
 @click.command("plan")
@@ -44,17 +51,17 @@ def command(experiment: Path, sets: tuple[str, ...], as_json: bool) -> None:
     columns = ("rung", "verifications", "tokens each", "tokens", "time each", "time")
     print_table(columns, rows, title="If every budget is used in full")
     speeds = ", ".join(f"{name} {ratio:.2f}" for name, ratio in found.relative_speed.items())
-    click.echo(f"checks: {duration(found.checks_s)}; everything: about {duration(found.seconds)}")
-    click.echo(
+    answer(f"checks: {duration(found.checks_s)}; everything: about {duration(found.seconds)}")
+    answer(
         f"between {duration(found.shortest_s)} and {duration(found.longest_s)}, as children are"
         f" like the fastest or the slowest seed; measured over {STEPS} steps each, in"
         f" {duration(found.measured_s)}, on this machine as it is loaded now"
     )
     if found.llm is not None:
-        click.echo(_language_models(found.llm))
+        answer(_language_models(found.llm))
     left_out = ", ".join(found.not_measured)
     more = f"; not measured, to be done sooner: {left_out}" if left_out else ""
-    click.echo(f"speed of the seeds against the reference: {speeds}{more}")
+    answer(f"speed of the seeds against the reference: {speeds}{more}")
 
 
 def _language_models(llm: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ import click
 
 from genesys_engine.engine.cli.near import NearChoice, NearGroup
 from genesys_engine.engine.cli.output import (
-    clean,
+    answer,
     json_option,
     note,
     print_json,
@@ -75,7 +75,7 @@ def list_plugins(
     elif times:
         _print_times(records)
     elif broken and not records:
-        click.echo("no plugin is broken")
+        answer("no plugin is broken")
     else:
         if not layout.csv:
             _print_plugins(records)
@@ -109,12 +109,12 @@ def show_plugin(name: str, as_json: bool) -> None:
         _print_plugins(records)
     for described in components:
         about = _component(host, described)
-        click.echo(wrapped(f"{described.kind} {described.name}: {described.summary}", 2))
+        answer(wrapped(f"{described.kind} {described.name}: {described.summary}", 2))
         origin = f", {about['origin']}" if about["origin"] else ""
-        click.echo(f"  {described.distribution} {described.version}{origin}")
-        click.echo(f"  {described.target}")
+        answer(f"  {described.distribution} {described.version}{origin}")
+        answer(f"  {described.target}")
         if about["fault"]:
-            click.echo(f"  cannot be used: {about['fault']}")
+            answer(f"  cannot be used: {about['fault']}")
         rows = [OptionRow(**row) for row in about["options"]]
         if rows:
             print_table(
@@ -149,7 +149,7 @@ def new_plugin(name: str, kind: str, out: Path, as_json: bool) -> None:
     if as_json:
         print_json({"folder": str(folder)})
         return
-    click.echo(str(folder))
+    answer(str(folder))
     note(f"Go on: cd {folder} && pip install -e '.[dev]' && python -m pytest")
 
 
@@ -174,9 +174,9 @@ def _print_plugins(records: Sequence[PluginRecord]) -> None:
     for record in records:
         if record.message or record.status in ("broken", "silenced"):
             where = ": ".join(filter(None, (record.name, record.where, record.location)))
-            click.echo(clean(wrapped(f"{where}: {record.message}")))
+            answer(wrapped(f"{where}: {record.message}"))
             if advice := record.advice() if record.status in ("broken", "silenced") else "":
-                click.echo(clean(f"  help: {wrapped(advice, 8)}"))
+                answer(f"  help: {wrapped(advice, 8)}")
 
 
 def _print_components(host: PluginHost, components: Sequence[Description], layout: Layout) -> None:
@@ -187,11 +187,11 @@ def _print_components(host: PluginHost, components: Sequence[Description], layou
         print_results(COMPONENTS, abouts, layout)
     else:
         for kind, group in groupby(abouts, lambda about: about["kind"]):
-            click.echo(clean(kind.replace("_", " ")))
+            answer(kind.replace("_", " "))
             for about in group:
                 summary = about["fault"] or about["summary"]
                 name = about["name"] if about["distribution"] == BUILTIN else _named(about)
-                click.echo(clean(f"  {name:<23}  {wrapped(summary, 27)}"))
+                answer(f"  {name:<23}  {wrapped(summary, 27)}")
         note("options: genesys-engine plugins show NAME, or plugins --wide")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from genesys_engine.engine.cli.output import json_option, print_json
+from genesys_engine.engine.cli.output import answer, json_option, print_json
 from genesys_engine.engine.cli.run_folder import run_argument
 
 
@@ -24,4 +24,4 @@ def command(run: Path, out: Path | None, as_json: bool) -> None:
 
     with Store.open(run) as store:
         path = write_report(store, out)
-    print_json({"report": str(path)}) if as_json else click.echo(str(path))
+    print_json({"report": str(path)}) if as_json else answer(str(path))

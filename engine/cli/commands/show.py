@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from genesys_engine.engine.cli.output import clean, json_option, print_json, print_table, wrapped
+from genesys_engine.engine.cli.output import answer, json_option, print_json, print_table, wrapped
 from genesys_engine.engine.cli.run_folder import run_argument
 
 if TYPE_CHECKING:
@@ -34,13 +34,13 @@ def command(run: Path, design: str, code: bool, as_json: bool) -> None:
         source = composed_source(store, number) if code else ""
         details = None if code and not as_json else design_details(store, number)
     if details is None:
-        click.echo(clean(source), nl=not source.endswith("\n"))
+        answer(source, nl=not source.endswith("\n"))
         return
     if as_json:
         print_json({**details.to_json(), **({"code": source} if code else {})})
         return
     for line in _head(details):
-        click.echo(clean(line))
+        answer(line)
     _scores(details)
     _costs(details)
     _findings(details)

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from genesys_engine.engine.cli.output import clean, json_option, print_json, print_table, wrapped
+from genesys_engine.engine.cli.output import answer, json_option, print_json, print_table, wrapped
 from genesys_engine.engine.cli.run_folder import run_argument
 
 
@@ -38,7 +38,7 @@ def command(run: Path, as_json: bool) -> None:
     for name, value in _lines(found, run):
         # A command stays on its line, to be copied.
         text = value if "genesys-engine " in value else wrapped(value, 13)
-        click.echo(clean(f"{name:<12} {text}"))
+        answer(f"{name:<12} {text}")
     print_table(
         ("rung", "planned", "finished", "failed", "under way"),
         [list(rung.values()) for rung in found["rungs"]],

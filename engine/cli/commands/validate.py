@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from genesys_engine.engine.cli.output import json_option, note, print_json, set_option
+from genesys_engine.engine.cli.output import answer, json_option, note, print_json, set_option
 from genesys_engine.engine.config import ConfigError, Experiment
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _tell(file: Path, experiment: Experiment, warnings: list[str], as_json: bool
         return
     for warning in warnings:
         note(f"warning: {warning}")
-    click.echo(f"{file} is valid: {_summary(experiment)}")
+    answer(f"{file} is valid: {_summary(experiment)}")
 
 
 def _summary(experiment: Experiment) -> str:
