@@ -12,7 +12,6 @@ from __future__ import annotations
 import faulthandler
 import fcntl
 import json
-import math
 import mmap
 import os
 import random
@@ -40,6 +39,7 @@ from genesys_engine.gab.sandbox.protocol import (
     MAX_REPLY_BYTES,
     Job,
     Limits,
+    processor_s,
     unpack_payload,
 )
 from genesys_engine.gab.sandbox.subject import (
@@ -199,7 +199,7 @@ def _keep_only(log_fd: int, kept: Sequence[int]) -> None:
 
 
 def _set_limits(limits: Limits, isolation: Isolation) -> None:
-    cpu_s = math.ceil(limits.wall_s * (os.cpu_count() or 1)) + 1
+    cpu_s = processor_s(limits)
     _lower(resource.RLIMIT_CORE, 0, 0)
     # At the soft limit comes SIGXCPU, which can be told apart; the hard one only kills.
     _lower(resource.RLIMIT_CPU, cpu_s, cpu_s + 1)

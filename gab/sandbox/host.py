@@ -8,6 +8,10 @@ When a template dies, the jobs that it ran are run again, once, each of them alo
 was alone when its template died a second time did it, and counts as crashed; so an innocent
 neighbour recovers and the guilty one is not asked for ever.  A job that somebody else killed (the
 kernel, where all jobs together wanted too much memory) is run again in the same way.
+
+Where there is a filter on system calls a job can neither kill itself nor its template with SIGKILL:
+whoever died of that twice was killed from outside, which is `infrastructure` and no fault of the
+job.  Without the filter it counts as crashed, as above.
 """
 
 from __future__ import annotations
@@ -36,6 +40,7 @@ from genesys_engine.gab.sandbox.protocol import (
     Job,
     Limits,
     Outcome,
+    Status,
     encode_frame,
     pack_payload,
 )
@@ -184,7 +189,7 @@ class SandboxHost:
         for message in messages:
             if message["event"] == "ended":
                 del message["event"]
-                self._settle(Ended(**message))
+                self._settle(Ended(**message), filtered=link.filtered)
         if not messages:
             self._guard(link)
         if not link.alive:
@@ -237,14 +242,14 @@ class SandboxHost:
     def _guard_time(self, ticket: _Ticket) -> float:
         return ticket.sent + ticket.job.limits.wall_s + self._guard_s
 
-    def _settle(self, ended: Ended) -> None:
+    def _settle(self, ended: Ended, *, filtered: bool) -> None:
         ticket = self._running.pop(ended.job)
         self._failures = 0
         if ended.cause == "exit" and ended.signal == signal.SIGKILL and ticket.attempts == 1:
             with self._lock:
                 self._queue.appendleft(ticket)
             return
-        ticket.future.set_result(judge(ended, ticket.job.limits))
+        ticket.future.set_result(judge(ended, ticket.job.limits, filtered=filtered))
 
     def _guard(self, link: TemplateLink) -> None:
         """Kill a template that is hung; the jobs that are overdue have timed out."""
@@ -277,7 +282,9 @@ class SandboxHost:
                 reason = (
                     f"its template died twice, the second time with this job alone\n{link.reason}"
                 )
-                ticket.future.set_result(Outcome("crashed", None, reason))
+                outside = link.killed and link.filtered
+                status: Status = "infrastructure" if outside else "crashed"
+                ticket.future.set_result(Outcome(status, None, reason))
 
     def _give_up(self, reason: str) -> None:
         """Answer every job that waits or runs with `infrastructure`."""

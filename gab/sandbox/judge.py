@@ -19,6 +19,7 @@ from genesys_engine.gab.sandbox.protocol import (
     Limits,
     Outcome,
     Status,
+    processor_s,
     read_json,
 )
 
@@ -34,13 +35,18 @@ _OUT_OF_MEMORY_SIGNS = ("std::bad_alloc", "MemoryError", "Cannot allocate memory
 _STACK_SIGN = "Current thread "
 
 
-def judge(ended: Ended, limits: Limits) -> Outcome:
-    """Return the outcome of a job that ended as `ended` under `limits`."""
-    status, reason, value = _verdict(ended, limits)
+def judge(ended: Ended, limits: Limits, *, filtered: bool = False) -> Outcome:
+    """Return the outcome of a job that ended as `ended` under `limits`.
+
+    A job that is `filtered` cannot send SIGKILL to itself: there it came from outside.
+    """
+    status, reason, value = _verdict(ended, limits, filtered)
     return Outcome(status, value, reason[:MAX_REASON_CHARACTERS], dict(ended.facts))
 
 
-def _verdict(ended: Ended, limits: Limits) -> tuple[Status, str, dict[str, Any] | None]:
+def _verdict(
+    ended: Ended, limits: Limits, filtered: bool
+) -> tuple[Status, str, dict[str, Any] | None]:
     if ended.cause == "deadline":
         return "timeout", _with_log(f"ran longer than {limits.wall_s:g} s", ended), None
     if ended.cause == "reply too large":
@@ -54,24 +60,27 @@ def _verdict(ended: Ended, limits: Limits) -> tuple[Status, str, dict[str, Any] 
     if ended.cause == "never started" or (ended.reply is not None and ended.reply[:1] != "\n"):
         return "infrastructure", _with_log("the job could not be started", ended), None
     if ended.signal is not None:
-        return *_killed(ended, limits), None
+        return *_killed(ended, limits, filtered), None
     if ended.exit_code != 0 or not (ended.reply is None or ended.reply.strip()):
         reason = f"the process left with exit code {ended.exit_code} and without a reply"
         return "crashed", _with_log(reason, ended), None
     return _read_reply(ended.reply, ended.seal)
 
 
-def _killed(ended: Ended, limits: Limits) -> tuple[Status, str]:
+def _killed(ended: Ended, limits: Limits, filtered: bool) -> tuple[Status, str]:
     try:
         name = signal.Signals(ended.signal or 0).name
     except ValueError:
         name = f"signal {ended.signal}"
-    if name == "SIGXCPU":
+    spent = ended.facts.get("cpu_s", 0.0) >= processor_s(limits)
+    if name == "SIGXCPU" or (name == "SIGKILL" and spent):  # the second where it ignores the first
         return "timeout", _with_log(f"used all CPU time that {limits.wall_s:g} s allow", ended)
     if name == "SIGABRT" and any(sign in ended.log for sign in _OUT_OF_MEMORY_SIGNS):
         return "memory", _with_log(f"out of memory ({name})", ended)
-    more = " (perhaps by the kernel, for want of memory)" if name == "SIGKILL" else ""
-    return "crashed", _with_log(f"killed by {name}{more}", ended)
+    if name != "SIGKILL":
+        return "crashed", _with_log(f"killed by {name}", ended)
+    reason = "killed twice by SIGKILL (perhaps by the kernel, for want of memory)"
+    return "infrastructure" if filtered else "crashed", _with_log(reason, ended)
 
 
 def _read_reply(reply: str | None, seal: str) -> tuple[Status, str, dict[str, Any] | None]:

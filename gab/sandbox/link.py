@@ -42,6 +42,8 @@ class TemplateLink:
     def __init__(self, preload: Sequence[str], require: Level, at_most: Level) -> None:
         self.ready = False
         self.alive = True
+        self.killed = False  # by somebody else: not by us, nor by a fault of its own
+        self.filtered = False  # whether its jobs have the filter on system calls
         self.reason = ""
         self.started = time.monotonic()
         # job -> its processes, and their groups, of the same numbers
@@ -109,6 +111,8 @@ class TemplateLink:
         try:
             data = self._channel.recv(_CHUNK)
             if not data:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self.killed = self._process.wait(_GONE_S) == -signal.SIGKILL
                 self.kill("the template process ended")
             return self._frames.feed(data)
         except ConnectionResetError:  # told once; what was sent before can still be read
@@ -132,6 +136,7 @@ class TemplateLink:
         match message["event"]:
             case "ready":
                 self.ready = True
+                self.filtered = message["isolation"]["seccomp"]
             case "failed":
                 self.kill(f"the template cannot import its modules: {message['reason']}")
             case "started":

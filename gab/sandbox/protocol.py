@@ -62,6 +62,11 @@ class Limits:
     subject_readable: tuple[str, ...] = ()
 
 
+def processor_s(limits: Limits) -> int:
+    """Return the seconds of processor time that a job may use: its time on every core."""
+    return math.ceil(limits.wall_s * (os.cpu_count() or 1)) + 1
+
+
 Status = Literal["ok", "error", "timeout", "memory", "crashed", "bad_reply", "infrastructure"]
 
 

@@ -13,6 +13,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,7 @@ from engine_process import (
 )
 
 from genesys_engine.engine.designer import InfrastructureFailure, refuse_infrastructure
+from genesys_engine.gab.sandbox import isolation_here
 from genesys_engine.plugins.api import Limits, Outcome
 
 pytestmark = [
@@ -115,6 +118,31 @@ def test_workers_that_die_are_replaced(whole: Path, experiment: Path) -> None:
     assert answer.err.splitlines()[-1].startswith("Best design: ")
     assert str(run / "report.html") in answer.err.splitlines()[-1]
     assert answer.out == ""
+    settled(run, whole)
+
+
+def test_a_worker_that_is_killed_again_and_again_is_not_the_design_s_fault(
+    whole: Path, experiment: Path
+) -> None:
+    """The run stops at last, as where the machine is at fault, and goes on when it is resumed."""
+    if not isolation_here().seccomp:
+        pytest.skip("without a filter on system calls a job may have killed itself")
+    run, killed = experiment.parent / "killed", set()
+    with started("run", experiment, "--out", run) as process:
+        (victim,) = list(wait_for(lambda: verifying(process), process))[:1]
+        while process.poll() is None:
+            pid = verifying(process).get(victim)
+            if pid is not None and pid not in killed:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                    killed.add(pid)
+            time.sleep(0.01)
+        answer = ended(process)
+    assert answer.code == 4, answer.err
+    assert f"genesys-engine resume {run}" in answer.err
+    assert 4 <= len(killed) <= 10, "no endless loop"
+    assert not ask(run, "SELECT seq FROM verifications WHERE status != 'ok'")
+    assert engine("resume", run).code == 0
     settled(run, whole)
 
 

@@ -249,8 +249,8 @@ def stubborn_family(payload, scratch):
 
 def program_from_a_thread(payload, scratch):
     """Become another program from a thread: what the kernel promised the first one is gone."""
-    (scratch / "program").write_text(str(os.getpid()))
-    waits = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)"
+    waits = "import os, signal, time; signal.signal(15, signal.SIG_IGN)\n"
+    waits += f"open({str(scratch / 'program')!r}, 'w').write(str(os.getpid())); time.sleep(600)"
     arguments = [sys.executable, "-I", "-S", "-c", waits]
     threading.Thread(target=os.execv, args=(os.path.realpath(sys.executable), arguments)).start()
     time.sleep(600)

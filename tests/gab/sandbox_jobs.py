@@ -105,6 +105,14 @@ def once(payload, scratch):
     return {"attempts": len(marker.read_text())}
 
 
+def notes_attempts(payload, scratch):
+    """Note each attempt, and wait for ever."""
+    number = 1 + len(list(scratch.glob("attempt*")))
+    (scratch / f"attempt{number}").write_text(str(os.getpid()))
+    time.sleep(600)
+    return {}
+
+
 def exits(payload, scratch):
     os._exit(payload["code"])
 

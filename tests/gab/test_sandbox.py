@@ -353,6 +353,38 @@ def test_close_ends_everything_at_once(tmp_path):
         host.submit("sandbox_jobs:empty", {}, tmp_path, LONG)
 
 
+def kill_each_attempt(folder, times, whom):
+    """Kill a process of a job that notes its attempts as soon as each of them runs."""
+    killed = []
+    for attempt in range(1, times + 1):
+        end = time.monotonic() + 30
+        while (file := folder / f"attempt{attempt}") and not (file.exists() and file.read_text()):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        killed.append(whom(int(file.read_text())))
+        os.kill(killed[-1], signal.SIGKILL)
+    return killed
+
+
+@pytest.mark.parametrize("who", ["job", "template"])
+@pytest.mark.parametrize("level", ["host", "open_host"])
+def test_a_job_that_is_killed_twice_from_outside(request, tmp_path, level, who):
+    """The filter lets no job do this to itself: without it the job may have, and is blamed."""
+    host = request.getfixturevalue(level)
+    if level == "host" and not isolation_here().seccomp:
+        pytest.skip("no filter on system calls here")
+    job = host.submit("sandbox_jobs:notes_attempts", {}, tmp_path / "job", LONG)
+    killed = kill_each_attempt(
+        tmp_path / "job", 2, lambda pid: pid if who == "job" else host.template_pid
+    )
+    outcome = job.result(60)
+    assert outcome.status == ("infrastructure" if level == "host" else "crashed")
+    assert "twice" in outcome.reason
+    assert len(set(killed)) == 2
+    assert not (tmp_path / "job" / "attempt3").exists()
+    assert host.submit("sandbox_jobs:empty", {}, tmp_path / "next", LONG).result(60).status == "ok"
+
+
 ENGINE = """
 import signal, sys, time
 from pathlib import Path
@@ -416,7 +448,9 @@ def test_frames_survive_any_cut():
 
 def test_an_isolation_that_failed_is_not_the_job_s_fault():
     before = judge(Ended(1, "exit", exit_code=70, reply="", log="OSError: no"), LONG)
-    after = judge(Ended(1, "exit", exit_code=70, reply="\n", log="OSError: no"), LONG)
+    after = judge(
+        Ended(1, "exit", exit_code=70, reply="\n", log="OSError: no"), LONG, filtered=True
+    )
     assert (before.status, after.status) == ("infrastructure", "crashed")
 
 
@@ -455,6 +489,17 @@ def test_a_c_allocator_that_gives_up_is_a_lack_of_memory():
     assert judge(Ended(1, "exit", signal=6, reply="\n", log=log), LONG).status == "memory"
     assert judge(Ended(1, "exit", signal=6, reply="\n", log=""), LONG).status == "crashed"
     assert judge(Ended(1, "exit", signal=24, reply="\n"), LONG).status == "timeout"
+
+
+@pytest.mark.parametrize("filtered", [False, True])
+def test_the_hard_limit_on_processor_time_is_no_hand_from_outside(filtered):
+    """There the kernel sends SIGKILL to whoever has ignored SIGXCPU."""
+    spent = {"cpu_s": 60.0 * (os.cpu_count() or 1) + 1}
+    ended = Ended(1, "exit", signal=9, reply="\n", facts=spent)
+    assert judge(ended, LONG, filtered=filtered).status == "timeout"
+    early = Ended(1, "exit", signal=9, reply="\n", facts={"cpu_s": 1.0})
+    expected = "infrastructure" if filtered else "crashed"
+    assert judge(early, LONG, filtered=filtered).status == expected
 
 
 def test_status_names_every_measure():
