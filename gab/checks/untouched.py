@@ -1,15 +1,20 @@
-"""Whether the classes that the checks rely on are still as they were before a block was loaded.
+"""Whether the classes and functions that the checks rely on are still as they were before a block.
 
 The language of a block (`guard`) leaves it no way that we know of to patch them; this looks all
-the same.  It compares with `is` alone, which no patch can change.
+the same, where the block runs.  It is a tripwire and no proof: it shares the process with what it
+watches.  It compares with `is` alone, which no patch of a class can change.
 """
 
 from __future__ import annotations
 
+import builtins
+import json
+import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
-from operator import is_
+from operator import attrgetter, is_
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 import torch
@@ -19,6 +24,14 @@ from genesys_engine.gab.model import LanguageModel
 
 # The ones through which every comparison goes: cheap enough to look at after every call.
 _FIRST = (Tensor, nn.Module, LanguageModel)
+_OURS = "genesys_engine.gab."
+_LIBRARIES = (
+    builtins, math, json, torch, torch.nn.functional, torch.linalg, torch.fft, torch.special,
+    torch.autograd, torch.random, torch.nn.init, torch.nn.modules.module,
+)  # fmt: skip
+# Of a function, what can be put in place of what it does.
+_PARTS = tuple(map(attrgetter, ("__code__", "__defaults__", "__kwdefaults__")))
+_BY_DYNAMO = frozenset({"manual_seed"})  # importing it wraps these
 
 
 class PatchedError(Exception):
@@ -27,21 +40,49 @@ class PatchedError(Exception):
 
 @cache
 def remember() -> Callable[[bool], str]:
-    """Note every class now; return what names, at any later time, the first one that differs.
+    """Note every class and function now; return what names, at any later time, one that differs.
 
-    What is returned looks at a few classes, or at all of them where it is called with True.
+    What is returned looks at a few classes, or at everything where it is called with True.
     """
     classes = [kind for kind in vars(nn).values() if isinstance(kind, type)]
     classes += [torch.autograd.Function, torch.nn.attention.SDPBackend]
     noted = [(kind, dict(vars(kind))) for kind in dict.fromkeys((*_FIRST, *classes))]
+    modules = [*_LIBRARIES, *(m for name, m in sys.modules.items() if name.startswith(_OURS))]
+    held = [(module, _held(module)) for module in modules]
+    functions = _functions([*(before for _, before in noted), *(before for _, before in held)])
+    parts = [tuple(map(part, functions)) for part in _PARTS]
 
     def changed(everything: bool = False) -> str:
         for kind, before in noted if everything else noted[: len(_FIRST)]:
             if not _same(vars(kind), before) and not _marked_by_dynamo(kind, before):
                 return kind.__name__
-        return ""
+        return next(_changed_functions(), "") if everything else ""
+
+    def _changed_functions() -> Iterator[str]:
+        for module, before in held:
+            now = vars(module)
+            if not all(map(is_, map(now.get, before), before.values())):
+                name = next(name for name, value in before.items() if now.get(name) is not value)
+                yield f"{module.__name__}.{name}"
+        for part, were in zip(_PARTS, parts, strict=True):
+            if not all(map(is_, map(part, functions), were)):
+                pairs = zip(functions, were, strict=True)
+                yield next(each.__qualname__ for each, was in pairs if part(each) is not was)
 
     return changed
+
+
+def _held(module: ModuleType) -> dict[str, Any]:
+    """Return the functions, classes and modules that a module holds."""
+    kinds = (FunctionType, BuiltinFunctionType, type, ModuleType)
+    found = {name: value for name, value in vars(module).items() if isinstance(value, kinds)}
+    return {name: value for name, value in found.items() if name not in _BY_DYNAMO}
+
+
+def _functions(holders: Iterable[Mapping[str, Any]]) -> tuple[FunctionType, ...]:
+    """Return every function of Python in these, once."""
+    values = (value for held in holders for value in held.values())
+    return tuple({id(value): value for value in values if type(value) is FunctionType}.values())
 
 
 def _same(now: Mapping[str, Any], before: Mapping[str, Any]) -> bool:

@@ -4,6 +4,7 @@ What the language lets through by mistake is looked for while the block runs: a 
 tensor that answers for itself, a counter that waits.
 """
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from genesys_engine.gab.checks.audit import Order, audit_block, replying_with_pa
 from genesys_engine.gab.checks.run import ReportBuilder, check_block
 from genesys_engine.gab.checks.sourcemap import SourceMap
 from genesys_engine.gab.checks.subject import Subject
+from genesys_engine.gab.checks.untouched import remember
 from genesys_engine.gab.compose import load_block
 from genesys_engine.gab.model import LanguageModel
 from genesys_engine.gab.scales import ModelConfig
@@ -279,6 +281,40 @@ def test_a_patch_while_loading_is_seen(monkeypatch):
     finally:
         nn.Linear.extra_repr = before
     assert [each.code for each in report.findings] == ["patch.outside"]
+
+
+# Each stores into a function or a module; the second line puts it back.
+PATCHED = {
+    "torch.isfinite": ("torch.isfinite = torch.isnan", "torch.isfinite = before"),
+    "torch.nn.functional.relu": ("F.relu = F.gelu", "F.relu = before"),
+    "softmax": (
+        "F.softmax.__code__ = (lambda *a, **k: 0).__code__",
+        "F.softmax.__code__ = before",
+    ),
+    "genesys_engine.gab.checks.causality.check_causality": (
+        "sys.modules['genesys_engine.gab.checks.causality'].check_causality = max",
+        "sys.modules['genesys_engine.gab.checks.causality'].check_causality = before",
+    ),
+    "genesys_engine.gab.checks.report.finding": (
+        "sys.modules['genesys_engine.gab.checks.report'].finding = print",
+        "sys.modules['genesys_engine.gab.checks.report'].finding = before",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PATCHED)
+def test_a_patched_function_is_seen(name):
+    scope = {"torch": torch, "F": torch.nn.functional, "sys": sys}
+    patch, back = PATCHED[name]
+    changed = remember()
+    assert changed(True) == ""
+    scope["before"] = eval(patch.split(" = ")[0], scope)
+    try:
+        exec(patch, scope)
+        assert changed(True) == name
+    finally:
+        exec(back, scope)
+    assert changed(True) == ""
 
 
 def test_nothing_is_patched_by_an_honest_block():
