@@ -66,7 +66,7 @@ _BEYOND = words(
     "typed_storage share_memory_ grad_fn next_functions compile define format_map "
     # modules that reach the machine, and private ways to modules and frames
     "sys os builtins importlib inspect gc subprocess socket pickle marshal linecache traceback "
-    "tempfile shutil pathlib multiprocessing threading posix nt _module _evaluate _eval_type "
+    "tempfile shutil pathlib multiprocessing threading posix _module _evaluate _eval_type "
     "_getframe _sys _os _types _thread _io _imp _warnings"
 )
 _PLAIN = (

@@ -67,6 +67,7 @@ MODULES = {
     "math": "<all>",
     "numbers": "Number Complex Real Rational Integral",
     "operator": "<exported>",
+    "opt_einsum": "contract contract_path contract_expression",
     "typing": _TYPES,
     "typing_extensions": _TYPES,
     "warnings": "warn catch_warnings filterwarnings simplefilter",

@@ -22,8 +22,9 @@ class Names:
 
     `targets` maps a name to the dotted names of all that imports, or aliases of them, bind to it;
     `bound` counts what binds a name; `classes` are the module's own, `aliases` names of nothing but
-    what is imported, `missing` those of refused imports; `attributes` are the names of
-    attributes that it defines, `prefixes` what others of them begin with.
+    what is imported, `missing` those of refused imports, `shared` those that a scope takes as
+    global; `attributes` are the names of attributes that it defines, `prefixes` what others of
+    them begin with.
     """
 
     targets: Mapping[str, tuple[str, ...]]
@@ -31,6 +32,7 @@ class Names:
     classes: frozenset[str]
     aliases: frozenset[str]
     missing: frozenset[str]
+    shared: frozenset[str]
     attributes: frozenset[str]
     prefixes: tuple[str, ...]
 
@@ -52,6 +54,7 @@ def read_names(module: ast.Module, imported: Iterable[Import]) -> Names:
         classes=frozenset(node.name for node in nodes if isinstance(node, ast.ClassDef)),
         aliases=frozenset(targets) - {item.bound for item in items},
         missing=_imported(nodes) - {item.bound for item in items},
+        shared=frozenset(n for node in nodes if isinstance(node, ast.Global) for n in node.names),
         attributes=frozenset(name for name, whole in made if whole),
         prefixes=tuple({name for name, whole in made if not whole}),
     )

@@ -34,6 +34,7 @@ from genesys_engine.gab.checks.attributes import (
 )
 from genesys_engine.gab.checks.members import DECORATORS, member, refused
 from genesys_engine.gab.checks.names import Names, chain, defined, own_names
+from genesys_engine.gab.checks.places import Places
 from genesys_engine.gab.syntax import UNREADABLE, parse_expression
 
 INTERPRETER, PATCH, ATTRIBUTE = "static.interpreter", "patch.outside", "static.attribute"
@@ -41,8 +42,13 @@ _OWN = ("self", "ctx")  # of a module, and of a torch.autograd.Function
 _FREE = NAMED_SPECIAL | {"copyright", "credits", "license"}
 UNUSABLE = frozenset(vars(builtins)) - BUILTINS - BY_NAME - _FREE
 """What of Python itself a block may not name."""
-_SHOWS = frozenset({"str", "repr", "print"})  # an exception, or the name of a class
 _PLAIN = frozenset({"str", "bytes", "int", "float", "complex", "bool"})
+# What an annotation may consist of.
+_OF_TYPES = (
+    ast.Name, ast.Attribute, ast.Subscript, ast.Slice, ast.BinOp, ast.BitOr, ast.Tuple, ast.List,
+    ast.Constant, ast.Starred, ast.UnaryOp, ast.USub, ast.Load,
+)  # fmt: skip
+_MOST = 20  # faults: no more are looked up for what was meant
 _FIELD = re.compile(r"\{[^{}:!]*[.\[]")  # in a format: a field that reads an attribute or an item
 
 
@@ -70,8 +76,7 @@ def walk(module: ast.Module, names: Names) -> tuple[list[Fault], bool]:
     Raises:
         RecursionError: the source is nested too deeply.
     """
-    parents = {child: node for node in ast.walk(module) for child in ast.iter_child_nodes(node)}
-    walker = _Walker(names, parents)
+    walker = _Walker(names, Places.of(module, names))
     walker.visit(module)
     return walker.faults, walker.scripts
 
@@ -86,7 +91,7 @@ class _Walker(ast.NodeVisitor):
     """Goes through a module with the names that the functions around a place bind."""
 
     names: Names
-    parents: dict[ast.AST, ast.AST]
+    at: Places
     faults: list[Fault] = field(default_factory=list)
     own: list[set[str]] = field(default_factory=list)
     caught: list[str] = field(default_factory=list)  # names of exceptions around a place
@@ -108,7 +113,8 @@ class _Walker(ast.NodeVisitor):
         return [] if own else chain(node, self.names.targets)
 
     def _is_own(self, name: str) -> bool:
-        return any(name in names for names in self.own)
+        """Tell whether a function around binds a name; not one that any scope takes as global."""
+        return name not in self.names.shared and any(name in names for names in self.own)
 
     # --- names and attributes
 
@@ -119,7 +125,8 @@ class _Walker(ast.NodeVisitor):
             self._reach(node, name)
         if not isinstance(node.ctx, ast.Load):
             return
-        if name in self.caught and not self._is_shown(node):
+        raised = isinstance(self.at.parent(node), ast.Raise)
+        if name in self.caught and not raised and not self.at.is_shown(node):
             text = "A caught exception is used as a value; it holds frames and modules."
             cure = f"Use str({name}), or raise it again."
             self._say(node, INTERPRETER, name, text, cure)
@@ -136,17 +143,24 @@ class _Walker(ast.NodeVisitor):
         elif _is_module(target):
             text = f"The module {target!r} is used as a value; use its members by name."
             self._say(node, INTERPRETER, target, text)
-        elif target in DECORATORS and not self._decorates(node):
+        elif target in DECORATORS and not self.at.decorates(node):
             text = f"{target} changes what it is given."
             self._say(node, PATCH, target, text, "Write it above the class, as a decorator.")
-        elif _is_enum(target) and isinstance(self.parents.get(node), ast.Call):
+        elif _is_enum(target) and not self._is_base(node):
             self._made(node, target)
 
-    def _decorates(self, node: ast.AST) -> bool:
-        parent = self.parents.get(node)
-        if isinstance(parent, ast.Call) and parent.func is node:
-            node, parent = parent, self.parents.get(parent)
-        return node in getattr(parent, "decorator_list", ()) or isinstance(parent, ast.Assign)
+    def _is_base(self, node: ast.AST) -> bool:
+        """Tell whether a class that makes classes is only derived from or asked for."""
+        named = isinstance(self.at.parent(node), ast.ClassDef)
+        return named or self.in_annotation or self.at.is_asked(node)
+
+    def visit_Import(self, node: ast.Import | ast.ImportFrom) -> None:
+        """An import in a class would make a module an attribute."""
+        if self.in_class:
+            text = "An import in a class makes an attribute of it."
+            self._say(node, INTERPRETER, "import", text, "Import at the top of the file.")
+
+    visit_ImportFrom = visit_Import  # noqa: N815
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
         targets = self._targets(node)
@@ -183,7 +197,8 @@ class _Walker(ast.NodeVisitor):
             return
         if is_special(name) or name in readable() or self.names.defines(name):
             return
-        near = get_close_matches(name, readable() | self.names.attributes, 1, 0.8)
+        known = readable() | self.names.attributes if len(self.faults) < _MOST else frozenset()
+        near = get_close_matches(name, known, 1, 0.8)
         cure = f"Write {near[0]!r} if that is meant." if near else ""
         text = f"No tensor and no layer has the attribute {name!r}, and nothing here defines it."
         self._say(node, ATTRIBUTE, name, text, cure)
@@ -220,12 +235,15 @@ class _Walker(ast.NodeVisitor):
             return  # nobody can evaluate it
         for part in ast.walk(expression):
             ast.copy_location(part, node)
-        self.parents |= {c: n for n in ast.walk(expression) for c in ast.iter_child_nodes(n)}
+        self.at.add(expression)
         self.visit(expression)
 
     def _annotation(self, node: ast.expr | None) -> None:
         """Check an annotation, texts in it as what they say: something may evaluate them."""
         if node is not None:
+            if not all(isinstance(part, _OF_TYPES) for part in ast.walk(node)):
+                text = "An annotation is more than a type."
+                self._say(node, INTERPRETER, "annotation", text, "Write a type, or nothing.")
             before, self.in_annotation = self.in_annotation, True
             self.visit(node)
             self.in_annotation = before
@@ -249,24 +267,14 @@ class _Walker(ast.NodeVisitor):
 
     def _format(self, node: ast.Attribute) -> None:
         """Check `"...".format(...)`: its fields could read attributes."""
-        call = self.parents.get(node)
         match node.value:
             case ast.Constant(value=str(text)) if not _FIELD.search(text):
-                if isinstance(call, ast.Call) and call.func is node:
+                if self.at.is_called(node):
                     return
         text = "str.format with fields that read attributes, or that are only known at run time."
         self._say(node, INTERPRETER, "format", text, 'Write an f-string: f"{value}".')
 
     # --- values that lead to others
-
-    def _is_shown(self, node: ast.Name) -> bool:
-        """Tell whether an exception is only raised again or shown as text."""
-        match self.parents.get(node):
-            case ast.Raise() | ast.FormattedValue():
-                return True
-            case ast.Call(func=ast.Name(id=name), args=args):
-                return name in _SHOWS and node in args
-        return False
 
     def visit_ExceptHandler(self, node: ast.ExceptHandler) -> None:
         if node.type is not None:
@@ -280,42 +288,41 @@ class _Walker(ast.NodeVisitor):
 
     def _type(self, node: ast.Name) -> None:
         """Check a use of `type`: of one value, or to ask whether a value is a class."""
-        parent = self.parents.get(node)
+        parent = self.at.parent(node)
         if isinstance(parent, ast.Call) and parent.func is node:
             if len(parent.args) != 1 or parent.keywords or isinstance(parent.args[0], ast.Starred):
                 self._made(node, "type")
             else:
                 self._kind(parent)
-        elif not self.in_annotation and not self._is_asked(node):
+        elif not self.in_annotation and not self.at.is_asked(node):
             self._made(node, "type")
 
     def _kind(self, node: ast.expr) -> None:
         """Check a use of a class that is only known at run time."""
-        parent = self.parents.get(node)
-        match parent:
-            case ast.Attribute(attr=name) if name != "__class__" and not name.startswith("__"):
+        match self.at.parent(node):
+            case ast.Attribute(attr=name) if name in ("__name__", "__doc__") or not is_special(
+                name
+            ):
                 return
-            case ast.Attribute(attr="__name__" | "__doc__"):
-                return
-            case ast.Compare() | ast.FormattedValue():
-                return
-            case ast.Subscript(slice=index) if index is node:
-                return
-            case ast.Call(func=ast.Name(id=name)) if name in _SHOWS and parent.func is not node:
-                return
-        if not self._is_asked(node):
+            case ast.Compare(left=left, comparators=others):
+                if all(each is node or self._is_class(each) for each in (left, *others)):
+                    return
+        if not self.at.is_shown(node) and not self.at.is_asked(node):
             text = "A class that is only known at run time is used as a value."
             self._say(node, INTERPRETER, "type", text, "Name the class.")
 
-    def _is_asked(self, node: ast.AST) -> bool:
-        """Tell whether a class is only asked for by isinstance."""
-        parent = self.parents.get(node)
-        if isinstance(parent, ast.Tuple):
-            parent = self.parents.get(parent)
-        match parent:
-            case ast.Call(func=ast.Name(id="isinstance" | "issubclass")):
+    def _is_class(self, node: ast.expr) -> bool:
+        """Tell whether an expression names classes, or asks a value for its own."""
+        match node:
+            case ast.Tuple(elts=parts) | ast.List(elts=parts) | ast.Set(elts=parts):
+                return all(map(self._is_class, parts))
+            case ast.Call(func=ast.Name(id="type")) | ast.Attribute(attr="__class__"):
                 return True
-        return False
+            case ast.Name(id=name) if name in self.names.classes:
+                return True
+            case ast.Name(id=name) if name in BUILTINS and name not in self.names.bound:
+                return True
+        return bool(self._targets(node)) or (isinstance(node, ast.Constant) and node.value is None)
 
     def _made(self, node: ast.AST, name: str) -> None:
         text = "A class is made at run time; write it as a class."
@@ -345,7 +352,15 @@ class _Walker(ast.NodeVisitor):
                 for part in [*rest, *node.keywords]:
                     self.visit(part)
             case _:
+                if any(target.startswith("opt_einsum.") for target in self._targets(node.func)):
+                    self._contraction(node)
                 self.generic_visit(node)
+
+    def _contraction(self, node: ast.Call) -> None:
+        """A backend is a module, imported by its name."""
+        if any(each.arg in ("backend", None) for each in node.keywords):
+            text = "A backend of opt_einsum is a module that is named by a text."
+            self._say(node, INTERPRETER, "backend", text, "Leave `backend` out.")
 
     def _by_name(self, node: ast.Call, name: str, of: ast.expr, named: ast.expr) -> None:
         """Check getattr(of, "name") and the like as the attribute that it is."""
@@ -353,8 +368,7 @@ class _Walker(ast.NodeVisitor):
             case ast.Constant(value=str(text)) if text.isidentifier():
                 context = ast.Load() if name in ("getattr", "hasattr") else ast.Store()
                 access = ast.copy_location(ast.Attribute(of, text, context), node)
-                if node in self.parents:
-                    self.parents[access] = self.parents[node]
+                self.at.parents[access] = self.at.parents[node]
                 self.visit(access)
                 return
             case ast.JoinedStr(values=[ast.Constant(value=str(text)), *_]) if (
@@ -448,7 +462,7 @@ class _Walker(ast.NodeVisitor):
         first, *others = node.generators
         self.visit(first.iter)  # evaluated outside
         targets = [generator.target for generator in node.generators]
-        names = {n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)}
+        names = own_names(targets)
         results = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
         for part in [first.target, *first.ifs, *others, *results]:
             self._inside(part, names)

@@ -1,0 +1,63 @@
+"""Where a node of a syntax tree stands: what is done with the value that it gives."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+
+from genesys_engine.gab.checks.names import Names
+
+_SHOWS = frozenset({"str", "repr", "print"})
+
+
+@dataclass(frozen=True)
+class Places:
+    """The parents of a module's nodes, and its names: what it binds itself is not Python's own."""
+
+    names: Names
+    parents: dict[ast.AST, ast.AST]
+
+    @classmethod
+    def of(cls, module: ast.Module, names: Names) -> Places:
+        """Return the places of a module."""
+        places = cls(names, {})
+        places.add(module)
+        return places
+
+    def add(self, tree: ast.AST) -> None:
+        """Add the nodes of a tree."""
+        for node in ast.walk(tree):
+            self.parents.update((child, node) for child in ast.iter_child_nodes(node))
+
+    def parent(self, node: ast.AST) -> ast.AST | None:
+        """Return what a node is a part of."""
+        return self.parents.get(node)
+
+    def is_called(self, node: ast.AST) -> bool:
+        """Tell whether a value is called there."""
+        parent = self.parent(node)
+        return isinstance(parent, ast.Call) and parent.func is node
+
+    def decorates(self, node: ast.AST) -> bool:
+        """Tell whether a function stands above a definition, with or without arguments."""
+        above = self.parents[node] if self.is_called(node) else node
+        return above in getattr(self.parent(above), "decorator_list", ())
+
+    def is_shown(self, node: ast.AST) -> bool:
+        """Tell whether a value becomes a text."""
+        match self.parent(node):
+            case ast.FormattedValue():
+                return True
+            case ast.Call(func=ast.Name(id=name), args=args):
+                return name in _SHOWS and name not in self.names.bound and node in args
+        return False
+
+    def is_asked(self, node: ast.AST) -> bool:
+        """Tell whether a class is only asked for by isinstance."""
+        parent = self.parent(node)
+        if isinstance(parent, ast.Tuple):
+            parent = self.parent(parent)
+        match parent:
+            case ast.Call(func=ast.Name(id="isinstance" | "issubclass" as name)):
+                return name not in self.names.bound
+        return False
