@@ -331,7 +331,7 @@ def assemble(
         return should_stop() or caps.reached()
 
     corpus_folder, workers = Path(corpus["folder"]), experiment.run.workers
-    confirmer = Confirmer(executor, corpus_folder, verify.limits, workers)
+    confirmer = Confirmer(executor, corpus_folder, verify.evaluation, workers)
     parts = (store, state, policy, designer, verifier, confirmer, outcomes)
     asked = Decisions(host)
     return Evolution(*parts, decisions=asked, should_stop=stop, observe=observe, notices=notices)

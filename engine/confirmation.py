@@ -1,10 +1,10 @@
 """A second look at a design before it is named: a full audit and a blind test.
 
-During a run a design's own process trains it, evaluates it and says what came out; it holds the
-held-out text while it does so.  A block that lies there, or that sees what follows, could win the
-run.  So whoever is about to lead (see `confirmations`) is audited once more in full, and its
-trained weights predict held-out tokens in a process that was given only what stands before them.
-The score that is reckoned here from those predictions has to bear out the one that was claimed.
+Every verification is cross-checked by a small sample; a block that sees what follows at few places
+could slip through, and win the run.  So whoever is about to lead (see `confirmations`) is audited
+once more in full, and its trained weights are asked about a larger sample of held-out places, in a
+process that is given only what stands before them.  The score that they give there has to bear out
+the one that the run knows.
 
 A look is a task of the loop: its result enters the run in the order of the decisions.
 """
@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from genesys_engine.engine import auditing
-from genesys_engine.engine.blind import STDERRS, BlindScore, Model, blind_test
+from genesys_engine.engine.blind import Model, blind_test
 from genesys_engine.engine.designer import InfrastructureFailure, TaskResult
 from genesys_engine.engine.randomness import derived_seed
+from genesys_engine.engine.replies import ConfirmReply
 from genesys_engine.engine.store import Store, VerificationRow
 from genesys_engine.engine.threads import DaemonPool
 from genesys_engine.engine.verifier import checkpoint_name
@@ -37,6 +38,7 @@ from genesys_engine.plugins.corpus import Corpus
 
 METRIC = "bits_per_byte"
 _AUDIT_S = 900.0  # a slow machine must not disqualify a design
+STDERRS = 4.0
 _SHARE = 0.02  # of the claim, beside the noise: the two are not of the same tokens
 
 
@@ -44,10 +46,10 @@ _SHARE = 0.02  # of the claim, beside the noise: the two are not of the same tok
 class Confirmation:
     """What the second look at `design` found.
 
-    `claimed` are the bits per byte that its own process reported, `blind` those reckoned from
-    predictions without the answers, with their standard error, `seen` how much less they are where
-    what follows is in the input; None where there was nothing to test, or where they are no finite
-    numbers.  `problem` is a sentence, "" where all is well.
+    `claimed` are the bits per byte that the run knows, `blind` those without what follows, with
+    their standard error, `seen` how much less they are where what follows is in the input; None
+    where there was nothing to test, or where they are no finite numbers.  `problem` is a sentence,
+    "" where all is well.
     """
 
     design: int
@@ -138,7 +140,7 @@ class Confirmer:
     Args:
         executor: runs the audits and the blind tests.
         corpus: folder of the corpus whose held-out text is asked about.
-        limits: of a blind test.
+        limits: of a job that evaluates.
         threads: looks that may be under way at once.
     """
 
@@ -197,38 +199,35 @@ def look(question: Question, executor: Executor, corpus: Path, limits: Limits) -
     claim = question.trained.scores[METRIC]
     claimed, spread = float(claim["value"]), _noise_of(claim, question.spread)
     model = Model(question.target.source, question.model, question.weights)
-    corpus_read = _opened(corpus)
     try:
-        score = blind_test(model, corpus_read, question.seed, question.scratch, executor, limits)
+        score = blind_test(model, corpus, question.seed, question.scratch, executor, limits)
     except EnvironmentProblem:
         raise
     except GenesysError as error:
+        _demand(corpus)
         return told(findings, f"the blind test failed: {error.message}", claimed)
     if score is None:
         return told(findings, "", claimed)
     problem = disagreement(claimed, score, spread)
-    numbers = (score.bits, score.stderr, score.seen)
-    return told(findings, problem, claimed, *map(_finite, numbers))
+    return told(findings, problem, claimed, score.bits, score.stderr, score.seen)
 
 
-def disagreement(claimed: float, score: BlindScore, spread: float = 0.0) -> str:
-    """Return why a blind score does not bear out a claim, or ""; NaN does not.
+def disagreement(claimed: float, score: ConfirmReply, spread: float = 0.0) -> str:
+    """Return why a blind score does not bear out what the run knows, or ""; no number does not.
 
     Args:
         spread: standard error of the claim, whose windows are others.
     """
-    reached = f"{score.bits:.3f} (standard error {score.stderr:.3f})"
+    if score.bits is None or score.stderr is None:
+        return "its likelihoods in the blind test are no finite numbers"
+    reached = f"{score.bits:.3f} bits per byte (standard error {score.stderr:.3f})"
     if not score.bits - claimed <= STDERRS * math.hypot(score.stderr, spread) + _SHARE * claimed:
         return (
-            f"it claims {claimed:.3f} bits per byte and reaches {reached} where it cannot know"
-            " what follows: its score is too good to be true"
+            f"it claims {claimed:.3f} and reaches {reached} where it cannot know what follows: its"
+            " score is too good to be true"
         )
-    if score.sees_the_future:
-        return (
-            f"it reaches {reached} bits per byte where it cannot know what follows, and"
-            f" {score.bits - score.seen:.3f} for the same tokens where that is in its input:"
-            " its score is too good to be true"
-        )
+    if score.problem:
+        return f"it reaches {reached} where it cannot know what follows, and {score.problem}"
     return ""
 
 
@@ -239,10 +238,6 @@ def _noise_of(claimed: Mapping[str, Any], spread: float) -> float:
     if own is None or not math.isfinite(spread):
         return 0.0
     return min(float(own), spread)
-
-
-def _finite(number: float) -> float | None:
-    return number if math.isfinite(number) else None
 
 
 def _best_kept(store: Store, design: int) -> VerificationRow | None:
@@ -275,9 +270,9 @@ def _spread(store: Store, trained: VerificationRow) -> float:
     return next((float(each) for each in known if each is not None), math.nan)
 
 
-def _opened(corpus: Path) -> Corpus:
-    """Open the corpus; raises `EnvironmentProblem`, since no design is to blame for it."""
+def _demand(corpus: Path) -> None:
+    """Raise `EnvironmentProblem` where a corpus is damaged, for which no design is to blame."""
     try:
-        return Corpus.open(corpus)
+        Corpus.open(corpus)
     except InputError as error:
         raise EnvironmentProblem(error.message, where=error.where, hint=error.hint) from error

@@ -19,7 +19,7 @@ from genesys_engine.engine.verification import (
     EVALUATE,
     TRAIN,
     evaluation_job,
-    readable_too,
+    serving,
     training_job,
 )
 from genesys_engine.engine.verifier import RungSettings, verification_job
@@ -277,7 +277,7 @@ class Meter:
         return self._done(target, payload, name, limits)
 
     def _evaluated(self, payload: Any, name: str) -> dict[str, Any]:
-        limits = readable_too(self._settings.evaluation, payload["checkpoint"])
+        limits = serving(self._settings.evaluation, payload["checkpoint"])
         return self._done(EVALUATE, payload, name, limits)
 
     def _done(self, target: str, payload: Any, name: str, limits: Limits) -> dict[str, Any]:

@@ -167,6 +167,7 @@ class TrainReply(_Trial):
 class EvaluateReply(_Trial):
     """The reply of the evaluation job (plugins/evaluate_job.py)."""
 
+    cause: Literal["", "training", "contradicted"] = ""
     scores: Scores = {}
     controls: dict[str, Scores] = {}
 
@@ -178,6 +179,17 @@ class EvaluateReply(_Trial):
                 if not is_measured(score.value):
                     return _not_measured(f"{kind} {name}")
         return None
+
+
+class ConfirmReply(_Reply):
+    """The reply of a larger sample (plugins/evaluate_job.py, `confirm`); None: no finite number."""
+
+    places: int = Field(ge=0)
+    problem: str = Field("", max_length=20_000)
+    bits: Finite | None = None
+    stderr: Finite | None = None
+    seen: Finite | None = None
+    seen_stderr: Finite | None = None
 
 
 class VerifyReply(EvaluateReply, TrainReply):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -101,9 +102,13 @@ def training_limits(experiment: Experiment, corpus: Mapping[str, Any]) -> Limits
 
 
 def evaluation_limits(experiment: Experiment, corpus: Mapping[str, Any]) -> Limits:
-    """Return what an evaluation job may use: the whole corpus, and the data of the tasks."""
+    """Return what an evaluation job may use: the whole corpus, and the data of the tasks.
+
+    The processes that serve it the candidate's model read neither.
+    """
     folder = str(Path(corpus["folder"]).absolute())
-    return _limits(experiment, corpus, folder, *corpus.get("tasks", {}).values())
+    limits = _limits(experiment, corpus, folder, *corpus.get("tasks", {}).values())
+    return replace(limits, subject_readable=experiment.sandbox.readable)
 
 
 def _limits(experiment: Experiment, corpus: Mapping[str, Any], *readable: str) -> Limits:

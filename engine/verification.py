@@ -23,6 +23,7 @@ from genesys_engine.gab.errors import InputError
 from genesys_engine.gab.sandbox.scratch import remove, take_tensors
 from genesys_engine.plugins.api import Limits, Outcome
 from genesys_engine.plugins.corpus import Corpus
+from genesys_engine.plugins.model_subject import SUBJECT, SUBJECTS
 
 if TYPE_CHECKING:
     from genesys_engine.engine.trials import Placed
@@ -56,9 +57,10 @@ def evaluation_job(job: Mapping[str, Any], weights: Path | None) -> dict[str, An
     }
 
 
-def readable_too(limits: Limits, path: str | None) -> Limits:
-    """Return limits that leave one more file open, if there is one."""
-    return limits if path is None else replace(limits, readable=(*limits.readable, path))
+def serving(limits: Limits, weights: str | None) -> Limits:
+    """Return the limits of a job whose subjects serve models with the weights in a file."""
+    readable = (*limits.subject_readable, *([] if weights is None else [weights]))
+    return replace(limits, subject=SUBJECT, subjects=SUBJECTS, subject_readable=readable)
 
 
 class TrialLost(InfrastructureFailure):
@@ -144,7 +146,7 @@ class Verification:
         scratch = self.places.evaluation
         remove(scratch)
         scratch.mkdir(parents=True)
-        limits = readable_too(self.evaluation, job["checkpoint"])
+        limits = serving(self.evaluation, job["checkpoint"])
         try:
             result.job = self.placed.submit(EVALUATE, job, scratch, limits)
         except RuntimeError as error:  # closed while the training ended
@@ -204,7 +206,8 @@ class Verification:
         facts = _together(trained.facts, facts)
         whole = {**reply.model_dump(exclude={"facts"}), **training}
         if reply.status != "ok":
-            return TaskResult(failure("training", scrub(reply.reason, scratch), whole), facts)
+            cause, reason = reply.cause or "training", scrub(reply.reason, scratch)
+            return TaskResult(failure(cause, reason, whole), facts)
         if (problem := reply.not_measured()) is not None:
             return TaskResult(failure("not_finite", problem), facts)
         return TaskResult({**whole, "cause": "", "reason": ""}, facts)

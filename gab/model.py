@@ -79,6 +79,10 @@ class LanguageModel(nn.Module):
         """Map states (..., d_model) to logits (..., vocab_size)."""
         return F.linear(states, self.embedding.weight)
 
+    def logits_at(self, tokens: Tensor, rows: Tensor, places: Tensor) -> Tensor:
+        """Map tokens (B, T) to logits (n, vocab_size) at n places; the others need no head."""
+        return self.head(self.states(tokens)[rows, places])
+
     def initialise(self, seed: int) -> None:
         """Set all weights as a new model of this seed has them."""
         weight = self.embedding.weight

@@ -1,22 +1,34 @@
-"""The evaluation job: score the checkpoint that a training job left, beside its untrained control.
+"""The evaluation job: score the checkpoint that a training job left, next to its untrained control.
 
-Runs in an isolated worker process; JSON in, JSON out.  Everything in the reply but `facts`
-depends on the payload and the checkpoint alone.
+The job's process holds held-out text, items and evaluators, and runs no code of the candidate: that
+answers from processes of its own (`model_subject`), which get tokens and give back logits.  Two of
+them: one is asked what the evaluators ask, the other one a sample of it again, without what follows
+(`crosscheck`).  JSON in, JSON out; everything in the reply but `facts` depends on the payload, the
+checkpoint and the corpus alone.
+
+Imports torch: workers only.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import torch
+
 from genesys_engine.gab.errors import InputError
+from genesys_engine.gab.sandbox.subject import Asked, SameProcess
 from genesys_engine.plugins.api import Evaluator, Score
 from genesys_engine.plugins.corpus import Corpus
+from genesys_engine.plugins.crosscheck import Sample, asked_again, compare, independent
 from genesys_engine.plugins.evaluators.heldout import METRIC
-from genesys_engine.plugins.models import build_model
+from genesys_engine.plugins.model_subject import SUBJECT, SUBJECTS
+from genesys_engine.plugins.remote_model import RemoteModel, Watch
 from genesys_engine.plugins.targets import build
 from genesys_engine.plugins.train_job import Clock
 
@@ -24,10 +36,12 @@ if TYPE_CHECKING:
     from torch import nn
 
 SAMPLES = "samples.safetensors"
+MODEL = ("source", "model", "seed", "device")  # keys that a subject is given
+SECRET_BYTES = 1 << 20  # of held-out text that a draw depends on
 Scores = dict[str, Score]
 
 
-def evaluate(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
+def evaluate(payload: Mapping[str, Any], scratch: Path, *subjects: Asked) -> dict[str, Any]:
     """Score one design as `payload` says; `scratch` receives, in `SAMPLES`, the scores of single
     items that evaluators keep.
 
@@ -35,29 +49,59 @@ def evaluate(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
     `seed` (of the untrained weights), `device`, `corpus` (folder), `checkpoint` (path),
     `evaluators` (list of name, target, options).
 
-    The status is `failed` where a score is not finite, or the trained model is not better than the
-    same model untrained.
+    The status is `failed` where a score is not finite, where the trained model is not better than
+    the same model untrained, or where the sample contradicts a score (cause `contradicted`).
+
+    Args:
+        subjects: two processes that serve models; without any, as with an executor that isolates
+            nothing, both are this one.
 
     Raises:
-        InputError: the payload does not fit the corpus, no evaluator gives bits per byte, or the
-            checkpoint is not of this model.
-        Exception: whatever the design's own code raises.
+        InputError: the payload does not fit the corpus, or no evaluator gives bits per byte.
+        SubjectRaised: the design's own code raised, or the checkpoint is not of this model.
     """
     corpus = Corpus.open(payload["corpus"])
     evaluators = _evaluators(payload["evaluators"])
+    asked, blind = subjects or _here(scratch)
     clock = Clock()
-    model = build_model(payload, payload["device"])
-    facts: dict[str, Any] = {"build_s": clock.lap()}
-    untrained = _scores(model, corpus, evaluators)
-    trained = _scores(_reload(payload), corpus, evaluators)
+    untrained = _scores(_built(asked, payload, None), corpus, evaluators)
+    facts: dict[str, Any] = {"untrained_s": clock.lap()}
+    trained, samples = _watched(asked, payload, corpus, evaluators)
+    facts["trained_s"] = clock.lap()
+    cause, problem = "training", _what_is_wrong(trained, untrained)
+    if not problem:
+        cause, problem = "contradicted", _contradiction(blind, payload, samples)
+    facts["blind_s"] = clock.lap()
+    facts["eval_s"] = sum(facts.values())
     _write_samples(evaluators, scratch / SAMPLES)
-    facts["eval_s"] = clock.lap()
     return {
-        **_verdict(_what_is_wrong(trained, untrained)),
+        "status": "failed" if problem else "ok",
+        "cause": cause if problem else "",
+        "reason": problem,
         "scores": _as_json(trained),
         "controls": {"untrained": _as_json(untrained)},
         "facts": facts,
     }
+
+
+def confirm(payload: Mapping[str, Any], scratch: Path, *subjects: Asked) -> dict[str, Any]:
+    """Compare what a model says with what follows in its input and without, in a larger sample.
+
+    Payload: as for `evaluate`, with the number of `texts` in the place of `evaluators`.  Returns
+    what `Comparison.to_json` says of the places whose tokens are text.
+    """
+    corpus = Corpus.open(payload["corpus"])
+    asked, blind = subjects or _here(scratch)
+    sample = Sample(_secret(payload, corpus), payload["texts"])
+    model = _built(asked, payload, payload["checkpoint"], sample)
+    windows = corpus.heldout_windows(model.config.context, payload["texts"])
+    at_once = model.rows(model.config.context)
+    for start in range(0, len(windows.inputs), at_once):
+        model(torch.from_numpy(windows.inputs[start : start + at_once]))
+    end = corpus.end_of_text
+    places = [p for p in independent(sample.places) if end not in (p.before[-1], p.following)]
+    again = _built(blind, payload, payload["checkpoint"])
+    return compare(places, asked_again(again, places)).to_json(corpus.byte_lengths)
 
 
 def controls(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
@@ -80,17 +124,65 @@ def controls(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
     return {"bigram": found, "not_finite": sorted(scores.keys() - found.keys())}
 
 
-def _reload(payload: Mapping[str, Any]) -> nn.Module:
-    """Return a new model, filled from the checkpoint file.
+# --- the models that are asked -------------------------------------------------------------------
 
-    It starts with the very weights of the untrained control: were the file not read, the scores
-    would tie, and a tie is a failure.
+
+def _here(scratch: Path) -> list[Asked]:
+    """Return subjects that are this very process."""
+    return [SameProcess(SUBJECT, scratch) for _ in range(SUBJECTS)]
+
+
+def _built(
+    subject: Asked, payload: Mapping[str, Any], checkpoint: str | None, watch: Watch | None = None
+) -> RemoteModel:
+    """Have a subject build the model, with the weights of a checkpoint or with random ones.
+
+    Both begin with the very same random weights: were the file not read, the scores would tie, and
+    a tie is a failure.
     """
-    from genesys_engine.plugins.checkpoint import load_checkpoint
+    subject.ask("build", {**{key: payload[key] for key in MODEL}, "checkpoint": checkpoint})
+    return RemoteModel(subject, payload["model"], watch)
 
-    model = build_model(payload, payload["device"])
-    load_checkpoint(model, Path(payload["checkpoint"]))
-    return model
+
+def _secret(payload: Mapping[str, Any], corpus: Corpus) -> list[int]:
+    """Return the seed of a draw: of this verification, and not to be known without the text that
+    is held out."""
+    digest = hashlib.sha256(f"{payload['seed']}\n{payload['source']}\n".encode())
+    digest.update(corpus.heldout[: SECRET_BYTES // corpus.heldout.itemsize].tobytes())
+    return list(digest.digest())
+
+
+def _watched(
+    asked: Asked, payload: Mapping[str, Any], corpus: Corpus, evaluators: Sequence[Evaluator]
+) -> tuple[Scores, list[Sample]]:
+    """Return the trained model's scores, and a sample of what each evaluator asked."""
+    secret = _secret(payload, corpus)
+    samples = [Sample([*secret, number]) for number in range(len(evaluators))]
+    _built(asked, payload, payload["checkpoint"])
+    scores: Scores = {}
+    for evaluator, sample in zip(evaluators, samples, strict=True):
+        scores.update(evaluator.evaluate(RemoteModel(asked, payload["model"], sample), corpus))
+    return scores, samples
+
+
+def _contradiction(blind: Asked, payload: Mapping[str, Any], samples: Sequence[Sample]) -> str:
+    """Say how a sample contradicts the scores, asked of a model that has seen none of the texts."""
+    drawn = [(number, p) for number, sample in enumerate(samples) for p in sample.places]
+    kept = set(map(id, independent([place for _, place in drawn])))
+    drawn = [(number, place) for number, place in drawn if id(place) in kept]
+    if not drawn:
+        return ""
+    model = _built(blind, payload, payload["checkpoint"])
+    again = asked_again(model, [place for _, place in drawn])
+    for number, entry in enumerate(payload["evaluators"]):
+        own = [i for i, (of, _) in enumerate(drawn) if of == number]
+        found = compare([drawn[i][1] for i in own], [again[i] for i in own])
+        if problem := found.contradiction():
+            return f"{entry['name']}: {problem}"
+    return ""
+
+
+# --- scores --------------------------------------------------------------------------------------
 
 
 def _evaluators(entries: Sequence[Mapping[str, Any]]) -> list[Evaluator]:
@@ -116,7 +208,6 @@ def _scores(model: nn.Module, corpus: Corpus, evaluators: Sequence[Evaluator]) -
 
 def _write_samples(evaluators: Sequence[Evaluator], path: Path) -> None:
     """Write the last model's scores of single items; evaluators without any have no `samples`."""
-    import numpy as np
     from safetensors.numpy import save_file
 
     samples: dict[str, Any] = {}
@@ -147,11 +238,6 @@ def _what_is_wrong(trained: Scores, untrained: Scores) -> str:
             f"{before:.4f} held-out bits per byte"
         )
     return ""
-
-
-def _verdict(problem: str) -> dict[str, str]:
-    """Return status and reason."""
-    return {"status": "failed" if problem else "ok", "reason": problem}
 
 
 def _as_json(scores: Scores) -> dict[str, dict[str, Any]]:

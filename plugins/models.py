@@ -32,6 +32,11 @@ def context_of(model: nn.Module) -> int:
     return int(cast(Any, model).config.context)
 
 
+def vocabulary_of(model: nn.Module) -> int:
+    """Return the number of tokens that the model tells apart."""
+    return int(cast(Any, model).config.vocab_size)
+
+
 def device_of(model: nn.Module) -> torch.device:
     """Return the device that holds the model's parameters and buffers."""
     return cast("torch.device", next(iter(model.state_dict().values())).device)

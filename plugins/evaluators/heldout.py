@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from genesys_engine.plugins.api import Score
 from genesys_engine.plugins.evaluators.options import HeldoutOptions
-from genesys_engine.plugins.models import context_of, device_of
+from genesys_engine.plugins.models import context_of, device_of, vocabulary_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from genesys_engine.plugins.corpus import Batch, Corpus
 
 METRIC = "bits_per_byte"
+MOST_LOGITS = 1 << 26  # of one forward pass, 256 MiB: with a large vocabulary fewer windows
 
 
 class HeldoutEvaluator:
@@ -65,7 +66,9 @@ def _window_nats(model: nn.Module, windows: Batch, batch_tokens: int) -> NDArray
     import torch.nn.functional as F
 
     device = device_of(model)
-    rows = max(1, batch_tokens // windows.inputs.shape[1])
+    length = windows.inputs.shape[1]
+    most = min(batch_tokens, MOST_LOGITS // vocabulary_of(model))
+    rows = max(1, most // length)
     parts = []
     model.eval()
     with torch.inference_mode():

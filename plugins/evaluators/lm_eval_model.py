@@ -249,13 +249,14 @@ class CorpusLM(TemplateLM):  # type: ignore[misc]  # lm-eval has no types
         """Return the logits (n, vocabulary) at the n places that are scored.
 
         The head costs as much as the blocks of a small model, and most positions are context:
-        a model that tells states and head apart has it applied where it is needed only.
+        a model that can is asked for what is needed alone.
         """
-        states = getattr(self.model, "states", None)
-        if states is None:
-            logits: Tensor = self.model(tokens)[rows, places]
-        else:
-            logits = self.model.head(states(tokens)[rows, places])  # type: ignore[operator]
+        at_places = getattr(self.model, "logits_at", None)
+        logits: Tensor = (
+            self.model(tokens)[rows, places]
+            if at_places is None
+            else at_places(tokens, rows, places)
+        )
         return logits.float()
 
 

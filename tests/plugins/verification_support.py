@@ -5,7 +5,7 @@ from pathlib import Path
 
 from training_support import BLOCK, CONTEXT
 
-from genesys_engine.engine.verification import evaluation_job, training_job
+from genesys_engine.engine.verification import evaluation_job, serving, training_job
 from genesys_engine.gab.sandbox import Limits
 from genesys_engine.plugins.corpus import TRAINING_FILES
 from genesys_engine.plugins.evaluate_job import evaluate
@@ -69,7 +69,7 @@ def trained_in(host, job, corpus, folder, **limits):
 def evaluated_in(host, job, corpus, folder, weights):
     """Evaluate in a sandbox; return the outcome."""
     asked = evaluation_job(job, weights)
-    limits = Limits(readable=(str(corpus.folder), asked["checkpoint"]))
+    limits = serving(Limits(readable=(str(corpus.folder),)), asked["checkpoint"])
     return host.submit(EVALUATE, asked, Path(folder), limits).result(550)
 
 
