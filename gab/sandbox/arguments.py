@@ -78,11 +78,11 @@ def bodies(
 
 def _clone(*, compiles: bool) -> list[Instruction]:
     """Allow threads; where the job compiles, processes too, which end with SIGCHLD or nothing."""
-    thread = [_load(0), (ANY_BIT, 0, 1, _CLONE_THREAD), ALLOWED]
+    inside = [_load(0), (ANY_BIT, 0, 1, _CLONE_OUTSIDE), REFUSED]
+    thread = [*inside, (ANY_BIT, 0, 1, _CLONE_THREAD), ALLOWED]
     if not compiles:
         return [*thread, REFUSED]
-    inside = [(ANY_BIT, 0, 1, _CLONE_OUTSIDE), REFUSED]
-    return [*thread, *inside, *_one_of(0, (signal.SIGCHLD, 0), mask=_CLONE_SIGNAL), ALLOWED]
+    return [*thread, *_one_of(0, (signal.SIGCHLD, 0), mask=_CLONE_SIGNAL), ALLOWED]
 
 
 def _device(*, accelerator: bool) -> list[Instruction]:

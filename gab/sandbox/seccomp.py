@@ -28,7 +28,7 @@ from genesys_engine.gab.sandbox.arguments import (
 )
 from genesys_engine.gab.sandbox.syscalls import Numbers, numbers
 
-_SECCOMP: Numbers = {"seccomp": (317, 277)}
+_SECCOMP: Numbers = {"seccomp": syscalls.SYSTEM["seccomp"]}
 _SET_MODE_FILTER, _GET_ACTION_AVAIL = 1, 2
 # Without it kernels before 5.16 switch a guess of the processor off, and all arithmetic slows.
 _SPEC_ALLOW = 4

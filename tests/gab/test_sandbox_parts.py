@@ -131,6 +131,7 @@ def test_the_filter_refuses_whole_tables(ask):
 def test_the_filter_decides_by_arguments(ask):
     assert ask("clone", 0x3D0F00) == ALLOW  # a thread, as libc starts it
     assert ask("clone", 17) == errno.EPERM  # a process
+    assert ask("clone", 0x3D0F00 | 0x40000000) == errno.EPERM  # a thread in another network
     assert ask("clone3") == errno.ENOSYS
     for call in ("sched_setaffinity", "prlimit64", *syscalls.SIGNAL, *syscalls.SIGNAL_THREAD):
         assert [ask(call, pid, 2) for pid in (77, 0, 78, -1, 1)] == [ALLOW, ALLOW, 1, 1, 1], call
