@@ -12,6 +12,7 @@ from genesys_engine.engine.config.kept import is_place, seed_sets
 from genesys_engine.engine.config.schema import PopulationSection
 from genesys_engine.engine.config.seeds import kept_seed
 from genesys_engine.engine.store import Store
+from genesys_engine.gab.private import private_file, private_folder
 
 SEEDS = "seeds"  # folder of a run
 
@@ -21,11 +22,11 @@ def keep_seeds(store: Store, population: PopulationSection) -> None:
     if not population.own:
         return
     folder = store.folder / SEEDS
-    folder.mkdir(exist_ok=True)
+    private_folder(folder)
     for number, name in enumerate(population.seeds):
         if (own := population.own.get(name)) is not None:
             text = json.dumps(kept_seed(name, own), indent=1)
-            (folder / _file(number)).write_text(text, encoding="utf-8")
+            private_file(folder / _file(number)).write_text(text, encoding="utf-8")
 
 
 def kept_seeds(store: Store) -> list[str]:

@@ -50,6 +50,7 @@ from genesys_engine.engine.verdict import Verdict
 from genesys_engine.engine.verifier import tidy
 from genesys_engine.engine.views.verdict import VerdictView, verdict_view
 from genesys_engine.gab.errors import InputError
+from genesys_engine.gab.private import private_umask
 from genesys_engine.gab.sandbox.scratch import remove
 from genesys_engine.plugins import event_kinds as events
 from genesys_engine.plugins.corpus import Corpus
@@ -207,7 +208,8 @@ def execute(
 ) -> VerdictView:
     """Run the loop to its end; an error that leaves the run resumable says so in a note."""
     try:
-        verdict = _execute(store, experiment, host, callbacks, resumed=resumed)
+        with private_umask():  # curves, checkpoints, what trackers write: all of it is the run's
+            verdict = _execute(store, experiment, host, callbacks, resumed=resumed)
     except InputError:  # what was given has to change, which makes it another run
         remove(store.folder / "scratch")
         raise

@@ -45,7 +45,12 @@ from genesys_engine.engine.store_schema import (
     VERIFY,
 )
 from genesys_engine.gab.errors import InputError
-from genesys_engine.gab.private import close_to_others, private_file, private_folder
+from genesys_engine.gab.private import (
+    close_to_others,
+    private_file,
+    private_folder,
+    private_umask,
+)
 
 __all__ = [
     "CONFIRM",
@@ -257,7 +262,7 @@ class Store:
     def close(self) -> None:
         """Close the files; safe to call twice."""
         if self._lock is not None:
-            with suppress(sqlite3.Error):  # closed already
+            with private_umask(), suppress(sqlite3.Error):  # closed already
                 self.curves.write()
                 self.backup.make()
             # Leaves one plain file, which a reader can open without writing beside it.

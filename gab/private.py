@@ -1,13 +1,14 @@
 """Files and folders for their owner alone: prompts, replies, data and results of a run.
 
-The modes are set and not left to the umask, which is another in every shell.
+The modes are set and not left to the umask of the shell, which is another everywhere.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 FOLDER, FILE = 0o700, 0o600
@@ -36,6 +37,16 @@ def private_file(path: Path) -> Path:
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT, FILE))
     _close(path)
     return path
+
+
+@contextmanager
+def private_umask() -> Iterator[None]:
+    """Close what this process and those that it starts make from now on to others."""
+    before = os.umask(_OTHERS)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def close_to_others(folder: Path) -> None:

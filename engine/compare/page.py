@@ -18,6 +18,7 @@ from genesys_engine.engine.report.figures import Trace, figure, hover
 from genesys_engine.engine.report.page import asset, script_hash
 from genesys_engine.engine.report.templates import render
 from genesys_engine.engine.views.text import count
+from genesys_engine.gab.private import private_file
 
 FILE = "compare.html"
 _DASHES = ("solid", "dash", "dot", "dashdot")
@@ -29,7 +30,7 @@ def write_page(data: Mapping[str, Any], folder: Path) -> Path:
     target = folder / FILE
     partial = target.with_name(f".{FILE}.partial")
     try:
-        partial.write_text(render_page(data), encoding="utf-8")
+        private_file(partial).write_text(render_page(data), encoding="utf-8")
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)

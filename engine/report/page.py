@@ -13,6 +13,7 @@ from genesys_engine.engine.report.reading import ReadOnce
 from genesys_engine.engine.report.sections import summary
 from genesys_engine.engine.report.templates import HERE, render
 from genesys_engine.engine.store import Store
+from genesys_engine.gab.private import private_file
 
 Section = Callable[[Store], tuple[str, str]]
 """From a store to (title as plain text, HTML); one without HTML is left out.
@@ -45,6 +46,8 @@ def write_report(
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.partial")
     try:
+        if path is None:  # of the run, for its owner alone; elsewhere whoever asked decides
+            private_file(partial)
         partial.write_text(page, encoding="utf-8")
         partial.replace(target)
     finally:

@@ -4,6 +4,7 @@ import os
 import stat
 
 import pytest
+from engine_process import engine, write_experiment
 
 from genesys_engine.engine.compare.check_reports import CheckReports
 from genesys_engine.engine.compare.store import StudyStore
@@ -53,6 +54,16 @@ def test_a_run_is_for_its_owner_alone(tmp_path, experiment):
     assert open_to_others(folder) == []
     assert mode(folder) == 0o700
     assert mode(folder / DATABASE) == mode(folder / "experiment.toml") == 0o600
+
+
+def test_all_that_a_run_leaves_is_for_its_owner_alone(tmp_path):
+    """Checkpoints, curves and the report too: of a real run."""
+    run = tmp_path / "run"
+    file = write_experiment(tmp_path, verifications=2, designs=1)
+    answer = engine("run", file, "--out", run)
+    assert answer.code in (0, 1), answer.err
+    assert (run / "report.html").exists()
+    assert open_to_others(run) == []
 
 
 def test_the_folder_of_an_earlier_version_is_closed_when_it_is_taken_up(tmp_path, experiment):
