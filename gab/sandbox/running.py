@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -93,7 +94,7 @@ class RunningJob:
                 shared = held.enter_context(shared_memory())
                 lines.append(Line(own.fileno(), shared))
                 narrow = Ends(ends.template, ends.log, lines=(Line(its.fileno(), shared),))
-                self._subjects.append(self._fork_subject(number, narrow))
+                self._subjects.append(self._fork_subject(number, narrow, lines[:-1]))
             try:
                 self.pid = os.fork()
             except OSError:
@@ -104,7 +105,8 @@ class RunningJob:
                 ends = replace(ends, lines=tuple(lines))
                 run_child(self.job, self._seal, self._confinement, ends)
 
-    def _fork_subject(self, number: int, ends: Ends) -> int:
+    def _fork_subject(self, number: int, ends: Ends, others: Sequence[Line]) -> int:
+        """Fork a subject; what the judge shares with the `others` is not in its memory."""
         name = SUBJECT_FOLDER if number == 0 else f"{SUBJECT_FOLDER}{number + 1}"
         folder = Path(self.job.scratch, name)
         remove(folder)  # an earlier attempt may have laid anything there
@@ -112,6 +114,8 @@ class RunningJob:
         folder.mkdir(0o700)
         pid = os.fork()
         if pid == 0:
+            for line in others:
+                line.shared.close()
             run_subject(self.job, folder, self._confinement, ends)
         return pid
 

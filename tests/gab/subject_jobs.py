@@ -85,6 +85,11 @@ def ask_both(payload, scratch, one, other):
     return {"heard": heard, "told": [each.ask("tell")[0] for each in (one, other)]}
 
 
+def maps_of_both(payload, scratch, one, other):
+    """Say of each subject, and of this process, how much memory it shares with others."""
+    return {"subjects": [each.ask("shared")[0]["bytes"] for each in (one, other)], "own": _shared()}
+
+
 def lose_the_second(payload, scratch, one, other):
     one.ask("tell")
     other.ask(payload["operation"], payload.get("arguments", {}))
@@ -105,6 +110,22 @@ def operations(scratch):
 def operation(function):
     function.is_operation = True
     return function
+
+
+def _shared():
+    """Return the bytes that this process maps as shared and that are no file of a folder."""
+    total = 0
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        span, rights, *_ = line.split()
+        if rights.endswith("s") and ("/dev/zero" in line or "/memfd" in line):
+            begin, end = (int(each, 16) for each in span.split("-"))
+            total += end - begin
+    return total
+
+
+@operation
+def shared(arguments, tensors):
+    return {"bytes": _shared()}, ()
 
 
 def raises_on_start(scratch):

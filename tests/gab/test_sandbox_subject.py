@@ -306,3 +306,10 @@ def test_the_same_operations_answer_in_this_process(tmp_path):
     with pytest.raises(MemoryError):
         here.ask("allocates")
     assert here.ask("tell")[0]["pid"] == os.getpid()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is looked up in /proc")
+def test_no_subject_has_in_its_memory_what_another_shares_with_the_judge(run):
+    """The second one gets prefixes alone: what follows lies in the memory of the first one."""
+    found = run("maps_of_both", replace(LIMITS, subjects=2)).value
+    assert found == {"subjects": [SHARED_BYTES, SHARED_BYTES], "own": 2 * SHARED_BYTES}
