@@ -113,6 +113,19 @@ def notes_attempts(payload, scratch):
     return {}
 
 
+def judge_that_waits(payload, scratch, subject):
+    """Wait for ever for a subject that is deaf to signals, as this process is."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+    (scratch / "pid").write_text(str(os.getpid()))
+    subject.ask("wait")
+    return {}
+
+
+def subject_that_waits(scratch):
+    return stubborn({}, scratch)
+
+
 def exits(payload, scratch):
     os._exit(payload["code"])
 

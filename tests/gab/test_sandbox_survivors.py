@@ -20,8 +20,10 @@ from pathlib import Path
 sys.path.insert(0, {here!r})
 from genesys_engine.gab.sandbox import Limits, SandboxHost
 scratch = Path({scratch!r})
-host = SandboxHost(workers=3, preload=(), at_most={level!r})
+host = SandboxHost(workers=4, preload=(), at_most={level!r})
 host.submit("sandbox_jobs:stubborn", {{}}, scratch / "plain", Limits())
+limits = Limits(subject="sandbox_jobs:subject_that_waits")
+host.submit("sandbox_jobs:judge_that_waits", {{}}, scratch / "judge", limits)
 for name, folder in (("stubborn_family", "family"), ("program_from_a_thread", "thread")):
     target = "compiling_attacks:" + name
     host.submit(target, {{}}, scratch / folder, Limits(compiles=True))
@@ -32,6 +34,7 @@ time.sleep(600)
 """
 WRITTEN = (
     "template", "plain/pid", "family/job", "family/child", "family/grandchild", "thread/program",
+    "judge/pid", "judge/subject/pid",
 )  # fmt: skip
 
 
@@ -60,7 +63,7 @@ def survivors(pids):
 
 @pytest.fixture
 def family(request, tmp_path):
-    """An engine with a job and two jobs that compile: (its process, the ids of all others)."""
+    """An engine with a job, one with a subject, two that compile: (its process, all other ids)."""
     code = ENGINE.format(here=str(HERE), scratch=str(tmp_path), level=request.param)
     engine = subprocess.Popen(
         [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(HERE.parent.parent)}
