@@ -242,8 +242,9 @@ def _here(function: Callable[..., Any], *arguments: Any) -> Future[Any]:
 
 
 def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, use one thread, and end when the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Leave Ctrl-C and a closed terminal to the parent, use one thread, end when it is gone."""
+    for name in {"SIGINT", "SIGHUP"} & set(dir(signal)):  # both reach all that the terminal started
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     parent = multiprocessing.parent_process()
     if parent is not None:
