@@ -43,23 +43,28 @@ _OF_PLAIN_SIZES: Mapping[str, Callable[..., Any]] = {
 }
 
 
+def lacks_shapes() -> bool:
+    """Tell whether shape functions are left out so far."""
+    return isinstance(sys.modules.get(META_KERNELS), Placeholder)
+
+
 def complete() -> None:
     """Have every shape function that `import torch` alone would have: meta tensors need them."""
-    if isinstance(sys.modules.get(META_KERNELS), _Placeholder):
+    if lacks_shapes():
         _load(META_KERNELS)
 
 
 def everything() -> None:
     """Import all that was left out, for code that names something of it."""
     for name in (META_KERNELS, SYMBOLIC_SHAPES, DYNAMO):
-        if isinstance(sys.modules.get(name), _Placeholder):
+        if isinstance(sys.modules.get(name), Placeholder):
             _load(name)
 
 
 def _load(name: str) -> ModuleType:
     """Import the real module in its placeholder's stead; TorchDynamo works with meta tensors."""
     placeholder = sys.modules.get(name)
-    if isinstance(placeholder, _Placeholder):
+    if isinstance(placeholder, Placeholder):
         del sys.modules[name]
         placeholder.forget()
     if name == DYNAMO:
@@ -69,7 +74,7 @@ def _load(name: str) -> ModuleType:
     return importlib.import_module(name)
 
 
-class _Placeholder(ModuleType):
+class Placeholder(ModuleType):
     """Stands in `sys.modules` for a module that has not been needed yet."""
 
     def __init__(self, name: str, known: Mapping[str, Any]) -> None:
@@ -97,7 +102,7 @@ class _Inside:
     def find_spec(name: str, path: Sequence[str] | None, target: Any = None) -> ModuleSpec | None:
         """Return a spec where a placeholder is the parent; None leaves it to others."""
         parent = name.rpartition(".")[0]
-        if not isinstance(sys.modules.get(parent), _Placeholder):
+        if not isinstance(sys.modules.get(parent), Placeholder):
             return None
         _load(parent)
         return ModuleSpec(name, _AsItIs(importlib.import_module(name)))
@@ -156,7 +161,7 @@ def _install() -> None:
         **{name: {} for name in UNUSED},
     }
     sys.meta_path.insert(0, _Inside())
-    sys.modules |= {name: _Placeholder(name, answers) for name, answers in known.items()}
+    sys.modules |= {name: Placeholder(name, answers) for name, answers in known.items()}
 
 
 def _make_generators_usable() -> None:

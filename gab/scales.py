@@ -158,7 +158,8 @@ def _depths(
 
 def count_parameters(block_class: Any, config: ModelConfig) -> int:
     """Return the number of parameters of the language model, built on the meta device."""
+    from genesys_engine.gab.meta import on_meta
     from genesys_engine.gab.model import LanguageModel
 
-    model: torch.nn.Module = LanguageModel(block_class, config, device="meta")
+    model: torch.nn.Module = on_meta(lambda: LanguageModel(block_class, config, device="meta"))
     return sum(parameter.numel() for parameter in model.parameters())

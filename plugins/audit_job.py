@@ -40,8 +40,6 @@ def audit(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
     order = Order(**fields)
     if _WHOLE.search(order.source):
         lean_torch.everything()
-    elif order.level == "full":
-        lean_torch.complete()
     found = audit_block(order)
     return {
         "report": found.report.to_json(),

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from genesys_engine.gab.checks.flops import OperationCounter, device_bound
 from genesys_engine.gab.checks.numbers import start_generator
 from genesys_engine.gab.checks.report import Evidence, Finding, finding
 from genesys_engine.gab.checks.subject import Subject
+from genesys_engine.gab.meta import on_meta
 
 _SHORT = 64  # calls are counted at this length and at twice it
 # Operations too, where the block works without a loop over time: narrow, so that what grows with
@@ -120,7 +122,7 @@ def _growth(subject: Subject, cost: dict[str, Any]) -> Generator[Finding, None, 
     looping = not (double.calls - short.calls) / _SHORT <= LOOP
     place = subject.source.place_of_class(subject.block())
     try:
-        _run_without_values(kind, width, _SHORT)
+        on_meta(partial(_run_without_values, kind, width, _SHORT))
     except Exception as error:
         yield device_bound(subject.source, error, {"length": _SHORT})
     if looping:

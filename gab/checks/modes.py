@@ -17,6 +17,7 @@ from genesys_engine.gab.checks.gradient import origin_of_nan
 from genesys_engine.gab.checks.numbers import EQUAL, difference, settled, start_generator
 from genesys_engine.gab.checks.report import Evidence, Finding, finding
 from genesys_engine.gab.checks.subject import Subject
+from genesys_engine.gab.meta import on_meta
 
 _LENGTH = 31
 # Residual streams of trained models reach such values in single channels.
@@ -32,7 +33,7 @@ def check_factory(subject: Subject) -> Iterator[Finding]:
 
     Complex parameters have the complex dtype that belongs to it, and whole numbers their own.
     """
-    meta = subject.block_class(subject.width, (0, subject.blocks), device="meta")
+    meta = on_meta(lambda: subject.block_class(subject.width, (0, subject.blocks), device="meta"))
     for wanted, block in (("dtype float64", subject.block()), ("device meta", meta)):
         told = [(name, *_as_asked(p, wanted)) for name, p in block.named_parameters()]
         wrong = [(name, got) for name, right, got in told if not right]

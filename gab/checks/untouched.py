@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from genesys_engine.gab.lean_torch import Placeholder
 from genesys_engine.gab.model import LanguageModel
 
 # The ones through which every comparison goes: cheap enough to look at after every call.
@@ -76,6 +77,7 @@ def _held(module: ModuleType) -> dict[str, Any]:
     """Return the functions, classes and modules that a module holds."""
     kinds = (FunctionType, BuiltinFunctionType, type, ModuleType)
     found = {name: value for name, value in vars(module).items() if isinstance(value, kinds)}
+    found = {name: value for name, value in found.items() if not isinstance(value, Placeholder)}
     return {name: value for name, value in found.items() if name not in _BY_DYNAMO}
 
 

@@ -44,6 +44,48 @@ def test_shape_functions_come_with_complete_and_plain_sizes_need_no_sympy() -> N
     assert out == "missing 2 3 False"
 
 
+META = (
+    "from genesys_engine.gab.meta import on_meta\n"
+    "meta = torch.ones(2, 6, 4, device='meta').transpose(1, 2)\n"
+    "def shape(t): return tuple(t.shape), t.stride(), t.dtype, t.device.type\n"
+)
+OPERATIONS = (
+    "torch.where(meta > 0, meta, 1.0)",
+    "torch.fft.rfft(meta)",
+    "torch.nn.LayerNorm(6, device='meta')(meta)",
+    "torch.nn.Conv1d(4, 4, 3, groups=4, device='meta')(meta)",
+    "torch.nn.Embedding(9, 4, device='meta')(torch.ones(2, 3, dtype=torch.long, device='meta'))",
+    "torch.nn.functional.scaled_dot_product_attention(meta, meta, meta, is_causal=True)",
+    "meta.roll(1, 1).logcumsumexp(1).var(-1)",
+)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_without_shape_functions_the_meta_device_gives_the_same_shapes(operation: str) -> None:
+    out = run(
+        f"{META}lean = on_meta(lambda: shape({operation}))\n"
+        "print(lean_torch.lacks_shapes(), end=' ')\n"
+        f"lean_torch.complete(); print(lean == shape({operation}), lean)"
+    )
+    assert out.startswith("True True ((2, "), out
+
+
+@pytest.mark.parametrize(
+    "operation",
+    ["meta.sum().item()", "meta.nonzero()", "meta[meta > 0]", "torch.where(meta > 0, meta, here)"],
+)
+def test_what_fails_on_the_meta_device_fails_with_all_shape_functions(operation: str) -> None:
+    out = run(
+        f"{META}here = torch.ones(2, 4, 6)\n"
+        "def say(action):\n"
+        "    try: return action().shape\n"
+        "    except Exception as error: return type(error), str(error)\n"
+        f"lean = say(lambda: on_meta(lambda: {operation}))\n"
+        f"print(lean_torch.lacks_shapes(), lean == say(lambda: {operation}), type(lean).__name__)"
+    )
+    assert out == "False True tuple"
+
+
 @pytest.mark.parametrize(
     ("code", "answer"),
     [
