@@ -27,9 +27,11 @@ from pydantic import ValidationError
 from genesys_engine.engine.designer import CHECK, TaskResult
 from genesys_engine.engine.events import canonical_json
 from genesys_engine.engine.fitness import Measure, Reading, Unmeasured, reference_noise
+from genesys_engine.engine.progress.steps import Steps
 from genesys_engine.engine.replies import VerifyReply
 from genesys_engine.engine.significance import gain_sigmas
 from genesys_engine.engine.temporary import temporary_folder
+from genesys_engine.engine.views.text import plural
 from genesys_engine.gab.errors import EnvironmentProblem, InputError
 from genesys_engine.plugins.host import BUILTIN, PluginHost
 from genesys_engine.plugins.source_digest import source_digest
@@ -230,9 +232,15 @@ def calibrate(
                     for replicate in range(1, count + 1)
                 ]
             )
+        costs = [rung.tokens * fits[rung.scale]["parameters"] for rung in settings.rungs]
+        rungs = list(zip(scales, pending, costs, strict=True))
+        # What is known already is done before it is waited for, and takes no time.
+        new = sum(cost for _, futures, cost in rungs for future in futures if not future.done())
+        say(f"training {reference} with {plural(sum(map(len, pending)), 'seed')}")
+        steps = Steps(say, new)
         return [
-            _rung_noise(scale, reference, futures, measure, say)
-            for scale, futures in zip(scales, pending, strict=True)
+            _rung_noise(scale, reference, futures, measure, steps, cost)
+            for scale, futures, cost in rungs
         ]
 
 
@@ -275,8 +283,10 @@ def _rung_noise(
     reference: str,
     futures: list[Future[TaskResult]],
     measure: Measure,
-    say: Callable[[str], None],
+    steps: Steps,
+    cost: float,
 ) -> RungNoise:
+    """Wait for the trainings at a rung, each of which costs `cost` unless it is known."""
     values: dict[str, list[float]] = {}
     readings: list[Reading] = []
     reused = 0
@@ -289,9 +299,11 @@ def _rung_noise(
             readings.append(measure.read(done.result["scores"], done.result["controls"], base=True))
         except Unmeasured as problem:
             raise _failed(reference, scale, str(problem)) from None
-        reused += "reused" in done.facts
-        known = " (known)" if "reused" in done.facts else ""
-        say(f"{reference} at {scale}: seed {number} of {len(futures)}{known}")
+        is_known = "reused" in done.facts
+        reused += is_known
+        steps.done(0 if is_known else cost)
+        known = " (known)" if is_known else ""
+        steps.tell(f"{reference} at {scale}: seed {number} of {len(futures)}{known}")
         for name, score in done.result["scores"].items():
             values.setdefault(name, []).append(float(score["value"]))
     metrics = {
@@ -307,7 +319,7 @@ def _failed(reference: str, scale: str, why: str) -> InputError:
     return InputError(
         f"the reference {reference} failed at {scale}: {why}",
         where=f"[[ladder.rungs]] {scale}",
-        hint="mend the budget of the rung, or name another reference",
+        hint="fix the budget of the rung, or name another reference",
     )
 
 

@@ -216,6 +216,7 @@ class _Attempts:
         self.reports: dict[str, Mapping[str, Any]] = {}
         self.duplicates: list[dict[str, Any]] = []
         self.rejected: list[dict[str, Any]] = []
+        self.not_applicable = 0
 
     def seed(self, name: str) -> dict[str, Any]:
         """Check a seed design."""
@@ -234,6 +235,7 @@ class _Attempts:
                 said = {} if self.llm is None else self.llm.last_said()
                 return self._ended(None, {**abandoned.told, **said})
             if drawn is None:
+                self.not_applicable += 1
                 continue
             name, child = drawn
             entry = self._try(child, name)
@@ -321,6 +323,7 @@ class _Attempts:
             "accepted": accepted,
             "rejected": self.rejected,
             "duplicates": self.duplicates,
+            "not_applicable": self.not_applicable,
             "abandoned": abandoned,
         }
 

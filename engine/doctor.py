@@ -7,7 +7,7 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -33,27 +33,29 @@ class Row:
     fix: str = ""
 
 
-def examine() -> list[Row]:
-    """Return all findings; takes a few seconds, since it imports torch."""
-    return [
-        *(*_python(), *_packages(), *_machine(), *_torch()),
-        *(*_language_models(), *_sandbox(), *_plugins()),
-    ]
+def examine() -> Iterator[Row]:
+    """Yield all findings as they are made; takes a few seconds, since it imports torch."""
+    yield from _python()
+    yield from _packages()
+    yield from _machine()
+    yield from _torch()
+    yield from _language_models()
+    yield from _sandbox()
+    yield from _plugins()
 
 
-def models(experiment: Experiment, registry: Registry) -> list[Row]:
-    """Return what the language model of every role of an experiment answers to one small call."""
+def models(
+    experiment: Experiment, registry: Registry, asked: Callable[[str], None]
+) -> Iterator[Row]:
+    """Yield what the language model of every role of an experiment answers to one small call.
+
+    `asked` gets the role before its call.
+    """
     from genesys_engine.engine.llm.trial import try_models
 
-    return [
-        Row(
-            f"LLM {trial.role}",
-            "fail" if trial.fault else "ok",
-            f"{trial.place} {trial.fault or trial.found}",
-            trial.hint,
-        )
-        for trial in try_models(experiment, registry)
-    ]
+    for trial in try_models(experiment, registry, asked):
+        found = f"{trial.place} {trial.fault or trial.found}"
+        yield Row(f"LLM {trial.role}", "fail" if trial.fault else "ok", found, trial.hint)
 
 
 def _python() -> Iterator[Row]:

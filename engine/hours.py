@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from genesys_engine.engine.shares import shares_passed
+from genesys_engine.engine.shares import share_passed
 
 HOUR_S = 3600.0
 
@@ -29,7 +29,7 @@ class HourCaps:
     """
 
     def __init__(self, *caps: HourCap, tell: Callable[[Mapping[str, str | float]], None]) -> None:
-        self._caps = [(cap, cap.hours, set(_passed(cap))) for cap in caps if cap.hours]
+        self._caps = [(cap, cap.hours, {0, _passed(cap)}) for cap in caps if cap.hours]
         self._tell = tell
 
     def reached(self) -> str | None:
@@ -37,13 +37,13 @@ class HourCaps:
         for cap, hours, told in self._caps:
             if cap.used_s() >= HOUR_S * hours:
                 return f"budget.{cap.key}"
-            for percent in _passed(cap):
-                if percent not in told:
-                    told.add(percent)
-                    used = round(cap.used_s() / HOUR_S, 2)
-                    self._tell({"budget": cap.key, "used": used, "cap": hours})
+            percent = _passed(cap)
+            if percent not in told:
+                told.add(percent)
+                used = round(cap.used_s() / HOUR_S, 2)
+                self._tell({"budget": cap.key, "used": used, "cap": hours})
         return None
 
 
-def _passed(cap: HourCap) -> list[int]:
-    return shares_passed(cap.used_s(), HOUR_S * (cap.hours or 0.0))
+def _passed(cap: HourCap) -> int:
+    return share_passed(cap.used_s(), HOUR_S * (cap.hours or 0.0))

@@ -15,7 +15,7 @@ from genesys_engine.engine.fitness import Measure, Unmeasured
 from genesys_engine.engine.policy import Confirm, Design, Policy, Verify
 from genesys_engine.engine.restore import standing_of
 from genesys_engine.engine.samples import write_samples
-from genesys_engine.engine.shares import shares_passed
+from genesys_engine.engine.shares import share_passed
 from genesys_engine.engine.state import Standing, State, keep
 from genesys_engine.engine.store import (
     ConfirmationRow,
@@ -24,6 +24,7 @@ from genesys_engine.engine.store import (
     TaskRow,
     VerificationRow,
 )
+from genesys_engine.engine.views.text import listed
 from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins import event_kinds as events
 
@@ -139,11 +140,11 @@ class Outcomes:
         self.state.in_flight.append(seq)
 
     def _warn(self, budget: str, used: int, cap: int) -> None:
-        for percent in shares_passed(used, cap):
-            key = f"{budget} {percent}"
-            if key not in self.state.warned:
-                self.state.warned.add(key)
-                self.emit(events.BUDGET_WARNING, {"budget": budget, "used": used, "cap": cap})
+        percent = share_passed(used, cap)
+        key = f"{budget} {percent}"
+        if percent and key not in self.state.warned:
+            self.state.warned.add(key)
+            self.emit(events.BUDGET_WARNING, {"budget": budget, "used": used, "cap": cap})
 
     # --- designs -----------------------------------------------------------------------------
 
@@ -175,8 +176,8 @@ class Outcomes:
         if (abandoned := result.get("abandoned")) is not None:
             self._abandon(row, abandoned)
             return
-        reason = "every try was a duplicate, was rejected or did not apply"
         parents = [parent["design"] for parent in row.payload["parents"]]
+        reason = no_new_design(result, duplicates=len(result["duplicates"]) + (of is not None))
         self.emit(events.DESIGN_EXHAUSTED, {"seq": row.seq, "parents": parents, "reason": reason})
 
     def _abandon(self, row: TaskRow, abandoned: Mapping[str, Any]) -> None:
@@ -413,3 +414,14 @@ class Outcomes:
             self.state.best = None
             for standing in self.state.ranked()[:1]:
                 self._name_best(standing)
+
+
+def no_new_design(result: Mapping[str, Any], *, duplicates: int) -> str:
+    """Return what became of the tries of a task that made no new design."""
+    found = {
+        "not new": duplicates,
+        "rejected": len(result["rejected"]),
+        "not applicable": result.get("not_applicable", 0),
+    }
+    tries = [f"{count} {what}" for what, count in found.items() if count]
+    return f"of its tries {listed(tries)}" if tries else "nothing could be tried"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from genesys_engine.engine.assembly import build_corpus, demand_machine, open_ex
 from genesys_engine.engine.config import Experiment
 from genesys_engine.engine.designer import CHECK
 from genesys_engine.engine.llm.backends import look_over, open_models
+from genesys_engine.engine.progress.steps import Steps
 from genesys_engine.engine.settings import decision_settings, rung_settings, verify_settings
 from genesys_engine.engine.temporary import temporary_folder
 from genesys_engine.engine.verification import (
@@ -23,7 +23,6 @@ from genesys_engine.engine.verification import (
     training_job,
 )
 from genesys_engine.engine.verifier import RungSettings, verification_job
-from genesys_engine.engine.views.text import duration
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import EnvironmentProblem
 from genesys_engine.gab.scales import get_scale
@@ -34,6 +33,7 @@ PACE = "genesys_engine.plugins.train_job:pace"
 STEPS = 3  # optimiser steps per measurement
 MOST_TOKENS = 8192  # of such a step: a step of a large scale takes minutes
 _UNFITTED = {"d_model": 0, "n_blocks": 0, "vocab_size": 0, "context": 0}  # the job fits it
+MEASURING = "measuring"
 ENOUGH_S = 20.0  # no further seed is measured after so much time
 
 
@@ -103,48 +103,31 @@ def plan(experiment: Experiment, host: PluginHost, say: Callable[[str], None]) -
     ):
         meter = Meter(experiment, host, executor, corpus, folder)
         rungs = range(1, len(meter.rungs))
-        told = _Told(say, 1 + len(rungs) + len(others))
-        told.next(f"{reference} at {meter.rungs[0].scale}")
+        steps = Steps(say, 1 + len(rungs) + len(others))
+        steps.next(MEASURING, f"{reference} at {meter.rungs[0].scale}")
         base = meter.reference(reference)
         paces = [base.tokens_per_s]
+
+        def most_s() -> float:
+            """Return the seconds left at most: other seeds are measured within ENOUGH_S alone."""
+            required = (len(meter.rungs) - len(paces)) * steps.elapsed_s / len(paces)
+            return max(ENOUGH_S - steps.elapsed_s, required)
+
         for rung in rungs:
-            told.next(f"{reference} at {meter.rungs[rung].scale}")
+            steps.next(MEASURING, f"{reference} at {meter.rungs[rung].scale}", most_s())
             paces.append(meter.pace(reference, rung))
         relative = {reference: 1.0}
         for name in others:
-            if told.elapsed_s < ENOUGH_S:
-                told.next(f"{name} at {meter.rungs[0].scale}")
+            if steps.elapsed_s < ENOUGH_S:
+                steps.next(MEASURING, f"{name} at {meter.rungs[0].scale}", most_s())
                 relative[name] = meter.pace(name, 0) / base.tokens_per_s
     found = _extrapolate(experiment, meter.rungs, base, paces, relative)
     return replace(
         found,
         not_measured=tuple(name for name in others if name not in relative),
-        measured_s=told.elapsed_s,
+        measured_s=steps.elapsed_s,
         llm=_language_models(experiment, host),
     )
-
-
-class _Told:
-    """Says what is measured next, how much of it is done, and about how long the rest takes."""
-
-    def __init__(self, say: Callable[[str], None], total: int) -> None:
-        self._say, self._total = say, total
-        self._done = 0
-        self._began = time.monotonic()
-
-    @property
-    def elapsed_s(self) -> float:
-        """Seconds since the first measurement was begun."""
-        return time.monotonic() - self._began
-
-    def next(self, what: str) -> None:
-        """Say that `what` is measured now."""
-        left = ""
-        if self._done:
-            rest = self.elapsed_s / self._done * (self._total - self._done)
-            left = f", about {duration(min(rest, max(ENOUGH_S - self.elapsed_s, 1)))} left"
-        self._done += 1
-        self._say(f"measuring {self._done}/{self._total}: {what}{left}")
 
 
 def _language_models(experiment: Experiment, host: PluginHost) -> dict[str, Any] | None:

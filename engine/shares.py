@@ -5,6 +5,9 @@ from __future__ import annotations
 WARN_AT = (50, 80)  # percent
 
 
-def shares_passed(used: float, cap: float) -> list[int]:
-    """Return the shares of `cap`, in percent, that `used` has reached."""
-    return [percent for percent in WARN_AT if 100 * used >= percent * cap]
+def share_passed(used: float, cap: float) -> int:
+    """Return the highest share of `cap`, in percent, that `used` has reached; 0 for none.
+
+    Who warns once per share warns once where two are passed in one step.
+    """
+    return max((percent for percent in WARN_AT if 100 * used >= percent * cap), default=0)

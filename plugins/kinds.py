@@ -112,7 +112,8 @@ class KnowledgeSource(Protocol):
 
     `cache` is a folder for what can be made again.  Both methods raise an `InputError` for what
     does not exist and a `SourceUnavailable` for a service that cannot be reached: it is told
-    once, and everything else goes on.
+    once, and everything else goes on.  A source may say in an attribute `share` how much of the
+    place `fetch` has read, 0 to 1: the command line shows the time left from it.
     """
 
     def fetch(self, place: str) -> Iterator[Document | InputError]:

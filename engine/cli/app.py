@@ -56,7 +56,7 @@ class Settings:
     waiting: Waiting | None = None
 
     def spoken(self) -> None:
-        """Note that something was shown: nobody needs to be told that the command is at it."""
+        """Note that something was shown: the command no longer needs to say that it started."""
         if self.waiting is not None:
             self.waiting.over()
 

@@ -113,6 +113,7 @@ def print_table(
     Columns without anything to show are left out; where a line is too long, sentences are broken
     between words and short cells are kept whole.  Where that is not enough, each cell gets a line.
     """
+    spoken()
     cells = [["" if cell is None else clean(str(cell)) for cell in row] for row in rows]
     shown = [i for i in range(len(columns)) if not cells or any(row[i] for row in cells)]
     names, cells = [clean(columns[i]) for i in shown], [[row[i] for i in shown] for row in cells]

@@ -9,7 +9,7 @@ from genesys_engine.engine import run
 from genesys_engine.engine.cli.output import note, print_json
 from genesys_engine.engine.evolution import Stopped
 from genesys_engine.engine.interrupt import INTERRUPTED, interruptible
-from genesys_engine.engine.progress import Progress
+from genesys_engine.engine.progress.live import Progress
 from genesys_engine.engine.store import Store
 from genesys_engine.gab.errors import (
     EXIT_BUDGET,
@@ -54,7 +54,7 @@ def _finished(folder: Path, *, as_json: bool) -> int:
     from genesys_engine.engine.views.verdict import verdict_view
 
     with Store.open(folder) as store:
-        report, found = write_report(store), verdict_view(store)
+        report, found = write_report(store, say=note), verdict_view(store)
         second = store.meta("confirmation")
         best = found.verdict.best
     code = EXIT_OK if found.child is not None else EXIT_GOAL_NOT_MET

@@ -1,17 +1,12 @@
-"""One line for whoever waits: a command that has said nothing for a while says that it is at it.
-
-Commands that work for long say so wherever their messages go, the others on a terminal alone.
-"""
+"""One line for whoever waits: a command that has said nothing for a while says that it is at it."""
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable
 
 import click
 
-LONG = frozenset({"calibrate", "check", "compare", "export", "plan", "report", "resume", "run"})
 AFTER_S = 0.6  # with the start of Python, below a second
 
 
@@ -28,10 +23,8 @@ class Waiting:
         self._timer.cancel()
 
 
-def begin(program: str, command: str) -> Waiting | None:
-    """Begin to wait for the first words of a command; None where nobody would watch."""
-    if command not in LONG and not sys.stderr.isatty():
-        return None
+def begin(program: str, command: str) -> Waiting:
+    """Begin to wait for the first words of a command."""
     return Waiting(lambda: click.echo(f"{program} {command}: starting", err=True))
 
 

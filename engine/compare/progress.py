@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 from genesys_engine.engine.cli.output import stamped, styled
 from genesys_engine.engine.cli.waiting import spoken
 from genesys_engine.engine.compare.store import Result
+from genesys_engine.engine.progress.steps import Steps
 from genesys_engine.engine.views.text import count, duration, percent
 
 if TYPE_CHECKING:
@@ -30,9 +31,8 @@ class StudyProgress:
         self._live: Live | None = None
         self._planned: dict[str, int] = {}
         self._done: dict[str, list[Result]] = {}
-        self._new = 0
         self._message = ""
-        self._began = time.monotonic()
+        self._steps = Steps(self._print, 0)
 
     def __enter__(self) -> StudyProgress:
         if self._is_live:
@@ -57,7 +57,7 @@ class StudyProgress:
         with self._lock:
             self._planned = dict(planned)
             self._done = {name: [r for r in results if r.arm == name] for name in self._planned}
-            self._began = time.monotonic()
+            self._steps = Steps(self._print, sum(self._planned.values()) - self._count())
         if self._live is None:
             self._print(f"{self._count()} of {sum(self._planned.values())} results are there")
 
@@ -65,11 +65,11 @@ class StudyProgress:
         """Take a result that was just recorded."""
         with self._lock:
             self._done.setdefault(result.arm, []).append(result)
-            self._new += 1
+            self._steps.done()
         if self._live is None:
             total = sum(self._planned.values())
             said = f"{self._count()}/{total} {result.item} {result.arm}: {told(result)}"
-            self._print(said + self._left())
+            self._steps.tell(said)
 
     def say(self, text: str) -> None:
         """Show a message at once."""
@@ -77,14 +77,6 @@ class StudyProgress:
             self._message = text
         if self._live is None:
             self._print(text)
-
-    def _left(self) -> str:
-        """Return the time left, as the results of this session let one expect; "" before any."""
-        left = sum(self._planned.values()) - self._count()
-        if not self._new or left <= 0:
-            return ""
-        seconds = (time.monotonic() - self._began) / self._new * left
-        return f", about {duration(seconds)} left"
 
     def _count(self) -> int:
         return sum(map(len, self._done.values()))
@@ -105,8 +97,8 @@ class StudyProgress:
                 words = f"{len(done)}/{planned}" + (f", {len(good)} valid" if good else "")
                 bar = ProgressBar(total=max(1, planned), completed=len(done), width=_BAR_WIDTH)
                 table.add_row(styled(name), bar, styled(words))
-            elapsed = duration(time.monotonic() - self._began)
-            return Group(table, styled(f"{elapsed}{self._left()}  {self._message}", style="dim"))
+            told = f"{duration(self._steps.elapsed_s)}{self._steps.left()}  {self._message}"
+            return Group(table, styled(told, style="dim"))
 
 
 def told(result: Result) -> str:

@@ -74,9 +74,8 @@ def _read(written: str, folder: Path) -> _Found:
     if design and (run := whole_path(design["run"], folder)).is_dir():
         return _of_design(run, int(design["design"]))
     if path.suffix not in SUFFIXES:
-        near = suggest(written, known)
-        hint = "a design of your own is a .json or .py file, or RUN:ID"
-        raise InputError(f"there is no seed {written!r}", hint=f"{near}; {hint}" if near else hint)
+        hint = f"{suggest(written, known)} (a design of your own is a .json or .py file, or RUN:ID)"
+        raise InputError(f"there is no seed {written!r}", hint=hint)
     return _of_file(path)
 
 

@@ -16,7 +16,6 @@ import shutil
 import signal
 import sys
 import threading
-import time
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -29,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genesys_engine.engine.corpus.disk import size_of, sync
+from genesys_engine.engine.progress.steps import Steps
 from genesys_engine.gab.errors import EnvironmentProblem
 from genesys_engine.plugins.corpus import file_digest, load_tokenizer
 
@@ -93,7 +93,7 @@ def encode(
     parts.mkdir(exist_ok=True)
     cores = min(processes or _cores(), MOST_PROCESSES)
     notes: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
-    told = _Told(progress, total_bytes)
+    steps = Steps(progress, total_bytes, every_s=TELL_EVERY_S)
     with _workers(1 if total_bytes < SERIAL_BYTES and processes is None else cores) as submit:
         waiting: deque[tuple[str, Future[dict[str, Any]]]] = deque()
 
@@ -101,7 +101,8 @@ def encode(
             split, future = waiting.popleft()
             note = future.result()
             notes[split].append(note)
-            told.add(note["bytes"])
+            steps.done(note["bytes"])
+            steps.tell(f"encoding: {100 * steps.share:.0f} % of {size_of(total_bytes)}")
 
         for part in _parts(documents):
             waiting.append((part.split, submit(_encode_part, part, encoding, parts)))
@@ -258,21 +259,3 @@ def _end_with(sentinel: int) -> None:
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-
-
-class _Told:
-    """Tells how far it is, at most once in TELL_EVERY_S."""
-
-    def __init__(self, progress: Progress, total: int) -> None:
-        self._progress = progress
-        self._total = total
-        self._done = 0
-        self._last = time.monotonic()
-
-    def add(self, size: int) -> None:
-        """Note that `size` bytes more are encoded."""
-        self._done += size
-        if time.monotonic() - self._last >= TELL_EVERY_S:
-            self._last = time.monotonic()
-            share = min(100, 100 * self._done // max(1, self._total))
-            self._progress(f"encoding: {share} % of {size_of(self._total)}")

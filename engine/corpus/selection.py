@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from genesys_engine.engine.corpus.sources import PIECE_BYTES, Source
+from genesys_engine.engine.views.text import plural
 from genesys_engine.gab.errors import InputError
 
 FEW_DOCUMENTS = 40
@@ -131,8 +132,8 @@ def rank(source: Source, max_bytes: int, heldout: float) -> Ranked:
         splits[digest] = ("heldout" if is_held else "train", sizes[digest])
     if held > max(0.5, heldout + 0.2) * total:
         raise InputError(
-            f"the corpus is too small to hold documents out: {len(chosen)} documents of "
-            f"{total:,} bytes",
+            f"the corpus is too small to hold documents out: "
+            f"{plural(len(chosen), 'document')} of {plural(total, 'byte')}",
             where=source.origin,
             hint=f"give more text ({10 * PIECE_BYTES:,} bytes or more) or raise max_bytes",
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from genesys_engine.engine.export.card import model_card
 from genesys_engine.engine.export.checkpoints import Weights, find_weights
 from genesys_engine.engine.export.tasks import write_tasks
+from genesys_engine.engine.progress.steps import Steps
 from genesys_engine.engine.store import Store
 from genesys_engine.engine.views.details import composed_source
 from genesys_engine.gab.errors import InputError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 CODE = ("configuration_genesys.py", "modeling_genesys.py")
+EXPORTING = "exporting"
 _MOST_COPIED = 8  # times the bytes of the checkpoint; far more than any block shares
 
 
@@ -49,8 +51,9 @@ def export(
     *,
     scale: str | None = None,
     replicate: int | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Exported:
-    """Write a design's trained model to `folder`.
+    """Write a design's trained model to `folder`; `say` gets a line for each part of it.
 
     No code of the design is run: its module is written as text, its weights are copied.
 
@@ -59,7 +62,9 @@ def export(
             tokenizer is gone or another one.
     """
     refuse_used(folder)
+    steps = Steps(say, 3)
     weights = find_weights(store, design, scale, replicate)
+    steps.next(EXPORTING, f"design {design}, trained at {weights.scale}")
     corpus = _corpus(store)
     fit = store.report(design)["measurements"]["fits"][weights.scale]
     if fit["vocab_size"] != corpus.vocab_size:
@@ -73,8 +78,10 @@ def export(
     partial.mkdir(parents=True)
     try:
         parameters = write_model(partial, weights.path, composed_source(store, design), fit, corpus)
+        steps.next(EXPORTING, "the tasks of lm-eval")
         tasks = write_tasks(partial / "tasks", corpus, store.meta("experiment")["evaluators"])
         exported = Exported(folder, design, weights.scale, weights.row.replicate, parameters, tasks)
+        steps.next(EXPORTING, "the card and the scores")
         card = model_card(store, weights, fit, parameters, tasks)
         (partial / "README.md").write_text(card, encoding="utf-8")
         _write_json(partial / "scores.json", _scores(weights))

@@ -397,7 +397,9 @@ class Client:
         if self._last is None:
             return {}
         lines = spoken(self._last.reply or "").split("\n")
-        first = next((line.strip() for line in lines if line.strip()), "(nothing)")
+        said = [line.strip() for line in lines if line.strip()] or ["(nothing)"]
+        # The line that opens a block of code says nothing.
+        first = next((line for line in said if not line.startswith("```")), said[0])
         return {"role": self._last.role, "reply": "".join(filter(str.isprintable, first))[:LINE]}
 
     def usage(self) -> Mapping[str, LLMUsage]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from genesys_engine.engine.shares import shares_passed
+from genesys_engine.engine.shares import share_passed
 from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins.api import BudgetSpent, LLMPrice, LLMUsage
 
@@ -185,6 +185,5 @@ class Meters:
         return {
             (budget, percent): (amounts[budget], cap, lost[budget])
             for budget, cap in self.caps.items()
-            if cap is not None
-            for percent in shares_passed(amounts[budget], cap)
+            if cap is not None and (percent := share_passed(amounts[budget], cap))
         }

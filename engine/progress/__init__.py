@@ -1,5 +1,1 @@
-"""Live progress of a run, from its events alone: a panel on a terminal, plain lines elsewhere."""
-
-from genesys_engine.engine.progress.live import Progress
-
-__all__ = ["Progress"]
+"""Progress: of a run, from its events alone, and of any other work whose size is known."""

@@ -55,7 +55,7 @@ def _abandoned(payload: Payload, run: RunView) -> str:
     role, reply = payload.get("role"), payload.get("reply")
     said = f"; the {role}'s last reply begins: {reply}" if reply else ""
     task = f"design given up (task t{payload['seq']})"
-    return f"{task}: {payload['code']}: {shortened(payload['reason'])}{said}"
+    return f"{task}: {payload['code']}: {shortened(payload['reason']).rstrip('.')}{said}"
 
 
 _FAULTS = {
@@ -89,7 +89,7 @@ def _verified(payload: Payload, run: RunView) -> str:
     rung = fresh or run.rungs[payload["rung"]]
     stage = f"finals at {rung.scale}" if fresh else rung.scale
     left = run.remaining_s()
-    eta = "" if left is None else f", about {duration(left)} left"
+    eta = f", about {duration(left)} left" if left else ""
     gain = percent(payload["fitness"])
     label = run.label(payload["design"])
     if payload["replicate"] and not fresh:  # of the reference; no gain, but what noise gives
@@ -104,9 +104,10 @@ def _failed(payload: Payload, run: RunView) -> str:
 
 
 def _best(payload: Payload, run: RunView) -> str:
-    scale = run.rungs[payload["rung"]].scale
-    gain = percent(payload["fitness"])
-    return f"best so far: {run.label(payload['design'])} with a mean gain of {gain} up to {scale}"
+    scale, label = run.rungs[payload["rung"]].scale, run.label(payload["design"])
+    if label == run.reference:
+        return f"best so far: {label}, the reference itself, at {scale}"
+    return f"best so far: {label} with a mean gain of {percent(payload['fitness'])} up to {scale}"
 
 
 def _disqualified(payload: Payload, run: RunView) -> str:

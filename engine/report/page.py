@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from genesys_engine.engine.progress.steps import EVERY_S, Steps
 from genesys_engine.engine.report.reading import ReadOnce
 from genesys_engine.engine.report.sections import summary
 from genesys_engine.engine.report.templates import HERE, render
@@ -20,6 +21,8 @@ Section = Callable[[Store], tuple[str, str]]
 
 Texts of a run must be escaped by the section; scripts do not run (content security policy): draw
 with `figure`."""
+
+Say = Callable[[str], None]
 
 KIND = "report_section"
 
@@ -33,16 +36,22 @@ FILE = "report.html"
 
 
 def write_report(
-    store: Store, path: Path | None = None, *, sections: Mapping[str, Section] | None = None
+    store: Store,
+    path: Path | None = None,
+    *,
+    sections: Mapping[str, Section] | None = None,
+    say: Say = lambda line: None,
 ) -> Path:
     """Write the page, complete or not at all, and return its path.
 
     Args:
         path: where to; `report.html` in the folder of the run by default.
         sections: what to show, by name; by default all that plugins registered.
+        say: gets a line at once, and more where the page takes long.
     """
     target = store.folder / FILE if path is None else path
-    page = render_report(store, sections=sections)
+    say(f"writing the report: {target}")
+    page = render_report(store, sections=sections, say=say)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.partial")
     try:
@@ -55,13 +64,21 @@ def write_report(
     return target
 
 
-def render_report(store: Store, *, sections: Mapping[str, Section] | None = None) -> str:
+def render_report(
+    store: Store,
+    *,
+    sections: Mapping[str, Section] | None = None,
+    say: Say = lambda line: None,
+) -> str:
     """Return the page as text; see `write_report`."""
     from plotly.offline import get_plotlyjs
 
     store = ReadOnce(store)
     chosen = registered_sections(store) if sections is None else sections
-    rendered = [_guarded(name, section, store) for name, section in chosen.items()]
+    steps, rendered = Steps(say, len(chosen), every_s=EVERY_S), []
+    for name, section in chosen.items():
+        steps.next("writing the report", name)
+        rendered.append(_guarded(name, section, store))
     scripts = [get_plotlyjs(), asset("report.js")]
     return render(
         "page",

@@ -20,12 +20,13 @@ def duration(seconds: float) -> str:
 
 
 def count(value: float) -> str:
-    """Return `950`, `12.3k`, `4.5M` or `1.2G`."""
+    """Return `950`, `12.3k`, `4.51M` or `1.20G`: three figures or more."""
     for suffix in ("", "k", "M", "G", "T"):
         if abs(value) < _THOUSAND or suffix == "T":
             break
         value /= _THOUSAND
-    return f"{value:.0f}" if not suffix else f"{value:.1f}{suffix}"
+    digits = 1 if abs(value) >= 10 else 2
+    return f"{value:.{digits}f}{suffix}" if suffix else f"{value:.0f}"
 
 
 def signed(value: float, digits: int = 2) -> str:

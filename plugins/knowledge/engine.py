@@ -18,6 +18,8 @@ from genesys_engine.plugins.knowledge.documents import Document, clean, passages
 from genesys_engine.plugins.knowledge.fusion import fuse
 from genesys_engine.plugins.knowledge.remote import SourceUnavailable
 
+Progress = Callable[[int, float | None], None]
+
 FOLDER_VARIABLE = "GENESYS_KNOWLEDGE"
 
 
@@ -63,29 +65,32 @@ class Knowledge:
         self._sources: dict[str, KnowledgeSource] = {}
         self._unreachable: set[str] = set()
 
-    def add(
-        self, source: str, place: str, progress: Callable[[Added], None] = lambda added: None
-    ) -> Report:
+    def add(self, source: str, place: str, progress: Progress = lambda read, share: None) -> Report:
         """Add what `source` holds at `place`; each problem is told as it is met.
 
-        A source that is unknown, cannot be reached or has nothing there is the report's failure:
-        what it gave before is added.
+        `progress` gets, after each document, how many are read, and which part of the place
+        (0 to 1) that is where the source knows.  A source that is unknown, cannot be reached or
+        has nothing there is the report's failure: what it gave before is added.
         """
         problems: list[InputError] = []
         failures: list[GenesysError] = []
 
         def usable() -> Iterator[Document]:
+            read = 0
             try:
-                for one in self._source(source).fetch(place):
+                reader = self._source(source)
+                for one in reader.fetch(place):
                     if isinstance(one, Document):
                         yield one
+                        read += 1
+                        progress(read, getattr(reader, "share", None))
                     else:
                         problems.append(one)
                         self._note(str(one))
             except (InputError, PluginError, SourceUnavailable) as error:
                 failures.append(error)
 
-        added = self.base.add(usable(), progress)
+        added = self.base.add(usable())
         return Report(added, tuple(problems), failures[0] if failures else None)
 
     def search(self, query: str, limit: int = 10, live: Sequence[str] = ()) -> list[Hit]:

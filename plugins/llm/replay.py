@@ -157,7 +157,7 @@ def _words_differ(mine: list[list[str]], theirs: list[list[str]]) -> str:
                 f"message {number} differs from character {same} on: asked {asked}, recorded"
                 f" {recorded}"
             )
-    return f"it has {len(mine)} messages, the nearest one has {len(theirs)}"
+    return f"it has another number of messages, {len(mine)}, than the nearest one, {len(theirs)}"
 
 
 def _shared(one: str, other: str) -> int:

@@ -187,7 +187,7 @@ def test_runs_of_any_seed_take_the_noise_from_the_calibration(
 def test_a_reference_that_fails_ends_the_calibration(experiment: Path) -> None:
     rate = "trainer.matrix_lr=1e9"
     engine("calibrate", experiment, "--set", rate).refused(
-        2, "the reference gpt failed at 0.2M", "mend the budget of the rung"
+        2, "the reference gpt failed at 0.2M", "fix the budget of the rung"
     )
     answer = engine("calibrate", experiment, "--seeds", 1)
     assert answer.code == 2

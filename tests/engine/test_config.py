@@ -306,6 +306,10 @@ FAULTS: dict[str, tuple[str, int, int, str, str]] = {
         '[population]\nseeds = ["ttt"]\nreference = "ttl"\n',
         3, 13, "the reference 'ttl' is not one of population.seeds", "'ttt'",
     ),
+    "a misspelt seed is no fault of the reference": (
+        '[population]\nseeds = ["gtp"]\n',
+        2, 10, "there is no seed 'gtp'", "did you mean 'gpt'? (",
+    ),
     "unknown scale": (RUNG.replace("0.2M", "0.3M"), 2, 9, "there is no scale '0.3M'", "'0.2M'"),
     "scales in disorder": (
         RUNG.replace("0.2M", "4M") + RUNG,

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from genesys_engine.engine import outcomes
 from genesys_engine.engine.assembly import assemble
 from genesys_engine.engine.config import load_experiment
 from genesys_engine.engine.events import digest_events
@@ -290,6 +291,22 @@ def test_budget_warnings_come_at_50_and_80_percent(tmp_path: Path) -> None:
     trial.go()
     warned = [e for e in trial.events("budget.warning") if e["budget"] == "designs"]
     assert [(event["used"], event["cap"]) for event in warned] == [(10, 20), (16, 20)]
+
+
+@pytest.mark.parametrize(
+    ("rejected", "more", "duplicates", "told"),
+    [
+        (0, {"not_applicable": 7}, 1, "of its tries 1 not new and 7 not applicable"),
+        (2, {"not_applicable": 0}, 0, "of its tries 2 rejected"),
+        (1, {}, 0, "of its tries 1 rejected"),  # of a run that an earlier version began
+        (0, {}, 0, "nothing could be tried"),
+    ],
+)
+def test_a_task_without_a_new_design_says_what_became_of_its_tries(
+    rejected: int, more: dict[str, int], duplicates: int, told: str
+) -> None:
+    result = {"rejected": [{}] * rejected, **more}
+    assert outcomes.no_new_design(result, duplicates=duplicates) == told
 
 
 def test_rejected_and_failed_designs_are_kept_with_their_reason(tmp_path: Path) -> None:

@@ -296,11 +296,16 @@ def test_nothing_is_overwritten_and_nothing_half_written_stays(run: Path, export
     engine("export", run, 0, exported / "README.md").refused(2, "there is a file of this name")
     empty = run.parent / "empty"
     empty.mkdir()
-    assert engine("export", run, 0, empty, "--rung", "0.2M", "--seed", 0).code == 0
+    named = engine("export", run, "gpt", empty, "--rung", "0.2M", "--seed", 0)
+    assert named.code == 0, named.err
+    assert [line[:13] for line in named.err.splitlines() if line.startswith("exporting")] == [
+        f"exporting {n}/3" for n in (1, 2, 3)
+    ]
     assert (empty / "model.safetensors").is_file()
     engine("export", run, 0, run.parent / "x", "--rung", "1M").refused(2, "no rung '1M'", "0.2M")
     engine("export", run, 0, run.parent / "x", "--seed", 7).refused(2, "seed 7", "0.2M seed 0")
     engine("export", run, 99, run.parent / "x").refused(2, "no design 99")
+    engine("export", run, "gtp", run.parent / "x").refused(2, "no design 'gtp'", "gpt")
     assert not list(run.parent.glob("*x*.partial"))
     assert not (run.parent / "x").exists()
 

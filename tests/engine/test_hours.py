@@ -42,3 +42,13 @@ def test_what_an_earlier_session_said_is_not_said_again() -> None:
     clock.seconds = 6000
     assert caps.reached() is None
     assert [about["used"] for about in told] == [1.67]
+
+
+def test_two_shares_that_are_passed_at_once_are_told_once() -> None:
+    clock, told = Clock(), list[Mapping[str, str | float]]()
+    caps = HourCaps(HourCap("wall_hours", 2.0, clock), tell=told.append)
+    assert caps.reached() is None
+    clock.seconds = 6000
+    assert caps.reached() is None
+    assert caps.reached() is None
+    assert told == [{"budget": "wall_hours", "used": 1.67, "cap": 2.0}]

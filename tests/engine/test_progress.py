@@ -8,7 +8,7 @@ from rich.console import Console
 from sample_run import NOISE_SEEDS, make_run
 
 from genesys_engine.engine.events import Event
-from genesys_engine.engine.progress import Progress
+from genesys_engine.engine.progress.live import Progress
 from genesys_engine.engine.progress.panel import panel
 from genesys_engine.engine.store import Store
 from genesys_engine.engine.views.run import RungView, Running, RunView, view

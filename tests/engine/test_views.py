@@ -379,7 +379,7 @@ def test_numbers_as_people_read_them():
     assert [text.duration(s) for s in (0, 3.24, 42, 65, 3720, 90000)] == [
         "0 s", "3.2 s", "42 s", "1 min 5 s", "1 h 2 min", "1 d 1 h",
     ]  # fmt: skip
-    assert [text.count(v) for v in (12, 999, 1000, 2_700_000)] == ["12", "999", "1.0k", "2.7M"]
+    assert [text.count(v) for v in (12, 999, 1000, 2_700_000)] == ["12", "999", "1.00k", "2.70M"]
     assert [text.percent(v) for v in (1.234, -0.5, -0.001, None)] == [
         "+1.23 %", "−0.50 %", "0.00 %", "–",
     ]  # fmt: skip
@@ -445,7 +445,7 @@ def test_status_tells_what_a_design_under_way_has_asked(tmp_path):
         assert task["seconds"] == pytest.approx(60.0)
         assert (task["llm"]["calls"], task["llm"]["tokens"]) == (2, 1020)
         told = CliRunner().invoke(status_command.command, [str(folder)]).output
-    assert "being made   2 calls, 1.0k tokens, 0.00 USD in " in told
+    assert "being made   2 calls, 1.02k tokens, 0.00 USD in " in told
 
 
 def test_a_run_without_an_end_that_nobody_writes_was_killed(tmp_path):

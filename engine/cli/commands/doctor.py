@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from genesys_engine.engine.cli.output import answer, json_option, note, print_json, wrapped
-from genesys_engine.engine.doctor import examine, models
+from genesys_engine.engine.doctor import Row, examine, models
 from genesys_engine.gab.errors import EXIT_ENVIRONMENT, EXIT_OK
 
 
@@ -21,20 +22,33 @@ def command(experiment: Path | None, as_json: bool) -> int:
     With EXPERIMENT, the language model of each of its roles is asked once too. Exit code 4 if
     something fails that every run needs, or that this one needs.
     """
-    rows = examine()
-    if experiment is not None:
-        from genesys_engine.engine.assembly import load
-
-        host, loaded = load(experiment, ())
-        rows += models(loaded, host.registry)
+    rows = []
+    for row in _rows(experiment):
+        rows.append(row)
+        if not as_json:
+            _show(row)
     if as_json:
         print_json([asdict(row) for row in rows])
     else:
-        for row in rows:
-            head = f"{row.status:<5} {row.name:<24}  "
-            answer(head + wrapped(row.found, len(head)))
-            if row.fix:
-                answer(f"      {wrapped('help: ' + row.fix, 12)}")
         wrong = [row.name for row in rows if row.status != "ok"]
         note(f"not well: {', '.join(wrong)}" if wrong else f"all {len(rows)} are well")
     return EXIT_ENVIRONMENT if any(row.status == "fail" for row in rows) else EXIT_OK
+
+
+def _rows(experiment: Path | None) -> Iterator[Row]:
+    """Yield what is found, each as soon as it is known; an experiment is read first."""
+    if experiment is None:
+        yield from examine()
+        return
+    from genesys_engine.engine.assembly import load
+
+    host, loaded = load(experiment, ())
+    yield from examine()
+    yield from models(loaded, host.registry, lambda role: note(f"asking the {role}"))
+
+
+def _show(row: Row) -> None:
+    head = f"{row.status:<5} {row.name:<24}  "
+    answer(head + wrapped(row.found, len(head)))
+    if row.fix:
+        answer(f"      {wrapped('help: ' + row.fix, 12)}")

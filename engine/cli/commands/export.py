@@ -12,7 +12,7 @@ from genesys_engine.engine.cli.run_folder import run_argument
 
 @click.command("export")
 @run_argument
-@click.argument("design", type=click.IntRange(min=0))
+@click.argument("design")
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 @click.option("--rung", help="The scale it was trained at; by default the largest.")
 @click.option(
@@ -20,18 +20,21 @@ from genesys_engine.engine.cli.run_folder import run_argument
 )
 @json_option
 def command(
-    run: Path, design: int, folder: Path, rung: str | None, replicate: int | None, as_json: bool
+    run: Path, design: str, folder: Path, rung: str | None, replicate: int | None, as_json: bool
 ) -> None:
     """Write the trained model of DESIGN in RUN to DIR, a new or empty folder.
 
+    DESIGN is a number, or the name of a seed.
     It loads with transformers' AutoModelForCausalLM (trust_remote_code=True) on a machine
     without genesys-engine; README.md in DIR says how, and how lm-eval repeats the scores.
     """
     from genesys_engine.engine.export import export
+    from genesys_engine.engine.names import find_design
     from genesys_engine.engine.store import Store
 
     with Store.open(run) as store:
-        done = export(store, design, folder, scale=rung, replicate=replicate)
+        number = find_design(store, design)
+        done = export(store, number, folder, scale=rung, replicate=replicate, say=note)
     if as_json:
         print_json(done.to_json())
         return

@@ -21,7 +21,7 @@ from genesys_engine.engine.cli.output import (
 from genesys_engine.gab.errors import EXIT_GOAL_NOT_MET, EXIT_OK
 
 if TYPE_CHECKING:
-    from genesys_engine.plugins.knowledge.base import Added, Hit, KnowledgeBase
+    from genesys_engine.plugins.knowledge.base import Hit, KnowledgeBase
     from genesys_engine.plugins.knowledge.engine import Knowledge
 
 LIBRARY = "library"
@@ -70,11 +70,13 @@ def add(
     """
     from genesys_engine.plugins.knowledge.base import Added
 
+    note("opening the knowledge base")
     knowledge = _knowledge(base, embedding, sets)
     added, problems = Added(), list[str]()
     for text in places:
         source, place = _source_and_place(text)
-        report = knowledge.add(source, place, _teller())
+        note(f"reading {text}")
+        report = knowledge.add(source, place, _reading(text))
         added += report.added
         problems += [str(problem) for problem in report.problems]
         if report.failure is not None:
@@ -250,17 +252,17 @@ def _source_and_place(text: str) -> tuple[str, str]:
     return (source, place) if colon and "/" not in source else ("folder", text)
 
 
-def _teller() -> Callable[[Added], None]:
-    """Return what tells the progress on stderr, at most once in ten seconds."""
-    import time
+def _reading(place: str) -> Callable[[int, float | None], None]:
+    """Return what says how much of `place` is read, with the time left where that is known."""
+    from genesys_engine.engine.progress.steps import EVERY_S, Steps
+    from genesys_engine.engine.views.text import plural
 
-    last = time.monotonic()
+    steps = Steps(note, 1.0, every_s=EVERY_S)
 
-    def tell(added: Added) -> None:
-        nonlocal last
-        if time.monotonic() - last > 10:
-            last = time.monotonic()
-            note(f"{added.new + added.updated + added.unchanged} documents")
+    def tell(documents: int, share: float | None) -> None:
+        steps.finished = share or 0.0
+        of = f", {100 * share:.0f} %" if share else ""
+        steps.tell(f"reading {place}: {plural(documents, 'document')}{of}")
 
     return tell
 

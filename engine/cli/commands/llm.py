@@ -15,7 +15,6 @@ from genesys_engine.engine.cli.near import NearGroup
 from genesys_engine.engine.cli.output import answer, json_option, note, print_json, print_table
 from genesys_engine.engine.cli.run_folder import run_argument
 from genesys_engine.engine.llm.redact import redact
-from genesys_engine.gab.errors import InputError
 
 if TYPE_CHECKING:
     from genesys_engine.engine.llm.ledger import Call
@@ -87,20 +86,15 @@ def _list_askers(found: Sequence[Asker], as_json: bool) -> None:
 
 
 def _task_of(store: Store, design: str) -> int:
-    """Return the task of a design: a number, #number or tN.
+    """Return the task of a design (its number, #number or name), or of tN.
 
     Raises:
-        InputError: it is none of these, or there is none.
+        InputError: there is no such design; the hint says what is.
     """
-    found = re.fullmatch(r"(?P<task>t)?#?(?P<number>\d{1,9})", design.strip())
-    if found is None:
-        raise InputError(
-            f"{design!r} is no design",
-            where="DESIGN",
-            hint="give its number, or tN for a task as `llm show RUN` lists them",
-        )
-    number = int(found["number"])
-    return number if found["task"] else store.design(number).seq
+    from genesys_engine.engine.names import find_design
+
+    task = re.fullmatch(r"t#?(\d{1,9})", design.strip())
+    return int(task[1]) if task else store.design(find_design(store, design.strip())).seq
 
 
 def _call_json(call: Call) -> dict[str, Any]:

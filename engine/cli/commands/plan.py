@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,7 +15,11 @@ from genesys_engine.engine.cli.output import (
     print_json,
     print_table,
     set_option,
+    wrapped,
 )
+
+if TYPE_CHECKING:
+    from genesys_engine.engine.plan import Plan
 
 
 @click.command("plan")
@@ -28,7 +32,7 @@ def command(experiment: Path, sets: tuple[str, ...], as_json: bool) -> None:
     Prepares the corpus if it is not cached; the measuring itself takes about half a minute.
     """
     from genesys_engine.engine.assembly import load
-    from genesys_engine.engine.plan import STEPS, plan
+    from genesys_engine.engine.plan import plan
     from genesys_engine.engine.views.text import duration
 
     host, loaded = load(experiment, sets)
@@ -50,18 +54,35 @@ def command(experiment: Path, sets: tuple[str, ...], as_json: bool) -> None:
     ]
     columns = ("rung", "verifications", "tokens each", "tokens", "time each", "time")
     print_table(columns, rows, title="If every budget is used in full")
-    speeds = ", ".join(f"{name} {ratio:.2f}" for name, ratio in found.relative_speed.items())
     answer(f"checks: {duration(found.checks_s)}; everything: about {duration(found.seconds)}")
-    answer(
-        f"between {duration(found.shortest_s)} and {duration(found.longest_s)}, as children are"
-        f" like the fastest or the slowest seed; measured over {STEPS} steps each, in"
-        f" {duration(found.measured_s)}, on this machine as it is loaded now"
-    )
+    answer(wrapped(_uncertainty(found)))
     if found.llm is not None:
-        answer(_language_models(found.llm))
+        answer(wrapped(_language_models(found.llm)))
+
+
+def _uncertainty(found: Plan) -> str:
+    """Return how far the estimate may be off, and what it rests on."""
+    from genesys_engine.engine.plan import STEPS
+    from genesys_engine.engine.views.text import duration
+
+    how = (
+        f"measured over {STEPS} steps each, in {duration(found.measured_s)}, on this machine as it"
+        " is loaded now"
+    )
     left_out = ", ".join(found.not_measured)
-    more = f"; not measured, to be done sooner: {left_out}" if left_out else ""
-    answer(f"speed of the seeds against the reference: {speeds}{more}")
+    if len(found.relative_speed) == 1:
+        why = f" ({left_out} not measured, to keep this short)" if left_out else ""
+        return (
+            f"for children as fast as {', '.join(found.relative_speed)}: how much others differ is"
+            f" not known{why}; {how}"
+        )
+    speeds = ", ".join(f"{name} {ratio:.2f}" for name, ratio in found.relative_speed.items())
+    more = f"; not measured, to keep this short: {left_out}" if left_out else ""
+    return (
+        f"between {duration(found.shortest_s)} and {duration(found.longest_s)}, as children are"
+        " like the fastest or the slowest seed (speed against the reference:"
+        f" {speeds}{more}); {how}"
+    )
 
 
 def _language_models(llm: Mapping[str, Any]) -> str:

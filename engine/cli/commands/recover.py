@@ -21,6 +21,7 @@ def command(run: Path) -> int:
     """
     from genesys_engine.engine.cli.output import note
     from genesys_engine.engine.recovery import recover
+    from genesys_engine.engine.views.text import plural
     from genesys_engine.gab.errors import EXIT_GOAL_NOT_MET, EXIT_OK
 
     found = recover(run)
@@ -32,7 +33,7 @@ def command(run: Path) -> int:
         note(f"go on with: genesys-engine resume {run}, or genesys-engine leaderboard {run}")
         return EXIT_OK
     if found.saved:
-        note(f"no backup; saved {len(found.saved)} designs in {found.saved[0].parent}")
+        note(f"no backup; saved {plural(len(found.saved), 'design')} in {found.saved[0].parent}")
         note("start another run with them: population.seeds takes these files")
     else:
         note("no backup, and no design can be read")

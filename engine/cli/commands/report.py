@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from genesys_engine.engine.cli.output import answer, json_option, print_json
+from genesys_engine.engine.cli.output import answer, json_option, note, print_json
 from genesys_engine.engine.cli.run_folder import run_argument
 
 
@@ -23,5 +23,5 @@ def command(run: Path, out: Path | None, as_json: bool) -> None:
     from genesys_engine.engine.store import Store
 
     with Store.open(run) as store:
-        path = write_report(store, out)
+        path = write_report(store, out, say=note)
     print_json({"report": str(path)}) if as_json else answer(str(path))

@@ -56,7 +56,7 @@ def _head(details: DesignDetails) -> Iterator[str]:
     state = f"disqualified: {details.disqualified}" if details.disqualified else state
     named = f" ({details.name})" if details.name else ""
     yield wrapped(f"Design {row.id}{named}: {state}", 2)
-    yield f"  {row.change}  [{row.operator}]"
+    yield f"  {wrapped(f'{row.change}  [{row.operator}]', 2)}"
     if row.fitness is not None:
         said = outcome(details.standing or "", details.reference)
         mean = "mean gain" if len(details.places) > 1 else "gain"
@@ -72,7 +72,7 @@ def _head(details: DesignDetails) -> Iterator[str]:
     yield "Lineage"
     for step in (*details.ancestors, row):
         others = f" (with {', '.join(map(str, step.parents[1:]))})" if step.parents[1:] else ""
-        yield f"  {step.id:>5}  {step.change}{others}"
+        yield f"  {step.id:>5}  {wrapped(step.change + others, 9)}"
     yield ""
     yield "Tree"
     yield from (f"  {line}" for line in details.tree.splitlines())

@@ -26,6 +26,7 @@ class FolderSource:
 
     def __init__(self, options: FolderOptions | None = None, **_: Any) -> None:
         self.options = options or FolderOptions()
+        self.share = 0.0
 
     def fetch(self, place: str) -> Iterator[Found]:
         """Yield the documents of a file or a folder; a file that cannot be used is an error
@@ -40,26 +41,38 @@ class FolderSource:
         if path.is_file():
             if reader_of(path) is None:
                 raise InputError(f"cannot be read: none of {', '.join(KINDS)}", where=place)
-            yield from self._read(path)
+            yield from self._all((path,))
             return
         files = [p for p in sorted(path.rglob("*")) if _visible(p.relative_to(path))]
         files = [p for p in files if p.is_file() and reader_of(p) is not None]
         if not files:
             raise InputError(f"no {', '.join(KINDS)} file in this folder", where=place)
-        for file in files:
-            yield from self._read(file)
+        yield from self._all(files)
 
     def search(self, query: str, limit: int) -> Sequence[Document]:
         """Return nothing: files are searched in the base."""
         return ()
 
-    def _read(self, path: Path) -> Iterator[Found]:
+    def _all(self, files: Sequence[Path]) -> Iterator[Found]:
+        """Yield what is in all files; `share` follows their bytes."""
+        sizes = [_size(file) for file in files]
+        before, whole = 0, max(1, sum(sizes))
+
+        def at(position: int) -> None:
+            self.share = (before + position) / whole
+
+        for file, size in zip(files, sizes, strict=True):
+            at(size if reader_of(file) in SINGLE else 0)
+            yield from self._read(file, at)
+            before += size
+
+    def _read(self, path: Path, at: Callable[[int], None]) -> Iterator[Found]:
         reader = reader_of(path)
         assert reader is not None
         try:
             size, limit = path.stat().st_size, self.options.max_mb * MEGABYTE
             if reader is jsonlines.read:
-                yield from jsonlines.read(path, int(self.options.max_line_mb * MEGABYTE))
+                yield from jsonlines.read(path, int(self.options.max_line_mb * MEGABYTE), at)
             elif size > limit:
                 raise InputError(
                     f"has {size / MEGABYTE:,.0f} MB, more than {self.options.max_mb:g} MB",
@@ -78,6 +91,14 @@ class FolderSource:
             )
         except OSError as error:
             yield InputError(f"cannot be read: {error.strerror or error}", where=str(path))
+
+
+def _size(path: Path) -> int:
+    """Return the bytes of a file; 0 where it cannot be looked at: reading it will say why."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _visible(path: Path) -> bool:
@@ -104,6 +125,8 @@ KINDS: dict[str, Callable[..., Iterator[Found]]] = {
     ".jsonl.gz": jsonlines.read,
 }
 """How a file's name ends -> its reader."""
+SINGLE = (_text, pdf.read)
+"""Readers that make one document of a file."""
 
 
 def reader_of(path: Path) -> Callable[..., Iterator[Found]] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -17,17 +17,21 @@ TEXT_FIELDS = ("text", "abstract", "summary", "content", "body")
 ID_FIELDS = ("id", "paperId", "key", "doi")
 
 
-def read(path: Path, max_line: int = 4_000_000) -> Iterator[Document | InputError]:
+def read(
+    path: Path, max_line: int = 4_000_000, at: Callable[[int], None] = lambda position: None
+) -> Iterator[Document | InputError]:
     """Yield one document per line; a line that cannot be used is an error with its number.
 
     Args:
         max_line: bytes; a longer line is left out and never held in memory.
+        at: gets the bytes of the file that are read so far, before each document.
     """
-    with _open(path) as file:
+    with path.open("rb") as raw, _unpacked(path, raw) as file:
         number = 0
         try:
             while line := file.readline(max_line + 1):
                 number += 1
+                at(raw.tell())
                 where = f"{path}:{number}"
                 if len(line) > max_line:
                     yield InputError(f"a line of more than {max_line:,} bytes", where=where)
@@ -39,9 +43,9 @@ def read(path: Path, max_line: int = 4_000_000) -> Iterator[Document | InputErro
             yield InputError(f"damaged gzip file: {error}", where=f"{path}:{number + 1}")
 
 
-def _open(path: Path) -> IO[bytes]:
+def _unpacked(path: Path, raw: IO[bytes]) -> IO[bytes]:
     gzipped = path.name.lower().endswith(".gz")
-    return cast("IO[bytes]", gzip.open(path, "rb") if gzipped else path.open("rb"))
+    return cast("IO[bytes]", gzip.open(raw, "rb") if gzipped else raw)
 
 
 def _skip_line(file: IO[bytes], line: bytes) -> bool:

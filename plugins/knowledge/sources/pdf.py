@@ -45,7 +45,7 @@ def read(path: Path) -> Iterator[Document]:
     text = rejoin("\n\n".join(page.strip() for page in pages if page.strip()))
     if len(text) < LEAST:
         raise InputError(
-            f"holds no text on its {len(pages)} pages: it is most likely scanned",
+            f"holds no text (pages: {len(pages)}): it is most likely scanned",
             where=str(path),
             hint="run text recognition on it first, for example ocrmypdf",
         )

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,25 @@ def test_a_repeated_request_is_answered_from_the_record(bench: Bench) -> None:
     first.ask("coder", request(seed=1))
     assert len(backend.asked) == 2
     assert gateway.usage()["coder"].usd == 0.5
+
+
+@pytest.mark.parametrize(
+    ("reply", "line"),
+    [
+        ("\n```python\nclass Mixer(nn.Module):\n```", "class Mixer(nn.Module):"),
+        ("I cannot do that.\nSorry.", "I cannot do that."),
+        ("```", "```"),
+        (" \n", "(nothing)"),
+    ],
+)
+def test_the_line_that_is_shown_of_a_reply_says_something(
+    bench: Bench, reply: str, line: str
+) -> None:
+    gateway = bench.gateway("scripted", ANY)
+    program(gateway, lambda asked: replace(yes(asked), text=reply))
+    client = gateway.client("1")
+    client.ask("coder", request())
+    assert client.last_said() == {"role": "coder", "reply": line}
 
 
 def test_a_later_process_finds_the_record(bench: Bench) -> None:

@@ -129,6 +129,10 @@ def test_an_exchange_is_printed_whole_and_harmless(
     assert "It is known to help." in shown.out
     assert "\x1b" not in shown.out
     assert "a helpful assistant" not in shown.out
+    engine("llm", "show", trial.folder, "gtp").refused(2, "no design 'gtp'", "gpt")
+    seed = engine("llm", "show", trial.folder, "gpt")
+    assert (seed.code, seed.out) == (0, "")
+    assert "no language model was asked for gpt" in seed.err
     listed = engine("llm", "show", trial.folder)
     assert f"t{seq}" in listed.out
     assert "given up: proposal.malformed" in listed.out

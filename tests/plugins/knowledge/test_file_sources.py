@@ -166,7 +166,7 @@ def test_a_pdf_is_read_with_its_title(tmp_path):
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("scan.pdf", "holds no text on its 1 pages"),
+        ("scan.pdf", "holds no text (pages: 1)"),
         ("locked.pdf", "is encrypted"),
         ("torn.pdf", "is not a readable PDF"),
         ("no.pdf", "is not a readable PDF"),

@@ -90,7 +90,7 @@ def test_a_recorded_request_gets_its_first_reply(file: Path) -> None:
             {"messages": (("system", "Be kind."), ("user", "Score that unit."))},
             "message 2 differs from character 8 on: asked 'at unit.', recorded 'is unit.'",
         ),
-        ({"messages": (("system", "Be kind."),)}, "it has 1 messages, the nearest one has 2"),
+        ({"messages": (("system", "Be kind."),)}, "number of messages, 1, than the nearest one, 2"),
     ],
 )
 def test_a_request_that_is_not_there_is_refused_with_the_difference(
