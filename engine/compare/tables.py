@@ -68,7 +68,10 @@ def _strata(data: Mapping[str, Any]) -> Table:
 
 def _lemmas(lemmas: Mapping[str, Any]) -> Table:
     rate = lemmas["unit_success_rate"]
-    title = "Coder's calls per valid design, measured and predicted (Lemmas 1 and 2)"
+    title = (
+        "Coder's calls per valid design, measured and as lemmas 1 and 2 of arXiv 2506.20249 predict"
+        " them"
+    )
     if rate is not None:
         ends = "" if (found := lemmas["interval"]) is None else f" ({interval(found)} %)"
         of = f"of {lemmas['replies']} unit replies that passed the check"

@@ -46,7 +46,7 @@ from genesys_engine.plugins.api import (
     LLMUnavailable,
     LLMUsage,
 )
-from genesys_engine.plugins.llm.failures import ADVICE, SAYS, classify
+from genesys_engine.plugins.llm.failures import ADVICE, RESUME, SAYS, classify
 from genesys_engine.plugins.llm.replay import RecordedRefusal
 from genesys_engine.plugins.llm.replies import spoken
 from genesys_engine.plugins.llm.requests import request_digest
@@ -237,12 +237,12 @@ class Gateway:
         except LLMUnavailable as error:
             rest, most = error.retry_after_s or 0.0, section.give_up_after_s
             longer = f"the service asks for a pause of {rest:g} s, longer than {most:g} s"
-            advice = ADVICE.get(error.kind, "resume when the service is back")
+            advice = ADVICE.get(error.kind, RESUME)
+            call = "" if "deadline_s" in advice else ", deadline_s how long one call may take"
             raise LLMOutage(
                 f"{longer if rest > most else f'there has been no answer for {most:g} s'}: {error}",
                 where=model.place,
-                hint=f"{advice}; [llm] give_up_after_s says how long to wait, deadline_s how long"
-                " one call may take",
+                hint=f"{advice}; [llm] give_up_after_s says how long to wait{call}",
             ) from error
         raise AssertionError("tenacity returns or raises")
 

@@ -43,7 +43,7 @@ def _error(count: int, seq: int, abandoned: Mapping[str, Any], place: str) -> LL
     said = f"; its last reply begins {abandoned['reply']!r}" if abandoned.get("reply") else ""
     return LLMNoUse(
         f"the last {count} designs were given up alike: {abandoned['code']}:"
-        f" {abandoned['reason']}{said}",
+        f" {str(abandoned['reason']).rstrip('.')}{said}",
         where=place or "[llm]",
         hint=f"read a whole exchange: genesys-engine llm show RUN t{seq}. Does `api_base` lead to"
         " the model that you mean, is it able enough, and does its server hold replies to a schema"

@@ -17,7 +17,8 @@ from genesys_engine.engine.llm.gateway import Gateway
 from genesys_engine.engine.llm.ledger import Ledger
 from genesys_engine.engine.temporary import temporary_folder
 from genesys_engine.gab.errors import GenesysError
-from genesys_engine.plugins.api import ROLES, LLMReply, LLMRequest
+from genesys_engine.plugins.api import ROLES, LLMReply, LLMRequest, LLMUnavailable
+from genesys_engine.plugins.llm.failures import ADVICE, RESUME
 from genesys_engine.plugins.llm.replies import BadReply, parse_json_reply, spoken
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ def _tried(gateway: Gateway, role: str) -> Trial:
     try:
         reply = gateway.client("trial").ask(role, request)
     except GenesysError as error:
+        if isinstance(why := error.__cause__, LLMUnavailable):  # nobody has waited for an answer
+            return Trial(role, place, fault=str(why), hint=ADVICE.get(why.kind, RESUME))
         return Trial(role, place, fault=error.message, hint=error.hint or "")
     seconds = time.monotonic() - started
     found = f"answers in {seconds:.1f} s ({reply.input_tokens}+{reply.output_tokens} tokens)"

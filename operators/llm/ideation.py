@@ -31,6 +31,9 @@ from genesys_engine.plugins.knowledge.embeddings import open_embedding
 
 NOTHING = ""
 """What a proposer puts where no unit of the other parent is taken."""
+MOST_UNREADABLE = 2
+"""Tries in a row without a reply that can be read, a correction each, after which a proposer is
+given up: a model that does not keep to the form has no idea that further tries would bring out."""
 _PATH = re.compile(r"\broot(?:\.\w+)*")
 _NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?")
 _PASSAGE = 500  # characters of a passage in a prompt
@@ -78,7 +81,8 @@ def find_idea(brief: Brief, desk: Desk, context: OperatorContext, options: LLMOp
     """Return an idea that the reviewer accepts.
 
     Raises:
-        DesignAbandoned: none was accepted in `options.proposal_tries` tries.
+        DesignAbandoned: none was accepted in `options.proposal_tries` tries, or none could be read
+            in `MOST_UNREADABLE`.
     """
     return _Ideation(brief, desk, context, options).run()
 
@@ -103,11 +107,15 @@ class _Ideation:
     def run(self) -> Idea:
         """Ask for ideas until one is accepted."""
         fault, code = "", "proposal.none"
-        for _ in range(self.options.proposal_tries):
+        asked = unreadable = 0
+        while asked < self.options.proposal_tries and unreadable < MOST_UNREADABLE:
+            asked += 1
             draft = self._propose(fault)
             if draft is None:
                 fault, code = "Reply with the JSON object that is asked for.", "proposal.malformed"
+                unreadable += 1
                 continue
+            unreadable = 0
             proposal, taken = self._read(draft)
             fault = self._misfit(proposal, taken)
             if fault:
@@ -125,7 +133,7 @@ class _Ideation:
                 return Idea(proposal, taken, review.model_dump())
             fault, code = f"A reviewer objects: {review.reason[:400]}", "proposal.rejected"
         raise DesignAbandoned(
-            f"no proposal was accepted in {self.options.proposal_tries} tries; the last: {fault}",
+            f"no proposal was accepted in {asked} tries; the last: {fault}",
             code=code,
             details={"trace": list(self.desk.trace)},
         )

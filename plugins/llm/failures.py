@@ -43,6 +43,8 @@ ADVICE: Mapping[str, str] = {
     "strange": "check `api_base`: it must be the address of an API of OpenAI's form, which often"
     " ends in /v1",
 }
+RESUME = "resume when the service is back"
+"""What to do where there is no better advice."""
 _NAMES = re.compile(
     r"^(?:(?:\w+\.)?(?:[A-Z]\w*)?(?:Error|Exception|Timeout)(?: Error)?(?:\s*[:-]\s+|$))+"
 )

@@ -15,6 +15,7 @@ from genesys_engine.engine.cli.near import NearGroup
 from genesys_engine.engine.cli.output import answer, json_option, note, print_json, print_table
 from genesys_engine.engine.cli.run_folder import run_argument
 from genesys_engine.engine.llm.redact import redact
+from genesys_engine.gab.errors import InputError
 
 if TYPE_CHECKING:
     from genesys_engine.engine.llm.ledger import Call
@@ -93,8 +94,13 @@ def _task_of(store: Store, design: str) -> int:
     """
     from genesys_engine.engine.names import find_design
 
-    task = re.fullmatch(r"t#?(\d{1,9})", design.strip())
-    return int(task[1]) if task else store.design(find_design(store, design.strip())).seq
+    if task := re.fullmatch(r"t#?(\d{1,9})", design.strip()):
+        return int(task[1])
+    try:
+        return store.design(find_design(store, design.strip())).seq
+    except InputError as error:
+        hint = f"{error.hint}; a task is tN, as `llm show RUN` lists them"
+        raise InputError(error.message, where=error.where, hint=hint) from None
 
 
 def _call_json(call: Call) -> dict[str, Any]:

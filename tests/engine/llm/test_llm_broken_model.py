@@ -25,10 +25,7 @@ KEY = "sk-0123456789abcdef"
 
 
 def broken(folder: Path, server: ChatServer, **more: Any) -> Trial:
-    operator = "proposal_tries = 2"
-    return Trial(
-        folder, llm=http(server, **more), use="llm_mutation", operator=operator, designs=12
-    )
+    return Trial(folder, llm=http(server, **more), use="llm_mutation", designs=12)
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +126,9 @@ def test_an_exchange_is_printed_whole_and_harmless(
     assert "It is known to help." in shown.out
     assert "\x1b" not in shown.out
     assert "a helpful assistant" not in shown.out
-    engine("llm", "show", trial.folder, "gtp").refused(2, "no design 'gtp'", "gpt")
+    engine("llm", "show", trial.folder, "gtp").refused(
+        2, "no design 'gtp'", "did you mean 'gpt'?", "llm show RUN"
+    )
     seed = engine("llm", "show", trial.folder, "gpt")
     assert (seed.code, seed.out) == (0, "")
     assert "no language model was asked for gpt" in seed.err
@@ -139,7 +138,6 @@ def test_an_exchange_is_printed_whole_and_harmless(
     data = json.loads(engine("llm", "show", trial.folder, f"t{seq}", "--json").out)["data"]
     assert [call["role"] for call in data] == ["proposer"] * 4
     assert data[0]["request"]["schema"]["properties"]["title"]["maxLength"] == 120
-    engine("llm", "show", trial.folder, "gpt").refused(2, "llm show RUN")
     engine("llm", "show", trial.folder, "999").refused(2, "999")
 
 
@@ -210,6 +208,7 @@ def test_what_fails_is_told_for_every_role(
         told = json.dumps(problem)
         assert server.url in told
         assert [word for word in words if word not in told] == []
+        assert "0.001" not in told, "a wait that nobody asked for"
 
 
 @pytest.mark.slow

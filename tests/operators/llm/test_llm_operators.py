@@ -122,9 +122,15 @@ def test_a_malformed_idea_is_sent_back_once(real_check):
 def test_no_idea_at_all_abandons_the_design(real_check):
     llm = Scripted(proposer="Let us think about it.")
     with pytest.raises(DesignAbandoned) as caught:
-        mutate(llm, real_check, options={"proposal_tries": 3})
+        mutate(llm, real_check)
     assert caught.value.code == "proposal.malformed"
-    assert len(llm.asked["proposer"]) == 6
+    assert len(llm.asked["proposer"]) == 4, "more tries would bring out nothing"
+    assert "in 2 tries" in str(caught.value)
+
+
+def test_what_can_be_read_between_ends_no_search(real_check):
+    llm = Scripted(proposer=["Hm.", "Hm.", "{}", SQUARED], coder=fenced(MLP))
+    assert mutate(llm, real_check).tree is not None
 
 
 def test_a_failed_implementation_is_told_with_what_was_tried(real_check):
