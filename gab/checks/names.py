@@ -21,15 +21,16 @@ class Names:
     """The names of one module.
 
     `targets` maps a name to the dotted names of all that imports, or aliases of them, bind to it;
-    `bound` counts what binds a name; `classes` are the module's own, `aliases` names of nothing but
-    what is imported, `missing` those of refused imports, `shared` those that a scope takes as
-    global; `attributes` are the names of attributes that it defines, `prefixes` what others of
-    them begin with.
+    `bound` counts what binds a name.  `classes` are the module's own, `steady` are names that
+    nothing but classes, imports and aliases binds, `aliases` other names of what is imported,
+    `missing` those of refused imports, `shared` those that a scope takes as global.  `attributes`
+    are the names of attributes that it defines, `prefixes` what others of them begin with.
     """
 
     targets: Mapping[str, tuple[str, ...]]
     bound: Mapping[str, int]
     classes: frozenset[str]
+    steady: frozenset[str]
     aliases: frozenset[str]
     missing: frozenset[str]
     shared: frozenset[str]
@@ -48,21 +49,26 @@ def read_names(module: ast.Module, imported: Iterable[Import]) -> Names:
     bound = Counter(name for node in nodes for name in binds(node))
     made = [name for node in nodes for name in _attributes(node)]
     targets = _targets(nodes, items, bound)
+    aliases = frozenset(targets) - {item.bound for item in items}
+    classes = Counter(node.name for node in nodes if isinstance(node, ast.ClassDef))
+    by_import = Counter(item.bound for item in _imported(nodes))
     return Names(
         targets=targets,
         bound=bound,
-        classes=frozenset(node.name for node in nodes if isinstance(node, ast.ClassDef)),
-        aliases=frozenset(targets) - {item.bound for item in items},
-        missing=_imported(nodes) - {item.bound for item in items},
+        classes=frozenset(classes),
+        steady=frozenset(n for n in bound if classes[n] + by_import[n] == bound[n]) | aliases,
+        aliases=aliases,
+        missing=frozenset(by_import) - {item.bound for item in items},
         shared=frozenset(n for node in nodes if isinstance(node, ast.Global) for n in node.names),
         attributes=frozenset(name for name, whole in made if whole),
         prefixes=tuple({name for name, whole in made if not whole}),
     )
 
 
-def _imported(nodes: Iterable[ast.AST]) -> frozenset[str]:
-    statements = [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
-    return frozenset(item.bound for statement in statements for item in imports(statement))
+def _imported(nodes: Iterable[ast.AST]) -> Iterator[Import]:
+    for node in nodes:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield from imports(node)
 
 
 def _targets(
@@ -77,13 +83,25 @@ def _targets(
     others: defaultdict[str, list[ast.expr]] = defaultdict(list)
     for node in nodes:
         match node:
-            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Name() | ast.Attribute()):
-                others[name].append(node.value)
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                others[name].append(value)
     only = {n: values for n, values in others.items() if len(values) + times[n] == bound[n]}
     for _ in range(3):  # the other name of another name
         for name, values in only.items():
-            found[name] |= dict.fromkeys(t for value in values for t in chain(value, found))
+            choices = [choice for value in values for choice in _choices(value)]
+            found[name] |= dict.fromkeys(t for choice in choices for t in chain(choice, found))
     return {name: tuple(targets) for name, targets in found.items() if targets}
+
+
+def _choices(value: ast.expr) -> Iterator[ast.expr]:
+    """Yield what a value may be: `nn.RMSNorm if new else nn.LayerNorm`."""
+    match value:
+        case ast.IfExp(body=body, orelse=other):
+            yield from (*_choices(body), *_choices(other))
+        case ast.BoolOp(values=values):
+            yield from (choice for each in values for choice in _choices(each))
+        case _:
+            yield value
 
 
 def chain(node: ast.expr, targets: Mapping[str, Iterable[str]]) -> list[str]:

@@ -38,10 +38,16 @@ class Places:
         parent = self.parent(node)
         return isinstance(parent, ast.Call) and parent.func is node
 
-    def decorates(self, node: ast.AST) -> bool:
-        """Tell whether a function stands above a definition, with or without arguments."""
+    def decorator(self, node: ast.AST) -> ast.expr | None:
+        """Return the decorator that a function is, with or without arguments, or None."""
         above = self.parents[node] if self.is_called(node) else node
-        return above in getattr(self.parent(above), "decorator_list", ())
+        found = above in getattr(self.parent(above), "decorator_list", ())
+        return above if found and isinstance(above, ast.expr) else None
+
+    def below(self, decorator: ast.expr) -> list[ast.expr]:
+        """Return the decorators that are applied before one."""
+        every: list[ast.expr] = getattr(self.parent(decorator), "decorator_list", [])
+        return every[every.index(decorator) + 1 :]
 
     def is_shown(self, node: ast.AST) -> bool:
         """Tell whether a value becomes a text."""

@@ -33,12 +33,12 @@ from genesys_engine.gab.checks.attributes import (
     readable,
 )
 from genesys_engine.gab.checks.members import DECORATORS, member, refused
-from genesys_engine.gab.checks.names import Names, chain, defined, own_names
+from genesys_engine.gab.checks.names import Names, defined
 from genesys_engine.gab.checks.places import Places
+from genesys_engine.gab.checks.scoped import OWN, Scoped, root_of
 from genesys_engine.gab.syntax import UNREADABLE, parse_expression
 
 INTERPRETER, PATCH, ATTRIBUTE = "static.interpreter", "patch.outside", "static.attribute"
-_OWN = ("self", "ctx")  # of a module, and of a torch.autograd.Function
 _FREE = NAMED_SPECIAL | {"copyright", "credits", "license"}
 UNUSABLE = frozenset(vars(builtins)) - BUILTINS - BY_NAME - _FREE
 """What of Python itself a block may not name."""
@@ -63,13 +63,6 @@ class Fault:
     cure: str = ""
 
 
-def _root(node: ast.expr) -> ast.expr:
-    """Return what a chain of attributes begins at."""
-    while isinstance(node, ast.Attribute):
-        node = node.value
-    return node
-
-
 def walk(module: ast.Module, names: Names) -> tuple[list[Fault], bool]:
     """Return what the language refuses in a module, and whether it uses TorchScript.
 
@@ -87,16 +80,12 @@ def _hidden(name: str) -> bool:
 
 
 @dataclass
-class _Walker(ast.NodeVisitor):
-    """Goes through a module with the names that the functions around a place bind."""
+class _Walker(Scoped, ast.NodeVisitor):
+    """Notes what the language refuses."""
 
-    names: Names
     at: Places
     faults: list[Fault] = field(default_factory=list)
-    own: list[set[str]] = field(default_factory=list)
     caught: list[str] = field(default_factory=list)  # names of exceptions around a place
-    in_class: bool = False  # directly in a class's body
-    in_method: bool = False  # in a function that stands there and takes `self` or `ctx`
     in_annotation: bool = False
     scripts: bool = False  # uses TorchScript
 
@@ -105,16 +94,6 @@ class _Walker(ast.NodeVisitor):
 
     def _reach(self, node: ast.AST, name: str, cure: str = "") -> None:
         self._say(node, INTERPRETER, name, f"{name!r} reaches for the interpreter.", cure)
-
-    def _targets(self, node: ast.expr) -> list[str]:
-        """Return the dotted targets of a chain of attributes that begins at an import."""
-        root = _root(node)
-        own = isinstance(root, ast.Name) and self._is_own(root.id)
-        return [] if own else chain(node, self.names.targets)
-
-    def _is_own(self, name: str) -> bool:
-        """Tell whether a function around binds a name; not one that any scope takes as global."""
-        return name not in self.names.shared and any(name in names for names in self.own)
 
     # --- names and attributes
 
@@ -143,11 +122,26 @@ class _Walker(ast.NodeVisitor):
         elif _is_module(target):
             text = f"The module {target!r} is used as a value; use its members by name."
             self._say(node, INTERPRETER, target, text)
-        elif target in DECORATORS and not self.at.decorates(node):
+        elif target in DECORATORS and not self._decorates(node):
             text = f"{target} changes what it is given."
             self._say(node, PATCH, target, text, "Write it above the class, as a decorator.")
         elif _is_enum(target) and not self._is_base(node):
             self._made(node, target)
+
+    def _decorates(self, node: ast.expr) -> bool:
+        """Tell whether a function is only given what stands below it, and that untouched."""
+        decorator = self.at.decorator(node)
+        if decorator is None:
+            return False
+        if isinstance(decorator, ast.Call) and (
+            decorator.args or any(each.arg in ("cls", "fn", None) for each in decorator.keywords)
+        ):
+            return False
+        before = [
+            self._targets(each.func if isinstance(each, ast.Call) else each)
+            for each in self.at.below(decorator)
+        ]
+        return all(targets and DECORATORS.issuperset(targets) for targets in before)
 
     def _is_base(self, node: ast.AST) -> bool:
         """Tell whether a class that makes classes is only derived from or asked for."""
@@ -190,9 +184,9 @@ class _Walker(ast.NodeVisitor):
         What `self` holds may be a unit of another source.  A refused import is reported itself, and
         what begins at a name that nothing binds fails by itself.
         """
-        name, root = node.attr, _root(node)
+        name, root = node.attr, root_of(node)
         if isinstance(root, ast.Name) and (
-            root.id in ("self", "cls", *_OWN) or self._fails(root.id)
+            root.id in ("self", "cls", *OWN) or self._fails(root.id)
         ):
             return
         if is_special(name) or name in readable() or self.names.defines(name):
@@ -335,10 +329,14 @@ class _Walker(ast.NodeVisitor):
 
     visit_Await = visit_AsyncFor = visit_AsyncWith = _coroutine  # noqa: N815
 
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
+        self._say(node, INTERPRETER, "async", "A block has nothing to wait for.", "Write `def`.")
+        self._visit_function(node)
+
     # --- stores
 
     def _store(self, node: ast.Attribute, targets: list[str]) -> None:
-        own = self.in_method and isinstance(node.value, ast.Name) and node.value.id in _OWN
+        own = self.in_method and isinstance(node.value, ast.Name) and node.value.id in OWN
         guarded = module_names() if own else guarded_names()
         if targets or node.attr in guarded or is_special(node.attr):
             what = targets[0] if targets else ast.unparse(node)
@@ -395,80 +393,39 @@ class _Walker(ast.NodeVisitor):
                     self.faults.append(Fault(line, PATCH, name, text))
         for part in [*node.decorator_list, *node.bases, *node.keywords]:
             self.visit(part)
-        outer, self.in_class = self.in_class, True
-        for part in node.body:
-            self.visit(part)
-        self.in_class = outer
+        self._class_body(node)
 
     def _base(self, node: ast.ClassDef, base: ast.expr) -> None:
         """Check what a class derives from: a class that is named, and no tensor or number."""
         while isinstance(base, ast.Subscript):  # Generic[T]
             base = base.value
-        if isinstance(base, ast.Call):  # namedtuple("State", "a b")
-            base = base.func
-            known = {t.split(".")[-1] for t in self._targets(base)} <= {"namedtuple", "NamedTuple"}
-        else:
-            known = True
-        targets, root = self._targets(base), _root(base)
-        name = root.id if isinstance(root, ast.Name) else ""
-        named = bool(targets) or name in self.names.classes or not self.names.bound.get(name, 0)
-        if not known or not name or not named:
+        if not self._is_named_class(base):
             text = f"{node.name} derives from what is only known at run time."
             self._say(node, PATCH, node.name, text, "Name the class that it derives from.")
-        plain = base is root and name in _PLAIN and not targets
-        mixed = any(t.startswith("enum.") for b in node.bases for t in self._targets(b))
-        if any(map(_is_tensor_like, targets)) or name == "type" or (plain and not mixed):
+        targets = self._targets(base)
+        plain = isinstance(base, ast.Name) and base.id in _PLAIN and not targets
+        mixed = any(t.startswith("enum.") for each in node.bases for t in self._targets(each))
+        meta = isinstance(base, ast.Name) and base.id == "type"
+        if any(map(_is_tensor_like, targets)) or meta or (plain and not mixed):
             self._say(node, PATCH, node.name, f"{node.name} takes the place of a tensor or number.")
 
-    # --- scopes
-
-    def _inside(self, node: ast.AST, names: set[str]) -> None:
-        self.own.append(names)
-        self.visit(node)
-        self.own.pop()
-
-    def _visit_function(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> None:
-        arguments = node.args
-        parameters = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
-        parameters += [extra for extra in (arguments.vararg, arguments.kwarg) if extra]
-        outside: list[ast.AST | None] = [*arguments.defaults, *arguments.kw_defaults]
-        body: list[ast.AST] = [node.body] if isinstance(node, ast.Lambda) else [*node.body]
-        if not isinstance(node, ast.Lambda):
-            outside += node.decorator_list
-            for annotation in (node.returns, *(each.annotation for each in parameters)):
-                self._annotation(annotation)
-        for part in outside:
-            if part is not None:
-                self.visit(part)
-        names = {parameter.arg for parameter in parameters} | own_names(body)
-        names -= self.names.aliases
-        before = self.in_class, self.in_method
-        starts = bool(arguments.args and arguments.args[0].arg in _OWN)
-        self.in_method = self.in_class and starts and not arguments.posonlyargs
-        self.in_class = False
-        for part in body:
-            self._inside(part, names)
-        self.in_class, self.in_method = before
-
-    visit_FunctionDef = visit_Lambda = _visit_function  # noqa: N815
-
-    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
-        self._say(node, INTERPRETER, "async", "A block has nothing to wait for.", "Write `def`.")
-        self._visit_function(node)
-
-    def _visit_comprehension(
-        self, node: ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
-    ) -> None:
-        first, *others = node.generators
-        self.visit(first.iter)  # evaluated outside
-        targets = [generator.target for generator in node.generators]
-        names = own_names(targets)
-        results = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
-        for part in [first.target, *first.ifs, *others, *results]:
-            self._inside(part, names)
-
-    visit_ListComp = visit_SetComp = visit_DictComp = _visit_comprehension  # noqa: N815
-    visit_GeneratorExp = _visit_comprehension  # noqa: N815
+    def _is_named_class(self, base: ast.expr) -> bool:
+        """Tell whether nothing but a class, an import or a tuple with names can be meant."""
+        if isinstance(base, ast.Call):  # namedtuple("State", "a b")
+            made = {target.split(".")[-1] for target in self._targets(base.func)}
+            return bool(made) and made <= {"namedtuple", "NamedTuple"}
+        parts: list[str] = []
+        while isinstance(base, ast.Attribute):
+            parts.append(base.attr)
+            base = base.value
+        if not isinstance(base, ast.Name) or self._is_own(base.id):
+            return False
+        if base.id not in self.names.bound:  # Python's own, or nobody's
+            return True
+        inside = base.id not in self.names.classes or all(
+            part in self.names.classes and part in self.names.steady for part in parts
+        )
+        return base.id in self.names.steady and inside
 
 
 @cache

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from enum import Enum, auto
 from functools import cached_property, lru_cache, partial
 from typing import (
-    Annotated, Any, Generic, Literal, NamedTuple, Optional, Protocol, TypeVar, cast,
+    Annotated, Any, Generic, Literal, NamedTuple, Optional, Protocol, TypeVar, cast, final,
     runtime_checkable,
 )
 import torch
@@ -97,6 +97,21 @@ N(4)(relu(torch.ones(4)))
     "norm of this version": """
 Norm = nn.RMSNorm if hasattr(nn, 'RMSNorm') else nn.LayerNorm
 Norm(4)
+""",
+    "base of this version": """
+Base = nn.RMSNorm if hasattr(nn, 'RMSNorm') else nn.LayerNorm
+class Norm(Base):
+    class Options(NamedTuple):
+        width: int = 4
+class More(Norm.Options):
+    pass
+Norm(4)
+""",
+    "stacked decorators": """
+@final
+@dataclass(eq=True, frozen=True)
+class Size:
+    n: int = 1
 """,
     "optional import": """
 try:

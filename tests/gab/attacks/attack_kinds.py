@@ -239,6 +239,10 @@ KINDS = [
         "partial(dataclasses.dataclass, eq=False)(nn.Linear)",
         by_a_dataclass_under_an_alias="import dataclasses\nd = dataclasses.dataclass\n"
         "for d in (): ...\nd(nn.Linear)",
+        by_a_dataclass_with_an_argument="import dataclasses\n"
+        "@dataclasses.dataclass(nn.Linear)\nclass A: ...",
+        by_a_dataclass_above_another="import dataclasses\n@dataclasses.dataclass\n"
+        "@(lambda _: nn.Linear)\nclass A: ...",
         by_an_order="import functools\nfunctools.total_ordering(nn.Linear)",
         by_a_mark="import typing\ntyping.final(nn.Linear)",
         by_switching_off_the_compiler="torch.compiler.disable(nn.Linear)",
@@ -260,6 +264,10 @@ KINDS = [
         by_an_enum_in_a_list="import enum\n[enum.Enum][0]('K', 'MARK')",
         by_a_metaclass="class A(metaclass=max): ...",
         from_a_variable="def f(base):\n    class A(base): ...\n    return A\nf(torch.Tensor)",
+        from_a_class_that_is_bound_again="class A: ...\nA = torch.Tensor\nclass B(A): ...",
+        from_an_attribute_of_a_class="class A:\n    T = torch.Tensor\nclass B(A.T): ...",
+        from_an_import_that_is_bound_again="for nn.T in (): ...\nfor F in (torch.Tensor,):\n"
+        "    class A(F): ...",
         from_an_item="class A([torch.Tensor][0]): ...",
         from_a_call="class A((lambda: torch.Tensor)()): ...",
         of_type="class A(type): ...",

@@ -29,7 +29,7 @@ if not hasattr(checks, "SERVED"):
     pytest.skip("checks and blocks share a process still", allow_module_level=True)
 
 PRELOAD = ("torch", "genesys_engine.gab.checks.run")
-SAMPLE, SEED = 8, 7
+SAMPLE, SEED = 5, 7
 LANGUAGE = {"static.import", "static.interpreter", "static.attribute", "patch.outside"}
 # Ordinary Python: what they do is for the judge alone to see.
 FUNCTIONS = {
