@@ -21,6 +21,7 @@ from genesys_engine.engine.settings import (
     rung_settings,
 )
 from genesys_engine.engine.store import Store
+from genesys_engine.engine.verifier import RungSettings
 from genesys_engine.gab.errors import EnvironmentProblem, InputError
 from genesys_engine.plugins.api import Executor, Outcome
 from genesys_engine.plugins.host import PluginHost
@@ -35,7 +36,7 @@ def bigram_scores(
     host: PluginHost,
     corpus: Mapping[str, Any],
 ) -> list[Mapping[str, Any]]:
-    """Return the bigram model's scores per rung, measured once per context and kept.
+    """Return the bigram model's scores per rung, measured once for rungs alike, and kept.
 
     Raises:
         InputError: an evaluator cannot use what it was given, or none gives what is relied on.
@@ -43,31 +44,41 @@ def bigram_scores(
     """
     known: dict[str, Any] = dict(store.meta("bigram", {}))
     rungs = rung_settings(experiment, corpus["vocab_size"])
+    asked = {rung.scale: evaluator_payload(host, experiment, corpus, rung.scale) for rung in rungs}
+    keys = [_key(rung, experiment) for rung in rungs]
     pending: dict[str, Future[Outcome]] = {}
-    for context in sorted({rung.context for rung in rungs}):
-        if str(context) in known:
+    for rung, key in zip(rungs, keys, strict=True):
+        if key in known or key in pending:
             continue
-        scratch = store.folder / "scratch" / f"bigram-{context}"
+        scratch = store.folder / "scratch" / f"bigram-{len(pending)}"
         scratch.mkdir(parents=True, exist_ok=True)
         payload = {
             "corpus": corpus["folder"],
-            "context": context,
-            "evaluators": evaluator_payload(host, experiment, corpus),
+            "context": rung.context,
+            "evaluators": asked[rung.scale],
         }
         limits = evaluation_limits(experiment, corpus)
-        pending[str(context)] = executor.submit(CONTROLS, payload, scratch, limits)
+        pending[key] = executor.submit(CONTROLS, payload, scratch, limits)
     measure = fitness_measure(experiment, host)
-    for context_key, future in pending.items():
+    for key, future in pending.items():
         outcome = future.result()
         if outcome.status != "ok" or outcome.value is None:
             raise EnvironmentProblem(
                 f"the bigram control could not be measured: {outcome.status}: {outcome.reason}",
                 hint="run `genesys-engine doctor`",
             )
-        known[context_key] = _scores(outcome.value, measure)
+        known[key] = _scores(outcome.value, measure)
     with store.transaction():
         store.set_meta("bigram", known)
-    return [known[str(rung.context)] for rung in rungs]
+    return [known[key] for key in keys]
+
+
+def _key(rung: RungSettings, experiment: Experiment) -> str:
+    """Return what tells rungs apart that the control has other scores at: their context and, where
+    not all evaluators are asked, which are."""
+    which = [i for i, entry in enumerate(experiment.evaluators) if entry.scores_at(rung.scale)]
+    every = len(which) == len(experiment.evaluators)
+    return str(rung.context) if every else f"{rung.context} {which}"
 
 
 def _scores(value: Mapping[str, Any], measure: Measure) -> dict[str, Any]:

@@ -77,7 +77,10 @@ def verify_settings(
         Path(corpus["folder"]),
         rung_settings(experiment, corpus["vocab_size"]),
         _described(host, "trainer", experiment.trainer),
-        evaluator_payload(host, experiment, corpus),
+        {
+            rung.scale: evaluator_payload(host, experiment, corpus, rung.scale)
+            for rung in experiment.ladder.rungs
+        },
         training_limits(experiment, corpus),
         evaluation_limits(experiment, corpus),
         asks_to_compile(experiment),
@@ -133,10 +136,11 @@ def _checkpoint_bytes(experiment: Experiment, vocab_size: int) -> int:
 
 
 def evaluator_payload(
-    host: PluginHost, experiment: Experiment, corpus: Mapping[str, Any]
+    host: PluginHost, experiment: Experiment, corpus: Mapping[str, Any], scale: str
 ) -> list[dict[str, Any]]:
-    """Return the evaluators as workers need them, with where the data of their tasks lie."""
-    entries = named_payload(host, "evaluator", experiment.evaluators)
+    """Return the evaluators of a rung as workers need them, with where their tasks' data lie."""
+    asked = [entry for entry in experiment.evaluators if entry.scores_at(scale)]
+    entries = named_payload(host, "evaluator", asked)
     return [with_data(entry, corpus.get("tasks", {})) for entry in entries]
 
 

@@ -47,7 +47,8 @@ class RungSettings:
 
 @dataclass(frozen=True)
 class VerifySettings:
-    """What every verification of a run has in common; components are (target, options).
+    """What every verification of a run has in common; components are (target, options), and the
+    evaluators by the scale of the rung that they are asked at.
 
     `limits` are those of a training job, which reads the training text alone, and `evaluation`
     those of an evaluation job.  Neither opens the compile profile; where the trainer `compiles`,
@@ -58,7 +59,7 @@ class VerifySettings:
     corpus: Path
     rungs: tuple[RungSettings, ...]
     trainer: Mapping[str, Any]
-    evaluators: Sequence[Mapping[str, Any]]
+    evaluators: Mapping[str, Sequence[Mapping[str, Any]]]
     limits: Limits
     evaluation: Limits
     compiles: bool = False
@@ -97,7 +98,7 @@ def verification_job(
             "lr_scale": at.lr_scale,
         },
         "trainer": dict(settings.trainer),
-        "evaluators": [dict(evaluator) for evaluator in settings.evaluators],
+        "evaluators": [dict(evaluator) for evaluator in settings.evaluators[at.scale]],
     }
 
 

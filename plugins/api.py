@@ -449,8 +449,11 @@ class Evaluator(Protocol):
     """Scores a model inside an isolated worker process.
 
     `model` is a stand-in for a candidate's model, which answers from another process: tokens
-    (B, T) -> log-probabilities (B, T, V) on the CPU.  It has `config` (context, vocab_size), `eval`,
-    `logits_at` and `generate`, and no parameters.
+    (B, T) -> log-probabilities (B, T, V) on the CPU.  It has `config` (context, vocab_size),
+    `eval`, `logits_at` and `generate`, and no parameters.
+
+    One that has a method `for_control()` gives an evaluator of the same metrics on fewer items, by
+    which the untrained model is scored; without it, that is scored on all.
 
     One that has an attribute `samples` (metric -> numpy array with a score per item, NaN where
     there is none, of the model evaluated last) has them kept beside the run's loss curves.

@@ -218,8 +218,9 @@ class Corpus:
                 number += 1
             pending = pending[len(pending) - len(pending) % batch_size :]
 
-    def heldout_windows(self, context: int, limit: int | None = None) -> Batch:
-        """Return windows spread evenly over the held-out text, at most `limit` of them.
+    def heldout_windows(self, context: int, limit: int | None = None, every: int = 1) -> Batch:
+        """Return windows spread evenly over the held-out text, at most `limit` of them, and of
+        these only the first of every `every`.
 
         Without a limit every held-out token but those of an incomplete last window is a target
         exactly once.
@@ -232,7 +233,7 @@ class Corpus:
         self._require_heldout(context)
         count = (len(self.heldout) - 1) // context
         used = count if limit is None else min(limit, count)
-        starts = (np.arange(used, dtype=np.int64) * count // used) * context
+        starts = (np.arange(0, used, every, dtype=np.int64) * count // used) * context
         return self._windows(self.heldout, starts, context)
 
     def _require_heldout(self, context: int) -> None:

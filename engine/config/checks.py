@@ -12,6 +12,7 @@ from genesys_engine.engine.config.metrics import check_metrics
 from genesys_engine.engine.config.schema import (
     ARM_CAPS,
     CompareSection,
+    EvaluatorEntry,
     LadderSection,
     OperatorEntry,
     PopulationSection,
@@ -35,6 +36,8 @@ def check(document: Document, sections: Mapping[str, Any], registry: Registry) -
         _compare(document, sections["compare"])
     if sections["operators"]:
         _llm_operators(document, sections["operators"], registry)
+    if sections["evaluators"] and sections["ladder"]:
+        _evaluator_rungs(document, sections["evaluators"], sections["ladder"])
     if sections["evaluators"] and sections["corpus"]:
         check_metrics(document, sections, registry)
     if sections["ladder"] and sections["population"]:
@@ -81,6 +84,22 @@ def _llm_operators(
         except InputError as error:
             where = f"{error.where}: " if error.where else ""
             document.report(("operators", index), f"{where}{error.message}", error.hint)
+
+
+def _evaluator_rungs(
+    document: Document, evaluators: tuple[EvaluatorEntry, ...], ladder: LadderSection
+) -> None:
+    """Report evaluators that are asked at no rung, or at one that the ladder does not have."""
+    scales = [rung.scale for rung in ladder.rungs]
+    for index, entry in enumerate(evaluators):
+        place = ("evaluators", index, "rungs")
+        if entry.rungs == ():
+            hint = f"name some of {', '.join(scales)}, or leave `rungs` out"
+            document.report(place, f"the evaluator {entry.use!r} is asked at no rung", hint)
+        for number, scale in enumerate(entry.rungs or ()):
+            if scale not in scales:
+                message = f"the ladder has no rung {scale!r}"
+                document.report((*place, number), message, suggest(scale, scales))
 
 
 def _sandbox(document: Document, sandbox: SandboxSection) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from genesys_engine.engine.config.components import NESTED
-from genesys_engine.engine.config.load import COMPONENTS, LLM_KIND
-from genesys_engine.engine.config.schema import Component, Experiment, LLMSection, OperatorEntry
+from genesys_engine.engine.config.load import COMPONENTS, ENTRIES, LLM_KIND
+from genesys_engine.engine.config.schema import Component, Experiment, LLMSection
 from genesys_engine.gab.errors import PluginError
 from genesys_engine.plugins.kinds import ROLES
 
@@ -33,7 +33,7 @@ def experiment_schema(registry: Registry) -> dict[str, Any]:
         elif name not in COMPONENTS:
             section = _model_schema(type(default), name, definitions)
         elif isinstance(default, tuple):
-            own = OperatorEntry if name == "operators" else Component
+            own = ENTRIES.get(name, Component)
             items = _uses(COMPONENTS[name], own, None, registry, definitions)
             section = {"type": "array", "items": items}
             if default:

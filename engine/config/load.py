@@ -20,6 +20,7 @@ from genesys_engine.engine.config.positions import Positions
 from genesys_engine.engine.config.problems import ConfigError, Problem
 from genesys_engine.engine.config.schema import (
     Component,
+    EvaluatorEntry,
     Experiment,
     LLMSection,
     OperatorEntry,
@@ -43,6 +44,11 @@ COMPONENTS: Mapping[str, str] = {
     "executor": "executor",
 }
 """Sections that use components -> the kind of component."""
+ENTRIES: Mapping[str, type[Component]] = {
+    "operators": OperatorEntry,
+    "evaluators": EvaluatorEntry,
+}
+"""Lists of components with keys of their own beside `use` -> their model."""
 LLM_KIND = "llm_backend"
 
 
@@ -238,7 +244,7 @@ def _components(document: Document, name: str, registry: Registry) -> Any:
     if not isinstance(items, list) or empty or not all(isinstance(i, dict) for i in items):
         document.report((name,), f"{name!r} must be a list of tables", f"write each as [[{name}]]")
         return None
-    model = OperatorEntry if name == "operators" else Component
+    model = ENTRIES.get(name, Component)
     read = [
         read_component(document, (name, index), kind, model, None, registry)
         for index in range(len(items))

@@ -25,7 +25,8 @@ def check_metrics(document: Document, sections: Mapping[str, Any], registry: Reg
     """Report the metrics of the fitness and of the selector that no evaluator will give.
 
     `sections` holds evaluators and corpus; others are None where they are faulty.  Nothing is
-    reported where an evaluator does not say which scores it gives.
+    reported where an evaluator does not say which scores it gives.  A metric has to be given at
+    every rung.
     """
     fitness, selection = sections["fitness"], sections["selection"]
     wanted: dict[str, tuple[str, ...]] = {}  # each is told once, at the first place
@@ -36,18 +37,40 @@ def check_metrics(document: Document, sections: Mapping[str, Any], registry: Reg
         wanted |= dict.fromkeys(fitness.metrics, ("fitness", "metric"))
     if BITS not in wanted:
         wanted[BITS] = ("evaluators",)  # every verification rests on it
+    ladder, evaluators = sections["ladder"], sections["evaluators"]
+    scales = [] if ladder is None else [rung.scale for rung in ladder.rungs]
+    everywhere = all(entry.rungs is None for entry in evaluators)
+    for scale in [""] if everywhere else scales:
+        entries = [entry for entry in evaluators if everywhere or entry.scores_at(scale)]
+        known = _known(entries, wanted, registry, sections["corpus"].use)
+        if known is None:
+            continue
+        for name, path in wanted.items():
+            if not _given(name, known):
+                own = _columns() if path[0] == "selection" else ()
+                where = f" at {scale}" if scale else ""
+                hint = _near(name, [*own, *known])
+                if scale:
+                    hint = f"leave `rungs` of the evaluator that gives it out, or add {scale!r}"
+                document.report(path, f"no evaluator gives {name!r}{where}", hint)
+                if scale:
+                    return  # told of one rung, it need not be told of the others
+
+
+def _known(
+    entries: Sequence[Component], wanted: Iterable[str], registry: Registry, corpus: str
+) -> list[str] | None:
+    """Return the names that evaluators declare; None where all that is wanted is among them, or
+    where one of them does not say."""
     known: list[str] = []
-    for entry in sections["evaluators"]:
-        if all(_given(name, known) for name in wanted):
-            return
-        declared = _declared(registry.get("evaluator", entry.use), entry, sections["corpus"].use)
+    for entry in entries:
+        declared = _declared(registry.get("evaluator", entry.use), entry, corpus)
         if declared is None:
-            return
+            return None
         known += declared
-    for name, path in wanted.items():
-        if not _given(name, known):
-            own = _columns() if path[0] == "selection" else ()
-            document.report(path, f"no evaluator gives {name!r}", _near(name, [*own, *known]))
+        if all(_given(name, known) for name in wanted):
+            return None
+    return known
 
 
 def objectives(selection: Component, registry: Registry) -> tuple[str, ...]:

@@ -60,6 +60,20 @@ class OperatorEntry(Component):
     weight: float = Field(1.0, gt=0, allow_inf_nan=False, description="relative frequency")
 
 
+class EvaluatorEntry(Component):
+    """An evaluator, and where on the ladder it is asked."""
+
+    rungs: tuple[str, ...] | None = Field(
+        None,
+        description="scales of the rungs that it scores at; left out: all. Give a task that says"
+        " nothing of small models the upper ones alone",
+    )
+
+    def scores_at(self, scale: str) -> bool:
+        """Tell whether it is asked at the rung of a scale."""
+        return self.rungs is None or scale in self.rungs
+
+
 class ExecutorSection(Component):
     """Where checks and verifications run, and what one may use."""
 
@@ -476,8 +490,8 @@ class Experiment(Section):
     trainer: Component = Field(
         default_factory=lambda: Component(use="torch"), description="What trains a model."
     )
-    evaluators: tuple[Component, ...] = Field(
-        default_factory=lambda: (Component(use="heldout"), Component(use="lm_eval")),
+    evaluators: tuple[EvaluatorEntry, ...] = Field(
+        default_factory=lambda: (EvaluatorEntry(use="heldout"), EvaluatorEntry(use="lm_eval")),
         min_length=1,
         description="What scores a trained model.",
     )

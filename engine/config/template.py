@@ -62,7 +62,8 @@ def _component(component: Component) -> Iterator[str]:
         if key != "options":
             if key not in ("use", "weight"):  # these explain themselves
                 yield f"# {field.description}"
-            yield f"{key} = {toml_value(getattr(component, key))}"
+            value = getattr(component, key)
+            yield f"# {key} =" if value is None else f"{key} = {toml_value(value)}"
 
 
 def _section(section: BaseModel, path: str) -> Iterator[str]:

@@ -26,7 +26,7 @@ from genesys_engine.engine.views.leaderboard import LeaderboardRow, leaderboard,
 from genesys_engine.engine.views.lineage import ancestry, lineage
 from genesys_engine.engine.views.llm import llm_view
 from genesys_engine.engine.views.operators import operators
-from genesys_engine.engine.views.remarks import all_behind_control
+from genesys_engine.engine.views.remarks import all_behind_control, unresolved
 from genesys_engine.engine.views.run import view
 from genesys_engine.engine.views.rungs import rung_agreements
 from genesys_engine.engine.views.text import metric_title, plural
@@ -130,7 +130,8 @@ def leaderboard_table(store: Store) -> tuple[str, str]:
         "links": _links(rows, featured(store, rows)),
     }
     groups = [(rung, list(part)) for rung, part in groupby(shown, lambda row: row.rung)]
-    remarks = list(all_behind_control(groups[0][1])) if groups else []
+    highest = groups[0][1] if groups else []
+    remarks = [*all_behind_control(highest), *unresolved(highest)]
     body = render(
         "leaderboard",
         groups=groups,

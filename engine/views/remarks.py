@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +13,7 @@ from genesys_engine.engine.views.costs import Cost
 from genesys_engine.engine.views.leaderboard import LeaderboardRow
 from genesys_engine.engine.views.text import count, listed, metric_title, number, signed
 
-BIGRAM = "bigram"
+BIGRAM, BITS = "bigram", "bits_per_byte"
 _SAME_COMPUTE = 1.0
 """Percent of FLOPs per token below which nothing is said of compute."""
 
@@ -57,6 +59,28 @@ def all_behind_control(rows: Sequence[LeaderboardRow], control: str = BIGRAM) ->
         many = "the model" if len(rows) == 1 else f"the best of {len(rows)} models"
         told = listed(map(str, beaten))
         yield f"{many} at {rows[0].rung} is worse than the {control} control in {told}"
+
+
+def unresolved(rows: Sequence[LeaderboardRow]) -> Iterator[str]:
+    """Yield a sentence for each task whose items are too few to tell any two models apart.
+
+    Bits per byte are left out: they are compared window by window, and against the noise of
+    training.
+    """
+    metrics = dict.fromkeys(metric for row in rows for metric in row.scores)
+    for metric in metrics:
+        scores = [row.scores[metric] for row in rows if metric in row.scores]
+        errors = [score["stderr"] for score in scores if score.get("stderr")]
+        if metric == BITS or "/" in metric or len(scores) < 2 or len(errors) < len(scores):
+            continue
+        least = SIGMAS * math.sqrt(2) * statistics.median(errors)
+        values = [score["value"] for score in scores]
+        if (spread := max(values) - min(values)) < least:
+            yield (
+                f"{metric_title(metric)} at {rows[0].rung} tells no two of these models apart: over"
+                f" {scores[0]['n']} items a difference of {number(least)} shows, and they differ by"
+                f" {number(spread)} at most"
+            )
 
 
 def more_compute(cost: Cost, reference: str) -> Iterator[str]:

@@ -10,6 +10,7 @@ looked at in the copy alone, which the other side cannot reach any more.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import mmap
@@ -104,6 +105,14 @@ class Channel:
             for index, start, size, place in piece:
                 parts[index][start : start + size].copy_(self._bytes[place : place + size])
         return message, tensors
+
+    def end(self) -> None:
+        """Let the other side know that nothing more comes, and wait until it is gone."""
+        with contextlib.suppress(OSError):
+            self._link.shutdown(socket.SHUT_WR)
+            while self._link.recv(1 << 16):
+                pass
+        self._link.close()
 
     def close(self) -> None:
         """Let the other side know that nothing more comes."""

@@ -76,6 +76,9 @@ class Asked(Protocol):
             SubjectStopped, SubjectEnded, BadAnswer: there is no answer.
         """
 
+    def end(self) -> None:
+        """Have it end, where it is a process of its own: nothing more is asked."""
+
 
 class SubjectProcess:
     """The judge's handle of a subject, the `number`th of its job."""
@@ -114,6 +117,10 @@ class SubjectProcess:
             raise BadAnswer(f"an exception of no known form: {error!r:.200}") from error
         raise as_error(what)
 
+    def end(self) -> None:
+        """Have the subject end, and wait until it has left; see `Asked`."""
+        self._channel.end()
+
     def _receive(self) -> tuple[dict[str, Any], list[Tensor]]:
         try:
             return self._channel.receive()
@@ -144,6 +151,10 @@ class SameProcess:
                 raise
             raise as_error(what) from error
         return dict(answer), [tensor.detach() for tensor in made]
+
+    def end(self) -> None:
+        """Forget the operations; see `Asked`."""
+        self._operations = {}
 
 
 def as_error(what: Raised) -> BaseException:

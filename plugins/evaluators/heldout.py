@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from genesys_engine.plugins.corpus import Batch, Corpus
 
 METRIC = "bits_per_byte"
+CONTROL_EVERY = 4
 MOST_LOGITS = 1 << 26  # of one forward pass, 256 MiB: with a large vocabulary fewer windows
 
 
@@ -31,8 +32,9 @@ class HeldoutEvaluator:
 
     Options = HeldoutOptions
 
-    def __init__(self, options: HeldoutOptions | None = None) -> None:
+    def __init__(self, options: HeldoutOptions | None = None, *, every: int = 1) -> None:
         self.options = options or HeldoutOptions()
+        self._every = every  # of the windows, which are scored
         self.samples: dict[str, NDArray[np.float32]] = {}
 
     @staticmethod
@@ -40,11 +42,18 @@ class HeldoutEvaluator:
         """Return the name of the score."""
         return (METRIC,)
 
+    def for_control(self) -> HeldoutEvaluator:
+        """Return what scores an untrained model: the same on every fourth of the windows.
+
+        That is enough to tell that it is worse than the trained one.
+        """
+        return HeldoutEvaluator(self.options, every=CONTROL_EVERY * self._every)
+
     def evaluate(self, model: nn.Module, corpus: Corpus) -> dict[str, Score]:
         """Return the score of `model` at its own context length."""
         import numpy as np
 
-        windows = corpus.heldout_windows(context_of(model), self.options.windows)
+        windows = corpus.heldout_windows(context_of(model), self.options.windows, self._every)
         nats = _window_nats(model, windows, self.options.batch_tokens)
         sizes = (corpus.byte_lengths[windows.targets] * windows.mask).sum(axis=1)
         bits = nats / math.log(2)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from genesys_engine.plugins.corpus import Corpus
 
 
+CONTROL_SHARE, CONTROL_LIMIT = 4, 25
 BOOTSTRAPS = 100
 """Resamples, always the same, for the error of F1, MCC or perplexity; that of a mean is exact."""
 
@@ -51,6 +52,14 @@ class LmEvalEvaluator:
     def metrics(options: LmEvalOptions, corpus: str) -> Iterator[str]:
         """Yield the scores of the tasks, as far as their names and files tell."""
         return score_names(options.tasks, corpus)
+
+    def for_control(self) -> LmEvalEvaluator:
+        """Return what scores an untrained model: the same on the first quarter of the items.
+
+        It guesses, so that its score is known but for chance.
+        """
+        limit = CONTROL_LIMIT if self.options.limit is None else self.options.limit // CONTROL_SHARE
+        return LmEvalEvaluator(self.options.model_copy(update={"limit": max(2, limit)}))
 
     def evaluate(self, model: nn.Module, corpus: Corpus) -> dict[str, Score]:
         """Return scores with lm-eval's own standard errors.

@@ -55,6 +55,17 @@ class EvaluatorContract(Contract):
         for name in given - declared:
             assert any(each.endswith("*") and name.startswith(each[:-1]) for each in declared), name
 
+    def test_its_control_gives_the_same_metrics(self, tiny_corpus: Corpus) -> None:
+        """What scores the untrained model gives the same names, on as many items or fewer."""
+        whole = self.create()
+        if not hasattr(whole, "for_control"):
+            pytest.skip("it scores the untrained model as it scores the trained one")
+        model = small_model(tiny_corpus.vocab_size)
+        scores = whole.evaluate(model, tiny_corpus)
+        control = whole.for_control().evaluate(model, tiny_corpus)
+        assert control.keys() == scores.keys()
+        assert all(control[name].n <= score.n for name, score in scores.items())
+
     def test_it_repeats_itself_in_another_process(self, tiny_corpus: Corpus) -> None:
         """Equal models and an equal corpus give equal scores; the model is left as it was."""
         model = small_model(tiny_corpus.vocab_size)

@@ -95,7 +95,7 @@ def test_a_trainer_that_knows_no_compiler_does_not_ask(experiment):
 def test_only_a_design_that_passed_compiles(tmp_path, passed):
     rung = RungSettings("0.2M", 64, 1000, 100, 1e-3)
     settings = VerifySettings(
-        0, Path("none"), (rung,), {"options": {}}, [], Limits(7), Limits(7), compiles=True
+        0, Path("none"), (rung,), {"options": {}}, {"0.2M": []}, Limits(7), Limits(7), compiles=True
     )
     executor = Noting(workers=0, fail=0)
     trials = Trials(PluginHost(), executor, "process", lambda *_: nullcontext())

@@ -148,3 +148,63 @@ def test_every_command_that_begins_refuses_it(tmp_path: Path, command: str) -> N
     answer = engine(command, file, *more, "--set", "fitness.metric=bits_per_bite")
     answer.refused(2, "no evaluator gives 'bits_per_bite'", "did you mean 'bits_per_byte'?")
     assert not (tmp_path / "out").exists()
+
+
+RUNGS = """
+[[ladder.rungs]]
+scale = "0.2M"
+verifications = 6
+[[ladder.rungs]]
+scale = "1M"
+verifications = 3
+[[evaluators]]
+use = "heldout"
+{heldout}
+[[evaluators]]
+use = "lm_eval"
+rungs = {rungs}
+[budget]
+designs = 3
+"""
+
+
+def at_rungs(
+    folder: Path, registry: Registry, rungs: str, heldout: str = "", more: str = ""
+) -> None:
+    file = folder / "e.toml"
+    file.write_text(more + RUNGS.format(rungs=rungs, heldout=heldout))
+    load_experiment(file, (), registry)
+
+
+def test_an_evaluator_may_be_asked_at_some_rungs(tmp_path: Path, registry: Registry) -> None:
+    at_rungs(tmp_path, registry, '["1M"]')
+    at_rungs(tmp_path, registry, '["0.2M", "1M"]', more='[fitness]\nmetric = "accuracy"\n')
+
+
+@pytest.mark.parametrize(
+    ("rungs", "more", "told"),
+    [
+        ('["1N"]', {}, "the ladder has no rung '1N'"),
+        ('["4M"]', {}, "the ladder has no rung '4M'"),
+        ("[]", {}, "the evaluator 'lm_eval' is asked at no rung"),
+        ('["1M"]', {"heldout": 'rungs = ["1M"]'}, "no evaluator gives 'bits_per_byte' at 0.2M"),
+        (
+            '["1M"]',
+            {"more": '[fitness]\nmetric = "corruption:acc"\n'},
+            "no evaluator gives 'corruption:acc' at 0.2M",
+        ),
+        (
+            '["0.2M"]',
+            {"more": '[selection]\nuse = "nsga2"\nobjectives = "quality+corruption:acc"\n'},
+            "no evaluator gives 'corruption:acc' at 1M",
+        ),
+    ],
+)
+def test_rungs_that_fit_nothing_are_refused(
+    tmp_path: Path, registry: Registry, rungs: str, more: dict[str, str], told: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        at_rungs(tmp_path, registry, rungs, **more)
+    (problem,) = caught.value.problems
+    assert problem.message.startswith(told)
+    assert problem.hint

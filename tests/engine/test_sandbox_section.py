@@ -221,7 +221,8 @@ RUNG = RungSettings("0.2M", 64, 1000, 100, 1e-3)
 
 def started(folder, executor):
     """Begin a verification as a run does; return its result."""
-    settings = VerifySettings(0, Path("none"), (RUNG,), {"options": {}}, [], Limits(), Limits())
+    common = ({"options": {}}, {"0.2M": []}, Limits(), Limits())
+    settings = VerifySettings(0, Path("none"), (RUNG,), *common)
     trials = Trials(PluginHost(), executor, "process", lambda *_: nullcontext())
     verifier = Verifier(trials, settings, folder)
     model = {"d_model": 16, "n_blocks": 1, "vocab_size": 512, "context": 64}

@@ -23,6 +23,7 @@ from genesys_engine.plugins.trainers.session import TRAINING
 
 BASE = "genesys_engine.plugins"
 MODEL = {"d_model": 32, "n_blocks": 1, "vocab_size": samples.VOCABULARY, "context": 64}
+HELDOUT = {"name": "heldout", "target": f"{BASE}.evaluators.heldout:HeldoutEvaluator"}
 OPTIONS = ProcessOptions(preload=("torch",))
 
 
@@ -41,7 +42,7 @@ def settings_of(corpus, tokens=150_000):
             "target": f"{BASE}.trainers.pytorch:TorchTrainer",
             "options": {"checkpoint_every_s": 0.05},
         },
-        [{"target": f"{BASE}.evaluators.heldout:HeldoutEvaluator", "options": {"windows": 8}}],
+        {"0.2M": [{**HELDOUT, "options": {"windows": 8}}]},
         Limits(wall_s=250, readable=trained),
         Limits(wall_s=250, readable=(str(corpus.folder),)),
     )
@@ -125,8 +126,8 @@ def test_what_is_kept_of_another_training_is_not_evaluated(tmp_path):
     """A folder that is not of this design, or not whole, is trained anew."""
     executor = RecordedExecutor(workers=0, fail=0)
     settings = VerifySettings(
-        0, tmp_path, (RungSettings("0.2M", 64, 1000, 100, 1e-3),), {"options": {}}, [], Limits(),
-        Limits(),
+        0, tmp_path, (RungSettings("0.2M", 64, 1000, 100, 1e-3),), {"options": {}}, {"0.2M": []},
+        Limits(), Limits(),
     )  # fmt: skip
     kept = tmp_path / "scratch" / "verify-7-trained"
     for note in ("{", json.dumps({"identity": "another", "reply": {"status": "ok"}, "facts": {}})):

@@ -4,6 +4,7 @@ import json
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -22,6 +23,7 @@ from genesys_engine.engine.views.failures import failures
 from genesys_engine.engine.views.history import Point, best_so_far, history, latest
 from genesys_engine.engine.views.leaderboard import best_child, leaderboard
 from genesys_engine.engine.views.lineage import ancestry, generations, lineage
+from genesys_engine.engine.views.remarks import unresolved
 from genesys_engine.engine.views.run import RunView, view
 from genesys_engine.engine.views.status import status
 from genesys_engine.engine.views.timing import timing
@@ -457,3 +459,24 @@ def test_a_run_without_an_end_that_nobody_writes_was_killed(tmp_path):
         assert status(reader, now=view(reader).last_at + 10)["elapsed_s"] == pytest.approx(
             view(reader).active_s
         )
+
+
+# --- what a score resolves -----------------------------------------------------------------------
+
+
+def of_tasks(*values, stderr=0.07, n=40):
+    score = {"stderr": stderr, "higher_is_better": True, "n": n}
+    return [
+        SimpleNamespace(rung="1M", scores={"corruption:acc": {**score, "value": value}})
+        for value in values
+    ]
+
+
+def test_tasks_that_tell_no_two_models_apart_are_named():
+    (told,) = unresolved(of_tasks(0.45, 0.5, 0.6))
+    assert "40 items" in told
+    assert "0.198" in told, "twice the standard error of a difference"
+    assert "0.15" in told
+    assert list(unresolved(of_tasks(0.4, 0.6))) == []
+    assert list(unresolved(of_tasks(0.5))) == [], "of one there is nothing to tell"
+    assert list(unresolved(of_tasks(0.5, 0.6, stderr=None))) == []

@@ -8,9 +8,11 @@ import torch
 from training_support import BLOCK, CONTEXT
 from verification_support import evaluated_in, payload, trained_in
 
+from genesys_engine.engine.verification import evaluation_job
 from genesys_engine.gab import library
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.sandbox import SandboxHost
+from genesys_engine.gab.sandbox.subject import SameProcess
 from genesys_engine.plugins.crosscheck import (
     BEYOND,
     FEWEST,
@@ -21,7 +23,9 @@ from genesys_engine.plugins.crosscheck import (
     compare,
     independent,
 )
+from genesys_engine.plugins.evaluate_job import evaluate
 from genesys_engine.plugins.executors.process import ProcessOptions
+from genesys_engine.plugins.model_subject import SUBJECT
 
 ROOT = Path(__file__).parents[2]
 RETURN = "return X + self.down(torch.relu(self.up(self.mix(H).transpose(1, 2)))), Z"
@@ -113,6 +117,38 @@ def test_honest_designs_are_borne_out(host, corpus, tmp_path, name):
     scored = evaluated_in(host, job, corpus, tmp_path / "2", weights)
     assert scored.status == "ok", scored.reason
     assert (scored.value["status"], scored.value["reason"]) == ("ok", "")
+
+
+class Noting(SameProcess):
+    """Notes what it is asked, and when it ends."""
+
+    def __init__(self, name, log, scratch):
+        super().__init__(SUBJECT, scratch)
+        self.name, self.log = name, log
+
+    def ask(self, operation, arguments=None, tensors=()):
+        self.log.append((self.name, operation, *(list(part.shape) for part in tensors[:1])))
+        return super().ask(operation, arguments, tensors)
+
+    def end(self):
+        self.log.append((self.name, "end"))
+        super().end()
+
+
+def test_the_second_process_is_asked_when_the_first_is_gone(corpus, weights, tmp_path):
+    log = []
+    subjects = [Noting(name, log, tmp_path) for name in ("one", "other")]
+    job = payload(corpus)
+    job["evaluators"] = job["evaluators"][:1]
+    reply = evaluate(evaluation_job(job, weights), tmp_path, *subjects)
+    assert reply["status"] == "ok"
+    names = [entry[0] for entry in log]
+    assert names == sorted(names), "one after the other"
+    assert ("one", "end") in log
+    seen = [entry[2] for entry in log if entry[:2] == ("other", "logits")]
+    assert 1 < len(seen) <= LENGTHS
+    assert all(length < CONTEXT for _, length in seen), "beginnings alone"
+    assert sum(rows for rows, _ in seen) > 20
 
 
 # --- what is drawn -------------------------------------------------------------------------------

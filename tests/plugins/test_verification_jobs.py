@@ -1,6 +1,7 @@
 """The two jobs of a verification, from payload to reply."""
 
 import json
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -134,9 +135,16 @@ def test_a_checkpoint_that_is_not_read_is_a_failure(corpus, tmp_path, monkeypatc
     """The scored model is a new one: without the file it ties with the untrained control."""
     monkeypatch.setattr(checkpoint, "load_checkpoint", lambda model, path: None)
     unread = verify(payload(corpus), tmp_path)
-    assert unread["scores"] == unread["controls"]["untrained"]
     assert unread["status"] == "failed"
-    assert "does not beat its untrained control" in unread["reason"]
+    told = re.search(r"untrained control: ([\d.]+) against ([\d.]+)", unread["reason"])
+    assert told is not None
+    assert told[1] == told[2], "over the windows that both have"
+
+
+def test_the_control_is_scored_on_a_quarter(reply):
+    scores, untrained = reply[0]["scores"], reply[0]["controls"]["untrained"]
+    assert (scores["bits_per_byte"]["n"], untrained["bits_per_byte"]["n"]) == (40, 10)
+    assert (scores["corruption:acc"]["n"], untrained["corruption:acc"]["n"]) == (30, 7)
 
 
 def test_a_model_that_did_not_learn_has_failed(corpus, tmp_path):

@@ -96,7 +96,7 @@ def _remarks(store: Any, rows: Sequence[LeaderboardRow]) -> Iterable[str]:
     """Yield what has to be said below the tables."""
     from genesys_engine.engine.fitness import said
     from genesys_engine.engine.noise import NO_DIFFERENCE, NOT_MEASURED
-    from genesys_engine.engine.views.remarks import all_behind_control
+    from genesys_engine.engine.views.remarks import all_behind_control, unresolved
     from genesys_engine.engine.views.rungs import rung_agreements
     from genesys_engine.engine.views.text import metric_title
 
@@ -110,7 +110,9 @@ def _remarks(store: Any, rows: Sequence[LeaderboardRow]) -> Iterable[str]:
     if any(row.trainings > 1 for row in rows):
         yield f"the scores of {reference} are means over its training seeds"
     if rows:
-        yield from all_behind_control([row for row in rows if row.rung == rows[0].rung])
+        highest = [row for row in rows if row.rung == rows[0].rung]
+        yield from all_behind_control(highest)
+        yield from unresolved(highest)
     for design, reason in store.disqualified().items():
         yield f"not listed: #{design} is disqualified: {reason}"
     for found in rung_agreements(store):
