@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 FEWEST_SEEDS = 2
 REPLY_KEYS = ("status", "reason", "scores", "controls", "curve", "tokens", "steps", "parameters")
 
+PROCEDURE = 2
+"""How the engine scores what it trains; another one gives other results of the same job."""
 COSTS = ("device", "device_s")
 """Facts that tell what a training cost."""
 
@@ -65,6 +67,7 @@ class NoiseCache:
     ) -> None:
         self._folder = folder
         self._facts = {
+            "procedure": PROCEDURE,
             "corpus": corpus_digest,
             "versions": dict(versions),
             "processor": platform.machine(),
