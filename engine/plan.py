@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -34,7 +35,9 @@ STEPS = 3  # optimiser steps per measurement
 MOST_TOKENS = 8192  # of such a step: a step of a large scale takes minutes
 _UNFITTED = {"d_model": 0, "n_blocks": 0, "vocab_size": 0, "context": 0}  # the job fits it
 MEASURING = "measuring"
-ENOUGH_S = 20.0  # no further seed is measured after so much time
+# No third seed is begun so long after the reference: what came before was mostly the start of the
+# workers, and a single seed would leave the estimate without bounds.
+ENOUGH_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -91,34 +94,39 @@ def plan(experiment: Experiment, host: PluginHost, say: Callable[[str], None]) -
     """Measure and extrapolate.
 
     The reference is checked, trained and scored at the lowest rung, and trained for a few steps at
-    the others; the other seeds are trained for a few steps at the lowest rung, as many of them as
-    fit into `ENOUGH_S`.
+    the others; the other seeds are trained for a few steps at the lowest rung, one at least, and
+    as many more as are begun within `ENOUGH_S`.
     """
     demand_machine(host, experiment)
-    corpus = build_corpus(experiment, say)
     reference, *others = decision_settings(experiment).seeds
     with (
         temporary_folder("plan") as folder,
-        open_executor(host, experiment) as executor,
+        open_executor(host, experiment) as executor,  # starts while the corpus is prepared
     ):
+        corpus = build_corpus(experiment, say)
         meter = Meter(experiment, host, executor, corpus, folder)
         rungs = range(1, len(meter.rungs))
         steps = Steps(say, 1 + len(rungs) + len(others))
         steps.next(MEASURING, f"{reference} at {meter.rungs[0].scale}")
         base = meter.reference(reference)
         paces = [base.tokens_per_s]
+        ready = time.monotonic()
+
+        def left_s() -> float:
+            """Return the seconds left in which the measurement of other seeds is begun."""
+            return ENOUGH_S - (time.monotonic() - ready)
 
         def most_s() -> float:
-            """Return the seconds left at most: other seeds are measured within ENOUGH_S alone."""
+            """Return the seconds left at most."""
             required = (len(meter.rungs) - len(paces)) * steps.elapsed_s / len(paces)
-            return max(ENOUGH_S - steps.elapsed_s, required)
+            return max(left_s(), required, 1.0)
 
         for rung in rungs:
             steps.next(MEASURING, f"{reference} at {meter.rungs[rung].scale}", most_s())
             paces.append(meter.pace(reference, rung))
         relative = {reference: 1.0}
         for name in others:
-            if steps.elapsed_s < ENOUGH_S:
+            if len(relative) == 1 or left_s() > 0:
                 steps.next(MEASURING, f"{name} at {meter.rungs[0].scale}", most_s())
                 relative[name] = meter.pace(name, 0) / base.tokens_per_s
     found = _extrapolate(experiment, meter.rungs, base, paces, relative)

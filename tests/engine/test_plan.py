@@ -52,11 +52,11 @@ designs = 5
     assert found.shortest_s < found.seconds < found.longest_s
 
 
-def test_a_plan_measures_every_seed_and_says_how_far_it_is(tmp_path) -> None:
+def test_a_plan_measures_two_seeds_at_least_and_says_how_far_it_is(tmp_path) -> None:
     file = tmp_path / "experiment.toml"
     file.write_text(
         """[population]
-seeds = ["gpt", "retnet"]
+seeds = ["gpt", "retnet", "mamba2"]
 
 [[ladder.rungs]]
 scale = "0.2M"
@@ -75,10 +75,11 @@ designs = 2
     said: list[str] = []
     host, experiment = load(file, [])
     found = plan(experiment, host, said.append)
-    # On a machine that is busy the second seed may be left out, and then it is named.
-    assert found.not_measured == tuple({"gpt", "retnet"} - set(found.relative_speed))
+    # On a machine that is busy the third seed may be left out, and then it is named.
+    assert {"gpt", "retnet"} <= set(found.relative_speed)
+    assert found.not_measured == tuple({"mamba2"} - set(found.relative_speed))
     assert found.relative_speed["gpt"] == 1.0
     assert found.rungs[0].seconds > 0
-    assert 0 < found.shortest_s <= found.seconds <= found.longest_s
+    assert 0 < found.shortest_s < found.seconds < found.longest_s
     steps = [line[:13] for line in said if line.startswith("measuring")]
-    assert steps == [f"measuring {i + 1}/2" for i in range(len(found.relative_speed))]
+    assert steps == [f"measuring {i + 1}/3" for i in range(len(found.relative_speed))]
