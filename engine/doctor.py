@@ -151,7 +151,7 @@ def _language_models() -> Iterator[Row]:
     except metadata.PackageNotFoundError:
         fix = "pip install 'genesys-engine[local-llm]', if a GGUF file is to answer in process"
         yield Row("local LLM", "ok", "xllamacpp is not installed", fix)
-    keys = sorted(name for name in os.environ if name.endswith("_API_KEY"))
+    keys = sorted(n for n, key in os.environ.items() if n.endswith("_API_KEY") and key.strip())
     yield Row("LLM keys", "ok", ", ".join(keys) or "none in the environment")
 
 

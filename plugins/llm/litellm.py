@@ -9,6 +9,7 @@ import importlib
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -231,7 +232,7 @@ class LiteLLMBackend:
         """
         options = self.options
         if options.key_variable:
-            if key := os.environ.get(options.key_variable):
+            if key := os.environ.get(options.key_variable, "").strip():
                 return key
             raise _missing([options.key_variable], options.model)
         if options.api_base is not None:
@@ -243,8 +244,21 @@ class LiteLLMBackend:
 
     @cached_property
     def _missing_keys(self) -> list[str]:
-        found: list[str] = self._litellm.validate_environment(self.options.model)["missing_keys"]
-        return found
+        with _blank_unset():
+            found = self._litellm.validate_environment(self.options.model)["missing_keys"]
+        return list(found)
+
+
+@contextmanager
+def _blank_unset() -> Iterator[None]:
+    """Take empty variables of the environment away for a moment: LiteLLM takes one for a key."""
+    blank = {name: value for name, value in os.environ.items() if not value.strip()}
+    for name in blank:
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(blank)
 
 
 def _names(value: object) -> Iterator[str]:
@@ -263,7 +277,7 @@ def _listed(names: list[str]) -> str:
 def _missing(variables: list[str], model: str) -> InputError:
     names = " and ".join(variables)
     return InputError(
-        f"the key for {model} is missing: {names} is not set in the environment",
+        f"the key for {model} is missing: {names} is not set in the environment, or empty",
         where="[llm]",
         hint=f"export {variables[0]}=...; keys never stand in a file",
     )

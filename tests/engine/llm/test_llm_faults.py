@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Callable
@@ -192,10 +193,14 @@ def test_a_reply_without_counts_is_counted(bench: Bench) -> None:
 # --- keys --------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("value", [None, "", " \n"])
 def test_a_missing_key_is_told_before_anything_is_asked(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, value: str | None
 ) -> None:
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    for name in ("OPENAI_API_KEY", "MY_SECRET_KEY"):
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
     with ChatServer(says("yes")) as server:
         gateway = through(bench, server, key_variable="MY_SECRET_KEY")
         with pytest.raises(InputError, match="MY_SECRET_KEY is not set"):
@@ -204,6 +209,7 @@ def test_a_missing_key_is_told_before_anything_is_asked(
         with pytest.raises(InputError, match="OPENAI_API_KEY is not set"):
             hosted.prepare()
         assert server.asked == []
+    assert os.environ.get("OPENAI_API_KEY") == value, "the environment is left as it is"
 
 
 def test_the_key_of_a_provider_is_not_sent_to_another_server(
