@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from genesys_engine import __version__
 from genesys_engine.engine.temporary import temporary_folder
+from genesys_engine.gab.checks import judged
 from genesys_engine.gab.checks.brief import brief
 from genesys_engine.gab.checks.report import ADVICE, CheckReport, Finding
 from genesys_engine.gab.errors import EnvironmentProblem, InputError, TreeError, UnitError
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from genesys_engine.plugins.api import Executor
 
 AUDIT = "genesys_engine.plugins.audit_job:audit"
-LIMITS = Limits(wall_s=120.0)
+LIMITS = judged(Limits(wall_s=120.0))
 REFERENCE = "gpt"  # the seed that costs are compared with
 PRELOAD = ("torch", "torch._dynamo", "genesys_engine.plugins.audit_job")
 """For a template that serves many audits."""
@@ -111,7 +112,7 @@ def audit(
     payload = {"source": target.source, "parents": dict(target.parents), **order}
     with ExitStack() as stack:
         folder = scratch or stack.enter_context(temporary_folder("audit"))
-        outcome = executor.submit(AUDIT, payload, folder, limits).result()
+        outcome = executor.submit(AUDIT, payload, folder, judged(limits)).result()
     return read_outcome(outcome)
 
 

@@ -32,6 +32,7 @@ from genesys_engine.engine.replies import VerifyReply
 from genesys_engine.engine.significance import gain_sigmas
 from genesys_engine.engine.temporary import temporary_folder
 from genesys_engine.engine.views.text import plural
+from genesys_engine.gab.checks import judged
 from genesys_engine.gab.errors import EnvironmentProblem, InputError
 from genesys_engine.plugins.host import BUILTIN, PluginHost
 from genesys_engine.plugins.source_digest import source_digest
@@ -264,7 +265,7 @@ def _fits(
     scratch = folder / "check"
     scratch.mkdir()
     payload = {"source": source, "scales": scales, "vocab_size": vocab_size, "seed": 0}
-    outcome = executor.submit(CHECK, payload, scratch, limits).result()
+    outcome = executor.submit(CHECK, payload, scratch, judged(limits)).result()
     if outcome.status != "ok" or outcome.value is None:
         raise EnvironmentProblem(
             f"the reference could not be checked: {outcome.status}: {outcome.reason}",

@@ -27,6 +27,7 @@ from genesys_engine.engine.randomness import generator
 from genesys_engine.engine.replies import CheckReply
 from genesys_engine.engine.threads import DaemonPool
 from genesys_engine.gab import library
+from genesys_engine.gab.checks import judged
 from genesys_engine.gab.checks.report import ADVICE
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import EnvironmentProblem, InputError, PluginError
@@ -181,7 +182,7 @@ class Designer:
         if self._settings.checkers:
             payload["checkers"] = [dict(entry) for entry in self._settings.checkers]
         limits = self._settings.limits
-        outcome = self._executor.submit(CHECK, payload, scratch, limits).result()
+        outcome = self._executor.submit(CHECK, payload, scratch, judged(limits)).result()
         try:
             refuse_infrastructure(outcome, scratch, limits)
         finally:

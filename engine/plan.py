@@ -24,6 +24,7 @@ from genesys_engine.engine.verification import (
     training_job,
 )
 from genesys_engine.engine.verifier import RungSettings, verification_job
+from genesys_engine.gab.checks import judged
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import EnvironmentProblem
 from genesys_engine.gab.scales import get_scale
@@ -237,7 +238,7 @@ class Meter:
             "vocab_size": self._vocab_size,
             "seed": 0,
         }
-        report = self._job(CHECK, payload, f"check-{seed}", passed=False)
+        report = self._done(CHECK, payload, f"check-{seed}", judged(self._settings.limits))
         fit = report["measurements"]["fits"][scale]
         job = verification_job(self._settings, source, fit, 0, 0)
         job["budget"] |= self._few_steps(0)

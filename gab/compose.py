@@ -92,6 +92,11 @@ def _wiring(tree: GABTree, places: Sequence[Place], index: int, names: Mapping[s
     return f"{head},{children}\n{indent})" if children else f"{head})"
 
 
+def block_file(source: str) -> str:
+    """Return how the name of the file begins that a source has in tracebacks, once it is loaded."""
+    return f"<genesys_block_{hashlib.sha256(source.encode()).hexdigest()[:12]}_"
+
+
 def load_block(source: str, class_name: str = "Block") -> type:
     """Run a composed module and return its `Block`, or another name that it binds.
 
@@ -101,9 +106,8 @@ def load_block(source: str, class_name: str = "Block") -> type:
     """
     from genesys_engine.gab.checks.runnable import runnable  # imports torch
 
-    digest = hashlib.sha256(source.encode()).hexdigest()[:12]
-    name = f"genesys_block_{digest}_{next(_loaded)}"
-    filename = f"<{name}>"
+    filename = f"{block_file(source)}{next(_loaded)}>"
+    name = filename[1:-1]
     lines = [f"{line}\n" for line in source.split("\n")]  # as Python counts, not `splitlines`
     linecache.cache[filename] = (len(source), None, lines, filename)
     module = types.ModuleType(name)

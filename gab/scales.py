@@ -8,8 +8,9 @@ weight.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from genesys_engine.gab.errors import InputError, ScaleError
@@ -97,20 +98,27 @@ def get_scale(name: str) -> Scale:
     raise InputError(f"there is no scale {name!r}", hint=hint)
 
 
-def fit_scale(block_class: Any, scale: Scale, vocab_size: int) -> Fit:
+def fit_scale(
+    block_class: Any,
+    scale: Scale,
+    vocab_size: int,
+    count: Callable[[ModelConfig], int] | None = None,
+) -> Fit:
     """Find the model of this block nearest to the scale's published shape within 20 % of its size.
 
     The number of blocks is changed first, at the scale's width, up to four times; then the width,
     in multiples of 16, between half and double.  Models are built on the meta device: nothing is
-    allocated.  Deterministic.
+    allocated.  Deterministic.  Where the block is in another process, `count` asks there for the
+    parameters of a model, and no class is needed.
 
     Raises:
         ScaleError: no such model exists; the message gives the nearest.
     """
     reference = scale.reference_parameters(vocab_size)
+    count = count or partial(count_parameters, block_class)
     nearest: Fit | None = None
     for width in _widths(scale.d_model):
-        for fit in _depths(block_class, scale, width, vocab_size, reference):
+        for fit in _depths(count, scale, width, vocab_size, reference):
             if abs(fit.ratio - 1) <= TOLERANCE:
                 return fit
             if nearest is None or abs(fit.ratio - 1) < abs(nearest.ratio - 1):
@@ -140,7 +148,7 @@ def _widths(d_model: int) -> Iterator[int]:
 
 
 def _depths(
-    block_class: Any, scale: Scale, width: int, vocab_size: int, reference: int
+    count: Callable[[ModelConfig], int], scale: Scale, width: int, vocab_size: int, reference: int
 ) -> Iterator[Fit]:
     """Yield the fit with the scale's number of blocks, then with the number that fits best."""
     tried: set[int] = set()
@@ -148,7 +156,7 @@ def _depths(
     while n_blocks not in tried:
         tried.add(n_blocks)
         config = ModelConfig(width, n_blocks, vocab_size, scale.context)
-        parameters = count_parameters(block_class, config)
+        parameters = count(config)
         yield Fit(config, parameters, reference, parameters / reference)
         shell = (vocab_size + 1) * width  # embedding and final norm
         per_block = max(1.0, (parameters - shell) / n_blocks)

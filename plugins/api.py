@@ -22,6 +22,7 @@ from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import GenesysError, InputError, PluginError, TreeError, UnitError
 from genesys_engine.gab.interfaces import INTERFACES
 from genesys_engine.gab.sandbox import Isolation, Limits, Outcome
+from genesys_engine.gab.sandbox.subject import run_here as run_job
 from genesys_engine.gab.tree import GABTree, Node, Place, grow
 from genesys_engine.gab.unit import HyperParameter, Slot, Unit, Value, parse_unit
 from genesys_engine.plugins import event_kinds as events
@@ -35,6 +36,7 @@ from genesys_engine.plugins.kinds import (
     PATH,
     PATH_OR_NAME,
     ROLES,
+    CheckedBlock,
     Checker,
     CheckSubject,
     KnowledgeSource,
@@ -69,6 +71,7 @@ __all__ = [
     "BudgetSpent",
     "Candidates",
     "CheckSubject",
+    "CheckedBlock",
     "Checker",
     "Child",
     "Corpus",
@@ -136,6 +139,7 @@ __all__ = [
     "library",
     "load_checkpoint",
     "parse_unit",
+    "run_job",
     "save_checkpoint",
 ]
 
@@ -488,7 +492,8 @@ class Executor(Protocol):
         writable folder.  Never raises for what the job does: the `Outcome` says it.
 
         With `limits.subject` the job is two processes: a candidate's code runs in the second, and
-        the function gets the handle by which it asks (`gab.sandbox.subject`) as third argument."""
+        the function gets the handle by which it asks (`gab.sandbox.subject`) as third argument.
+        An executor that isolates nothing has `run_job` do all of it in one process."""
 
     def close(self) -> None:
         """End every job and process; safe to call twice."""

@@ -1,28 +1,22 @@
 """The job that audits one block in full, for `genesys-engine check`.
 
-Runs in an isolated worker process; JSON in, JSON out.
+JSON in, JSON out.  The job is the judge: it runs nothing of the block, and asks the subject, a
+process of its own in which the block's code is.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from genesys_engine.gab import lean_torch
 from genesys_engine.gab.checks.audit import Order, audit_block
-
-# What a block may name that needs the whole of PyTorch; a word too many costs nothing but time.
-_WHOLE = re.compile(
-    r"\bmeta\b|fake|compile[dr]?\(|torch\.compile|export|torch\.fx|torch\.library|dispatch|dynamo"
-    r"|flex|_refs|_prims|_decomp|checkpoint",
-    re.IGNORECASE,
-)
+from genesys_engine.gab.checks.candidate import Candidate
+from genesys_engine.gab.sandbox.subject import Asked
 
 
-def audit(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
+def audit(payload: Mapping[str, Any], scratch: Path, subject: Asked) -> dict[str, Any]:
     """Audit the block that `payload` describes: the fields of an `Order`.
 
     In the place of `reference`, `reference_seed` may name a seed of the library.
@@ -37,10 +31,7 @@ def audit(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
     fields = dict(payload)
     if seed := fields.pop("reference_seed", ""):
         fields["reference"] = _composed(seed)
-    order = Order(**fields)
-    if _WHOLE.search(order.source):
-        lean_torch.everything()
-    found = audit_block(order)
+    found = audit_block(Order(**fields), Candidate(subject))
     return {
         "report": found.report.to_json(),
         "facts": dict(found.facts),

@@ -1,6 +1,7 @@
 """The job that checks one design, cheaply, before anything is spent on its training.
 
-Runs in an isolated worker process; JSON in, JSON out; the reply depends on the payload alone.
+JSON in, JSON out; the reply depends on the payload alone.  The job is the judge: it runs nothing of
+the design, and asks the subject, a process of its own in which the design's code is (`SUBJECT`).
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from genesys_engine.gab.checks.candidate import Candidate
 from genesys_engine.gab.checks.run import check_block
+from genesys_engine.gab.sandbox.subject import Asked
 from genesys_engine.plugins.checkers import with_checkers
 
 
-def check(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
+def check(payload: Mapping[str, Any], scratch: Path, subject: Asked) -> dict[str, Any]:
     """Return `CheckReport.to_json()` of the block in `payload`.
 
     Payload: `source` (composed module), `vocab_size`, `seed`, `scales` (names of the ladder's
@@ -22,10 +25,12 @@ def check(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
     Raises:
         KeyError, InputError: the payload is not of this form, or names no known scale.
     """
+    candidate = Candidate(subject)
     report = check_block(
         payload["source"],
         vocab_size=payload["vocab_size"],
         seed=payload["seed"],
         scales=payload["scales"],
+        candidate=candidate,
     )
-    return with_checkers(report, payload, payload.get("checkers", ())).to_json()
+    return with_checkers(report, payload, candidate).to_json()

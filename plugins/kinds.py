@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from genesys_engine.gab.checks.report import Finding
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor
 
     from genesys_engine.gab.errors import InputError
     from genesys_engine.plugins.knowledge.documents import Document
@@ -21,23 +21,54 @@ if TYPE_CHECKING:
 # --- checkers ----------------------------------------------------------------------------------
 
 
+class CheckedBlock(Protocol):
+    """A block under check: it runs in a process of its own, and answers with tensors."""
+
+    @property
+    def parameters(self) -> Mapping[str, tuple[int, ...]]:
+        """The shapes of its parameters, by name."""
+
+    @property
+    def units(self) -> Mapping[str, str]:
+        """The classes of the units inside it, by path."""
+
+    def train(self, mode: bool = True) -> CheckedBlock:
+        """Have the next calls be in train mode, or in eval mode."""
+
+    def eval(self) -> CheckedBlock:
+        """Have the next calls be in eval mode."""
+
+    def __call__(self, X: Tensor, **Z: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Map X (batch, time, embed_dim) and Z to the same, without a gradient.
+
+        Of the Z that comes back, what tensors it holds.
+        """
+
+    def gradients(self, X: Tensor, weights: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the output Y for X, and X's gradient of the mean of `weights` times Y.
+
+        Without the gradient where there is none, or where Y is not finite.
+        """
+
+
 @dataclass(frozen=True)
 class CheckSubject:
     """A block that has passed every check that is built in.
 
-    `block(embed_dim, block_loc=(0, 1), device=None, dtype=None)` builds it; `forward(X, **Z)`
-    maps X (batch, time, embed_dim) to (X, Z).  `fits` holds for each scale of the ladder
-    d_model, n_blocks, context, vocab_size and parameters.
+    `block(embed_dim, block_loc=(0, 1), dtype="float32")` builds it.  Its code runs in another
+    process than the checker: what is found here from what it computes, no block can change.
+    `fits` holds for each scale of the ladder d_model, n_blocks, context, vocab_size and
+    parameters.
     """
 
     source: str
-    block: type[nn.Module]
+    block: Callable[..., CheckedBlock]
     seed: int
     fits: Mapping[str, Mapping[str, Any]]
 
 
 class Checker(Protocol):
-    """A further check, inside an isolated worker process.
+    """A further check, inside an isolated worker process that runs nothing of the block.
 
     Equal subjects give equal findings: chance comes from `subject.seed`.
     """

@@ -17,6 +17,7 @@ from genesys_engine.engine.designer import (
     refuse_infrastructure,
 )
 from genesys_engine.engine.replies import CheckReply
+from genesys_engine.gab.checks import judged
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import EnvironmentProblem
 from genesys_engine.gab.sandbox.scratch import remove
@@ -83,7 +84,7 @@ class StudyCheck:
         scratch.mkdir(parents=True)
         payload = {"source": source, **self._order}
         try:
-            outcome = self._executor.submit(CHECK, payload, scratch, self._limits).result()
+            outcome = self._executor.submit(CHECK, payload, scratch, judged(self._limits)).result()
             refuse_infrastructure(outcome, scratch, self._limits)
         finally:
             remove(scratch)

@@ -5,17 +5,16 @@ same probes but neither trains nor times: the ladder trains every design anyway,
 must not depend on a clock.  `fast` is the static look, causality and gradients.  `full` adds the
 class's form, the parents, cost beside a reference and a short training on real text.
 
-Executes the block's code: only ever called inside an isolated worker.
+The judge's side, as `run` is: nothing of the block runs in this process.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
-
-from torch import nn
 
 from genesys_engine.gab.checks import (
     batch,
@@ -27,9 +26,8 @@ from genesys_engine.gab.checks import (
     text,
     training,
 )
-from genesys_engine.gab.checks.adapter import adapted, replying_with_pairs
+from genesys_engine.gab.checks.candidate import Candidate, Form
 from genesys_engine.gab.checks.fingerprint import fingerprint
-from genesys_engine.gab.checks.numbers import start_generator
 from genesys_engine.gab.checks.report import CheckReport, Finding, finding
 from genesys_engine.gab.checks.run import STAGES, ReportBuilder, check_fits
 from genesys_engine.gab.checks.sourcemap import SourceMap
@@ -40,6 +38,13 @@ from genesys_engine.gab.scales import Scale
 
 Level = Literal["fast", "full"]
 Stage = Callable[[Subject], Iterator[Finding]]
+
+# What a block may name that needs the whole of PyTorch; a word too many costs nothing but time.
+_WHOLE = re.compile(
+    r"\bmeta\b|fake|compile[dr]?\(|torch\.compile|export|torch\.fx|torch\.library|dispatch|dynamo"
+    r"|flex|_refs|_prims|_decomp|checkpoint",
+    re.IGNORECASE,
+)
 
 FAST: tuple[Stage, ...] = (
     forward.check_parameters,
@@ -84,13 +89,15 @@ class Audit:
     machine_findings: tuple[Finding, ...] = ()
 
 
-def audit_block(order: Order) -> Audit:
+def audit_block(order: Order, candidate: Candidate) -> Audit:
     """Audit a block; the first stage with an error ends it.
 
+    `candidate` asks the process in which the block runs.
+
     Raises:
-        MemoryError: the block asked for more than the worker may have.
+        MemoryError: the block asked for more than its process may have.
     """
-    report = ReportBuilder(SourceMap(order.source))
+    report = ReportBuilder(SourceMap(order.source), candidate)
     # What a person needs to see the same again.
     report.measurements["probe"] = {
         name: getattr(order, name) for name in ("d_model", "layers", "context", "seed", "level")
@@ -100,7 +107,7 @@ def audit_block(order: Order) -> Audit:
     report.findings += check_static(
         order.source, order.class_name, report.source, adapt=order.adapt
     )
-    subject = _subject(order, report) if report.passed else None
+    subject = _subject(order, report, candidate) if report.passed else None
     if subject is None:
         return Audit(report.done(), machine_findings=tuple(report.machine_findings))
     report.measurements["probe"] |= {"longest": subject.longest, "unprobed": subject.unprobed}
@@ -112,18 +119,14 @@ def audit_block(order: Order) -> Audit:
     return _finish(order, report, subject)
 
 
-def _subject(order: Order, report: ReportBuilder) -> Subject | None:
+def _subject(order: Order, report: ReportBuilder, candidate: Candidate) -> Subject | None:
     """Load and build the block; None where that fails."""
-    load = partial(load_block, order.source, order.class_name)
-    loaded = report.attempt("load.error", load)
-    if loaded is None:
-        return None
-    if not (isinstance(loaded, type) and issubclass(loaded, nn.Module)):
-        text = f"{order.class_name} is not a class of torch.nn.Module."
-        report.findings.append(finding("static.no_class", text, {"class": order.class_name}))
+    form: Form = "adapted" if order.adapt else "pairs"
+    whole = _WHOLE.search(order.source) is not None
+    if not report.load(order.source, order.class_name, form, whole_torch=whole):
         return None
     subject = Subject(
-        adapted(loaded) if order.adapt else replying_with_pairs(loaded),
+        candidate,
         report.source,
         order.context,
         order.seed,
@@ -137,9 +140,10 @@ def _subject(order: Order, report: ReportBuilder) -> Subject | None:
 def _finish(order: Order, report: ReportBuilder, subject: Subject) -> Audit:
     """Measure, compare and train what has passed every probe."""
     scale = Scale("audit", order.d_model, max(order.layers, 4), order.context, 0.0, 1, 1)
-    report.stage(check_fits, report, subject.block_class, [scale], text.VOCABULARY)
+    report.stage(check_fits, report, subject.candidate, [scale], text.VOCABULARY)
     measure = partial(_measure, order, report.measurements)
     report.attempt("forward.error", lambda: report.findings.extend(measure(subject)))
+    # The reference is a seed of our library: trusted code, which runs in this process.
     reference = load_block(order.reference) if order.reference and report.passed else None
     for stage in (
         partial(cost.check_cost, measurements=report.measurements, reference=reference),
@@ -155,9 +159,8 @@ def _finish(order: Order, report: ReportBuilder, subject: Subject) -> Audit:
 
 def _measure(order: Order, measurements: dict[str, Any], subject: Subject) -> Iterator[Finding]:
     """Measure the receptive field and the fingerprint; `function.same` as a parent."""
-    start_generator(order.seed)
     measurements["receptive_field"] = mixing.receptive_field(subject)
-    measurements["parameters_per_block"] = sum(p.numel() for p in subject.block().parameters())
+    measurements["parameters_per_block"] = sum(p.count for p in subject.block().parameters)
     own = measurements["fingerprint"] = fingerprint(subject)
     for name, other in order.parents.items():
         if own == other:

@@ -12,11 +12,9 @@ from itertools import combinations
 
 from torch import Tensor
 
-from genesys_engine.gab.checks import blame
 from genesys_engine.gab.checks.numbers import EQUAL, difference, settled
-from genesys_engine.gab.checks.operations import View
 from genesys_engine.gab.checks.report import Evidence, Finding, finding
-from genesys_engine.gab.checks.subject import Subject
+from genesys_engine.gab.checks.subject import Subject, View
 
 _LENGTH = 9
 # Four sets of sequences.  Each sequence is in two of its own, so that of any two sequences each
@@ -89,7 +87,8 @@ def _finding(
         if changed != [source]:
             reached[source] = [row for row in changed if row != source]
     runs = subject.trace(model, batches[0]), subject.trace(model, batches[1])
-    place = blame.first_different(runs, (_sequences(kept, _ROWS), _sequences(kept, _ROWS)), EQUAL)
+    view = _sequences(kept, _ROWS)
+    place = subject.first_different(runs, (view, view), EQUAL)
     evidence: dict[str, Evidence] = {"mode": mode, "change": change}
     if reached:
         source, sinks = next(iter(reached.items()))
@@ -124,7 +123,8 @@ def beside_others(subject: Subject, rows: Tensor, output: Tensor) -> Finding | N
     if not apart > EQUAL:  # NaN is for the caller to find
         return None
     runs = subject.trace(model, rows), subject.trace(model, rows[:1])
-    place = blame.first_different(runs, (_sequences([0], len(rows)), _sequences([0], 1)), EQUAL)
+    views = _sequences([0], len(rows)), _sequences([0], 1)
+    place = subject.first_different(runs, views, EQUAL)
     text = f"A sequence of {length} tokens gives another output alone than in a batch."
     evidence: dict[str, Evidence] = {"length": length, "batch": len(rows), "change": apart}
     return finding("batch.mixed", text, evidence, place=place)
@@ -137,11 +137,5 @@ def _with_others(subject: Subject, tokens: Tensor, replaced: list[int]) -> Tenso
 
 
 def _sequences(rows: list[int], batch: int) -> View:
-    """View some sequences of the batch, also where heads were folded into it."""
-
-    def view(tensor: Tensor) -> Tensor | None:
-        if tensor.dim() < 2 or tensor.shape[0] % batch:
-            return None
-        return tensor.reshape(batch, -1, *tensor.shape[1:])[rows]
-
-    return view
+    """View some sequences of the batch."""
+    return "sequences", rows, batch

@@ -4,6 +4,8 @@ Units finish children first.  The one to blame is the first that was given equal
 runs and returned different outputs, where "equal" looks only at the part that should not
 change (the prefix in time, one sequence of the batch, everything).  The line is that of the
 operation in it whose output is the first to differ.
+
+This runs where the block does: who is named is evidence for its author, and no verdict.
 """
 
 from __future__ import annotations
@@ -43,6 +45,12 @@ class Call:
         return self.source.place_of_line(line)[0] or self.place[0], line
 
 
+def is_unit(source: SourceMap, module: nn.Module) -> bool:
+    """Tell whether the class of `module` stands in the source."""
+    library = type(module).__module__.startswith(("torch.", "genesys_engine."))
+    return source.is_class(type(module).__name__) and not library
+
+
 def trace(
     model: nn.Module,
     source: SourceMap,
@@ -65,7 +73,8 @@ def _calls(
 
     def note(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         with _paused(recorder):
-            given, place = _floating(args) + _floating(kwargs), source.place_of_class(module)
+            given = _floating(args) + _floating(kwargs)
+            place = source.place_of_class(type(module).__name__)
             seen = tuple(recorder.operations) if recorder else ()
             made = storages(_floating(output))
             calls.append(
@@ -75,7 +84,7 @@ def _calls(
     handles = [
         module.register_forward_hook(note, with_kwargs=True)
         for module in model.modules()
-        if source.is_unit(module)
+        if is_unit(source, module)
     ]
     try:
         with recorder or nullcontext():
@@ -135,6 +144,17 @@ def prefix(cut: int, length: int) -> View:
         if not times or (tensor.dim() > 2 and times == [tensor.dim() - 1]):
             return None
         return tensor[tuple(slice(cut if size == length else None) for size in tensor.shape)]
+
+    return view
+
+
+def sequences(rows: list[int], batch: int) -> View:
+    """View some sequences of the batch, also where heads were folded into it."""
+
+    def view(tensor: Tensor) -> Tensor | None:
+        if tensor.dim() < 2 or tensor.shape[0] % batch:
+            return None
+        return tensor.reshape(batch, -1, *tensor.shape[1:])[rows]
 
     return view
 

@@ -19,16 +19,17 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from genesys_engine.gab.checks import blame
 from genesys_engine.gab.checks.batch import beside_others
+from genesys_engine.gab.checks.candidate import Model
 from genesys_engine.gab.checks.gradient import origin_of_nan
 from genesys_engine.gab.checks.lengths import SHORT, cuts, prefixes, rows_at_once
 from genesys_engine.gab.checks.numbers import FP32, ROUNDING, difference, settled, worst
 from genesys_engine.gab.checks.report import Evidence, Finding, finding
 from genesys_engine.gab.checks.sourcemap import Place
 from genesys_engine.gab.checks.subject import VOCABULARY, Subject
+from genesys_engine.gab.sandbox.subject import SubjectRaised
 
 # fp64 rounding is 1e-16; a long sum or a transform may make 1e-12 of it.
 LEAK = 1e-9
@@ -108,7 +109,7 @@ def check_lengths(subject: Subject) -> Iterator[Finding]:
 
 def probe_rows(
     subject: Subject,
-    model: nn.Module,
+    model: Model,
     state: str,
     lengths: Sequence[int],
     *,
@@ -137,7 +138,7 @@ def _groups(where: Sequence[int], size: int) -> Iterator[Sequence[int]]:
         yield where[start : start + size]
 
 
-def _stays(subject: Subject, model: nn.Module, tokens: Tensor, where: Sequence[int]) -> bool:
+def _stays(subject: Subject, model: Model, tokens: Tensor, where: Sequence[int]) -> bool:
     """Tell whether the cuts of a further group change nothing, beside the tokens run alone.
 
     Where one does, the group is probed as the first was, with the unchanged tokens in its batch:
@@ -151,7 +152,7 @@ def _stays(subject: Subject, model: nn.Module, tokens: Tensor, where: Sequence[i
 
 
 def _probe_group(
-    subject: Subject, model: nn.Module, state: str, tokens: Tensor, where: Sequence[int]
+    subject: Subject, model: Model, state: str, tokens: Tensor, where: Sequence[int]
 ) -> Finding | None:
     """Probe some cuts of `tokens` (1, time) in one forward pass."""
     rows = torch.cat([tokens, *(_with_new_suffix(subject, tokens, cut) for cut in where)])
@@ -212,15 +213,13 @@ def _is_rounding(ask: Callable[..., float], tokens: Tensor, change: float) -> bo
         return False
     try:
         return ask(wide=True) <= LEAK and (change <= FP32 or stays())
-    except MemoryError:
-        raise
-    except Exception:  # it insists on its dtype
+    except SubjectRaised:  # it insists on its dtype
         return stays()
 
 
 def _replace_in_training(
     subject: Subject,
-    model: nn.Module,
+    model: Model,
     state: str,
     length: int,
     rows: int = 1,
@@ -265,7 +264,7 @@ def _with_new_suffix(subject: Subject, tokens: Tensor, cut: int) -> Tensor:
 
 def _leak(
     subject: Subject,
-    model: nn.Module,
+    model: Model,
     outputs: tuple[list[Tensor], list[Tensor]],
     rows: Tensor,
     cut: int,
@@ -283,9 +282,9 @@ def _leak(
     length = rows.shape[1]
     apart = (before[:cut] - after[:cut]).abs().amax(-1)
     position = int((~(apart <= tolerance * before.abs().max())).int().argmax())
-    view = blame.prefix(cut, length)
+    view = "prefix", cut, length
     runs = subject.trace(model, rows[:1]), subject.trace(model, rows[1:])
-    place = blame.first_different(runs, (view, view), tolerance)
+    place = subject.first_different(runs, (view, view), tolerance)
     text = f"New tokens from position {cut} on change the output at position {position}."
     evidence: dict[str, Evidence] = {
         "length": length,
@@ -298,7 +297,7 @@ def _leak(
     return finding("causality.leak", text, evidence, place=place)
 
 
-def _gradient(subject: Subject, model: nn.Module, lengths: Sequence[int]) -> Finding | None:
+def _gradient(subject: Subject, model: Model, lengths: Sequence[int]) -> Finding | None:
     """Ask the gradient of the outputs before a cut for the inputs from the cut on.
 
     Every row of a batch has its own cut, so one backward pass asks for all.
@@ -327,19 +326,17 @@ def _gradient(subject: Subject, model: nn.Module, lengths: Sequence[int]) -> Fin
     return None
 
 
-def _place_of_pull(subject: Subject, model: nn.Module, tokens: Tensor, cut: int) -> Place:
+def _place_of_pull(subject: Subject, model: Model, tokens: Tensor, cut: int) -> Place:
     """Return where the future comes in: without what only cancels it, it changes the value."""
-    runs = [
-        blame.trace(model, subject.source, partial(subject.run, model, each), without_detached=True)
-        for each in (tokens, _with_new_suffix(subject, tokens, cut))
-    ]
-    view = blame.prefix(cut, tokens.shape[1])
-    return blame.first_different((runs[0], runs[1]), (view, view), LEAK)
+    one = subject.trace(model, tokens, without_detached=True)
+    other = subject.trace(model, _with_new_suffix(subject, tokens, cut), without_detached=True)
+    view = "prefix", cut, tokens.shape[1]
+    return subject.first_different((one, other), (view, view), LEAK)
 
 
 def _pulls(
     subject: Subject,
-    model: nn.Module,
+    model: Model,
     tokens: Tensor,
     weights: Tensor,
     slope: Tensor,

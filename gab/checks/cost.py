@@ -2,27 +2,33 @@
 
 Operations and bytes are counted at two lengths; their growth tells a loop over time from a
 parallel form, and a square from a cube.  Seconds are facts of the machine: they are given as
-ratios to a reference block measured in the same process, beside the report and never in it.
+ratios to a reference block measured on the same machine, beside the report and never in it.
+
+Only the block's own process can count what it does, so a count is its word: no smaller than what
+it must have written, and no reason to let anything pass but a warning.  Seconds are measured here.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from genesys_engine.gab.checks.flops import OperationCounter, device_bound
+from genesys_engine.gab.checks.candidate import number
+from genesys_engine.gab.checks.flops import Cost, count_cost, saved_bytes
 from genesys_engine.gab.checks.numbers import start_generator
 from genesys_engine.gab.checks.report import Evidence, Finding, finding
+from genesys_engine.gab.checks.sourcemap import SourceMap
 from genesys_engine.gab.checks.subject import Subject
-from genesys_engine.gab.meta import on_meta
+from genesys_engine.gab.sandbox.raised import Raised
+from genesys_engine.gab.sandbox.subject import SubjectRaised
+from genesys_engine.gab.scales import ModelConfig
 
 _SHORT = 64  # calls are counted at this length and at twice it
 # Operations too, where the block works without a loop over time: narrow, so that what grows with
@@ -37,74 +43,24 @@ RATIO = 10.0  # times the reference: worth a warning
 _REPEATS = 2
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Operations (flops) and calls of one forward pass of one sequence of `length` tokens."""
-
-    length: int
-    operations: int
-    calls: int
-
-
-def count_cost(block_class: type[nn.Module], width: int, length: int) -> Cost:
-    """Count one block's forward pass.
-
-    The CPU computes it in a fraction of the time that the meta device's Python takes to trace it.
-    """
-    start_generator(0)
-    block = block_class(width, (0, 2)).eval()
-    X = torch.zeros(1, length, width)
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), OperationCounter() as counter:
-        block(X)
-    return Cost(length, counter.operations, counter.calls)
-
-
-def _run_without_values(block_class: type[nn.Module], width: int, length: int) -> None:
-    """Run one block on the meta device, as large scales are counted."""
-    block = block_class(width, (0, 2), device="meta").eval()
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
-        block(torch.zeros(1, length, width, device="meta"))
-
-
-def saved_bytes(block_class: type[nn.Module], width: int, length: int) -> int:
-    """Return the bytes that one sequence's forward pass keeps for its backward pass (fp32)."""
-    start_generator(0)
-    block = block_class(width, (0, 2))
-    own = {parameter.untyped_storage().data_ptr() for parameter in block.parameters()}
-    sizes: dict[int, int] = {}
-    kept = []
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            sizes[storage.data_ptr()] = storage.nbytes()
-        kept.append(tensor)  # alive, so that no address is given out twice
-        return tensor
-
-    X = torch.zeros(1, length, width).requires_grad_()
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        Y = block(X)[0]
-    del Y
-    return sum(sizes.values())
-
-
 def check_cost(
     subject: Subject, measurements: dict[str, Any], reference: type[nn.Module] | None
 ) -> Iterator[Finding]:
     """`cost.loop`, `cost.growth` and, with a reference, `cost.flops` and `cost.memory`.
 
-    Fills `measurements["cost"]`.
+    The reference is of our own library, and runs here.  Fills `measurements["cost"]`.
     """
-    kind, width = subject.block_class, subject.width
+    width, context = subject.width, subject.context
     cost = measurements["cost"] = {}
     double = yield from _growth(subject, cost)
-    cost["saved_bytes_per_token"] = saved_bytes(kind, width, subject.context) / subject.context
+    answer, _ = subject.candidate.ask("saved", width=width, length=context)
+    cost["saved_bytes_per_token"] = number(answer, "bytes") / context
     if reference is not None:
         other = count_cost(reference, width, double.length)
-        kept = saved_bytes(reference, width, subject.context) / subject.context
+        kept = saved_bytes(reference, width, context) / context
         cost["operations_ratio"] = round(double.operations / other.operations, 3)
         cost["memory_ratio"] = round(cost["saved_bytes_per_token"] / kept, 3)
-        yield from _expensive(cost, subject.source.place_of_class(subject.block()))
+        yield from _expensive(cost, subject.place_of(subject.block()))
 
 
 def check_growth_with_length(subject: Subject) -> Iterator[Finding]:
@@ -116,21 +72,21 @@ def check_growth_with_length(subject: Subject) -> Iterator[Finding]:
 
 def _growth(subject: Subject, cost: dict[str, Any]) -> Generator[Finding, None, Cost]:
     """Count calls and operations at two lengths into `cost`; return the longer one's."""
-    kind, width = subject.block_class, subject.width
-    short, double = (count_cost(kind, width, length) for length in (_SHORT, 2 * _SHORT))
+    width = subject.width
+    short, double = (counted(subject, width, length) for length in (_SHORT, 2 * _SHORT))
     calls = _exponent(short.calls, double.calls)
     looping = not (double.calls - short.calls) / _SHORT <= LOOP
-    place = subject.source.place_of_class(subject.block())
+    place = subject.place_of(subject.block())
     try:
-        on_meta(partial(_run_without_values, kind, width, _SHORT))
-    except Exception as error:
-        yield device_bound(subject.source, error, {"length": _SHORT})
+        subject.candidate.ask("run_without_values", width=width, length=_SHORT)
+    except SubjectRaised as error:
+        yield device_bound(subject.source, error.raised, {"length": _SHORT})
     if looping:
         yield _loop(short, double, calls, place)
     pair = short, double
     if not looping:
         narrow = min(width, _NARROW)
-        pair = count_cost(kind, narrow, _LONG), count_cost(kind, narrow, 2 * _LONG)
+        pair = counted(subject, narrow, _LONG), counted(subject, narrow, 2 * _LONG)
     growth = _exponent(pair[0].operations, pair[1].operations)
     if not growth <= CUBIC:
         evidence: dict[str, Evidence] = {"length": pair[1].length, "exponent": round(growth, 2)}
@@ -141,6 +97,31 @@ def _growth(subject: Subject, cost: dict[str, Any]) -> Generator[Finding, None, 
     cost["calls"] = double.calls
     cost["calls_exponent"] = round(calls, 3)
     return double
+
+
+def counted(subject: Subject, width: int, length: int) -> Cost:
+    """Return what a block's forward pass takes, as its process counts it."""
+    answer, _ = subject.candidate.ask("cost", width=width, length=length)
+    least = length * width  # it has written its output
+    return Cost(length, max(least, number(answer, "operations")), number(answer, "calls"))
+
+
+def flops_per_token(subject: Subject, config: ModelConfig, device: str = "meta") -> float:
+    """Return the operations of one forward pass of a whole model, per token, counted there.
+
+    Raises:
+        SubjectRaised: the block raises; on the meta device also where it reads values.
+    """
+    answer, _ = subject.candidate.ask("flops", config=asdict(config), device=device)
+    value, least = answer.get("flops"), 2.0 * config.d_model * config.vocab_size  # the head alone
+    return max(least, value) if isinstance(value, int | float) else least
+
+
+def device_bound(source: SourceMap, error: Raised, evidence: Mapping[str, Evidence]) -> Finding:
+    """Return the warning `device.bound`: the block raised `error` on the meta device."""
+    place = source.place_of_error(error)
+    text = f"forward fails on the meta device: {error}"[:1000]
+    return finding("device.bound", text, evidence, place=place, severity="warning")
 
 
 def _loop(short: Cost, double: Cost, exponent: float, place: Any) -> Finding:
@@ -173,10 +154,10 @@ def time_beside(
     """
     lengths = subject.context, 2 * subject.context
     own = [
-        _seconds(subject.block_class, subject.width, length, repeats)
+        _seconds(_there(subject, length), repeats)
         for length, repeats in zip(lengths, (_REPEATS, 1), strict=True)
     ]
-    other = _seconds(reference, subject.width, lengths[0], _REPEATS)
+    other = _seconds(_here(reference, subject, lengths[0]), _REPEATS)
     facts = {
         "seconds": own[0],
         "time_ratio": own[0] / other,
@@ -185,19 +166,38 @@ def time_beside(
     if facts["time_ratio"] <= RATIO:
         return facts, []
     text = f"A step takes {facts['time_ratio']:.1f} times as long as the reference's, here."
-    place = subject.source.place_of_class(subject.block())
+    place = subject.place_of(subject.block())
     evidence: dict[str, Evidence] = {"ratio": round(facts["time_ratio"], 2)}
     return facts, [finding("cost.slow", text, evidence, place=place, severity="warning")]
 
 
-def _seconds(block_class: type[nn.Module], width: int, length: int, repeats: int) -> float:
+def _there(subject: Subject, length: int) -> Callable[[], object]:
+    """Return what has the candidate's block take a step."""
+    block, X = subject.block(dtype=torch.float32), _input(subject, length)
+    return partial(subject.candidate.of, block, "forward_and_backward", X)
+
+
+def _here(reference: type[nn.Module], subject: Subject, length: int) -> Callable[[], object]:
+    """Return what has the reference take a step, in this process."""
     start_generator(0)
-    block = block_class(width, (0, 2))
-    X = torch.randn(1, length, width).requires_grad_()
+    block, X = reference(subject.width, (0, 2)), _input(subject, length).requires_grad_()
+
+    def step() -> None:
+        block(X)[0].sum().backward()
+
+    return step
+
+
+def _input(subject: Subject, length: int) -> Tensor:
+    return torch.randn(1, length, subject.width, generator=subject.generator(9))
+
+
+def _seconds(step: Callable[[], object], repeats: int) -> float:
+    """Return the seconds of a step, the best of some."""
     best = math.inf
     for _ in range(repeats):
         started = time.perf_counter()
-        block(X)[0].sum().backward()
+        step()
         best = min(best, time.perf_counter() - started)
     return best
 

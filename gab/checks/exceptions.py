@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from genesys_engine.gab.sandbox.raised import Raised
+
 _NAME = "Use a name that exists: spell it as it is defined, and define it before it is used."
 GIVEN = (
     "The block is called with X alone: `block(X, **Z)`. Give every further argument of forward a "
@@ -53,14 +55,15 @@ _RULES: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
 )
 
 
-def advice_for(code: str, error: BaseException) -> str:
+def advice_for(code: str, error: Raised) -> str:
     """Return what to change, by the kind of the exception; "" where the finding's code says all."""
     if code == "build.error":
-        given = isinstance(error, AttributeError) and "'int' object" in str(error)
+        given = "AttributeError" in error.kinds and "'int' object" in error.text
         return _CONFIG if given else ""
     if code not in ("forward.error", "autocast.error"):
         return ""
     for kinds, pattern, advice in _RULES:
-        if isinstance(error, kinds) and re.search(pattern, str(error), re.IGNORECASE):
+        named = any(kind.__name__ in error.kinds for kind in kinds)
+        if named and re.search(pattern, error.text, re.IGNORECASE):
             return advice
     return ""

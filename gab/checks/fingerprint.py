@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from genesys_engine.gab.checks.numbers import start_generator
+from genesys_engine.gab.checks.candidate import only
 from genesys_engine.gab.checks.subject import BLOCKS, WIDTH, Subject
 
 LENGTH = 257  # longer than the usual windows, and no multiple of a chunk
@@ -25,18 +24,18 @@ _DIGITS = 4
 def fingerprint(subject: Subject) -> str:
     """Return the fingerprint, 64 hex digits; it does not depend on the subject's seed."""
     X = _fill((1, LENGTH, WIDTH), 0.0) * 2
-    Z: dict[str, Any] = {}
-    shift = 1.0
-    with torch.no_grad():
-        for index in range(BLOCKS):
-            start_generator(0)
-            block = subject.block_class(WIDTH, (index, BLOCKS), dtype=torch.float64).eval()
-            for parameter in block.parameters():
-                fan_in = parameter[0].numel() if parameter.dim() > 1 else 4
-                parameter.copy_(_fill(tuple(parameter.shape), shift) * fan_in**-0.5)
-                shift += 1.0
-            X, Z = block(X, **Z)
-    return hashlib.sha256(_rounded(X)).hexdigest()
+    shift, blocks = 1.0, []
+    for index in range(BLOCKS):
+        block = subject.block(index, width=WIDTH, blocks=BLOCKS, seed=0)
+        values = []
+        for parameter in block.parameters:
+            values.append(_fill(parameter.shape, shift) * parameter.fan_in**-0.5)
+            shift += 1.0
+        subject.candidate.of(block, "fill", *values)
+        blocks.append(block)
+    numbers = [block.number for block in blocks]
+    _, made = subject.candidate.ask("run_blocks", X, models=numbers)
+    return hashlib.sha256(_rounded(only(made)[0].double())).hexdigest()
 
 
 def _fill(shape: tuple[int, ...], shift: float) -> Tensor:

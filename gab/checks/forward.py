@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from genesys_engine.gab.checks import blame
-from genesys_engine.gab.checks.memory import kept
+from genesys_engine.gab.checks.candidate import Model, names, number, only, text
 from genesys_engine.gab.checks.numbers import EQUAL, difference, worst
 from genesys_engine.gab.checks.report import Evidence, Finding, finding
 from genesys_engine.gab.checks.sourcemap import Place
-from genesys_engine.gab.checks.subject import Subject
+from genesys_engine.gab.checks.subject import WHOLE, Subject
+from genesys_engine.gab.sandbox.subject import SubjectRaised
 
 _LENGTH = 31
 
 
 def check_parameters(subject: Subject) -> Iterator[Finding]:
     """`parameters.none`: nothing to train."""
-    if not sum(p.numel() for p in subject.block().parameters() if p.requires_grad):
+    if not sum(p.count for p in subject.block().parameters if p.trainable):
         yield finding("parameters.none", "The block has no trainable parameter.", {"parameters": 0})
 
 
@@ -36,7 +36,7 @@ def check_shapes_fast(subject: Subject) -> Iterator[Finding]:
 
 
 def _shapes(subject: Subject, cases: Iterable[tuple[torch.dtype, int]]) -> Iterator[Finding]:
-    blocks: dict[torch.dtype, nn.Module] = {}  # to build one costs as much as to run it
+    blocks: dict[torch.dtype, Model] = {}  # to build one costs as much as to run it
     for dtype, length in cases:
         if dtype not in blocks:
             blocks[dtype] = subject.block(dtype=dtype).eval()
@@ -47,29 +47,39 @@ def _shapes(subject: Subject, cases: Iterable[tuple[torch.dtype, int]]) -> Itera
             "dtype": str(dtype).removeprefix("torch."),
         }
         try:
-            with torch.no_grad():
-                reply = block(X)
-        except Exception as error:
-            yield subject.source.fault("forward.error", error, evidence)
+            reply, made = subject.candidate.of(block, "reply", X, seed=0)
+        except SubjectRaised as error:
+            yield subject.source.fault("forward.error", error.raised, evidence)
             return
-        fault = _fault_of_reply(reply, X)
+        fault = _fault_of_reply(reply, made, X)
         if fault is not None:
-            code, text = fault
-            yield finding(code, text, evidence, place=subject.source.place_of_class(block))
+            code, said = fault
+            yield finding(code, said, evidence, place=subject.place_of(block))
             return
 
 
-def _fault_of_reply(reply: Any, X: Tensor) -> tuple[str, str] | None:
-    if not isinstance(reply, tuple) or len(reply) != 2 or not isinstance(reply[1], Mapping):
-        return "reply.wrong", f"forward returned {type(reply).__name__}, not a pair (X, Z)."
-    Y = reply[0]
-    if type(Y) is not Tensor:  # a subclass could answer for itself in every comparison
-        return "reply.wrong", f"forward returned a {type(Y).__name__} in the place of X."
-    if Y.shape != X.shape:
-        return "shape.wrong", f"The input was {tuple(X.shape)}, the output is {tuple(Y.shape)}."
-    if Y.dtype != X.dtype:
-        return "dtype.wrong", f"The input was {X.dtype}, the output is {Y.dtype}."
+def _fault_of_reply(
+    reply: dict[str, Any], made: Sequence[Tensor], X: Tensor
+) -> tuple[str, str] | None:
+    """Return what is wrong with a reply: that it is right takes the tensor itself to believe."""
+    if not reply.get("pair"):
+        return "reply.wrong", f"forward returned {text(reply, 'kind')}, not a pair (X, Z)."
+    if not reply.get("tensor"):
+        return "reply.wrong", f"forward returned a {text(reply, 'kind')} in the place of X."
+    shape, dtype = reply.get("shape"), f"torch.{text(reply, 'dtype')}"
+    if made:
+        shape, dtype = list(made[0].shape), str(made[0].dtype)
+    if shape != list(X.shape):
+        return "shape.wrong", f"The input was {tuple(X.shape)}, the output is {_shape(shape)}."
+    if dtype != str(X.dtype):
+        return "dtype.wrong", f"The input was {X.dtype}, the output is {dtype}."
+    only(made)
     return None
+
+
+def _shape(said: Any) -> tuple[int, ...]:
+    known = isinstance(said, list) and all(type(extent) is int for extent in said)
+    return tuple(said[:16]) if known else ()
 
 
 def check_finite(subject: Subject) -> Iterator[Finding]:
@@ -83,66 +93,74 @@ def check_finite(subject: Subject) -> Iterator[Finding]:
             output = subject.run(model.eval(), tokens)
             bad = int((~torch.isfinite(output)).sum())
             if bad:
-                text = f"{bad} of {output.numel()} outputs are NaN or infinite."
-                place = blame.first_nonfinite(subject.trace(model, tokens))
+                said = f"{bad} of {output.numel()} outputs are NaN or infinite."
+                place = subject.first_nonfinite(subject.trace(model, tokens))
                 evidence: dict[str, Evidence] = {"length": length, "parameters": state, "bad": bad}
-                yield finding("output.nonfinite", text, evidence, place=place)
+                yield finding("output.nonfinite", said, evidence, place=place)
                 return
 
 
 def check_repeatable(subject: Subject) -> Iterator[Finding]:
     """`state.kept` and `determinism.random`: equal inputs give equal outputs, call after call."""
-    tokens, others = subject.tokens(2, _LENGTH), subject.tokens(3, 9, salt=5)
     model = subject.opened()
-    for mode in ("eval", "train"):
-        model.train(mode == "train")
-        before = {name: value.clone() for name, value in model.state_dict().items()}
-        first = subject.run(model, tokens)
-        settled = kept(model, subject.block_class.__module__)
-        again = subject.run(model, tokens)
-        later = kept(model, subject.block_class.__module__)
-        subject.run(model, others)
-        last = subject.run(model, tokens)
-        change = worst((difference(first, again), difference(first, last)))
-        changed = [n for n, value in model.state_dict().items() if not _same(value, before[n])]
-        if not change <= EQUAL:
-            subject.run(model, tokens)
-            one = subject.trace(model, tokens)
-            subject.run(model, others)  # a state that settles would be as it was
-            two = subject.trace(model, tokens)
-            place = blame.first_different((one, two), (blame.whole, blame.whole), EQUAL)
-            text = "The same input gives another output after other calls."
-            yield finding("state.kept", text, {"mode": mode, "change": change}, place=place)
-            return
-        counted = [n for n in settled.keys() | later if settled.get(n) != later.get(n)]
-        if counted and mode == "eval":
-            name = min(counted)
-            text = f"The same call twice changes {name!r}, so a third may compute something else."
-            yield finding("state.kept", text, {"mode": mode, "kept": name})
-            return
-        if changed and mode == "eval":
-            place = subject.source.place_of_parameter(model, changed[0])
-            text = f"A call in eval mode changes {changed[0]!r}."
-            yield finding("state.kept", text, {"mode": mode, "tensor": changed[0]}, place=place)
-            return
-        if mode == "eval" and not (
-            (change := worst([difference(first, subject.run(model, tokens, seed=1))])) <= EQUAL
-        ):
-            place = _unit_that_differs(subject, model, tokens, seeds=(0, 1))
-            text = "In eval mode the output depends on the random generator."
-            yield finding("determinism.random", text, {"change": change}, place=place)
+    for mode in (False, True):
+        found = _unlike(subject, model.train(mode))
+        if found is not None:
+            yield found
             return
 
 
-def _unit_that_differs(
-    subject: Subject, model: nn.Module, tokens: Tensor, seeds: tuple[int, int]
-) -> Place:
-    runs = (
-        subject.trace(model, tokens, seed=seeds[0]),
-        subject.trace(model, tokens, seed=seeds[1]),
-    )
-    return blame.first_different(runs, (blame.whole, blame.whole), EQUAL)
+def _unlike(subject: Subject, model: Model) -> Finding | None:
+    """Run the same again, and again after something else; look for what is kept meanwhile."""
+    tokens, others = subject.tokens(2, _LENGTH), subject.tokens(3, 9, salt=5)
+    mode = "train" if model.training else "eval"
+    before = None if model.training else _note(subject, model)
+    first = subject.run(model, tokens)
+    settled = None if model.training else _note(subject, model)
+    again = subject.run(model, tokens)
+    counted = _changed(subject, model, settled, "kept")
+    subject.run(model, others)
+    last = subject.run(model, tokens)
+    change = worst((difference(first, again), difference(first, last)))
+    changed = _changed(subject, model, before, "tensors")
+    if not change <= EQUAL:
+        place = _what_remembers(subject, model, tokens, others)
+        said = "The same input gives another output after other calls."
+        return finding("state.kept", said, {"mode": mode, "change": change}, place=place)
+    if model.training:
+        return None
+    if counted:
+        said = f"The same call twice changes {counted[0]!r}, so a third may compute something else."
+        return finding("state.kept", said, {"mode": mode, "kept": counted[0]})
+    if changed:
+        place = subject.place_of_parameter(model, changed[0])
+        said = f"A call in eval mode changes {changed[0]!r}."
+        return finding("state.kept", said, {"mode": mode, "tensor": changed[0]}, place=place)
+    change = worst([difference(first, subject.run(model, tokens, seed=1))])
+    if not change <= EQUAL:
+        runs = subject.trace(model, tokens, seed=0), subject.trace(model, tokens, seed=1)
+        place = subject.first_different(runs, (WHOLE, WHOLE), EQUAL)
+        said = "In eval mode the output depends on the random generator."
+        return finding("determinism.random", said, {"change": change}, place=place)
+    return None
 
 
-def _same(one: Tensor, other: Tensor) -> bool:
-    return one.shape == other.shape and bool((one == other).all())
+def _what_remembers(subject: Subject, model: Model, tokens: Tensor, others: Tensor) -> Place:
+    subject.run(model, tokens)
+    one = subject.trace(model, tokens)
+    subject.run(model, others)  # a state that settles would be as it was
+    two = subject.trace(model, tokens)
+    return subject.first_different((one, two), (WHOLE, WHOLE), EQUAL)
+
+
+def _note(subject: Subject, model: Model) -> int:
+    """Have the state of a model remembered where it is; return the number of the note."""
+    return number(subject.candidate.of(model, "note")[0], "number")
+
+
+def _changed(subject: Subject, model: Model, note: int | None, what: str) -> list[str]:
+    """Return the names of what has changed since a note; none without one."""
+    if note is None:
+        return []
+    answer, _ = subject.candidate.of(model, "changed", note=note)
+    return names(answer, what)

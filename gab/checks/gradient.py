@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import re
-import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
+from genesys_engine.gab.checks.candidate import Model, found, rows
 from genesys_engine.gab.checks.lengths import SHORT
-from genesys_engine.gab.checks.numbers import start_generator
 from genesys_engine.gab.checks.reach import Reached, in_block
 from genesys_engine.gab.checks.report import Evidence, Finding, finding
 from genesys_engine.gab.checks.sourcemap import Place
-from genesys_engine.gab.checks.subject import VOCABULARY, Subject
+from genesys_engine.gab.checks.subject import Subject
 
 # Inputs and parameters that are drawn before it is said that no gradient arrives: of 64 experts,
 # each taken by one token in 32, all are reached in far fewer.
@@ -32,30 +29,29 @@ def check_gradient(subject: Subject) -> Iterator[Finding]:
     block that reads nothing yet), but not in all; for some inputs (an expert that no token takes,
     a memory that short inputs do not need), but not for all.
     """
-    initial = subject.model(dtype=torch.float32)
-    found = _nonfinite(subject, initial, "initial", subject.context)
-    if found is not None:
-        yield found
+    step = _step(subject, subject.model(dtype=torch.float32), subject.context)
+    wrong = _fault(subject, step, "initial", subject.context)
+    if wrong is not None:
+        yield wrong
         return
     yield from check_gradient_fast(subject)
 
 
 def check_gradient_fast(subject: Subject) -> Iterator[Finding]:
     """The same with moved parameters only."""
-    model = subject.shared
-    found = _nonfinite(subject, model, "moved", SHORT)
-    if found is not None:
-        yield found
+    step = _step(subject, subject.shared, SHORT)
+    wrong = _fault(subject, step, "moved", SHORT)
+    if wrong is not None:
+        yield wrong
         return
     reached = Reached(subject)
-    reached.note(model)
+    reached.note(step.reached)
     for salt, length in enumerate(_further(subject), start=10):
         if reached.decided():
             break
         # A router has its favourites: with other parameters it has others.
         model = subject.model(noise=subject.noise, salt=salt)
-        _backward(subject, model, length, max(2, _MANY // length), salt)
-        reached.note(model)
+        reached.note(_step(subject, model, length, max(2, _MANY // length), salt).reached)
     yield from reached.findings()
 
 
@@ -65,69 +61,69 @@ def _further(subject: Subject) -> list[int]:
     return [*long, *[min(subject.context, 4 * SHORT)] * (_TRIES - len(long))]
 
 
-def _nonfinite(subject: Subject, model: nn.Module, state: str, length: int) -> Finding | None:
-    """Take a step's gradient: `gradient.nonfinite` and `gradient.blocked`."""
-    inputs = _backward(subject, model, length)
-    bad = [n for n, p in model.named_parameters() if p.grad is not None and not _finite(p.grad)]
-    if bad:
-        place = origin_of_nan(subject, model, length)
-        text = f"The gradient of {bad[-1]!r} and others is NaN or infinite."
-        evidence: dict[str, Evidence] = {"parameters": state, "count": len(bad)}
-        return finding("gradient.nonfinite", text, evidence, place=place)
-    if inputs is None or inputs.grad is None or not float(inputs.grad.abs().max()) > 0:
-        return finding("gradient.blocked", "The loss has no gradient for the blocks' input.", {})
-    return None
-
-
 def check_reach(subject: Subject) -> Iterator[Finding]:
     """`unit.unreached`: a unit that is built in the blocks, and called in none."""
     model = subject.shared.eval()
-    called: set[int] = set()
-    units = {
-        name: module for name, module in model.named_modules() if subject.source.is_unit(module)
-    }
-    handles = [
-        module.register_forward_hook(lambda m, *_: called.add(id(m))) for module in units.values()
-    ]
-    subject.run(model, subject.tokens(1, SHORT))
-    for handle in handles:
-        handle.remove()
-    reached = {in_block(subject, model, n) for n, module in units.items() if id(module) in called}
-    for inner in dict.fromkeys(in_block(subject, model, name) for name in units):
+    how = {"seed": 0, "gradient": False, "wide": False}
+    answer, _ = subject.candidate.of(model, "calls", subject.tokens(1, SHORT), **how)
+    units = rows(answer, "units", str, str, bool)
+    reached = {in_block(name) for name, _, called in units if called}
+    inside = {in_block(name): unit for name, unit, _ in reversed(units)}
+    for inner in dict.fromkeys(in_block(name) for name, _, _ in units):
         if inner not in reached:
-            name = next(n for n in units if in_block(subject, model, n) == inner)
-            place = subject.source.place_of_class(units[name])
+            place = subject.source.place_of_class(inside[inner])
             text = f"The unit at {inner!r} is never called."
             yield finding("unit.unreached", text, {"path": inner}, place=place, severity="warning")
 
 
-def _backward(
-    subject: Subject, model: nn.Module, length: int, rows: int = 2, salt: int = 2
-) -> Tensor | None:
-    """Take one training step's gradient; return the blocks' input."""
-    model.train().zero_grad(set_to_none=True)
+@dataclass(frozen=True)
+class _Step:
+    """The gradient of a training step: for the embedded tokens, and for each parameter."""
+
+    model: Model
+    inputs: Tensor | None
+    parameters: tuple[Tensor | None, ...]
+
+    @property
+    def reached(self) -> dict[str, bool]:
+        """Which of the parameters that are to be trained a gradient reaches."""
+        pairs = zip(self.model.parameters, self.parameters, strict=True)
+        return {p.name: _is_there(gradient) for p, gradient in pairs if p.trainable}
+
+
+def _step(subject: Subject, model: Model, length: int, rows: int = 2, salt: int = 2) -> _Step:
+    """Take one training step's gradient."""
     tokens = subject.tokens(rows, length + 1, salt)
-    start_generator(0)
-    with subject.inputs_of_blocks(model) as caught:
-        logits = model(tokens[:, :-1])
-    loss = functional.cross_entropy(logits.reshape(-1, VOCABULARY), tokens[:, 1:].reshape(-1))
-    loss.backward()  # type: ignore[no-untyped-call]
-    return caught[0] if caught else None
+    answer, made = subject.candidate.of(model.train(), "step", tokens[:, :-1], tokens[:, 1:])
+    inputs, *parameters = found(answer, made, 1 + len(model.parameters))
+    return _Step(model, inputs, tuple(parameters))
 
 
-def origin_of_nan(subject: Subject, model: nn.Module, length: int) -> Place:
+def _fault(subject: Subject, step: _Step, state: str, length: int) -> Finding | None:
+    """Return `gradient.nonfinite` or `gradient.blocked` where a step's gradient is so."""
+    pairs = zip(step.model.parameters, step.parameters, strict=True)
+    bad = [p.name for p, gradient in pairs if gradient is not None and not _finite(gradient)]
+    if bad:
+        place = origin_of_nan(subject, step.model, length)
+        text = f"The gradient of {bad[-1]!r} and others is NaN or infinite."
+        evidence: dict[str, Evidence] = {"parameters": state, "count": len(bad)}
+        return finding("gradient.nonfinite", text, evidence, place=place)
+    if not _is_there(step.inputs):
+        return finding("gradient.blocked", "The loss has no gradient for the blocks' input.", {})
+    return None
+
+
+def origin_of_nan(subject: Subject, model: Model, length: int) -> Place:
     """Return the line whose derivative is NaN, as PyTorch's anomaly mode tells it."""
-    with warnings.catch_warnings(record=True) as told, torch.autograd.set_detect_anomaly(True):
-        warnings.simplefilter("always")
-        with contextlib.suppress(RuntimeError):
-            _backward(subject, model, length)
-    text = "".join(str(warning.message) for warning in told)
-    lines = [
-        int(line)
-        for file, line in re.findall(r'File "([^"]+)", line (\d+)', text)
-        if subject.source.is_ours(file)
-    ]
-    return subject.source.place_of_line(lines[-1] if lines else None)
+    tokens = subject.tokens(2, length + 1)
+    inputs, targets = tokens[:, :-1], tokens[:, 1:]
+    answer, _ = subject.candidate.of(model.train(), "origin_of_nan", inputs, targets)
+    _, line = subject.source.checked_place(None, answer.get("line"))
+    return subject.source.place_of_line(line)
+
+
+def _is_there(gradient: Tensor | None) -> bool:
+    return gradient is not None and gradient.numel() > 0 and float(gradient.abs().max()) > 0
 
 
 def _finite(tensor: Tensor) -> bool:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 
+from genesys_engine.gab.sandbox.raised import Raised
+
 # Kernels that exist on other devices: what the exception says -> what is lacking here.
 _LACKING = {
     r"does not support backward on CPU": "no backward pass for it on a CPU",
@@ -24,9 +26,9 @@ _NOWHERE = re.compile(
 )
 
 
-def lacking_here(error: BaseException) -> str:
+def lacking_here(error: Raised) -> str:
     """Return what PyTorch lacks on this machine and has elsewhere, or "" for any other error."""
-    text = str(error)
-    if not isinstance(error, RuntimeError) or _NOWHERE.search(text):  # NotImplementedError is one
+    text = error.text
+    if "RuntimeError" not in error.kinds or _NOWHERE.search(text):  # NotImplementedError is one
         return ""
     return next((what for pattern, what in _LACKING.items() if re.search(pattern, text)), "")

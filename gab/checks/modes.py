@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from genesys_engine.gab.checks import blame
+from genesys_engine.gab.checks.candidate import Parameter, found, only
 from genesys_engine.gab.checks.gradient import origin_of_nan
-from genesys_engine.gab.checks.numbers import EQUAL, difference, settled, start_generator
+from genesys_engine.gab.checks.numbers import EQUAL, difference, settled
 from genesys_engine.gab.checks.report import Evidence, Finding, finding
-from genesys_engine.gab.checks.subject import Subject
-from genesys_engine.gab.meta import on_meta
+from genesys_engine.gab.checks.subject import WHOLE, Subject
+from genesys_engine.gab.sandbox.subject import SubjectRaised
 
 _LENGTH = 31
 # Residual streams of trained models reach such values in single channels.
@@ -33,14 +33,14 @@ def check_factory(subject: Subject) -> Iterator[Finding]:
 
     Complex parameters have the complex dtype that belongs to it, and whole numbers their own.
     """
-    meta = on_meta(lambda: subject.block_class(subject.width, (0, subject.blocks), device="meta"))
+    meta = subject.block(device="meta")
     for wanted, block in (("dtype float64", subject.block()), ("device meta", meta)):
-        told = [(name, *_as_asked(p, wanted)) for name, p in block.named_parameters()]
+        told = [(p.name, *_as_asked(p, wanted)) for p in block.parameters]
         wrong = [(name, got) for name, right, got in told if not right]
         if wrong:
             name, got = wrong[0]
             text = f"The parameter {name!r} was asked for with {wanted} and has {got}."
-            place = subject.source.place_of_parameter(block, name)
+            place = subject.place_of_parameter(block, name)
             evidence: dict[str, Evidence] = {
                 "parameter": name,
                 "wanted": wanted,
@@ -50,13 +50,13 @@ def check_factory(subject: Subject) -> Iterator[Finding]:
             return
 
 
-def _as_asked(parameter: Tensor, wanted: str) -> tuple[bool, str]:
+def _as_asked(parameter: Parameter, wanted: str) -> tuple[bool, str]:
     """Tell whether a parameter is as asked, and what it is instead."""
     if "device" in wanted:
-        return str(parameter.device) == wanted.split()[1], str(parameter.device)
-    numbers = parameter.is_floating_point() or parameter.is_complex()
-    right = parameter.dtype in (torch.float64, torch.complex128) or not numbers
-    return right, str(parameter.dtype)
+        return parameter.device == wanted.split()[1], parameter.device
+    numbers = "float" in parameter.dtype or "complex" in parameter.dtype
+    right = parameter.dtype in ("float64", "complex128") or not numbers
+    return right, f"torch.{parameter.dtype}"
 
 
 def check_modes(subject: Subject) -> Iterator[Finding]:
@@ -78,24 +78,26 @@ def check_modes(subject: Subject) -> Iterator[Finding]:
             return
         text = "Train mode draws nothing, and yet its output is not that of eval mode."
         runs = subject.trace(model.train(), tokens), subject.trace(model.eval(), tokens)
-        place = blame.first_different(runs, (blame.whole, blame.whole), EQUAL)
+        place = subject.first_different(runs, (WHOLE, WHOLE), EQUAL)
         yield finding("mode.differs", text, {"change": change}, place=place)
 
 
 def check_autocast(subject: Subject) -> Iterator[Finding]:
     """`autocast.error`: under bfloat16 autocast forward and backward run and keep X's dtype."""
-    block = subject.block(dtype=torch.float32).train()
-    X = _input(subject, 2, _LENGTH).requires_grad_()
+    block = subject.block(dtype=torch.float32)
+    X = _input(subject, 2, _LENGTH)
     try:
-        Y = _autocast(subject, block, X)
-    except Exception as error:
-        yield _as_a_warning(subject.source.fault("autocast.error", error, {"length": _LENGTH}))
+        _, made = subject.candidate.of(block, "autocast", X)
+    except SubjectRaised as error:
+        fault = subject.source.fault("autocast.error", error.raised, {"length": _LENGTH})
+        yield _as_a_warning(fault)
         return
     # No gradient at all is a fault in any precision, which the gradient's own check tells.
-    finite = all(bool(torch.isfinite(t).all()) for t in (Y, X.grad) if t is not None)
+    (Y,) = only(made[:1])
+    finite = all(bool(torch.isfinite(tensor).all()) for tensor in made)
     if Y.dtype != X.dtype or not finite:
         what = "is not finite" if Y.dtype == X.dtype else f"is {Y.dtype}"
-        place = subject.source.place_of_class(block)
+        place = subject.place_of(block)
         text = f"Under bfloat16 autocast the output of an input of {X.dtype} {what}."
         yield finding("autocast.error", text, {"length": _LENGTH}, place=place)
 
@@ -105,47 +107,21 @@ def _as_a_warning(found: Finding) -> Finding:
     return replace(found, severity="warning") if found.code == "machine.unsupported" else found
 
 
-def _autocast(subject: Subject, block: nn.Module, X: Tensor) -> Tensor:
-    """Run forward and backward under autocast; without oneDNN where that has no kernel here.
-
-    oneDNN's bfloat16 kernels depend on the processor; PyTorch's own ones do not.
-    """
-    try:
-        return _backward_under_autocast(block, X)
-    except RuntimeError as error:
-        if not subject.source.lacking_here(error):
-            raise
-    X.grad = None
-    with torch.backends.mkldnn.flags(enabled=False):
-        return _backward_under_autocast(block, X)
-
-
-def _backward_under_autocast(block: nn.Module, X: Tensor) -> Tensor:
-    start_generator(0)
-    with torch.autocast("cpu", torch.bfloat16):
-        Y: Tensor = block(X)[0]
-    Y.float().square().mean().backward()  # type: ignore[no-untyped-call]
-    return Y
-
-
 def check_large_inputs(subject: Subject) -> Iterator[Finding]:
     """`output.overflow`: inputs of large norm give finite outputs and gradients (fp32)."""
-    block = subject.block(dtype=torch.float32).train()
-    X = (_input(subject, 2, _LENGTH) * LARGE).requires_grad_()
-    start_generator(0)
-    Y = block(X)[0]
+    block = subject.block(dtype=torch.float32)
+    X = _input(subject, 2, _LENGTH) * LARGE
+    weights = torch.randn(X.shape, generator=subject.generator(8))
+    answer, (Y, *gradients) = subject.candidate.of(block, "pull_block", X, weights)
     evidence: dict[str, Evidence] = {"input": LARGE, "length": _LENGTH}
     if not torch.isfinite(Y).all():
         text = f"An input of values around {LARGE:g} gives an output that is not finite."
-        calls = blame.trace(block, subject.source, lambda: subject.run(block, X))
-        place = blame.first_nonfinite(calls)
-        place = place if place[0] else subject.source.place_of_class(block)
+        place = subject.first_nonfinite(subject.trace(block, X))
+        place = place if place[0] else subject.place_of(block)
         yield finding("output.overflow", text, evidence, place=place)
         return
-    weights = torch.randn(Y.shape, generator=subject.generator(8))
-    (Y * weights).mean().backward()
-    gradients = [X.grad, *(parameter.grad for parameter in block.parameters())]
-    if not all(bool(torch.isfinite(g).all()) for g in gradients if g is not None):
+    pulled = found(answer, gradients, 1 + len(block.parameters))
+    if not all(bool(torch.isfinite(g).all()) for g in pulled if g is not None):
         text = f"An input of values around {LARGE:g} gives a gradient that is not finite."
         place = origin_of_nan(subject, subject.model(dtype=torch.float32), _LENGTH)
         yield finding("output.overflow", text, evidence, place=place)
@@ -163,7 +139,7 @@ def check_growth(subject: Subject) -> Iterator[Finding]:
     if not ratio <= GROWTH:
         text = f"What the block adds is {ratio:.3g} times larger at the end of {length} positions."
         evidence: dict[str, Evidence] = {"length": length, "ratio": ratio}
-        yield finding("output.explodes", text, evidence, place=subject.source.place_of_class(block))
+        yield finding("output.explodes", text, evidence, place=subject.place_of(block))
 
 
 def _input(subject: Subject, batch: int, length: int) -> Tensor:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
+from genesys_engine.gab.sandbox.subject import SubjectRaised
+
 
 def difference(one: Tensor, other: Tensor) -> float:
     """Return the largest difference relative to the largest value; NaN where there is one."""
@@ -37,9 +39,7 @@ def settled(ask: Callable[[bool], float], tolerance: float) -> float:
         return change
     try:
         return ask(True)
-    except MemoryError:
-        raise
-    except Exception:
+    except SubjectRaised:
         return 0.0 if change <= FP32 else change
 
 
@@ -55,3 +55,8 @@ def start_generator(seed: int) -> None:
     accelerator that may come: a millisecond a call, and a check makes a hundred.
     """
     torch.default_generator.manual_seed(seed)
+
+
+def derived(seed: int, purpose: int | str) -> int:
+    """Return a seed for one purpose."""
+    return seed * 1000 + purpose if isinstance(purpose, int) else seed

@@ -7,9 +7,7 @@ mixture) of which now these, now those are reached waits for its input, and is n
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-
-from torch import nn
+from collections.abc import Iterator, Mapping
 
 from genesys_engine.gab.checks.report import Evidence, Finding, finding
 from genesys_engine.gab.checks.subject import Subject
@@ -26,15 +24,10 @@ class Reached:
         self._inner: dict[str, str] = {}  # name of a parameter -> its name inside its block
         self._tries: list[set[str]] = []
 
-    def note(self, model: nn.Module) -> None:
-        """Add the try whose gradients `model` holds."""
-        reached = set()
-        for name, parameter in model.named_parameters():
-            if parameter.requires_grad:
-                self._inner[name] = in_block(self._subject, model, name)
-                if parameter.grad is not None and float(parameter.grad.abs().max()) > 0:
-                    reached.add(name)
-        self._tries.append(reached)
+    def note(self, tried: Mapping[str, bool]) -> None:
+        """Add a try: which parameters its gradient reaches."""
+        self._inner |= {name: in_block(name) for name in tried}
+        self._tries.append({name for name, reached in tried.items() if reached})
 
     def decided(self) -> bool:
         """Tell whether a further try would change nothing."""
@@ -88,22 +81,16 @@ class Reached:
         if len(inner) > 1:
             evidence["parameters"] = len(inner)
             what = f"{len(inner)} parameters of one part ({inner[0]!r} and others) get"
-        place = self._subject.source.place_of_parameter(self._subject.shared, names[0])
+        place = self._subject.place_of_parameter(self._subject.shared, names[0])
         if where:
             text = f"{what} a gradient {where} only."
             return finding("gradient.partial", text, evidence, place=place, severity="warning")
         return finding("gradient.missing", f"{what} no gradient.", evidence, place=place)
 
 
-def in_block(subject: Subject, model: nn.Module, name: str) -> str:
+def in_block(name: str) -> str:
     """Return the name inside its block, so that all blocks' namesakes are one."""
-    parts = name.split(".")
-    module = model
-    for i, part in enumerate(parts):
-        if isinstance(module, subject.block_class):
-            return ".".join(parts[i:])
-        module = getattr(module, part)
-    return "" if isinstance(module, subject.block_class) else name
+    return re.sub(r"^blocks\.\d+(\.|$)", "", name)
 
 
 def _kind(inner: str) -> str:

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import ast
-import linecache
-import traceback
 from collections.abc import Mapping
 from dataclasses import replace
-from types import TracebackType
-
-from torch import Tensor, nn
+from typing import Any
 
 from genesys_engine.gab.checks.exceptions import advice_for
 from genesys_engine.gab.checks.machine import lacking_here
 from genesys_engine.gab.checks.report import Evidence, Finding, finding
-from genesys_engine.gab.errors import GenesysError
+from genesys_engine.gab.compose import block_file
+from genesys_engine.gab.sandbox.raised import Frame, Raised
 from genesys_engine.gab.syntax import parse
 
 Place = tuple[str | None, int | None]
-_MOST_SHAPES = 12
 
 
 class SourceMap:
-    """Knows the classes of one composed source and their lines."""
+    """Knows the classes of one composed source and their lines.
+
+    It reads the source and runs nothing of it.  What the process that does run it says of places
+    (names of classes, lines) is taken for what it is: a word, and none of it decides.
+    """
 
     def __init__(self, source: str) -> None:
         """Read `source`; one with a syntax error has no classes."""
         self._source = source.rstrip()
+        self._file = block_file(source)
         self._classes: dict[str, ast.ClassDef] = {}
         try:
             tree = parse(source)
@@ -41,7 +42,13 @@ class SourceMap:
 
     def is_ours(self, filename: str) -> bool:
         """Tell whether a file name in a traceback stands for this source."""
-        return "".join(linecache.getlines(filename)).rstrip() == self._source
+        return filename.startswith(self._file)
+
+    def checked_place(self, unit: Any, line: Any) -> Place:
+        """Return a place that somebody named, without what is none of this source."""
+        known = unit if isinstance(unit, str) and unit in self._classes else None
+        inside = type(line) is int and 0 < line <= self._source.count("\n") + 1
+        return known, line if inside else None
 
     def place_of_line(self, line: int | None) -> Place:
         """Return the unit that `line` belongs to, and the line."""
@@ -50,88 +57,61 @@ class SourceMap:
                 return name, line
         return None, line
 
-    def place_of_error(self, error: BaseException) -> Place:
+    def place_of_error(self, error: Raised) -> Place:
         """Return where in the source `error`, or what caused it, was raised."""
-        if isinstance(error, SyntaxError) and error.lineno:
-            return None, error.lineno
-        lines = [line for frame, line in _frames(error.__traceback__) if self.is_ours(frame)]
+        if error.line:
+            return None, error.line
+        lines = [frame.line for frame in self._own(error)]
         if lines:
             return self.place_of_line(lines[-1])
-        cause = error.__cause__ or error.__context__
-        return self.place_of_error(cause) if cause is not None else (None, None)
+        return self.place_of_error(error.cause) if error.cause is not None else (None, None)
 
-    def place_of_class(self, module: nn.Module) -> Place:
-        """Return the unit that `module` is an instance of, and its first line."""
-        node = self._classes.get(type(module).__name__)
+    def place_of_class(self, name: str) -> Place:
+        """Return the unit of the name, and its first line."""
+        node = self._classes.get(name)
         return (node.name, node.lineno) if node else (None, None)
 
-    def place_of_reply(self, module: nn.Module) -> Place:
-        """Return the unit that `module` is an instance of, and the line of its last return."""
-        unit, line = self.place_of_class(module)
-        for part in self._classes[unit].body if unit else ():
-            if isinstance(part, ast.FunctionDef) and part.name == "forward":
-                returns = [n.lineno for n in ast.walk(part) if isinstance(n, ast.Return)]
-                line = max(returns, default=line)
-        return unit, line
-
-    def place_of_parameter(self, root: nn.Module, name: str) -> Place:
-        """Return the innermost unit that holds the parameter, and where it assigns it."""
-        module, place, attribute = root, self.place_of_class(root), name.split(".")[0]
-        parts = name.split(".")
-        for i, part in enumerate(parts[:-1]):
-            module = getattr(module, part)
-            if self.is_unit(module):
-                place, attribute = self.place_of_class(module), parts[i + 1]
-        unit, line = place
-        return unit, self._assignment(unit, attribute) or line
+    def place_of_attribute(self, unit: str, attribute: str) -> Place:
+        """Return a unit, and the line where it assigns an attribute of its own."""
+        known, line = self.place_of_class(unit)
+        return known, self._assignment(known, attribute) or line
 
     def fault(
-        self, code: str, error: Exception, evidence: Mapping[str, Evidence] | None = None
+        self, code: str, error: Raised, evidence: Mapping[str, Evidence] | None = None
     ) -> Finding:
-        """Return the finding that an exception of the block's code amounts to.
-
-        Raises:
-            MemoryError: it is a lack of memory, which is the worker's to report.
-        """
-        if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
-            raise MemoryError(str(error)) from error
-        if isinstance(error, SyntaxError) or isinstance(error.__cause__, SyntaxError):
+        """Return the finding that an exception of the block's code amounts to."""
+        if "SyntaxError" in error.kinds or (error.cause and "SyntaxError" in error.cause.kinds):
             code = "load.syntax"
-        text = error.message if isinstance(error, GenesysError) else str(error)
-        text = f"{type(error).__name__}: {text}"[:1000]
+        text = str(error)[:1000]
         if lack := self.lacking_here(error):
             code, text = "machine.unsupported", f"PyTorch has {lack}. {text}"
         said = dict(evidence or {})
-        if code == "forward.error" and (shapes := self._shapes(error)):
-            said["shapes"] = shapes
+        own = self._own(error)
+        if code == "forward.error" and own and own[-1].shapes:
+            said["shapes"] = own[-1].shapes
         found = finding(code, text, said, place=self.place_of_error(error))
         advice = advice_for(code, error)
         return replace(found, advice=advice) if advice else found
 
-    def lacking_here(self, error: BaseException) -> str:
+    def lacking_here(self, error: Raised) -> str:
         """Return what PyTorch lacks on this machine, or "" where the block is to blame.
 
         What the block raises itself never says anything of the machine.
         """
-        frames = list(traceback.walk_tb(error.__traceback__))
-        if frames and self.is_ours(frames[-1][0].f_code.co_filename):
+        if error.frames and self.is_ours(error.frames[-1].file):
             lines = self._source.split("\n")
-            number = frames[-1][1]
-            if number <= len(lines) and lines[number - 1].lstrip().startswith("raise"):
+            number = error.frames[-1].line
+            if 0 < number <= len(lines) and lines[number - 1].lstrip().startswith("raise"):
                 return ""
         return lacking_here(error)
 
-    def _shapes(self, error: BaseException) -> str:
-        """Return the shapes of the tensors that the failing function of the block held."""
-        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-        own = [frame for frame in frames if self.is_ours(frame.f_code.co_filename)]
-        held = own[-1].f_locals if own else {}
-        tensors = [(k, v) for k, v in held.items() if isinstance(v, Tensor)][:_MOST_SHAPES]
-        return ", ".join(f"{name} {tuple(value.shape)}" for name, value in tensors)
+    def is_class(self, name: str) -> bool:
+        """Tell whether the source defines a class of the name."""
+        return name in self._classes
 
-    def is_unit(self, module: nn.Module) -> bool:
-        """Tell whether the class of `module` stands in the source."""
-        return type(module).__name__ in self._classes and not _is_library(module)
+    def _own(self, error: Raised) -> list[Frame]:
+        """Return the frames of this source."""
+        return [frame for frame in error.frames if self.is_ours(frame.file)]
 
     def _assignment(self, unit: str | None, attribute: str) -> int | None:
         for node in ast.walk(self._classes[unit]) if unit else ():
@@ -142,11 +122,3 @@ class SourceMap:
             ):
                 return node.lineno
         return None
-
-
-def _frames(trace: TracebackType | None) -> list[tuple[str, int]]:
-    return [(frame.filename, frame.lineno or 0) for frame in traceback.extract_tb(trace)]
-
-
-def _is_library(module: nn.Module) -> bool:
-    return type(module).__module__.startswith(("torch.", "genesys_engine."))

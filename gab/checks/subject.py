@@ -2,29 +2,34 @@
 
 All probes use a small language model (in a run: width 64, two blocks, Z carried through) in
 fp64, where a leak cannot hide in rounding.
+
+The models are in the candidate's own process (`candidate`).  What they are given is drawn here,
+what they give back is checked for its form and compared here.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from genesys_engine.gab.checks import lengths
-from genesys_engine.gab.checks.blame import Call, trace
+from genesys_engine.gab.checks.candidate import (
+    AnswerError,
+    Candidate,
+    Model,
+    Trace,
+    found,
+    only,
+    rows,
+)
 from genesys_engine.gab.checks.chunks import lengths_named
-from genesys_engine.gab.checks.lifted import lifted
-from genesys_engine.gab.checks.numbers import start_generator
-from genesys_engine.gab.checks.sourcemap import SourceMap
-from genesys_engine.gab.checks.untouched import PatchedError, remember
-from genesys_engine.gab.model import LanguageModel
-from genesys_engine.gab.scales import ModelConfig
+from genesys_engine.gab.checks.numbers import derived
+from genesys_engine.gab.checks.sourcemap import Place, SourceMap
 
 WIDTH = 64
 BLOCKS = 2
@@ -33,17 +38,21 @@ _SHORT = 31
 _PLACES = 0.1  # the size of what tells equal tokens apart, beside theirs
 _NOISE = (1.0, 0.1, 0.01)
 
+View = Sequence[Any]
+"""A part of every value that should be equal in two runs: a name of `served`, and its arguments."""
+WHOLE: View = ("whole",)
+
 
 @dataclass(frozen=True)
 class Subject:
     """One block under test.
 
     `context` is the largest context that it is to be trained at, `contexts` are all of them, if
-    there are more; `seed` makes the random values.  `width` and `blocks` shape the model that is
-    probed.  With `beyond`, lengths beyond the context are probed too.
+    there are more; `seed` makes the random values.  `width`, `blocks` and `vocabulary` shape the
+    model that is probed.  With `beyond`, lengths beyond the context are probed too.
     """
 
-    block_class: type[nn.Module]
+    candidate: Candidate
     source: SourceMap
     context: int
     seed: int
@@ -51,6 +60,7 @@ class Subject:
     blocks: int = BLOCKS
     contexts: tuple[int, ...] = ()
     beyond: bool = False
+    vocabulary: int = VOCABULARY
     _normals: dict[int, list[Tensor]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -71,80 +81,90 @@ class Subject:
     @cached_property
     def chunks(self) -> tuple[int, ...]:
         """Whole numbers, ascending, that may be the length of a chunk of this block."""
-        own = sys.modules.get(self.block_class.__module__)
-        units = [module for module in self.block().modules() if self.source.is_unit(module)]
-        known = {
-            (name, value)
-            for holder in (*units, *([own] if own else []))
-            for name, value in vars(holder).items()
-            if type(value) in (int, float)
-        }
-        return lengths_named(self.source.text, tuple(sorted(known)))
+        answer, _ = self.candidate.of(self.block(), "numbers")
+        known = rows(answer, "numbers", str, (int, float))
+        return lengths_named(self.source.text, tuple(sorted({(n, v) for n, v in known})))
 
     @property
     def unprobed(self) -> list[int]:
         """Numbers of the code that may be a chunk's length and that no probe is longer than."""
         return [size for size in self.chunks if size > self.longest]
 
-    def block(self, index: int = 0, dtype: torch.dtype = torch.float64) -> nn.Module:
+    @property
+    def weights_seed(self) -> int:
+        """What the weights are drawn from: known where the block runs, and no hint at more."""
+        return derived(self.seed, "weights")
+
+    def block(
+        self,
+        index: int = 0,
+        dtype: torch.dtype = torch.float64,
+        *,
+        width: int = 0,
+        blocks: int = 0,
+        device: str = "",
+        seed: int | None = None,
+    ) -> Model:
         """Return a fresh block, the same at every call."""
-        start_generator(self.seed)
-        return self.block_class(self.width, (index, self.blocks), dtype=dtype)
+        return self.candidate.build(
+            "block",
+            index=index,
+            blocks=blocks or self.blocks,
+            width=width or self.width,
+            dtype=_name(dtype),
+            device=device,
+            seed=self.weights_seed if seed is None else seed,
+        )
 
     def model(
         self, *, noise: float = 0.0, dtype: torch.dtype = torch.float64, salt: int = 1
-    ) -> LanguageModel:
+    ) -> Model:
         """Return a fresh model with initial parameters, or with `noise` added to them.
 
         The noise is normal, of about the size that keeps signals at theirs, another for each
         `salt`.
         """
-        config = ModelConfig(
-            d_model=self.width,
-            n_blocks=self.blocks,
-            vocab_size=VOCABULARY,
-            context=self.context,
+        _ = self._placed
+        config = {
+            "d_model": self.width,
+            "n_blocks": self.blocks,
+            "vocab_size": VOCABULARY,
+            "context": self.context,
+        }
+        model = self.candidate.build(
+            "model", config=config, dtype=_name(dtype), seed=self.weights_seed
         )
-        model = LanguageModel(self.block_class, config, dtype=dtype, seed=self.seed)
         if noise:
             self._add_noise(model, noise, salt)
-        model.embedding.register_forward_hook(self._place)
         return model
 
-    def _place(self, _embedding: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+    @cached_property
+    def _placed(self) -> bool:
         """Make every position's vector its own: a token comes again in long inputs.
 
         Equal ones would tie wherever a block chooses, and rounding would break the tie.
         """
-        places: Tensor = self._places
-        return output + places[: output.shape[1]].to(output.dtype)
-
-    @cached_property
-    def _places(self) -> Tensor:
         drawn = torch.randn(max(self.longest, 128), self.width, generator=self.generator(6))
-        places: Tensor = drawn * (_PLACES * self.width**-0.5)
-        return places
+        self.candidate.ask("set_places", drawn * (_PLACES * self.width**-0.5))
+        return True
 
-    def _add_noise(self, model: nn.Module, noise: float, salt: int) -> None:
-        parameters = list(model.parameters())
+    def _add_noise(self, model: Model, noise: float, salt: int) -> None:
         if salt not in self._normals:  # to draw them costs as much as to build the model
             generator = self.generator(salt)
-            drawn = [torch.randn(p.shape, generator=generator) for p in parameters]
+            drawn = [torch.randn(p.shape, generator=generator) for p in model.parameters]
             self._normals[salt] = drawn
-        with torch.no_grad():
-            for parameter, values in zip(parameters, self._normals[salt], strict=True):
-                fan_in = parameter[0].numel() if parameter.dim() > 1 else 4
-                parameter.add_(values.to(parameter.dtype) * (noise * fan_in**-0.5))
+        scales = [noise * p.fan_in**-0.5 for p in model.parameters]
+        self.candidate.of(model, "add", *self._normals[salt], scales=scales)
 
     @cached_property
-    def _moved(self) -> tuple[float, LanguageModel]:
+    def _moved(self) -> tuple[float, Model]:
         """How far parameters can be moved with the output still finite, and that model."""
         for noise in _NOISE:
             model = self.model(noise=noise).eval()
-            if all(
-                torch.isfinite(self.run(model, self.tokens(1, n))).all()
-                for n in dict.fromkeys((_SHORT, self.context))
-            ):
+            lengths = dict.fromkeys((_SHORT, self.context))
+            alone = {n: self.layers(model, self.tokens(1, n)) for n in lengths}
+            if all(torch.isfinite(layers[-1]).all() for layers in alone.values()):
+                self._alone.update(alone)
                 return noise, model
         return 0.0, self.model()
 
@@ -153,19 +173,19 @@ class Subject:
         """How far parameters can be moved with the output still finite."""
         return self._moved[0]
 
-    def opened(self) -> LanguageModel:
+    def opened(self) -> Model:
         """Return a fresh model whose parameters are all moved: a gate that is zero opens."""
         return self.model(noise=self.noise)
 
     @property
-    def shared(self) -> LanguageModel:
+    def shared(self) -> Model:
         """What `opened` returns, built once and run before: for probes behind the one for state.
 
-        Its mode and its gradients are those that the last probe left.
+        Its mode is the one that the last probe left.
         """
         return self._moved[1]
 
-    def is_shared(self, model: nn.Module) -> bool:
+    def is_shared(self, model: Model) -> bool:
         """Tell whether it is the one that `shared` returns, without building that."""
         return "_moved" in vars(self) and model is self.shared
 
@@ -180,9 +200,11 @@ class Subject:
             self._alone[length] = self.layers(self.shared.eval(), self.tokens(1, length))
         return self._alone[length]
 
+    # --- random values ---
+
     def generator(self, salt: int) -> torch.Generator:
         """Return a generator of random values for one purpose."""
-        return torch.Generator().manual_seed(self.seed * 1000 + salt)
+        return torch.Generator().manual_seed(derived(self.seed, salt))
 
     def tokens(self, batch: int, length: int, salt: int = 2) -> Tensor:
         """Return random tokens (batch, length), none twice in `VOCABULARY` of a row."""
@@ -195,9 +217,11 @@ class Subject:
         step = torch.randint(1, VOCABULARY, tokens.shape, generator=self.generator(salt))
         return (tokens + step) % VOCABULARY
 
+    # --- outputs and gradients ---
+
     def run(
         self,
-        module: nn.Module,
+        module: Model,
         *inputs: Tensor,
         seed: int = 0,
         gradient: bool = False,
@@ -209,19 +233,22 @@ class Subject:
         the block computes in fp32 is computed in fp64.
 
         Raises:
-            PatchedError: the block changed a class that the checks rely on.
+            SubjectRaised: the block raises.
+            AnswerError: the output has another shape than it must have.
         """
-        start_generator(seed)
-        with torch.set_grad_enabled(gradient), lifted(wide):
-            output: Any = module(*inputs)
-        if remember()(False):
-            raise PatchedError
-        result: Tensor = output[0] if isinstance(output, tuple) else output
-        return result.detach()
+        how = {"seed": seed, "gradient": gradient, "wide": wide}
+        _, made = self.candidate.of(module, "run", *inputs, **how)
+        return self._shaped(only(made)[0], inputs[0])
+
+    def run_without(self, model: Model, path: str, tokens: Tensor) -> tuple[Tensor, bool]:
+        """Return the output without the units at a path of every block, and if they were called."""
+        how = {"seed": 0, "gradient": False, "wide": False}
+        answer, made = self.candidate.of(model, "run_without", tokens, path=path, **how)
+        return self._shaped(only(made)[0], tokens), bool(answer.get("called"))
 
     def layers(
         self,
-        model: nn.Module,
+        model: Model,
         tokens: Tensor,
         *,
         gradient: bool = False,
@@ -233,66 +260,75 @@ class Subject:
         With `nearer`, other tokens and a share, the embedded tokens differ from those of the others
         by that share of what they do.
         """
-        layers: list[Tensor] = []
-
-        def note(_module: nn.Module, _inputs: object, reply: tuple[Tensor, object]) -> None:
-            layers.append(reply[0].detach())
-
-        blocks = [module for module in model.modules() if isinstance(module, self.block_class)]
-        handles = [block.register_forward_hook(note) for block in blocks]
-        if nearer is not None:
-            handles.append(_embedding(model).register_forward_hook(_towards(*nearer)))
-        try:
-            logits = self.run(model, tokens, gradient=gradient, wide=wide)
-        finally:
-            for handle in handles:
-                handle.remove()
-        return [*layers, logits]
+        how = {"seed": 0, "gradient": gradient, "wide": wide}
+        others, share = nearer or ((), 0.0)
+        inputs = [tokens, others] if isinstance(others, Tensor) else [tokens]
+        _, made = self.candidate.of(model, "layers", *inputs, nearer=share, **how)
+        *layers, logits = only(made, self.blocks + 1)
+        layers = [self._shaped(layer, tokens, self.width) for layer in layers]
+        return [*layers, self._shaped(logits, tokens)]
 
     def pull(
-        self, model: nn.Module, tokens: Tensor, weights: Tensor, *, wide: bool = False
+        self, model: Model, tokens: Tensor, weights: Tensor, *, wide: bool = False
     ) -> Tensor | None:
         """Return the gradient of the sum of `weights` times the logits for the embedded tokens.
 
-        None where there is none.  By `backward`, as training takes it: reentrant checkpoints
-        know no other way.
+        None where there is none.  The weights are drawn here, so that nobody there can know which
+        outputs are asked for before they are.
         """
-        start_generator(0)
-        with lifted(wide), self.inputs_of_blocks(model) as caught:
-            output = model(tokens)
-            if output.requires_grad:
-                output.backward(weights)
-        model.zero_grad(set_to_none=True)
-        return caught[0].grad
+        answer, made = self.candidate.of(model, "pull", tokens, weights, wide=wide)
+        (slope,) = found(answer, made, 1)
+        return None if slope is None else self._shaped(slope, tokens, self.width)
 
-    def trace(self, model: nn.Module, tokens: Tensor, seed: int = 0) -> list[Call]:
-        """Run as `run` does, and return the calls of the units."""
-        return trace(model, self.source, lambda: self.run(model, tokens, seed=seed))
+    def _shaped(self, output: Tensor, given: Tensor, width: int = 0) -> Tensor:
+        """Return an output for tokens (rows, time) or vectors (rows, time, width), if it is so
+        shaped; for tokens of a `width`, else that of logits."""
+        wanted = given.shape if given.dim() == 3 else (*given.shape, width or self.vocabulary)
+        if output.shape != wanted:
+            text = f"An input of {tuple(given.shape)} gives an output of {tuple(output.shape)}."
+            raise AnswerError("shape.wrong", text)
+        if not (output.is_floating_point() or output.is_complex()):
+            raise AnswerError("dtype.wrong", f"The output is {output.dtype}.")
+        return output
 
-    @contextmanager
-    def inputs_of_blocks(self, model: nn.Module) -> Iterator[list[Tensor]]:
-        """Collect the embedded tokens (batch, time, width), as leaves that keep their gradient."""
-        caught: list[Tensor] = []
+    # --- who did it ---
 
-        def catch(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
-            leaf = output.detach().requires_grad_()
-            caught.append(leaf)
-            return leaf
+    def trace(
+        self, model: Model, *inputs: Tensor, seed: int = 0, without_detached: bool = False
+    ) -> Trace:
+        """Run as `run` does, and have the calls of the units kept."""
+        how = {"seed": seed, "gradient": False, "wide": False}
+        return self.candidate.trace(model, *inputs, without_detached=without_detached, **how)
 
-        handle = _embedding(model).register_forward_hook(catch)
-        try:
-            yield caught
-        finally:
-            handle.remove()
+    def first_different(
+        self, runs: tuple[Trace, Trace], views: tuple[View, View], tolerance: float
+    ) -> Place:
+        """Return the unit and line that made what is equal in two runs, seen so, different."""
+        answer, _ = self.candidate.ask(
+            "first_different",
+            traces=[run.number for run in runs],
+            views=[list(view) for view in views],
+            tolerance=tolerance,
+        )
+        return self.source.checked_place(answer.get("unit"), answer.get("line"))
+
+    def first_nonfinite(self, run: Trace) -> Place:
+        """Return the unit and line that made NaN or infinity of finite values."""
+        answer, _ = self.candidate.ask("first_nonfinite", trace=run.number)
+        return self.source.checked_place(answer.get("unit"), answer.get("line"))
+
+    def place_of(self, model: Model) -> Place:
+        """Return the unit that a block is of, and its first line."""
+        return self.source.place_of_class(model.unit)
+
+    def place_of_parameter(self, model: Model, name: str) -> Place:
+        """Return the innermost unit that holds the parameter, and where it assigns it."""
+        answer, _ = self.candidate.of(model, "holder", name=name)
+        unit, attribute = answer.get("unit"), answer.get("attribute")
+        if not isinstance(unit, str) or not isinstance(attribute, str):
+            return None, None
+        return self.source.place_of_attribute(unit, attribute)
 
 
-def _embedding(model: nn.Module) -> nn.Embedding:
-    """Return the model's own embedding, which comes before those of its blocks."""
-    return next(m for m in model.modules() if isinstance(m, nn.Embedding))
-
-
-def _towards(tokens: Tensor, share: float) -> Callable[..., Tensor]:
-    def hook(module: nn.Embedding, _inputs: Any, output: Tensor) -> Tensor:
-        return torch.lerp(module.weight[tokens], output, share)
-
-    return hook
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -11,22 +11,23 @@ trained for longer before it is called slow.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
+from genesys_engine.gab.checks import trainee
+from genesys_engine.gab.checks.candidate import AnswerError, Model, only
 from genesys_engine.gab.checks.causality import probe_rows
-from genesys_engine.gab.checks.numbers import start_generator
+from genesys_engine.gab.checks.numbers import derived
 from genesys_engine.gab.checks.report import Evidence, Finding, finding
 from genesys_engine.gab.checks.subject import VOCABULARY as PROBE_VOCABULARY
 from genesys_engine.gab.checks.subject import Subject
 from genesys_engine.gab.checks.text import VOCABULARY, heldout_text, training_text
-from genesys_engine.gab.model import LanguageModel
 from genesys_engine.gab.scales import ModelConfig
 
 STEPS = 8
@@ -35,7 +36,6 @@ STEPS = 8
 LONGER_STEPS = 80
 # Over three seeds the zoo is no farther from the thresholds with 64 tokens than with 48.
 BATCH, LENGTH = 8, 48
-_RATE = 3e-3
 _WIDTH, _BLOCKS = 64, 2
 _PROBED = (31, 64)  # every cut of the first length, several of the second
 # Nats per byte.  Ten times the spread of the loss between seeds.
@@ -44,11 +44,21 @@ LEARNS = 0.1
 TOO_GOOD = 0.9
 
 
+class Trainee(Protocol):
+    """A model that can be trained, wherever it is."""
+
+    def logits(self, tokens: Tensor) -> Tensor:
+        """Return the logits of tokens (rows, time), in eval mode."""
+
+    def take_steps(self, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:
+        """Take a step for each batch (steps, rows, time); return the logits before each."""
+
+
 @dataclass(frozen=True)
 class Trained:
     """A short training: held-out loss before and after, last training losses, nats per byte."""
 
-    model: nn.Module
+    model: Trainee | None
     before: float
     after: float
     last: float
@@ -59,13 +69,63 @@ class Trained:
         return self.before - self.after
 
 
+class Candidates:
+    """The candidate's model: in its own process, which is given inputs and asked for logits.
+
+    Targets it is given for training text alone; held-out text comes without.
+    """
+
+    def __init__(self, subject: Subject) -> None:
+        config = asdict(_config(_BLOCKS))
+        self._candidate = subject.candidate
+        self.model = self._candidate.build("trainee", config=config, seed=subject.weights_seed)
+
+    def logits(self, tokens: Tensor) -> Tensor:
+        """See `Trainee`."""
+        _, made = self._candidate.of(self.model.eval(), "logits", tokens)
+        return _logits(made, (*tokens.shape, VOCABULARY))
+
+    def take_steps(self, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:
+        """See `Trainee`."""
+        _, made = self._candidate.of(self.model, "train", inputs, targets, seed=seed)
+        return _logits(made, (*inputs.shape, VOCABULARY))
+
+
+class Control:
+    """The control, the same model without blocks: nothing of a candidate, so it is trained here."""
+
+    def __init__(self, seed: int) -> None:
+        self._model = trainee.new_model(None, _config(0), seed)
+
+    def logits(self, tokens: Tensor) -> Tensor:
+        """See `Trainee`."""
+        return trainee.logits_of(self._model, tokens)
+
+    def take_steps(self, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:
+        """See `Trainee`."""
+        return trainee.take_steps(self._model, inputs, targets, seed)
+
+
+def _logits(made: Sequence[Tensor], shape: tuple[int, ...]) -> Tensor:
+    (logits,) = only(made)
+    if tuple(logits.shape) != shape or not logits.is_floating_point():
+        text = f"Tokens of {shape[:-1]} give logits of {tuple(logits.shape)}."
+        raise AnswerError("shape.wrong", text)
+    return logits
+
+
+def _config(blocks: int) -> ModelConfig:
+    return ModelConfig(_WIDTH, blocks, VOCABULARY, LENGTH)
+
+
 def check_training(subject: Subject, measurements: dict[str, Any]) -> Iterator[Finding]:
     """`training.flat`, `training.slow`, `training.too_good` and `causality.leak` once trained.
 
     Fills `measurements["training"]`.
     """
     control = control_run(subject.seed)
-    trained = train(subject.block_class, subject.seed)
+    candidate = Candidates(subject)
+    trained = train(candidate, subject.seed)
     table = bigram_loss()
     told: dict[str, float] = {
         "untrained": trained.before,
@@ -82,11 +142,11 @@ def check_training(subject: Subject, measurements: dict[str, Any]) -> Iterator[F
         verdict = _longer_look(subject, verdict, told, measurements["training"])
     if verdict is not None:
         code, text = verdict
-        place = subject.source.place_of_class(subject.block())
+        place = subject.place_of(subject.block())
         evidence: dict[str, Evidence] = {**told, "seed": subject.seed}
         yield finding(code, text, _short(evidence), place=place)
         return
-    found = _leaks(subject, trained.model)
+    found = _leaks(subject, candidate.model)
     if found is not None:
         yield found
 
@@ -119,7 +179,7 @@ def _longer_look(
 
     Adds both losses to what is reported.
     """
-    trained = train(subject.block_class, subject.seed, steps=LONGER_STEPS)
+    trained = train(Candidates(subject), subject.seed, steps=LONGER_STEPS)
     control = control_run(subject.seed, LONGER_STEPS)
     told |= {
         "tokens": LONGER_STEPS * BATCH * LENGTH,
@@ -137,56 +197,34 @@ def _longer_look(
     return "training.slow", text + f"the block and {control.after:.2f} without any."
 
 
-def _leaks(subject: Subject, model: nn.Module) -> Finding | None:
+def _leaks(subject: Subject, model: Model) -> Finding | None:
     """Probe the trained model for leaks: a gate may open while it learns."""
-    probed = Subject(
-        subject.block_class, subject.source, _PROBED[-1], subject.seed, _WIDTH, _BLOCKS
-    )
+    shape: dict[str, Any] = {"width": _WIDTH, "blocks": _BLOCKS, "vocabulary": VOCABULARY}
+    probed = Subject(subject.candidate, subject.source, _PROBED[-1], subject.seed, **shape)
     # The probe's tokens are the first 97 bytes of 256: ordinary ones to this model.
     assert PROBE_VOCABULARY <= VOCABULARY
-    return probe_rows(probed, _lifted(model), "trained", _PROBED)
+    subject.candidate.of(model, "to_double")
+    return probe_rows(probed, model, "trained", _PROBED)
 
 
-def _lifted(model: nn.Module) -> nn.Module:
-    """Bring a model to fp64 in place; `nn.Module.double` leaves complex numbers as they are."""
+def train(model: Trainee, seed: int, *, steps: int = STEPS) -> Trained:
+    """Have a byte-level model trained for some steps; deterministic.
 
-    def lift(tensor: Tensor) -> Tensor:
-        if tensor.is_complex():
-            return tensor.to(torch.complex128)
-        return tensor.double() if tensor.is_floating_point() else tensor
-
-    model._apply(lift)  # type: ignore[no-untyped-call]
-    return model
-
-
-def train(block_class: Any, seed: int, *, blocks: int = _BLOCKS, steps: int = STEPS) -> Trained:
-    """Train a byte-level model of `blocks` blocks for some steps; deterministic."""
-    config = ModelConfig(_WIDTH, blocks, VOCABULARY, LENGTH)
-    model = LanguageModel(block_class, config, seed=seed)
+    Every loss is computed here, from logits.
+    """
     batches, heldout = _batches(seed, steps), _heldout()
-    before = _loss(model.eval(), heldout)
-    weights = [p for p in model.parameters() if p.requires_grad]
-    fused = not any(p.is_complex() for p in weights)  # PyTorch has no fused step for them
-    optimizer = torch.optim.AdamW(weights, lr=_RATE, betas=(0.9, 0.95), fused=fused)
-    model.train()
-    start_generator(seed)
-    losses = []
-    for batch in batches:
-        logits = model(batch[:, :-1])
-        loss = functional.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        losses.append(float(loss.detach()))
-    last = sum(losses[-2:]) / 2
-    return Trained(model.eval(), before, _loss(model, heldout), last)
+    inputs, targets = batches[..., :-1].contiguous(), batches[..., 1:].contiguous()
+    before = _loss(model.logits(heldout[:, :-1]), heldout[:, 1:])
+    logits = model.take_steps(inputs, targets, derived(seed, "training"))
+    last = [_loss(*pair) for pair in zip(logits[-2:], targets[-2:], strict=True)]
+    after = _loss(model.logits(heldout[:, :-1]), heldout[:, 1:])
+    return Trained(model, before, after, sum(last) / 2)
 
 
 @cache
 def control_run(seed: int, steps: int = STEPS) -> Trained:
-    """Train the control, the same model without blocks."""
-    return train(None, seed, blocks=0, steps=steps)
+    """Train the control."""
+    return train(Control(derived(seed, "weights")), seed, steps=steps)
 
 
 @cache
@@ -208,7 +246,7 @@ def bigram_loss() -> float:
 def _batches(seed: int, steps: int) -> Tensor:
     """Return (steps, batch, length + 1) tokens from random places of the training text."""
     text = torch.frombuffer(bytearray(training_text()), dtype=torch.uint8).long()
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(derived(seed, "batches"))
     starts = torch.randint(len(text) - LENGTH - 1, (steps, BATCH, 1), generator=generator)
     return text[starts + torch.arange(LENGTH + 1)]
 
@@ -220,10 +258,8 @@ def _heldout() -> Tensor:
     return text[starts + torch.arange(LENGTH + 1)]
 
 
-def _loss(model: nn.Module, rows: Tensor) -> float:
-    with torch.no_grad():
-        logits = model(rows[:, :-1])
-    return float(functional.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten()))
+def _loss(logits: Tensor, targets: Tensor) -> float:
+    return float(functional.cross_entropy(logits.flatten(0, 1), targets.flatten()))
 
 
 def _short(evidence: Mapping[str, Evidence]) -> dict[str, Evidence]:

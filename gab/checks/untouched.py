@@ -2,7 +2,8 @@
 
 The language of a block (`guard`) leaves it no way that we know of to patch them; this looks all
 the same, where the block runs.  It is a tripwire and no proof: it shares the process with what it
-watches.  It compares with `is` alone, which no patch of a class can change.
+watches, and no verdict hangs on it.  It compares with `is` alone, which no patch of a class can
+change.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def describe(error: BaseException, causes: int = _CAUSES) -> Raised:
     return Raised(
         tuple(kinds[:_KINDS]),
         _clean(_said(error), _TEXT),
-        is_memory_error(error),
+        is_memory_error(error) and not _is_of_processor(error),
         line if type(line) is int else None,
         tuple(_frames(error)),
         describe(cause, causes - 1) if cause is not None and causes else None,
@@ -125,6 +125,11 @@ def _said(error: BaseException) -> str:
         return error.message if isinstance(error, GenesysError) else str(error)
     except Exception:  # a candidate's exception may fail at this too
         return "(no message)"
+
+
+def _is_of_processor(error: BaseException) -> bool:
+    """Tell whether oneDNN has no kernel: for want of memory, but more often of the kernel."""
+    return "could not create a primitive" in _said(error)
 
 
 def _text(value: Any, most: int) -> str:

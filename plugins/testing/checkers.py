@@ -8,8 +8,9 @@ from dataclasses import asdict
 from typing import Any
 
 from genesys_engine.gab import library
-from genesys_engine.gab.compose import compose, load_block
-from genesys_engine.plugins.api import CheckSubject, Finding, GABTree
+from genesys_engine.gab.compose import compose
+from genesys_engine.plugins.api import Finding, GABTree
+from genesys_engine.plugins.checkers import check_subject
 from genesys_engine.plugins.testing.contract import Contract, fresh_process
 
 FIT = {"d_model": 64, "n_blocks": 2, "context": 128, "vocab_size": 512, "parameters": 200_000}
@@ -17,13 +18,13 @@ FIT = {"d_model": 64, "n_blocks": 2, "context": 128, "vocab_size": 512, "paramet
 _ELSEWHERE = """
 import json, sys
 from dataclasses import asdict
-from genesys_engine.gab.compose import load_block
-from genesys_engine.plugins.api import CheckSubject
+from genesys_engine.gab.checks.candidate import here
+from genesys_engine.plugins.checkers import check_subject
 from genesys_engine.plugins.targets import build
 given = json.load(sys.stdin)
 checker, found = build(given["target"], given["options"]), []
 for source in given["sources"]:
-    subject = CheckSubject(source, load_block(source), 1, {"0.2M": given["fit"]})
+    subject = check_subject(source, 1, {"0.2M": given["fit"]}, here(source, form="plain"))
     found.append([asdict(finding) for finding in checker.check(subject)])
 print(json.dumps(found))
 """
@@ -44,8 +45,10 @@ class CheckerContract(Contract):
 
     def findings(self, tree: GABTree) -> list[Finding]:
         """Return what the checker finds; runs the block's code here."""
+        from genesys_engine.gab.checks.candidate import here  # imports torch
+
         source = compose(tree)
-        subject = CheckSubject(source, load_block(source), 1, {"0.2M": FIT})
+        subject = check_subject(source, 1, {"0.2M": FIT}, here(source, form="plain"))
         return list(self.create().check(subject))
 
     def test_sound_designs_pass(self) -> None:

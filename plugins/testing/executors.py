@@ -65,7 +65,8 @@ class ExecutorContract(Contract):
             outcome = executor.submit(f"{JOBS}:ask", {"number": 21}, tmp_path, limits)
             value = outcome.result(PATIENCE_S).value
             assert value["double"] == 42
-            assert value["judge"] != value["subject"]
+            if hasattr(executor, "isolation"):  # else all of it may be in one process
+                assert value["judge"] != value["subject"]
 
     def test_a_deadline_is_kept(self, tmp_path: Path) -> None:
         """A job that does not end is ended, and is told as a timeout."""

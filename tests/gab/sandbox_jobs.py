@@ -261,12 +261,13 @@ def reserves(payload, scratch):
     return {"reserved": len(held)}
 
 
-def check_without_language(payload, scratch):
+def check_without_language(payload, scratch, subject):
     """Check a block whose language nobody looked at: what then runs is the sandbox's matter."""
     from genesys_engine.gab.checks import run
+    from genesys_engine.gab.checks.candidate import Candidate
 
     run.check_source = lambda *_: []
-    return run.check_block(**payload).to_json()
+    return run.check_block(**payload, candidate=Candidate(subject)).to_json()
 
 
 def sees_devices(payload, scratch):

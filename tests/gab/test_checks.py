@@ -8,13 +8,15 @@ import pytest
 import torch
 
 from genesys_engine.gab import library
-from genesys_engine.gab.checks import ADVICE, CheckReport, batch, causality, forward, mixing
+from genesys_engine.gab.checks import ADVICE, SERVED, CheckReport, batch, causality, forward, mixing
+from genesys_engine.gab.checks.candidate import here
 from genesys_engine.gab.checks.fingerprint import fingerprint
 from genesys_engine.gab.checks.flops import flops_per_token
-from genesys_engine.gab.checks.run import check_block
+from genesys_engine.gab.checks.here import check_block
 from genesys_engine.gab.checks.sourcemap import SourceMap
 from genesys_engine.gab.checks.subject import Subject
 from genesys_engine.gab.compose import compose, load_block
+from genesys_engine.gab.sandbox.subject import SameProcess
 from genesys_engine.gab.scales import ModelConfig
 from genesys_engine.plugins.check_job import check
 
@@ -368,11 +370,14 @@ def test_memory_error_is_not_laid_on_the_code():
 
 def test_a_number_that_is_none_fails_every_threshold():
     """The probes' outputs are replaced by NaN behind the check for finite values."""
-    subject = Subject(load_block(GPT), SourceMap(GPT), 128, 0)
+    subject = Subject(here(GPT, form="plain"), SourceMap(GPT), 128, 0)
     subject.noise  # noqa: B018  found before the outputs are spoilt
-    object.__setattr__(
-        subject, "run", lambda model, tokens, **_: torch.full((*tokens.shape, 97), math.nan)
-    )
+
+    def run(model, tokens, **_):
+        return torch.full((*tokens.shape, 97), math.nan)
+
+    object.__setattr__(subject, "run", run)
+    object.__setattr__(subject, "layers", lambda *given, **_: [run(*given)] * 3)
     checks = (forward.check_repeatable, batch.check_batch, mixing.check_mixing)
     found = [next(check(subject)) for check in checks]
     assert [f.code for f in found] == ["state.kept", "batch.mixed", "mixing.none"]
@@ -393,7 +398,7 @@ def test_report_round_trips_and_is_deterministic():
 
 def test_job_returns_the_report_as_json(tmp_path):
     payload = {"source": GPT, "vocab_size": 512, "seed": 0, "scales": ["0.2M", "1M"]}
-    value = check(payload, tmp_path)
+    value = check(payload, tmp_path, SameProcess(SERVED, tmp_path))
     assert value["passed"]
     fits = value["measurements"]["fits"]
     assert list(fits) == ["0.2M", "1M"]
@@ -417,7 +422,7 @@ def test_flops_of_a_gpt_block_by_hand():
 
 
 def digest(source, seed=0):
-    return fingerprint(Subject(load_block(source), SourceMap(source), 128, seed))
+    return fingerprint(Subject(here(source, form="plain"), SourceMap(source), 128, seed))
 
 
 def test_equal_functions_have_equal_fingerprints():

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from genesys_engine.gab.checks import ADVICE, CheckReport
-from genesys_engine.gab.checks.run import check_block
+from genesys_engine.gab.checks.here import check_block
 from genesys_engine.gab.errors import UnitError
 from genesys_engine.gab.interfaces import INTERFACES
 from genesys_engine.plugins import api

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from genesys_engine.engine.designer import refuse_faulty_checker
 from genesys_engine.gab import library
+from genesys_engine.gab.checks import SERVED
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import PluginError
+from genesys_engine.gab.sandbox.subject import SameProcess
 from genesys_engine.plugins.api import CheckSubject, Finding
 from genesys_engine.plugins.check_job import check
 
@@ -21,8 +24,27 @@ def finding(severity: Any, **evidence: Any) -> Finding:
 
 class Warns:
     def check(self, subject: CheckSubject) -> Iterator[Finding]:
-        block: Any = subject.block(64)
-        yield finding("warning", units=len(list(block.modules())), scales=len(subject.fits))
+        block = subject.block(64)
+        assert sum(map(math.prod, block.parameters.values())) > 10_000
+        yield finding("warning", units=len(block.units), scales=len(subject.fits))
+
+
+class LooksAhead:
+    """Runs the block: outputs, Z, gradients and modes."""
+
+    def check(self, subject: CheckSubject) -> Iterator[Finding]:
+        block = subject.block(64, (0, 2), dtype="float64").eval()
+        generator = torch.Generator().manual_seed(subject.seed)
+        X = torch.randn(2, 9, 64, generator=generator, dtype=torch.float64)
+        other = torch.cat([X[:, :5], -X[:, 5:]], 1)
+        one, two = (block(each)[0][:, :5] for each in (X, other))
+        weights = torch.zeros_like(X)
+        weights[:, :5] = 1.0
+        Y, slope = block.gradients(X, weights)
+        assert torch.equal(Y, block(X, **block(X)[1])[0])
+        assert slope is not None
+        late = float(slope[:, 5:].abs().max())
+        yield finding("warning", change=float((one - two).abs().max()), late=late)
 
 
 class Refuses:
@@ -37,8 +59,7 @@ class Raises:
 
 class MakesTheBlockRaise:
     def check(self, subject: CheckSubject) -> Iterator[Finding]:
-        block: Any = subject.block(64)
-        block(None)
+        subject.block(64)(torch.zeros(1, 4, 5))
         yield finding("warning")
 
 
@@ -61,17 +82,22 @@ def report(*names: str) -> dict[str, Any]:
         "scales": ["0.2M"],
         "checkers": entries,
     }
-    return check(payload, Path())
+    return check(payload, Path(), SameProcess(SERVED, Path()))
 
 
 def test_findings_are_added_and_an_error_refuses() -> None:
     told = report("Warns", "Refuses", "Raises")  # the last is not asked any more
     assert [f["severity"] for f in told["findings"]] == ["warning", "error"]
     assert told["findings"][0]["evidence"]["scales"] == 1
-    assert told["findings"][0]["evidence"]["units"] > 5
+    assert told["findings"][0]["evidence"]["units"] >= 3
     assert told["findings"][1]["evidence"] == {"seed": 3}
     assert told["passed"] is False
     refuse_faulty_checker(told, ["Warns", "Refuses", "Raises"])
+
+
+def test_a_checker_has_the_block_run_and_judges_what_comes_back() -> None:
+    (found,) = report("LooksAhead")["findings"]
+    assert found["evidence"] == {"change": 0.0, "late": 0.0}
 
 
 @pytest.mark.parametrize(

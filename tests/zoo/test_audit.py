@@ -21,15 +21,19 @@ from genesys_engine.gab.checks import (
     cost,
     forward,
     gradient,
+    judged,
     mixing,
     modes,
     static,
     training,
 )
-from genesys_engine.gab.checks.audit import Order, audit_block, replying_with_pairs
+from genesys_engine.gab.checks.adapter import replying_with_pairs
+from genesys_engine.gab.checks.audit import Order
 from genesys_engine.gab.checks.brief import brief
+from genesys_engine.gab.checks.candidate import here
 from genesys_engine.gab.checks.chunks import lengths_named
 from genesys_engine.gab.checks.cost import Cost, _loop, check_cost, count_cost, time_beside
+from genesys_engine.gab.checks.here import audit_block
 from genesys_engine.gab.checks.numbers import difference
 from genesys_engine.gab.checks.report import finding
 from genesys_engine.gab.checks.sourcemap import SourceMap
@@ -46,8 +50,7 @@ LEAK = (ZOO / "bad/causality.leak.mask_off_by_one.py").read_text()
 
 
 def subject(source, **more):
-    block = replying_with_pairs(load_block(source))
-    return Subject(block, SourceMap(source), 128, 0, 64, **more)
+    return Subject(here(source), SourceMap(source), 128, 0, 64, **more)
 
 
 def with_line(before, line):
@@ -215,16 +218,19 @@ def test_all_rows_at_once_differ_as_each_does_alone():
 def test_nan_fails_every_threshold():
     nan = torch.full((31, 512, 97), math.nan)
     spoilt = subject(ATTENTION)
-    object.__setattr__(
-        spoilt, "run", lambda _model, tokens, **_: nan[: len(tokens), : tokens.shape[1], :64]
-    )
+
+    def run(_model, tokens, **_):
+        return nan[: len(tokens), : tokens.shape[1], :64]
+
+    object.__setattr__(spoilt, "run", run)
+    object.__setattr__(spoilt, "layers", lambda *given, **_: [run(*given)] * 3)
     assert next(causality.check_lengths(spoilt)).code == "causality.length"
     assert next(modes.check_growth(spoilt)).code == "output.explodes"
-    good = training.Trained(torch.nn.Identity(), 5.5, 3.0, 3.0)
-    control = training.Trained(torch.nn.Identity(), 5.1, 4.0, 4.0)
+    good = training.Trained(None, 5.5, 3.0, 3.0)
+    control = training.Trained(None, 5.1, 4.0, 4.0)
     assert training._verdict(good, control, 2.5) is None
     for before, after, last in ((math.nan, 3, 3), (5.5, math.nan, 3), (5.5, 3, math.nan)):
-        trained = training.Trained(torch.nn.Identity(), before, after, last)
+        trained = training.Trained(None, before, after, last)
         code, _ = training._verdict(trained, control, 2.5)
         assert code == "training.flat"
     short, double = Cost(64, 1, 1), Cost(128, 1, 1)
@@ -239,6 +245,7 @@ def nan_like(spoilt):
         return torch.full(shape, math.nan, dtype=torch.float64)
 
     object.__setattr__(spoilt, "run", run)
+    object.__setattr__(spoilt, "layers", lambda *given, **_: [run(*given)] * 3)
     return spoilt
 
 
@@ -287,14 +294,15 @@ def test_costs_that_are_no_numbers_are_told(monkeypatch):
     monkeypatch.setattr(cost, "_exponent", lambda *_: math.nan)
     assert "cost.growth" in {f.code for f in check_cost(subject(ATTENTION), {}, None)}
     monkeypatch.setattr(cost, "_seconds", lambda *_: math.nan)
-    assert [f.code for f in time_beside(subject(ATTENTION), None)[1]] == ["cost.slow"]
+    probed, reference = subject(ATTENTION), load_block(ATTENTION)
+    assert [f.code for f in time_beside(probed, reference)[1]] == ["cost.slow"]
 
 
 def test_the_evidence_of_a_leak_reproduces_it():
     (found,) = audit_block(Order(LEAK, d_model=64, seed=5)).report.findings
     evidence = found.evidence
     assert (evidence["seed"], evidence["parameters"]) == (5, "initial")
-    again = Subject(replying_with_pairs(load_block(LEAK)), SourceMap(LEAK), 128, 5, 64)
+    again = Subject(here(LEAK), SourceMap(LEAK), 128, 5, 64)
     model = again.model().eval()
     tokens = again.tokens(1, evidence["length"])
     other = causality._with_new_suffix(again, tokens, evidence["cut"])
@@ -320,12 +328,10 @@ def test_what_is_audited_is_what_was_read(tmp_path, executor):
 
 
 def test_training_verdicts():
-    control = training.Trained(torch.nn.Identity(), 5.1, 4.0, 4.0)
+    control = training.Trained(None, 5.1, 4.0, 4.0)
 
     def verdict(before, after, last):
-        found = training._verdict(
-            training.Trained(torch.nn.Identity(), before, after, last), control, 2.5
-        )
+        found = training._verdict(training.Trained(None, before, after, last), control, 2.5)
         return found and found[0]
 
     assert verdict(5.5, 3.0, 2.9) is None
@@ -367,7 +373,7 @@ def test_calls_are_counted():
 )
 def test_a_worker_that_does_not_end_is_a_finding(executor, tmp_path, line, code):
     source = with_line("q, k, v =", line)
-    limits = Limits(wall_s=4)
+    limits = judged(Limits(wall_s=4))
     outcome = executor.submit(auditing.AUDIT, {"source": source}, tmp_path, limits).result(60)
     (found,) = auditing.read_outcome(outcome).report.findings
     assert (found.code, found.advice) == (code, ADVICE[code])

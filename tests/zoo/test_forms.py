@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from genesys_engine.gab.checks.adapter import adapted
-from genesys_engine.gab.checks.audit import Order, audit_block
+from genesys_engine.gab.checks.audit import Order
+from genesys_engine.gab.checks.here import audit_block
 from genesys_engine.gab.checks.sourcemap import SourceMap
 from genesys_engine.gab.checks.static import check_static, choose_class
 from genesys_engine.gab.checks.template import TEMPLATE

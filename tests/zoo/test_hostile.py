@@ -13,8 +13,10 @@ from torch import nn
 
 from genesys_engine.gab import library
 from genesys_engine.gab.checks import static
-from genesys_engine.gab.checks.audit import Order, audit_block, replying_with_pairs
-from genesys_engine.gab.checks.run import ReportBuilder, check_block
+from genesys_engine.gab.checks.audit import Order
+from genesys_engine.gab.checks.candidate import here
+from genesys_engine.gab.checks.here import audit_block, check_block
+from genesys_engine.gab.checks.run import ReportBuilder
 from genesys_engine.gab.checks.sourcemap import SourceMap
 from genesys_engine.gab.checks.subject import Subject
 from genesys_engine.gab.checks.untouched import remember
@@ -251,7 +253,7 @@ def with_line(line):
 
 
 def subject(source):
-    return Subject(replying_with_pairs(load_block(source)), SourceMap(source), 64, 0, 32)
+    return Subject(here(source), SourceMap(source), 64, 0, 32)
 
 
 @pytest.mark.parametrize(
@@ -318,8 +320,9 @@ def test_a_patched_function_is_seen(name):
 
 
 def test_nothing_is_patched_by_an_honest_block():
-    report = ReportBuilder(SourceMap(ATTENTION))
-    subject(ATTENTION).block()
+    probed = subject(ATTENTION)
+    report = ReportBuilder(SourceMap(ATTENTION), probed.candidate)
+    probed.block()
     report.look_for_patches()
     assert report.passed
 

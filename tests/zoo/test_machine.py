@@ -8,14 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from genesys_engine.gab.checks import modes
-from genesys_engine.gab.checks.audit import Order, audit_block, replying_with_pairs
+from genesys_engine.gab.checks import modes, precision
+from genesys_engine.gab.checks.audit import Order
+from genesys_engine.gab.checks.candidate import here
+from genesys_engine.gab.checks.here import audit_block, check_block
 from genesys_engine.gab.checks.machine import lacking_here
-from genesys_engine.gab.checks.run import check_block
 from genesys_engine.gab.checks.sourcemap import SourceMap
 from genesys_engine.gab.checks.subject import Subject
 from genesys_engine.gab.compose import load_block
 from genesys_engine.gab.model import LanguageModel
+from genesys_engine.gab.sandbox.raised import describe
 from genesys_engine.gab.scales import ModelConfig
 from genesys_engine.plugins.api import TrainBudget
 from genesys_engine.plugins.trainers.options import TrainerOptions
@@ -37,7 +39,7 @@ def with_line(line):
 
 
 def subject(source):
-    return Subject(replying_with_pairs(load_block(source)), SourceMap(source), 64, 0, 32)
+    return Subject(here(source), SourceMap(source), 64, 0, 32)
 
 
 def test_flex_attention_is_a_limit_of_the_machine_at_its_line():
@@ -50,7 +52,8 @@ def test_dynamo_may_mark_modules_and_nobody_else():
     """In a process of its own: dynamo marks them once."""
     script = f"""
 from torch import nn
-from genesys_engine.gab.checks.audit import Order, audit_block
+from genesys_engine.gab.checks.audit import Order
+from genesys_engine.gab.checks.here import audit_block
 from genesys_engine.gab.checks.untouched import remember
 changed = remember()
 audit_block(Order({FLEX!r}, d_model=32, level="fast"))
@@ -76,7 +79,8 @@ try:
         nn.LSTM(8, 8)(torch.randn(3, 2, 8))
 except RuntimeError as error:
     print("lacking:", str(error)[:30])
-from genesys_engine.gab.checks.audit import Order, audit_block
+from genesys_engine.gab.checks.audit import Order
+from genesys_engine.gab.checks.here import audit_block
 found = audit_block(Order({LSTM!r}, d_model=32))
 print([each.code for each in (*found.report.findings, *found.machine_findings)])
 """
@@ -98,7 +102,7 @@ def test_a_kernel_that_only_cpus_lack_stands_outside_the_report(monkeypatch):
     def lacks(block, X):
         raise NotImplementedError("\"some_cpu\" not implemented for 'BFloat16'")
 
-    monkeypatch.setattr(modes, "_backward_under_autocast", lacks)
+    monkeypatch.setattr(precision, "_backward_under_autocast", lacks)
     found = audit_block(Order(ATTENTION, d_model=32))
     assert found.report.passed
     assert [(f.code, f.severity) for f in found.machine_findings] == [
@@ -133,7 +137,7 @@ def test_what_no_device_has_is_the_blocks_to_cast():
     ],
 )
 def test_exceptions_are_told_apart(error, lacks):
-    assert bool(lacking_here(error)) == lacks
+    assert bool(lacking_here(describe(error))) == lacks
 
 
 def test_complex_parameters_are_built_probed_and_trained():

@@ -8,13 +8,14 @@ import torch
 
 from genesys_engine.gab import library
 from genesys_engine.gab.checks import batch, causality, gradient, lengths, mixing, modes
-from genesys_engine.gab.checks.audit import Order, audit_block, replying_with_pairs
+from genesys_engine.gab.checks.audit import Order
+from genesys_engine.gab.checks.candidate import here
 from genesys_engine.gab.checks.chunks import lengths_named
+from genesys_engine.gab.checks.here import audit_block, check_block
 from genesys_engine.gab.checks.lifted import lifted
-from genesys_engine.gab.checks.run import check_block
 from genesys_engine.gab.checks.sourcemap import SourceMap
 from genesys_engine.gab.checks.subject import Subject
-from genesys_engine.gab.compose import compose, load_block
+from genesys_engine.gab.compose import compose
 
 torch.set_num_threads(1)
 ZOO = Path(__file__).parent
@@ -57,9 +58,7 @@ def block(body="pass", init="pass", above="", more=""):
 
 
 def subject(source, context=128, width=32, **more):
-    return Subject(
-        replying_with_pairs(load_block(source)), SourceMap(source), context, 0, width, **more
-    )
+    return Subject(here(source), SourceMap(source), context, 0, width, **more)
 
 
 def codes(source, *checks, **more):

@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from genesys_engine.gab.checks import training
-from genesys_engine.gab.checks.audit import Order, audit_block, replying_with_pairs
+from genesys_engine.gab.checks.audit import Order
+from genesys_engine.gab.checks.candidate import here
+from genesys_engine.gab.checks.here import audit_block
 from genesys_engine.gab.checks.sourcemap import SourceMap
 from genesys_engine.gab.checks.subject import Subject
-from genesys_engine.gab.compose import load_block
 
 torch.set_num_threads(1)
 ROOT = Path(__file__).parents[2]
@@ -21,8 +22,7 @@ def source_of(path):
 
 
 def check(source, width=64):
-    block = replying_with_pairs(load_block(source))
-    subject = Subject(block, SourceMap(source), 128, 0, width)
+    subject = Subject(here(source), SourceMap(source), 128, 0, width)
     measured = {}
     return list(training.check_training(subject, measured)), measured["training"]
 

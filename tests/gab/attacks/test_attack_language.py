@@ -13,8 +13,8 @@ import torch
 from attack_kinds import KINDS
 from attack_variants import PLACES, deeper_variants, every_variant
 
-from genesys_engine.gab.checks.audit import Order, audit_block
-from genesys_engine.gab.checks.run import check_block
+from genesys_engine.gab.checks.audit import Order
+from genesys_engine.gab.checks.here import audit_block, check_block
 from genesys_engine.gab.checks.sourcemap import SourceMap
 from genesys_engine.gab.checks.static import check_source
 

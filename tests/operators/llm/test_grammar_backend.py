@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from genesys_engine.gab import library
-from genesys_engine.gab.checks.run import check_block
+from genesys_engine.gab.checks.here import check_block
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import InputError, UnitError
 from genesys_engine.gab.tree import GABTree, grow
