@@ -114,6 +114,7 @@ def audit_block(order: Order, candidate: Candidate) -> Audit:
     for check in FAST if order.level == "fast" else STAGES:
         if report.passed:
             report.stage(check, subject)
+    report.look_for_patches()
     if order.level == "fast" or not report.passed:
         return Audit(report.done(), machine_findings=tuple(report.machine_findings))
     return _finish(order, report, subject)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable
 
 import torch
@@ -58,5 +59,5 @@ def start_generator(seed: int) -> None:
 
 
 def derived(seed: int, purpose: int | str) -> int:
-    """Return a seed for one purpose."""
-    return seed * 1000 + purpose if isinstance(purpose, int) else seed
+    """Return a seed for one purpose, from which no other one's can be reckoned."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{purpose}".encode()).digest()[:7], "big")

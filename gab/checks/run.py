@@ -83,6 +83,7 @@ def check_block(
     for check in (*STAGES, cost.check_growth_with_length):
         if report.passed:
             report.stage(check, subject)
+    report.look_for_patches()
     if report.passed:
         report.stage(_count, report, subject)
     if report.passed:
@@ -131,7 +132,6 @@ class ReportBuilder:
         """Add a stage's findings with their seed; what the block raises meanwhile is one too."""
         before = len(self.findings)
         self.attempt("forward.error", lambda: self.findings.extend(check(*arguments)))
-        self.look_for_patches()
         # What this machine lacks is no part of a report that must be equal on every machine.
         lacking = [f for f in self.findings[before:] if _is_of_machine(f)]
         self.machine_findings += lacking
