@@ -227,7 +227,7 @@ class Subject:
         gradient: bool = False,
         wide: bool = False,
     ) -> Tensor:
-        """Return the output, with the global generator started at `seed`.
+        """Return the output, with the global generator started from `seed`.
 
         With `gradient` the graph is recorded as in training, and thrown away.  With `wide` what
         the block computes in fp32 is computed in fp64.
@@ -236,13 +236,13 @@ class Subject:
             SubjectRaised: the block raises.
             AnswerError: the output has another shape than it must have.
         """
-        how = {"seed": seed, "gradient": gradient, "wide": wide}
+        how = {"seed": self._run_seed(inputs[0], seed), "gradient": gradient, "wide": wide}
         _, made = self.candidate.of(module, "run", *inputs, **how)
         return self._shaped(only(made)[0], inputs[0])
 
     def run_without(self, model: Model, path: str, tokens: Tensor) -> tuple[Tensor, bool]:
         """Return the output without the units at a path of every block, and if they were called."""
-        how = {"seed": 0, "gradient": False, "wide": False}
+        how = {"seed": self._run_seed(tokens), "gradient": False, "wide": False}
         answer, made = self.candidate.of(model, "run_without", tokens, path=path, **how)
         return self._shaped(only(made)[0], tokens), bool(answer.get("called"))
 
@@ -260,7 +260,7 @@ class Subject:
         With `nearer`, other tokens and a share, the embedded tokens differ from those of the others
         by that share of what they do.
         """
-        how = {"seed": 0, "gradient": gradient, "wide": wide}
+        how = {"seed": self._run_seed(tokens), "gradient": gradient, "wide": wide}
         others, share = nearer or ((), 0.0)
         inputs = [tokens, others] if isinstance(others, Tensor) else [tokens]
         _, made = self.candidate.of(model, "layers", *inputs, nearer=share, **how)
@@ -280,6 +280,14 @@ class Subject:
         (slope,) = found(answer, made, 1)
         return None if slope is None else self._shaped(slope, tokens, self.width)
 
+    def _run_seed(self, inputs: Tensor, seed: int = 0) -> int:
+        """Return what the global generator is started at: another value for every length.
+
+        Runs that are compared in train mode have one length, and draw alike.  What a block does
+        for some draws only has as many occasions to show as there are lengths.
+        """
+        return derived(self.seed, f"run {seed} {inputs.shape[1]}")
+
     def _shaped(self, output: Tensor, given: Tensor, width: int = 0) -> Tensor:
         """Return an output for tokens (rows, time) or vectors (rows, time, width), if it is so
         shaped; for tokens of a `width`, else that of logits."""
@@ -297,7 +305,7 @@ class Subject:
         self, model: Model, *inputs: Tensor, seed: int = 0, without_detached: bool = False
     ) -> Trace:
         """Run as `run` does, and have the calls of the units kept."""
-        how = {"seed": seed, "gradient": False, "wide": False}
+        how = {"seed": self._run_seed(inputs[0], seed), "gradient": False, "wide": False}
         return self.candidate.trace(model, *inputs, without_detached=without_detached, **how)
 
     def first_different(
