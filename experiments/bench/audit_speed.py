@@ -127,16 +127,14 @@ def _position_by_position(sources: dict[str, str]) -> None:
     """Time the causality probe alone: batched suffixes against a forward pass a position."""
     import torch
 
-    from genesys_engine.gab.checks.audit import replying_with_pairs
+    from genesys_engine.gab.checks.candidate import here
     from genesys_engine.gab.checks.causality import check_causality
     from genesys_engine.gab.checks.sourcemap import SourceMap
     from genesys_engine.gab.checks.subject import Subject
-    from genesys_engine.gab.compose import load_block
 
     torch.set_num_threads(1)
     for name, source in sources.items():
-        block = replying_with_pairs(load_block(source))
-        subject = Subject(block, SourceMap(source), POSITIONS, 0, 128)
+        subject = Subject(here(source), SourceMap(source), POSITIONS, 0, 128)
         model = subject.shared.eval()
         started = time.process_time()
         assert not list(check_causality(subject))

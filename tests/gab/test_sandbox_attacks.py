@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from sandbox_support import GONE_S, LIMITS, assert_nothing_lives, need
 
+from genesys_engine.gab.checks import judged
 from genesys_engine.gab.sandbox import Limits, SandboxHost, syscalls
 from genesys_engine.gab.sandbox.scratch import remove
 
@@ -324,12 +325,12 @@ class Block(nn.Module):
 def test_a_hostile_block_passes_no_check(host, tmp_path, body, statuses):
     payload = {"source": BLOCK.format(body=body), "vocab_size": 64, "seed": 0, "scales": ["0.2M"]}
     target = "genesys_engine.plugins.check_job:check"
-    outcome = host.submit(target, payload, tmp_path / "check", Limits(**LIMITS)).result(60)
+    outcome = host.submit(target, payload, tmp_path / "check", judged(Limits(**LIMITS))).result(60)
     assert "patch.outside" in {each["code"] for each in outcome.value["findings"]}, outcome
     assert not outcome.value["passed"]
     # And had the language let it through:
     target = "sandbox_jobs:check_without_language"
-    outcome = host.submit(target, payload, tmp_path / "loose", Limits(**LIMITS)).result(60)
+    outcome = host.submit(target, payload, tmp_path / "loose", judged(Limits(**LIMITS))).result(60)
     assert outcome.status in statuses, outcome
     if outcome.status == "ok":
         assert not outcome.value["passed"]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from genesys_engine.gab.checks import judged
 from genesys_engine.plugins.api import Limits
 from genesys_engine.plugins.executors.process import ProcessExecutor, ProcessOptions
 from genesys_engine.plugins.targets import build
@@ -70,7 +71,7 @@ def test_options_are_strict():
 def test_checks_run_in_isolation(executor, tmp_path):
     sources = [GPT.replace("CAUSAL", word) for word in ("True", "False")]
     jobs = [
-        executor.submit(CHECK, payload(source), tmp_path / str(i), Limits(wall_s=60))
+        executor.submit(CHECK, payload(source), tmp_path / str(i), judged(Limits(wall_s=60)))
         for i, source in enumerate(sources)
     ]
     good, leaky = (job.result(120) for job in jobs)
@@ -81,7 +82,7 @@ def test_checks_run_in_isolation(executor, tmp_path):
 
 def test_equal_payloads_give_equal_replies_in_other_processes(executor, tmp_path):
     job = payload(GPT.replace("CAUSAL", "True"))
-    jobs = [executor.submit(CHECK, job, tmp_path / str(i), Limits()) for i in range(3)]
+    jobs = [executor.submit(CHECK, job, tmp_path / str(i), judged(Limits())) for i in range(3)]
     values = [job.result(120).value for job in jobs]
     assert values[0] == values[1] == values[2]
 
@@ -97,7 +98,7 @@ def test_a_block_that_misbehaves_harms_only_itself(executor, tmp_path, body, sta
     source = GPT.replace("        q, k, v", f"        {body}\n        q, k, v", 1)
     source = source.replace("CAUSAL", "True")
     limits = Limits(wall_s=2 if status == "timeout" else 60)
-    outcome = executor.submit(CHECK, payload(source), tmp_path / "bad", limits).result(60)
+    outcome = executor.submit(CHECK, payload(source), tmp_path / "bad", judged(limits)).result(60)
     assert outcome.status == status
     assert reason in outcome.reason
     good = executor.submit("sandbox_jobs:empty", {}, tmp_path / "good", Limits()).result(60)
@@ -116,17 +117,19 @@ def test_a_block_that_misbehaves_harms_only_itself(executor, tmp_path, body, sta
 def test_a_block_that_reaches_for_the_system_is_not_run(executor, tmp_path, body):
     source = GPT.replace("        q, k, v", f"        {body}\n        q, k, v", 1)
     source = source.replace("CAUSAL", "True")
-    outcome = executor.submit(CHECK, payload(source), tmp_path, Limits(wall_s=60)).result(60)
+    outcome = executor.submit(CHECK, payload(source), tmp_path, judged(Limits(wall_s=60))).result(
+        60
+    )
     assert outcome.status == "ok"
     assert not outcome.value["passed"]
     assert outcome.value["findings"][0]["severity"] == "error"
 
 
 def test_a_payload_of_another_form_is_an_error(executor, tmp_path):
-    outcome = executor.submit(CHECK, {"source": ""}, tmp_path, Limits()).result(60)
+    outcome = executor.submit(CHECK, {"source": ""}, tmp_path, judged(Limits())).result(60)
     assert outcome.status == "error"
     assert "KeyError" in outcome.reason
     unknown = payload("", scales=["7M"])
-    outcome = executor.submit(CHECK, unknown, tmp_path, Limits()).result(60)
+    outcome = executor.submit(CHECK, unknown, tmp_path, judged(Limits())).result(60)
     assert outcome.status == "error"
     assert "7M" in outcome.reason

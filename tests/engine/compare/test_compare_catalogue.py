@@ -5,6 +5,7 @@ from catalogue_solutions import SOLUTIONS
 
 from genesys_engine.engine.compare.catalogue import CATALOGUE
 from genesys_engine.gab import library
+from genesys_engine.gab.checks import judged
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.tree import grow
 from genesys_engine.gab.unit import parse_unit
@@ -23,7 +24,7 @@ def check(tmp_path_factory):
     def run(tree):
         payload = {"source": compose(tree), "scales": ["0.2M"], "vocab_size": 1024, "seed": 0}
         scratch = tmp_path_factory.mktemp("check")
-        outcome = executor.submit(CHECK, payload, scratch, Limits(wall_s=120)).result()
+        outcome = executor.submit(CHECK, payload, scratch, judged(Limits(wall_s=120))).result()
         assert outcome.status == "ok", outcome.reason
         return outcome.value
 

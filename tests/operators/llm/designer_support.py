@@ -9,6 +9,7 @@ from typing import Any
 
 from genesys_engine.engine.designer import failed_report
 from genesys_engine.gab import library
+from genesys_engine.gab.checks import judged
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.tree import GABTree
 from genesys_engine.operators.llm.proposal import Proposal, UnitChange
@@ -78,7 +79,7 @@ class RealCheck:
         scratch = self.scratch / str(self.count)
         scratch.mkdir()
         payload = {"source": compose(tree), "scales": ["0.2M"], "vocab_size": 512, "seed": 0}
-        outcome = self.executor.submit(CHECK, payload, scratch, Limits()).result()
+        outcome = self.executor.submit(CHECK, payload, scratch, judged(Limits())).result()
         return dict(outcome.value) if outcome.value is not None else failed_report(outcome)
 
 
