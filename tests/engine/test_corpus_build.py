@@ -166,7 +166,7 @@ def test_two_processes_at_once_are_safe(prepared, tmp_path):
     for process in others:
         process.start()
     for process in others:
-        process.join(60)
+        process.join(600)
     assert [process.exitcode for process in others] == [0, 0]
     (folder,) = tmp_path.iterdir()
     Corpus.open(folder).check()
