@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from sandbox_support import GONE_S, HERE, ISOLATION
+from sandbox_support import GONE_S, HERE, ISOLATION, descendants
 
-from genesys_engine.gab.sandbox import LEVELS
+from genesys_engine.gab.sandbox import LEVELS, Limits, SandboxHost
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
 REACHED = [level for level in LEVELS if not ISOLATION.missing(level)]
@@ -99,3 +99,35 @@ def test_nothing_survives_one_of_them(family, victim):
     engine, (template, *jobs) = family
     os.kill(engine.pid if victim == "engine" else template, signal.SIGKILL)
     assert survivors([template, *jobs]) == []
+
+
+def keepers(template):
+    """Return the processes that were forked from a template and are not below it."""
+    command, found = Path(f"/proc/{template}/cmdline").read_bytes(), []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and (entry / "cmdline").read_bytes() == command:
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return sorted({*found} - {template, *descendants(template)})
+
+
+@LINUX
+def test_a_template_without_its_keeper_is_replaced(tmp_path):
+    host = SandboxHost(workers=1, preload=())
+    try:
+        assert (
+            host.submit("sandbox_jobs:empty", {}, tmp_path / "a", Limits()).result(60).value == {}
+        )
+        template = host.template_pid
+        (keeper,) = keepers(template)
+        os.kill(keeper, signal.SIGKILL)
+        assert (
+            host.submit("sandbox_jobs:empty", {}, tmp_path / "b", Limits()).result(60).value == {}
+        )
+        assert host.template_pid != template
+        (keeper,) = keepers(host.template_pid)
+    finally:
+        host.close()
+    assert survivors([keeper]) == []
