@@ -6,6 +6,7 @@ import pytest
 
 from genesys_engine.engine.designer import CHECK, failed_report
 from genesys_engine.engine.replies import CheckReply
+from genesys_engine.gab.checks import judged
 from genesys_engine.plugins.api import Limits
 from genesys_engine.plugins.executors.process import ProcessExecutor, ProcessOptions
 
@@ -36,7 +37,7 @@ def checks(tmp_path_factory):
             CHECK,
             {"source": path.read_text("utf-8"), "scales": SCALES, "vocab_size": 512, "seed": 0},
             scratch / path.stem,
-            Limits(),
+            judged(Limits()),
         )
         for path in (*BAD, *GOOD)
     }
