@@ -1,8 +1,7 @@
 """What a block may name by itself: functions of Python, special names, attributes of values.
 
-`readable` are the attributes of the values that a block computes with (tensors, layers, plain
-data), collected from their classes as they are installed.  `never` are names that lead from an
-ordinary value to frames, code, modules or memory; no definition of the block's own opens them.
+`never` are names that lead from an ordinary value to frames, code, modules or memory, collected
+from their classes as they are installed; no definition of the block's own opens them.
 """
 
 from __future__ import annotations
@@ -10,9 +9,7 @@ from __future__ import annotations
 import builtins
 import types
 from collections import Counter, OrderedDict, deque
-from collections.abc import Iterator
 from functools import cache, partial
-from types import CodeType
 
 import torch
 from torch import Tensor, nn
@@ -69,22 +66,18 @@ _BEYOND = words(
     "tempfile shutil pathlib multiprocessing threading posix _module _evaluate _eval_type "
     "_getframe _sys _os _types _thread _io _imp _warnings"
 )
+FOREIGN = words(
+    "environ environb getenv putenv system popen Popen fork forkpty execv execve spawnv kill "
+    "killpg getpid getppid listdir scandir unlink rmdir rmtree chdir mkdir makedirs fdopen getcwd argv "
+    "stdin stdout stderr exc_info settrace setprofile currentframe getmodule getsource "
+    "import_module reload find_spec get_objects get_referrers get_referents create_connection "
+    "check_output check_call CDLL path_hooks meta_path handlers"
+)
+"""Names of modules that reach the machine: a value has them only if the block defines them."""
 _PLAIN = (
     str, bytes, bytearray, int, float, complex, list, tuple, dict, set, frozenset, range, slice,
     deque, OrderedDict, Counter, property, partial, Exception, type(_ for _ in ()),
 )  # fmt: skip
-_EXTRA = words(
-    # fields of plain classes and of what torch returns, methods that only instances have
-    "name value major minor total_memory multi_processor_count warp_size cache_info cache_clear "
-    "cache_parameters default_factory saved_tensors saved_variables needs_input_grad "
-    "kv_indices full_kv_indices mask_mod sparsity BLOCK_SIZE from_kv_blocks to_dense "
-    "parametrizations original0 original1 _replace _asdict _fields _make _field_defaults"
-) | {
-    f"{kind}_l{layer}{direction}"
-    for kind in ("weight_ih", "weight_hh", "weight_hr", "bias_ih", "bias_hh")
-    for layer in range(4)
-    for direction in ("", "_reverse")
-}
 
 
 @cache
@@ -93,33 +86,6 @@ def never() -> frozenset[str]:
     interpreter = {name for kind in _INTERPRETER for name in dir(kind) if not is_special(name)}
     plain = {name for kind in _PLAIN[:-1] for name in dir(kind)}
     return frozenset(interpreter - plain - {"close", "send"}) | _BEYOND | hidden_names()
-
-
-@cache
-def readable() -> frozenset[str]:
-    """Return the public attributes of the values that a block computes with."""
-    names = set(_EXTRA)
-    for kind in (*_PLAIN, *_classes()):
-        names |= {name for name in dir(kind) if not name.startswith("_")}
-        names |= {n for n in _assigned(kind) if not n.startswith("_")}
-    return frozenset(names) - never()
-
-
-def _classes() -> Iterator[type]:
-    """Yield the classes of torch whose instances a block may hold."""
-    yield from (Tensor, nn.Parameter, torch.Size, torch.dtype, torch.device, torch.finfo)
-    yield from (torch.iinfo, torch.Generator, torch.cuda.Stream, torch.cuda.Event)
-    yield torch.autograd.function.BackwardCFunction
-    for holder in (nn, torch.distributions, nn.utils.rnn, nn.utils.parametrize, torch.return_types):
-        yield from (each for each in vars(holder).values() if isinstance(each, type))
-
-
-def _assigned(kind: type) -> Iterator[str]:
-    """Yield the names that a class's constructors and annotations mention."""
-    for base in kind.__mro__:
-        code = getattr(vars(base).get("__init__"), "__code__", None)
-        yield from code.co_names if isinstance(code, CodeType) else ()
-        yield from vars(base).get("__annotations__", ())
 
 
 @cache
@@ -141,8 +107,7 @@ def guarded_names() -> frozenset[str]:
 def hidden_names() -> frozenset[str]:
     """Return what torch keeps to itself in modules and tensors."""
     names = {*module_names(), *dir(Tensor)}
-    own = {name for name in names if name.startswith("_") and not is_special(name)}
-    return frozenset(own - _EXTRA)
+    return frozenset(n for n in names if n.startswith("_") and not is_special(n))
 
 
 # What `nn.Module` has and a block may still define, since no check goes through it.

@@ -26,8 +26,8 @@ ADVICE: Mapping[str, str] = {
     "`try` with `except ImportError`.",
     "static.interpreter": "Remove it: a block computes on tensors and needs neither files nor "
     "frames nor the import system.",
-    "static.attribute": "Use the attributes of tensors, of torch.nn and of Python's data, and "
-    "those that the source itself defines.",
+    "static.attribute": "Remove it: it belongs to a module that reaches the machine. An attribute "
+    "of your own must be defined in the class that has it.",
     "patch.outside": "Write only to attributes of self and to tensors of your own, and define no "
     "method that nn.Module or Tensor has for itself: a block changes nothing outside of it.",
     "static.left_out": "Nothing need be changed: the block is checked, trained and evaluated "

@@ -11,7 +11,6 @@ import builtins
 import re
 import sys
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from enum import Enum
 from functools import cache
 from types import ModuleType
@@ -23,6 +22,7 @@ from genesys_engine.gab.checks.attributes import (
     BUILTINS,
     BY_NAME,
     DEFINABLE_SPECIAL,
+    FOREIGN,
     NAMED_SPECIAL,
     READABLE_SPECIAL,
     guarded_names,
@@ -30,7 +30,6 @@ from genesys_engine.gab.checks.attributes import (
     is_special,
     module_names,
     never,
-    readable,
 )
 from genesys_engine.gab.checks.members import DECORATORS, member, refused
 from genesys_engine.gab.checks.names import Names, defined
@@ -48,7 +47,6 @@ _OF_TYPES = (
     ast.Name, ast.Attribute, ast.Subscript, ast.Slice, ast.BinOp, ast.BitOr, ast.Tuple, ast.List,
     ast.Constant, ast.Starred, ast.UnaryOp, ast.USub, ast.Load,
 )  # fmt: skip
-_MOST = 20  # faults: no more are looked up for what was meant
 _FIELD = re.compile(r"\{[^{}:!]*[.\[]")  # in a format: a field that reads an attribute or an item
 
 
@@ -179,27 +177,15 @@ class _Walker(Scoped, ast.NodeVisitor):
         return f"Give the attribute {node.attr!r} of your own another name." if mine else ""
 
     def _known(self, node: ast.Attribute) -> None:
-        """Check that an attribute of a value is one of tensors, layers and data, or the block's.
+        """Check an attribute that modules have which reach the machine, and no value of a block.
 
-        What `self` holds may be a unit of another source.  A refused import is reported itself, and
-        what begins at a name that nothing binds fails by itself.
+        What `self` holds may be a unit of another source; a refused import is reported itself.
         """
         name, root = node.attr, root_of(node)
-        if isinstance(root, ast.Name) and (
-            root.id in ("self", "cls", *OWN) or self._fails(root.id)
-        ):
-            return
-        if is_special(name) or name in readable() or self.names.defines(name):
-            return
-        known = readable() | self.names.attributes if len(self.faults) < _MOST else frozenset()
-        near = get_close_matches(name, known, 1, 0.8)
-        cure = f"Write {near[0]!r} if that is meant." if near else ""
-        text = f"No tensor and no layer has the attribute {name!r}, and nothing here defines it."
-        self._say(node, ATTRIBUTE, name, text, cure)
-
-    def _fails(self, name: str) -> bool:
-        bound = self.names.bound.get(name) or hasattr(builtins, name)
-        return name in self.names.missing or not bound
+        mine = isinstance(root, ast.Name) and root.id in ("self", "cls", *OWN, *self.names.missing)
+        if not mine and name in FOREIGN and not self.names.defines(name):
+            text = f"No value of a block has the attribute {name!r}, and nothing here defines it."
+            self._say(node, ATTRIBUTE, name, text)
 
     def visit_MatchClass(self, node: ast.MatchClass) -> None:
         """`case Kind(name=value)` reads an attribute."""

@@ -341,11 +341,11 @@ KINDS = [
         in_a_comprehension="async def f(x):\n    return [y async for y in x]",
     ),
     *_group(
-        "attributes that nobody has",
+        "attributes of modules",
         (ATTRIBUTE,),
-        of_a_result="torch.ones(1).MARK_of_a_result",
+        of_a_result="torch.ones(1).environ",
         of_a_parameter="def f(x):\n    return x.handlers",
-        of_a_local="def f():\n    x = torch.ones(1)\n    return x.environ",
-        private="def f(x):\n    return x._private",
+        of_a_local="def f():\n    x = torch.ones(1)\n    return x.popen",
+        of_an_item="[1][0].stdout",
     ),
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Reads an attribute that no tensor has."""
+"""Reads an attribute that only modules of the machine have."""
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,7 @@ class Mixer(nn.Module):
         B, T, D = X.shape
         count = torch.arange(1, T + 1, device=X.device, dtype=X.dtype)[:, None]
         past = X.cumsum(1) / count
-        Y = self.proj(past.to(X.device)).to(past.kind_of_number)
+        Y = self.proj(past.to(X.device)).to(past.environ)
         return Y
 
 
