@@ -68,8 +68,8 @@ _BEYOND = words(
 )
 FOREIGN = words(
     "environ environb getenv putenv system popen Popen fork forkpty execv execve spawnv kill "
-    "killpg getpid getppid listdir scandir unlink rmdir rmtree chdir mkdir makedirs fdopen getcwd argv "
-    "stdin stdout stderr exc_info settrace setprofile currentframe getmodule getsource "
+    "killpg getpid getppid listdir scandir unlink rmdir rmtree chdir mkdir makedirs fdopen getcwd "
+    "argv stdin stdout stderr exc_info settrace setprofile currentframe getmodule getsource "
     "import_module reload find_spec get_objects get_referrers get_referents create_connection "
     "check_output check_call CDLL path_hooks meta_path handlers"
 )

@@ -25,9 +25,6 @@ from genesys_engine.gab.checks.sourcemap import SourceMap  # noqa: E402
 from genesys_engine.gab.checks.static import check_source  # noqa: E402
 from genesys_engine.gab.sandbox import Limits, SandboxHost  # noqa: E402
 
-if not hasattr(checks, "SERVED"):
-    pytest.skip("checks and blocks share a process still", allow_module_level=True)
-
 PRELOAD = ("torch", "genesys_engine.gab.checks.run")
 SAMPLE, SEED = 5, 7
 LANGUAGE = {"static.import", "static.interpreter", "static.attribute", "patch.outside"}
