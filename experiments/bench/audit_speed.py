@@ -1,6 +1,6 @@
 """How long an audit takes: warm and cold, full and fast, and against probing position by position.
 
-    python experiments/bench/audit_speed.py [--repeats 5] [--cold-only] [--other PYTHON]
+    python experiments/bench/audit_speed.py [--repeats 5] [--cold-only|--warm-only] [--other PYTHON]
 
 Goals on one core of a quiet machine, for the median of the five seeds at d_model 128 in a warm
 worker: a full audit below 1.0 s, `--fast` below 0.25 s; 60 blocks a minute on two cores.  The
@@ -8,9 +8,9 @@ other sides, from the same run: a cold process for each block, and a causality p
 one forward pass for each position, as the usual scripts do.  Prints wall time, and the worker's
 own processor time, which other programs on the machine disturb less.
 
-`--other` is the interpreter of an environment with another build: cold audits of both take turns,
-and the ratios of their processor times are printed (goals against the build before the start-up
-was cut: 0.5 for a full audit, 0.35 for `--fast`).
+`--other` is the interpreter of an environment with another build, byte-compiled as this one is:
+audits of both take turns, and the ratios of their processor times are printed (goals against the
+build before the start-up was cut: cold 0.5 for a full audit and 0.35 for `--fast`; warm 1.0).
 """
 
 from __future__ import annotations
@@ -39,16 +39,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--cold-only", action="store_true")
+    parser.add_argument("--warm-only", action="store_true", help="both builds; needs --other")
+    parser.add_argument("--answer", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--other", metavar="PYTHON", help="of the build to compare with")
     options = parser.parse_args()
     repeats = options.repeats
     sources = {name: compose(library.seed(name)) for name in library.seed_names()}
+    if options.answer:
+        _answer(sources)
+        return
+    if options.warm_only:
+        _warm_beside(options.other, list(sources), repeats)
+        return
     with tempfile.TemporaryDirectory() as scratch:
         if not options.cold_only:
             _warm(sources, repeats, Path(scratch))
             _throughput(sources, Path(scratch))
         _cold(sources, Path(scratch), repeats, options.other)
     if not options.cold_only:
+        if options.other:
+            _warm_beside(options.other, list(sources), repeats)
         _position_by_position(sources)
 
 
@@ -70,6 +80,47 @@ def _warm(sources: dict[str, str], repeats: int, scratch: Path) -> None:
         wall, own = statistics.median(medians), statistics.median(cpu)
         print(f"warm {level:5} median  {wall:6.3f} s wall, {own:6.3f} s processor (goal {goal:g})")
     executor.close()
+
+
+def _answer(sources: dict[str, str]) -> None:
+    """Audit the seeds that are named on the standard input; answer with processor seconds."""
+    executor, reference = _executor(1), auditing.reference_source()
+    with tempfile.TemporaryDirectory() as scratch:
+        _audit(executor, sources["gpt"], Path(scratch), reference=reference)  # all is warm
+        for line in sys.stdin:
+            source = sources[line.strip()]
+            _, outcome = _audit(executor, source, Path(scratch), reference=reference)
+            print(outcome.facts["cpu_s"], flush=True)
+    executor.close()
+
+
+def _warm_beside(other: str, names: list[str], repeats: int) -> None:
+    """Have warm workers of both builds audit each seed in turns."""
+    sides = {}
+    for build, python in (("this", sys.executable), ("other", other)):
+        sides[build] = subprocess.Popen(
+            [python, str(Path(__file__).resolve()), "--answer"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=tempfile.gettempdir(),  # Python would import this very checkout from another
+        )
+    for name in names:
+        cpu: dict[str, list[float]] = {build: [] for build in sides}
+        for _ in range(repeats):
+            for build, side in sides.items():
+                assert side.stdin is not None
+                assert side.stdout is not None
+                side.stdin.write(f"{name}\n")
+                side.stdin.flush()
+                cpu[build].append(float(side.stdout.readline()))
+        this, that = (statistics.median(cpu[build]) for build in sides)
+        print(
+            f"warm full  {name:7} {this:.3f} s of processor time, {that:.3f} of the other build:"
+            f" {this / that:.3f} (of the fastest runs {min(cpu['this']) / min(cpu['other']):.3f})"
+        )
+    for side in sides.values():
+        side.communicate()
 
 
 def _throughput(sources: dict[str, str], scratch: Path) -> None:
