@@ -11,6 +11,7 @@ from genesys_engine.gab.checks.report import CheckReport
 from genesys_engine.gab.checks.runnable import runnable
 from genesys_engine.gab.checks.sourcemap import SourceMap
 from genesys_engine.gab.compose import load_block
+from genesys_engine.gab.sandbox.raised import describe
 
 BLOCK = """
 import torch
@@ -175,5 +176,5 @@ def test_lines_stay_and_ordinary_code_stays_as_it_is():
     source = BLOCK + "if __name__ == '__main__':\n    pass\nx = 1 / 0\n"
     with pytest.raises(ZeroDivisionError) as caught:
         load_block(source)
-    lines = SourceMap(source).place_of_error(caught.value)
+    lines = SourceMap(source).place_of_error(describe(caught.value))
     assert lines == (None, source.count("\n"))
