@@ -59,6 +59,8 @@ from genesys_engine.plugins.models import context_of, device_of
 if TYPE_CHECKING:
     import torch
 
+    from genesys_engine.plugins.students import Students
+
 __all__ = [
     "INCIDENTAL",
     "INTERFACES",
@@ -68,6 +70,8 @@ __all__ = [
     "PATH_OR_NAME",
     "ROLES",
     "BadReply",
+    "BlockEvaluator",
+    "BlockScores",
     "BudgetSpent",
     "Candidates",
     "CheckSubject",
@@ -470,6 +474,32 @@ class Evaluator(Protocol):
 
     def evaluate(self, model: torch.nn.Module, corpus: Corpus) -> Mapping[str, Score]:
         """Return scores by metric name, such as `bits_per_byte` or `continuation:acc`."""
+
+
+@dataclass(frozen=True)
+class BlockScores:
+    """Scores by metric of models that an evaluator trained, and of the same models untrained."""
+
+    trained: Mapping[str, Score]
+    untrained: Mapping[str, Score]
+
+
+class BlockEvaluator(Protocol):
+    """An evaluator that trains models of its own, of a design's block alone.
+
+    What it finds out is a property of the block: it is asked once at each rung, whatever the run's
+    training made of the model there.  `samples` and `metrics` are as an `Evaluator`'s.
+    """
+
+    def evaluate_block(self, students: Students) -> BlockScores:
+        """Build models with `students`, teach and test them, and return their scores.
+
+        The items and what is right are known here alone: a student gets lessons, and of a test the
+        inputs.
+        """
+
+    def guessed(self) -> Mapping[str, Score]:
+        """Return the scores of guessing, the control that no training is needed for."""
 
 
 # --- execution -------------------------------------------------------------------------------

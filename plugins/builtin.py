@@ -30,9 +30,18 @@ def genesys_register_trainers(register: Register) -> None:
     )
 
 
+SKILLS = {
+    "mqar": ("Mqar", "what a key's value was, after many pairs: a small model of the block alone"),
+    "copying": ("Copying", "tokens that lie among blanks, in order; likewise"),
+    "recall_noisy": ("RecallNoisy", "what a key's value was, among noise; likewise"),
+    "memorise": ("Memorise", "values that training alone has shown; likewise"),
+}
+"""Name -> stem of the classes, and summary."""
+
+
 @hookimpl
 def genesys_register_evaluators(register: Register) -> None:
-    """Held-out text and lm-eval."""
+    """Held-out text, lm-eval, and skills."""
     base = "genesys_engine.plugins.evaluators"
     register(
         "heldout",
@@ -44,6 +53,13 @@ def genesys_register_evaluators(register: Register) -> None:
         f"{base}.lm_eval:LmEvalEvaluator",
         summary="zero-shot tasks of lm-eval, built offline from held-out text",
     )
+    for name, (stem, summary) in SKILLS.items():
+        register(
+            name,
+            f"{base}.skills:{stem}Evaluator",
+            options=f"{base}.options:{stem}Options",
+            summary=summary,
+        )
 
 
 KNOWLEDGE_SOURCES = {

@@ -23,12 +23,13 @@ import torch
 
 from genesys_engine.gab.errors import InputError
 from genesys_engine.gab.sandbox.subject import Asked, SameProcess
-from genesys_engine.plugins.api import Evaluator, Score
+from genesys_engine.plugins.api import BlockScores, Evaluator, Score
 from genesys_engine.plugins.corpus import Corpus
 from genesys_engine.plugins.crosscheck import Sample, asked_again, compare, independent
 from genesys_engine.plugins.evaluators.heldout import METRIC
 from genesys_engine.plugins.model_subject import SUBJECT, SUBJECTS
 from genesys_engine.plugins.remote_model import RemoteModel, Watch
+from genesys_engine.plugins.students import Students
 from genesys_engine.plugins.targets import build
 from genesys_engine.plugins.train_job import Clock
 
@@ -67,11 +68,14 @@ def evaluate(payload: Mapping[str, Any], scratch: Path, *subjects: Asked) -> dic
     evaluators = _evaluators(payload["evaluators"])
     asked, blind = subjects or _here(scratch)
     clock = Clock()
+    of_block = _of_block(asked, payload, evaluators)  # first: nothing held out was shown yet
+    facts: dict[str, Any] = {"students_s": clock.lap()} if of_block.trained else {}
     fewer = [getattr(each, "for_control", lambda each=each: each)() for each in evaluators]
-    untrained = _scores(_built(asked, payload, None), corpus, fewer)
+    untrained = {**_scores(_built(asked, payload, None), corpus, fewer), **of_block.untrained}
     before = _bits(fewer)
-    facts: dict[str, Any] = {"untrained_s": clock.lap()}
+    facts["untrained_s"] = clock.lap()
     trained, samples = _watched(asked, payload, corpus, evaluators)
+    trained |= of_block.trained
     asked.end()  # before the other one is asked: they could tell each other by their use of time
     facts["trained_s"] = clock.lap()
     cause, problem = "training", _what_is_wrong(trained, untrained)
@@ -118,14 +122,17 @@ def controls(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
 
     It is the first model that the evaluators score, so that what they cannot use is found here,
     before any training: `{"refused": {message, where, hint}}` in place of `{"bigram": {metric:
-    score}, "not_finite": [metric]}`.
+    score}, "not_finite": [metric]}`.  Where models of a block are trained, guessing stands for it.
     """
     from genesys_engine.plugins.controls import BigramModel
 
     corpus = Corpus.open(payload["corpus"])
     model = BigramModel(corpus, int(payload["context"]))
     try:
-        scores = _scores(model, corpus, _evaluators(payload["evaluators"]))
+        evaluators = _evaluators(payload["evaluators"])
+        scores = _scores(model, corpus, evaluators)
+        for evaluator in filter(_trains, evaluators):
+            scores.update(evaluator.guessed())
     except InputError as error:
         told = {"message": error.message, "where": error.where, "hint": error.hint}
         return {"refused": told}
@@ -170,6 +177,8 @@ def _watched(
     _built(asked, payload, payload["checkpoint"])
     scores: Scores = {}
     for evaluator, sample in zip(evaluators, samples, strict=True):
+        if _trains(evaluator):
+            continue
         scores.update(evaluator.evaluate(RemoteModel(asked, payload["model"], sample), corpus))
     return scores, samples
 
@@ -191,10 +200,27 @@ def _contradiction(blind: Asked, payload: Mapping[str, Any], samples: Sequence[S
     return ""
 
 
+def _trains(evaluator: Any) -> bool:
+    """Tell whether an evaluator trains models of the block, and looks at no other one."""
+    return hasattr(evaluator, "evaluate_block")
+
+
+def _of_block(asked: Asked, payload: Mapping[str, Any], evaluators: Sequence[Any]) -> BlockScores:
+    """Return what the evaluators that train models find out about the block."""
+    trained: Scores = {}
+    untrained: Scores = {}
+    students = Students(asked, payload)
+    for evaluator in filter(_trains, evaluators):
+        found = evaluator.evaluate_block(students)
+        trained.update(found.trained)
+        untrained.update(found.untrained)
+    return BlockScores(trained, untrained)
+
+
 # --- scores --------------------------------------------------------------------------------------
 
 
-def _evaluators(entries: Sequence[Mapping[str, Any]]) -> list[Evaluator]:
+def _evaluators(entries: Sequence[Mapping[str, Any]]) -> list[Any]:
     """Construct the evaluators that a payload lists."""
     return [build(entry["target"], entry["options"]) for entry in entries]
 
@@ -207,7 +233,8 @@ def _scores(model: nn.Module, corpus: Corpus, evaluators: Sequence[Evaluator]) -
     """
     scores: Scores = {}
     for evaluator in evaluators:
-        scores.update(evaluator.evaluate(model, corpus))
+        if not _trains(evaluator):
+            scores.update(evaluator.evaluate(model, corpus))
     if METRIC not in scores:
         raise InputError(
             f"no evaluator gives {METRIC}", where="evaluators", hint="add the evaluator `heldout`"

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genesys_engine.plugins.api import TrainBudget
 from genesys_engine.plugins.models import build_model, device_of
 
 if TYPE_CHECKING:
@@ -24,9 +25,13 @@ SUBJECTS = 2
 
 
 def operations(scratch: Path) -> Operations:
-    """Return the operations `build` and `logits`, which have one model in common."""
+    """Return the operations `build`, `teach` and `logits`, which have one model in common."""
     served = _Served()
-    return {"build": served.build, "logits": served.logits}
+    return {"build": served.build, "teach": served.teach, "logits": served.logits}
+
+
+_ANY_BUDGET = TrainBudget(tokens=1, batch_tokens=1, peak_lr=0.0, seed=0)
+"""The default recipe has rates of its own, and reads none of it."""
 
 
 class _Served:
@@ -34,6 +39,7 @@ class _Served:
 
     def __init__(self) -> None:
         self._model: Any = None
+        self._optimizer: Any = None
 
     def build(
         self, arguments: dict[str, Any], tensors: Sequence[Tensor]
@@ -48,7 +54,33 @@ class _Served:
         model = build_model(arguments, arguments["device"])
         if arguments["checkpoint"] is not None:
             load_checkpoint(model, Path(arguments["checkpoint"]))
-        self._model = model.eval()
+        self._model, self._optimizer = model.eval(), None
+        return {}, []
+
+    def teach(
+        self, arguments: dict[str, Any], tensors: Sequence[Tensor]
+    ) -> tuple[dict[str, Any], list[Tensor]]:
+        """Take one step of the default recipe on inputs and targets (B, T); -100 is not scored.
+
+        Arguments: `progress`, the share of the training that is over.
+        """
+        import torch
+        from torch.nn import functional
+
+        from genesys_engine.plugins.trainers.options import TrainerOptions
+        from genesys_engine.plugins.trainers.recipe import make_optimizer, rate_share, set_rates
+
+        options, model = TrainerOptions(), self._model.train()
+        if self._optimizer is None:
+            self._optimizer = make_optimizer(model, _ANY_BUDGET, options)
+        inputs, targets = (tensor.to(device_of(model)) for tensor in tensors)
+        loss = functional.cross_entropy(model(inputs).flatten(0, 1).float(), targets.flatten())
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(model.parameters(), options.grad_clip)
+        set_rates(self._optimizer, rate_share(arguments["progress"], options))
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        model.eval()
         return {}, []
 
     def logits(

@@ -10,7 +10,7 @@
 """
 
 from genesys_engine.plugins.testing.checkers import CheckerContract
-from genesys_engine.plugins.testing.evaluators import EvaluatorContract
+from genesys_engine.plugins.testing.evaluators import BlockEvaluatorContract, EvaluatorContract
 from genesys_engine.plugins.testing.executors import ExecutorContract
 from genesys_engine.plugins.testing.operators import OperatorContract
 from genesys_engine.plugins.testing.sections import ReportSectionContract
@@ -20,6 +20,7 @@ from genesys_engine.plugins.testing.trackers import TrackerContract
 from genesys_engine.plugins.testing.trainers import TrainerContract
 
 __all__ = [
+    "BlockEvaluatorContract",
     "CheckerContract",
     "EvaluatorContract",
     "ExecutorContract",

@@ -10,7 +10,7 @@ import pytest
 from genesys_engine.plugins.api import Corpus, Score
 from genesys_engine.plugins.targets import load_target, read_options
 from genesys_engine.plugins.testing.contract import Contract, fresh_process
-from genesys_engine.plugins.testing.samples import small_model, weights_digest
+from genesys_engine.plugins.testing.samples import small_model, small_students, weights_digest
 
 _ELSEWHERE = """
 import json, sys
@@ -91,3 +91,48 @@ class EvaluatorContract(Contract):
             return
         finite = [name for name, score in scores.items() if math.isfinite(score.value)]
         assert finite == [], "a model that gives NaN has a score"
+
+
+_TAUGHT_ELSEWHERE = """
+import json, sys
+from dataclasses import asdict
+import torch
+torch.set_num_threads(1)
+from genesys_engine.plugins.targets import build
+from genesys_engine.plugins.testing.samples import small_students
+given = json.load(sys.stdin)
+scores = build(given["target"], given["options"]).evaluate_block(small_students()).trained
+print(json.dumps({name: asdict(score) for name, score in scores.items()}))
+"""
+
+
+class BlockEvaluatorContract(Contract):
+    """Finite scores of models that it trains, with their controls, equal in every process.
+
+    It trains in every test: give options that take a second.
+    """
+
+    kind = "evaluator"
+
+    def test_scores_are_finite_and_have_controls(self) -> None:
+        """The same metrics trained, untrained and guessed, and those that it declares."""
+        evaluator = self.create()
+        found = evaluator.evaluate_block(small_students())
+        assert found.trained
+        assert set(found.trained) == set(found.untrained) == set(evaluator.guessed())
+        for name, score in found.trained.items():
+            assert math.isfinite(score.value), name
+            assert score.n > 0, name
+            assert score.n == found.untrained[name].n, name
+        ask = getattr(load_target(self.description().target), "metrics", None)
+        if ask is not None:
+            declared = set(ask(read_options(self._model(), self.options), ""))
+            assert declared == set(found.trained)
+
+    def test_it_repeats_itself_in_another_process(self) -> None:
+        """An equal block gives equal scores."""
+        first = self.create().evaluate_block(small_students()).trained
+        elsewhere = fresh_process(_TAUGHT_ELSEWHERE, self.payload())
+        assert set(elsewhere) == set(first)
+        for name, score in first.items():
+            assert math.isclose(elsewhere[name]["value"], score.value, rel_tol=1e-5), name

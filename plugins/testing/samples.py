@@ -15,6 +15,7 @@ from genesys_engine.plugins.api import Corpus, TrainBudget
 
 if TYPE_CHECKING:
     from genesys_engine.gab.model import LanguageModel
+    from genesys_engine.plugins.students import Students
 
 CONTEXT = 64
 VOCABULARY = 300
@@ -59,6 +60,16 @@ def small_model(vocab_size: int = VOCABULARY, *, seed: int = 0) -> LanguageModel
 
     config = ModelConfig(d_model=32, n_blocks=1, vocab_size=vocab_size, context=CONTEXT)
     return LanguageModel(load_block(small_source()), config, seed=seed)
+
+
+def small_students(source: str = "") -> Students:
+    """Return what builds models of a block, `gpt` if none is given; runs its code here."""
+    from genesys_engine.gab.sandbox.subject import SameProcess
+    from genesys_engine.plugins.model_subject import SUBJECT
+    from genesys_engine.plugins.students import Students
+
+    block = {"source": source or small_source(), "device": "cpu"}
+    return Students(SameProcess(SUBJECT, Path()), block)
 
 
 def weights_digest(model: Any) -> str:

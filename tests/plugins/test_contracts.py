@@ -49,6 +49,16 @@ class TestHeldout(testing.EvaluatorContract):
     options = {"windows": 16}
 
 
+class TestMqar(testing.BlockEvaluatorContract):
+    name = "mqar"
+    options = {"steps": 3, "batch": 4, "items": 8, "width": 32}
+
+
+class TestMemorise(testing.BlockEvaluatorContract):
+    name = "memorise"
+    options = {"steps": 3, "batch": 4, "items": 8, "width": 32}
+
+
 class TestProcess(testing.ExecutorContract):
     name = "process"
     options = {"preload": []}
