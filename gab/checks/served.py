@@ -160,6 +160,13 @@ class Served:
         """Run a module."""
         return {}, [self._run(self._model(given), given, tensors)]
 
+    def draws(self, given: Given, tensors: Tensors) -> Answer:
+        """Run a module, and tell whether that moved the global generator."""
+        start_generator(given["seed"])
+        before = torch.default_generator.get_state()
+        self._run(self._model(given), given, tensors)
+        return {"draws": not torch.equal(before, torch.default_generator.get_state())}, ()
+
     def run_without(self, given: Given, tensors: Tensors) -> Answer:
         """Run a model in which the units at a path of every block do nothing."""
         model = self._model(given)

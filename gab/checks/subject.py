@@ -240,6 +240,12 @@ class Subject:
         _, made = self.candidate.of(module, "run", *inputs, **how)
         return self._shaped(only(made)[0], inputs[0])
 
+    def draws(self, model: Model, tokens: Tensor) -> bool:
+        """Tell whether a run draws from the global generator, as the subject has it."""
+        how = {"seed": self._run_seed(tokens), "gradient": False, "wide": False}
+        answer, _ = self.candidate.of(model, "draws", tokens, **how)
+        return bool(answer.get("draws"))
+
     def run_without(self, model: Model, path: str, tokens: Tensor) -> tuple[Tensor, bool]:
         """Return the output without the units at a path of every block, and if they were called."""
         how = {"seed": self._run_seed(tokens), "gradient": False, "wide": False}

@@ -198,6 +198,10 @@ BAD = {
                        "determinism.random", "Mixer"),
     "dropout in eval": (
         block("Y = F.dropout(self.proj(mean), 0.5)"), "determinism.random", "Mixer"),
+    "looks ahead one time in ten": (block(
+        "Y = self.proj(mean)\n"
+        "if torch.rand(()) < 0.1:\n"
+        "    Y = Y + X.mean(1, keepdim=True)"), "determinism.random", "Mixer"),
     "state kept in an attribute": (block(
         "Y = self.proj(mean) + self.last\nself.last = 1e-3 * X.detach().mean().item()",
         "self.last = 0.0"), "state.kept", "Mixer"),
