@@ -118,6 +118,8 @@ class Engine(subprocess.Popen[bytes]):
             stderr=self._err,
             env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(path or "")},
             start_new_session=True,
+            # One that was started in the background inherits that Ctrl-C is ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def answer(self) -> Answer:

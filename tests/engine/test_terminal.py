@@ -108,7 +108,7 @@ def test_no_view_steers_the_terminal(run, arguments, width, capfd, monkeypatch):
 def test_progress_and_panel_do_not_steer_the_terminal(run):
     from rich.console import Console
 
-    from genesys_engine.engine.progress import Progress
+    from genesys_engine.engine.progress.live import Progress
     from genesys_engine.engine.progress.panel import panel
 
     plain = StringIO()

@@ -320,7 +320,7 @@ def test_the_rate_of_the_lemmas_is_one_of_proposals_and_not_of_replies(world):
     low, high = lemmas["interval"]
     assert low < 0.2, "80 replies that were independent would have 39 to 61 %"
     assert high > 0.8
-    title = next(title for title, _, _ in tables(data) if "Lemmas" in title)
+    title = next(title for title, _, _ in tables(data) if "lemmas" in title)
     assert f"to {100 * high:.0f} %), the share of 80 unit replies that passed" in title
 
 
