@@ -198,7 +198,7 @@ def test_a_corpus_that_was_damaged_meanwhile_is_noticed_and_made_again(
 def test_nothing_survives_a_kill_or_a_second_ctrl_c_and_nothing_is_done_twice(
     whole: Path, experiment: Path
 ) -> None:
-    run = experiment.parent / "killed"
+    run = experiment.parent / "killed-once"
     with started("run", experiment, "--out", run) as process:
         between(run, process)
         second = engine("resume", run)
