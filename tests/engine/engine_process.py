@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import sqlite3
 import subprocess
@@ -179,9 +180,8 @@ def verifying(process: Engine) -> dict[int, int]:
             folder = Path(f"/proc/{pid}/cwd").readlink()
         except OSError:
             continue
-        name = folder.name
-        if name.startswith("verify-"):
-            found[int(name.removeprefix("verify-"))] = pid
+        if at := re.match(r"verify-(\d+)", folder.name):
+            found[int(at[1])] = pid
     return found
 
 
