@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from genesys_engine.engine.corpus.disk import sync
+from genesys_engine.engine.corpus.disk import sync, write_whole
 from genesys_engine.engine.events import canonical_json
 from genesys_engine.engine.replies import TrainReply
 from genesys_engine.gab.sandbox.scratch import remove
@@ -55,10 +55,7 @@ def keep_trained(
         kept = weights.replace(folder / WEIGHTS)
         sync(kept)
     note = {"identity": _identity(job), "reply": reply.model_dump(), "facts": dict(facts)}
-    partial = folder / f"{NOTE}.partial"
-    partial.write_text(json.dumps(note), encoding="utf-8")
-    sync(partial)
-    partial.replace(folder / NOTE)
+    write_whole(folder / NOTE, json.dumps(note))
     sync(folder)
     return Trained(reply, facts, kept)
 

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from genesys_engine.plugins.ratio import ratio
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
@@ -193,7 +195,7 @@ class Comparison:
             blind, whole = (-nats / math.log(2) for nats in (self.blind, self.whole))
             of = (("bits", "stderr", blind), ("seen", "seen_stderr", blind - whole))
             for name, error, bits in of:
-                numbers = per_byte(bits, sizes)
+                numbers = ratio(bits, sizes)
                 for key, number in zip((name, error), numbers, strict=True):
                     found[key] = number if math.isfinite(number) else None
         return found
@@ -206,12 +208,3 @@ def compare(places: Sequence[Place], again: Sequence[float]) -> Comparison:
         np.array(again, dtype=np.float64),
         np.array([place.following for place in places], dtype=np.int64),
     )
-
-
-def per_byte(bits: Floats, sizes: Floats) -> tuple[float, float]:
-    """Return bits per byte and the standard error of that ratio (Cochran 1977, Sampling
-    Techniques, eq. 6.13)."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        value = float(bits.sum() / sizes.sum())
-        spread = float(np.sqrt(((bits - value * sizes) ** 2).sum() / (len(bits) - 1)))
-        return value, spread / (math.sqrt(len(bits)) * float(sizes.mean()))

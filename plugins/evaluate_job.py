@@ -22,12 +22,11 @@ import numpy as np
 import torch
 
 from genesys_engine.gab.errors import InputError
-from genesys_engine.gab.sandbox.subject import Asked, SameProcess
+from genesys_engine.gab.sandbox.subject import Asked
 from genesys_engine.plugins.api import BlockScores, Evaluator, Score
 from genesys_engine.plugins.corpus import Corpus
 from genesys_engine.plugins.crosscheck import Sample, asked_again, compare, independent
 from genesys_engine.plugins.evaluators.heldout import METRIC
-from genesys_engine.plugins.model_subject import SUBJECT, SUBJECTS
 from genesys_engine.plugins.remote_model import RemoteModel, Watch
 from genesys_engine.plugins.students import Students
 from genesys_engine.plugins.targets import build
@@ -45,7 +44,9 @@ SECRET_BYTES = 1 << 20  # of held-out text that a draw depends on
 Scores = dict[str, Score]
 
 
-def evaluate(payload: Mapping[str, Any], scratch: Path, *subjects: Asked) -> dict[str, Any]:
+def evaluate(
+    payload: Mapping[str, Any], scratch: Path, asked: Asked, blind: Asked
+) -> dict[str, Any]:
     """Score one design as `payload` says; `scratch` receives, in `SAMPLES`, the scores of single
     items that evaluators keep.
 
@@ -57,8 +58,8 @@ def evaluate(payload: Mapping[str, Any], scratch: Path, *subjects: Asked) -> dic
     the same model untrained, or where the sample contradicts a score (cause `contradicted`).
 
     Args:
-        subjects: two processes that serve models; without any, as with an executor that isolates
-            nothing, both are this one.
+        asked: serves the models that are scored (`model_subject`).
+        blind: serves the trained one again, for the sample; it has seen none of the texts.
 
     Raises:
         InputError: the payload does not fit the corpus, or no evaluator gives bits per byte.
@@ -66,7 +67,6 @@ def evaluate(payload: Mapping[str, Any], scratch: Path, *subjects: Asked) -> dic
     """
     corpus = Corpus.open(payload["corpus"])
     evaluators = _evaluators(payload["evaluators"])
-    asked, blind = subjects or _here(scratch)
     clock = Clock()
     of_block = _of_block(asked, payload, evaluators)  # first: nothing held out was shown yet
     facts: dict[str, Any] = {"students_s": clock.lap()} if of_block.trained else {}
@@ -96,14 +96,15 @@ def evaluate(payload: Mapping[str, Any], scratch: Path, *subjects: Asked) -> dic
     }
 
 
-def confirm(payload: Mapping[str, Any], scratch: Path, *subjects: Asked) -> dict[str, Any]:
+def confirm(
+    payload: Mapping[str, Any], scratch: Path, asked: Asked, blind: Asked
+) -> dict[str, Any]:
     """Compare what a model says with what follows in its input and without, in a larger sample.
 
     Payload: as for `evaluate`, with the number of `texts` in the place of `evaluators`.  Returns
     what `Comparison.to_json` says of the places whose tokens are text.
     """
     corpus = Corpus.open(payload["corpus"])
-    asked, blind = subjects or _here(scratch)
     sample = Sample(_secret(payload, corpus), payload["texts"])
     model = _built(asked, payload, payload["checkpoint"], sample)
     windows = corpus.heldout_windows(model.config.context, payload["texts"])
@@ -141,11 +142,6 @@ def controls(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
 
 
 # --- the models that are asked -------------------------------------------------------------------
-
-
-def _here(scratch: Path) -> list[Asked]:
-    """Return subjects that are this very process."""
-    return [SameProcess(SUBJECT, scratch) for _ in range(SUBJECTS)]
 
 
 def _built(

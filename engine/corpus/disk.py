@@ -18,6 +18,18 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that is on the disk whole, or not there under its name.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    sync(partial)
+    partial.replace(path)
+
+
 @contextlib.contextmanager
 def held(folder: Path, waiting: Callable[[], None]) -> Iterator[bool]:
     """Make `folder` and hold it for this process; call `waiting` where another one has it.

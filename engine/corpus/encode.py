@@ -27,7 +27,7 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genesys_engine.engine.corpus.disk import size_of, sync
+from genesys_engine.engine.corpus.disk import size_of, write_whole
 from genesys_engine.engine.progress.steps import Steps
 from genesys_engine.gab.errors import EnvironmentProblem
 from genesys_engine.plugins.corpus import file_digest, load_tokenizer
@@ -147,10 +147,7 @@ def _encode_part(part: _Part, encoding: Encoding, folder: Path) -> dict[str, Any
         "bytes": sum(len(document.encode()) for document in part.texts),
         "tokens": tokens,
     }
-    partial = folder / f"{part.name}.json.partial"
-    partial.write_text(json.dumps(note), encoding="utf-8")
-    sync(partial)
-    partial.replace(folder / f"{part.name}.json")
+    write_whole(folder / f"{part.name}.json", json.dumps(note))
     return note
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from genesys_engine.plugins.api import Score
 from genesys_engine.plugins.evaluators.options import HeldoutOptions
 from genesys_engine.plugins.models import context_of, device_of, vocabulary_of
+from genesys_engine.plugins.ratio import ratio
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,14 +58,10 @@ class HeldoutEvaluator:
         nats = _window_nats(model, windows, self.options.batch_tokens)
         sizes = (corpus.byte_lengths[windows.targets] * windows.mask).sum(axis=1)
         bits = nats / math.log(2)
-        value = float(bits.sum() / sizes.sum())
+        value, error = ratio(bits, sizes)
         with np.errstate(divide="ignore", invalid="ignore"):
             self.samples = {METRIC: np.where(sizes > 0, bits / sizes, np.nan).astype(np.float32)}
-        stderr = None
-        if len(bits) > 1:
-            residuals = bits - value * sizes
-            spread = float(np.sqrt((residuals**2).sum() / (len(bits) - 1)))
-            stderr = spread / (math.sqrt(len(bits)) * float(sizes.mean()))
+        stderr = error if len(bits) > 1 else None
         return {METRIC: Score(value, stderr, higher_is_better=False, n=len(bits))}
 
 

@@ -11,7 +11,6 @@ do if nothing else is asked, in fp32) are the task's, so that scores compare bet
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from genesys_engine.plugins.api import BlockScores, Score
@@ -23,6 +22,7 @@ from genesys_engine.plugins.evaluators.options import (
     SkillOptions,
 )
 from genesys_engine.plugins.evaluators.skill_tasks import IGNORED, TASKS
+from genesys_engine.plugins.ratio import ratio
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,7 +80,7 @@ class SkillEvaluator:
         """Return the accuracy over all asked places of the test items.
 
         Places of one item are answered by one run of the model, so the standard error is that of
-        a ratio over items (Cochran 1977, Sampling Techniques, eq. 6.13).
+        a ratio over items.
         """
         import numpy as np
 
@@ -91,9 +91,7 @@ class SkillEvaluator:
         counts = asked.sum(axis=1)
         with np.errstate(invalid="ignore", divide="ignore"):
             self.samples = {self.metric: (right / counts).astype(np.float32)}
-        value = float(right.sum() / counts.sum())
-        spread = float(np.sqrt(((right - value * counts) ** 2).sum() / (len(right) - 1)))
-        stderr = spread / (math.sqrt(len(right)) * float(counts.mean()))
+        value, stderr = ratio(right, counts)
         return {self.metric: Score(value, stderr, higher_is_better=True, n=len(right))}
 
 

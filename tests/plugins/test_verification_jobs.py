@@ -9,13 +9,21 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 from training_support import BLOCK, CONTEXT
-from verification_support import EVALUATORS, evaluated_in, payload, plain, trained_in, verify
+from verification_support import (
+    EVALUATORS,
+    evaluated_here,
+    evaluated_in,
+    payload,
+    plain,
+    trained_in,
+    verify,
+)
 
 from genesys_engine.engine.verification import evaluation_job, training_job
 from genesys_engine.gab.errors import InputError
 from genesys_engine.gab.sandbox import SandboxHost, isolation_here
 from genesys_engine.plugins import checkpoint, evaluate_job
-from genesys_engine.plugins.evaluate_job import controls, evaluate
+from genesys_engine.plugins.evaluate_job import controls
 from genesys_engine.plugins.executors.process import ProcessOptions
 from genesys_engine.plugins.trainers.pytorch import TorchTrainer
 
@@ -170,7 +178,7 @@ def test_a_loss_that_is_not_finite_has_failed_with_its_reason(corpus, tmp_path):
 def test_scores_that_are_not_finite_never_reach_the_reply(corpus, reply, tmp_path):
     trained, scratch = reply
     job = evaluation_job(payload(corpus, source=EXPLODING), scratch / trained["checkpoint"])
-    answer = evaluate(job, tmp_path)
+    answer = evaluated_here(job, tmp_path)
     assert answer["status"] == "failed"
     assert "bits_per_byte" not in {**answer["scores"], **answer["controls"]["untrained"]}
     json.dumps(answer, allow_nan=False)

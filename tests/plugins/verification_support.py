@@ -7,8 +7,8 @@ from training_support import BLOCK, CONTEXT
 
 from genesys_engine.engine.verification import evaluation_job, serving, training_job
 from genesys_engine.gab.sandbox import Limits
+from genesys_engine.plugins.api import run_job
 from genesys_engine.plugins.corpus import TRAINING_FILES
-from genesys_engine.plugins.evaluate_job import evaluate
 from genesys_engine.plugins.train_job import train
 
 BASE = "genesys_engine.plugins"
@@ -51,8 +51,13 @@ def verify(job, folder):
     trained = train(training_job(job), Path(folder))
     if trained["status"] != "ok":
         return trained
-    scored = evaluate(evaluation_job(job, Path(folder) / trained["checkpoint"]), Path(folder))
+    scored = evaluated_here(evaluation_job(job, Path(folder) / trained["checkpoint"]), Path(folder))
     return {**trained, **scored, "facts": {**trained["facts"], **scored["facts"]}}
+
+
+def evaluated_here(asked, folder):
+    """Evaluate in this process; return the reply."""
+    return run_job(EVALUATE, asked, folder, serving(Limits(), asked["checkpoint"]))
 
 
 def training_limits(corpus, **more):
