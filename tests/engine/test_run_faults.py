@@ -36,8 +36,10 @@ from engine_process import (
 )
 
 from genesys_engine.engine.designer import InfrastructureFailure, refuse_infrastructure
+from genesys_engine.engine.trained import is_trained
 from genesys_engine.gab.sandbox import isolation_here
 from genesys_engine.plugins.api import Limits, Outcome
+from genesys_engine.plugins.trainers.session import TRAINING
 
 pytestmark = [
     pytest.mark.slow,
@@ -81,6 +83,12 @@ def rests(run: Path) -> set[str]:
     """Return what lies in a run's folder beside what always does (and SQLite's own files)."""
     names = {entry.name for entry in run.iterdir()}
     return names - KEPT - {"run.sqlite-shm", "run.sqlite-wal", "run.sqlite.backup"}
+
+
+def resumable(scratch: Path) -> bool:
+    """Tell whether a scratch folder holds a training's checkpoint, or a training that has ended."""
+    names = {entry.name for entry in scratch.iterdir()}
+    return names == {TRAINING} or is_trained(scratch)
 
 
 def between(run: Path, process: Engine) -> dict[int, int]:
@@ -222,7 +230,10 @@ def test_nothing_survives_a_kill_or_a_second_ctrl_c_and_nothing_is_done_twice(
         answer = ended(process)
         assert gone(below, 0.5)
     answer.refused(130, "interrupted", f"genesys-engine resume {run}")
-    assert rests(run) <= WAITING
+    assert rests(run) <= WAITING | {"scratch"}
+    assert all(map(resumable, run.glob("scratch/*"))), (
+        "nothing is left but what resume goes on from"
+    )
     assert dict(ask(run, PAID)).items() >= paid.items()
 
     answer = engine("resume", run)
