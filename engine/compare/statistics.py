@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist, fmean, stdev
+from statistics import fmean, stdev
+from typing import Any
 
-from genesys_engine.engine.significance import CONFIDENCE, normal_quantile, quantile
+from genesys_engine.engine.significance import CONFIDENCE, quantile
 
 RESAMPLES = 10_000
 SEED = 1
@@ -56,13 +57,10 @@ def wilson(successes: int, n: int, *, confidence: float = CONFIDENCE) -> Interva
         raise ValueError(f"{successes} successes of {n}")
     if n == 0:
         return Interval(0.0, 1.0)
-    z, rate = normal_quantile(confidence=confidence), successes / n
-    middle = (rate + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    # At the ends rounding would leave 1e-17 where the bound is 0 or 1.
-    low = 0.0 if successes == 0 else max(0.0, middle - half)
-    high = 1.0 if successes == n else min(1.0, middle + half)
-    return Interval(low, high)
+    from scipy.stats import binomtest
+
+    found = binomtest(successes, n).proportion_ci(confidence, method="wilson")
+    return Interval(float(found.low), float(found.high))
 
 
 def paired_rates(
@@ -157,30 +155,29 @@ def bootstrap_mean(
     Equal values in any order give an equal interval.  With a handful of values it is too narrow
     (see `mean_interval`).
 
-    Source: Efron 1987, JASA 82:171, section 2 (z0) and eq. 6.6 (acceleration, by jackknife).
+    Source: Efron 1987, JASA 82:171.
     """
+    if len(values) < 2:
+        return None
+    low, high = min(values), max(values)
+    if low == high:
+        return Interval(low, high)
     import numpy as np
+    from scipy.stats import bootstrap
 
     data = np.sort(np.asarray(values, dtype=np.float64))
-    if len(data) < 2:
-        return None
-    if np.ptp(data) == 0:
-        return Interval(float(data[0]), float(data[0]))
-    rng = np.random.default_rng(seed)
-    means = np.sort(data[rng.integers(0, len(data), (resamples, len(data)))].mean(axis=1))
-    ties = np.isclose(means, data.mean(), rtol=0.0, atol=ROUNDING * np.ptp(data))
-    below = ((means < data.mean()) & ~ties).sum() / resamples + 0.5 * ties.mean()
-    normal = NormalDist()
-    bias = normal.inv_cdf(min(max(float(below), 1 / resamples), 1 - 1 / resamples))
-    left_out = (data.sum() - data) / (len(data) - 1)
-    away = left_out.mean() - left_out
-    acceleration = float((away**3).sum() / (6 * (away**2).sum() ** 1.5))
-    ends = []
-    reach = normal_quantile(confidence=confidence)
-    for z in (-reach, reach):
-        share = normal.cdf(bias + (bias + z) / (1 - acceleration * (bias + z)))
-        ends.append(float(np.quantile(means, share)))
-    return Interval(min(ends), max(ends))
+    middle, rounding = data.mean(), ROUNDING * (high - low)
+
+    def mean(sample: Any, axis: int) -> Any:
+        # A resample with the mean of the data is a tie, however its sum rounds.
+        means = sample.mean(axis=axis)
+        return np.where(np.abs(means - middle) <= rounding, middle, means)
+
+    found = bootstrap(
+        (data,), mean, n_resamples=resamples, confidence_level=confidence, method="BCa",
+        vectorized=True, rng=np.random.default_rng(seed),
+    ).confidence_interval  # fmt: skip
+    return Interval(float(found.low), float(found.high))
 
 
 def paired_means(first: Sequence[float], second: Sequence[float], seed: int) -> Difference:
