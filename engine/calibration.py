@@ -255,7 +255,9 @@ def _start(
     job = verifier.payload(source, fit, rung, replicate)
     number = 1000 * rung + replicate
     # `_fits` has refused a reference that does not pass its check.
-    return verifier.start(number, job, None, about, shared=True, passed=True)
+    return verifier.start(
+        number, job, None, about, parameters=fit["parameters"], shared=True, passed=True
+    )
 
 
 def _fits(

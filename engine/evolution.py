@@ -357,7 +357,9 @@ class Evolution:
         shared = replicate > 0 and not is_fresh(replicate)  # the noise of the reference
         about = {"digest": self.store.design(design).digest, "scale": scale, **row.payload}
         kept, passed = None if shared else name, report["passed"]
-        return self.verifier.start(row.seq, job, kept, about, shared=shared, passed=passed)
+        return self.verifier.start(
+            row.seq, job, kept, about, parameters=fit["parameters"], shared=shared, passed=passed
+        )
 
     def _report_at(self, design: int, scale: str, seq: int) -> Mapping[str, Any]:
         """Return the check report of a design, made anew where its check did not know `scale`: a

@@ -170,6 +170,7 @@ class EvaluateReply(_Trial):
     cause: Literal["", "training", "contradicted"] = ""
     scores: Scores = {}
     controls: dict[str, Scores] = {}
+    parameters: int | None = Field(None, ge=0)  # in the checkpoint; a record may not know
 
     def not_measured(self) -> str | None:
         """Say what should be a finite number (`is_measured`) and is not; None: nothing."""
@@ -194,6 +195,8 @@ class ConfirmReply(_Reply):
 
 class VerifyReply(EvaluateReply, TrainReply):
     """A whole verification, as a plugin may supply it and as the cache keeps it."""
+
+    parameters: int = Field(0, ge=0)  # type: ignore[assignment]
 
     def not_measured(self) -> str | None:
         """Say what should be a finite number (`is_measured`) and is not; None: nothing."""

@@ -58,9 +58,13 @@ def evaluation_job(job: Mapping[str, Any], weights: Path | None) -> dict[str, An
 
 
 def serving(limits: Limits, weights: str | None) -> Limits:
-    """Return the limits of a job whose subjects serve models with the weights in a file."""
-    readable = (*limits.subject_readable, *([] if weights is None else [weights]))
-    return replace(limits, subject=SUBJECT, subjects=SUBJECTS, subject_readable=readable)
+    """Return the limits of a job whose subjects serve models with the weights in a file; the judge
+    counts what is in it."""
+    file = () if weights is None else (weights,)
+    readable, served = (*limits.readable, *file), (*limits.subject_readable, *file)
+    return replace(
+        limits, readable=readable, subject=SUBJECT, subjects=SUBJECTS, subject_readable=served
+    )
 
 
 class TrialLost(InfrastructureFailure):
@@ -111,7 +115,8 @@ class Verification:
     """What both jobs need; `run` begins.
 
     `limits` are those of the training, `evaluation` those of the evaluation.  `ended` gets the
-    result that both make, once each, and `lost` what neither is to blame for.
+    result that both make, once each, and `lost` what neither is to blame for.  `parameters` is how
+    many the check has counted, if it is known.
     """
 
     job: Mapping[str, Any]
@@ -121,6 +126,7 @@ class Verification:
     evaluation: Limits
     ended: Callable[[TaskResult, Trained | None], None]
     lost: Callable[[BaseException], None]
+    parameters: int | None = None
 
     def run(self, result: Result) -> None:
         """Train, or take up the training that an earlier session has kept; then evaluate."""
@@ -205,12 +211,23 @@ class Verification:
         reply, facts = read
         facts = _together(trained.facts, facts)
         whole = {**reply.model_dump(exclude={"facts"}), **training}
+        if problem := self._miscounted(trained.reply, reply):
+            return TaskResult(failure("contradicted", problem, whole), facts)
         if reply.status != "ok":
             cause, reason = reply.cause or "training", scrub(reply.reason, scratch)
             return TaskResult(failure(cause, reason, whole), facts)
         if (problem := reply.not_measured()) is not None:
             return TaskResult(failure("not_finite", problem), facts)
         return TaskResult({**whole, "cause": "", "reason": ""}, facts)
+
+    def _miscounted(self, training: TrainReply, evaluation: EvaluateReply) -> str:
+        """Say who counted other parameters than the checkpoint has; "" for nobody."""
+        counted = evaluation.parameters
+        told = (("its training", training.parameters), ("its check", self.parameters))
+        for who, parameters in told if counted is not None and evaluation.status == "ok" else ():
+            if parameters is not None and parameters != counted:
+                return f"{who} counted {parameters:,} parameters, and its checkpoint has {counted:,}"
+        return ""
 
     def _reply(
         self,

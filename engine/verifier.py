@@ -148,6 +148,7 @@ class Verifier:
         checkpoint: str | None,
         about: Mapping[str, Any],
         *,
+        parameters: int | None = None,
         shared: bool = False,
         passed: bool = False,
     ) -> Future[TaskResult]:
@@ -159,6 +160,7 @@ class Verifier:
 
         Args:
             about: the design, the rung and the replicate, as plugins are told of them.
+            parameters: how many its check has counted.
             passed: whether the design passed its check; only then may its training compile.
         """
         noise = self._noise if shared else None
@@ -192,7 +194,9 @@ class Verifier:
         limits = self._settings.limits_for(passed=passed)
         placed = self._trials.place(job, about, limits)
         evaluation = self._settings.evaluation
-        Verification(job, placed, places, limits, evaluation, ended, lost).run(result)
+        Verification(
+            job, placed, places, limits, evaluation, ended, lost, parameters
+        ).run(result)
         return result
 
     def _scratch(self, seq: int) -> Path:

@@ -166,8 +166,13 @@ def _depths(
 
 def count_parameters(block_class: Any, config: ModelConfig) -> int:
     """Return the number of parameters of the language model, built on the meta device."""
+    return sum(parameter.numel() for parameter in meta_model(block_class, config).parameters())
+
+
+def meta_model(block_class: Any, config: ModelConfig) -> torch.nn.Module:
+    """Return the language model on the meta device, where nothing is allocated."""
     from genesys_engine.gab.meta import on_meta
     from genesys_engine.gab.model import LanguageModel
 
     model: torch.nn.Module = on_meta(lambda: LanguageModel(block_class, config, device="meta"))
-    return sum(parameter.numel() for parameter in model.parameters())
+    return model

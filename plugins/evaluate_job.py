@@ -27,6 +27,7 @@ from genesys_engine.plugins.api import BlockScores, Evaluator, Score
 from genesys_engine.plugins.corpus import Corpus
 from genesys_engine.plugins.crosscheck import Sample, asked_again, compare, independent
 from genesys_engine.plugins.evaluators.heldout import METRIC
+from genesys_engine.plugins.learned import count_learned
 from genesys_engine.plugins.remote_model import RemoteModel, Watch
 from genesys_engine.plugins.students import Students
 from genesys_engine.plugins.targets import build
@@ -55,7 +56,8 @@ def evaluate(
     `evaluators` (list of name, target, options).
 
     The status is `failed` where a score is not finite, where the trained model is not better than
-    the same model untrained, or where the sample contradicts a score (cause `contradicted`).
+    the same model untrained, or (cause `contradicted`) where the sample contradicts a score, or the
+    checkpoint the number of parameters.
 
     Args:
         asked: serves the models that are scored (`model_subject`).
@@ -71,7 +73,9 @@ def evaluate(
     of_block = _of_block(asked, payload, evaluators)  # first: nothing held out was shown yet
     facts: dict[str, Any] = {"students_s": clock.lap()} if of_block.trained else {}
     fewer = [getattr(each, "for_control", lambda each=each: each)() for each in evaluators]
-    untrained = {**_scores(_built(asked, payload, None), corpus, fewer), **of_block.untrained}
+    fresh = _built(asked, payload, None)
+    learned = count_learned(asked, payload["checkpoint"])
+    untrained = {**_scores(fresh, corpus, fewer), **of_block.untrained}
     before = _bits(fewer)
     facts["untrained_s"] = clock.lap()
     trained, samples = _watched(asked, payload, corpus, evaluators)
@@ -82,7 +86,8 @@ def evaluate(
     if not problem:
         problem = _not_better(trained, untrained, _bits(evaluators), before)
     if not problem:
-        cause, problem = "contradicted", _contradiction(blind, payload, samples)
+        cause = "contradicted"
+        problem = learned.contradiction() or _contradiction(blind, payload, samples)
     facts["blind_s"] = clock.lap()
     facts["eval_s"] = sum(facts.values())
     _write_samples(evaluators, scratch / SAMPLES)
@@ -92,6 +97,7 @@ def evaluate(
         "reason": problem,
         "scores": _as_json(trained),
         "controls": {"untrained": _as_json(untrained)},
+        "parameters": learned.parameters,
         "facts": facts,
     }
 

@@ -25,9 +25,9 @@ SUBJECTS = 2
 
 
 def operations(scratch: Path) -> Operations:
-    """Return the operations `build`, `teach` and `logits`, which have one model in common."""
+    """Return the operations, which have one model in common."""
     served = _Served()
-    return {"build": served.build, "teach": served.teach, "logits": served.logits}
+    return {name: getattr(served, name) for name in ("build", "state", "teach", "logits")}
 
 
 _ANY_BUDGET = TrainBudget(tokens=1, batch_tokens=1, peak_lr=0.0, seed=0)
@@ -56,6 +56,16 @@ class _Served:
             load_checkpoint(model, Path(arguments["checkpoint"]))
         self._model, self._optimizer = model.eval(), None
         return {}, []
+
+    def state(
+        self, arguments: dict[str, Any], tensors: Sequence[Tensor]
+    ) -> tuple[dict[str, Any], list[Tensor]]:
+        """Return the names of the model's `parameters`, and those of its `buffers` that a
+        checkpoint holds, with their values."""
+        parameters = [name for name, _ in self._model.named_parameters(remove_duplicate=False)]
+        others = {k: v for k, v in self._model.state_dict().items() if k not in set(parameters)}
+        values = [value.cpu() for value in others.values()]
+        return {"parameters": parameters, "buffers": list(others)}, values
 
     def teach(
         self, arguments: dict[str, Any], tensors: Sequence[Tensor]

@@ -7,6 +7,7 @@ bounded, and it names or warns, but excuses nothing.  `served` is the other side
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -46,10 +47,7 @@ class Parameter:
     @property
     def count(self) -> int:
         """How many numbers it holds."""
-        numbers = 1
-        for extent in self.shape:
-            numbers *= extent
-        return numbers
+        return math.prod(self.shape)
 
     @property
     def fan_in(self) -> int:
@@ -223,6 +221,14 @@ def rows(
     return [tuple(row) for row in value]
 
 
+def shapes(answer: dict[str, Any], name: str) -> list[tuple[int, ...]]:
+    """Return shapes of an answer."""
+    value = answer.get(name)
+    if not isinstance(value, list) or len(value) > _NAMES:
+        raise BadAnswer(f"{name} that are no list")
+    return [_shape(each) for each in value]
+
+
 def names(answer: dict[str, Any], name: str) -> list[str]:
     """Return names of an answer."""
     value = answer.get(name)
@@ -241,8 +247,12 @@ def _parameter(row: Any) -> Parameter:
     if not isinstance(row, list) or len(row) != 5 or not isinstance(row[1], list):
         raise BadAnswer("a parameter of no known form")
     name, shape, dtype, device, trainable = row
-    if not all(type(extent) is int and 0 <= extent < _MOST for extent in shape):
-        raise BadAnswer("a parameter of no shape")
     if type(trainable) is not bool:
         raise BadAnswer("a parameter of no known form")
-    return Parameter(_text(name), tuple(shape), _text(dtype), _text(device), trainable)
+    return Parameter(_text(name), _shape(shape), _text(dtype), _text(device), trainable)
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    if not isinstance(value, list) or not all(type(n) is int and 0 <= n < _MOST for n in value):
+        raise BadAnswer("a parameter of no shape")
+    return tuple(value)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import zip_longest
 
 import torch
 from torch import Tensor
@@ -32,9 +33,17 @@ def check_factory(subject: Subject) -> Iterator[Finding]:
     """`build.options`: every parameter is made on the device and in the dtype that was asked.
 
     Complex parameters have the complex dtype that belongs to it, and whole numbers their own.
+    There are the same ones on every device: they are counted on one, and trained on another.
     """
-    meta = subject.block(device="meta")
-    for wanted, block in (("dtype float64", subject.block()), ("device meta", meta)):
+    meta, here = subject.block(device="meta"), subject.block()
+    other = [p for p, q in zip_longest(here.parameters, meta.parameters) if not _alike(p, q)]
+    if other:
+        name = other[0].name if other[0] is not None else meta.parameters[-1].name
+        text = f"On the meta device it has other parameters than on the CPU, {name!r} among them."
+        place, alike = subject.place_of(here), {"wanted": "device meta", "parameters": len(other)}
+        yield finding("build.options", text, {"parameter": name, **alike}, place=place)
+        return
+    for wanted, block in (("dtype float64", here), ("device meta", meta)):
         told = [(p.name, *_as_asked(p, wanted)) for p in block.parameters]
         wrong = [(name, got) for name, right, got in told if not right]
         if wrong:
@@ -48,6 +57,11 @@ def check_factory(subject: Subject) -> Iterator[Finding]:
             }
             yield finding("build.options", text, evidence, place=place)
             return
+
+
+def _alike(one: Parameter | None, other: Parameter | None) -> bool:
+    """Tell whether two builds have the same parameter at a place of their lists."""
+    return bool(one and other) and (one.name, one.shape) == (other.name, other.shape)
 
 
 def _as_asked(parameter: Parameter, wanted: str) -> tuple[bool, str]:

@@ -6,13 +6,14 @@ runs nothing of the block.  What must be run is asked of the block's own (`candi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
 from genesys_engine.gab.checks import batch, causality, cost, forward, gradient, idle, mixing, modes
-from genesys_engine.gab.checks.candidate import AnswerError, Candidate, Form, number, text
+from genesys_engine.gab.checks.candidate import AnswerError, Candidate, Form, shapes, text
 from genesys_engine.gab.checks.fingerprint import fingerprint
 from genesys_engine.gab.checks.report import CheckReport, Finding, finding
 from genesys_engine.gab.checks.sourcemap import SourceMap
@@ -192,8 +193,10 @@ def check_fits(
 
 
 def _parameters_of(candidate: Candidate, config: ModelConfig) -> int:
+    """Count what the shapes hold that a block's process lists; a training's weights must bear
+    that out (`plugins/learned.py`)."""
     answer, _ = candidate.ask("parameters_of", **asdict(config))
-    return number(answer, "parameters")
+    return sum(map(math.prod, shapes(answer, "shapes")))
 
 
 def _count(report: ReportBuilder, subject: Subject) -> Iterator[Finding]:

@@ -37,7 +37,7 @@ from genesys_engine.gab.compose import load_block
 from genesys_engine.gab.meta import on_meta
 from genesys_engine.gab.model import LanguageModel
 from genesys_engine.gab.sandbox.subject import Answer, Operation
-from genesys_engine.gab.scales import ModelConfig, count_parameters
+from genesys_engine.gab.scales import ModelConfig, meta_model
 
 _MOST_NUMBERS = 2000
 _FORMS: Mapping[str, Callable[[Any], Any]] = {
@@ -362,8 +362,9 @@ class Served:
     # --- costs and training ---
 
     def parameters_of(self, given: Given, tensors: Tensors) -> Answer:
-        """Return the number of parameters of a model."""
-        return {"parameters": count_parameters(self._block_class, ModelConfig(**given))}, ()
+        """Return the shapes of a model's parameters; nothing is allocated."""
+        model = meta_model(self._block_class, ModelConfig(**given))
+        return {"shapes": [list(parameter.shape) for parameter in model.parameters()]}, ()
 
     def cost(self, given: Given, tensors: Tensors) -> Answer:
         """Count operations and calls of a block."""

@@ -97,6 +97,25 @@ class Targets:
         return self.executor.submit(target, *job)
 
 
+def test_a_count_that_the_checkpoint_does_not_bear_out_is_a_failure(corpus, tmp_path):
+    settings = settings_of(corpus, tokens=3_000)
+    executor = ProcessExecutor(OPTIONS, workers=1)
+    trials = Trials(PluginHost(), executor, "process", lambda *_: nullcontext())
+    verifier = Verifier(trials, settings, tmp_path)
+    job = verifier.payload(samples.small_source(), MODEL, 0, 0)
+    try:
+        plain = verifier.start(0, job, None, {}).result(timeout=250).result
+        right, wrong = (
+            verifier.start(n, job, None, {}, parameters=plain["parameters"] - n % 2).result(250)
+            for n in (2, 3)
+        )
+    finally:
+        executor.close()
+    assert (right.result["status"], right.result["parameters"]) == ("ok", plain["parameters"])
+    assert (wrong.result["status"], wrong.result["cause"]) == ("failed", "contradicted")
+    assert f"{plain['parameters'] - 1:,}" in wrong.result["reason"]
+
+
 @pytest.mark.slow
 def test_killed_between_its_jobs_it_goes_on_with_the_evaluation(corpus, tmp_path):
     settings = settings_of(corpus, tokens=20_000)

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+import torch
+from safetensors.numpy import load_file, save_file
 from training_support import BLOCK, CONTEXT
 from verification_support import (
     EVALUATORS,
@@ -25,6 +26,7 @@ from genesys_engine.gab.sandbox import SandboxHost, isolation_here
 from genesys_engine.plugins import checkpoint, evaluate_job
 from genesys_engine.plugins.evaluate_job import controls
 from genesys_engine.plugins.executors.process import ProcessOptions
+from genesys_engine.plugins.learned import count_learned
 from genesys_engine.plugins.trainers.pytorch import TorchTrainer
 
 
@@ -193,6 +195,68 @@ def test_scores_of_items_are_written_as_rows_of_float32(tmp_path):
         "a": (np.float32, [1.0, 0.5]),
         "b": (np.float32, [1.0, 0.0, 1.0]),
     }
+
+
+# --- what is learned counts ---
+
+BUFFERS = """self.norm = nn.LayerNorm(embed_dim, **kw)
+        self.register_buffer("kept", torch.zeros({rows}, embed_dim, **kw))"""
+CHANGED = """H = nn.functional.pad
+        if self.training:
+            with torch.no_grad():
+                self.kept.lerp_(X.mean((0, 1)).expand_as(self.kept), 0.1)
+        H = nn.functional.pad"""
+
+
+def with_buffer(rows, *, changed):
+    block = BLOCK.replace("self.norm = nn.LayerNorm(embed_dim, **kw)", BUFFERS.format(rows=rows))
+    return block.replace("H = nn.functional.pad", CHANGED) if changed else block
+
+
+@pytest.mark.parametrize(
+    ("rows", "changed", "cause"),
+    [(1, True, ""), (500, False, ""), (500, True, "contradicted")],
+    ids=["a running mean", "a large table", "learned elsewhere"],
+)
+def test_what_training_has_changed_counts_whatever_it_is_called(
+    corpus, tmp_path, rows, changed, cause
+):
+    answer = verify(payload(corpus, source=with_buffer(rows, changed=changed)), tmp_path)
+    assert (answer["status"], answer["cause"]) == ("failed" if cause else "ok", cause)
+    if cause:
+        assert f"{2 * rows * 32:,} numbers" in answer["reason"]
+
+
+def test_parameters_are_counted_in_the_checkpoint(corpus, reply):
+    trained, scratch = reply
+    job = evaluation_job(payload(corpus), scratch / trained["checkpoint"])
+    sizes = [values.size for values in load_file(job["checkpoint"]).values()]
+    assert evaluated_here(job, scratch)["parameters"] == trained["parameters"] == sum(sizes)
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        ({"parameters": ["embedding.weight"], "buffers": []}, (1000, 70)),
+        ({"parameters": [], "buffers": ["embedding.weight", "mask"]}, (0, 1050)),
+        ({"parameters": ["embedding.weight", "up", "nothing"], "buffers": ["mask"]}, (1050, 0)),
+    ],
+    ids=["one left out", "called a buffer", "all"],
+)
+def test_the_count_is_that_of_the_file_whatever_is_said(tmp_path, said, wanted):
+    save_file(
+        {
+            "embedding.weight": np.ones((20, 50), np.float32),
+            "up": np.ones(50, np.float32),
+            "mask": np.full(20, np.nan, np.float32),
+        },
+        tmp_path / "file",
+    )
+    fresh = {"mask": torch.full((20,), torch.nan), "embedding.weight": torch.zeros(20, 50)}
+    values = [fresh[name] for name in said["buffers"]]
+    subject = SimpleNamespace(ask=lambda _: (said, values))
+    found = count_learned(subject, str(tmp_path / "file"))
+    assert (found.parameters, found.others) == wanted
 
 
 def test_bits_per_byte_is_required(corpus, tmp_path):
