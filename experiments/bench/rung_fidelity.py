@@ -1,0 +1,185 @@
+"""What a rung predicts: how a cheap training ranks a fixed zoo of designs, next to a long one.
+
+    python experiments/bench/rung_fidelity.py record [--only RECIPE ...] [--seeds 1]
+    python experiments/bench/rung_fidelity.py table
+
+`record` trains every design of the zoo (fidelity_zoo.py) by every recipe, through the verifier of
+a run and its executor, one training at a time on one thread, and appends a line to
+fidelity.jsonl for each; what stands there is not trained again, so it may be ended at any time.
+"Long" is 196,608 tokens at 1M, seven times the computing of the lowest rung of ladder_cpu.toml.
+
+`table` trains nothing: seconds against rank correlation with the long result, of every recipe, of
+what its curve says without an evaluation or at a part of its tokens, and of the mean over seeds;
+then what an early stop costs and saves, and what a rate of its own for each design changes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+
+from fidelity_records import Recipe, Record, append, read_records, thinned
+from fidelity_statistics import FEWEST
+from fidelity_tables import frontier, markdown, rates, stops
+from fidelity_zoo import read_zoo
+
+from genesys_engine.engine.assembly import build_corpus, load, open_executor, open_trials
+from genesys_engine.engine.settings import verify_settings
+from genesys_engine.engine.verifier import RungSettings, Verifier, verification_job
+from genesys_engine.gab.compose import compose, load_block
+from genesys_engine.gab.errors import GenesysError, InputError
+from genesys_engine.gab.scales import fit_scale, get_scale
+from genesys_engine.gab.tree import GABTree
+
+EXPERIMENT = Path(__file__).parents[1] / "ladder_cpu.toml"
+RECORDS = Path(__file__).with_name("fidelity.jsonl")
+METRIC = "bits_per_byte"
+TODAY = "rung published"  # what the lowest rung was before the measured recipe
+RECIPES = {
+    "long": Recipe(scale="1M", tokens=196_608, batch_tokens=1024),
+    "rung": Recipe(scale="0.2M", tokens=131_072, batch_tokens=512),
+    "rung published": Recipe(scale="0.2M", tokens=131_072, batch_tokens=512, recipe="published"),
+    "half": Recipe(scale="0.2M", tokens=65_536, batch_tokens=512),
+    "quick": Recipe(scale="0.2M", tokens=49_152, batch_tokens=256),
+    "quick published": Recipe(scale="0.2M", tokens=49_152, batch_tokens=256, recipe="published"),
+    "rung x 0.5": Recipe(scale="0.2M", tokens=131_072, batch_tokens=512, lr_scale=0.5),
+    "rung x 2": Recipe(scale="0.2M", tokens=131_072, batch_tokens=512, lr_scale=2.0),
+}
+
+
+class Recorder:
+    """Trains and scores as a run does, and writes down what comes back."""
+
+    def __init__(self, stack: ExitStack, path: Path) -> None:
+        sets = ["trainer.device=cpu", "run.workers=1", "executor.timeout_s=3600"]
+        sets += ["ladder.finalists=0", 'evaluators=[{use="heldout",windows=128}]']
+        self.path = path
+        self.host, self.experiment = load(EXPERIMENT, sets)
+        built = build_corpus(self.experiment, lambda stage: print(stage, file=sys.stderr))
+        self.corpus = built["digest"]
+        self.vocab_size = built["vocab_size"]
+        self.settings = verify_settings(self.experiment, self.host, built)
+        executor = stack.enter_context(open_executor(self.host, self.experiment))
+        self.trials = open_trials(self.host, self.experiment, executor)
+        stack.callback(self.trials.close)
+        self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fidelity-")))
+
+    def record(self, name: str, tree: GABTree, recipe: Recipe, seed: int) -> Record:
+        """Train a design, score it, append a line, return it."""
+        scale = get_scale(recipe.scale)
+        rung = RungSettings(
+            scale.name,
+            scale.context,
+            recipe.tokens,
+            recipe.batch_tokens,
+            scale.peak_lr * recipe.lr_scale,
+            recipe.lr_scale,
+        )
+        options = {**self.settings.trainer["options"], "recipe": recipe.recipe}
+        settings = replace(
+            self.settings, rungs=(rung,), trainer={**self.settings.trainer, "options": options}
+        )
+        source = compose(tree)
+        fit = fit_scale(load_block(source), scale, self.vocab_size)
+        job = verification_job(settings, source, asdict(fit.config), 0, seed)
+        about = {"design": 0, "digest": tree.digest, "rung": 0, "scale": scale.name}
+        verifier = Verifier(self.trials, settings, self.folder)
+        done = verifier.start(0, job, None, {**about, "replicate": seed}).result()
+        read, facts = done.result, done.facts
+        score = read["scores"].get(METRIC) if read["status"] == "ok" else None
+        record = Record(
+            design=name,
+            digest=tree.digest,
+            recipe=recipe,
+            seed=seed,
+            status=read["status"],
+            reason=read["reason"],
+            bits_per_byte=score and score["value"],
+            stderr=score and score["stderr"],
+            parameters=fit.parameters,
+            tokens=read.get("tokens") or 0,
+            curve=thinned(read.get("curve") or ()),
+            cpu_s=round(facts["cpu_s"], 2),
+            train_s=round(facts.get("train_s", 0.0), 2),
+            wall_s=round(facts["wall_s"], 2),
+            corpus=self.corpus,
+            machine=f"{platform.machine()}, {os.cpu_count()} processors",
+            versions={"python": platform.python_version()}
+            | {package: version(package) for package in ("genesys-engine", "torch")},
+        )
+        append(self.path, record)
+        return record
+
+
+def missing(
+    path: Path, zoo: dict[str, GABTree], recipes: list[Recipe], seeds: list[int]
+) -> Iterator[tuple[str, Recipe, int]]:
+    """Yield what is not recorded yet, design by design, the first seed of all before the second."""
+    known = {record.key for record in read_records(path)}
+    for seed in seeds:
+        for name, tree in zoo.items():
+            for recipe in recipes:
+                if (tree.digest, recipe, seed) not in known:
+                    yield name, recipe, seed
+
+
+def record(path: Path, recipes: list[Recipe], seeds: list[int], only: list[str] | None) -> None:
+    """Train what is missing, and print a line for each."""
+    zoo = {name: tree for name, tree in read_zoo().items() if only is None or name in only}
+    todo = list(missing(path, zoo, recipes, seeds))
+    with ExitStack() as stack:
+        recorder = Recorder(stack, path) if todo else None
+        for at, (name, recipe, seed) in enumerate(todo, 1):
+            assert recorder is not None
+            found = recorder.record(name, zoo[name], recipe, seed)
+            score = found.reason if found.bits_per_byte is None else f"{found.bits_per_byte:.4f}"
+            print(f"{at}/{len(todo)} {name}: {recipe} seed {seed}: {score}, {found.cpu_s} CPU s",
+                  flush=True)  # fmt: skip
+
+
+def table(records: list[Record]) -> None:
+    """Print what was recorded.
+
+    Raises:
+        InputError: the long result of too few designs is recorded.
+    """
+    long = sum(record.recipe == RECIPES["long"] for record in records)
+    if long < FEWEST:
+        hint = "run `record` first"
+        raise InputError(f"the long result of {long} designs is recorded", hint=hint)
+    print(markdown(frontier(records, RECIPES, "long", TODAY)), end="\n\n")
+    print(markdown(stops(records, RECIPES)), end="\n\n")
+    print(markdown(rates(records, RECIPES, "rung", "long")))
+
+
+def main() -> None:
+    """Read the options; record or print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--file", type=Path, default=RECORDS)
+    commands = parser.add_subparsers(dest="command", required=True)
+    recording = commands.add_parser("record")
+    recording.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES))
+    recording.add_argument("--seeds", nargs="+", type=int, default=[0])
+    recording.add_argument("--designs", nargs="+", help="of the zoo; left out: all")
+    commands.add_parser("table")
+    options = parser.parse_args()
+    try:
+        if options.command == "record":
+            recipes = [RECIPES[name] for name in options.recipes]
+            record(options.file, recipes, options.seeds, options.designs)
+        else:
+            table(read_records(options.file))
+    except GenesysError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()
