@@ -20,7 +20,7 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from importlib.metadata import version
@@ -32,8 +32,9 @@ from fidelity_tables import frontier, markdown, rates, stops
 from fidelity_zoo import read_zoo
 
 from genesys_engine.engine.assembly import build_corpus, load, open_executor, open_trials
+from genesys_engine.engine.designer import InfrastructureFailure
 from genesys_engine.engine.settings import verify_settings
-from genesys_engine.engine.verifier import RungSettings, Verifier, verification_job
+from genesys_engine.engine.verifier import RungSettings, Verifier, VerifySettings, verification_job
 from genesys_engine.gab.compose import compose, load_block
 from genesys_engine.gab.errors import GenesysError, InputError
 from genesys_engine.gab.scales import fit_scale, get_scale
@@ -42,6 +43,11 @@ from genesys_engine.gab.tree import GABTree
 EXPERIMENT = Path(__file__).parents[1] / "ladder_cpu.toml"
 RECORDS = Path(__file__).with_name("fidelity.jsonl")
 METRIC = "bits_per_byte"
+MACHINE = {
+    "machine": f"{platform.machine()}, {os.cpu_count()} processors",
+    "versions": {"python": platform.python_version()}
+    | {package: version(package) for package in ("genesys-engine", "torch")},
+}
 TODAY = "rung published"  # what the lowest rung was before the measured recipe
 RECIPES = {
     "long": Recipe(scale="1M", tokens=196_608, batch_tokens=1024),
@@ -71,26 +77,14 @@ class Recorder:
         self.trials = open_trials(self.host, self.experiment, executor)
         stack.callback(self.trials.close)
         self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fidelity-")))
+        self.demand_same_text()
 
     def record(self, name: str, tree: GABTree, recipe: Recipe, seed: int) -> Record:
         """Train a design, score it, append a line, return it."""
-        scale = get_scale(recipe.scale)
-        rung = RungSettings(
-            scale.name,
-            scale.context,
-            recipe.tokens,
-            recipe.batch_tokens,
-            scale.peak_lr * recipe.lr_scale,
-            recipe.lr_scale,
-        )
-        options = {**self.settings.trainer["options"], "recipe": recipe.recipe}
-        settings = replace(
-            self.settings, rungs=(rung,), trainer={**self.settings.trainer, "options": options}
-        )
-        source = compose(tree)
-        fit = fit_scale(load_block(source), scale, self.vocab_size)
+        settings, source = self._settings(recipe), compose(tree)
+        fit = fit_scale(load_block(source), get_scale(recipe.scale), self.vocab_size)
         job = verification_job(settings, source, asdict(fit.config), 0, seed)
-        about = {"design": 0, "digest": tree.digest, "rung": 0, "scale": scale.name}
+        about = {"design": 0, "digest": tree.digest, "rung": 0, "scale": recipe.scale}
         verifier = Verifier(self.trials, settings, self.folder)
         done = verifier.start(0, job, None, {**about, "replicate": seed}).result()
         read, facts = done.result, done.facts
@@ -111,12 +105,38 @@ class Recorder:
             train_s=round(facts.get("train_s", 0.0), 2),
             wall_s=round(facts["wall_s"], 2),
             corpus=self.corpus,
-            machine=f"{platform.machine()}, {os.cpu_count()} processors",
-            versions={"python": platform.python_version()}
-            | {package: version(package) for package in ("genesys-engine", "torch")},
+            **MACHINE,
         )
         append(self.path, record)
         return record
+
+    def _settings(self, recipe: Recipe) -> VerifySettings:
+        """Return the settings of a run whose lowest rung is this recipe."""
+        scale, trainer = get_scale(recipe.scale), self.settings.trainer
+        rung = RungSettings(
+            scale=scale.name,
+            context=scale.context,
+            tokens=recipe.tokens,
+            batch_tokens=recipe.batch_tokens,
+            peak_lr=scale.peak_lr * recipe.lr_scale,
+            lr_scale=recipe.lr_scale,
+        )
+        options = {**trainer["options"], "recipe": recipe.recipe}
+        return replace(self.settings, rungs=(rung,), trainer={**trainer, "options": options})
+
+    def demand_same_text(self) -> None:
+        """Refuse to add to what was recorded with another text: bits per byte would not compare.
+
+        Raises:
+            InputError: the file has records of another corpus.
+        """
+        if other := {each.corpus for each in read_records(self.path)} - {self.corpus}:
+            raise InputError(
+                f"this was recorded with the corpus {other.pop()[:12]}, here it is"
+                f" {self.corpus[:12]}",
+                where=str(self.path),
+                hint=f"record into another --file, or give {EXPERIMENT.name} its old corpus again",
+            )
 
 
 def missing(
@@ -132,16 +152,26 @@ def missing(
 
 
 def record(path: Path, recipes: list[Recipe], seeds: list[int], only: list[str] | None) -> None:
-    """Train what is missing, and print a line for each."""
-    zoo = {name: tree for name, tree in read_zoo().items() if only is None or name in only}
-    todo = list(missing(path, zoo, recipes, seeds))
+    """Train what is missing, and print a line for each.
+
+    Raises:
+        InputError: a design is not of the zoo, or the file is damaged or of another text.
+    """
+    zoo = read_zoo()
+    if unknown := set(only or ()) - set(zoo):
+        hint = f"designs: {', '.join(zoo)}"
+        raise InputError(f"the zoo has no design {min(unknown)!r}", where="--designs", hint=hint)
+    chosen = {name: tree for name, tree in zoo.items() if only is None or name in only}
+    todo = list(missing(path, chosen, recipes, seeds))
+    if not todo:
+        print("all of it is recorded already")
+        return
     with ExitStack() as stack:
-        recorder = Recorder(stack, path) if todo else None
+        recorder = Recorder(stack, path)
         for at, (name, recipe, seed) in enumerate(todo, 1):
-            assert recorder is not None
             found = recorder.record(name, zoo[name], recipe, seed)
             score = found.reason if found.bits_per_byte is None else f"{found.bits_per_byte:.4f}"
-            print(f"{at}/{len(todo)} {name}: {recipe} seed {seed}: {score}, {found.cpu_s} CPU s",
+            print(f"{at}/{len(todo)} {name}: {recipe}, seed {seed}: {score}, {found.cpu_s} CPU s",
                   flush=True)  # fmt: skip
 
 
@@ -160,24 +190,24 @@ def table(records: list[Record]) -> None:
     print(markdown(rates(records, RECIPES, "rung", "long")))
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Read the options; record or print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--file", type=Path, default=RECORDS)
     commands = parser.add_subparsers(dest="command", required=True)
     recording = commands.add_parser("record")
     recording.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES))
-    recording.add_argument("--seeds", nargs="+", type=int, default=[0])
+    recording.add_argument("--seeds", nargs="+", type=int, choices=range(10), default=[0])
     recording.add_argument("--designs", nargs="+", help="of the zoo; left out: all")
     commands.add_parser("table")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     try:
         if options.command == "record":
             recipes = [RECIPES[name] for name in options.recipes]
             record(options.file, recipes, options.seeds, options.designs)
         else:
             table(read_records(options.file))
-    except GenesysError as error:
+    except (GenesysError, InfrastructureFailure) as error:
         sys.exit(f"error: {error}")
 
 

@@ -1,7 +1,6 @@
 """The benchmark of what a rung predicts: its zoo, its recordings, its statistics."""
 
 import math
-import subprocess
 import sys
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import fidelity_statistics as statistics  # noqa: E402
 from fidelity_records import Recipe, Record, append, read_records, thinned  # noqa: E402
 from fidelity_tables import READINGS, frontier, rates, stops  # noqa: E402
 from fidelity_zoo import OPERATED, read_zoo  # noqa: E402
+from rung_fidelity import main  # noqa: E402
 
 LONG = Recipe(scale="1M", tokens=196_608, batch_tokens=1024)
 RUNG = Recipe(scale="0.2M", tokens=131_072, batch_tokens=512)
@@ -112,18 +112,25 @@ def test_a_damaged_recording_is_refused_with_its_line(tmp_path, text, line, says
     assert refused.value.hint
 
 
-def test_the_command_says_in_one_message_that_a_recording_is_damaged(tmp_path):
+@pytest.mark.parametrize(
+    ("text", "arguments", "says"),
+    [
+        ('{"design": "gpt"}\n', ["table"], "records.jsonl:1"),
+        (_lines()[0] + "\n", ["table"], "1 designs"),
+        (_lines()[0] + "\n", ["record", "--designs", "gtp"], "'gtp'"),
+        (_lines()[0], ["record", "--designs", "gpt"], "records.jsonl:1"),
+    ],
+)
+def test_the_command_refuses_in_one_message(tmp_path, text, arguments, says):
     path = tmp_path / "records.jsonl"
-    path.write_text('{"design": "gpt"}\n')
-    done = subprocess.run(
-        [sys.executable, BENCH / "rung_fidelity.py", "--file", path, "table"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert f"{path}:1" in done.stderr
-    assert "Traceback" not in done.stderr
+    path.write_text(text)
+    with pytest.raises(SystemExit) as ended:
+        main(["--file", str(path), *arguments])
+    said = str(ended.value.code)
+    assert said.startswith("error: ")
+    assert says in said
+    assert "help: " in said
+    assert path.read_text() == text
 
 
 def test_a_curve_is_thinned_to_means():
