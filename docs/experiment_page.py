@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
+from pydantic.fields import FieldInfo, PydanticUndefined
 
 from genesys_engine.engine.config.load import COMPONENTS, LLM_KIND
 from genesys_engine.engine.config.schema import Experiment, LLMSection

@@ -88,9 +88,3 @@ class EnvironmentProblem(GenesysError):
     """The machine cannot do what was asked: disk full, no CUDA, no fork."""
 
     exit_code = EXIT_ENVIRONMENT
-
-
-class BudgetReached(GenesysError):
-    """A hard cap stopped the run; it can be resumed with a larger one."""
-
-    exit_code = EXIT_BUDGET

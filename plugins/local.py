@@ -13,10 +13,11 @@ from __future__ import annotations
 import hashlib
 import importlib
 import sys
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import tomli
 
 from genesys_engine.gab.errors import PluginError
 
@@ -76,8 +77,8 @@ def _project(path: Path) -> list[LocalPlugin]:
     """Return what the entry points of a project name."""
     file = path / "pyproject.toml"
     try:
-        project = tomllib.loads(file.read_text(encoding="utf-8-sig")).get("project", {})
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        project = tomli.loads(file.read_text(encoding="utf-8-sig")).get("project", {})
+    except (tomli.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PluginError(f"{file} cannot be read: {error}") from error
     points = project.get("entry-points", {}).get("genesys_engine", {})
     if not points:

@@ -79,7 +79,6 @@ class Served:
         self._traces: dict[int, list[Call]] = {}
         self._notes: dict[int, tuple[dict[str, Tensor], dict[str, str]]] = {}
         self._places = torch.empty(0)
-        self._inputs: Tensor | None = None
         self._count = 0
 
     # --- what there is ---

@@ -100,7 +100,6 @@ FAILURES = [
     (errors.InputError("no such key", where="a.toml:1:2", hint="mend it"), 2),
     (errors.PluginError("broken"), 2),
     (errors.EnvironmentProblem("no CUDA"), 4),
-    (errors.BudgetReached("20 designs are made"), 5),
     (KeyboardInterrupt(), 130),
     (OSError(errno.ENOSPC, "No space left on device", "run.db"), 4),
     (PermissionError(errno.EACCES, "Permission denied", "/x"), 4),

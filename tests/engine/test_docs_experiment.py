@@ -2,11 +2,11 @@
 
 import importlib.util
 import re
-import tomllib
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+import tomli
 from pydantic import Field, create_model
 
 from genesys_engine.engine.config import Experiment, load_experiment
@@ -49,7 +49,7 @@ def test_the_defaults_on_the_page_are_those_of_an_empty_file(page: str, tmp_path
         own = text.split("\n### ")[0].split("Options of every")[0]
         for key, default in re.findall(r"^\| `(\w+)` \|[^|]+\| `(.+?)` \|", own, re.M):
             table = told[name][0] if isinstance(told[name], list) else told[name]
-            assert tomllib.loads(f"value = {default}")["value"] == table[key], (name, key)
+            assert tomli.loads(f"value = {default}")["value"] == table[key], (name, key)
             checked += 1
     assert checked > 20
 

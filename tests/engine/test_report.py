@@ -4,10 +4,10 @@ import html
 import json
 import re
 import time
-import tomllib
 from html.parser import HTMLParser
 
 import pytest
+import tomli
 from sample_run import EXPERIMENT, META, SCALES, make_run
 
 from genesys_engine.engine import noise
@@ -233,7 +233,7 @@ def test_how_to_reproduce_gives_seed_digests_and_an_experiment_that_reads_back(f
     assert META["corpus"]["digest"] in body.text
     assert META["corpus"]["folder"] not in body.text  # a path of one machine helps nobody
     toml = next(words for words in body.words if "[run]" in words)
-    assert tomllib.loads(toml) == EXPERIMENT
+    assert tomli.loads(toml) == EXPERIMENT
 
 
 def test_hostile_texts_stay_texts(tmp_path):

@@ -1,7 +1,7 @@
 """Embeddings: from texts to unit vectors, chosen by name.
 
 hashed                      counted words in numpy: no model, no torch; the default
-minilm                      all-MiniLM-L6-v2 in plain PyTorch (extra `minilm`)
+minilm                      all-MiniLM-L6-v2 (extra `minilm`)
 sentence-transformers:NAME  any model that the library loads
 litellm:NAME                any hosted or local model that LiteLLM reaches
 package.module:Class        your own: a class without arguments that follows `Embedding`

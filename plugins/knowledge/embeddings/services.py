@@ -39,7 +39,7 @@ class SentenceTransformerEmbedding:
             raise EnvironmentProblem(
                 "the library is not installed",
                 where=self.name,
-                hint="pip install sentence-transformers",
+                hint="pip install 'genesys-engine[sentence-transformers]'",
             ) from error
         try:
             self._model: Any = SentenceTransformer(model, device="cpu")
