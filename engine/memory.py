@@ -1,37 +1,30 @@
 """What a run tried, and what came of it, found by words and meaning.
 
 The index is held in memory and made from the store, which keeps everything that it needs: there
-is nothing that could be torn or fall behind.  Only proposals that are no designs lie in a file of
-their own.  Cosines are exact and the embedding gives the same vectors on every machine, because
-what is found here may enter a decision: with `before` it depends on the designs below it alone,
-whatever else the run has meanwhile.
+is nothing that could be torn or fall behind.  Cosines are exact and the embedding gives the same
+vectors on every machine, because what is found here may enter a decision: with `before` it depends
+on the designs below it alone, whatever else the run has meanwhile.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genesys_engine.engine.names import scale_names
 from genesys_engine.engine.nearness import Vectors
 from genesys_engine.engine.store import DesignRow, Store, VerificationRow
 from genesys_engine.engine.views.text import percent
-from genesys_engine.gab.private import private_file, private_folder
 from genesys_engine.plugins.knowledge.embeddings import Embedding, open_embedding
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-PROPOSALS = "proposals.jsonl"
-DESIGN, PROPOSAL = "design", "proposal"
 BODY_WEIGHT = 0.25
 """Of an attempt's tree and findings against 1 for the sentence that tells it."""
 SAME = 0.6
@@ -43,13 +36,13 @@ NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?")
 
 @dataclass(frozen=True)
 class Attempt:
-    """Something that was tried or proposed, and what came of it.
+    """A design that was tried, and what came of it.
 
     `nearness` is what attempts are sorted by, at most 1: the mean of the cosines between the idea
     and the attempt's sentence and (`BODY_WEIGHT`) body; `similarity` is that to the sentence alone;
     `same_numbers` is false where both give numbers and these differ, which makes another
-    experiment of an equal sentence.  `outcome` is "rejected", "failed", "verified", "untested"
-    or "proposed"; `told` says it in one line.
+    experiment of an equal sentence.  `outcome` is "rejected", "disqualified", "failed", "verified"
+    or "untested"; `told` says it in one line.
     """
 
     id: str
@@ -58,7 +51,7 @@ class Attempt:
     same_numbers: bool
     outcome: str
     told: str
-    design: int | None = None
+    design: int
     parents: tuple[int, ...] = ()
     fitness: float | None = None
     rung: str | None = None
@@ -71,18 +64,15 @@ class Attempt:
 
     def __str__(self) -> str:
         """Return two lines: what was tried, and what came of it."""
-        name = f"design {self.design}" if self.design is not None else self.id
-        return f"{name} ({self.similarity:.2f}): {self.idea}\n    {self.told}"
+        return f"design {self.design} ({self.similarity:.2f}): {self.idea}\n    {self.told}"
 
 
 @dataclass(frozen=True)
 class _Item:
-    """What is found: a design by its number, or a proposal by its key."""
+    """What is found: a design by its number."""
 
-    kind: str
-    name: str
+    design: int
     idea: str
-    number: int = -1  # of the design
 
 
 class RunMemory:
@@ -99,14 +89,11 @@ class RunMemory:
         self._embedding = open_embedding(embedding) if isinstance(embedding, str) else embedding
         self._lock = threading.RLock()
         self._items: list[_Item] = []
-        self._keys: set[str] = set()
         self._sentences, self._bodies = Vectors(), Vectors()
         self._indexed = -1
-        for key, text in _read_proposals(self._file):
-            self._hold_proposal(key, text)
 
     def __len__(self) -> int:
-        """Return how many designs and proposals are known."""
+        """Return how many designs are known."""
         return len(self._items)
 
     def refresh(self) -> int:
@@ -117,20 +104,10 @@ class RunMemory:
             for row in fresh:
                 found = findings_of(self._store, row.id)
                 body = " ".join([*found, row.operator, self._words(row.id)])
-                self._hold(_Item(DESIGN, str(row.id), row.change, row.id), body)
+                self._hold(_Item(row.id, row.change), body)
                 self._indexed = row.id
                 count += 1
             return count
-
-    def propose(self, key: str, text: str) -> None:
-        """Remember a proposal that is not (yet) a design, under a key of its own."""
-        with self._lock:
-            if key not in self._keys:
-                line = json.dumps({"key": key, "text": text})
-                private_folder(self._file.parent)
-                with private_file(self._file).open("a", encoding="utf-8") as file:
-                    file.write(f"\n{line}\n")  # behind a line that a kill has torn
-                self._hold_proposal(key, text)
 
     def near(
         self,
@@ -145,8 +122,7 @@ class RunMemory:
 
         Args:
             idea: what one thinks of trying, in words.
-            before: only designs with a smaller number: what a decision may see.  Proposals are
-                left out, since they are not numbered.
+            before: only designs with a smaller number: what a decision may see.
             before_verification: likewise for the verifications that outcomes rest on.
             before_task: likewise for the tasks that disqualify designs.
         """
@@ -156,7 +132,7 @@ class RunMemory:
             similar = self._sentences.cosines(vector)
             score = (similar + BODY_WEIGHT * self._bodies.cosines(vector)) / (1 + BODY_WEIGHT)
             seen = [i for i, one in enumerate(self._items) if _visible(one, before)]
-            order = sorted(seen, key=lambda i: (-score[i], self._items[i].number, i))[:limit]
+            order = sorted(seen, key=lambda i: (-score[i], self._items[i].design))[:limit]
             return [
                 replace(
                     self._attempt(
@@ -182,18 +158,10 @@ class RunMemory:
             for attempt in self.near(idea, 10, before=before)
             if attempt.similarity >= SAME
             and attempt.same_numbers
-            and (parents is None or attempt.design is None or attempt.parents == tuple(parents))
+            and (parents is None or attempt.parents == tuple(parents))
         ]
 
     # --- the index ---------------------------------------------------------------------------
-
-    @property
-    def _file(self) -> Path:
-        return self._store.folder / PROPOSALS
-
-    def _hold_proposal(self, key: str, text: str) -> None:
-        self._keys.add(key)
-        self._hold(_Item(PROPOSAL, key, text), "")
 
     def _hold(self, item: _Item, body: str) -> None:
         sentence, rest = self._embed([item.idea, body])
@@ -220,14 +188,12 @@ class RunMemory:
     ) -> Attempt:
         known = partial(
             Attempt,
-            id=f"{item.kind}:{item.name}",
+            id=f"design:{item.design}",
             idea=item.idea,
             similarity=similarity,
             same_numbers=_numbers(idea) == _numbers(item.idea),
         )
-        if item.kind == PROPOSAL:
-            return known(outcome="proposed", told="proposed, not made")
-        row = self._store.design(item.number)
+        row = self._store.design(item.design)
         findings = tuple(findings_of(self._store, row.id))
         rows = self._store.verifications(row.id)
         seen = [v for v in rows if before is None or v.id < before]
@@ -286,17 +252,7 @@ def outcome_of(
 
 
 def _visible(item: _Item, before: int | None) -> bool:
-    return before is None or (item.kind == DESIGN and item.number < before)
-
-
-def _read_proposals(file: Path) -> list[tuple[str, str]]:
-    """Return the proposals of a file; a line that a kill has torn is left out."""
-    found: dict[str, str] = {}
-    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
-        with suppress(ValueError, KeyError):
-            entry = json.loads(line)
-            found[entry["key"]] = entry["text"]
-    return list(found.items())
+    return before is None or item.design < before
 
 
 def _numbers(text: str) -> list[str]:

@@ -1,11 +1,8 @@
 """What was tried near an idea, and what came of it; known near-duplicates are found."""
 
 import json
-import os
 import shutil
 import statistics
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +11,7 @@ import pytest
 from sample_run import META, make_run
 
 from genesys_engine.engine.cli import main
-from genesys_engine.engine.memory import PROPOSALS, RunMemory
+from genesys_engine.engine.memory import RunMemory
 from genesys_engine.engine.store import DesignRow, Store
 from genesys_engine.gab import library
 
@@ -33,34 +30,43 @@ def store(run):
         yield store
 
 
+def memory_of(folder, texts):
+    """Return the memory of a run whose newest designs say `texts`, and the first one's number."""
+    with Store.open(make_run(folder, finish=False), write=True) as store:
+        first = store.count("designs")
+        with store.transaction():
+            for number, text in enumerate(texts, first):
+                row = DesignRow(
+                    number, 900 + number, True, f"d{number}", None, (), "insertion", text
+                )
+                store.add_design(row, library.seed("gpt").to_json(), {"findings": []})
+    return RunMemory(Store.open(folder)), first
+
+
 @pytest.fixture(scope="module")
-def proposals(tmp_path_factory):
+def described(tmp_path_factory):
     """A memory that holds the first of each known pair."""
-    folder = make_run(tmp_path_factory.mktemp("proposals") / "run")
-    with Store.open(folder) as store:
-        memory = RunMemory(store)
-        for number, (text, _) in enumerate(KNOWN["same"]):
-            memory.propose(str(number), text)
-        yield memory
+    return memory_of(
+        tmp_path_factory.mktemp("described") / "run", [one for one, _ in KNOWN["same"]]
+    )
 
 
 @pytest.mark.parametrize("number", range(len(KNOWN["same"])))
-def test_a_reworded_proposal_is_found_and_no_other(proposals, number):
-    found = proposals.duplicates(KNOWN["same"][number][1])
-    assert [attempt.id for attempt in found] == [f"proposal:{number}"]
-    assert found[0].outcome == "proposed"
+def test_a_reworded_proposal_is_found_and_no_other(described, number):
+    memory, first = described
+    found = memory.duplicates(KNOWN["same"][number][1])
+    assert [attempt.design for attempt in found] == [first + number]
+    assert found[0].outcome == "untested"
 
 
 @pytest.mark.parametrize(("first", "second"), KNOWN["other_numbers"])
 def test_equal_words_with_other_numbers_are_another_experiment(tmp_path, first, second):
-    with Store.open(make_run(tmp_path / "run", finish=False)) as store:
-        memory = RunMemory(store)
-        memory.propose("a", first)
-        assert [attempt.id for attempt in memory.duplicates(first)] == ["proposal:a"]
-        assert memory.duplicates(second) == []
-        nearest = memory.near(second, 1)[0]
-        assert nearest.id == "proposal:a"
-        assert not nearest.same_numbers
+    memory, design = memory_of(tmp_path / "run", [first])
+    assert [attempt.design for attempt in memory.duplicates(first)] == [design]
+    assert memory.duplicates(second) == []
+    nearest = memory.near(second, 1)[0]
+    assert nearest.design == design
+    assert not nearest.same_numbers
 
 
 def test_every_design_is_indexed_once_and_later_ones_are_added(tmp_path):
@@ -132,7 +138,6 @@ def test_what_is_found_does_not_depend_on_what_else_the_run_has(run, tmp_path):
         store._db.execute("DELETE FROM verifications WHERE id >= 4")
     with Store.open(earlier) as store:
         memory = RunMemory(store)
-        memory.propose("late", ideas[1])  # another designer's, which came in between
         again = [told(memory, idea, before=9, before_verification=4) for idea in ideas]
     assert again == expected
 
@@ -144,42 +149,6 @@ def test_threads_may_ask_at_once(run):
         with ThreadPoolExecutor(6) as threads:
             at_once = list(threads.map(lambda idea: told(memory, idea), ideas))
         assert at_once == [told(memory, idea) for idea in ideas]
-
-
-PROPOSER = """
-import sys
-from pathlib import Path
-from genesys_engine.engine.memory import RunMemory
-from genesys_engine.engine.store import Store
-with Store.open(Path(sys.argv[1])) as store:
-    memory = RunMemory(store)
-    for number in range(100_000):
-        memory.propose(str(number), f"Proposal number {number} about gates.")
-        print(number, flush=True)
-"""
-
-
-def test_proposals_survive_kill_minus_nine_and_a_torn_line(tmp_path):
-    run = make_run(tmp_path / "run", finish=False)
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROPOSER, str(run)],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    seen = [int(process.stdout.readline()) for _ in range(20)][-1]
-    process.kill()
-    process.wait()
-    with (run / PROPOSALS).open("a") as file:
-        file.write('\n{"key": "torn", "te')
-    with Store.open(run) as store:
-        memory = RunMemory(store)
-        memory.propose("later", "Another thing entirely.")
-        memory = RunMemory(store)
-        kept = {a.id for a in memory.near("Proposal number about gates.", 10_000)}
-        assert {f"proposal:{number}" for number in range(seen + 1)} <= kept
-        assert "proposal:later" in kept
-        assert "proposal:torn" not in kept
 
 
 def test_asking_at_a_thousand_designs_takes_less_than_fifty_milliseconds(tmp_path):

@@ -171,8 +171,7 @@ def tried(run: Path, idea: str, limit: int, as_json: bool) -> None:
         print_json([attempt.to_json() for attempt in attempts])
         return
     for attempt in attempts:
-        name = f"design {attempt.design}" if attempt.design is not None else attempt.id
-        answer(wrapped(f"{attempt.nearness:.2f}  {name}: {attempt.idea}", 6))
+        answer(wrapped(f"{attempt.nearness:.2f}  design {attempt.design}: {attempt.idea}", 6))
         answer(f"      {wrapped(attempt.told, 6)}")
     if attempts:
         note("nearest first, by words and meaning: 1 is the same, 0 has nothing in common")
