@@ -196,7 +196,7 @@ class ConfirmReply(_Reply):
 class VerifyReply(EvaluateReply, TrainReply):
     """A whole verification, as a plugin may supply it and as the cache keeps it."""
 
-    parameters: int = Field(0, ge=0)  # type: ignore[assignment]
+    parameters: int = Field(0, ge=0)
 
     def not_measured(self) -> str | None:
         """Say what should be a finite number (`is_measured`) and is not; None: nothing."""

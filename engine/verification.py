@@ -216,8 +216,8 @@ class Verification:
         if reply.status != "ok":
             cause, reason = reply.cause or "training", scrub(reply.reason, scratch)
             return TaskResult(failure(cause, reason, whole), facts)
-        if (problem := reply.not_measured()) is not None:
-            return TaskResult(failure("not_finite", problem), facts)
+        if (fault := reply.not_measured()) is not None:
+            return TaskResult(failure("not_finite", fault), facts)
         return TaskResult({**whole, "cause": "", "reason": ""}, facts)
 
     def _miscounted(self, training: TrainReply, evaluation: EvaluateReply) -> str:
@@ -226,7 +226,8 @@ class Verification:
         told = (("its training", training.parameters), ("its check", self.parameters))
         for who, parameters in told if counted is not None and evaluation.status == "ok" else ():
             if parameters is not None and parameters != counted:
-                return f"{who} counted {parameters:,} parameters, and its checkpoint has {counted:,}"
+                found = f"and its checkpoint has {counted:,}"
+                return f"{who} counted {parameters:,} parameters, {found}"
         return ""
 
     def _reply(

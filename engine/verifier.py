@@ -194,9 +194,7 @@ class Verifier:
         limits = self._settings.limits_for(passed=passed)
         placed = self._trials.place(job, about, limits)
         evaluation = self._settings.evaluation
-        Verification(
-            job, placed, places, limits, evaluation, ended, lost, parameters
-        ).run(result)
+        Verification(job, placed, places, limits, evaluation, ended, lost, parameters).run(result)
         return result
 
     def _scratch(self, seq: int) -> Path:

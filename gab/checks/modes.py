@@ -40,8 +40,13 @@ def check_factory(subject: Subject) -> Iterator[Finding]:
     if other:
         name = other[0].name if other[0] is not None else meta.parameters[-1].name
         text = f"On the meta device it has other parameters than on the CPU, {name!r} among them."
-        place, alike = subject.place_of(here), {"wanted": "device meta", "parameters": len(other)}
-        yield finding("build.options", text, {"parameter": name, **alike}, place=place)
+        place = subject.place_of(here)
+        evidence: dict[str, Evidence] = {
+            "parameter": name,
+            "wanted": "device meta",
+            "parameters": len(other),
+        }
+        yield finding("build.options", text, evidence, place=place)
         return
     for wanted, block in (("dtype float64", here), ("device meta", meta)):
         told = [(p.name, *_as_asked(p, wanted)) for p in block.parameters]
@@ -50,18 +55,16 @@ def check_factory(subject: Subject) -> Iterator[Finding]:
             name, got = wrong[0]
             text = f"The parameter {name!r} was asked for with {wanted} and has {got}."
             place = subject.place_of_parameter(block, name)
-            evidence: dict[str, Evidence] = {
-                "parameter": name,
-                "wanted": wanted,
-                "parameters": len(wrong),
-            }
+            evidence = {"parameter": name, "wanted": wanted, "parameters": len(wrong)}
             yield finding("build.options", text, evidence, place=place)
             return
 
 
 def _alike(one: Parameter | None, other: Parameter | None) -> bool:
     """Tell whether two builds have the same parameter at a place of their lists."""
-    return bool(one and other) and (one.name, one.shape) == (other.name, other.shape)
+    if one is None or other is None:
+        return False
+    return (one.name, one.shape) == (other.name, other.shape)
 
 
 def _as_asked(parameter: Parameter, wanted: str) -> tuple[bool, str]:
