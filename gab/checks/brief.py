@@ -76,7 +76,7 @@ def _measured(measurements: Mapping[str, Any], facts: Mapping[str, Any]) -> Iter
     training = measurements.get("training", {})
     if training:
         yield (
-            f"held-out loss in nats per byte: {training['untrained']} untrained, "
+            f"loss in nats per byte: {training['untrained']} untrained, "
             f"{training['trained']} after {training['tokens']:,} tokens"
         )
 

@@ -27,7 +27,7 @@ def training_text() -> bytes:
 
 
 @cache
-def heldout_text() -> bytes:
+def unseen_text() -> bytes:
     """Return the text of a module that `training_text` does not hold."""
     return _read(MODULES[-1])
 

@@ -1,11 +1,14 @@
 """A short training run on real text: the block must learn, and not more than can be learnt.
 
-A small byte-level model is trained for a few steps.  Its held-out loss must fall below that of
-the untrained model, faster and further than that of the control, the same model without blocks,
-which is a bigram model trained by gradient (its slope is what the embedding alone gives).  And
-it must not fall below what a table of all bigrams of the whole text achieves: nobody learns so
-much so soon, so the block sees what it is to predict.  A block that is behind the control is
-trained for longer before it is called slow.
+A small byte-level model is trained for a few steps.  Its loss on text that it has not seen must
+fall below that of the untrained model, faster and further than that of the control, the same model
+without blocks, which is a bigram model trained by gradient (its slope is what the embedding alone
+gives).  And it must not fall below what a table of all bigrams of the whole text achieves: nobody
+learns so much so soon, so the block sees what it is to predict.  A block that is behind the
+control is trained for longer before it is called slow.
+
+What a training is judged by is shown when it has ended, to the trained model and to an untrained
+one; what trains afterwards is judged by other text.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from genesys_engine.gab.checks.numbers import derived
 from genesys_engine.gab.checks.report import Evidence, Finding, finding
 from genesys_engine.gab.checks.subject import VOCABULARY as PROBE_VOCABULARY
 from genesys_engine.gab.checks.subject import Subject
-from genesys_engine.gab.checks.text import VOCABULARY, heldout_text, training_text
+from genesys_engine.gab.checks.text import VOCABULARY, training_text, unseen_text
 from genesys_engine.gab.scales import ModelConfig
 
 STEPS = 8
@@ -56,23 +59,23 @@ class Trainee(Protocol):
 
 @dataclass(frozen=True)
 class Trained:
-    """A short training: held-out loss before and after, last training losses, nats per byte."""
+    """A short training: the loss of unseen text without it and after it, and the last steps' losses,
+    in nats per byte."""
 
-    model: Trainee | None
     before: float
     after: float
     last: float
 
     @property
     def gain(self) -> float:
-        """Nats per byte by which the held-out loss fell."""
+        """Nats per byte by which the loss fell."""
         return self.before - self.after
 
 
 class Candidates:
     """The candidate's model: in its own process, which is given inputs and asked for logits.
 
-    Targets it is given for training text alone; held-out text comes without.
+    Targets it is given for training text alone; what it is judged by comes without.
     """
 
     def __init__(self, subject: Subject) -> None:
@@ -125,7 +128,7 @@ def check_training(subject: Subject, measurements: dict[str, Any]) -> Iterator[F
     """
     control = control_run(subject.seed)
     candidate = Candidates(subject)
-    trained = train(candidate, subject.seed)
+    trained = train(candidate, Candidates(subject), subject.seed)
     table = bigram_loss()
     told: dict[str, float] = {
         "untrained": trained.before,
@@ -161,7 +164,7 @@ def _verdict(trained: Trained, control: Trained, table: float) -> tuple[str, str
         text = f"After {steps} the loss is {best:.2f} nats per byte; "
         return "training.too_good", text + f"a table of all bigrams reaches {table:.2f}."
     if not trained.gain >= LEARNS:
-        text = f"The held-out loss went from {trained.before:.3f} to {trained.after:.3f} nats "
+        text = f"The loss went from {trained.before:.3f} to {trained.after:.3f} nats "
         return "training.flat", text + f"per byte in {steps}."
     if not (trained.gain > control.gain and trained.after < control.after):
         text = (
@@ -179,7 +182,8 @@ def _longer_look(
 
     Adds both losses to what is reported.
     """
-    trained = train(Candidates(subject), subject.seed, steps=LONGER_STEPS)
+    model, untrained = Candidates(subject), Candidates(subject)
+    trained = train(model, untrained, subject.seed, steps=LONGER_STEPS)
     control = control_run(subject.seed, LONGER_STEPS)
     told |= {
         "tokens": LONGER_STEPS * BATCH * LENGTH,
@@ -192,7 +196,7 @@ def _longer_look(
     if verdict[0] != "training.slow":
         return verdict
     text = (
-        f"After {LONGER_STEPS} steps the held-out loss is {trained.after:.2f} nats per byte with "
+        f"After {LONGER_STEPS} steps the loss is {trained.after:.2f} nats per byte with "
     )
     return "training.slow", text + f"the block and {control.after:.2f} without any."
 
@@ -207,29 +211,31 @@ def _leaks(subject: Subject, model: Model) -> Finding | None:
     return probe_rows(probed, model, "trained", _PROBED)
 
 
-def train(model: Trainee, seed: int, *, steps: int = STEPS) -> Trained:
-    """Have a byte-level model trained for some steps; deterministic.
+def train(model: Trainee, untrained: Trainee, seed: int, *, steps: int = STEPS) -> Trained:
+    """Have a byte-level model trained for some steps, next to its like; deterministic.
 
     Every loss is computed here, from logits.
     """
-    batches, heldout = _batches(seed, steps), _heldout()
+    batches = _batches(seed, steps)
     inputs, targets = batches[..., :-1].contiguous(), batches[..., 1:].contiguous()
-    before = _loss(model.logits(heldout[:, :-1]), heldout[:, 1:])
     logits = model.take_steps(inputs, targets, derived(seed, "training"))
     last = [_loss(*pair) for pair in zip(logits[-2:], targets[-2:], strict=True)]
-    after = _loss(model.logits(heldout[:, :-1]), heldout[:, 1:])
-    return Trained(model, before, after, sum(last) / 2)
+    unseen = _unseen(steps)
+    shown, following = unseen[:, :-1], unseen[:, 1:]
+    before, after = (_loss(each.logits(shown), following) for each in (untrained, model))
+    return Trained(before, after, sum(last) / 2)
 
 
 @cache
 def control_run(seed: int, steps: int = STEPS) -> Trained:
     """Train the control."""
-    return train(Control(derived(seed, "weights")), seed, steps=steps)
+    model, untrained = (Control(derived(seed, "weights")) for _ in range(2))
+    return train(model, untrained, seed, steps=steps)
 
 
 @cache
 def bigram_loss() -> float:
-    """Return the held-out loss of an interpolated table of all bigrams of the training text.
+    """Return the loss on unseen text of an interpolated table of all bigrams of the training text.
 
     Witten-Bell weights (Witten and Bell 1991, method C), as in the engine's bigram control.
     """
@@ -239,7 +245,7 @@ def bigram_loss() -> float:
     single = (counts.sum(0) + 1) / (counts.sum() + VOCABULARY)
     kinds = (counts > 0).sum(1, keepdim=True).clamp_min(1)
     table = (counts + kinds * single) / (counts.sum(1, keepdim=True) + kinds)
-    rows = _heldout()
+    rows = _unseen(STEPS)
     return float(-table.log()[rows[:, :-1], rows[:, 1:]].mean())
 
 
@@ -251,11 +257,14 @@ def _batches(seed: int, steps: int) -> Tensor:
     return text[starts + torch.arange(LENGTH + 1)]
 
 
-def _heldout() -> Tensor:
-    """Return (8, length + 1) tokens, evenly spread over the held-out text."""
-    text = torch.frombuffer(bytearray(heldout_text()), dtype=torch.uint8).long()
-    starts = torch.linspace(0, len(text) - LENGTH - 1, 8).long()[:, None]
-    return text[starts + torch.arange(LENGTH + 1)]
+def _unseen(steps: int) -> Tensor:
+    """Return (8, length + 1) tokens, evenly spread over text that no training gets; others for
+    each number of steps."""
+    text = torch.frombuffer(bytearray(unseen_text()), dtype=torch.uint8).long()
+    last = len(text) - LENGTH - 1
+    shift = 0 if steps == STEPS else last // 16
+    places = torch.linspace(0, last - 2 * shift, 8).long()[:, None] + shift
+    return text[places + torch.arange(LENGTH + 1)]
 
 
 def _loss(logits: Tensor, targets: Tensor) -> float:

@@ -226,11 +226,11 @@ def test_nan_fails_every_threshold():
     object.__setattr__(spoilt, "layers", lambda *given, **_: [run(*given)] * 3)
     assert next(causality.check_lengths(spoilt)).code == "causality.length"
     assert next(modes.check_growth(spoilt)).code == "output.explodes"
-    good = training.Trained(None, 5.5, 3.0, 3.0)
-    control = training.Trained(None, 5.1, 4.0, 4.0)
+    good = training.Trained(5.5, 3.0, 3.0)
+    control = training.Trained(5.1, 4.0, 4.0)
     assert training._verdict(good, control, 2.5) is None
     for before, after, last in ((math.nan, 3, 3), (5.5, math.nan, 3), (5.5, 3, math.nan)):
-        trained = training.Trained(None, before, after, last)
+        trained = training.Trained(before, after, last)
         code, _ = training._verdict(trained, control, 2.5)
         assert code == "training.flat"
     short, double = Cost(64, 1, 1), Cost(128, 1, 1)
@@ -328,10 +328,10 @@ def test_what_is_audited_is_what_was_read(tmp_path, executor):
 
 
 def test_training_verdicts():
-    control = training.Trained(None, 5.1, 4.0, 4.0)
+    control = training.Trained(5.1, 4.0, 4.0)
 
     def verdict(before, after, last):
-        found = training._verdict(training.Trained(None, before, after, last), control, 2.5)
+        found = training._verdict(training.Trained(before, after, last), control, 2.5)
         return found and found[0]
 
     assert verdict(5.5, 3.0, 2.9) is None

@@ -51,3 +51,29 @@ def test_a_reversed_gradient_stays_flat_however_long_one_looks():
     source = source_of(ROOT / "tests/zoo/bad/training.flat.gradient_reversed.py")
     (found,) = audit_block(Order(source, d_model=64)).report.findings
     assert found.code == "training.flat"
+
+
+def windows(rows):
+    return {tuple(row) for row in rows.flatten(0, -2).tolist()}
+
+
+def test_what_a_training_is_judged_by_is_shown_once_when_it_has_ended(monkeypatch):
+    source = source_of(CORPUS / "defective/training.slow.turned_over.py")
+    subject = Subject(here(source), SourceMap(source), 128, 0, 64)
+    asked, real = [], subject.candidate.ask
+
+    def ask(operation, *tensors, **given):
+        asked.append((operation, tensors))
+        return real(operation, *tensors, **given)
+
+    monkeypatch.setattr(subject.candidate, "ask", ask)
+    assert [found.code for found in training.check_training(subject, {})] == ["training.slow"]
+    told = [each for each in asked if each[0] in ("train", "logits")]
+    assert [operation for operation, _ in told] == ["train", "logits", "logits"] * 2
+    trained = [windows(tensors[0]) for operation, tensors in told if operation == "train"]
+    judged = [windows(tensors[0]) for operation, tensors in told if operation == "logits"]
+    assert all(len(each) == 8 for each in judged)
+    assert judged[0] == judged[1], "the same, to an untrained one"
+    assert judged[2] == judged[3]
+    assert not judged[0] & judged[2]
+    assert not (trained[0] | trained[1]) & (judged[0] | judged[2])
