@@ -76,7 +76,9 @@ def section(path: str, model: type[BaseModel]) -> Iterator[str]:
     yield from table(row(f.alias or k, f) for k, f in model.model_fields.items() if k not in inner)
     for key, found in inner.items():
         said = sentence(str(model.model_fields[key].description))
-        yield from ["", f"### `[[{path}.{key}]]`", "", said]
+        listed = typing.get_origin(model.model_fields[key].annotation) is tuple
+        header = f"[[{path}.{key}]]" if listed else f"[{path}.{key}]"
+        yield from ["", f"### `{header}`", "", said]
         yield from section(f"{path}.{key}", found)
 
 

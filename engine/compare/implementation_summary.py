@@ -11,7 +11,6 @@ from genesys_engine.engine.compare.caps import cap_reached, spent_by, tokens_of,
 from genesys_engine.engine.compare.implementation import plan_jobs
 from genesys_engine.engine.compare.lemmas import direct_calls, unitwise_calls
 from genesys_engine.engine.compare.proposals import StudyProposal
-from genesys_engine.engine.compare.published import PUBLISHED
 from genesys_engine.engine.compare.statistics import (
     SEED,
     in_points,
@@ -55,6 +54,7 @@ def summarise(
         "study": "implementation",
         "simulation": simulation,
         "proposals": len(proposals),
+        "published_in": section.published_in,
         # Arms may be given fewer proposals, but a study in which none met all is a part of one.
         "complete": all(arm["n"] == arm["planned"] for arm in arms)
         and any(arm["n"] == len(proposals) for arm in arms),
@@ -86,8 +86,8 @@ def _arm(
         {"units": units, **_numbers([r for r in results if strata[r.item] == units])}
         for units in sorted({strata[result.item] for result in results})
     ]
-    return found | _numbers(results) | {"published": PUBLISHED.get(arm.implementer),
-                                        "strata": by_stratum}  # fmt: skip
+    published = None if arm.published is None else arm.published.model_dump()
+    return found | _numbers(results) | {"published": published, "strata": by_stratum}
 
 
 def _numbers(results: Sequence[Result]) -> dict[str, Any]:

@@ -134,12 +134,13 @@ def stored_proposals(store: StudyStore) -> tuple[StudyProposal, ...]:
 def study_digest(experiment: Experiment) -> str:
     """Return the SHA-256 of all that can change a result of a study.
 
-    Left out are, beside what decides nothing in a run, how many proposals an arm gets, and the
-    caps of the arms of an implementation study: results that are there stay what they are.
+    Left out are, next to what decides nothing in a run, how many proposals an arm gets, what was
+    published of it, and the caps of the arms of an implementation study: results that are there
+    stay what they are.
     """
     compare = experiment.compare
-    arms = [arm.model_dump(mode="json", exclude={"proposals"}) for arm in compare.arms]
-    left_out = {"arms", "checks", "proposals", "seeds", *ARM_CAPS}
+    arms = [arm.model_dump(mode="json", exclude={"proposals", "published"}) for arm in compare.arms]
+    left_out = {"arms", "checks", "proposals", "published_in", "seeds", *ARM_CAPS}
     kept = compare.model_dump(mode="json", exclude=left_out)
     if compare.checks:  # a path counts by its last part
         kept["checks"] = Path(compare.checks).name

@@ -32,8 +32,8 @@ def implementation_tables(data: Mapping[str, Any]) -> list[Table]:
     rows: list[Row] = [_arm_row(arm) for arm in data["arms"]]
     found: list[Table] = [(f"{title}{state}Per proposal", columns, rows)]
     found += [_strata(data), _lemmas(data["lemmas"])]
-    if data["simulation"]:
-        found.append(_beside_published(data))
+    if data["simulation"] and any(arm["published"] for arm in data["arms"]):
+        found.append(_next_to_published(data))
     return found
 
 
@@ -82,7 +82,7 @@ def _lemmas(lemmas: Mapping[str, Any]) -> Table:
     return title, columns, rows
 
 
-def _beside_published(data: Mapping[str, Any]) -> Table:
+def _next_to_published(data: Mapping[str, Any]) -> Table:
     columns = ("arm", "simulated valid", "95 % interval", "published valid", "simulated attempts",
                "published attempts")  # fmt: skip
     rows: list[Row] = [
@@ -97,7 +97,8 @@ def _beside_published(data: Mapping[str, Any]) -> Table:
         for arm in data["arms"]
         if arm["published"] is not None
     ]
-    return "SIMULATION beside the published study (arXiv 2506.20249, Table 3)", columns, rows
+    source = f" ({data['published_in']})" if data["published_in"] else ""
+    return f"SIMULATION next to the published study{source}", columns, rows
 
 
 def evolution_tables(data: Mapping[str, Any]) -> list[Table]:

@@ -367,6 +367,16 @@ class PluginsSection(Section):
     )
 
 
+class PublishedRow(Section):
+    """What others published of an arm like ours."""
+
+    valid_rate: float = Field(ge=0, le=1, description="share of valid designs")
+    n: Count = Field(description="proposals")
+    attempts: PositiveFloat = Field(description="tries per proposal")
+    cost: PositiveFloat = Field(description="US dollars per proposal")
+    lines: Count = Field(description="lines of code of a design")
+
+
 class CompareArm(Section):
     """One configuration in a comparison."""
 
@@ -385,6 +395,10 @@ class CompareArm(Section):
     sets: tuple[str, ...] = Field(
         (),
         description="evolution study: what it changes in the experiment, each as --set takes it",
+    )
+    published: PublishedRow | None = Field(
+        None,
+        description="implementation study: published figures to show next to those of the arm",
     )
 
 
@@ -412,6 +426,7 @@ class CompareSection(Section):
     strata: tuple[Count, ...] = Field(
         (1, 2, 3, 5), min_length=1, description="numbers of units that drawn proposals change"
     )
+    published_in: str = Field("", description="where the published figures of the arms are from")
     equal_to: str = Field(
         "",
         description="the arm whose tokens on a proposal best_of_n and sequential may use on it",

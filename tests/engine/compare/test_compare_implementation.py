@@ -333,18 +333,22 @@ def payload(passed, of):
 
 
 def test_a_partial_study_and_a_simulation_say_so_on_every_page(world, tmp_path):
-    arms = world.arms(gp=(1, 9), direct=(1, 0))
-    compare = section(arms, tokens=50)
+    row = {"valid_rate": 0.92, "n": 100, "attempts": 2.6, "cost": 15.0, "lines": 181}
+    arms = [arm.model_dump() for arm in world.arms(gp=(1, 9), direct=(1, 0))]
+    arms[0]["published"] = row
+    compare = section(arms, tokens=50, published_in="Somebody 2025, Table 3")
     store, proposals = world.run(tmp_path / "study", compare)
     data = summarise(compare, proposals, store.results(), simulation=True)
+    assert [arm["published"] for arm in data["arms"]] == [row, None]
     page = render_page({"name": "x", **data})
     assert "Simulation: no language model" in page
     assert "Partial:" in page
     titles = [title for title, _, _ in tables(data)]
     assert titles[0].startswith("SIMULATION: no language model was asked. PARTIAL:")
     published = tables(data)[-1]
-    assert published[2][0][0] == "gp"
-    assert "92 %" in published[2][0]
+    assert "Somebody 2025, Table 3" in published[0]
+    ((arm, *cells),) = published[2]
+    assert (arm, "92 %" in cells) == ("gp", True)
     store.close()
 
 
