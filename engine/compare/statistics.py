@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
+from genesys_engine.engine.noise import BETTER, NO_DIFFERENCE, interval_standing, outcome
 from genesys_engine.engine.significance import CONFIDENCE, quantile
+from genesys_engine.engine.views.text import decimal, signed
 
 RESAMPLES = 10_000
 SEED = 1
@@ -43,9 +45,10 @@ class Difference:
     n: int
 
     @property
-    def shown(self) -> bool:
-        """Whether the interval leaves zero out."""
-        return self.interval is not None and not self.interval.low <= 0.0 <= self.interval.high
+    def standing(self) -> str:
+        """The word of `noise` for the first arm: better, worse, no difference shown."""
+        low, high = (self.interval.low, self.interval.high) if self.interval else (None, None)
+        return interval_standing(low, high)
 
 
 def wilson(successes: int, n: int, *, confidence: float = CONFIDENCE) -> Interval:
@@ -202,19 +205,19 @@ def sentence(first: str, second: str, difference: Difference, what: str, *, digi
     if n < 2 and interval is None:
         pairs = "pair" if n == 1 else "pairs"
         return f"{first} and {second}, {n} {pairs} of results: too few to compare."
-    between = f"No difference shown between {first} and {second} in {what}"
+    between = f"{NO_DIFFERENCE.capitalize()} between {first} and {second} in {what}"
     if interval is None:
-        same = f"{_signed(value, digits)} points in each of {n} pairs"
+        same = f"{signed(value, digits)} points in each of {n} pairs"
         return f"{between} ({same}, which does not tell how far chance goes)."
-    if not difference.shown:
-        low, high = _signed(interval.low, digits), _signed(interval.high, digits)
-        found = f"{_signed(value, digits)} points, 95 % interval {low} to {high}, n = {n}"
+    if difference.standing == NO_DIFFERENCE:
+        low, high = signed(interval.low, digits), signed(interval.high, digits)
+        found = f"{signed(value, digits)} points, 95 % interval {low} to {high}, n = {n}"
         return f"{between} ({found})."
-    better, worse = (first, second) if value > 0 else (second, first)
-    low_, high_ = sorted((abs(interval.low), abs(interval.high)))
+    winner, loser = (first, second) if difference.standing == BETTER else (second, first)
+    ends = (decimal(end, digits) for end in sorted((abs(interval.low), abs(interval.high))))
     return (
-        f"{better} is better than {worse} by {abs(value):.{digits}f} points in {what}"
-        f" (95 % interval {low_:.{digits}f} to {high_:.{digits}f}, n = {n})."
+        f"{winner} is {outcome(BETTER, loser)} by {decimal(abs(value), digits)} points in {what}"
+        f" (95 % interval {' to '.join(ends)}, n = {n})."
     )
 
 
@@ -223,7 +226,3 @@ def in_points(difference: Difference) -> Difference:
     interval = difference.interval
     scaled = None if interval is None else Interval(100 * interval.low, 100 * interval.high)
     return Difference(100 * difference.value, scaled, difference.n)
-
-
-def _signed(value: float, digits: int) -> str:
-    return f"{value:+.{digits}f}".replace("-", "−")

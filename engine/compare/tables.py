@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from genesys_engine.engine.views.text import count, duration
+from genesys_engine.engine.views.text import count, decimal, duration
 
 Row = tuple[str, ...]
 Table = tuple[str, tuple[str, ...], list[Row]]
@@ -117,7 +117,7 @@ def evolution_tables(data: Mapping[str, Any]) -> list[Table]:
                 arm["arm"],
                 f"{arm['n']}{of}",
                 _mean(arm, "best"),
-                "–" if ends is None else f"{ends[0]:.2f} to {ends[1]:.2f}",
+                "–" if ends is None else f"{decimal(ends[0])} to {decimal(ends[1])}",
                 *(_mean(arm, key) for key in ("mean", "area", "end", "peak")),
                 *(_mean(arm, key) for key in ("volatility", "sharpe", "drawdown")),
                 share(arm["valid_rate"]),
@@ -175,7 +175,7 @@ def interval(ends: tuple[float, float] | list[float] | None) -> str:
 
 def plain(value: float | None, digits: int = 1) -> str:
     """Return a number with so many decimals; a dash for none."""
-    return "–" if value is None else f"{value:.{digits}f}"
+    return "–" if value is None else decimal(value, digits)
 
 
 def _time(seconds: float | None) -> str:

@@ -1,4 +1,4 @@
-"""Numbers and words as people read them."""
+"""Numbers and words as people read them; a negative number has the minus sign, not a hyphen."""
 
 from __future__ import annotations
 
@@ -26,15 +26,17 @@ def count(value: float) -> str:
             break
         value /= _THOUSAND
     digits = 1 if abs(value) >= 10 else 2
-    return f"{value:.{digits}f}{suffix}" if suffix else f"{value:.0f}"
+    return decimal(value, digits) + suffix if suffix else decimal(value, 0)
+
+
+def decimal(value: float, digits: int = 2) -> str:
+    """Return a number with so many decimals, `1.23` or `−0.50`; what rounds to 0 has no sign."""
+    return _minus(f"{round(value, digits) + 0.0:.{digits}f}")  # -0.0 + 0.0 is 0.0
 
 
 def signed(value: float, digits: int = 2) -> str:
-    """Return a number with its sign, `+1.23` or `−0.50`; what rounds to 0 has none."""
-    rounded = round(value, digits)
-    if rounded == 0:
-        return f"{0:.{digits}f}"
-    return f"{rounded:+.{digits}f}".replace("-", "−")
+    """Return the same with a plus before what is above 0: `+1.23`, `−0.50`, `0.00`."""
+    return ("+" if round(value, digits) > 0 else "") + decimal(value, digits)
 
 
 def percent(value: float | None) -> str:
@@ -47,8 +49,8 @@ def number(value: float | None) -> str:
     if value is None:
         return "–"
     if 10_000 <= abs(value) < 1e15:  # four figures would take an exponent
-        return f"{value:,.0f}"
-    return f"{value:#.4g}".rstrip(".")
+        return _minus(f"{value:,.0f}")
+    return _minus(f"{value:#.4g}".rstrip("."))
 
 
 def amount(value: float) -> str:
@@ -72,13 +74,18 @@ def rough(value: float | None) -> str:
     """Return a measure of noise with two significant figures, `0.24` or `150`; a dash for none."""
     if value is None:
         return "–"
-    return f"{value:,.0f}" if 99.5 <= abs(value) < 1e15 else f"{value:.2g}"
+    return _minus(f"{value:,.0f}" if 99.5 <= abs(value) < 1e15 else f"{value:.2g}")
 
 
 def listed(words: Iterable[str]) -> str:
     """Return `a`, `a and b`, or `a, b and c`."""
     *first, last = words
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def _minus(text: str) -> str:
+    """Return a number with the minus sign before it; a hyphen within an exponent stays."""
+    return "−" + text[1:] if text.startswith("-") else text
 
 
 def metric_title(name: str) -> str:

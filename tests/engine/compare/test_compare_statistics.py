@@ -184,7 +184,7 @@ def test_sentences_name_the_better_one_or_say_that_nothing_is_shown():
     )
     hidden = in_points(paired_rates([True, False, True], [True, True, False]))
     assert sentence("a", "b", hidden, "valid designs").startswith(
-        "No difference shown between a and b in valid designs (+0.0 points, 95 % interval −"
+        "No difference shown between a and b in valid designs (0.0 points, 95 % interval −"
     )
     assert sentence("a", "b", Difference(2.0, None, 1), "x") == (
         "a and b, 1 pair of results: too few to compare."
