@@ -59,7 +59,7 @@ class Trainee(Protocol):
 
 @dataclass(frozen=True)
 class Trained:
-    """A short training: the loss of unseen text without it and after it, and the last steps' losses,
+    """A short training: the loss of unseen text before and after it, and the last steps' losses,
     in nats per byte."""
 
     before: float
@@ -195,9 +195,7 @@ def _longer_look(
         return None
     if verdict[0] != "training.slow":
         return verdict
-    text = (
-        f"After {LONGER_STEPS} steps the loss is {trained.after:.2f} nats per byte with "
-    )
+    text = f"After {LONGER_STEPS} steps the loss is {trained.after:.2f} nats per byte with "
     return "training.slow", text + f"the block and {control.after:.2f} without any."
 
 
