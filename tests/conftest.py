@@ -1,4 +1,4 @@
-"""What every test needs."""
+"""What every test needs, and the order of the files."""
 
 import sys
 
@@ -12,3 +12,22 @@ def as_in_a_new_process() -> None:
     """Let checks in this process note torch's classes anew: imports of other tests change them."""
     if UNTOUCHED in sys.modules:
         sys.modules[UNTOUCHED].remember.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def selected(request):
+    """Return the values of a parameter of this module's tests, of those alone that will run."""
+
+    def values(name):
+        tests = (test for test in request.session.items if test.path == request.path)
+        found = [test.callspec.params.get(name) for test in tests if hasattr(test, "callspec")]
+        return list(dict.fromkeys(value for value in found if value is not None))
+
+    return values
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Begin with the files that train, so that no worker is left with one of them at the end."""
+    slow = {test.path for test in items if test.get_closest_marker("slow")}
+    items.sort(key=lambda test: test.path not in slow)

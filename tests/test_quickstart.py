@@ -16,7 +16,7 @@ from genesys_engine.engine.store import Store
 ROOT = Path(__file__).parent.parent
 ENGINE = [sys.executable, "-m", "genesys_engine"]
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

@@ -239,6 +239,7 @@ def test_english_without_its_texts_says_how_to_get_them(tmp_path, monkeypatch, c
         open_source(CorpusOptions(use="english"))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_the_real_packages_give_the_pinned_texts(tmp_path):
     if shutil.which("npm") is None:

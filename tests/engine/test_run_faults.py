@@ -129,6 +129,7 @@ def test_workers_that_die_are_replaced(whole: Path, experiment: Path) -> None:
     settled(run, whole)
 
 
+@pytest.mark.exhaustive
 def test_a_worker_that_is_killed_again_and_again_is_not_the_design_s_fault(
     whole: Path, experiment: Path
 ) -> None:
@@ -288,6 +289,7 @@ def test_a_disk_that_is_full_at_once_leaves_no_folder(experiment: Path, tmp_path
     assert disk.with_suffix(".list").read_text() == ""
 
 
+@pytest.mark.exhaustive
 def test_a_disk_that_fills_up_stops_the_run_until_there_is_room(
     whole: Path, experiment: Path, tmp_path: Path
 ) -> None:

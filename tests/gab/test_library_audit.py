@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from exhaustive import exhaustive
 from seed_support import draw, largest_difference, randomise
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -109,7 +110,7 @@ def units_of_cards() -> tuple[str, ...]:
 # Every second one: an audit in full takes a second or two, and the checks above look at all.  Of
 # the others the auditor refuses `no_position` alone, which does nothing on purpose (`unit.dead`).
 @pytest.mark.slow
-@pytest.mark.parametrize("name", units_of_cards()[::2])
+@pytest.mark.parametrize("name", exhaustive(units_of_cards()[::2], but=units_of_cards()[::16]))
 def test_the_auditor_passes_the_units_of_cards(name: str) -> None:
     assert len(units_of_cards()[::2]) >= 25
     report = audit_block(Order(source=compose(in_block(name)))).report

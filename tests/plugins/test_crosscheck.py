@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from exhaustive import exhaustive
 from training_support import BLOCK, CONTEXT
 from verification_support import evaluated_in, payload, trained_in
 
@@ -105,7 +106,11 @@ def test_one_that_remembers_whole_texts_finds_none_in_the_other_process(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["gpt", "mamba2", "retnet", "rwkv6", "ttt", "sparse_attention", "mixture_of_experts"]
+    "name",
+    exhaustive(
+        ["gpt", "mamba2", "retnet", "rwkv6", "ttt", "sparse_attention", "mixture_of_experts"],
+        but=("rwkv6", "mixture_of_experts"),
+    ),
 )
 def test_honest_designs_are_borne_out(host, corpus, tmp_path, name):
     zoo = ROOT / "tests/zoo/good" / f"{name}.py"

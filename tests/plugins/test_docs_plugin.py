@@ -88,6 +88,7 @@ def test_the_commands_on_the_page_are_those_that_there_are(author: Author) -> No
     assert "is valid" in author.python("-m", "genesys_engine", "validate", "experiment.toml")
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_the_experiment_on_the_page_can_be_planned(author: Author) -> None:
     planned = author.ask("plan", "experiment.toml")  # of one seed
@@ -95,6 +96,7 @@ def test_the_experiment_on_the_page_can_be_planned(author: Author) -> None:
     assert 0 < planned["seconds"] < 600
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_the_experiment_on_the_page_uses_the_operator(author: Author) -> None:
     author.python("-m", "genesys_engine", "run", "experiment.toml", "--out", "runs/first")

@@ -65,6 +65,7 @@ def test_packages_of_every_kind_are_listed(made: tuple[Path, Path], tmp_path: Pa
     ]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_their_own_tests_pass(made: tuple[Path, Path], tmp_path: Path) -> None:
     site, folder = made

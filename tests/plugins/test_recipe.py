@@ -229,6 +229,7 @@ def test_an_option_that_no_optimiser_would_use_is_refused(given):
         TorchTrainerOptions(**given)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_it_learns_more_than_adamw_from_the_same_tokens(corpus, tmp_path):
     tail = {}

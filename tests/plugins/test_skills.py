@@ -171,6 +171,7 @@ def test_a_block_learns_what_it_can_and_one_that_mixes_nothing_stays_at_chance()
     assert blind.value < 0.35  # it sees that it is asked, and not what
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_attention_recalls_more_pairs_than_a_small_state_can():
     trained, untrained = scored("mqar")

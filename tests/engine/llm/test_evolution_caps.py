@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from chat_server import ChatServer, says
 from engine_process import engine, write_experiment
+from exhaustive import exhaustive
 
 ASKING = Path(__file__).with_name("asking.py")
 STUDY = """
@@ -60,7 +61,7 @@ def compared(folder: Path, cap: str, *sets: str) -> tuple[Any, list[dict[str, An
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", CAPS)
+@pytest.mark.parametrize("name", exhaustive(CAPS, but=("tokens", "wall_hours")))
 def test_a_cap_ends_the_runs_of_every_arm(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

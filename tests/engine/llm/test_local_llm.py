@@ -231,6 +231,7 @@ def whole_run(file: Path, run: Path, *words: object) -> Answer:
         return process.answer()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.timeout(2 * LONGEST_S)
 def test_the_designer_asks_a_real_model_over_http_in_every_role(
