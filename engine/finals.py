@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from genesys_engine.engine.significance import SIGMAS, normal_quantile, quantile
+from genesys_engine.engine.significance import SIGMAS, mean_half_width, normal_quantile
 
 if TYPE_CHECKING:
     from genesys_engine.engine.fitness import Reading
@@ -91,9 +91,7 @@ def half_width(gains: Sequence[float], pair: float | None, *, comparisons: int) 
     """
     n, widths = len(gains), []
     if n > 1:
-        mean = math.fsum(gains) / n
-        variance = math.fsum((gain - mean) ** 2 for gain in gains) / (n - 1)
-        widths.append(quantile(n - 1, comparisons=comparisons) * math.sqrt(variance / n))
+        widths.append(mean_half_width(gains, comparisons=comparisons))
     if pair is not None:
         z = max(SIGMAS, normal_quantile(comparisons=comparisons))
         widths.append(z * pair / math.sqrt(n))

@@ -87,6 +87,19 @@ def noise_of_mean(sigmas: Sequence[float | None]) -> float | None:
     return math.hypot(*known) / len(known)
 
 
+def mean_half_width(values: Sequence[float], *, comparisons: int = 1, shared: float = 0.0) -> float:
+    """Return half the 95 % interval of the mean of two values or more (Student's t).
+
+    Args:
+        comparisons: so many intervals are to hold together.
+        shared: variance of the mean that the spread of the values does not show.
+    """
+    n = len(values)
+    mean = math.fsum(values) / n
+    variance = math.fsum((value - mean) ** 2 for value in values) / (n - 1)
+    return quantile(n - 1, comparisons=comparisons) * math.sqrt(variance / n + shared)
+
+
 @lru_cache
 def quantile(freedom: int, *, confidence: float = CONFIDENCE, comparisons: int = 1) -> float:
     """Return how many standard errors an interval reaches to each side of a mean (Student's t).

@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 from genesys_engine.engine.noise import BETTER, NO_DIFFERENCE, interval_standing, outcome
-from genesys_engine.engine.significance import CONFIDENCE, quantile
+from genesys_engine.engine.significance import CONFIDENCE, mean_half_width
 from genesys_engine.engine.views.text import decimal, signed
 
 RESAMPLES = 10_000
@@ -123,7 +123,7 @@ def mean_interval(values: Sequence[float], seed: int) -> Interval | None:
         return None
     found = bootstrap_mean(values, seed)
     mean = fmean(values)
-    half = quantile(len(values) - 1) * stdev(values) / math.sqrt(len(values))
+    half = mean_half_width(values)
     assert found is not None, "there are two values and more"
     return Interval(min(mean - half, found.low), max(mean + half, found.high))
 

@@ -12,7 +12,7 @@ from typing import Any
 from genesys_engine.engine import noise
 from genesys_engine.engine.finals import is_fresh
 from genesys_engine.engine.names import seed_name
-from genesys_engine.engine.significance import SIGMAS, quantile
+from genesys_engine.engine.significance import SIGMAS, mean_half_width
 from genesys_engine.engine.store import DesignRow, Store
 from genesys_engine.plugins import event_kinds as kinds
 
@@ -80,9 +80,10 @@ def operators(store: Store) -> list[OperatorRow]:
     for event in store.events():
         if event.kind == kinds.DESIGN_DUPLICATE:
             tallies.setdefault(event.payload["operator"], _Tally()).counts["duplicates"] += 1
-    sigma = floor.sigmas[0]
+    lowest = floor.noise[0]
+    one = None if lowest is None else lowest.one
     rows = [
-        _row(name, tally, sigma, (floor.reference, trainings))
+        _row(name, tally, one, (floor.reference, trainings))
         for name, tally in tallies.items()
         if seed_name(name) is None
     ]
@@ -166,7 +167,7 @@ def half_width(
     )
     if n == 1:
         return None if sigma is None else SIGMAS * math.sqrt(sigma**2 + common)
-    return quantile(n - 1) * math.sqrt(statistics.variance(gains) / n + common)
+    return mean_half_width(gains, shared=common)
 
 
 def _verdict(low: float | None, high: float | None) -> str:

@@ -9,6 +9,7 @@ import pytest
 from sample_run import make_run
 
 from genesys_engine.engine.cli import main
+from genesys_engine.engine.noise import noise_floor
 from genesys_engine.engine.store import Store
 from genesys_engine.engine.views import operators as view
 from genesys_engine.engine.views.operators import half_width, operators
@@ -29,6 +30,7 @@ def test_counts_and_gains_are_those_of_the_tables(run):
             if (v.rung, v.replicate) == (0, 0) and v.fitness is not None
         }
         duplicates = [e.payload for e in store.events() if e.kind == "design.duplicate"]
+        lowest = noise_floor(store).noise[0]
     assert set(rows) == {"unit_replacement", "typed_crossover"}
     for name, row in rows.items():
         mine = [d for d in designs.values() if d.operator == name]
@@ -43,7 +45,14 @@ def test_counts_and_gains_are_those_of_the_tables(run):
         ]
         assert row.compared == len(gained) > 0
         assert row.gain == pytest.approx(statistics.fmean(gained))
-        assert row.low < row.gain < row.high
+        better = [
+            max((p for p in d.parents if p in first), key=lambda parent: first[parent])
+            for d in mine
+            if d.id in first
+        ]
+        # Parents add the noise of one training, not that of a gain over the reference.
+        half = half_width(gained, better, lowest.one, (0, lowest.trainings))
+        assert (row.low, row.high) == pytest.approx((row.gain - half, row.gain + half))
 
 
 @pytest.mark.parametrize("trainings", [0, 2])
