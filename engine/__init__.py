@@ -1,15 +1,19 @@
-"""The engine: the loop that evolves designs, and everything that a run needs around it.
+"""The engine: the way of a design, from the experiment file to the report.
 
-Read in this order:
+    select -> propose -> check -> train -> evaluate -> score -> store, and again
 
-* `config`      the experiment file, checked
-* `run`         puts a run together from an experiment: corpus, plugins, store, loop
-* `evolution`   the loop: decide, hand out, collect, apply
-* `policy`      what to do next; `selection` and `ladder` are the choices inside it
-* `designer`, `verifier`   carry a decision out, away from the loop
-* `outcomes`    what a result does to the state (`state`) and to the log (`events`)
-* `store`       the run folder; `restore` rebuilds the state from it
-* `corpus`      prepares text once for every design
-* `views`, `progress`, `report`   show a run
-* `cli`         the command line
+* `config`     the experiment file, checked
+* `corpus`     text prepared once for every design
+* `select`     what to do next: policy, parents, ladder, state
+* `propose`    operators asked for a child; `llm` is their way to language models
+* `check`      the child judged in a worker; a leader confirmed
+* `train`, `evaluate`   one design at one rung with one seed, in two workers
+* `score`      gains, noise, finals, verdict
+* `store`      the run's folder
+* `loop`       sends designs through all of these, in one order of decisions
+* `run`        puts a run together; starts, resumes, extends and finishes it
+* `views`, `report`, `export`, `compare`, `cli`   show what came of it
+* `jobs`, `common`   what all of them use
+
+docs/architecture.md says who may import whom; `make lint` holds the code to it.
 """

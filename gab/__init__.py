@@ -15,7 +15,10 @@ Read in this order:
 - `model`: the language model around the block (imports torch);
 - `scales`: sizes from 0.2M to 1300M, and how a block is brought to one;
 - `library`: units written from the papers, and the seed designs;
-- `checks`: what a block must satisfy before it is trained;
-- `sandbox`: the one place in which generated code runs;
+- `checks`: the language of a block, and the catalogue of findings;
+- `raised`: an exception of a candidate as data;
 - `errors`: what can go wrong, and the exit code of each.
+
+May import no other folder.  To run what it composes is a matter of `plugins/sandbox`, to judge
+it of `plugins/auditor`.
 """

@@ -11,5 +11,7 @@ does not use it.  `registry` keeps the descriptions; `targets` turns one into an
 and in the worker processes, which know nothing of plugins but such a string and options as
 JSON.  `builtin` registers what the project brings along, through the same hooks.
 
-Authors of plugins import from `genesys_engine.plugins.api` only.
+`sandbox` runs jobs in isolated processes, `auditor` judges blocks in them.
+
+Authors of plugins import from `genesys_engine.plugins.api` only.  The folder may import `gab`.
 """

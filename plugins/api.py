@@ -21,8 +21,6 @@ from genesys_engine.gab.checks.report import Finding
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import GenesysError, InputError, PluginError, TreeError, UnitError
 from genesys_engine.gab.interfaces import INTERFACES
-from genesys_engine.gab.sandbox import Isolation, Limits, Outcome
-from genesys_engine.gab.sandbox.subject import run_here as run_job
 from genesys_engine.gab.tree import GABTree, Node, Place, grow
 from genesys_engine.gab.unit import HyperParameter, Slot, Unit, Value, parse_unit
 from genesys_engine.plugins import event_kinds as events
@@ -55,6 +53,8 @@ from genesys_engine.plugins.knowledge.documents import Document
 from genesys_engine.plugins.knowledge.remote import SourceUnavailable
 from genesys_engine.plugins.llm.replies import BadReply, ask_json, extract_code_blocks, extract_json
 from genesys_engine.plugins.models import context_of, device_of
+from genesys_engine.plugins.sandbox import Isolation, Limits, Outcome
+from genesys_engine.plugins.sandbox.subject import run_here as run_job
 
 if TYPE_CHECKING:
     import torch
@@ -522,7 +522,7 @@ class Executor(Protocol):
         writable folder.  Never raises for what the job does: the `Outcome` says it.
 
         With `limits.subject` the job is two processes: a candidate's code runs in the second, and
-        the function gets the handle by which it asks (`gab.sandbox.subject`) as third argument.
+        the function gets the handle by which it asks (`plugins.sandbox.subject`) as third argument.
         An executor that isolates nothing has `run_job` do all of it in one process."""
 
     def close(self) -> None:

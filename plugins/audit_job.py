@@ -11,9 +11,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from genesys_engine.gab.checks.audit import Order, audit_block
-from genesys_engine.gab.checks.candidate import Candidate
-from genesys_engine.gab.sandbox.subject import Asked
+from genesys_engine.plugins.auditor.audit import Order, audit_block
+from genesys_engine.plugins.auditor.candidate import Candidate
+from genesys_engine.plugins.sandbox.subject import Asked
 
 
 def audit(payload: Mapping[str, Any], scratch: Path, subject: Asked) -> dict[str, Any]:

@@ -141,7 +141,7 @@ def genesys_register_operators(register: Register) -> None:
 @hookimpl
 def genesys_register_selectors(register: Register) -> None:
     """Selection by fitness and confidence, by tournament, by Pareto rank, by chance."""
-    module = "genesys_engine.engine.selection"
+    module = "genesys_engine.engine.select.selectors"
     register(
         "quadrant",
         f"{module}:QuadrantSelector",

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from genesys_engine.gab.checks.candidate import Candidate
-from genesys_engine.gab.checks.run import check_block
-from genesys_engine.gab.sandbox.subject import Asked
+from genesys_engine.plugins.auditor.candidate import Candidate
+from genesys_engine.plugins.auditor.run import check_block
 from genesys_engine.plugins.checkers import with_checkers
+from genesys_engine.plugins.sandbox.subject import Asked
 
 
 def check(payload: Mapping[str, Any], scratch: Path, subject: Asked) -> dict[str, Any]:

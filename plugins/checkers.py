@@ -18,7 +18,7 @@ from genesys_engine.plugins.targets import build
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from genesys_engine.gab.checks.candidate import Candidate, Model
+    from genesys_engine.plugins.auditor.candidate import Candidate, Model
 
 FAULT = "checker_fault"
 """Measurement that tells the engine which checker failed, and how."""
@@ -39,7 +39,7 @@ class ProbedBlock:
     @property
     def units(self) -> Mapping[str, str]:
         """The classes of the units inside it, by path."""
-        from genesys_engine.gab.checks.candidate import rows
+        from genesys_engine.plugins.auditor.candidate import rows
 
         return dict(rows(self._candidate.of(self._model, "units")[0], "units", str, str))
 
@@ -54,7 +54,7 @@ class ProbedBlock:
 
     def __call__(self, X: Tensor, **Z: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Run it without a gradient; of Z, what tensors it holds."""
-        from genesys_engine.gab.checks.candidate import names, only
+        from genesys_engine.plugins.auditor.candidate import names, only
 
         answer, made = self._candidate.of(self._model, "call", X, *Z.values(), names=list(Z))
         named = names(answer, "names")
@@ -63,7 +63,7 @@ class ProbedBlock:
 
     def gradients(self, X: Tensor, weights: Tensor) -> tuple[Tensor, Tensor | None]:
         """Run it; return the output, and X's gradient of the mean of `weights` times the output."""
-        from genesys_engine.gab.checks.candidate import found
+        from genesys_engine.plugins.auditor.candidate import found
 
         answer, (Y, *pulled) = self._candidate.of(self._model, "pull_block", X, weights)
         if not pulled:
@@ -95,7 +95,7 @@ def with_checkers(
     """
     # Imports torch; the engine reads this module for `FAULT` alone.
     from genesys_engine.gab.checks.sourcemap import SourceMap
-    from genesys_engine.gab.sandbox.subject import SubjectRaised
+    from genesys_engine.plugins.sandbox.subject import SubjectRaised
 
     for entry in payload.get("checkers", ()) if report.passed else ():
         fits = report.measurements["fits"]

@@ -22,13 +22,13 @@ import numpy as np
 import torch
 
 from genesys_engine.gab.errors import InputError
-from genesys_engine.gab.sandbox.subject import Asked
 from genesys_engine.plugins.api import BlockScores, Evaluator, Score
 from genesys_engine.plugins.corpus import Corpus
 from genesys_engine.plugins.crosscheck import Sample, asked_again, compare, independent
 from genesys_engine.plugins.evaluators.heldout import METRIC
 from genesys_engine.plugins.learned import count_learned
 from genesys_engine.plugins.remote_model import RemoteModel, Watch
+from genesys_engine.plugins.sandbox.subject import Asked
 from genesys_engine.plugins.students import Students
 from genesys_engine.plugins.targets import build
 from genesys_engine.plugins.train_job import Clock

@@ -11,8 +11,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from genesys_engine.gab.sandbox.subject import Asked, BadAnswer
 from genesys_engine.gab.scales import TOLERANCE
+from genesys_engine.plugins.sandbox.subject import Asked, BadAnswer
 
 if TYPE_CHECKING:
     from torch import Tensor

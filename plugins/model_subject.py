@@ -16,7 +16,7 @@ from genesys_engine.plugins.models import build_model, device_of
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from genesys_engine.gab.sandbox.subject import Operations
+    from genesys_engine.plugins.sandbox.subject import Operations
 
 
 SUBJECT = "genesys_engine.plugins.model_subject:operations"

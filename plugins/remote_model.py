@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genesys_engine.gab.sandbox.subject import Asked, BadAnswer
+from genesys_engine.plugins.sandbox.subject import Asked, BadAnswer
 
 MOST_BYTES = 64 << 20  # of logits that are asked for at a time, but for a text that has more
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from genesys_engine.gab.sandbox.subject import Asked
 from genesys_engine.plugins.remote_model import RemoteModel
+from genesys_engine.plugins.sandbox.subject import Asked
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-UNTOUCHED = "genesys_engine.gab.checks.untouched"
+UNTOUCHED = "genesys_engine.plugins.auditor.untouched"
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from genesys_engine.engine.store import Store
+from genesys_engine.engine.store.run_store import Store
 
 ROOT = Path(__file__).parent.parent
 ENGINE = [sys.executable, "-m", "genesys_engine"]

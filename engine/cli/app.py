@@ -15,7 +15,7 @@ import click
 
 from genesys_engine import __version__
 from genesys_engine.engine.cli.near import NearGroup
-from genesys_engine.engine.cli.waiting import Waiting, begin
+from genesys_engine.engine.common.waiting import Waiting, begin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -150,13 +150,13 @@ def program() -> NoReturn:
     it, the process ends without tidying up the interpreter: the libraries that the model runs in
     would be taken down under it, which ends in a segmentation fault.  All files are closed by then.
     """
-    from genesys_engine.engine.interrupt import end_like_ctrl_c
+    from genesys_engine.engine.common.interrupt import end_like_ctrl_c
 
     route_warnings()
     end_like_ctrl_c()
     code = main()
     if threading.active_count() > 1:
-        from genesys_engine.engine.threads import LLM_CALL
+        from genesys_engine.engine.common.threads import LLM_CALL
 
         if any(thread.name == LLM_CALL for thread in threading.enumerate()):
             sys.stdout.flush()

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from genesys_engine.engine.cli.tables import HIDDEN, Column
-from genesys_engine.engine.names import label
+from genesys_engine.engine.common.text import count, duration, metric_title, number, percent, signed
+from genesys_engine.engine.store.names import label
 from genesys_engine.engine.views.leaderboard import LeaderboardRow, metric_names
 from genesys_engine.engine.views.llm import usd
 from genesys_engine.engine.views.operators import OperatorRow
 from genesys_engine.engine.views.runs import RunRow
-from genesys_engine.engine.views.text import count, duration, metric_title, number, percent, signed
 
 CONTROLS = ("untrained", "bigram")
 

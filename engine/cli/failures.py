@@ -13,7 +13,7 @@ import click
 
 from genesys_engine import __version__
 from genesys_engine.engine.cli.output import note
-from genesys_engine.engine.llm.redact import redact
+from genesys_engine.engine.common.redact import redact
 from genesys_engine.gab.errors import (
     EXIT_BUG,
     EXIT_ENVIRONMENT,

@@ -13,17 +13,16 @@ import json
 import shutil
 import sys
 import textwrap
-import time
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from genesys_engine.engine.cli.waiting import spoken
-from genesys_engine.engine.llm.redact import redact
+from genesys_engine.engine.common.redact import redact
+from genesys_engine.engine.common.terminal import clean, spoken, styled
 
 if TYPE_CHECKING:
-    from rich.text import Text
+    pass
 
 SCHEMA = 1
 
@@ -60,18 +59,6 @@ set_option = click.option(
     metavar="SECTION.KEY=VALUE",
     help="Override a value of the experiment (TOML or a bare string); may be repeated.",
 )
-
-# Tabs and line breaks may stay.  What else is here steers a terminal (C0, C1), turns the order of
-# what is read around (bidirectional controls) or is not seen at all (separators, tags).
-_CONTROLS = {
-    code: "\ufffd"
-    for code in (
-        *range(32), *range(0x7F, 0xA0), 0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F),
-        *range(0x2066, 0x2070), *range(0xD800, 0xE000), *range(0xFFF9, 0xFFFC),
-        *range(0xE0000, 0xE0080),
-    )
-    if chr(code) not in "\t\n"
-}  # fmt: skip
 
 
 def print_json(data: Any, *, schema: int = SCHEMA) -> None:
@@ -176,23 +163,3 @@ def note(text: str, *, nl: bool = True) -> None:
     spoken()
     with contextlib.suppress(OSError):  # whoever read it is gone: that ends no command
         click.echo(clean(redact(text)), err=True, nl=nl)
-
-
-def stamped(text: str, at: float, stream: TextIO) -> None:
-    """Write a line that begins with a time (epoch seconds) to a stream that shows progress."""
-    spoken()
-    with contextlib.suppress(OSError):  # as above
-        stream.write(f"{time.strftime('%H:%M:%S', time.localtime(at))}  {clean(text)}\n")
-        stream.flush()
-
-
-def styled(text: str, **options: Any) -> Text:
-    """Return text for a panel or a table of rich; `options` are those of its `Text`."""
-    from rich.text import Text
-
-    return Text(clean(text), **options)
-
-
-def clean(text: str) -> str:
-    """Return text without control characters, safe to show on a terminal."""
-    return text.translate(_CONTROLS)

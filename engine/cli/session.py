@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from genesys_engine.engine import run
 from genesys_engine.engine.cli.output import note, print_json
-from genesys_engine.engine.evolution import Stopped
-from genesys_engine.engine.interrupt import INTERRUPTED, interruptible
-from genesys_engine.engine.progress.live import Progress
-from genesys_engine.engine.store import Store
+from genesys_engine.engine.cli.progress.live import Progress
+from genesys_engine.engine.common.interrupt import INTERRUPTED, interruptible
+from genesys_engine.engine.loop.evolution import Stopped
+from genesys_engine.engine.run import lifecycle
+from genesys_engine.engine.store.run_store import Store
 from genesys_engine.gab.errors import (
     EXIT_BUDGET,
     EXIT_GOAL_NOT_MET,
@@ -20,10 +20,10 @@ from genesys_engine.gab.errors import (
 from genesys_engine.plugins import event_kinds as events
 
 
-def session(work: Callable[[run.Callbacks], None], folder: Path, *, as_json: bool) -> int:
+def session(work: Callable[[lifecycle.Callbacks], None], folder: Path, *, as_json: bool) -> int:
     """Do `work` with progress and Ctrl-C handled; return the exit code."""
     with Progress() as progress, interruptible(progress.say) as asked:
-        callbacks = run.Callbacks(progress.on_event, progress.on_past, asked, progress.say)
+        callbacks = lifecycle.Callbacks(progress.on_event, progress.on_past, asked, progress.say)
         try:
             work(callbacks)
         except Stopped as stopped:

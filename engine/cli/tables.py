@@ -17,7 +17,8 @@ from typing import Any, Generic, TypeVar
 
 import click
 
-from genesys_engine.engine.cli.output import answer, clean, note, terminal_width
+from genesys_engine.engine.cli.output import answer, note, terminal_width
+from genesys_engine.engine.common.terminal import clean
 
 Row = TypeVar("Row")
 

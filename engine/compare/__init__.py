@@ -1,1 +1,4 @@
-"""Comparisons of arms, with what each cost: studies over arms, their statistics, their pages."""
+"""*Studies*: arms compared at equal cost, their statistics, their pages.
+
+May import everything but `cli`.
+"""

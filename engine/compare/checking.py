@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-from pydantic import ValidationError
-
+from genesys_engine.engine.check.design_check import DesignCheck
 from genesys_engine.engine.compare.check_reports import CheckReports
-from genesys_engine.engine.designer import (
-    CHECK,
-    InfrastructureFailure,
-    failed_report,
-    refuse_infrastructure,
-)
-from genesys_engine.engine.replies import CheckReply
-from genesys_engine.gab.checks import judged
+from genesys_engine.engine.jobs.task import InfrastructureFailure
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import EnvironmentProblem
-from genesys_engine.gab.sandbox.scratch import remove
 from genesys_engine.gab.tree import GABTree
-from genesys_engine.plugins.api import Executor, Limits, Outcome
 
 RETRIES = 3
 
@@ -35,22 +24,8 @@ class StudyCheck:
     has is not checked again.
     """
 
-    def __init__(
-        self,
-        executor: Executor,
-        scratch: Path,
-        reports: CheckReports,
-        *,
-        scales: Sequence[str],
-        vocab_size: int,
-        seed: int,
-        limits: Limits,
-    ) -> None:
-        self._executor = executor
-        self._scratch = scratch
-        self._scales = tuple(scales)
-        self._order = {"scales": list(scales), "vocab_size": vocab_size, "seed": seed}
-        self._limits = limits
+    def __init__(self, check: DesignCheck, reports: CheckReports) -> None:
+        self._check = check
         self._reports = reports
         self._numbers = itertools.count()
 
@@ -70,7 +45,7 @@ class StudyCheck:
     def _checked(self, source: str) -> Mapping[str, Any]:
         for left in reversed(range(RETRIES + 1)):
             try:
-                return self._attempt(source)
+                return self._check.report(source, str(next(self._numbers)))
             except InfrastructureFailure as failure:
                 if not left:
                     raise EnvironmentProblem(
@@ -78,20 +53,3 @@ class StudyCheck:
                         hint="mend the cause (see `genesys-engine doctor`), then go on",
                     ) from None
         raise AssertionError("the last try returns or raises")
-
-    def _attempt(self, source: str) -> Mapping[str, Any]:
-        scratch = self._scratch / f"check-{next(self._numbers)}"
-        scratch.mkdir(parents=True)
-        payload = {"source": source, **self._order}
-        try:
-            outcome = self._executor.submit(CHECK, payload, scratch, judged(self._limits)).result()
-            refuse_infrastructure(outcome, scratch, self._limits)
-        finally:
-            remove(scratch)
-        if outcome.status != "ok" or outcome.value is None:
-            return failed_report(outcome)
-        try:
-            return CheckReply.read(outcome.value, self._scales)
-        except ValidationError as error:
-            reason = f"the reply is malformed: {error.errors()[0]['msg']}"
-            return failed_report(Outcome("bad_reply", None, reason))

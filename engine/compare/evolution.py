@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genesys_engine.engine import run
 from genesys_engine.engine.compare.series import series_of
 from genesys_engine.engine.compare.store import FOLDER, RUNS, Result, StudyStore
 from genesys_engine.engine.config import Experiment, load_experiment
 from genesys_engine.engine.config.kept import kept_paths, kept_sets
 from genesys_engine.engine.config.schema import ARM_CAPS, CompareArm, CompareSection
-from genesys_engine.engine.evolution import Stopped
-from genesys_engine.engine.store import DATABASE, EXPERIMENT, Store
+from genesys_engine.engine.loop.evolution import Stopped
+from genesys_engine.engine.run import lifecycle
+from genesys_engine.engine.store.run_store import DATABASE, EXPERIMENT, Store
 from genesys_engine.gab.errors import InputError
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _one_run(folder: Path, path: Path, sets: Sequence[str], callbacks: Callbacks
     def nothing(event: Any) -> None:
         """Events stay in the run's own log."""
 
-    inner = run.Callbacks(nothing, nothing, callbacks.should_stop, callbacks.say)
+    inner = lifecycle.Callbacks(nothing, nothing, callbacks.should_stop, callbacks.say)
     begun = (folder / DATABASE).exists()
     if begun:
         with Store.open(folder) as store:
@@ -136,9 +136,9 @@ def _one_run(folder: Path, path: Path, sets: Sequence[str], callbacks: Callbacks
                 return ""
     try:
         if begun:
-            run.resume(folder, (), inner)
+            lifecycle.resume(folder, (), inner)
         else:
-            run.start(path, sets, folder, inner)
+            lifecycle.start(path, sets, folder, inner)
     except Stopped as stopped:
         if not str(stopped).startswith("budget."):
             raise

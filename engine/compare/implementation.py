@@ -18,6 +18,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from genesys_engine.engine.common.randomness import generator
 from genesys_engine.engine.compare.caps import (
     ArmClient,
     ArmSpent,
@@ -31,9 +32,8 @@ from genesys_engine.engine.compare.caps import (
 from genesys_engine.engine.compare.proposals import StudyProposal
 from genesys_engine.engine.compare.store import Result, StudyStore
 from genesys_engine.engine.config.schema import CompareArm, CompareSection
-from genesys_engine.engine.evolution import Stopped
 from genesys_engine.engine.llm.gateway import LLMOutage
-from genesys_engine.engine.randomness import generator
+from genesys_engine.engine.loop.evolution import Stopped
 from genesys_engine.gab.errors import InputError
 from genesys_engine.gab.tree import GABTree
 from genesys_engine.operators.llm.faithful import Check, unfaithful

@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from genesys_engine.engine.common.text import count
 from genesys_engine.engine.compare.tables import share, tables
 from genesys_engine.engine.report import figures as fig
 from genesys_engine.engine.report.figures import Trace, figure, hover
 from genesys_engine.engine.report.page import asset, script_hash
 from genesys_engine.engine.report.templates import render
-from genesys_engine.engine.views.text import count
 from genesys_engine.gab.private import private_file
 
 FILE = "compare.html"

@@ -8,11 +8,10 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from genesys_engine.engine.cli.output import stamped, styled
-from genesys_engine.engine.cli.waiting import spoken
+from genesys_engine.engine.common.steps import Steps
+from genesys_engine.engine.common.terminal import spoken, stamped, styled
+from genesys_engine.engine.common.text import count, duration, percent
 from genesys_engine.engine.compare.store import Result
-from genesys_engine.engine.progress.steps import Steps
-from genesys_engine.engine.views.text import count, duration, percent
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from genesys_engine.engine.common.randomness import generator
 from genesys_engine.engine.compare.catalogue import CATALOGUE, Change
-from genesys_engine.engine.randomness import generator
 from genesys_engine.gab import library
 from genesys_engine.gab.errors import InputError
 from genesys_engine.gab.tree import GABTree, Place

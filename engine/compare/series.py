@@ -7,7 +7,7 @@ from typing import Any
 
 from genesys_engine.engine.compare.gains import gains
 from genesys_engine.engine.config.schema import PopulationSection
-from genesys_engine.engine.store import Store
+from genesys_engine.engine.store.run_store import Store
 from genesys_engine.engine.views.llm import llm_view
 
 

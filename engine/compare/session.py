@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genesys_engine.engine.assembly import CHECK_SECONDS, demand_isolation, load, open_executor
+from genesys_engine.engine.check.design_check import CheckSettings, DesignCheck
+from genesys_engine.engine.common.machine import machine, versions
 from genesys_engine.engine.compare.check_reports import CheckReports
 from genesys_engine.engine.compare.checking import StudyCheck
 from genesys_engine.engine.compare.implementation import (
@@ -32,16 +33,16 @@ from genesys_engine.engine.compare.store import FOLDER, RUNS, Result, StudyStore
 from genesys_engine.engine.config import Experiment
 from genesys_engine.engine.config.kept import PATHS, kept_paths, kept_sets
 from genesys_engine.engine.config.schema import ARM_CAPS
-from genesys_engine.engine.events import canonical_json
 from genesys_engine.engine.llm.gateway import Gateway, Notice
 from genesys_engine.engine.llm.ledger import Ledger
 from genesys_engine.engine.llm.meters import Caps
-from genesys_engine.engine.machine import machine, versions
-from genesys_engine.engine.store import EXPERIMENT
+from genesys_engine.engine.run.assembly import CHECK_SECONDS, demand_isolation, load, open_executor
+from genesys_engine.engine.store.events import canonical_json
+from genesys_engine.engine.store.run_store import EXPERIMENT
 from genesys_engine.gab.errors import GenesysError, InputError
-from genesys_engine.gab.sandbox.scratch import remove
 from genesys_engine.plugins.api import Limits
 from genesys_engine.plugins.host import PluginHost
+from genesys_engine.plugins.sandbox.scratch import remove
 
 GRAMMAR = "grammar"
 """The back end that asks no language model."""
@@ -237,18 +238,19 @@ def _implement(
         open_executor(host, experiment) as executor,
     ):
         section = experiment.executor
-        check = StudyCheck(
-            executor,
-            store.folder / "scratch",
-            CheckReports(store.folder, _recorded_checks(experiment)),
-            scales=[rung.scale for rung in experiment.ladder.rungs],
-            vocab_size=experiment.corpus.vocab_size,
-            seed=experiment.run.seed,
-            limits=Limits(
+        settings = CheckSettings(
+            tuple(rung.scale for rung in experiment.ladder.rungs),
+            experiment.corpus.vocab_size,
+            experiment.run.seed,
+            Limits(
                 min(CHECK_SECONDS, section.timeout_s),
                 int(section.memory_gib * 2**30),
                 readable=experiment.sandbox.readable,
             ),
+        )
+        check = StudyCheck(
+            DesignCheck(executor, settings, store.folder / "scratch"),
+            CheckReports(store.folder, _recorded_checks(experiment)),
         )
         ImplementationStudy(
             store,

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from genesys_engine.engine.noise import BETTER, NO_DIFFERENCE, interval_standing, outcome
-from genesys_engine.engine.significance import CONFIDENCE, mean_half_width
-from genesys_engine.engine.views.text import decimal, signed
+from genesys_engine.engine.common.text import decimal, signed
+from genesys_engine.engine.score.noise import BETTER, NO_DIFFERENCE, interval_standing, outcome
+from genesys_engine.engine.score.significance import CONFIDENCE, mean_half_width
 
 RESAMPLES = 10_000
 SEED = 1

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genesys_engine.engine.events import canonical_json
-from genesys_engine.engine.lock import exclusive
-from genesys_engine.engine.store import EXPERIMENT
+from genesys_engine.engine.store.events import canonical_json
+from genesys_engine.engine.store.lock import exclusive
+from genesys_engine.engine.store.run_store import EXPERIMENT
 from genesys_engine.gab.errors import InputError
 from genesys_engine.gab.private import close_to_others, private_file, private_folder
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from genesys_engine.engine.views.text import count, decimal, duration
+from genesys_engine.engine.common.text import count, decimal, duration
 
 Row = tuple[str, ...]
 Table = tuple[str, tuple[str, ...], list[Row]]

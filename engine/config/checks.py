@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from genesys_engine.engine.common.text import plural
 from genesys_engine.engine.config.components import report_endless
 from genesys_engine.engine.config.document import Document
 from genesys_engine.engine.config.metrics import check_metrics
@@ -18,7 +19,6 @@ from genesys_engine.engine.config.schema import (
     PopulationSection,
     SandboxSection,
 )
-from genesys_engine.engine.views.text import plural
 from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins.builtin import LLM_OPERATORS
 from genesys_engine.plugins.registry import Registry, suggest

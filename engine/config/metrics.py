@@ -115,7 +115,7 @@ def _given(name: str, known: Iterable[str]) -> bool:
 
 def _columns() -> Iterable[str]:
     """Return what the selector `nsga2` weighs beside scores."""
-    from genesys_engine.engine.selection import COLUMNS
+    from genesys_engine.engine.select.selectors import COLUMNS
 
     return COLUMNS
 

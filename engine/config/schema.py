@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from genesys_engine.engine.corpus.options import CorpusOptions
-from genesys_engine.gab.sandbox.isolation import Level
 from genesys_engine.plugins.kinds import PATH
+from genesys_engine.plugins.sandbox.isolation import Level
 
 if TYPE_CHECKING:
     from genesys_engine.gab.tree import GABTree

@@ -128,7 +128,7 @@ def _text(path: Path) -> str:
 
 def _of_design(run: Path, design: int) -> _Found:
     """Read a design of another run."""
-    from genesys_engine.engine.store import Store
+    from genesys_engine.engine.store.run_store import Store
 
     with Store.open(run) as store:
         row = store.design(design)
@@ -150,7 +150,7 @@ def _of_run(
     known: Mapping[str, OwnSeed | None],
 ) -> dict[str, OwnSeed | None]:
     """Return the best designs of another run that are no seeds already."""
-    from genesys_engine.engine.store import Store
+    from genesys_engine.engine.store.run_store import Store
     from genesys_engine.gab.library import seed, seed_names
 
     assert section.from_run

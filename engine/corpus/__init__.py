@@ -1,7 +1,7 @@
 """Preparation of a corpus: documents to packed tokens, control counts and task items.
 
 Runs in the engine's process, before any worker starts; workers read the result with
-`genesys_engine.plugins.corpus.Corpus`.
+`genesys_engine.plugins.corpus.Corpus`.  May import `common`.
 """
 
 from genesys_engine.engine.corpus.build import prepare

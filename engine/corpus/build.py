@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genesys_engine.engine.corpus.disk import held, publish, size_of, sync
+from genesys_engine.engine.common.disk import held, publish, size_of, sync
 from genesys_engine.engine.corpus.encode import PARTS, Encoding, encode
 from genesys_engine.engine.corpus.items import write_items
 from genesys_engine.engine.corpus.options import CorpusOptions

@@ -27,8 +27,8 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genesys_engine.engine.corpus.disk import size_of, write_whole
-from genesys_engine.engine.progress.steps import Steps
+from genesys_engine.engine.common.disk import size_of, write_whole
+from genesys_engine.engine.common.steps import Steps
 from genesys_engine.gab.errors import EnvironmentProblem
 from genesys_engine.plugins.corpus import file_digest, load_tokenizer
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from genesys_engine.engine.common.text import plural
 from genesys_engine.engine.corpus.sources import PIECE_BYTES, Source
-from genesys_engine.engine.views.text import plural
 from genesys_engine.gab.errors import InputError
 
 FEW_DOCUMENTS = 40

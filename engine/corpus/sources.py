@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from genesys_engine.engine.cache import cache_folder
+from genesys_engine.engine.common.cache import cache_folder
 from genesys_engine.engine.corpus import rows
 from genesys_engine.engine.corpus.english import english_files
 from genesys_engine.engine.corpus.options import CorpusOptions

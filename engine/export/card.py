@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from genesys_engine.engine.common import text
 from genesys_engine.engine.export.checkpoints import Weights
-from genesys_engine.engine.noise import NOT_MEASURED, noise_floor, outcome
-from genesys_engine.engine.store import Store
-from genesys_engine.engine.views import text
+from genesys_engine.engine.score.noise import NOT_MEASURED, noise_floor, outcome
+from genesys_engine.engine.store.run_store import Store
 from genesys_engine.engine.views.details import design_details
 from genesys_engine.engine.views.remarks import behind_control, more_compute
 from genesys_engine.engine.views.verdict import verdict_view

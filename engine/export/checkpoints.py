@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from genesys_engine.engine.names import scale_names
-from genesys_engine.engine.store import Store, VerificationRow
-from genesys_engine.engine.verifier import CHECKPOINTS, checkpoint_name
+from genesys_engine.engine.store.checkpoints import CHECKPOINTS, checkpoint_name
+from genesys_engine.engine.store.names import scale_names
+from genesys_engine.engine.store.run_store import Store, VerificationRow
 from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins.registry import suggest
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genesys_engine.engine.common.steps import Steps
 from genesys_engine.engine.export.card import model_card
 from genesys_engine.engine.export.checkpoints import Weights, find_weights
 from genesys_engine.engine.export.tasks import write_tasks
-from genesys_engine.engine.progress.steps import Steps
-from genesys_engine.engine.store import Store
+from genesys_engine.engine.store.run_store import Store
 from genesys_engine.engine.views.details import composed_source
 from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins.corpus import Corpus

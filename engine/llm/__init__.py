@@ -9,6 +9,7 @@ ledger    the record of every reply, in the run's SQLite file
 meters    what was used, by role, and the caps on it
 pacing    how many requests at once and per minute
 outage    since when a service has not answered
-redact    keys out of everything that is written or shown
 recording a ledger as a file that `replay` plays
+
+May import `config`, `store` and `common`.
 """

@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from genesys_engine.engine.common.randomness import generator
+from genesys_engine.engine.common.threads import LLM_CALL
 from genesys_engine.engine.config.schema import LLMSection
 from genesys_engine.engine.llm.attempt import (
     OF_SCHEMAS,
@@ -33,8 +35,6 @@ from genesys_engine.engine.llm.ledger import Call, Ledger, call_key
 from genesys_engine.engine.llm.meters import Caps, Hold, Meters, add
 from genesys_engine.engine.llm.outage import Fault
 from genesys_engine.engine.llm.pacing import POLL_S, Pace, pause
-from genesys_engine.engine.randomness import generator
-from genesys_engine.engine.threads import LLM_CALL
 from genesys_engine.gab.errors import EnvironmentProblem, GenesysError, PluginError
 from genesys_engine.plugins.api import (
     ROLES,

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from genesys_engine.engine.common.temporary import temporary_folder
 from genesys_engine.engine.config.schema import Experiment
 from genesys_engine.engine.llm.attempt import SCHEMA_LEFT_OUT
 from genesys_engine.engine.llm.gateway import Gateway
 from genesys_engine.engine.llm.ledger import Ledger
-from genesys_engine.engine.temporary import temporary_folder
 from genesys_engine.gab.errors import GenesysError
 from genesys_engine.plugins.api import ROLES, LLMReply, LLMRequest, LLMUnavailable
 from genesys_engine.plugins.llm.failures import ADVICE, RESUME

@@ -3,7 +3,7 @@
 `write_report` puts together *sections*, functions from a store to a title and HTML.  The
 built-in ones are of the same type as those that plugins register.  Everything that came out of a
 run (changes, sources, reasons) is escaped, and a content security policy lets no script run but
-the two that the page brings along.
+the two that the page brings along.  May import `views` and what that may.
 """
 
 from genesys_engine.engine.report.figures import figure

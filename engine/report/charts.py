@@ -6,13 +6,13 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from genesys_engine.engine.common.text import count, percent
 from genesys_engine.engine.report import figures as fig
 from genesys_engine.engine.report.figures import Trace, figure, hover
-from genesys_engine.engine.significance import SIGMAS
+from genesys_engine.engine.score.significance import SIGMAS
 from genesys_engine.engine.views.history import Point, best_so_far, latest, thinned
 from genesys_engine.engine.views.leaderboard import LeaderboardRow
 from genesys_engine.engine.views.lineage import Edge, Lineage, Node
-from genesys_engine.engine.views.text import count, percent
 
 _LINE_PX, _TREE_MIN_PX, _TREE_MAX_PX = 24, 300, 1800
 _BEND = 8  # points along one edge

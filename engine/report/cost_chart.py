@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from genesys_engine.engine import noise
+from genesys_engine.engine.common.text import count, duration, percent, signed
 from genesys_engine.engine.report import figures as fig
 from genesys_engine.engine.report.figures import figure, hover
+from genesys_engine.engine.score import noise
 from genesys_engine.engine.views.costs import Cost
 from genesys_engine.engine.views.leaderboard import LeaderboardRow
-from genesys_engine.engine.views.text import count, duration, percent, signed
 
 MOST_DOTS = 1500
 

@@ -9,11 +9,11 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from genesys_engine.engine.progress.steps import EVERY_S, Steps
+from genesys_engine.engine.common.steps import EVERY_S, Steps
 from genesys_engine.engine.report.reading import ReadOnce
 from genesys_engine.engine.report.sections import summary
 from genesys_engine.engine.report.templates import HERE, render
-from genesys_engine.engine.store import Store
+from genesys_engine.engine.store.run_store import Store
 from genesys_engine.gab.private import private_file
 
 Section = Callable[[Store], tuple[str, str]]

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any, TypeVar
 
-from genesys_engine.engine.events import Event
-from genesys_engine.engine.store import DesignRow, Store, VerificationRow
+from genesys_engine.engine.store.events import Event
+from genesys_engine.engine.store.run_store import DesignRow, Store, VerificationRow
 
 T = TypeVar("T")
 

@@ -7,18 +7,19 @@ from difflib import unified_diff
 from itertools import groupby
 from typing import Any
 
+from genesys_engine.engine.common.text import metric_title, plural
 from genesys_engine.engine.config.template import tables_to_toml
-from genesys_engine.engine.events import digest_events
-from genesys_engine.engine.fitness import said as fitness_said
-from genesys_engine.engine.names import design_names, label, scale_names
-from genesys_engine.engine.noise import noise_floor
 from genesys_engine.engine.report import charts
 from genesys_engine.engine.report.cost_chart import cost_figure
 from genesys_engine.engine.report.highlight import python_html
 from genesys_engine.engine.report.reading import once
 from genesys_engine.engine.report.templates import render
-from genesys_engine.engine.significance import SIGMAS
-from genesys_engine.engine.store import Store
+from genesys_engine.engine.score.fitness import said as fitness_said
+from genesys_engine.engine.score.noise import noise_floor
+from genesys_engine.engine.score.significance import SIGMAS
+from genesys_engine.engine.store.events import digest_events
+from genesys_engine.engine.store.names import design_names, label, scale_names
+from genesys_engine.engine.store.run_store import Store
 from genesys_engine.engine.views.details import composed_source, design_details
 from genesys_engine.engine.views.failures import failures
 from genesys_engine.engine.views.history import history
@@ -29,7 +30,6 @@ from genesys_engine.engine.views.operators import operators
 from genesys_engine.engine.views.remarks import all_behind_control, unresolved
 from genesys_engine.engine.views.run import view
 from genesys_engine.engine.views.rungs import rung_agreements
-from genesys_engine.engine.views.text import metric_title, plural
 from genesys_engine.engine.views.timing import elapsed_s, timing
 from genesys_engine.engine.views.verdict import grounds, rival, said, verdict_view
 from genesys_engine.gab.tree import GABTree

@@ -6,7 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genesys_engine.engine.views import llm, text
+from genesys_engine.engine.common import text
+from genesys_engine.engine.views import llm
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -10,6 +10,7 @@ them from here.  Nothing in this package formats, prints or writes.
     failures     what was rejected and what failed, by cause
     timing       where the time went, by stage
     lineage      who descends from whom, laid out for drawing
-    noise        when a difference counts
-    names        what designs are called
+    verdict      what a run has found, in words
+
+May import `score`, `llm`, `store` and `common`; nothing that decides imports it.
 """

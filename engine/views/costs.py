@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from genesys_engine.engine.names import scale_names
-from genesys_engine.engine.store import DesignRow, Store, VerificationRow
+from genesys_engine.engine.store.names import scale_names
+from genesys_engine.engine.store.run_store import DesignRow, Store, VerificationRow
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from genesys_engine.engine.names import label, scale_names, seed_name
-from genesys_engine.engine.store import DesignRow, Store, VerificationRow
+from genesys_engine.engine.store.names import label, scale_names, seed_name
+from genesys_engine.engine.store.run_store import DesignRow, Store, VerificationRow
 from genesys_engine.engine.views.costs import Cost
 from genesys_engine.engine.views.leaderboard import LeaderboardRow, leaderboard_row
 from genesys_engine.engine.views.lineage import ancestry, children

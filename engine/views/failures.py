@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from genesys_engine.engine.events import Event
-from genesys_engine.engine.store import Store
+from genesys_engine.engine.store.events import Event
+from genesys_engine.engine.store.run_store import Store
 from genesys_engine.plugins import event_kinds as kinds
 
 CHECK, TRAINING, VARIATION = "check", "verification", "variation"

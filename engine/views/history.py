@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from genesys_engine.engine.store import Store
+from genesys_engine.engine.store.run_store import Store
 from genesys_engine.engine.views.run import RunView
 from genesys_engine.plugins.event_kinds import VERIFICATION_FINISHED
 

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from genesys_engine.engine import noise
-from genesys_engine.engine.finals import is_fresh
-from genesys_engine.engine.names import design_names, scale_names
-from genesys_engine.engine.store import DesignRow, Store, VerificationRow
-from genesys_engine.engine.verdict import finals_of, fresh_of
+from genesys_engine.engine.score import noise
+from genesys_engine.engine.score.finals import is_fresh
+from genesys_engine.engine.score.verdict import finals_of, fresh_of
+from genesys_engine.engine.store.names import design_names, scale_names
+from genesys_engine.engine.store.run_store import DesignRow, Store, VerificationRow
 from genesys_engine.engine.views.costs import Cost, Costs
 from genesys_engine.engine.views.llm import usage_by_task, usage_json
 from genesys_engine.plugins.api import LLMUsage

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from genesys_engine.engine.names import design_names, label, seed_name
-from genesys_engine.engine.store import DesignRow, Store
+from genesys_engine.engine.store.names import design_names, label, seed_name
+from genesys_engine.engine.store.run_store import DesignRow, Store
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from genesys_engine.engine.llm.ledger import Call, Ledger
 from genesys_engine.engine.llm.meters import total
-from genesys_engine.engine.store import DATABASE, Store
+from genesys_engine.engine.store.run_store import DATABASE, Store
 from genesys_engine.plugins import event_kinds as events
 from genesys_engine.plugins.api import ROLES, LLMUsage
 
@@ -124,6 +124,6 @@ def usd(value: float | None) -> str:
 
 def told(used: LLMUsage) -> str:
     """Return usage in a line."""
-    from genesys_engine.engine.views.text import count, plural
+    from genesys_engine.engine.common.text import count, plural
 
     return f"{plural(used.calls, 'call')}, {count(used.tokens)} tokens, {usd(used.usd)}"

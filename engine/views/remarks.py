@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from genesys_engine.engine.significance import SIGMAS
+from genesys_engine.engine.common.text import count, listed, metric_title, number, signed
+from genesys_engine.engine.score.significance import SIGMAS
 from genesys_engine.engine.views.costs import Cost
 from genesys_engine.engine.views.leaderboard import LeaderboardRow
-from genesys_engine.engine.views.text import count, listed, metric_title, number, signed
 
 BIGRAM, BITS = "bigram", "bits_per_byte"
 _SAME_COMPUTE = 1.0

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from genesys_engine.engine.names import scale_names
-from genesys_engine.engine.significance import normal_quantile
-from genesys_engine.engine.store import Store
-from genesys_engine.engine.views.text import signed
+from genesys_engine.engine.common.text import signed
+from genesys_engine.engine.score.significance import normal_quantile
+from genesys_engine.engine.store.names import scale_names
+from genesys_engine.engine.store.run_store import Store
 
 FEWEST = 4
 """Fewer designs than this at both rungs say nothing; a correlation is not told."""

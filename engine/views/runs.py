@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from genesys_engine.engine.store import DATABASE, Store
-from genesys_engine.engine.verdict import judge
+from genesys_engine.engine.score.verdict import judge
+from genesys_engine.engine.store.run_store import DATABASE, Store
 from genesys_engine.engine.views.status import run_state
 from genesys_engine.engine.views.timing import elapsed_s
 from genesys_engine.gab.errors import GenesysError

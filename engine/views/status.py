@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from genesys_engine.engine.store import Store
+from genesys_engine.engine.store.run_store import Store
 from genesys_engine.engine.views.llm import llm_view, usage_by_task, usage_json
 from genesys_engine.engine.views.run import KILLED, RUNNING, WAITING, Running, RunView, view
 from genesys_engine.engine.views.timing import elapsed_s

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from genesys_engine.engine.store import Store
+from genesys_engine.engine.store.run_store import Store
 from genesys_engine.engine.views.run import RUNNING, RunView
 
 DESIGN, BUILD, TRAIN, EVALUATE, OVERHEAD = "design", "build", "train", "evaluate", "overhead"

@@ -6,14 +6,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from genesys_engine.engine.names import design_names, label, scale_names
-from genesys_engine.engine.noise import outcome
-from genesys_engine.engine.significance import SIGMAS
-from genesys_engine.engine.store import Store
-from genesys_engine.engine.verdict import BEST_SEED, PARENT, REFERENCE, Comparison, Verdict, judge
+from genesys_engine.engine.common.text import listed, percent, plural, shortened
+from genesys_engine.engine.score.noise import outcome
+from genesys_engine.engine.score.significance import SIGMAS
+from genesys_engine.engine.score.verdict import (
+    BEST_SEED,
+    PARENT,
+    REFERENCE,
+    Comparison,
+    Verdict,
+    judge,
+)
+from genesys_engine.engine.store.names import design_names, label, scale_names
+from genesys_engine.engine.store.run_store import Store
 from genesys_engine.engine.views.leaderboard import LeaderboardRow, leaderboard_row
 from genesys_engine.engine.views.remarks import behind_control, more_compute
-from genesys_engine.engine.views.text import listed, percent, plural, shortened
 
 _TITLES = {PARENT: "its parent", BEST_SEED: "the best seed", REFERENCE: "the reference"}
 FEW_TRAININGS = 3

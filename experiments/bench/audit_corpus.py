@@ -108,21 +108,21 @@ def _read(path: Path) -> Block:
 
 def audit(blocks: list[Block]) -> Iterator[Result]:
     """Audit blocks in full, one after the other, in one warm worker."""
-    from genesys_engine.engine import auditing
-    from genesys_engine.gab.checks.audit import Order
+    from genesys_engine.engine.check import audit
+    from genesys_engine.plugins.auditor.audit import Order
     from genesys_engine.plugins.executors.process import ProcessExecutor, ProcessOptions
 
-    executor = ProcessExecutor(ProcessOptions(preload=auditing.PRELOAD), workers=1)
-    common: dict[str, Any] = {"reference": auditing.reference_source()}
+    executor = ProcessExecutor(ProcessOptions(preload=audit.PRELOAD), workers=1)
+    common: dict[str, Any] = {"reference": audit.reference_source()}
     if "adapt" in {field.name for field in fields(Order)}:  # an older build has none
         common |= {"adapt": True, "class_name": ""}
     try:
         with tempfile.TemporaryDirectory() as scratch:
             for block in blocks:
                 order = {"source": block.source, **common, **block.options}
-                job = executor.submit(auditing.AUDIT, order, Path(scratch), auditing.LIMITS)
+                job = executor.submit(audit.AUDIT, order, Path(scratch), audit.LIMITS)
                 outcome = job.result()
-                findings = auditing.read_outcome(outcome).report.findings
+                findings = audit.read_outcome(outcome).report.findings
                 errors = [found for found in findings if found.severity == "error"]
                 codes = tuple(found.code for found in errors)
                 line = errors[0].line if errors else None

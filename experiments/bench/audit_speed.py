@@ -25,7 +25,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from genesys_engine.engine import auditing
+from genesys_engine.engine.check import audit
 from genesys_engine.gab import library
 from genesys_engine.gab.compose import compose
 from genesys_engine.plugins.api import Outcome
@@ -63,11 +63,11 @@ def main() -> None:
 
 
 def _executor(workers: int) -> ProcessExecutor:
-    return ProcessExecutor(ProcessOptions(preload=auditing.PRELOAD), workers=workers)
+    return ProcessExecutor(ProcessOptions(preload=audit.PRELOAD), workers=workers)
 
 
 def _warm(sources: dict[str, str], repeats: int, scratch: Path) -> None:
-    executor, reference = _executor(1), auditing.reference_source()
+    executor, reference = _executor(1), audit.reference_source()
     _audit(executor, sources["gpt"], scratch, level="fast")  # the template is up
     for level, goal in (("full", 1.0), ("fast", 0.25)):
         medians, cpu = [], []
@@ -84,7 +84,7 @@ def _warm(sources: dict[str, str], repeats: int, scratch: Path) -> None:
 
 def _answer(sources: dict[str, str]) -> None:
     """Audit the seeds that are named on the standard input; answer with processor seconds."""
-    executor, reference = _executor(1), auditing.reference_source()
+    executor, reference = _executor(1), audit.reference_source()
     with tempfile.TemporaryDirectory() as scratch:
         _audit(executor, sources["gpt"], Path(scratch), reference=reference)  # all is warm
         for line in sys.stdin:
@@ -124,13 +124,11 @@ def _warm_beside(other: str, names: list[str], repeats: int) -> None:
 
 
 def _throughput(sources: dict[str, str], scratch: Path) -> None:
-    executor, reference = _executor(2), auditing.reference_source()
+    executor, reference = _executor(2), audit.reference_source()
     _audit(executor, sources["gpt"], scratch, level="fast")
     started = time.perf_counter()
     jobs = [
-        executor.submit(
-            auditing.AUDIT, {"source": s, "reference": reference}, scratch, auditing.LIMITS
-        )
+        executor.submit(audit.AUDIT, {"source": s, "reference": reference}, scratch, audit.LIMITS)
         for s in list(sources.values()) * 4
     ]
     for job in jobs:
@@ -178,10 +176,10 @@ def _position_by_position(sources: dict[str, str]) -> None:
     """Time the causality probe alone: batched suffixes against a forward pass a position."""
     import torch
 
-    from genesys_engine.gab.checks.candidate import here
-    from genesys_engine.gab.checks.causality import check_causality
     from genesys_engine.gab.checks.sourcemap import SourceMap
-    from genesys_engine.gab.checks.subject import Subject
+    from genesys_engine.plugins.auditor.candidate import here
+    from genesys_engine.plugins.auditor.causality import check_causality
+    from genesys_engine.plugins.auditor.subject import Subject
 
     torch.set_num_threads(1)
     for name, source in sources.items():
@@ -209,9 +207,9 @@ def _audit(
 ) -> tuple[float, Outcome]:
     started = time.perf_counter()
     payload = {"source": source, **order}
-    outcome = executor.submit(auditing.AUDIT, payload, scratch, auditing.LIMITS).result()
+    outcome = executor.submit(audit.AUDIT, payload, scratch, audit.LIMITS).result()
     seconds = time.perf_counter() - started
-    result = auditing.read_outcome(outcome)
+    result = audit.read_outcome(outcome)
     assert result.report.passed, [str(found) for found in result.report.findings]
     return seconds, outcome
 

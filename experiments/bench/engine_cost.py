@@ -17,10 +17,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from genesys_engine.engine.assembly import assemble
 from genesys_engine.engine.config import load_experiment
-from genesys_engine.engine.run import started_payload
-from genesys_engine.engine.store import Store
+from genesys_engine.engine.run.assembly import assemble
+from genesys_engine.engine.run.lifecycle import started_payload
+from genesys_engine.engine.store.run_store import Store
 from genesys_engine.plugins.host import PluginHost
 from genesys_engine.plugins.testing.recorded import RecordedExecutor
 

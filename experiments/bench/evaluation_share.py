@@ -60,8 +60,8 @@ class Bench:
     """Trains and evaluates as a run of quickstart does."""
 
     def __init__(self, folder: Path, tokens: int | None) -> None:
-        from genesys_engine.engine.assembly import build_corpus, load
-        from genesys_engine.engine.settings import verify_settings
+        from genesys_engine.engine.run.assembly import build_corpus, load
+        from genesys_engine.engine.run.settings import verify_settings
         from genesys_engine.plugins.corpus import Corpus
         from genesys_engine.plugins.executors.process import ProcessExecutor, ProcessOptions
 
@@ -81,14 +81,14 @@ class Bench:
 
     def row(self, scale: str, seed: str) -> dict[str, Any]:
         """Return the CPU seconds of a training and of its evaluation on both sides."""
-        from genesys_engine.engine.verification import (
+        from genesys_engine.engine.evaluate.verification import (
             EVALUATE,
             TRAIN,
             evaluation_job,
-            serving,
             training_job,
         )
-        from genesys_engine.engine.verifier import verification_job
+        from genesys_engine.engine.evaluate.verifier import verification_job
+        from genesys_engine.engine.jobs.subjects import serving
         from genesys_engine.gab.compose import compose, load_block
         from genesys_engine.gab.library import seed as library_seed
         from genesys_engine.gab.scales import fit_scale, get_scale

@@ -13,7 +13,7 @@ import argparse
 import json
 from pathlib import Path
 
-from genesys_engine.engine.memory import SAME
+from genesys_engine.engine.propose.attempts import SAME
 from genesys_engine.plugins.knowledge.embeddings import open_embedding
 
 PAIRS = Path(__file__).with_suffix(".json")

@@ -31,10 +31,15 @@ from fidelity_statistics import FEWEST
 from fidelity_tables import frontier, markdown, rates, stops
 from fidelity_zoo import read_zoo
 
-from genesys_engine.engine.assembly import build_corpus, load, open_executor, open_trials
-from genesys_engine.engine.designer import InfrastructureFailure
-from genesys_engine.engine.settings import verify_settings
-from genesys_engine.engine.verifier import RungSettings, Verifier, VerifySettings, verification_job
+from genesys_engine.engine.evaluate.verifier import (
+    RungSettings,
+    Verifier,
+    VerifySettings,
+    verification_job,
+)
+from genesys_engine.engine.jobs.task import InfrastructureFailure
+from genesys_engine.engine.run.assembly import build_corpus, load, open_executor, open_trials
+from genesys_engine.engine.run.settings import verify_settings
 from genesys_engine.gab.compose import compose, load_block
 from genesys_engine.gab.errors import GenesysError, InputError
 from genesys_engine.gab.scales import fit_scale, get_scale

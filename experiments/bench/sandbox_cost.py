@@ -27,7 +27,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from genesys_engine.gab.sandbox import LEVELS, Limits, SandboxHost, isolation_here
+from genesys_engine.plugins.sandbox import LEVELS, Limits, SandboxHost, isolation_here
 
 HERE = str(Path(__file__).parent)
 COLD_STARTS = 3

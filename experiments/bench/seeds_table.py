@@ -12,12 +12,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from genesys_engine.engine.fitness import metric_value
-from genesys_engine.engine.store import Store
+from genesys_engine.engine.common.text import number, percent, rough
+from genesys_engine.engine.score.fitness import metric_value
+from genesys_engine.engine.store.run_store import Store
 from genesys_engine.engine.views import noise
 from genesys_engine.engine.views.leaderboard import scale_names
 from genesys_engine.engine.views.names import design_names
-from genesys_engine.engine.views.text import number, percent, rough
 
 
 def rows(store: Store) -> Iterator[tuple[str, ...]]:

@@ -12,9 +12,9 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from genesys_engine.engine.assembly import build_corpus, open_executor
 from genesys_engine.engine.config import load_experiment
-from genesys_engine.engine.plan import Meter
+from genesys_engine.engine.run.assembly import build_corpus, open_executor
+from genesys_engine.engine.run.plan import Meter
 from genesys_engine.gab.library import seed_names
 from genesys_engine.plugins.host import PluginHost
 

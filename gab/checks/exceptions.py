@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from genesys_engine.gab.sandbox.raised import Raised
+from genesys_engine.gab.raised import Raised
 
 _NAME = "Use a name that exists: spell it as it is defined, and define it before it is used."
 GIVEN = (

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from genesys_engine.gab.sandbox.raised import Raised
+from genesys_engine.gab.raised import Raised
 
 # Kernels that exist on other devices: what the exception says -> what is lacking here.
 _LACKING = {

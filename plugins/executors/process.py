@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import Field
 
-from genesys_engine.gab.sandbox import Isolation, Level, SandboxHost, isolation_here
 from genesys_engine.plugins.api import Limits, Options, Outcome
+from genesys_engine.plugins.sandbox import Isolation, Level, SandboxHost, isolation_here
 
 
 class ProcessOptions(Options):
@@ -57,7 +57,7 @@ class ProcessOptions(Options):
 
 
 class ProcessExecutor:
-    """Implements `api.Executor` on this machine; see `gab.sandbox` for what isolation means."""
+    """Implements `api.Executor` on this machine; see `plugins.sandbox` for what isolation means."""
 
     Options = ProcessOptions
 

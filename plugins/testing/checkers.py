@@ -18,7 +18,7 @@ FIT = {"d_model": 64, "n_blocks": 2, "context": 128, "vocab_size": 512, "paramet
 _ELSEWHERE = """
 import json, sys
 from dataclasses import asdict
-from genesys_engine.gab.checks.candidate import here
+from genesys_engine.plugins.auditor.candidate import here
 from genesys_engine.plugins.checkers import check_subject
 from genesys_engine.plugins.targets import build
 given = json.load(sys.stdin)
@@ -45,7 +45,7 @@ class CheckerContract(Contract):
 
     def findings(self, tree: GABTree) -> list[Finding]:
         """Return what the checker finds; runs the block's code here."""
-        from genesys_engine.gab.checks.candidate import here  # imports torch
+        from genesys_engine.plugins.auditor.candidate import here  # imports torch
 
         source = compose(tree)
         subject = check_subject(source, 1, {"0.2M": FIT}, here(source, form="plain"))

@@ -72,7 +72,7 @@ def check_block() -> Callable[[GABTree], list[str]]:
     """
 
     def check(tree: GABTree) -> list[str]:
-        from genesys_engine.gab.checks.here import check_block
+        from genesys_engine.plugins.auditor.here import check_block
 
         report = check_block(compose(tree), vocab_size=512, seed=1, scales=["0.2M"])
         return [str(finding) for finding in report.findings]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from genesys_engine.gab.sandbox.subject import Answer, Operations, SubjectProcess
+from genesys_engine.plugins.sandbox.subject import Answer, Operations, SubjectProcess
 
 
 def echo(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:

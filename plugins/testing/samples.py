@@ -64,8 +64,8 @@ def small_model(vocab_size: int = VOCABULARY, *, seed: int = 0) -> LanguageModel
 
 def small_students(source: str = "") -> Students:
     """Return what builds models of a block, `gpt` if none is given; runs its code here."""
-    from genesys_engine.gab.sandbox.subject import SameProcess
     from genesys_engine.plugins.model_subject import SUBJECT
+    from genesys_engine.plugins.sandbox.subject import SameProcess
     from genesys_engine.plugins.students import Students
 
     block = {"source": source or small_source(), "device": "cpu"}
@@ -90,10 +90,10 @@ def finished_run(
 
     Its scores are made from hashes of the designs: they say nothing about them.
     """
-    from genesys_engine.engine import run
+    from genesys_engine.engine.common.machine import machine, versions
     from genesys_engine.engine.config import load_experiment
-    from genesys_engine.engine.machine import machine, versions
-    from genesys_engine.engine.store import Store
+    from genesys_engine.engine.run import lifecycle
+    from genesys_engine.engine.store.run_store import Store
     from genesys_engine.plugins.host import PluginHost
     from genesys_engine.plugins.registry import Description
 
@@ -103,7 +103,7 @@ def finished_run(
     file = folder.with_suffix(".toml")
     file.write_text(experiment, encoding="utf-8")
     read = load_experiment(file, (), host.registry)
-    callbacks = run.Callbacks(
+    callbacks = lifecycle.Callbacks(
         on_event=lambda event: None,
         on_past=lambda event: None,
         should_stop=lambda: None,
@@ -120,7 +120,7 @@ def finished_run(
         "corpus": _corpus_facts(read, cache),
     }
     with Store.create(folder, meta, file) as store:
-        run.execute(store, read, host, callbacks)
+        lifecycle.execute(store, read, host, callbacks)
     return folder
 
 

@@ -17,7 +17,7 @@ class ReportSectionContract(Contract):
 
     def section(self, run_folder: Path) -> tuple[str, str]:
         """Return (title, HTML) of a run."""
-        from genesys_engine.engine.store import Store
+        from genesys_engine.engine.store.run_store import Store
 
         found = load_target(self.description().target)
         with Store.open(run_folder) as store:
@@ -51,7 +51,7 @@ class ReportSectionContract(Contract):
         """The engine finds it and puts it into the page."""
         from genesys_engine.engine.report import render_report
         from genesys_engine.engine.report.page import registered_sections
-        from genesys_engine.engine.store import Store
+        from genesys_engine.engine.store.run_store import Store
 
         title, body = self.section(run_folder)
         with Store.open(run_folder) as store:

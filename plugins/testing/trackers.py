@@ -18,7 +18,7 @@ class TrackerContract(Contract):
 
     def log(self, run_folder: Path) -> list[Mapping[str, Any]]:
         """Return the log of a finished run."""
-        from genesys_engine.engine.store import Store
+        from genesys_engine.engine.store.run_store import Store
 
         with Store.open(run_folder) as store:
             return [

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from genesys_engine.gab.errors import InputError
-from genesys_engine.gab.sandbox.scratch import read_plain
+from genesys_engine.plugins.sandbox.scratch import read_plain
 
 LIVE_CURVE = "curve.f64"
 CURVE_POINTS = 200

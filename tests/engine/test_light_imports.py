@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 CODE = """
 import sys
-from genesys_engine.engine.assembly import load
+from genesys_engine.engine.run.assembly import load
 load("experiments/quickstart.toml", ())
 heavy = ("torch", "datasets", "lm_eval", "transformers", "litellm", "lancedb", "plotly")
 print(*(name for name in heavy if name in sys.modules))

@@ -8,17 +8,18 @@ import pytest
 import torch
 
 from genesys_engine.gab import library
-from genesys_engine.gab.checks import ADVICE, SERVED, CheckReport, batch, causality, forward, mixing
-from genesys_engine.gab.checks.candidate import here
-from genesys_engine.gab.checks.fingerprint import fingerprint
-from genesys_engine.gab.checks.flops import flops_per_token
-from genesys_engine.gab.checks.here import check_block
+from genesys_engine.gab.checks.report import ADVICE, CheckReport
 from genesys_engine.gab.checks.sourcemap import SourceMap
-from genesys_engine.gab.checks.subject import Subject
 from genesys_engine.gab.compose import compose, load_block
-from genesys_engine.gab.sandbox.subject import SameProcess
 from genesys_engine.gab.scales import ModelConfig
+from genesys_engine.plugins.auditor import SERVED, batch, causality, forward, mixing
+from genesys_engine.plugins.auditor.candidate import here
+from genesys_engine.plugins.auditor.fingerprint import fingerprint
+from genesys_engine.plugins.auditor.flops import flops_per_token
+from genesys_engine.plugins.auditor.here import check_block
+from genesys_engine.plugins.auditor.subject import Subject
 from genesys_engine.plugins.check_job import check
+from genesys_engine.plugins.sandbox.subject import SameProcess
 
 torch.set_num_threads(1)
 

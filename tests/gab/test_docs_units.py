@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from genesys_engine.gab.checks import ADVICE, CheckReport
-from genesys_engine.gab.checks.here import check_block
+from genesys_engine.gab.checks.report import ADVICE, CheckReport
 from genesys_engine.gab.errors import UnitError
 from genesys_engine.gab.interfaces import INTERFACES
 from genesys_engine.plugins import api
+from genesys_engine.plugins.auditor.here import check_block
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "units.md").read_text(encoding="utf-8")

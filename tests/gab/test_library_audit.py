@@ -13,12 +13,12 @@ from seed_support import draw, largest_difference, randomise
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from genesys_engine.gab.checks.audit import Order
-from genesys_engine.gab.checks.here import audit_block, check_block
 from genesys_engine.gab.compose import compose, load_block
 from genesys_engine.gab.library import unit, unit_names
 from genesys_engine.gab.tree import GABTree, grow
 from genesys_engine.plugins import knowledge
+from genesys_engine.plugins.auditor.audit import Order
+from genesys_engine.plugins.auditor.here import audit_block, check_block
 
 # Natural partners: what fills the slots that a test is not about.
 PARTNERS = {

@@ -11,7 +11,7 @@ from genesys_engine.gab.checks.report import CheckReport
 from genesys_engine.gab.checks.runnable import runnable
 from genesys_engine.gab.checks.sourcemap import SourceMap
 from genesys_engine.gab.compose import load_block
-from genesys_engine.gab.sandbox.raised import describe
+from genesys_engine.gab.raised import describe
 
 BLOCK = """
 import torch

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from genesys_engine.engine.designer import refuse_faulty_checker
+from genesys_engine.engine.check.design_check import refuse_faulty_checker
 from genesys_engine.gab import library
-from genesys_engine.gab.checks import SERVED
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import PluginError
-from genesys_engine.gab.sandbox.subject import SameProcess
 from genesys_engine.plugins.api import CheckSubject, Finding
+from genesys_engine.plugins.auditor import SERVED
 from genesys_engine.plugins.check_job import check
+from genesys_engine.plugins.sandbox.subject import SameProcess
 
 
 def finding(severity: Any, **evidence: Any) -> Finding:

@@ -4,8 +4,8 @@ import pytest
 from exhaustive import exhaustive
 from verification_support import payload, trained_in
 
-from genesys_engine.gab.sandbox import SandboxHost, environment, isolation_here, toolchain
 from genesys_engine.plugins.executors.process import ProcessOptions
+from genesys_engine.plugins.sandbox import SandboxHost, environment, isolation_here, toolchain
 
 SANDBOXED = pytest.mark.skipif(
     bool(isolation_here().missing("standard")), reason="this kernel confines no files or calls"

@@ -9,11 +9,9 @@ from exhaustive import exhaustive
 from training_support import BLOCK, CONTEXT
 from verification_support import evaluated_in, payload, trained_in
 
-from genesys_engine.engine.verification import evaluation_job
+from genesys_engine.engine.evaluate.verification import evaluation_job
 from genesys_engine.gab import library
 from genesys_engine.gab.compose import compose
-from genesys_engine.gab.sandbox import SandboxHost
-from genesys_engine.gab.sandbox.subject import SameProcess
 from genesys_engine.plugins.crosscheck import (
     BEYOND,
     FEWEST,
@@ -27,6 +25,8 @@ from genesys_engine.plugins.crosscheck import (
 from genesys_engine.plugins.evaluate_job import evaluate
 from genesys_engine.plugins.executors.process import ProcessOptions
 from genesys_engine.plugins.model_subject import SUBJECT
+from genesys_engine.plugins.sandbox import SandboxHost
+from genesys_engine.plugins.sandbox.subject import SameProcess
 
 ROOT = Path(__file__).parents[2]
 RETURN = "return X + self.down(torch.relu(self.up(self.mix(H).transpose(1, 2)))), Z"

@@ -126,7 +126,10 @@ def test_the_page_shows_all_files_that_are_edited() -> None:
 def test_the_examples_import_nothing_of_ours_but_the_api_and_its_tests() -> None:
     """So do the templates of `plugins new` and the example packages."""
     sources = {name: text for name, text in FILES.items() if name.endswith(".py")}
-    for path in (*ROOT.glob("engine/scaffold/*/*.j2"), *ROOT.glob("experiments/plugins/*/*/*.py")):
+    for path in (
+        *ROOT.glob("engine/cli/scaffold/*/*.j2"),
+        *ROOT.glob("experiments/plugins/*/*/*.py"),
+    ):
         sources[str(path)] = path.read_text(encoding="utf-8")
     assert len(sources) > 30
     for name, text in sources.items():

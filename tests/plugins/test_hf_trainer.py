@@ -3,7 +3,7 @@
 import pytest
 from verification_support import evaluated_in, payload, trained_in
 
-from genesys_engine.gab.sandbox import SandboxHost
+from genesys_engine.plugins.sandbox import SandboxHost
 from genesys_engine.plugins.testing import samples
 from genesys_engine.plugins.trainers.hf import HfTrainer
 from genesys_engine.plugins.trainers.options import TorchTrainerOptions, TrainerOptions

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from genesys_engine.engine.cli import main
-from genesys_engine.engine.store import Store
+from genesys_engine.engine.store.run_store import Store
 from genesys_engine.plugins.registry import KINDS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from genesys_engine.gab.checks import judged
 from genesys_engine.plugins.api import Limits
+from genesys_engine.plugins.auditor import judged
 from genesys_engine.plugins.executors.process import ProcessExecutor, ProcessOptions
 from genesys_engine.plugins.targets import build
 
-JOBS = Path(__file__).parent.parent / "gab"
+JOBS = Path(__file__).parent / "sandbox"
 if str(JOBS) not in sys.path:
     sys.path.insert(0, str(JOBS))  # the template searches where we do: it must find the jobs
 

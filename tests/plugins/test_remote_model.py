@@ -4,7 +4,6 @@ import pytest
 import torch
 from training_support import BLOCK
 
-from genesys_engine.gab.sandbox.subject import BadAnswer, SameProcess
 from genesys_engine.plugins import remote_model
 from genesys_engine.plugins.evaluators.heldout import HeldoutEvaluator
 from genesys_engine.plugins.evaluators.lm_eval import LmEvalEvaluator
@@ -12,6 +11,7 @@ from genesys_engine.plugins.evaluators.options import HeldoutOptions, LmEvalOpti
 from genesys_engine.plugins.model_subject import SUBJECT
 from genesys_engine.plugins.models import build_model, context_of, device_of
 from genesys_engine.plugins.remote_model import RemoteModel
+from genesys_engine.plugins.sandbox.subject import BadAnswer, SameProcess
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from verification_support import EVALUATE, EVALUATORS, evaluation_job, payload, 
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import InputError
 from genesys_engine.gab.library import seed
-from genesys_engine.gab.sandbox import Limits, SandboxHost
 from genesys_engine.plugins.evaluators import options as skill_options
 from genesys_engine.plugins.evaluators import skills
 from genesys_engine.plugins.evaluators.skill_tasks import (
@@ -21,6 +20,7 @@ from genesys_engine.plugins.evaluators.skill_tasks import (
     NoisyRecall,
     SelectiveCopying,
 )
+from genesys_engine.plugins.sandbox import Limits, SandboxHost
 from genesys_engine.plugins.testing.samples import small_students
 
 BASE = "genesys_engine.plugins.evaluators.skills"

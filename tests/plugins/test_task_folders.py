@@ -13,12 +13,12 @@ import lm_eval.tasks
 import pytest
 from huggingface_hub import constants
 
-from genesys_engine.engine import tasks as engine_tasks
+from genesys_engine.engine.corpus import task_data as engine_tasks
 from genesys_engine.gab.errors import InputError
-from genesys_engine.gab.sandbox import Limits, SandboxHost
 from genesys_engine.plugins.evaluators.library_tasks import prepare
 from genesys_engine.plugins.evaluators.task_names import expand, score_names
 from genesys_engine.plugins.executors.process import ProcessOptions
+from genesys_engine.plugins.sandbox import Limits, SandboxHost
 
 BASE = "genesys_engine.plugins"
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from training_support import TinyModel
 
-from genesys_engine.engine import tasks as engine_tasks
 from genesys_engine.engine.config import load_experiment
-from genesys_engine.engine.fitness import metric_value
-from genesys_engine.engine.tasks import prepare_tasks, with_data
+from genesys_engine.engine.corpus import task_data as engine_tasks
+from genesys_engine.engine.corpus.task_data import prepare_tasks, with_data
+from genesys_engine.engine.score.fitness import metric_value
 from genesys_engine.gab.errors import EnvironmentProblem, InputError
 from genesys_engine.plugins.corpus import file_digest
 from genesys_engine.plugins.evaluators import bigbench
@@ -144,7 +144,7 @@ def test_a_run_prepares_bigbench_and_tells_the_worker_where(
     monkeypatch.setattr(engine_tasks, "ARCHIVE_SHA256", file_digest(archive))
     loaded = experiment(tmp_path, "bigbench/general_knowledge")
     said: list[str] = []
-    folders = prepare_tasks(loaded, said.append)
+    folders = prepare_tasks(loaded.evaluators, said.append)
     entry = {"name": "lm_eval", "options": dict(loaded.evaluators[1].options)}
     options = with_data(entry, folders)["options"]
     evaluator = LmEvalEvaluator(LmEvalOptions.model_validate(options))
@@ -152,7 +152,7 @@ def test_a_run_prepares_bigbench_and_tells_the_worker_where(
     assert scores["bigbench/general_knowledge:acc"].n == 12
     assert scores["bigbench:acc"].value == scores["bigbench/general_knowledge:acc"].value
     said.clear()
-    assert prepare_tasks(loaded, said.append) == folders
+    assert prepare_tasks(loaded.evaluators, said.append) == folders
     assert said == [], "the second time costs nothing"
     assert loaded.evaluators[1].options["data"] is None, "no path enters the experiment's digest"
 
@@ -166,7 +166,7 @@ def test_bigbench_without_an_index_says_what_to_do(
                         "PIP_CONFIG_FILE": "/dev/null"}.items():  # fmt: skip
         monkeypatch.setenv(name, value)
     with pytest.raises(EnvironmentProblem, match="cannot be fetched with pip") as error:
-        prepare_tasks(experiment(tmp_path, "bigbench"), lambda stage: None)
+        prepare_tasks(experiment(tmp_path, "bigbench").evaluators, lambda stage: None)
     assert engine_tasks.ARCHIVE in str(error.value.hint)
     assert not list((tmp_path / "cache" / "tasks").iterdir())
 
@@ -197,7 +197,7 @@ def test_a_folder_of_yaml_is_prepared_here_and_run_there(
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "parity.yaml").write_text(TASK.format(path=data))
     loaded = experiment(tmp_path, str(folder))
-    folders = prepare_tasks(loaded, lambda stage: None)
+    folders = prepare_tasks(loaded.evaluators, lambda stage: None)
     data.unlink()  # a worker reads what was prepared
     entry = {"name": "lm_eval", "options": dict(loaded.evaluators[1].options)}
     options = LmEvalOptions.model_validate(with_data(entry, folders)["options"])

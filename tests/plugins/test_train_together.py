@@ -4,7 +4,7 @@ import pytest
 from training_support import BLOCK
 from verification_support import payload, trained_in, verify
 
-from genesys_engine.gab.sandbox import SandboxHost, isolation_here
+from genesys_engine.plugins.sandbox import SandboxHost, isolation_here
 
 
 def job_of(corpus, **trainer):

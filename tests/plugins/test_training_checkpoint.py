@@ -15,7 +15,7 @@ from safetensors.torch import load_file, safe_open, save_file
 from torch import nn
 from training_support import CONTEXT, TinyModel
 
-from genesys_engine.engine.verifier import keep_training, tidy
+from genesys_engine.engine.evaluate.verifier import keep_training, tidy
 from genesys_engine.gab.errors import EnvironmentProblem, InputError
 from genesys_engine.plugins.api import TrainBudget, TrialDiverged
 from genesys_engine.plugins.checkpoint import load_checkpoint, save_checkpoint

@@ -16,9 +16,9 @@ from training_support import BLOCK, CONTEXT, TinyModel
 from genesys_engine.gab.compose import load_block
 from genesys_engine.gab.errors import InputError
 from genesys_engine.gab.model import LanguageModel
-from genesys_engine.gab.sandbox import SandboxHost
 from genesys_engine.gab.scales import ModelConfig
 from genesys_engine.plugins.api import TrainBudget, TrialDiverged
+from genesys_engine.plugins.sandbox import SandboxHost
 from genesys_engine.plugins.trainers import pace
 from genesys_engine.plugins.trainers.options import TorchTrainerOptions
 from genesys_engine.plugins.trainers.pytorch import TorchTrainer

@@ -20,13 +20,13 @@ from verification_support import (
     verify,
 )
 
-from genesys_engine.engine.verification import evaluation_job, training_job
+from genesys_engine.engine.evaluate.verification import evaluation_job, training_job
 from genesys_engine.gab.errors import InputError
-from genesys_engine.gab.sandbox import SandboxHost, isolation_here
 from genesys_engine.plugins import checkpoint, evaluate_job
 from genesys_engine.plugins.evaluate_job import controls
 from genesys_engine.plugins.executors.process import ProcessOptions
 from genesys_engine.plugins.learned import count_learned
+from genesys_engine.plugins.sandbox import SandboxHost, isolation_here
 from genesys_engine.plugins.trainers.pytorch import TorchTrainer
 
 
@@ -267,7 +267,7 @@ def test_bits_per_byte_is_required(corpus, tmp_path):
 
 
 def test_the_reply_fits_the_engines_schema(reply):
-    from genesys_engine.engine.replies import VerifyReply
+    from genesys_engine.engine.jobs.replies import VerifyReply
 
     assert VerifyReply.model_validate(reply[0]).not_measured() is None
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from training_support import BLOCK, CONTEXT
 
-from genesys_engine.engine.verification import evaluation_job, serving, training_job
-from genesys_engine.gab.sandbox import Limits
+from genesys_engine.engine.evaluate.verification import evaluation_job, training_job
+from genesys_engine.engine.jobs.subjects import serving
 from genesys_engine.plugins.api import run_job
 from genesys_engine.plugins.corpus import TRAINING_FILES
+from genesys_engine.plugins.sandbox import Limits
 from genesys_engine.plugins.train_job import train
 
 BASE = "genesys_engine.plugins"

@@ -10,11 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from genesys_engine.engine import auditing
+from genesys_engine.engine.check import audit
 from genesys_engine.gab import library
-from genesys_engine.gab.checks import (
-    ADVICE,
-    CheckReport,
+from genesys_engine.gab.checks import static
+from genesys_engine.gab.checks.adapter import replying_with_pairs
+from genesys_engine.gab.checks.brief import brief
+from genesys_engine.gab.checks.report import ADVICE, CheckReport, finding
+from genesys_engine.gab.checks.sourcemap import SourceMap
+from genesys_engine.gab.compose import compose, load_block
+from genesys_engine.plugins.api import Limits, Outcome
+from genesys_engine.plugins.auditor import (
     batch,
     blame,
     causality,
@@ -24,24 +29,17 @@ from genesys_engine.gab.checks import (
     judged,
     mixing,
     modes,
-    static,
     training,
 )
-from genesys_engine.gab.checks.adapter import replying_with_pairs
-from genesys_engine.gab.checks.audit import Order
-from genesys_engine.gab.checks.brief import brief
-from genesys_engine.gab.checks.candidate import here
-from genesys_engine.gab.checks.chunks import lengths_named
-from genesys_engine.gab.checks.cost import Cost, _loop, check_cost, count_cost, time_beside
-from genesys_engine.gab.checks.here import audit_block
-from genesys_engine.gab.checks.numbers import difference
-from genesys_engine.gab.checks.report import finding
-from genesys_engine.gab.checks.sourcemap import SourceMap
-from genesys_engine.gab.checks.subject import Subject
-from genesys_engine.gab.compose import compose, load_block
-from genesys_engine.gab.sandbox.scratch import remove
-from genesys_engine.plugins.api import Limits, Outcome
+from genesys_engine.plugins.auditor.audit import Order
+from genesys_engine.plugins.auditor.candidate import here
+from genesys_engine.plugins.auditor.chunks import lengths_named
+from genesys_engine.plugins.auditor.cost import Cost, _loop, check_cost, count_cost, time_beside
+from genesys_engine.plugins.auditor.here import audit_block
+from genesys_engine.plugins.auditor.numbers import difference
+from genesys_engine.plugins.auditor.subject import Subject
 from genesys_engine.plugins.executors.process import ProcessExecutor, ProcessOptions
+from genesys_engine.plugins.sandbox.scratch import remove
 
 torch.set_num_threads(1)
 ZOO = Path(__file__).parent
@@ -60,7 +58,7 @@ def with_line(before, line):
 
 @pytest.fixture(scope="module")
 def executor():
-    executor = ProcessExecutor(ProcessOptions(preload=auditing.PRELOAD), workers=2)
+    executor = ProcessExecutor(ProcessOptions(preload=audit.PRELOAD), workers=2)
     yield executor
     executor.close()
 
@@ -69,9 +67,9 @@ def executor():
 
 
 def test_equal_orders_give_equal_reports_and_facts_stay_outside(executor):
-    reference = auditing.reference_source()
-    target = auditing.Target("a block", ATTENTION)
-    one, other = (auditing.audit(target, executor, reference=reference) for _ in range(2))
+    reference = audit.reference_source()
+    target = audit.Target("a block", ATTENTION)
+    one, other = (audit.audit(target, executor, reference=reference) for _ in range(2))
     assert one.report == other.report
     assert one.report.passed
     assert set(one.facts) == {"seconds", "time_ratio", "time_exponent"}
@@ -321,9 +319,9 @@ def test_every_finding_of_a_probe_has_its_seed():
 def test_what_is_audited_is_what_was_read(tmp_path, executor):
     path = tmp_path / "block.py"
     path.write_text(LEAK)
-    target = auditing.find_target(str(path))
+    target = audit.find_target(str(path))
     path.write_text(ATTENTION)  # too late
-    found = auditing.audit(target, executor, level="fast").report.findings
+    found = audit.audit(target, executor, level="fast").report.findings
     assert [each.code for each in found] == ["causality.leak"]
 
 
@@ -374,8 +372,8 @@ def test_calls_are_counted():
 def test_a_worker_that_does_not_end_is_a_finding(executor, tmp_path, line, code):
     source = with_line("q, k, v =", line)
     limits = judged(Limits(wall_s=4))
-    outcome = executor.submit(auditing.AUDIT, {"source": source}, tmp_path, limits).result(60)
-    (found,) = auditing.read_outcome(outcome).report.findings
+    outcome = executor.submit(audit.AUDIT, {"source": source}, tmp_path, limits).result(60)
+    (found,) = audit.read_outcome(outcome).report.findings
     assert (found.code, found.advice) == (code, ADVICE[code])
 
 
@@ -417,14 +415,14 @@ def nested(levels):
     ],
 )
 def test_a_reply_of_another_form_is_no_pass(reply):
-    assert auditing.read_outcome(Outcome("ok", GOOD_REPLY)).report.passed
-    report = auditing.read_outcome(Outcome("ok", reply)).report
+    assert audit.read_outcome(Outcome("ok", GOOD_REPLY)).report.passed
+    report = audit.read_outcome(Outcome("ok", reply)).report
     assert [each.code for each in report.findings] == ["check.bad_reply"]
     assert not report.passed
 
 
 def test_a_reply_that_is_malformed_at_length_is_told_briefly():
-    report = auditing.read_outcome(Outcome("ok", machine("cost.slow", **{"x" * 10**6: 1}))).report
+    report = audit.read_outcome(Outcome("ok", machine("cost.slow", **{"x" * 10**6: 1}))).report
     assert len(report.findings[0].message) < 400
 
 
@@ -448,7 +446,7 @@ def test_an_audit_leaves_nothing_behind_however_deep_its_job_dug(tmp_path, monke
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     executor = Burrowing()
     try:
-        assert auditing.audit(auditing.Target("x.py", "x"), executor).report.passed
+        assert audit.audit(audit.Target("x.py", "x"), executor).report.passed
         assert executor.scratch.parent == tmp_path
         assert not list(tmp_path.iterdir())
     finally:

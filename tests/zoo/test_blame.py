@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from genesys_engine.gab.checks.audit import Order
-from genesys_engine.gab.checks.here import audit_block
+from genesys_engine.plugins.auditor.audit import Order
+from genesys_engine.plugins.auditor.here import audit_block
 
 torch.set_num_threads(1)
 ZOO = Path(__file__).parent

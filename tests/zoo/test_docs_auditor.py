@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from genesys_engine.gab.checks import ADVICE
+from genesys_engine.gab.checks.report import ADVICE
 
 TEXT = (Path(__file__).parents[2] / "docs/auditor.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^### `([a-z_.]+)`[^\n]*\n(.*?)(?=^### |\Z)", TEXT, re.M | re.S))

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from genesys_engine.engine.cli.block_template import TEMPLATE
 from genesys_engine.gab.checks.adapter import adapted
-from genesys_engine.gab.checks.audit import Order
-from genesys_engine.gab.checks.here import audit_block
 from genesys_engine.gab.checks.sourcemap import SourceMap
 from genesys_engine.gab.checks.static import check_static, choose_class
-from genesys_engine.gab.checks.template import TEMPLATE
 from genesys_engine.gab.compose import load_block
+from genesys_engine.plugins.auditor.audit import Order
+from genesys_engine.plugins.auditor.here import audit_block
 
 torch.set_num_threads(1)
 

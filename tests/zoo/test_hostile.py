@@ -13,16 +13,16 @@ from torch import nn
 
 from genesys_engine.gab import library
 from genesys_engine.gab.checks import static
-from genesys_engine.gab.checks.audit import Order
-from genesys_engine.gab.checks.candidate import here
-from genesys_engine.gab.checks.here import audit_block, check_block
-from genesys_engine.gab.checks.run import ReportBuilder
 from genesys_engine.gab.checks.sourcemap import SourceMap
-from genesys_engine.gab.checks.subject import Subject
-from genesys_engine.gab.checks.untouched import remember
 from genesys_engine.gab.compose import load_block
 from genesys_engine.gab.model import LanguageModel
 from genesys_engine.gab.scales import ModelConfig
+from genesys_engine.plugins.auditor.audit import Order
+from genesys_engine.plugins.auditor.candidate import here
+from genesys_engine.plugins.auditor.here import audit_block, check_block
+from genesys_engine.plugins.auditor.run import ReportBuilder
+from genesys_engine.plugins.auditor.subject import Subject
+from genesys_engine.plugins.auditor.untouched import remember
 
 torch.set_num_threads(1)
 ZOO = Path(__file__).parent
@@ -293,9 +293,9 @@ PATCHED = {
         "F.softmax.__code__ = (lambda *a, **k: 0).__code__",
         "F.softmax.__code__ = before",
     ),
-    "genesys_engine.gab.checks.causality.check_causality": (
-        "sys.modules['genesys_engine.gab.checks.causality'].check_causality = max",
-        "sys.modules['genesys_engine.gab.checks.causality'].check_causality = before",
+    "genesys_engine.plugins.auditor.causality.check_causality": (
+        "sys.modules['genesys_engine.plugins.auditor.causality'].check_causality = max",
+        "sys.modules['genesys_engine.plugins.auditor.causality'].check_causality = before",
     ),
     "genesys_engine.gab.checks.report.finding": (
         "sys.modules['genesys_engine.gab.checks.report'].finding = print",

@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from genesys_engine.gab.checks import modes, precision
-from genesys_engine.gab.checks.audit import Order
-from genesys_engine.gab.checks.candidate import here
-from genesys_engine.gab.checks.here import audit_block, check_block
 from genesys_engine.gab.checks.machine import lacking_here
 from genesys_engine.gab.checks.sourcemap import SourceMap
-from genesys_engine.gab.checks.subject import Subject
 from genesys_engine.gab.compose import load_block
 from genesys_engine.gab.model import LanguageModel
-from genesys_engine.gab.sandbox.raised import describe
+from genesys_engine.gab.raised import describe
 from genesys_engine.gab.scales import ModelConfig
 from genesys_engine.plugins.api import TrainBudget
+from genesys_engine.plugins.auditor import modes, precision
+from genesys_engine.plugins.auditor.audit import Order
+from genesys_engine.plugins.auditor.candidate import here
+from genesys_engine.plugins.auditor.here import audit_block, check_block
+from genesys_engine.plugins.auditor.subject import Subject
 from genesys_engine.plugins.trainers.options import TrainerOptions
 from genesys_engine.plugins.trainers.recipe import make_optimizer, set_rates
 
@@ -52,9 +52,9 @@ def test_dynamo_may_mark_modules_and_nobody_else():
     """In a process of its own: dynamo marks them once."""
     script = f"""
 from torch import nn
-from genesys_engine.gab.checks.audit import Order
-from genesys_engine.gab.checks.here import audit_block
-from genesys_engine.gab.checks.untouched import remember
+from genesys_engine.plugins.auditor.audit import Order
+from genesys_engine.plugins.auditor.here import audit_block
+from genesys_engine.plugins.auditor.untouched import remember
 changed = remember()
 audit_block(Order({FLEX!r}, d_model=32, level="fast"))
 assert "tag" in nn.Module.__init__.__closure__[0].cell_contents.__name__ or \\
@@ -79,8 +79,8 @@ try:
         nn.LSTM(8, 8)(torch.randn(3, 2, 8))
 except RuntimeError as error:
     print("lacking:", str(error)[:30])
-from genesys_engine.gab.checks.audit import Order
-from genesys_engine.gab.checks.here import audit_block
+from genesys_engine.plugins.auditor.audit import Order
+from genesys_engine.plugins.auditor.here import audit_block
 found = audit_block(Order({LSTM!r}, d_model=32))
 print([each.code for each in (*found.report.findings, *found.machine_findings)])
 """

@@ -7,15 +7,15 @@ import pytest
 import torch
 
 from genesys_engine.gab import library
-from genesys_engine.gab.checks import batch, causality, gradient, lengths, mixing, modes
-from genesys_engine.gab.checks.audit import Order
-from genesys_engine.gab.checks.candidate import here
-from genesys_engine.gab.checks.chunks import lengths_named
-from genesys_engine.gab.checks.here import audit_block, check_block
-from genesys_engine.gab.checks.lifted import lifted
 from genesys_engine.gab.checks.sourcemap import SourceMap
-from genesys_engine.gab.checks.subject import Subject
 from genesys_engine.gab.compose import compose
+from genesys_engine.plugins.auditor import batch, causality, gradient, lengths, mixing, modes
+from genesys_engine.plugins.auditor.audit import Order
+from genesys_engine.plugins.auditor.candidate import here
+from genesys_engine.plugins.auditor.chunks import lengths_named
+from genesys_engine.plugins.auditor.here import audit_block, check_block
+from genesys_engine.plugins.auditor.lifted import lifted
+from genesys_engine.plugins.auditor.subject import Subject
 
 torch.set_num_threads(1)
 ZOO = Path(__file__).parent

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from genesys_engine.gab.checks import training
-from genesys_engine.gab.checks.audit import Order
-from genesys_engine.gab.checks.candidate import here
-from genesys_engine.gab.checks.here import audit_block
 from genesys_engine.gab.checks.sourcemap import SourceMap
-from genesys_engine.gab.checks.subject import Subject
+from genesys_engine.plugins.auditor import training
+from genesys_engine.plugins.auditor.audit import Order
+from genesys_engine.plugins.auditor.candidate import here
+from genesys_engine.plugins.auditor.here import audit_block
+from genesys_engine.plugins.auditor.subject import Subject
 
 torch.set_num_threads(1)
 ROOT = Path(__file__).parents[2]

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from genesys_engine.engine import auditing
+from genesys_engine.engine.check import audit
 from genesys_engine.gab import library
-from genesys_engine.gab.checks import ADVICE, exceptions
+from genesys_engine.gab.checks import exceptions
+from genesys_engine.gab.checks.report import ADVICE
 from genesys_engine.gab.compose import compose
 from genesys_engine.plugins.executors.process import ProcessExecutor, ProcessOptions
 
@@ -34,18 +35,18 @@ def code_of(path):
 @pytest.fixture(scope="module")
 def audits(tmp_path_factory):
     """Submit everything at once; name -> future of an outcome."""
-    executor = ProcessExecutor(ProcessOptions(preload=auditing.PRELOAD), workers=2)
+    executor = ProcessExecutor(ProcessOptions(preload=audit.PRELOAD), workers=2)
     scratch = tmp_path_factory.mktemp("zoo")
     orders = {str(path): {"source": path.read_text("utf-8")} for path in (*GOOD, *BAD)}
     for name, width in SEEDS:
         orders[f"{name} {width}"] = {"source": compose(library.seed(name)), "d_model": width}
-    reference = auditing.reference_source()
+    reference = audit.reference_source()
     yield {
         name: executor.submit(
-            auditing.AUDIT,
+            audit.AUDIT,
             {**order, "reference": reference},
             scratch / str(i),
-            auditing.LIMITS,
+            audit.LIMITS,
         )
         for i, (name, order) in enumerate(orders.items())
     }
@@ -53,7 +54,7 @@ def audits(tmp_path_factory):
 
 
 def errors(audits, name):
-    result = auditing.read_outcome(audits[str(name)].result(280))
+    result = audit.read_outcome(audits[str(name)].result(280))
     return [found for found in result.report.findings if found.severity == "error"]
 
 

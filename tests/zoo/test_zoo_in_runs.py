@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from genesys_engine.engine.designer import CHECK, failed_report
-from genesys_engine.engine.replies import CheckReply
-from genesys_engine.gab.checks import judged
+from genesys_engine.engine.check.design_check import CHECK, failed_report
+from genesys_engine.engine.jobs.replies import CheckReply
 from genesys_engine.plugins.api import Limits
+from genesys_engine.plugins.auditor import judged
 from genesys_engine.plugins.executors.process import ProcessExecutor, ProcessOptions
 
 HERE = Path(__file__).parent

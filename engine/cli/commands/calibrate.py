@@ -28,11 +28,11 @@ def command(experiment: Path, seeds: int | None, sets: tuple[str, ...], as_json:
     its seed, takes the trainings that `noise_seeds` asks for from there. What is known already
     is not trained again.
     """
-    from genesys_engine.engine.assembly import load
-    from genesys_engine.engine.calibration import calibrate
-    from genesys_engine.engine.fitness import said
-    from genesys_engine.engine.significance import widening
-    from genesys_engine.engine.views.text import metric_title, number, plural, rough
+    from genesys_engine.engine.common.text import metric_title, number, plural, rough
+    from genesys_engine.engine.run.assembly import load
+    from genesys_engine.engine.run.calibration import calibrate
+    from genesys_engine.engine.score.fitness import said
+    from genesys_engine.engine.score.significance import widening
 
     host, loaded = load(experiment, sets)
     found = calibrate(loaded, host, seeds, note)

@@ -12,7 +12,7 @@ from genesys_engine.engine.cli.output import answer, json_option, print_json
 from genesys_engine.gab.errors import EXIT_GOAL_NOT_MET, EXIT_OK
 
 if TYPE_CHECKING:
-    from genesys_engine.engine.auditing import AuditResult, Target
+    from genesys_engine.engine.check.audit import AuditResult, Target
 
 
 @click.command("check")
@@ -65,17 +65,17 @@ def command(
     Exit code 0 passed, 1 there are errors, 2 usage.
     """
     if template:
-        from genesys_engine.gab.checks.template import TEMPLATE
+        from genesys_engine.engine.cli.block_template import TEMPLATE
 
         answer(TEMPLATE, nl=False)
         return EXIT_OK
     if path is None:
         raise click.UsageError("give the PATH of a block, or --template for one to begin with")
-    from genesys_engine.engine import auditing
+    from genesys_engine.engine.check import audit
 
     if d_model % 16:
         raise click.BadParameter(f"{d_model} is not a multiple of 16", param_hint="--d-model")
-    target = auditing.find_target(path, design)
+    target = audit.find_target(path, design)
     result = _run(
         target,
         class_name=class_name,
@@ -84,7 +84,7 @@ def command(
         layers=layers,
         context=context,
         level="fast" if fast else "full",
-        reference_seed="" if fast else auditing.REFERENCE,
+        reference_seed="" if fast else audit.REFERENCE,
     )
     if as_json:
         print_json(_as_json(target, result, "fast" if fast else "full"))
@@ -94,17 +94,17 @@ def command(
 
 
 def _run(target: Target, **order: Any) -> AuditResult:
-    from genesys_engine.engine import auditing
-    from genesys_engine.engine.temporary import temporary_folder
-    from genesys_engine.gab.sandbox.host import SandboxHost
+    from genesys_engine.engine.check import audit
+    from genesys_engine.engine.common.temporary import temporary_folder
+    from genesys_engine.plugins.sandbox.host import SandboxHost
 
     if target.refused is not None:  # nothing to run: spare the worker
-        return auditing.read_refusal(target)
+        return audit.read_refusal(target)
     with (
         temporary_folder("check") as scratch,  # removed when no job writes there any more
-        closing(SandboxHost(workers=1, preload=auditing.preload_for(target.source))) as host,
+        closing(SandboxHost(workers=1, preload=audit.preload_for(target.source))) as host,
     ):
-        return auditing.audit(target, host, scratch=scratch, **order)
+        return audit.audit(target, host, scratch=scratch, **order)
 
 
 def _as_text(target: Target, result: AuditResult) -> str:
@@ -120,8 +120,8 @@ def _as_text(target: Target, result: AuditResult) -> str:
 
 
 def _as_json(target: Target, result: AuditResult, level: str) -> dict[str, Any]:
-    from genesys_engine.engine.auditing import versions
-    from genesys_engine.gab.sandbox import isolation_here, sandbox_status
+    from genesys_engine.engine.check.audit import versions
+    from genesys_engine.plugins.sandbox import isolation_here, sandbox_status
 
     isolation = isolation_here()
     return {

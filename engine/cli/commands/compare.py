@@ -52,10 +52,10 @@ def command(experiment: Path, out: Path | None, sets: tuple[str, ...], as_json: 
 
 def study_session(work: Callable[[Callbacks], None], folder: Path, *, as_json: bool) -> int:
     """Do `work` with progress and Ctrl-C handled, then show the study; return the exit code."""
+    from genesys_engine.engine.common.interrupt import INTERRUPTED, interruptible
     from genesys_engine.engine.compare.progress import StudyProgress
     from genesys_engine.engine.compare.session import Callbacks
-    from genesys_engine.engine.evolution import Stopped
-    from genesys_engine.engine.interrupt import INTERRUPTED, interruptible
+    from genesys_engine.engine.loop.evolution import Stopped
 
     reason = ""
     with StudyProgress() as progress, interruptible(progress.say) as asked:

@@ -26,9 +26,9 @@ def fetch(name: str, as_json: bool) -> None:
 
     `bigbench` is 358 MB of zero-shot tasks, the source archive of a package from pip's index.
     """
-    from genesys_engine.engine.cache import cache_folder
+    from genesys_engine.engine.common.cache import cache_folder
+    from genesys_engine.engine.common.text import plural
     from genesys_engine.engine.corpus.english import english_files, fetch_english
-    from genesys_engine.engine.views.text import plural
 
     if name == "bigbench":
         _bigbench(as_json=as_json)
@@ -45,7 +45,7 @@ def fetch(name: str, as_json: bool) -> None:
 
 
 def _bigbench(*, as_json: bool) -> None:
-    from genesys_engine.engine.tasks import bigbench_archive
+    from genesys_engine.engine.corpus.task_data import bigbench_archive
 
     archive = bigbench_archive(note)
     if as_json:
@@ -59,7 +59,7 @@ def _bigbench(*, as_json: bool) -> None:
 @json_option
 def list_data(as_json: bool) -> None:
     """List the corpora that can be used by name, and those that are prepared in the cache."""
-    from genesys_engine.engine.cache import cache_folder
+    from genesys_engine.engine.common.cache import cache_folder
     from genesys_engine.engine.corpus.listing import named_corpora, prepared_corpora
 
     named, prepared = named_corpora(cache_folder()), prepared_corpora(cache_folder())

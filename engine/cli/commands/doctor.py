@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
+from genesys_engine.engine.cli.doctor import Row, examine, models
 from genesys_engine.engine.cli.output import answer, json_option, note, print_json, wrapped
-from genesys_engine.engine.doctor import Row, examine, models
 from genesys_engine.gab.errors import EXIT_ENVIRONMENT, EXIT_OK
 
 
@@ -40,7 +40,7 @@ def _rows(experiment: Path | None) -> Iterator[Row]:
     if experiment is None:
         yield from examine()
         return
-    from genesys_engine.engine.assembly import load
+    from genesys_engine.engine.run.assembly import load
 
     host, loaded = load(experiment, ())
     yield from examine()

@@ -14,8 +14,8 @@ from genesys_engine.engine.cli.output import answer, in_json, json_option, print
 from genesys_engine.engine.cli.run_folder import run_argument
 
 if TYPE_CHECKING:
-    from genesys_engine.engine.events import Event
-    from genesys_engine.engine.store import Store
+    from genesys_engine.engine.store.events import Event
+    from genesys_engine.engine.store.run_store import Store
 
 POLL_S = 0.5
 
@@ -32,8 +32,8 @@ def command(run: Path, digest: bool, follow: bool, kinds: tuple[str, ...], as_js
     Two runs that took the same decisions on the same results have the same digest. With
     --follow --json every line is one JSON object.
     """
-    from genesys_engine.engine.events import digest_events
-    from genesys_engine.engine.store import Store
+    from genesys_engine.engine.store.events import digest_events
+    from genesys_engine.engine.store.run_store import Store
 
     if digest and (follow or kinds):
         raise click.UsageError("--digest covers the whole log: leave out --follow and --kind")

@@ -29,8 +29,8 @@ def command(
     without genesys-engine; README.md in DIR says how, and how lm-eval repeats the scores.
     """
     from genesys_engine.engine.export import export
-    from genesys_engine.engine.names import find_design
-    from genesys_engine.engine.store import Store
+    from genesys_engine.engine.store.names import find_design
+    from genesys_engine.engine.store.run_store import Store
 
     with Store.open(run) as store:
         number = find_design(store, design)

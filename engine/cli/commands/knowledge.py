@@ -162,8 +162,8 @@ def stats(base: Path | None, as_json: bool) -> None:
 @json_option
 def tried(run: Path, idea: str, limit: int, as_json: bool) -> None:
     """Say what RUN tried near to IDEA (a sentence or two), and what came of it."""
-    from genesys_engine.engine.memory import RunMemory
-    from genesys_engine.engine.store import Store
+    from genesys_engine.engine.propose.attempts import RunMemory
+    from genesys_engine.engine.store.run_store import Store
 
     with Store.open(run) as store:
         attempts = RunMemory(store).near(idea, limit)
@@ -215,11 +215,11 @@ def _existing(base: Path | None) -> KnowledgeBase:
 
 def _sources(sets: Sequence[str]) -> Callable[[str], Any]:
     """Return what opens a source by name, with its options from `--set SOURCE.KEY=VALUE`."""
-    from genesys_engine.engine.cache import cache_folder
+    from genesys_engine.engine.common.cache import cache_folder
+    from genesys_engine.engine.common.redact import hide_key
     from genesys_engine.engine.config.document import Document
     from genesys_engine.engine.config.overrides import apply_override
     from genesys_engine.engine.config.positions import locate
-    from genesys_engine.engine.llm.redact import hide_key
     from genesys_engine.plugins.host import PluginHost
 
     options = Document("--set", {}, locate(""))
@@ -253,8 +253,8 @@ def _source_and_place(text: str) -> tuple[str, str]:
 
 def _reading(place: str) -> Callable[[int, float | None], None]:
     """Return what says how much of `place` is read, with the time left where that is known."""
-    from genesys_engine.engine.progress.steps import EVERY_S, Steps
-    from genesys_engine.engine.views.text import plural
+    from genesys_engine.engine.common.steps import EVERY_S, Steps
+    from genesys_engine.engine.common.text import plural
 
     steps = Steps(note, 1.0, every_s=EVERY_S)
 

@@ -52,10 +52,10 @@ def command(run: Path, limit: int | None, by_operator: bool, as_json: bool, layo
 def _print_designs(run: Path, limit: int | None, layout: Layout, *, as_json: bool) -> None:
     from genesys_engine.engine.cli.columns import design_columns
     from genesys_engine.engine.cli.tables import note_left_out, print_csv, print_results
-    from genesys_engine.engine.names import design_names
-    from genesys_engine.engine.store import Store
+    from genesys_engine.engine.common.text import plural
+    from genesys_engine.engine.store.names import design_names
+    from genesys_engine.engine.store.run_store import Store
     from genesys_engine.engine.views.leaderboard import leaderboard
-    from genesys_engine.engine.views.text import plural
 
     with Store.open(run) as store:
         rows = leaderboard(store, limit)
@@ -85,7 +85,7 @@ def _print_designs(run: Path, limit: int | None, layout: Layout, *, as_json: boo
 
 def _bigram(rows: Sequence[LeaderboardRow]) -> dict[str, str]:
     """Return the line of the bigram control: its scores at the rung of `rows`."""
-    from genesys_engine.engine.views.text import number
+    from genesys_engine.engine.common.text import number
 
     scores = rows[0].controls.get("bigram", {})
     shown = {metric: number(score["value"]) for metric, score in scores.items()}
@@ -94,11 +94,11 @@ def _bigram(rows: Sequence[LeaderboardRow]) -> dict[str, str]:
 
 def _remarks(store: Any, rows: Sequence[LeaderboardRow]) -> Iterable[str]:
     """Yield what has to be said below the tables."""
-    from genesys_engine.engine.fitness import said
-    from genesys_engine.engine.noise import NO_DIFFERENCE, NOT_MEASURED
+    from genesys_engine.engine.common.text import metric_title
+    from genesys_engine.engine.score.fitness import said
+    from genesys_engine.engine.score.noise import NO_DIFFERENCE, NOT_MEASURED
     from genesys_engine.engine.views.remarks import all_behind_control, unresolved
     from genesys_engine.engine.views.rungs import rung_agreements
-    from genesys_engine.engine.views.text import metric_title
 
     reference = store.meta("experiment")["population"]["reference"]
     if any(row.within_noise for row in rows):
@@ -128,8 +128,8 @@ def _remarks(store: Any, rows: Sequence[LeaderboardRow]) -> Iterable[str]:
 def _print_operators(run: Path, layout: Layout, *, as_json: bool) -> None:
     from genesys_engine.engine.cli.columns import OPERATORS
     from genesys_engine.engine.cli.tables import note_left_out, print_csv, print_results
-    from genesys_engine.engine.names import scale_names
-    from genesys_engine.engine.store import Store
+    from genesys_engine.engine.store.names import scale_names
+    from genesys_engine.engine.store.run_store import Store
     from genesys_engine.engine.views.operators import operators
 
     with Store.open(run) as store:

@@ -14,12 +14,12 @@ import click
 from genesys_engine.engine.cli.near import NearGroup
 from genesys_engine.engine.cli.output import answer, json_option, note, print_json, print_table
 from genesys_engine.engine.cli.run_folder import run_argument
-from genesys_engine.engine.llm.redact import redact
+from genesys_engine.engine.common.redact import redact
 from genesys_engine.gab.errors import InputError
 
 if TYPE_CHECKING:
     from genesys_engine.engine.llm.ledger import Call
-    from genesys_engine.engine.store import Store
+    from genesys_engine.engine.store.run_store import Store
     from genesys_engine.engine.views.llm import Asker
 
 
@@ -33,7 +33,7 @@ def command() -> None:
 @json_option
 def usage(run: Path, as_json: bool) -> None:
     """Show calls, tokens and cost of RUN by role, and the designs that were given up."""
-    from genesys_engine.engine.store import Store
+    from genesys_engine.engine.store.run_store import Store
     from genesys_engine.engine.views.llm import llm_view, usd
 
     with Store.open(run) as store:
@@ -60,7 +60,7 @@ def show(run: Path, design: str | None, as_json: bool) -> None:
     DESIGN is its number, or tN for the task N: a design that was given up has no number.  Without
     it, the tasks that asked are listed.
     """
-    from genesys_engine.engine.store import Store
+    from genesys_engine.engine.store.run_store import Store
     from genesys_engine.engine.views.llm import askers, exchange
 
     with Store.open(run) as store:
@@ -92,7 +92,7 @@ def _task_of(store: Store, design: str) -> int:
     Raises:
         InputError: there is no such design; the hint says what is.
     """
-    from genesys_engine.engine.names import find_design
+    from genesys_engine.engine.store.names import find_design
 
     if task := re.fullmatch(r"t#?(\d{1,9})", design.strip()):
         return int(task[1])
@@ -132,8 +132,8 @@ def record(runs: tuple[Path, ...], file: Path, as_json: bool) -> None:
     FILE ends in .jsonl, .jsonl.gz or .jsonl.xz.  Of several RUN it holds every request once, with
     the reply of the first that has it.
     """
+    from genesys_engine.engine.common.text import plural
     from genesys_engine.engine.llm.recording import record as write
-    from genesys_engine.engine.views.text import plural
 
     with contextlib.ExitStack() as stack:
         calls = write(file, *(_lines(run, stack) for run in runs))
@@ -148,7 +148,7 @@ def _lines(run: Path, stack: contextlib.ExitStack) -> Iterator[dict[str, Any]]:
     from genesys_engine.engine.compare.store import StudyStore
     from genesys_engine.engine.llm.ledger import Ledger
     from genesys_engine.engine.llm.recording import lines_of
-    from genesys_engine.engine.store import DATABASE, Store
+    from genesys_engine.engine.store.run_store import DATABASE, Store
     from genesys_engine.plugins.llm.recording import read_recording
 
     if run.is_file():

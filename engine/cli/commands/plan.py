@@ -19,7 +19,7 @@ from genesys_engine.engine.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from genesys_engine.engine.plan import Plan
+    from genesys_engine.engine.run.plan import Plan
 
 
 @click.command("plan")
@@ -31,9 +31,9 @@ def command(experiment: Path, sets: tuple[str, ...], as_json: bool) -> None:
 
     Prepares the corpus if it is not cached; the measuring itself takes about half a minute.
     """
-    from genesys_engine.engine.assembly import load
-    from genesys_engine.engine.plan import plan
-    from genesys_engine.engine.views.text import duration
+    from genesys_engine.engine.common.text import duration
+    from genesys_engine.engine.run.assembly import load
+    from genesys_engine.engine.run.plan import plan
 
     host, loaded = load(experiment, sets)
     found = plan(loaded, host, note)
@@ -62,8 +62,8 @@ def command(experiment: Path, sets: tuple[str, ...], as_json: bool) -> None:
 
 def _uncertainty(found: Plan) -> str:
     """Return how far the estimate may be off, and what it rests on."""
-    from genesys_engine.engine.plan import STEPS
-    from genesys_engine.engine.views.text import duration
+    from genesys_engine.engine.common.text import duration
+    from genesys_engine.engine.run.plan import STEPS
 
     how = (
         f"measured over {STEPS} steps each, in {duration(found.measured_s)}, on this machine as it"

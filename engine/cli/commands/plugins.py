@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from genesys_engine.engine.cli.near import NearChoice, NearGroup
+from genesys_engine.engine.cli.options_view import OptionRow, option_rows
 from genesys_engine.engine.cli.output import (
     answer,
     json_option,
@@ -27,7 +28,6 @@ from genesys_engine.engine.cli.tables import (
     print_csv,
     print_results,
 )
-from genesys_engine.engine.options_view import OptionRow, option_rows
 from genesys_engine.gab.errors import InputError, PluginError
 from genesys_engine.plugins.host import BUILTIN, PluginHost, PluginRecord
 from genesys_engine.plugins.registry import KINDS, Description, suggest
@@ -143,7 +143,7 @@ def show_plugin(name: str, as_json: bool) -> None:
 @json_option
 def new_plugin(name: str, kind: str, out: Path, as_json: bool) -> None:
     """Make the package genesys-engine-NAME: code, options, tests, README, CI."""
-    from genesys_engine.engine.scaffold import write_package
+    from genesys_engine.engine.cli.scaffold import write_package
 
     folder = write_package(name, kind, out)
     if as_json:

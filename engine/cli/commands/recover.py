@@ -20,8 +20,8 @@ def command(run: Path) -> int:
     experiment takes them as population.seeds.
     """
     from genesys_engine.engine.cli.output import note
-    from genesys_engine.engine.recovery import recover
-    from genesys_engine.engine.views.text import plural
+    from genesys_engine.engine.common.text import plural
+    from genesys_engine.engine.store.recovery import recover
     from genesys_engine.gab.errors import EXIT_GOAL_NOT_MET, EXIT_OK
 
     found = recover(run)

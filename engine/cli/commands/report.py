@@ -20,7 +20,7 @@ def command(run: Path, out: Path | None, as_json: bool) -> None:
     A run under way can be reported on at any time.
     """
     from genesys_engine.engine.report import write_report
-    from genesys_engine.engine.store import Store
+    from genesys_engine.engine.store.run_store import Store
 
     with Store.open(run) as store:
         path = write_report(store, out, say=note)

@@ -25,15 +25,15 @@ def command(run_folder: Path, sets: tuple[str, ...], as_json: bool) -> int:
     ladder.rungs.0.verifications=MORE, ladder.finalists=MORE, or a further rung
     (ladder.rungs.1.scale=1M, ladder.rungs.1.verifications=8, where there was one).
     """
-    from genesys_engine.engine import run
     from genesys_engine.engine.cli.session import session
     from genesys_engine.engine.compare.store import StudyStore
+    from genesys_engine.engine.run import lifecycle
 
     if StudyStore.exists(run_folder):
         return _resume_study(run_folder, sets, as_json=as_json)
 
-    def work(callbacks: run.Callbacks) -> None:
-        run.resume(run_folder, sets, callbacks)
+    def work(callbacks: lifecycle.Callbacks) -> None:
+        lifecycle.resume(run_folder, sets, callbacks)
 
     try:
         return session(work, run_folder, as_json=as_json)

@@ -23,13 +23,13 @@ def command(experiment: Path, out: Path | None, sets: tuple[str, ...], as_json: 
     """
     folder = out
     try:
-        from genesys_engine.engine import run
         from genesys_engine.engine.cli.session import session
+        from genesys_engine.engine.run import lifecycle
 
-        folder = out or run.planned_folder(experiment, sets)
+        folder = out or lifecycle.planned_folder(experiment, sets)
 
-        def work(callbacks: run.Callbacks) -> None:
-            run.start(experiment, sets, folder, callbacks)
+        def work(callbacks: lifecycle.Callbacks) -> None:
+            lifecycle.start(experiment, sets, folder, callbacks)
 
         return session(work, folder, as_json=as_json)
     except KeyboardInterrupt as interrupt:

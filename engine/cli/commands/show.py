@@ -25,8 +25,8 @@ def command(run: Path, design: str, code: bool, as_json: bool) -> None:
 
     DESIGN is a number, or the name of a seed.
     """
-    from genesys_engine.engine.names import find_design
-    from genesys_engine.engine.store import Store
+    from genesys_engine.engine.store.names import find_design
+    from genesys_engine.engine.store.run_store import Store
     from genesys_engine.engine.views.details import composed_source, design_details
 
     with Store.open(run) as store:
@@ -47,9 +47,9 @@ def command(run: Path, design: str, code: bool, as_json: bool) -> None:
 
 
 def _head(details: DesignDetails) -> Iterator[str]:
-    from genesys_engine.engine.noise import outcome
+    from genesys_engine.engine.common.text import percent
+    from genesys_engine.engine.score.noise import outcome
     from genesys_engine.engine.views.llm import told
-    from genesys_engine.engine.views.text import percent
 
     row = details.row
     state = "accepted" if row.accepted else "rejected by its check"
@@ -80,7 +80,7 @@ def _head(details: DesignDetails) -> Iterator[str]:
 
 
 def _scores(details: DesignDetails) -> None:
-    from genesys_engine.engine.views.text import number, percent, rough
+    from genesys_engine.engine.common.text import number, percent, rough
 
     rows: list[list[object]] = []
     for verification in details.verifications:
@@ -103,7 +103,7 @@ def _scores(details: DesignDetails) -> None:
 
 def _costs(details: DesignDetails) -> None:
     """Print what the design takes at each rung where it was trained."""
-    from genesys_engine.engine.views.text import count, signed
+    from genesys_engine.engine.common.text import count, signed
 
     rows = [
         (
@@ -121,7 +121,7 @@ def _costs(details: DesignDetails) -> None:
 
 
 def _seed(replicate: int) -> str:
-    from genesys_engine.engine.finals import FRESH, is_fresh
+    from genesys_engine.engine.score.finals import FRESH, is_fresh
 
     return f"fresh {replicate - FRESH + 1}" if is_fresh(replicate) else str(replicate)
 

@@ -22,7 +22,7 @@ def command(run: Path, as_json: bool) -> None:
     Of a study: its tables as far as they are filled.
     """
     from genesys_engine.engine.compare.store import StudyStore
-    from genesys_engine.engine.store import Store
+    from genesys_engine.engine.store.run_store import Store
     from genesys_engine.engine.views.status import status
 
     if StudyStore.exists(run):
@@ -47,7 +47,7 @@ def command(run: Path, as_json: bool) -> None:
 
 
 def _lines(found: Mapping[str, Any], run: Path) -> Iterator[tuple[str, str]]:
-    from genesys_engine.engine.views.text import duration, percent
+    from genesys_engine.engine.common.text import duration, percent
 
     designs, best, left = found["designs"], found["best"], found["remaining_s"]
     reason = f" ({found['reason']})" if found["reason"] else ""
@@ -76,7 +76,7 @@ def _lines(found: Mapping[str, Any], run: Path) -> Iterator[tuple[str, str]]:
 
 def _made(designs: Mapping[str, int]) -> str:
     """Return in a line what became of the designs; what never happened is left out."""
-    from genesys_engine.engine.views.text import plural
+    from genesys_engine.engine.common.text import plural
 
     seeds, children = designs["seeds"], designs["children"]
     parts = [plural(seeds, "seed"), plural(children, "child", "children")]
@@ -90,7 +90,7 @@ def _made(designs: Mapping[str, int]) -> str:
 
 def _trial(task: Mapping[str, Any]) -> str:
     """Return in a line how far a trial is."""
-    from genesys_engine.engine.views.text import count, duration, number
+    from genesys_engine.engine.common.text import count, duration, number
 
     share = f"{100 * task['tokens'] / task['of']:.0f} % of {count(task['of'])} tokens"
     loss = f"loss {number(task['loss'])} nats per token"
@@ -99,7 +99,7 @@ def _trial(task: Mapping[str, Any]) -> str:
 
 def _llm_lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield what language models were used for, where they were."""
-    from genesys_engine.engine.views.text import duration
+    from genesys_engine.engine.common.text import duration
 
     llm = found["llm"]
     for role, used in (*llm["roles"].items(), ("llm", llm["total"])):
@@ -124,7 +124,7 @@ def _used(usage: Mapping[str, Any]) -> str:
 
 
 def _budget(row: Mapping[str, Any]) -> tuple[str, str, str]:
-    from genesys_engine.engine.views.text import amount
+    from genesys_engine.engine.common.text import amount
 
     cap = "none" if row["cap"] is None else amount(row["cap"])
     used = "unknown" if row["used"] is None else amount(row["used"])

@@ -24,8 +24,8 @@ def command(experiment: Path, sets: tuple[str, ...], live: bool, as_json: bool) 
 
     Nothing is fetched, and no service is asked without --live. Exit code 2 if there is any fault.
     """
-    from genesys_engine.engine import preflight
-    from genesys_engine.engine.assembly import load
+    from genesys_engine.engine.run import preflight
+    from genesys_engine.engine.run.assembly import load
     from genesys_engine.gab.errors import GenesysError
 
     try:
@@ -73,7 +73,7 @@ def _tell(file: Path, experiment: Experiment, warnings: list[str], as_json: bool
 
 
 def _summary(experiment: Experiment) -> str:
-    from genesys_engine.engine.views.text import plural
+    from genesys_engine.engine.common.text import plural
 
     rungs = ", ".join(
         f"{plural(rung.verifications, 'verification')} at {rung.scale}"

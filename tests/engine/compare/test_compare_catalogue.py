@@ -6,12 +6,12 @@ from exhaustive import exhaustive
 
 from genesys_engine.engine.compare.catalogue import CATALOGUE
 from genesys_engine.gab import library
-from genesys_engine.gab.checks import judged
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.tree import grow
 from genesys_engine.gab.unit import parse_unit
 from genesys_engine.operators.llm.faithful import Checks, unfaithful
 from genesys_engine.plugins.api import Limits
+from genesys_engine.plugins.auditor import judged
 from genesys_engine.plugins.executors.process import ProcessExecutor, ProcessOptions
 
 CHECK = "genesys_engine.plugins.check_job:check"

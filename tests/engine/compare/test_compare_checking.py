@@ -5,6 +5,7 @@ import lzma
 
 import pytest
 
+from genesys_engine.engine.check.design_check import CheckSettings, DesignCheck
 from genesys_engine.engine.compare.check_reports import FILE, CheckReports, digest
 from genesys_engine.engine.compare.checking import StudyCheck
 from genesys_engine.gab import library
@@ -15,13 +16,17 @@ from genesys_engine.gab.unit import parse_unit
 from genesys_engine.plugins.api import Limits
 from genesys_engine.plugins.executors.process import ProcessExecutor, ProcessOptions
 
-SETTINGS = {"scales": ("0.2M",), "vocab_size": 512, "seed": 1, "limits": Limits(wall_s=120)}
+SETTINGS = CheckSettings(("0.2M",), vocab_size=512, seed=1, limits=Limits(wall_s=120))
+
+
+def study_check(executor, folder, reports):
+    return StudyCheck(DesignCheck(executor, SETTINGS, folder), reports)
 
 
 @pytest.fixture
 def check(tmp_path):
     executor = ProcessExecutor(ProcessOptions(), workers=1)
-    yield StudyCheck(executor, tmp_path, CheckReports(tmp_path), **SETTINGS)
+    yield study_check(executor, tmp_path, CheckReports(tmp_path))
     executor.close()
 
 
@@ -54,9 +59,9 @@ def test_a_report_is_kept_and_not_made_again(check, tmp_path):
     (tmp_path / "other").mkdir()
     # Without an executor: nothing can be checked here.
     reports = CheckReports(tmp_path / "other", tmp_path / "recording.jsonl.xz")
-    assert StudyCheck(None, tmp_path, reports, **SETTINGS)(tree) == report
+    assert study_check(None, tmp_path, reports)(tree) == report
     assert not (tmp_path / "other" / FILE).exists()
-    resumed = StudyCheck(None, tmp_path, CheckReports(tmp_path), **SETTINGS)
+    resumed = study_check(None, tmp_path, CheckReports(tmp_path))
     assert resumed(tree) == report
 
 

@@ -14,7 +14,7 @@ from genesys_engine.engine.compare.store import Result
 from genesys_engine.engine.compare.tables import tables
 from genesys_engine.engine.config import load_experiment
 from genesys_engine.engine.config.schema import CompareArm, CompareSection, PopulationSection
-from genesys_engine.engine.store import DesignRow, Store, VerificationRow
+from genesys_engine.engine.store.run_store import DesignRow, Store, VerificationRow
 from genesys_engine.gab.errors import InputError
 
 ENGINE = [sys.executable, "-m", "genesys_engine"]

@@ -10,7 +10,7 @@ from genesys_engine.engine.compare.page import render_page
 from genesys_engine.engine.compare.proposals import make_proposals
 from genesys_engine.engine.compare.store import Result, StudyStore
 from genesys_engine.engine.compare.tables import tables
-from genesys_engine.engine.evolution import Stopped
+from genesys_engine.engine.loop.evolution import Stopped
 from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins.api import BudgetSpent, LLMInterrupted
 

@@ -14,16 +14,16 @@ from typing import Any
 import pytest
 from chat_server import Answer, ChatServer, answers, fails
 
-from genesys_engine.engine.assembly import assemble
 from genesys_engine.engine.config import load_experiment
-from genesys_engine.engine.designer import Designer
-from genesys_engine.engine.events import digest_events
-from genesys_engine.engine.evolution import Evolution, Stopped
 from genesys_engine.engine.llm.gateway import LLMOutage
 from genesys_engine.engine.llm.ledger import Ledger
 from genesys_engine.engine.llm.recording import lines_of, record
-from genesys_engine.engine.run import started_payload
-from genesys_engine.engine.store import DATABASE, Store
+from genesys_engine.engine.loop.evolution import Evolution, Stopped
+from genesys_engine.engine.propose.designer import Designer
+from genesys_engine.engine.run.assembly import assemble
+from genesys_engine.engine.run.lifecycle import started_payload
+from genesys_engine.engine.store.events import digest_events
+from genesys_engine.engine.store.run_store import DATABASE, Store
 from genesys_engine.engine.views.failures import failures
 from genesys_engine.engine.views.llm import llm_view
 from genesys_engine.engine.views.run import view

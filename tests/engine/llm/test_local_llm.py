@@ -140,7 +140,7 @@ def test_a_short_request_does_not_wait_for_a_long_one(model: Path) -> None:
 INTERRUPTED = """
 import sys, threading, time
 from genesys_engine.engine.cli import app
-from genesys_engine.engine.threads import LLM_CALL
+from genesys_engine.engine.common.threads import LLM_CALL
 from genesys_engine.plugins.api import LLMRequest
 from genesys_engine.plugins.llm.llama_cpp import LlamaCppBackend, LlamaCppOptions
 backend = LlamaCppBackend(LlamaCppOptions(path=sys.argv[1], n_ctx=2048, threads=1))

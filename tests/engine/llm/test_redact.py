@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from genesys_engine.engine.cli.failures import report_failure
-from genesys_engine.engine.llm.redact import SECRET, hide_key, redact
+from genesys_engine.engine.common.redact import SECRET, hide_key, redact
 from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins.api import Options
 

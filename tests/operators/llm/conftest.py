@@ -1,12 +1,7 @@
 """One real worker for the checks of all tests here, and a real server to ask."""
 
-import sys
-from pathlib import Path
-
 import pytest
 from designer_support import RealCheck
-
-sys.path.append(str(Path(__file__).parents[2] / "engine" / "llm"))  # the server and the gateway
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from genesys_engine.engine.designer import failed_report
+from genesys_engine.engine.check.design_check import failed_report
 from genesys_engine.gab import library
-from genesys_engine.gab.checks import judged
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.tree import GABTree
 from genesys_engine.operators.llm.proposal import Proposal, UnitChange
@@ -21,6 +20,7 @@ from genesys_engine.plugins.api import (
     OperatorContext,
     Parent,
 )
+from genesys_engine.plugins.auditor import judged
 from genesys_engine.plugins.executors.process import ProcessExecutor
 
 CHECK = "genesys_engine.plugins.check_job:check"

@@ -11,7 +11,6 @@ import pytest
 from pydantic import ValidationError
 
 from genesys_engine.gab import library
-from genesys_engine.gab.checks.here import check_block
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import InputError, UnitError
 from genesys_engine.gab.tree import GABTree, grow
@@ -19,6 +18,7 @@ from genesys_engine.gab.unit import Unit, parse_unit
 from genesys_engine.operators.llm.grammar_backend import GrammarBackend, GrammarOptions, write
 from genesys_engine.operators.llm.grammar_faults import FAULTS
 from genesys_engine.plugins.api import LLMRequest
+from genesys_engine.plugins.auditor.here import check_block
 from genesys_engine.plugins.llm.replies import extract_code_blocks, parse_json_reply
 
 RATING = {

@@ -1,0 +1,146 @@
+"""The display that a run's events are given to.
+
+On a terminal a panel: designs, verifications per rung, best so far, what runs now, time left,
+recent changes.  Elsewhere plain lines with a time.  An event costs the run a few microseconds;
+the panel is drawn four times a second by a thread of its own, and plain lines of routine are
+held back to one a second.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TextIO
+
+from genesys_engine.engine.cli.progress.lines import line_of
+from genesys_engine.engine.common.terminal import spoken, stamped
+from genesys_engine.engine.common.text import duration, plural
+from genesys_engine.engine.store.events import Event
+from genesys_engine.engine.views.run import RUNNING, WAITING, RunView
+from genesys_engine.plugins import event_kinds as kinds
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.live import Live
+
+ROUTINE_EVERY_S = 1.0
+REDRAWS_PER_S = 4
+
+_ROUTINE = {
+    kinds.DESIGN_ACCEPTED,
+    kinds.DESIGN_REJECTED,
+    kinds.DESIGN_CONFIRMED,
+    kinds.VERIFICATION_FINISHED,
+}
+_BEGINS_WORK = {kinds.DESIGN_STARTED, kinds.VERIFICATION_STARTED}
+_SILENT = {
+    kinds.DESIGN_STARTED,
+    kinds.VERIFICATION_STARTED,
+    kinds.CONFIRMATION_STARTED,
+    kinds.DESIGN_DUPLICATE,
+    kinds.DEVICE_USED,
+    kinds.LLM_USED,
+}
+
+
+class Progress:
+    """Shows a run; a context manager, so that the terminal is always left in order.
+
+    `on_event` takes the events of the run, `on_past` those of its earlier sessions, `say` a
+    message that is no event.  All may be called from any thread.
+    """
+
+    def __init__(
+        self,
+        stream: TextIO | None = None,
+        *,
+        live: bool | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Show on `stream` (stderr), as a panel if it is a terminal or `live` says so."""
+        self.run = RunView()
+        self._stream = sys.stderr if stream is None else stream
+        self._is_live = self._stream.isatty() if live is None else live
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._live: Live | None = None
+        self._message = ""
+        self._last_routine = float("-inf")
+        self._held_back = 0
+
+    def __enter__(self) -> Progress:
+        """Begin to show."""
+        if self._is_live:
+            from rich.console import Console
+            from rich.live import Live
+
+            self._live = Live(
+                console=Console(file=self._stream, force_terminal=True),
+                get_renderable=self._panel,
+                refresh_per_second=REDRAWS_PER_S,
+                transient=True,
+                redirect_stdout=False,
+            )
+            self._live.start()
+            spoken()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End; what a panel showed is summed up in one line."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+        if self.run.started_at is not None:
+            self._print(self._summary())
+
+    def on_event(self, event: Event) -> None:
+        """Take one event of the run."""
+        with self._lock:
+            self.run.apply(event)
+            if event.kind in _BEGINS_WORK and not self._message.startswith("warning"):
+                self._message = ""  # what was prepared is there
+            if self._live is None:
+                self._line(event)
+
+    def on_past(self, event: Event) -> None:
+        """Take an event of an earlier session, which was shown then."""
+        with self._lock:
+            self.run.apply(event)
+
+    def say(self, text: str) -> None:
+        """Show a message at once."""
+        with self._lock:
+            self._message = text
+            if self._live is None:
+                self._print(text)
+
+    def _line(self, event: Event) -> None:
+        """Print an event as a line: notable ones always, routine at most once a second."""
+        if event.kind in _SILENT:
+            return
+        more = ""
+        if event.kind in _ROUTINE:
+            if self._clock() - self._last_routine < ROUTINE_EVERY_S:
+                self._held_back += 1
+                return
+            more = f" (and {self._held_back} more)" if self._held_back else ""
+            self._last_routine, self._held_back = self._clock(), 0
+        self._print(line_of(event, self.run) + more)
+
+    def _print(self, text: str) -> None:
+        stamped(text, self._clock(), self._stream)
+
+    def _summary(self) -> str:
+        run = self.run
+        # No event has told yet that a run which ends here is stopped.
+        state = "stopped" if run.state in (RUNNING, WAITING) else run.state
+        done = f"{plural(run.accepted, 'design')}, {plural(run.verifications, 'verification')}"
+        return f"{state}: {done} in {duration(run.elapsed_s(self._clock()))}"
+
+    def _panel(self) -> RenderableType:
+        from genesys_engine.engine.cli.progress.panel import panel
+
+        with self._lock:
+            return panel(self.run, self._clock(), self._message)

@@ -1,0 +1,270 @@
+"""Verifiers: train and evaluate one design at one rung, in an isolated worker."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genesys_engine.engine.common.randomness import derived_seed
+from genesys_engine.engine.evaluate.verification import (
+    DEVICE_S,
+    Places,
+    Result,
+    TrialLost,
+    Verification,
+)
+from genesys_engine.engine.jobs.results import failure
+from genesys_engine.engine.jobs.task import TaskResult
+from genesys_engine.engine.score.finals import is_fresh
+from genesys_engine.engine.store.checkpoints import CHECKPOINTS
+from genesys_engine.engine.store.samples import pending_samples
+from genesys_engine.engine.train.placement import SUPPLIED_BY, Supplied, Trials
+from genesys_engine.engine.train.trained import Trained, is_trained
+from genesys_engine.gab.errors import InputError
+from genesys_engine.plugins.api import Limits
+from genesys_engine.plugins.sandbox.scratch import remove, take_tensors
+from genesys_engine.plugins.trainers.live_curve import read_live_curve
+from genesys_engine.plugins.trainers.session import TRAINING
+
+if TYPE_CHECKING:
+    from genesys_engine.engine.evaluate.noise_cache import NoiseCache
+
+SCRATCH = "verify-"
+SAMPLES = "samples.safetensors"  # what the job calls them in its scratch folder
+
+
+@dataclass(frozen=True)
+class RungSettings:
+    """One rung as a verification needs it."""
+
+    scale: str
+    context: int
+    tokens: int
+    batch_tokens: int
+    peak_lr: float
+    lr_scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class VerifySettings:
+    """What every verification of a run has in common; components are (target, options), and the
+    evaluators by the scale of the rung that they are asked at.
+
+    `limits` are those of a training job, which reads the training text alone, and `evaluation`
+    those of an evaluation job.  Neither opens the compile profile; where the trainer `compiles`,
+    `limits_for` does.
+    """
+
+    seed: int
+    corpus: Path
+    rungs: tuple[RungSettings, ...]
+    trainer: Mapping[str, Any]
+    evaluators: Mapping[str, Sequence[Mapping[str, Any]]]
+    limits: Limits
+    evaluation: Limits
+    compiles: bool = False
+
+    def limits_for(self, *, passed: bool) -> Limits:
+        """Return the limits of the training of a design that `passed` its check, or not.
+
+        The one place that opens the compile profile, and only to a design that passed.
+        """
+        return replace(self.limits, compiles=self.compiles and passed)
+
+
+def verification_job(
+    settings: VerifySettings, source: str, model: Mapping[str, Any], rung: int, replicate: int
+) -> dict[str, Any]:
+    """Return the job: every design at a rung gets the same data order and seed, so that
+    designs are compared on equal terms.
+
+    Further seeds of the reference measure the noise: they follow from the scale alone, so that
+    every run asks for the same ones (see `calibration`).
+    """
+    at = settings.rungs[rung]
+    seed, purpose = settings.seed, f"train/{rung}"
+    if replicate and not is_fresh(replicate):
+        seed, purpose = 0, f"noise/{at.scale}"
+    keys = ("d_model", "n_blocks", "vocab_size", "context")
+    return {
+        "source": source,
+        "model": {key: model[key] for key in keys},
+        "corpus": str(settings.corpus),
+        "seed": derived_seed(seed, purpose, replicate) % 2**31,
+        "budget": {
+            "tokens": at.tokens,
+            "batch_tokens": at.batch_tokens,
+            "peak_lr": at.peak_lr,
+            "lr_scale": at.lr_scale,
+        },
+        "trainer": dict(settings.trainer),
+        "evaluators": [dict(evaluator) for evaluator in settings.evaluators[at.scale]],
+    }
+
+
+def device_s_of(ended: Future[TaskResult]) -> float:
+    """Return how long a task that has ended kept its device, whatever came of it."""
+    if ended.cancelled():
+        return 0.0
+    error = ended.exception()
+    if error is None:
+        return float(ended.result().facts.get(DEVICE_S, 0.0))
+    return error.device_s if isinstance(error, TrialLost) else 0.0
+
+
+class Verifier:
+    """Sends verifications out and reads what comes back."""
+
+    def __init__(
+        self,
+        trials: Trials,
+        settings: VerifySettings,
+        folder: Path,
+        noise: NoiseCache | None = None,
+    ) -> None:
+        self._trials = trials
+        self._settings = settings
+        self._folder = folder
+        self._noise = noise
+
+    def payload(
+        self, source: str, model: Mapping[str, Any], rung: int, replicate: int
+    ) -> dict[str, Any]:
+        """Return the job of a verification; see `verification_job`."""
+        return verification_job(self._settings, source, model, rung, replicate)
+
+    def curve(self, seq: int) -> list[tuple[float, float]]:
+        """Return the (tokens, loss) points so far of a trial under way, if it tells any."""
+        return read_live_curve(self._scratch(seq))
+
+    def close(self) -> None:
+        """Let go of what plugins had trials placed on."""
+        self._trials.close()
+
+    def start(
+        self,
+        seq: int,
+        job: Mapping[str, Any],
+        checkpoint: str | None,
+        about: Mapping[str, Any],
+        *,
+        parameters: int | None = None,
+        shared: bool = False,
+        passed: bool = False,
+    ) -> Future[TaskResult]:
+        """Begin a verification whose weights are to be kept under the name `checkpoint`.
+
+        A `shared` one is looked up among those of earlier runs first, and kept for later ones.
+        What a plugin supplies is no training and is not kept; where one may supply results it is
+        asked every time, so that a result doesn't depend on what earlier runs have kept.
+
+        Args:
+            about: the design, the rung and the replicate, as plugins are told of them.
+            parameters: how many its check has counted.
+            passed: whether the design passed its check; only then may its training compile.
+        """
+        noise = self._noise if shared else None
+        key = ""
+        if noise is not None:
+            key = noise.key(job, accelerator=self._settings.limits.accelerator)
+            known = None if self._trials.may_be_supplied else noise.get(key)
+            if known is not None:
+                return _done(known)
+        if (supplied := self._trials.supplied(job, about)) is not None:
+            return _done(read_supplied(supplied))
+        places = Places(self._scratch(seq))
+        # A task keeps its number: what an earlier attempt left is of this design at this rung,
+        # and the trainer goes on from it only if it is of the very same trial.
+        keep_training(places.training, self._settings.limits.file_bytes)
+        result = Result()
+
+        def ended(read: TaskResult, trained: Trained | None) -> None:
+            if read.result["status"] == "ok":
+                self._keep(seq, places, trained, checkpoint)
+                if noise is not None:
+                    noise.put(key, read.result, read.facts)
+            places.remove()
+            result.set_result(read)
+
+        def lost(error: BaseException) -> None:
+            keep_training(places.training, self._settings.limits.file_bytes)
+            remove(places.evaluation)
+            result.set_exception(error)
+
+        limits = self._settings.limits_for(passed=passed)
+        placed = self._trials.place(job, about, limits)
+        evaluation = self._settings.evaluation
+        Verification(job, placed, places, limits, evaluation, ended, lost, parameters).run(result)
+        return result
+
+    def _scratch(self, seq: int) -> Path:
+        return self._folder / "scratch" / f"{SCRATCH}{seq}"
+
+    def _keep(
+        self, seq: int, places: Places, trained: Trained | None, checkpoint: str | None
+    ) -> None:
+        """Move what a verification leaves to where the run finds it: its weights, and the scores
+        of single items; a file of these that is no good is left."""
+        if trained is not None and trained.weights is not None and checkpoint is not None:
+            folder = self._folder / CHECKPOINTS
+            folder.mkdir(exist_ok=True)
+            trained.weights.replace(folder / checkpoint)
+        found = places.evaluation / SAMPLES
+        with suppress(InputError):
+            take_tensors(found, self._settings.evaluation.file_bytes)
+            target = pending_samples(self._folder, seq)
+            target.parent.mkdir(exist_ok=True)
+            found.replace(target)
+
+
+def _done(result: TaskResult) -> Future[TaskResult]:
+    """Return the future of a verification that needs no job."""
+    future: Future[TaskResult] = Future()
+    future.set_result(result)
+    return future
+
+
+def read_supplied(supplied: Supplied) -> TaskResult:
+    """Return the result of a verification that a plugin knows."""
+    reply, facts = supplied.reply, {DEVICE_S: 0.0, SUPPLIED_BY: supplied.by}
+    value = reply.model_dump(exclude={"facts", "checkpoint"})
+    facts = {**reply.facts, **facts}
+    if reply.status != "ok":
+        return TaskResult(failure("training", reply.reason, value), facts)
+    if (problem := reply.not_measured()) is not None:
+        return TaskResult(failure("not_finite", problem), facts)
+    return TaskResult({**value, "cause": "", "reason": ""}, facts)
+
+
+def keep_training(scratch: Path, most_bytes: int) -> None:
+    """Leave nothing in a scratch folder but its training checkpoint; without one, no folder."""
+    kept = scratch.with_name(f"{scratch.name}-{TRAINING}")
+    try:
+        take_tensors(scratch / TRAINING, most_bytes)
+        (scratch / TRAINING).replace(kept)
+    except (InputError, OSError):
+        kept.unlink(missing_ok=True)
+    remove(scratch)
+    if kept.exists():
+        scratch.mkdir()
+        kept.replace(scratch / TRAINING)
+
+
+def tidy(folder: Path) -> None:
+    """Leave nothing in a run's scratch folder but training checkpoints, and trainings that wait for
+    their evaluation; without any, no folder."""
+    for entry in list(folder.iterdir()) if folder.is_dir() else []:
+        if is_trained(entry):
+            continue
+        if entry.name.startswith(SCRATCH) and entry.is_dir() and not entry.is_symlink():
+            keep_training(entry, sys.maxsize)
+        else:
+            remove(entry)
+    with contextlib.suppress(OSError):
+        folder.rmdir()

@@ -1,0 +1,500 @@
+"""The loop: decide, hand out, collect, apply; every step one transaction of the store.
+
+    while there is something to do:
+        fewer than `lookahead` tasks under way, and the policy has a decision?  -> issue it
+        otherwise                                         -> apply the oldest task's result
+
+Results arrive in any order and are made durable at once, but they enter the state in the order
+in which their tasks were decided.  The sequence of decisions, and with it the event log, is
+therefore the same for any number of workers, and after any number of interruptions.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any
+
+from genesys_engine.engine.check.confirmation import Confirmation, Confirmer
+from genesys_engine.engine.evaluate.verification import DEVICE_S
+from genesys_engine.engine.evaluate.verifier import Verifier, device_s_of
+from genesys_engine.engine.jobs.results import failure
+from genesys_engine.engine.jobs.task import InfrastructureFailure, TaskResult
+from genesys_engine.engine.llm.gateway import LLMOutage, Notice
+from genesys_engine.engine.llm.streak import Streak
+from genesys_engine.engine.loop.outcomes import Outcomes
+from genesys_engine.engine.loop.plugin_decisions import FAIL, RETRY, STOP, Decisions
+from genesys_engine.engine.propose.designer import Designer
+from genesys_engine.engine.score.finals import is_fresh
+from genesys_engine.engine.select.policy import (
+    Confirm,
+    Design,
+    NextGeneration,
+    OpenFinals,
+    Policy,
+    Verify,
+)
+from genesys_engine.engine.select.state import State, keep
+from genesys_engine.engine.store.checkpoints import checkpoint_name
+from genesys_engine.engine.store.events import Event
+from genesys_engine.engine.store.live_curves import LiveCurves
+from genesys_engine.engine.store.run_store import CONFIRM, DESIGN, VERIFY, Store, TaskRow
+from genesys_engine.engine.store.samples import drop_samples
+from genesys_engine.gab.compose import compose
+from genesys_engine.gab.errors import EnvironmentProblem, PluginError
+from genesys_engine.gab.tree import GABTree
+from genesys_engine.plugins import event_kinds as events
+from genesys_engine.plugins.api import BudgetSpent, LLMInterrupted, LLMRefused, Parent
+
+RETRIES = 3
+
+
+class Stopped(Exception):
+    """The loop ended early on request, with everything that was finished made durable."""
+
+
+ENDS = (Stopped, PluginError, LLMOutage, LLMRefused)
+"""What ends a run that can be resumed, after what is under way."""
+
+_TOLD = {
+    "unreachable": events.LLM_UNREACHABLE,
+    "reachable": events.LLM_REACHABLE,
+    "schema_refused": events.LLM_SCHEMA_REFUSED,
+    "warning": events.BUDGET_WARNING,
+}
+
+
+class Evolution:
+    """Runs the ask-tell loop over one store."""
+
+    def __init__(
+        self,
+        store: Store,
+        state: State,
+        policy: Policy,
+        designer: Designer,
+        verifier: Verifier,
+        confirmer: Confirmer,
+        outcomes: Outcomes,
+        *,
+        decisions: Decisions,
+        should_stop: Callable[[], str | None],
+        observe: Callable[[Event], None],
+        notices: queue.SimpleQueue[Notice] | None = None,
+    ) -> None:
+        self.store = store
+        self.state = state
+        self.policy = policy
+        self.designer = designer
+        self.verifier = verifier
+        self.confirmer = confirmer
+        self.outcomes = outcomes
+        self._decisions = decisions
+        self._should_stop = should_stop
+        self._observe = observe
+        self._notices = notices or queue.SimpleQueue()
+        self._arrived: queue.SimpleQueue[tuple[int, Future[TaskResult]]] = queue.SimpleQueue()
+        self._tasks: dict[int, TaskRow] = {}  # under way or waiting to be applied
+        self._results: dict[int, Mapping[str, Any]] = {}
+        self._facts: dict[int, Mapping[str, Any]] = {}
+        self._running: dict[int, Future[TaskResult]] = {}
+        self._losses: dict[int, int] = {}
+        self._retries: dict[int, int] = {}  # those that a plugin asked for
+        self._draining = False  # nothing is begun any more
+        self._earlier: set[int] = set()  # tasks whose results an earlier session made
+        self._streak = Streak(designer.gateway)
+        self._live = LiveCurves(store.curves, verifier.curve)
+        self.tree = lru_cache(maxsize=256)(self._read_tree)
+
+    # --- the loop ----------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Go on until nothing is left to do.
+
+        Raises:
+            Stopped: `should_stop` gave a reason; the run can be resumed.
+            EnvironmentProblem: the workers failed repeatedly through no fault of a design.
+            PluginError: an operator raised; the run can be resumed once it is mended.
+            LLMOutage, LLMRefused: a language model does not answer, or never will.
+        """
+        try:
+            self._go_on()
+        except ENDS as error:
+            self._drain()
+            if isinstance(error, LLMOutage | LLMRefused):
+                about = {"reason": error.message, "exit_code": error.exit_code}
+                self._emit_now(events.RUN_STOPPED, about)
+            raise
+        finally:
+            self._tell_notices()
+
+    def _go_on(self) -> None:
+        self._refuse_to_go_on()
+        self._take_up()
+        while True:
+            self._collect(block=False)
+            self._refuse_to_go_on()
+            if len(self.state.in_flight) < self.policy.settings.lookahead:
+                decision = self.policy.decide(self.state)
+                if isinstance(decision, NextGeneration):
+                    self._close_generation()
+                    continue
+                if isinstance(decision, OpenFinals):
+                    self._open_finals(decision)
+                    continue
+                if decision is not None:
+                    self._issue(decision)
+                    continue
+            if not self.state.in_flight:
+                return
+            if self._apply_oldest():
+                reason = self._decisions.should_stop(self.state)
+                if reason is not None:
+                    raise Stopped(reason)
+
+    def _refuse_to_go_on(self) -> None:
+        if (reason := self._should_stop()) is not None:
+            raise Stopped(reason)
+
+    def _take_up(self) -> None:
+        """Go on with the tasks that an earlier process decided and did not apply."""
+        for row in self.store.tasks(unapplied_only=True):
+            self._tasks[row.seq] = row
+            if row.result is None:
+                self._launch(row)
+            else:
+                self._earlier.add(row.seq)
+                self._results[row.seq] = row.result
+                self._facts[row.seq] = row.facts
+
+    def _collect(self, *, block: bool) -> None:
+        """Make arrived results durable; wait a moment for one if `block`."""
+        self._tell_notices()
+        if self._live.is_due and not self._draining:
+            self._live.show(self._trials_under_way())
+        try:
+            seq, future = self._arrived.get(block=block, timeout=0.2 if block else None)
+        except queue.Empty:
+            return
+        while True:
+            self._receive(seq, future)
+            try:
+                seq, future = self._arrived.get(block=False)
+            except queue.Empty:
+                return
+
+    def _receive(self, seq: int, future: Future[TaskResult]) -> None:
+        del self._running[seq]
+        self._count_device(device_s_of(future))
+        done = self._result_of(seq, future)
+        if done is None:
+            return
+        with self.store.transaction(sync=self._tasks[seq].kind != DESIGN):
+            self.store.add_result(seq, done.result, done.facts)
+        self._results[seq] = done.result
+        self._facts[seq] = done.facts
+
+    def _trials_under_way(self) -> Iterator[tuple[int, int]]:
+        """Yield the task and the number-to-be of every verification without a result."""
+        number = self.state.counts.next_verification
+        for seq in self.state.in_flight:
+            if self._tasks[seq].kind == VERIFY:
+                if seq in self._running:
+                    yield seq, number
+                number += 1
+
+    def _count_device(self, seconds: float) -> None:
+        """Count how long a verification kept its device, whatever is decided about it then.
+
+        One whose result is lost by a kill right behind this is done, and counted, again.
+        """
+        if seconds:
+            self.outcomes.device_s += seconds
+            with self.store.transaction(sync=True):
+                self.store.set_meta(DEVICE_S, self.outcomes.device_s)
+
+    def _result_of(self, seq: int, future: Future[TaskResult]) -> TaskResult | None:
+        """Return what a task gave; None where it is done again, now or when the run is resumed."""
+        row = self._tasks[seq]
+        try:
+            done = future.result()
+        except (CancelledError, LLMInterrupted):  # it is begun again when the run is resumed
+            return None
+        except BudgetSpent as error:
+            raise Stopped(str(error)) from error
+        except (InfrastructureFailure, PluginError) as error:
+            return self._broken(row, error)
+        if row.kind == VERIFY and done.result["status"] != "ok":
+            cause, reason = done.result["cause"], done.result["reason"]
+            return None if self._asked(row, "verification", cause, reason) == RETRY else done
+        return done
+
+    def _broken(self, row: TaskRow, error: Exception) -> TaskResult | None:
+        """Do with a task that came to no result what a plugin says, or else what is usual."""
+        outage = isinstance(error, InfrastructureFailure)
+        action = None
+        if outage or not row.payload.get("seed"):  # without its seeds a run has no beginning
+            stage, cause = ("infrastructure", "outage") if outage else ("design", "plugin")
+            action = self._asked(row, stage, cause, str(error))
+        if action == FAIL:
+            return TaskResult(_given_up(row, str(error)))
+        if action is None and not outage:
+            raise error
+        if action is None:
+            self._relaunch(row.seq, str(error))
+        return None
+
+    def _asked(self, row: TaskRow, stage: str, cause: str, reason: str) -> str | None:
+        """Ask the plugins about an error and do what they say; None leaves it to the engine.
+
+        A seed cannot be given up: without its seeds a run has no beginning.
+
+        Raises:
+            Stopped: one ends the run; the task is done again when it is resumed.
+        """
+        seq, tried = row.seq, self._retries.get(row.seq, 0)
+        about = {key: row.payload.get(key) for key in ("design", "rung", "replicate")}
+        error = {"seq": seq, "stage": stage, "cause": cause, "reason": reason, **about}
+        action = self._decisions.on_error({**error, "attempt": tried + 1})
+        if action is None or (action.what == RETRY and tried >= RETRIES):
+            return None
+        if action.what == FAIL and row.payload.get("seed"):
+            return None
+        told = {"seq": seq, "stage": stage, "action": action.what, "by": action.by}
+        self._emit_now(events.ERROR_HANDLED, told)
+        if action.what == STOP:
+            raise Stopped(f"{action.by} at an error: {reason}")
+        if action.what == RETRY:
+            self._retries[seq] = tried + 1
+            self._launch_again(row)
+        return action.what
+
+    def _relaunch(self, seq: int, reason: str) -> None:
+        """Try a task again that was lost through no fault of its design."""
+        self._losses[seq] = self._losses.get(seq, 0) + 1
+        if self._losses[seq] > RETRIES and not self._draining:
+            raise EnvironmentProblem(
+                f"a worker failed {RETRIES + 1} times on the same task: {reason}",
+                where=str(self.store.folder),
+                hint="mend the cause (memory, disk, see `genesys-engine doctor`), then resume",
+            )
+        self._emit_now(events.WORKER_LOST, {"seq": seq, "reason": reason})
+        self._launch_again(self._tasks[seq])
+
+    def _launch_again(self, row: TaskRow) -> None:
+        """Begin a task again; while the run ends it stays undone until the run is resumed.
+
+        Raises:
+            Stopped: it is time to stop.
+        """
+        if self._draining:
+            return
+        self._refuse_to_go_on()
+        self._launch(row)
+
+    def _drain(self) -> None:
+        """Take back what waits for a worker or a language model, then wait for what is under way,
+        so that what it cost is not lost."""
+        self._draining = True
+        self.designer.stop()
+        for future in list(self._running.values()):
+            future.cancel()
+        while self._running:
+            with suppress(*ENDS):  # the first one is told already
+                self._collect(block=True)
+
+    # --- issuing -----------------------------------------------------------------------------
+
+    def _issue(self, decision: Design | Verify | Confirm) -> None:
+        """Record a decision, then carry it out."""
+        seq = self.state.counts.next_seq
+        with self.store.transaction():
+            if isinstance(decision, Verify):
+                kind, payload = VERIFY, self.outcomes.issue_verification(seq, decision)
+            elif isinstance(decision, Confirm):
+                kind, payload = CONFIRM, self.outcomes.issue_confirmation(seq, decision)
+            else:
+                kind, payload = DESIGN, self.outcomes.issue_design(seq, decision)
+            self.store.add_task(seq, kind, payload)
+            self._save()
+        self._publish()
+        self._tasks[seq] = TaskRow(seq, kind, payload, None, {}, applied=False)
+        self._launch(self._tasks[seq])
+
+    def _launch(self, row: TaskRow) -> None:
+        start = {
+            DESIGN: self._start_design,
+            VERIFY: self._start_verification,
+            CONFIRM: self._start_confirmation,
+        }
+        future = start[row.kind](row)
+        self._running[row.seq] = future
+        future.add_done_callback(lambda done: self._arrived.put((row.seq, done)))
+
+    def _start_design(self, row: TaskRow) -> Future[TaskResult]:
+        parents = [
+            Parent(p["design"], self.tree(p["design"]), p["fitness"], p["change"])
+            for p in row.payload["parents"]
+        ]
+        return self.designer.start(row.seq, row.payload, parents)
+
+    def _start_verification(self, row: TaskRow) -> Future[TaskResult]:
+        design, rung, replicate = (row.payload[k] for k in ("design", "rung", "replicate"))
+        scale = self.outcomes.scales[rung]
+        try:
+            report = self._report_at(design, scale, row.seq)
+        except InfrastructureFailure as lost:
+            return _ended(error=lost)
+        if not report["passed"]:
+            codes = ", ".join(finding["code"] for finding in report["findings"])
+            reason = f"its check at {scale}: {codes}"
+            return _ended(TaskResult(failure("check", reason)))
+        fit = report["measurements"]["fits"][scale]
+        job = self.verifier.payload(compose(self.tree(design)), fit, rung, replicate)
+        name = checkpoint_name(design, rung, replicate)
+        shared = replicate > 0 and not is_fresh(replicate)  # the noise of the reference
+        about = {"digest": self.store.design(design).digest, "scale": scale, **row.payload}
+        kept, passed = None if shared else name, report["passed"]
+        return self.verifier.start(
+            row.seq, job, kept, about, parameters=fit["parameters"], shared=shared, passed=passed
+        )
+
+    def _report_at(self, design: int, scale: str, seq: int) -> Mapping[str, Any]:
+        """Return the check report of a design, made anew where its check did not know `scale`: a
+        run that was extended may have a further rung.
+
+        Raises:
+            InfrastructureFailure: the check could not be run.
+        """
+        known = self.store.report(design)
+        if scale in known["measurements"].get("fits", {}):
+            return known
+        report = self.designer.check(compose(self.tree(design)), seq, 0)
+        if report["passed"]:
+            with self.store.transaction():
+                self.store.set_report(design, report)
+        return report
+
+    def _start_confirmation(self, row: TaskRow) -> Future[TaskResult]:
+        return self.confirmer.start(self.store, row.payload["design"])
+
+    def _read_tree(self, design: int) -> GABTree:
+        return GABTree.from_json(self.store.tree(design))
+
+    # --- applying ----------------------------------------------------------------------------
+
+    def _apply_oldest(self) -> bool:
+        """Let the oldest task's result enter the state, waiting for it if need be.
+
+        Returns False where it is time to stop first.
+        """
+        seq = self.state.in_flight[0]
+        while seq not in self._results:
+            if self._should_stop() is not None:
+                return False
+            self._collect(block=True)
+        row, result, facts = self._tasks.pop(seq), self._results.pop(seq), self._facts.pop(seq)
+        with self.store.transaction():
+            if row.kind == DESIGN:
+                self.outcomes.apply_design(row, result)
+            elif row.kind == CONFIRM:
+                self.outcomes.apply_confirmation(row, result)
+            else:
+                self.outcomes.apply_verification(row, result, facts)
+            self.state.in_flight.popleft()
+            self.store.mark_applied(seq)
+            self._save()
+        self.store.curves.write_full_chunk()
+        self.store.backup.make_if_due()
+        drop_samples(self.store.folder, seq)
+        self._publish()
+        if row.kind == DESIGN and seq not in self._earlier:
+            self._streak.note(seq, result.get("abandoned"))
+        return True
+
+    def _close_generation(self) -> None:
+        state = self.state
+        merged = sorted(state.members + state.offspring)
+        candidates = state.candidates(merged)
+        kept = self.policy.selector.survivors(candidates, self.policy.settings.population)
+        with self.store.transaction():
+            state.members, state.offspring = keep(merged, candidates, kept), []
+            state.generation += 1
+            self.outcomes.emit(
+                events.GENERATION_FINISHED,
+                {"generation": state.generation, "population": state.members},
+            )
+            self._save()
+        self._publish()
+
+    def _open_finals(self, decision: OpenFinals) -> None:
+        with self.store.transaction():
+            self.state.finals.designs = decision.designs
+            reference, *finalists = decision.designs
+            seeds = self.policy.settings.finalist_seeds
+            about = {"reference": reference, "finalists": finalists, "seeds": seeds}
+            self.outcomes.emit(events.FINALS_OPENED, about)
+            self._save()
+        self._publish()
+
+    # --- bookkeeping -------------------------------------------------------------------------
+
+    def _save(self) -> None:
+        self.store.set_meta("state", self.state.snapshot())
+        self.store.set_meta("wall_s", self.outcomes.wall_s())
+
+    def _publish(self) -> None:
+        """Tell the observers what the committed step did."""
+        for event in self.outcomes.take_events():
+            self._observe(event)
+
+    def _tell_notices(self) -> None:
+        """Put into the log what the gateway has to tell; it decides nothing."""
+        while True:
+            try:
+                notice = self._notices.get(block=False)
+            except queue.Empty:
+                return
+            self._emit_now(_TOLD[notice.kind], notice.payload)
+
+    def _emit_now(self, kind: str, payload: Mapping[str, Any]) -> None:
+        with self.store.transaction():
+            event = self.store.add_event(kind, payload, decisive=False)
+        self._observe(event)
+
+
+def _ended(result: TaskResult | None = None, error: Exception | None = None) -> Future[TaskResult]:
+    """Return the future of a task that has ended already."""
+    future: Future[TaskResult] = Future()
+    if error is not None:
+        future.set_exception(error)
+    else:
+        assert result is not None
+        future.set_result(result)
+    return future
+
+
+def _given_up(row: TaskRow, reason: str) -> Mapping[str, Any]:
+    """Return the result of a task that a plugin declared failed."""
+    if row.kind == VERIFY:
+        return failure("infrastructure", reason)
+    if row.kind == CONFIRM:
+        problem = f"its second look was given up: {reason}"
+        return Confirmation(row.payload["design"], (), problem).to_json()
+    return {"accepted": None, "rejected": [], "duplicates": []}
+
+
+class WallClock:
+    """Seconds worked on a run, over all its sessions."""
+
+    def __init__(self, before: float = 0.0) -> None:
+        self._before = before
+        self._started = time.monotonic()
+
+    def __call__(self) -> float:
+        """Return the seconds so far."""
+        return self._before + time.monotonic() - self._started

@@ -1,0 +1,427 @@
+"""What a decision and a result do to the state, the tables and the event log.
+
+Everything here runs inside the loop's transaction and depends on nothing but the state and the
+task, so that replaying the same results gives the same log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from genesys_engine.engine.common.budget_shares import share_passed
+from genesys_engine.engine.common.text import listed
+from genesys_engine.engine.loop.restore import standing_of
+from genesys_engine.engine.score.finals import is_fresh
+from genesys_engine.engine.score.fitness import Measure, Unmeasured
+from genesys_engine.engine.select.policy import Confirm, Design, Policy, Verify
+from genesys_engine.engine.select.state import Standing, State, keep
+from genesys_engine.engine.store.events import Event
+from genesys_engine.engine.store.run_store import (
+    ConfirmationRow,
+    DesignRow,
+    Store,
+    TaskRow,
+    VerificationRow,
+)
+from genesys_engine.engine.store.samples import write_samples
+from genesys_engine.gab.errors import InputError
+from genesys_engine.plugins import event_kinds as events
+
+
+class Outcomes:
+    """Applies decisions and results; collects the events of the step."""
+
+    def __init__(
+        self,
+        store: Store,
+        state: State,
+        policy: Policy,
+        *,
+        scales: Sequence[str],
+        measure: Measure,
+        bigram: Sequence[Mapping[str, Any]],
+        workers: int,
+        wall_s: Callable[[], float],
+    ) -> None:
+        self.store = store
+        self.state = state
+        self.policy = policy
+        self.scales = tuple(scales)
+        self.measure = measure
+        self.bigram = tuple(bigram)  # control scores of the bigram model, per rung
+        self.workers = workers
+        self.wall_s = wall_s
+        self.device_s = float(store.meta("device_s", 0.0))  # of all verifications together
+        self._events: list[Event] = []
+
+    def emit(self, kind: str, payload: Mapping[str, Any]) -> None:
+        """Append a decisive event to the log."""
+        self._events.append(self.store.add_event(kind, payload))
+
+    def _note(self, kind: str, payload: Mapping[str, Any]) -> None:
+        """Append an event that decides nothing."""
+        self._events.append(self.store.add_event(kind, payload, decisive=False))
+
+    def take_events(self) -> list[Event]:
+        """Return the events since the last call."""
+        taken, self._events = self._events, []
+        return taken
+
+    # --- issuing -----------------------------------------------------------------------------
+
+    def issue_design(self, seq: int, decision: Design) -> dict[str, Any]:
+        """Count a design task and return its payload."""
+        counts = self.state.counts
+        self._count_issue(seq)
+        counts.designs_in_flight += 1
+        if decision.seed:
+            counts.seeds_issued += 1
+        else:
+            counts.variations_issued += 1
+            counts.children_in_flight += 1
+        origin = f"seed:{decision.seed}" if decision.seed else "variation"
+        payload = {"seq": seq, "parents": list(decision.parents), "origin": origin}
+        self.emit(events.DESIGN_STARTED, payload)
+        parents = [
+            {
+                "design": design,
+                "fitness": self.state.standings[design].fitness,
+                "change": self.store.design(design).change,
+            }
+            for design in decision.parents
+        ]
+        return {
+            "parents": parents,
+            "seed": decision.seed,
+            "known_before": counts.next_design,
+            "verified_before": counts.next_verification,
+            "applied_before": self.state.in_flight[0],
+        }
+
+    def issue_verification(self, seq: int, decision: Verify) -> dict[str, Any]:
+        """Spend one verification of the rung's budget and return the task's payload."""
+        state, rung = self.state, decision.rung
+        payload = {"design": decision.design, "rung": rung, "replicate": decision.replicate}
+        state.verifications_in_flight[rung] += 1
+        if is_fresh(decision.replicate):
+            state.finals.issued.add((decision.design, decision.replicate))
+            self._count_issue(seq)
+            self.emit(events.VERIFICATION_STARTED, {"seq": seq, **payload})
+            return payload
+        if state.ladder.used[rung] == 0:
+            self.emit(events.RUNG_OPENED, {"rung": rung, "scale": self.scales[rung]})
+        state.ladder.spend(rung)
+        self._count_issue(seq)
+        if decision.design == state.reference:
+            state.reference_issued[rung] += 1
+        if decision.replicate == 0:
+            state.standings[decision.design].issued = rung
+            if rung == 0:
+                state.waiting.remove(decision.design)
+            else:
+                state.climbing[rung - 1].discard(decision.design)
+        self.emit(events.VERIFICATION_STARTED, {"seq": seq, **payload})
+        used, cap = state.ladder.used[rung], state.ladder.caps[rung]
+        self._warn(f"verifications at {self.scales[rung]}", used, cap)
+        return payload
+
+    def issue_confirmation(self, seq: int, decision: Confirm) -> dict[str, Any]:
+        """Put a design under its second look and return the task's payload."""
+        design = decision.design
+        payload = {"design": design, "rung": self.state.standings[design].rung}
+        self.state.confirmations.begin(design)
+        self._count_issue(seq)
+        self.emit(events.CONFIRMATION_STARTED, {"seq": seq, **payload})
+        return payload
+
+    def _count_issue(self, seq: int) -> None:
+        self.state.counts.next_seq = seq + 1
+        self.state.in_flight.append(seq)
+
+    def _warn(self, budget: str, used: int, cap: int) -> None:
+        percent = share_passed(used, cap)
+        key = f"{budget} {percent}"
+        if percent and key not in self.state.warned:
+            self.state.warned.add(key)
+            self.emit(events.BUDGET_WARNING, {"budget": budget, "used": used, "cap": cap})
+
+    # --- designs -----------------------------------------------------------------------------
+
+    def apply_design(self, row: TaskRow, result: Mapping[str, Any]) -> None:
+        """Let the designs of a task enter the run: the rejected ones, then the accepted one."""
+        counts, seed = self.state.counts, row.payload["seed"]
+        counts.designs_in_flight -= 1
+        counts.children_in_flight -= seed is None
+        if used := result.get("llm"):
+            # What was paid is kept beside the log: a price may change, the decisions do not.
+            self._note(events.LLM_USED, {"seq": row.seq, "roles": used})
+        for entry in result["rejected"]:
+            if entry["digest"] not in self.state.known:
+                self._add_design(row, entry, accepted=False)
+        for duplicate in result["duplicates"]:
+            self.emit(events.DESIGN_DUPLICATE, {"seq": row.seq, **duplicate})
+        accepted = result["accepted"]
+        of = None if accepted is None else self._twin(accepted)
+        if of is not None:
+            about = {key: accepted[key] for key in ("operator", "change")}
+            self.emit(events.DESIGN_DUPLICATE, {"seq": row.seq, "of": of, **about})
+        if accepted is not None and of is None:
+            counts.failures_in_a_row = 0
+            self._accept(row, accepted)
+            return
+        if seed is not None:
+            self._refuse_seed(seed, result, of)
+        counts.failures_in_a_row += 1
+        if (abandoned := result.get("abandoned")) is not None:
+            self._abandon(row, abandoned)
+            return
+        parents = [parent["design"] for parent in row.payload["parents"]]
+        reason = no_new_design(result, duplicates=len(result["duplicates"]) + (of is not None))
+        self.emit(events.DESIGN_EXHAUSTED, {"seq": row.seq, "parents": parents, "reason": reason})
+
+    def _abandon(self, row: TaskRow, abandoned: Mapping[str, Any]) -> None:
+        """Record that an operator spent something and has no child to show for it."""
+        about = {"seq": row.seq, "parents": [p["design"] for p in row.payload["parents"]]}
+        self.emit(events.DESIGN_ABANDONED, {**about, **abandoned})
+
+    def _twin(self, entry: Mapping[str, Any]) -> int | None:
+        known = self.state.known
+        return known.get(entry["digest"], known.get(entry["fingerprint"]))
+
+    def _refuse_seed(self, seed: str, result: Mapping[str, Any], of: int | None) -> None:
+        """Raise `InputError`: without its seeds a run has no beginning."""
+        where = "[population] seeds"
+        if of is None and result["duplicates"]:
+            of = result["duplicates"][0]["of"]
+        if of is None and not result["rejected"]:
+            raise InputError(
+                f"the seed design {seed} came to nothing: its check was given up",
+                where=where,
+                hint="start another run; no plugin may answer an error of a seed with 'fail'",
+            )
+        if of is not None:
+            why = f"it is the same as design {of}"
+        else:
+            finding = result["rejected"][0]["report"]["findings"][0]
+            why = f"{finding['code']}: {finding['message']}"
+        raise InputError(
+            f"the seed design {seed} does not pass its check: {why}",
+            where=where,
+            hint="leave it out, or run `genesys-engine doctor`",
+        )
+
+    def _add_design(self, row: TaskRow, entry: Mapping[str, Any], *, accepted: bool) -> DesignRow:
+        counts, report = self.state.counts, entry["report"]
+        number, counts.next_design = counts.next_design, counts.next_design + 1
+        measured = report["measurements"]
+        fits, flops = measured.get("fits", {}), measured.get("flops_per_token", {})
+        lowest = self.scales[0]
+        design = DesignRow(
+            id=number,
+            seq=row.seq,
+            accepted=accepted,
+            digest=entry["digest"],
+            fingerprint=entry.get("fingerprint"),
+            parents=tuple(parent["design"] for parent in row.payload["parents"]),
+            operator=entry["operator"],
+            change=entry["change"],
+            parameters=fits[lowest]["parameters"] if lowest in fits else None,
+            flops=flops.get(lowest),
+        )
+        self.store.add_design(design, entry["tree"], report)
+        self.state.known[entry["digest"]] = number
+        about = {"design": number, "seq": row.seq, "parents": list(design.parents)}
+        change = {"operator": design.operator, "change": design.change}
+        if accepted:
+            facts = {"digest": design.digest, "parameters": design.parameters}
+            if entry["details"]:
+                facts["details"] = entry["details"]
+            self.emit(events.DESIGN_ACCEPTED, {**about, **change, **facts})
+        else:
+            codes = [finding["code"] for finding in report["findings"]]
+            self.emit(events.DESIGN_REJECTED, {**about, **change, "codes": codes})
+        return design
+
+    def _accept(self, row: TaskRow, entry: Mapping[str, Any]) -> None:
+        state, seed = self.state, row.payload["seed"]
+        design = self._add_design(row, entry, accepted=True)
+        if design.fingerprint:
+            state.known[design.fingerprint] = design.id
+        state.counts.accepted += 1
+        state.standings[design.id] = standing_of(design)
+        state.confirmations.inherit(design.id, design.parents)
+        state.waiting.append(design.id)
+        if seed is None:
+            state.counts.children_accepted += 1
+            self._warn("designs", state.counts.children_accepted, self.policy.settings.children)
+        elif seed == self.policy.settings.seeds[0]:
+            state.reference = design.id
+
+    # --- verifications -----------------------------------------------------------------------
+
+    def apply_verification(
+        self, row: TaskRow, result: Mapping[str, Any], facts: Mapping[str, Any]
+    ) -> None:
+        """Let a verification enter the run: its fitness, and what follows for the design."""
+        design, rung = row.payload["design"], row.payload["rung"]
+        replicate = row.payload["replicate"]
+        self.state.verifications_in_flight[rung] -= 1
+        controls = {**result["controls"], "bigram": self.bigram[rung]} if self.bigram else {}
+        controls = controls or result["controls"]
+        fitness, objectives, cause, reason = self._fitness(result, controls, row.payload)
+        number = self.state.counts.next_verification
+        self.state.counts.next_verification += 1
+        verification = VerificationRow(
+            id=number,
+            seq=row.seq,
+            design=design,
+            rung=rung,
+            replicate=replicate,
+            status="failed" if cause else "ok",
+            reason=f"{cause}: {reason}" if cause else "",
+            fitness=fitness,
+            scores=result["scores"],
+            controls=controls,
+            tokens=result["tokens"],
+            facts=facts,
+        )
+        self.store.add_verification(verification, [list(point) for point in result["curve"]])
+        write_samples(self.store.folder, row.seq, number)
+        about = {
+            "verification": number,
+            "seq": row.seq,
+            **{key: row.payload[key] for key in ("design", "rung", "replicate")},
+        }
+        if (seconds := facts.get("wall_s")) is not None:
+            used = {"seconds": seconds, "workers": self.workers}
+            self._note(events.DEVICE_USED, {**about, **used})
+        if cause or fitness is None:
+            # What follows the first line (a stack, the end of the output) may differ every time.
+            about |= {"cause": cause, "reason": reason.partition("\n")[0]}
+            self.emit(events.VERIFICATION_FAILED, about)
+            if replicate == 0:
+                self._refuse_reference(design, f"failed at {self.scales[rung]}", reason)
+            return
+        scores = {name: score["value"] for name, score in sorted(result["scores"].items())}
+        self.emit(events.VERIFICATION_FINISHED, {**about, "fitness": fitness, "scores": scores})
+        if replicate == 0:
+            self._promote(design, rung, fitness, objectives)
+
+    def _fitness(
+        self, result: Mapping[str, Any], controls: Mapping[str, Any], payload: Mapping[str, Any]
+    ) -> tuple[float | None, Mapping[str, float], str, str]:
+        """Return (fitness, gains in other objectives, cause of failure, reason)."""
+        if result["status"] != "ok":
+            return None, {}, result["cause"], result["reason"]
+        design, rung, replicate = (payload[key] for key in ("design", "rung", "replicate"))
+        base = design == self.state.reference
+        try:
+            reading = self.measure.read(result["scores"], controls, base=base)
+        except Unmeasured as problem:
+            return None, {}, "not_finite", str(problem)
+        measured = self.state.measure(reading, design, rung, replicate)
+        if measured is None:
+            return None, {}, "no_reference", "the reference failed with this seed"
+        return *measured, "", ""
+
+    def _refuse_reference(self, design: int, failed: str, reason: str) -> None:
+        if design == self.state.reference:
+            raise InputError(
+                f"the reference design {failed}: {reason}",
+                where=f"[population] reference = {self.policy.settings.seeds[0]!r}",
+                hint="without it no fitness can be measured; fix the budget of the rung, or start"
+                " another run with another reference",
+            )
+
+    def _promote(
+        self, design: int, rung: int, fitness: float, objectives: Mapping[str, float]
+    ) -> None:
+        """Note what a design has gained; where it has to be confirmed first, no more than that."""
+        state = self.state
+        if design in state.confirmations.disqualified:
+            return
+        standing = state.standings[design]
+        standing.record(rung, fitness, objectives)
+        if rung == 0:
+            state.confirmations.newcomers.add(design)
+        if not state.confirmations.open(design):  # else the look under way is followed by another
+            self._settle(standing)
+
+    def _settle(self, standing: Standing) -> None:
+        """Put a design in question where it must be confirmed, or else let it stand."""
+        if self.state.has_to_be_confirmed(standing):
+            self.state.question(standing.design)
+        else:
+            self._let_stand(standing)
+
+    def _let_stand(self, standing: Standing) -> None:
+        """Name a design: on the leaderboard, in the population, on the ladder, as the best."""
+        state, design = self.state, standing.design
+        state.note_record(standing)
+        self.store.set_standing(design, standing.rung, standing.fitness)
+        if standing.issued == standing.rung:
+            state.climbing[standing.rung].add(design)
+        if design in state.confirmations.newcomers:
+            state.confirmations.newcomers.remove(design)
+            if self.policy.settings.generational and not standing.seed:
+                state.offspring.append(design)
+            else:
+                state.members.append(design)
+                self._trim()
+        if state.better(standing):
+            self._name_best(standing)
+
+    def _name_best(self, standing: Standing) -> None:
+        self.state.best = standing.design
+        keys = ("design", "rung", "fitness")
+        self.emit(events.BEST_CHANGED, {key: getattr(standing, key) for key in keys})
+
+    def _trim(self) -> None:
+        """Keep the steady-state population between mu and mu + lambda."""
+        state, settings = self.state, self.policy.settings
+        if settings.generational or len(state.members) < settings.population + settings.offspring:
+            return
+        candidates = state.candidates(state.members)
+        survivors = self.policy.selector.survivors(candidates, settings.population)
+        state.members = keep(state.members, candidates, survivors)
+
+    # --- confirmations -----------------------------------------------------------------------
+
+    def apply_confirmation(self, row: TaskRow, result: Mapping[str, Any]) -> None:
+        """Let a second look enter the run: the design stands, or it is disqualified."""
+        looked_at = self.state.confirmations
+        design, rung = row.payload["design"], row.payload["rung"]
+        found = ConfirmationRow(row.seq, design, rung, result["problem"], result)
+        self.store.add_confirmation(found)
+        about = {"seq": row.seq, "design": design, "rung": rung}
+        if found.problem:
+            self._disqualify(design, {**about, "reason": found.problem})
+            return
+        looked_at.under_way.discard(design)
+        looked_at.passed[design] = max(rung, looked_at.passed.get(design, -1))
+        self.emit(events.DESIGN_CONFIRMED, about)
+        self._settle(self.state.standings[design])
+
+    def _disqualify(self, design: int, about: Mapping[str, Any]) -> None:
+        """Take a design out of the run; look at what descends from it, and name another best."""
+        self._refuse_reference(design, "is disqualified", about["reason"])
+        descendants = self.state.disqualify(design)
+        for withdrawn in (design, *descendants):
+            self.store.set_standing(withdrawn, None, None)
+        self.emit(events.DESIGN_DISQUALIFIED, {**about, "in_question": descendants})
+        if self.state.best in (design, *descendants):
+            self.state.best = None
+            for standing in self.state.ranked()[:1]:
+                self._name_best(standing)
+
+
+def no_new_design(result: Mapping[str, Any], *, duplicates: int) -> str:
+    """Return what became of the tries of a task that made no new design."""
+    found = {
+        "not new": duplicates,
+        "rejected": len(result["rejected"]),
+        "not applicable": result.get("not_applicable", 0),
+    }
+    tries = [f"{count} {what}" for what, count in found.items() if count]
+    return f"of its tries {listed(tries)}" if tries else "nothing could be tried"

@@ -1,0 +1,66 @@
+"""What plugins decide of the loop: when to stop, and what becomes of an error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from genesys_engine.engine.select.state import State
+from genesys_engine.plugins.host import PluginHost
+
+ON_ERROR, SHOULD_STOP = "genesys_on_error", "genesys_should_stop"
+RETRY, FAIL, STOP = "retry", "fail", "stop"
+
+
+@dataclass(frozen=True)
+class Action:
+    """What a plugin says of an error: `what` is to be done, and who said so."""
+
+    what: str
+    by: str
+
+
+class Decisions:
+    """Asks the plugins of a run; an answer of another form is an error that names the plugin."""
+
+    def __init__(self, host: PluginHost) -> None:
+        self._host = host
+
+    def on_error(self, error: Mapping[str, Any]) -> Action | None:
+        """Return what to do about an error; None leaves it to the engine.
+
+        Raises:
+            PluginError: a plugin raised, or gave another answer.
+        """
+        who, answer = self._host.decided(ON_ERROR, error=error)
+        if who is None:
+            return None
+        if answer not in (RETRY, FAIL, STOP):
+            raise self._host.wrong_answer(
+                who, ON_ERROR, f"its answer cannot be used: {answer!r}",
+                'return "retry", "fail", "stop" or None',
+            )  # fmt: skip
+        return Action(answer, f"{who.distribution} {who.version}")
+
+    def should_stop(self, state: State) -> str | None:
+        """Return the reason to end the run, None to go on.
+
+        Raises:
+            PluginError: a plugin raised, or gave a reason that says nothing or is no text.
+        """
+        best = None if state.best is None else state.standings[state.best].fitness
+        status = {
+            "designs": state.counts.accepted,
+            "verifications": state.counts.next_verification,
+            "best_fitness": best,
+        }
+        who, answer = self._host.decided(SHOULD_STOP, status=status)
+        if who is None:
+            return None
+        if not isinstance(answer, str) or not answer.strip():
+            raise self._host.wrong_answer(
+                who, SHOULD_STOP, f"its answer cannot be used: {answer!r}",
+                "return the reason as text, or None",
+            )  # fmt: skip
+        return answer

@@ -1,0 +1,5 @@
+"""A *run* from its experiment to its end: put together, started, resumed, extended, finished.
+
+`lifecycle` is its course, `assembly` makes the parts.  May import all but `report`, `export`,
+`compare` and `cli`.
+"""

@@ -1,0 +1,112 @@
+"""The bigram control: the first model that a run's evaluators score, before any training.
+
+What they cannot use, and what the experiment relies on and they do not give, ends the run here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Future
+from typing import Any
+
+from pydantic import ValidationError
+
+from genesys_engine.engine.config import Experiment
+from genesys_engine.engine.evaluate.verifier import RungSettings
+from genesys_engine.engine.jobs.replies import ControlsReply
+from genesys_engine.engine.run.settings import (
+    evaluation_limits,
+    evaluator_payload,
+    fitness_measure,
+    rung_settings,
+)
+from genesys_engine.engine.score.fitness import Measure, metric_value
+from genesys_engine.engine.store.run_store import Store
+from genesys_engine.gab.errors import EnvironmentProblem, InputError
+from genesys_engine.plugins.api import Executor, Outcome
+from genesys_engine.plugins.host import PluginHost
+
+CONTROLS = "genesys_engine.plugins.evaluate_job:controls"
+
+
+def bigram_scores(
+    store: Store,
+    experiment: Experiment,
+    executor: Executor,
+    host: PluginHost,
+    corpus: Mapping[str, Any],
+) -> list[Mapping[str, Any]]:
+    """Return the bigram model's scores per rung, measured once for rungs alike, and kept.
+
+    Raises:
+        InputError: an evaluator cannot use what it was given, or none gives what is relied on.
+        EnvironmentProblem: the job came to no result.
+    """
+    known: dict[str, Any] = dict(store.meta("bigram", {}))
+    rungs = rung_settings(experiment, corpus["vocab_size"])
+    asked = {rung.scale: evaluator_payload(host, experiment, corpus, rung.scale) for rung in rungs}
+    keys = [_key(rung, experiment) for rung in rungs]
+    pending: dict[str, Future[Outcome]] = {}
+    for rung, key in zip(rungs, keys, strict=True):
+        if key in known or key in pending:
+            continue
+        scratch = store.folder / "scratch" / f"bigram-{len(pending)}"
+        scratch.mkdir(parents=True, exist_ok=True)
+        payload = {
+            "corpus": corpus["folder"],
+            "context": rung.context,
+            "evaluators": asked[rung.scale],
+        }
+        limits = evaluation_limits(experiment, corpus)
+        pending[key] = executor.submit(CONTROLS, payload, scratch, limits)
+    measure = fitness_measure(experiment, host)
+    for key, future in pending.items():
+        outcome = future.result()
+        if outcome.status != "ok" or outcome.value is None:
+            raise EnvironmentProblem(
+                f"the bigram control could not be measured: {outcome.status}: {outcome.reason}",
+                hint="run `genesys-engine doctor`",
+            )
+        known[key] = _scores(outcome.value, measure)
+    with store.transaction():
+        store.set_meta("bigram", known)
+    return [known[key] for key in keys]
+
+
+def _key(rung: RungSettings, experiment: Experiment) -> str:
+    """Return what tells rungs apart that the control has other scores at: their context and, where
+    not all evaluators are asked, which are."""
+    which = [i for i, entry in enumerate(experiment.evaluators) if entry.scores_at(rung.scale)]
+    every = len(which) == len(experiment.evaluators)
+    return str(rung.context) if every else f"{rung.context} {which}"
+
+
+def _scores(value: Mapping[str, Any], measure: Measure) -> dict[str, Any]:
+    """Return the scores in the reply of a controls job.
+
+    Raises:
+        InputError: an evaluator cannot use what it was given, gives something else than scores, or
+            none gives what the fitness or the selector is made of.
+    """
+    try:
+        reply = ControlsReply.model_validate(value)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise InputError(
+            f"an evaluator's scores are malformed: {'.'.join(map(str, fault['loc']))}:"
+            f" {fault['msg']}",
+            where="[[evaluators]]",
+            hint="fix the plugin that it is of, or leave the evaluator out",
+        ) from error
+    if reply.refused is not None:
+        raise InputError(**reply.refused.model_dump())
+    scores = {name: score.model_dump() for name, score in reply.bigram.items()}
+    for metric in (*measure.metrics, *measure.objectives):
+        if metric not in reply.not_finite and metric_value(scores, metric) is None:
+            raise InputError(
+                f"no evaluator gave {metric!r}, which was asked for; they gave"
+                f" {', '.join(sorted({*scores, *reply.not_finite}))}",
+                where="[fitness] metric, or [selection]",
+                hint="name one of these, or add the evaluator that gives it",
+            )
+    return scores

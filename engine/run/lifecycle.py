@@ -1,0 +1,385 @@
+"""A run from its beginning to its end: started, taken up again, finished with a verdict."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from genesys_engine.engine.common.cache import cache_folder
+from genesys_engine.engine.common.machine import machine, versions
+from genesys_engine.engine.config import Experiment, load_experiment
+from genesys_engine.engine.config.kept import PATHS, kept_paths, kept_sets
+from genesys_engine.engine.config.load import read_kept
+from genesys_engine.engine.evaluate.verifier import tidy
+from genesys_engine.engine.llm.backends import look_over
+from genesys_engine.engine.propose.lookup import Lookup
+from genesys_engine.engine.run import preflight
+from genesys_engine.engine.run.assembly import (
+    assemble,
+    build_corpus,
+    components,
+    demand_isolation,
+    demand_machine,
+    demand_text,
+    load,
+    noise_cache,
+    open_executor,
+    services_meta,
+)
+from genesys_engine.engine.run.controls import bigram_scores
+from genesys_engine.engine.run.extension import (
+    Change,
+    changes,
+    demand_extension,
+    demand_room,
+    extend,
+)
+from genesys_engine.engine.run.own_seeds import keep_seeds, kept_seeds
+from genesys_engine.engine.run.settings import (
+    rung_settings,
+)
+from genesys_engine.engine.run.trackers import open_trackers
+from genesys_engine.engine.score.significance import gain_sigmas
+from genesys_engine.engine.score.verdict import Verdict
+from genesys_engine.engine.select.state import State
+from genesys_engine.engine.store.events import Event
+from genesys_engine.engine.store.run_store import EXPERIMENT, Store
+from genesys_engine.engine.views.verdict import VerdictView, verdict_view
+from genesys_engine.gab.errors import InputError
+from genesys_engine.gab.private import private_umask
+from genesys_engine.plugins import event_kinds as events
+from genesys_engine.plugins.corpus import Corpus
+from genesys_engine.plugins.host import PluginHost
+from genesys_engine.plugins.sandbox.scratch import remove
+
+
+@dataclass(frozen=True)
+class Callbacks:
+    """How a run talks to whoever started it; `on_past` gets the log of a run taken up again."""
+
+    on_event: Callable[[Event], None]
+    on_past: Callable[[Event], None]
+    should_stop: Callable[[], str | None]
+    on_stage: Callable[[str], None]
+
+
+def planned_folder(path: Path, sets: Sequence[str]) -> Path:
+    """Return the folder that a run gets when none was asked for."""
+    return free_folder(Path("runs"), load_experiment(path, sets).run.name)
+
+
+def start(path: Path, sets: Sequence[str], folder: Path, callbacks: Callbacks) -> None:
+    """Check the experiment, prepare its text, make the run folder and go.
+
+    The folder is made last, so that a fault in the experiment or in the text leaves none behind;
+    nor does one that an evaluator finds before anything is trained.
+
+    Raises:
+        GenesysError: the experiment, the folder or the environment is not usable.
+        Stopped: the run ended early and can be resumed.
+        KeyboardInterrupt: it was to stop before there was anything to resume.
+    """
+    host, experiment = load(path, sets)
+    Store.refuse_used(folder)
+    preflight.demand(experiment, host)
+    sandbox = demand_isolation(host, experiment)
+    for warning in preflight.warnings(experiment, host):
+        callbacks.on_stage(f"warning: {warning}")
+    stage = _preparing(callbacks)
+    stage("preparing the corpus")
+    corpus = build_corpus(experiment, stage)
+    stage("the corpus is ready")
+    meta = {
+        "name": experiment.run.name,
+        "sets": list(sets),
+        PATHS: kept_paths(experiment),
+        "experiment": experiment.to_json(),
+        "experiment_digest": experiment.digest,
+        "versions": versions(),
+        "machine": machine(),
+        "sandbox": sandbox,
+        "components": [d.to_json() for d in components(host, experiment)],
+        "corpus": corpus,
+        **services_meta(experiment, host),
+    }
+    begun = False
+    try:
+        with Store.create(folder, meta, path) as store:
+            keep_seeds(store, experiment.population)
+            try:
+                execute(store, experiment, host, callbacks)
+            finally:
+                begun = store.count("events") > 0
+    except InputError:
+        if not begun:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _preparing(callbacks: Callbacks) -> Callable[[str], None]:
+    """Return how the preparation of a corpus tells its stages, and ends between two of them.
+
+    Raises:
+        KeyboardInterrupt: it is to stop; what was prepared so far is kept in the cache.
+    """
+
+    def stage(text: str) -> None:
+        if callbacks.should_stop() is not None:
+            raise KeyboardInterrupt
+        callbacks.on_stage(text)
+
+    return stage
+
+
+def resume(folder: Path, sets: Sequence[str], callbacks: Callbacks) -> None:
+    """Take up a run where it was left, or extend it; `sets` are kept.
+
+    They may change what decides nothing, and may ask for more of what the run has: designs,
+    verifications, further rungs (see `extension`).
+
+    Raises:
+        InputError: no run there, it is finished, or `sets` would make it another experiment.
+    """
+    with Store.open(folder, write=True) as store:
+        kept = [*kept_sets(store.meta), *kept_seeds(store)]
+        host, experiment = load(folder / EXPERIMENT, [*kept, *sets])
+        found = _changes(store, experiment, host)
+        if store.meta("finished") and not found:
+            raise InputError(
+                "this run is finished",
+                where=str(folder),
+                hint=f"its results: `genesys-engine leaderboard {folder}`, or `report {folder}`;"
+                " extend it with --set budget.designs=MORE or ladder.rungs.N.verifications=MORE,"
+                f" or by a further [[ladder.rungs]] in {folder / EXPERIMENT}",
+            )
+        sandbox = demand_machine(host, experiment)
+        look_over(experiment, host.registry)
+        _demand_knowledge(experiment, store)
+        prepare_corpus(store, experiment, callbacks)
+        vocabulary = store.meta("corpus")["vocab_size"]
+        with store.transaction():
+            if found:
+                extend(store, found, started_payload(experiment, vocabulary))
+            store.set_meta("sandbox", sandbox)
+            store.set_meta("sets", [*store.meta("sets", []), *sets])
+            store.set_meta(PATHS, kept_paths(experiment))
+            store.set_meta("experiment", experiment.to_json())
+            store.set_meta("experiment_digest", experiment.digest)
+        execute(store, experiment, host, callbacks, resumed=store.count("tasks") > 0)
+
+
+def _changes(store: Store, experiment: Experiment, host: PluginHost) -> list[Change]:
+    """Return by what a run is extended; [] where its experiment is as it was.
+
+    Raises:
+        InputError: it is another experiment, or the extension has no room.
+    """
+    if experiment.digest == store.meta("experiment_digest"):
+        return []
+    where = store.folder / EXPERIMENT
+    known = store.meta("experiment")
+    before = read_kept(known, where, kept_seeds(store), host.registry)
+    if before.digest != store.meta("experiment_digest"):
+        began = store.meta("versions", {}).get("genesys-engine", "another version")
+        raise InputError(
+            f"the experiment of this run means something else than when genesys-engine {began}"
+            " began it: defaults have changed since",
+            where=str(where),
+            hint="resume it with that version, or start another run ([population] from = the folder"
+            " of this one takes over its designs)",
+        )
+    found = changes(before.decisive(), experiment.decisive())
+    demand_extension(found, len(known["ladder"]["rungs"]), str(where))
+    demand_room(store, experiment.to_json(), found)
+    return found
+
+
+def execute(
+    store: Store,
+    experiment: Experiment,
+    host: PluginHost,
+    callbacks: Callbacks,
+    *,
+    resumed: bool = False,
+) -> VerdictView:
+    """Run the loop to its end; an error that leaves the run resumable says so in a note."""
+    try:
+        with private_umask():  # curves, checkpoints, what trackers write: all of it is the run's
+            verdict = _execute(store, experiment, host, callbacks, resumed=resumed)
+    except InputError:  # what was given has to change, which makes it another run
+        remove(store.folder / "scratch")
+        raise
+    except BaseException as error:
+        tidy(store.folder / "scratch")  # what was under way goes on from there
+        error.add_note(f"nothing is lost; go on with: genesys-engine resume {store.folder}")
+        raise
+    remove(store.folder / "scratch")
+    return verdict
+
+
+def _execute(
+    store: Store,
+    experiment: Experiment,
+    host: PluginHost,
+    callbacks: Callbacks,
+    *,
+    resumed: bool,
+) -> VerdictView:
+    corpus: Mapping[str, Any] = store.meta("corpus")
+    if not store.curves.allocated:
+        ladder = experiment.ladder
+        finals = (ladder.finalists + 1) * ladder.finalist_seeds if ladder.finalists else 0
+        store.curves.allocate(sum(rung.verifications for rung in ladder.rungs) + finals)
+
+    def observe(event: Event) -> None:
+        callbacks.on_event(event)
+        trackers.on_event(event)
+        shown = {"id": event.id, "kind": event.kind, "payload": event.payload, "at": event.at}
+        for silenced in host.emit(shown):
+            callbacks.on_stage(silenced.describe())
+
+    with (
+        open_trackers(host, experiment, store, callbacks.on_stage) as trackers,
+        open_executor(host, experiment) as executor,
+    ):
+        callbacks.on_stage("starting workers")
+        bigram = bigram_scores(store, experiment, executor, host, corpus)
+        evolution = assemble(
+            store,
+            experiment,
+            host,
+            executor,
+            corpus,
+            bigram,
+            observe,
+            callbacks.should_stop,
+            noise_cache(corpus, experiment, host),
+        )
+        try:
+            for event in store.events():
+                callbacks.on_past(event)
+            _announce(store, experiment, observe, resumed=resumed)
+            evolution.run()
+        finally:
+            evolution.designer.close()
+            evolution.verifier.close()
+            evolution.confirmer.close()
+            with contextlib.suppress(Exception), store.transaction():
+                store.set_meta("wall_s", evolution.outcomes.wall_s())
+        return _finish(store, evolution.state, observe)
+
+
+def _demand_knowledge(experiment: Experiment, store: Store) -> None:
+    """Raise `InputError` where an operator would now find something else than when it began."""
+    if experiment.llm is None:
+        return
+    lookup = Lookup(experiment.knowledge, cache_folder() / "knowledge")
+    if lookup.facts() != store.meta("knowledge"):
+        raise InputError(
+            "the knowledge base has changed since the run began",
+            where="[knowledge] base",
+            hint="restore it, or start another run",
+        )
+
+
+def prepare_corpus(store: Store, experiment: Experiment, callbacks: Callbacks) -> None:
+    """See to it that a run taken up again has its corpus: whole, to the digest, as at its start,
+    and made again where the cache has lost it.
+
+    Raises:
+        InputError: it is damaged, or made from another text now.
+    """
+    known = store.meta("corpus")
+    if all(Path(f).is_dir() for f in (known["folder"], *known.get("tasks", {}).values())):
+        corpus = Corpus.open(known["folder"])
+        corpus.check()
+        demand_text(corpus, experiment)  # a run may be extended by a rung of a longer context
+        return
+    stage = _preparing(callbacks)
+    stage("preparing the corpus")
+    facts = build_corpus(experiment, stage)
+    if known["digest"] != facts["digest"]:
+        raise InputError(
+            "the corpus has changed since the run began",
+            where="[corpus]",
+            hint="restore the text, or start another run",
+        )
+    with store.transaction():
+        store.set_meta("corpus", facts)
+
+
+def _announce(
+    store: Store, experiment: Experiment, observe: Callable[[Event], None], *, resumed: bool
+) -> None:
+    vocab = store.meta("corpus")["vocab_size"]
+    with store.transaction():
+        if resumed:
+            event = store.add_event(events.RUN_RESUMED, {}, decisive=False)
+        elif store.count("events") == 0:
+            event = store.add_event(events.RUN_STARTED, started_payload(experiment, vocab))
+        else:
+            return
+    observe(event)
+
+
+def started_payload(experiment: Experiment, vocab_size: int) -> dict[str, Any]:
+    """Return the payload of the event `run.started`."""
+    rungs = [
+        {
+            "scale": settings.scale,
+            "verifications": rung.verifications,
+            "tokens": settings.tokens,
+            "context": settings.context,
+            "noise_seeds": rung.noise_seeds,
+        }
+        for rung, settings in zip(
+            experiment.ladder.rungs, rung_settings(experiment, vocab_size), strict=True
+        )
+    ]
+    return {
+        "experiment": experiment.digest,
+        "seed": experiment.run.seed,
+        "rungs": rungs,
+        "designs": experiment.budget.designs,
+        "reference": experiment.population.reference,
+        "mode": experiment.run.mode,
+        "selection": experiment.selection.use,
+        "finals": {
+            "designs": experiment.ladder.finalists,
+            "seeds": experiment.ladder.finalist_seeds,
+        },
+    }
+
+
+def _finish(store: Store, state: State, observe: Callable[[Event], None]) -> VerdictView:
+    verdict = verdict_view(store)
+    with store.transaction():
+        event = store.add_event(events.RUN_FINISHED, verdict.to_json())
+        store.set_meta("finished", True)
+        sigmas = {str(rung): sigma for rung, sigma in enumerate(gain_sigmas(state.noise()))}
+        store.set_meta("sigma", sigmas)
+        store.set_meta("reference", state.reference)
+        store.set_meta("verdict", verdict.to_json())
+        store.set_meta("confirmation", _second_look(store, verdict.verdict))
+    observe(event)
+    return verdict
+
+
+def _second_look(store: Store, verdict: Verdict) -> Mapping[str, Any] | None:
+    """Return what the second look found at the design that the verdict names."""
+    named = verdict.best if verdict.best_child is None else verdict.best_child
+    looks = [] if named is None else [row.found for row in store.confirmations(named)]
+    return looks[-1] if looks else None
+
+
+def free_folder(parent: Path, name: str) -> Path:
+    """Return `parent/name`, or the first `parent/name-N` that does not exist."""
+    folder, number = parent / name, 1
+    while folder.exists():
+        number += 1
+        folder = parent / f"{name}-{number}"
+    return folder

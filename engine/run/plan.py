@@ -1,0 +1,284 @@
+"""What an experiment will cost, told from a few measured steps before anything long starts."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from genesys_engine.engine.check.design_check import CHECK
+from genesys_engine.engine.common.steps import Steps
+from genesys_engine.engine.common.temporary import temporary_folder
+from genesys_engine.engine.config import Experiment
+from genesys_engine.engine.evaluate.verification import (
+    EVALUATE,
+    TRAIN,
+    evaluation_job,
+    training_job,
+)
+from genesys_engine.engine.evaluate.verifier import RungSettings, verification_job
+from genesys_engine.engine.jobs.subjects import serving
+from genesys_engine.engine.llm.backends import look_over, open_models
+from genesys_engine.engine.run.assembly import build_corpus, demand_machine, open_executor
+from genesys_engine.engine.run.settings import decision_settings, rung_settings, verify_settings
+from genesys_engine.gab.compose import compose
+from genesys_engine.gab.errors import EnvironmentProblem
+from genesys_engine.gab.scales import get_scale
+from genesys_engine.plugins.api import Executor, Limits
+from genesys_engine.plugins.auditor import judged
+from genesys_engine.plugins.host import PluginHost
+
+PACE = "genesys_engine.plugins.train_job:pace"
+STEPS = 3  # optimiser steps per measurement
+MOST_TOKENS = 8192  # of such a step: a step of a large scale takes minutes
+_UNFITTED = {"d_model": 0, "n_blocks": 0, "vocab_size": 0, "context": 0}  # the job fits it
+MEASURING = "measuring"
+# No third seed is begun so long after the reference: what came before was mostly the start of the
+# workers, and a single seed would leave the estimate without bounds.
+ENOUGH_S = 10.0
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What was measured of the reference at the lowest rung."""
+
+    tokens_per_s: float
+    overhead_s: float  # build the model, evaluate it trained and untrained
+    check_s: float
+
+
+@dataclass(frozen=True)
+class RungPlan:
+    """The cost of one rung; seconds are of wall time with all workers busy."""
+
+    scale: str
+    verifications: int
+    tokens_each: int
+    tokens: int
+    seconds_each: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The cost of an experiment, if every budget is used in full.
+
+    `seconds` are those of children as fast as the seeds are on average; `shortest_s` and
+    `longest_s` are those of children that are all like the fastest or the slowest seed.  Seeds
+    in `not_measured` were left out to keep the planning short.
+    """
+
+    rungs: tuple[RungPlan, ...]
+    checks_s: float
+    seconds: float
+    relative_speed: Mapping[str, float]  # tokens/s of each measured seed against the reference
+    shortest_s: float = 0.0
+    longest_s: float = 0.0
+    not_measured: tuple[str, ...] = ()
+    measured_s: float = 0.0
+    llm: Mapping[str, Any] | None = None  # caps and prices; None without language models
+
+    def too_slow(self, timeout_s: float) -> list[str]:
+        """Return the rungs at which the slowest seed may not end within `timeout_s`."""
+        slowest = min(self.relative_speed.values())
+        return [rung.scale for rung in self.rungs if rung.seconds_each / slowest > timeout_s]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all figures."""
+        return asdict(self)
+
+
+def plan(experiment: Experiment, host: PluginHost, say: Callable[[str], None]) -> Plan:
+    """Measure and extrapolate.
+
+    The reference is checked, trained and scored at the lowest rung, and trained for a few steps at
+    the others; the other seeds are trained for a few steps at the lowest rung, one at least, and
+    as many more as are begun within `ENOUGH_S`.
+    """
+    demand_machine(host, experiment)
+    reference, *others = decision_settings(experiment).seeds
+    with (
+        temporary_folder("plan") as folder,
+        open_executor(host, experiment) as executor,  # starts while the corpus is prepared
+    ):
+        corpus = build_corpus(experiment, say)
+        meter = Meter(experiment, host, executor, corpus, folder)
+        rungs = range(1, len(meter.rungs))
+        steps = Steps(say, 1 + len(rungs) + len(others))
+        steps.next(MEASURING, f"{reference} at {meter.rungs[0].scale}")
+        base = meter.reference(reference)
+        paces = [base.tokens_per_s]
+        ready = time.monotonic()
+
+        def left_s() -> float:
+            """Return the seconds left in which the measurement of other seeds is begun."""
+            return ENOUGH_S - (time.monotonic() - ready)
+
+        def most_s() -> float:
+            """Return the seconds left at most."""
+            required = (len(meter.rungs) - len(paces)) * steps.elapsed_s / len(paces)
+            return max(left_s(), required, 1.0)
+
+        for rung in rungs:
+            steps.next(MEASURING, f"{reference} at {meter.rungs[rung].scale}", most_s())
+            paces.append(meter.pace(reference, rung))
+        relative = {reference: 1.0}
+        for name in others:
+            if len(relative) == 1 or left_s() > 0:
+                steps.next(MEASURING, f"{name} at {meter.rungs[0].scale}", most_s())
+                relative[name] = meter.pace(name, 0) / base.tokens_per_s
+    found = _extrapolate(experiment, meter.rungs, base, paces, relative)
+    return replace(
+        found,
+        not_measured=tuple(name for name in others if name not in relative),
+        measured_s=steps.elapsed_s,
+        llm=_language_models(experiment, host),
+    )
+
+
+def _language_models(experiment: Experiment, host: PluginHost) -> dict[str, Any] | None:
+    """Return what is known before a model is asked: the caps, and prices per million tokens.
+
+    How many tokens a design takes depends on the model's own mistakes; that is not guessed.
+    """
+    if experiment.llm is None:
+        return None
+    look_over(experiment, host.registry)
+    roles = {}
+    models = open_models(experiment.llm, host.registry, lambda name, reason: None)
+    for role, model in models.items():
+        price = model.price
+        usd = None if price is None else [1e6 * price.input_usd, 1e6 * price.output_usd]
+        roles[role] = {"model": model.name, "usd_per_million": usd}
+    budget = experiment.budget
+    return {"roles": roles, "cap_tokens": budget.llm_tokens, "cap_usd": budget.llm_usd}
+
+
+def _extrapolate(
+    experiment: Experiment,
+    settings: Sequence[RungSettings],
+    base: Speed,
+    paces: Sequence[float],
+    relative: Mapping[str, float],
+) -> Plan:
+    # Children resemble the seeds; the mean time per token is the harmonic mean of the speeds.
+    typical = statistics.harmonic_mean(list(relative.values()))  # a view fails for one seed
+    workers = min(experiment.run.workers, experiment.run.lookahead)
+    rungs = tuple(_rung_plans(experiment, settings, base, paces, typical, workers))
+    designs = experiment.budget.designs + len(experiment.population.seeds)
+    checks_s = designs * base.check_s / workers
+
+    def everything(speed: float) -> float:
+        plans = _rung_plans(experiment, settings, base, paces, speed, workers)
+        return checks_s + sum(rung.seconds for rung in plans)
+
+    return Plan(
+        rungs,
+        checks_s,
+        everything(typical),
+        relative,
+        shortest_s=everything(max(relative.values())),
+        longest_s=everything(min(relative.values())),
+    )
+
+
+def _rung_plans(
+    experiment: Experiment,
+    settings: Sequence[RungSettings],
+    base: Speed,
+    paces: Sequence[float],
+    relative: float,
+    workers: int,
+) -> Iterator[RungPlan]:
+    """Yield the rungs and the finals for children of this speed against the reference's.
+
+    Scoring is a forward pass over the same text at each rung: it takes longer as training does.
+    """
+    each = 0.0
+    for rung, at, pace in zip(experiment.ladder.rungs, settings, paces, strict=True):
+        overhead_s = base.overhead_s * base.tokens_per_s / pace
+        each = at.tokens / (pace * relative) + overhead_s
+        count = rung.verifications
+        yield RungPlan(at.scale, count, at.tokens, at.tokens * count, each, each * count / workers)
+    ladder = experiment.ladder
+    if ladder.finalists:
+        count, at = (ladder.finalists + 1) * ladder.finalist_seeds, settings[-1]
+        named, tokens = f"{at.scale} finals", at.tokens * count
+        yield RungPlan(named, count, at.tokens, tokens, each, each * count / workers)
+
+
+class Meter:
+    """Runs a real check and real, very short trainings."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        host: PluginHost,
+        executor: Executor,
+        corpus: Mapping[str, Any],
+        folder: Path,
+    ) -> None:
+        self.rungs = rung_settings(experiment, corpus["vocab_size"])
+        self._population = experiment.population
+        self._vocab_size = corpus["vocab_size"]
+        self._executor = executor
+        self._folder = folder
+        self._settings = verify_settings(experiment, host, corpus)
+
+    def reference(self, seed: str) -> Speed:
+        """Return what a check and a verification of the reference take at the lowest rung."""
+        source = compose(self._population.tree(seed))
+        scale = self.rungs[0].scale
+        payload = {
+            "source": source,
+            "scales": [scale],
+            "vocab_size": self._vocab_size,
+            "seed": 0,
+        }
+        report = self._done(CHECK, payload, f"check-{seed}", judged(self._settings.limits))
+        fit = report["measurements"]["fits"][scale]
+        job = verification_job(self._settings, source, fit, 0, 0)
+        job["budget"] |= self._few_steps(0)
+        trained = self._job(TRAIN, training_job(job), f"{seed}-trained", passed=report["passed"])
+        weights = self._folder / f"{seed}-trained" / trained["checkpoint"]
+        scored = self._evaluated(evaluation_job(job, weights), f"{seed}-scored")
+        facts = trained["facts"]
+        overhead_s = facts["build_s"] + float(scored["wall_s"])
+        return Speed(facts["tokens_per_s"], overhead_s, float(report["wall_s"]))
+
+    def pace(self, seed: str, rung: int) -> float:
+        """Return the tokens per second of a seed's training at a rung."""
+        source = compose(self._population.tree(seed))
+        job = training_job(verification_job(self._settings, source, _UNFITTED, rung, 0))
+        job["budget"] |= self._few_steps(rung)
+        job |= {"scale": self.rungs[rung].scale, "vocab_size": self._vocab_size}
+        return float(self._job(PACE, job, f"{seed}-{rung}", passed=True)["tokens_per_s"])
+
+    def _few_steps(self, rung: int) -> dict[str, int]:
+        """Return a budget of a few steps, of a smaller batch where a whole one would take long."""
+        at = self.rungs[rung]
+        context = get_scale(at.scale).context
+        batch = min(at.batch_tokens, max(MOST_TOKENS // context, 1) * context)
+        return {"tokens": STEPS * batch, "batch_tokens": batch}
+
+    def _job(self, target: str, payload: Any, name: str, *, passed: bool) -> dict[str, Any]:
+        limits = self._settings.limits_for(passed=True) if passed else self._settings.limits
+        return self._done(target, payload, name, limits)
+
+    def _evaluated(self, payload: Any, name: str) -> dict[str, Any]:
+        limits = serving(self._settings.evaluation, payload["checkpoint"])
+        return self._done(EVALUATE, payload, name, limits)
+
+    def _done(self, target: str, payload: Any, name: str, limits: Limits) -> dict[str, Any]:
+        scratch = self._folder / name
+        scratch.mkdir()
+        outcome = self._executor.submit(target, payload, scratch, limits).result()
+        if outcome.status != "ok" or outcome.value is None:
+            raise EnvironmentProblem(
+                f"the measurement {name} failed: {outcome.status}: {outcome.reason}",
+                hint="run `genesys-engine doctor`",
+            )
+        return {**outcome.value, "wall_s": outcome.facts.get("wall_s", 0.0)}

@@ -1,5 +1,0 @@
-"""`genesys-engine plugins new`: a package for a plugin of any kind, whose tests pass as made."""
-
-from genesys_engine.engine.scaffold.package import write_package
-
-__all__ = ["write_package"]

@@ -1,0 +1,270 @@
+"""What the engine knows at a decision: the results applied so far, and what is under way.
+
+The state is rebuilt from the store on resume; what the tables do not hold (the population and
+the generation) is small and saved with each step.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from genesys_engine.engine.score.finals import Finals, is_fresh
+from genesys_engine.engine.score.fitness import (
+    Reading,
+    fitness_gain,
+    objective_gains,
+    reference_noise,
+)
+from genesys_engine.engine.score.significance import Noise
+from genesys_engine.engine.select.confirmations import Confirmations
+from genesys_engine.engine.select.ladder import Ladder
+from genesys_engine.plugins.api import Candidates
+
+
+@dataclass(slots=True)
+class Standing:
+    """An accepted design: its gain at each rung verified, and where it stands on the ladder.
+
+    `rung` is the highest rung verified (-1 before the first), `fitness` the mean gain, `metrics`
+    the mean gain in each metric that the selector weighs beside it; they are kept up to date,
+    since a selector reads them of thousands of designs.  `trusted` is a seed of the library, whose
+    code is ours.
+    """
+
+    design: int
+    seed: bool
+    parameters: float
+    flops: float
+    gains: dict[int, float] = field(default_factory=dict)
+    issued: int = -1
+    parents: tuple[int, ...] = ()
+    trusted: bool = False
+    rung: int = field(init=False, default=-1)
+    fitness: float = field(init=False, default=math.nan)
+    metrics: dict[str, float] = field(init=False, default_factory=dict)
+    _objectives: dict[int, Mapping[str, float]] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._sum_up()
+
+    def record(self, rung: int, gain: float, objectives: Mapping[str, float]) -> None:
+        """Note the gain at a rung, and those in the metrics of other objectives."""
+        self.gains[rung] = gain
+        self._objectives[rung] = objectives
+        self._sum_up()
+        self.metrics = {
+            name: statistics.fmean(at[name] for at in self._objectives.values())
+            for name in objectives
+        }
+
+    def withdraw(self) -> None:
+        """Forget every gain: the design is disqualified."""
+        self.gains.clear()
+        self._objectives.clear()
+        self.metrics = {}
+        self._sum_up()
+
+    def _sum_up(self) -> None:
+        self.rung = max(self.gains, default=-1)
+        self.fitness = statistics.fmean(self.gains.values()) if self.gains else math.nan
+
+
+@dataclass
+class Counts:
+    """What has been issued and applied, by kind of task."""
+
+    next_seq: int = 0
+    next_design: int = 0
+    next_verification: int = 0
+    seeds_issued: int = 0
+    accepted: int = 0
+    children_accepted: int = 0
+    designs_in_flight: int = 0
+    children_in_flight: int = 0
+    variations_issued: int = 0
+    failures_in_a_row: int = 0
+
+
+class State:
+    """Everything a decision may look at."""
+
+    def __init__(self, ladder: Ladder) -> None:
+        self.ladder = ladder
+        self.counts = Counts()
+        self.in_flight: deque[int] = deque()
+        self.known: dict[str, int] = {}  # digest or fingerprint -> design
+        self.standings: dict[int, Standing] = {}
+        self.waiting: deque[int] = deque()  # accepted, not yet issued at rung 0
+        self.climbing: list[set[int]] = [set() for _ in ladder.caps]  # verified here, not above
+        self.members: list[int] = []  # the population that parents come from
+        self.offspring: list[int] = []  # verified in this generation
+        self.generation = 0
+        self.reference: int | None = None
+        self.reference_issued = [0] * len(ladder.caps)
+        self.references: list[list[Reading]] = [[] for _ in ladder.caps]
+        self.best: int | None = None
+        self.records: list[float] = [-math.inf for _ in ladder.caps]  # highest gain, by rung
+        self.confirmations = Confirmations()
+        self.finals = Finals()
+        self.warned: set[str] = set()
+        self.verifications_in_flight: Counter[int] = Counter()
+
+    def candidates(self, designs: Iterable[int]) -> Candidates:
+        """Return the arrays that a selector sees, in order of design number."""
+        rows = [self.standings[design] for design in sorted(designs)]
+        return Candidates(
+            design=np.array([row.design for row in rows], dtype=np.int64),
+            fitness=np.array([row.fitness for row in rows], dtype=np.float64),
+            confidence=np.array([len(row.gains) for row in rows], dtype=np.float64),
+            parameters=np.array([row.parameters for row in rows], dtype=np.float64),
+            flops=np.array([row.flops for row in rows], dtype=np.float64),
+            metrics={
+                name: np.array([row.metrics[name] for row in rows], dtype=np.float64)
+                for name in (rows[0].metrics if rows else ())
+            },
+        )
+
+    def measure(
+        self, reading: Reading, design: int, rung: int, replicate: int
+    ) -> tuple[float, Mapping[str, float]] | None:
+        """Return (gain, gains in other objectives) of a verification that ranks designs or is of
+        the finals; None where the reference failed with the fresh seed of a finalist.
+
+        A reading of the reference is kept: what comes later is measured against it.
+        """
+        of_reference = design == self.reference
+        if is_fresh(replicate):
+            return self._measure_fresh(reading, design, replicate, of_reference=of_reference)
+        references = self.references[rung]
+        if of_reference:
+            references.append(reading)
+        # The reference is verified first at every rung; its own runs are compared to the first.
+        against = references[:1] if of_reference else references
+        return fitness_gain(reading, against), objective_gains(reading, against)
+
+    def _measure_fresh(
+        self, reading: Reading, design: int, replicate: int, *, of_reference: bool
+    ) -> tuple[float, Mapping[str, float]] | None:
+        """Measure against the reference with the same fresh seed; see `measure`."""
+        if of_reference:
+            self.finals.references[replicate] = reading
+            return 0.0, {}
+        if (against := self.finals.references.get(replicate)) is None:
+            return None
+        gained = fitness_gain(reading, [against])
+        self.finals.gains.setdefault(design, {})[replicate] = gained
+        return gained, {}
+
+    def noise(self) -> list[Noise | None]:
+        """Return the noise of training at each rung, as far as it is known."""
+        return reference_noise(self.references)
+
+    def better(self, standing: Standing) -> bool:
+        """Tell whether `standing` leads: a higher rung first, then a higher fitness."""
+        if self.best is None:
+            return True
+        best = self.standings[self.best]
+        return (standing.rung, standing.fitness) > (best.rung, best.fitness)
+
+    # --- confirmation ------------------------------------------------------------------------
+
+    def has_to_be_confirmed(self, standing: Standing) -> bool:
+        """Tell whether a design must not be named yet, with what it has gained so far."""
+        looked_at = self.confirmations
+        if standing.trusted or looked_at.has_passed(standing.design, standing.rung):
+            return False
+        record = standing.gains[standing.rung] > self.records[standing.rung]
+        return record or standing.design in looked_at.suspects or self.better(standing)
+
+    def question(self, design: int) -> None:
+        """Put a design in question: it waits for its second look."""
+        self.confirmations.waiting.append(design)
+        self.climbing[self.standings[design].rung].discard(design)
+
+    def note_record(self, standing: Standing) -> None:
+        """Raise the record of the rung where a design in good standing has gained more."""
+        gain = standing.gains[standing.rung]
+        self.records[standing.rung] = max(self.records[standing.rung], gain)
+
+    def disqualify(self, design: int) -> list[int]:
+        """Take a design out of everything; return its descendants that are in question now."""
+        looked_at = self.confirmations
+        looked_at.under_way.discard(design)
+        looked_at.newcomers.discard(design)
+        looked_at.disqualified.add(design)
+        self.standings[design].withdraw()
+        for designs in self.climbing:
+            designs.discard(design)
+        for population in (self.members, self.offspring):
+            if design in population:
+                population.remove(design)
+        found = []
+        for standing in self.standings.values():  # in order: parents before their children
+            looked_at.inherit(standing.design, standing.parents)
+            if standing.design in looked_at.suspects and self._is_unproven(standing):
+                self.question(standing.design)
+                found.append(standing.design)
+        self.reckon_records()
+        return found
+
+    def _is_unproven(self, standing: Standing) -> bool:
+        """Tell whether a design has gains that nobody has looked at, or is looking at."""
+        looked_at = self.confirmations
+        return bool(standing.gains) and not (
+            looked_at.open(standing.design) or looked_at.has_passed(standing.design, standing.rung)
+        )
+
+    def in_good_standing(self) -> list[Standing]:
+        """Return the verified designs that are not in question, in order."""
+        is_open = self.confirmations.open
+        return [s for s in self.standings.values() if s.gains and not is_open(s.design)]
+
+    def ranked(self) -> list[Standing]:
+        """Return the designs in good standing: highest rung first, then highest fitness."""
+        return sorted(self.in_good_standing(), key=lambda s: (-s.rung, -s.fitness, s.design))
+
+    def reckon_records(self) -> None:
+        """Reckon the records anew from the designs in good standing."""
+        self.records = [-math.inf for _ in self.ladder.caps]
+        for standing in self.in_good_standing():
+            for rung, gain in standing.gains.items():
+                self.records[rung] = max(self.records[rung], gain)
+
+    # --- what the tables do not hold ---------------------------------------------------------
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return what `restore` needs beside the tables of the store."""
+        return {
+            "members": self.members,
+            "offspring": self.offspring,
+            "generation": self.generation,
+            "best": self.best,
+            "confirmations": self.confirmations.snapshot(),
+            "finalists": list(self.finals.designs),
+            "warned": sorted(self.warned),
+            "failures_in_a_row": self.counts.failures_in_a_row,
+        }
+
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
+        """Take over a snapshot."""
+        self.members = list(snapshot["members"])
+        self.offspring = list(snapshot["offspring"])
+        self.generation = snapshot["generation"]
+        self.best = snapshot["best"]
+        self.confirmations.restore(snapshot.get("confirmations", {}))
+        self.finals.designs = tuple(snapshot.get("finalists", ()))
+        self.warned = set(snapshot["warned"])
+        self.counts.failures_in_a_row = snapshot["failures_in_a_row"]
+
+
+def keep(members: Sequence[int], candidates: Candidates, positions: Iterable[int]) -> list[int]:
+    """Return the designs at `positions` of `candidates`, in order of their number."""
+    kept = {int(candidates.design[position]) for position in positions}
+    return sorted(design for design in members if design in kept)

@@ -1,0 +1,534 @@
+"""The store of one run: a folder with one SQLite file and one Zarr group.
+
+One process writes (the coordinator), any number read.  A step of the engine is one
+transaction.  The result of a verification is committed, with the disk told to sync, the moment
+it arrives, before anything is decided from it; decisions need no sync, since they are repeated
+as they were.  Loss curves wait in SQLite for their chunk of the Zarr array (see `curves`).
+
+    tasks          what was decided, in order; `result` once paid for; `applied` once decided upon
+    designs        every tree that was accepted or rejected, with its lineage
+    units          the source of every unit once, by digest; trees refer to it
+    verifications  one design trained and evaluated at one rung with one training seed
+    confirmations  what the second look at a design found, and why it is disqualified if it is
+    events         the log (see `events`)
+    llm_calls      what language models were asked and replied (see `llm.ledger`)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from genesys_engine.engine.store import curves
+from genesys_engine.engine.store.backup import BACKUP, Backup
+from genesys_engine.engine.store.curves import Curve, Curves
+from genesys_engine.engine.store.events import Event, canonical_json
+from genesys_engine.engine.store.lock import LOCK, exclusive, is_held
+from genesys_engine.engine.store.recovery import damaged_store, is_damage
+from genesys_engine.engine.store.schema import (
+    CONFIRM,
+    CONFIRMATIONS,
+    DATABASE,
+    DESIGN,
+    EXPERIMENT,
+    FORMAT,
+    PARTIAL,
+    SCHEMA,
+    VERIFY,
+)
+from genesys_engine.gab.errors import InputError
+from genesys_engine.gab.private import (
+    close_to_others,
+    private_file,
+    private_folder,
+    private_umask,
+)
+
+__all__ = [
+    "CONFIRM",
+    "DATABASE",
+    "DESIGN",
+    "EXPERIMENT",
+    "VERIFY",
+    "ConfirmationRow",
+    "DesignRow",
+    "Store",
+    "TaskRow",
+    "VerificationRow",
+]
+CACHE_KIB = 32 * 1024  # holds the indices of 10,000 designs, so that their cost stays flat
+
+_DESIGN_COLUMNS = (
+    "id, seq, accepted, digest, fingerprint, parents, operator, change,"
+    " parameters, flops, rung, fitness"
+)
+
+
+@dataclass(frozen=True)
+class TaskRow:
+    """One decision: a design to make, a verification to do or a design to confirm."""
+
+    seq: int
+    kind: str
+    payload: Mapping[str, Any]
+    result: Mapping[str, Any] | None
+    facts: Mapping[str, Any]
+    applied: bool
+
+
+@dataclass(frozen=True)
+class DesignRow:
+    """One design; its tree and its check report are read apart, being large.
+
+    `parameters` and `flops` (per token) are those at the lowest rung, None where the check
+    failed.  `rung` is the index of the highest rung verified, `fitness` the mean gain in percent
+    over the reference; both None before the first verification.
+    """
+
+    id: int
+    seq: int
+    accepted: bool
+    digest: str
+    fingerprint: str | None
+    parents: tuple[int, ...]
+    operator: str
+    change: str
+    parameters: float | None = None
+    flops: float | None = None
+    rung: int | None = None
+    fitness: float | None = None
+
+
+@dataclass(frozen=True)
+class VerificationRow:
+    """One verification; `id` is also its row in the array of loss curves."""
+
+    id: int
+    seq: int
+    design: int
+    rung: int
+    replicate: int
+    status: str
+    reason: str
+    fitness: float | None
+    scores: Mapping[str, Any]
+    controls: Mapping[str, Any]
+    tokens: int
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ConfirmationRow:
+    """One second look at a design verified up to `rung`; see `confirmation.Confirmation`.
+
+    A `problem` disqualifies the design; `found` is all that was found, as JSON.
+    """
+
+    seq: int
+    design: int
+    rung: int
+    problem: str
+    found: Mapping[str, Any]
+
+
+class Store:
+    """Reads and, when opened for writing, writes the folder of a run."""
+
+    def __init__(self, folder: Path, connection: sqlite3.Connection, lock: Any = None) -> None:
+        self.folder = folder
+        self._db = connection
+        self._db.row_factory = sqlite3.Row
+        self._lock = lock
+        self.curves = Curves(connection, folder)
+        self.backup = Backup(connection, folder)
+        self._syncing: bool | None = None
+
+    # --- opening -----------------------------------------------------------------------------
+
+    @classmethod
+    def create(cls, folder: Path, meta: Mapping[str, Any], experiment: Path | None = None) -> Store:
+        """Make the run folder with a copy of the experiment's file and an empty store.
+
+        Raises:
+            InputError: `folder` is in use (see `refuse_used`).
+        """
+        cls.refuse_used(folder)
+        made = not folder.exists()
+        private_folder(folder)
+        lock = exclusive(folder)
+        try:
+            cls._fill(folder, meta, experiment)
+            return cls(folder, _connect(folder), lock)
+        except BaseException:
+            lock.close()
+            if made:  # a second try must not find a folder that is in use
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    @staticmethod
+    def refuse_used(folder: Path) -> None:
+        """Raise `InputError` when `folder` holds a run or something else than a run's beginning.
+
+        Also where it cannot be made, because it would lie in a file.
+        """
+        if (folder / DATABASE).exists():
+            raise InputError(
+                "this folder already holds a run",
+                where=str(folder),
+                hint=f"continue it with `genesys-engine resume {folder}`, or give another --out",
+            )
+        begun = (LOCK, PARTIAL)  # what a process that was killed at its very start leaves
+        if folder.exists() and not (
+            folder.is_dir() and all(entry.name.startswith(begun) for entry in folder.iterdir())
+        ):
+            raise InputError(
+                "the run folder exists and is not empty",
+                where=str(folder),
+                hint="give --out a folder that does not exist yet",
+            )
+        above = next(parent for parent in folder.absolute().parents if parent.exists())
+        if not above.is_dir():
+            raise InputError(
+                f"the run folder cannot be made: {above} is a file",
+                where=str(folder),
+                hint="give another --out",
+            )
+
+    @staticmethod
+    def _fill(folder: Path, meta: Mapping[str, Any], experiment: Path | None) -> None:
+        """Write the database; it has its name only once all that belongs to a run is there."""
+        partial = folder / PARTIAL
+        partial.unlink(missing_ok=True)
+        db = sqlite3.connect(private_file(partial))
+        db.executescript(SCHEMA + CONFIRMATIONS + curves.SCHEMA)
+        db.executemany(
+            "INSERT INTO meta VALUES (?, ?)",
+            [(key, canonical_json(value)) for key, value in {"format": FORMAT, **meta}.items()],
+        )
+        db.commit()
+        db.close()
+        if experiment is not None:
+            shutil.copyfile(experiment, private_file(folder / EXPERIMENT))
+        partial.rename(folder / DATABASE)
+
+    @classmethod
+    def open(cls, folder: Path, *, write: bool = False, shared: bool = False) -> Store:
+        """Open an existing run; a second writer is refused.
+
+        With `shared` several threads may read, one at a time.
+        """
+        if not (folder / DATABASE).is_file():
+            if (folder / BACKUP).is_file():
+                raise damaged_store(folder, "run.sqlite is missing")
+            raise InputError(
+                "no run here",
+                where=str(folder),
+                hint="give the folder that `genesys-engine run` named in its last line",
+            )
+        lock = exclusive(folder) if write else None
+        if write:
+            close_to_others(folder)
+        try:
+            store = cls(folder, _connect(folder, write=write, shared=shared), lock)
+            found = store.meta("format")
+            if write:
+                store._db.executescript(CONFIRMATIONS)
+        except sqlite3.DatabaseError as error:
+            if lock is not None:
+                lock.close()
+            if is_damage(error) or "no such table" in str(error):
+                raise damaged_store(folder, error) from None
+            raise InputError(f"the store cannot be read: {error}", where=str(folder)) from None
+        if found != FORMAT:
+            raise InputError(
+                f"the run was written in format {found}, this version reads {FORMAT}",
+                where=str(folder),
+                hint="use the version of genesys-engine that made it (see `meta` in run.sqlite)",
+            )
+        return store
+
+    def being_written(self) -> bool:
+        """Tell whether a process works on this run now; one that was killed does not."""
+        return self._lock is not None or is_held(self.folder)
+
+    def close(self) -> None:
+        """Close the files; safe to call twice."""
+        if self._lock is not None:
+            with private_umask(), suppress(sqlite3.Error):  # closed already
+                self.curves.write()
+                self.backup.make()
+            # Leaves one plain file, which a reader can open without writing beside it.
+            with suppress(sqlite3.Error):  # closed already, or somebody is reading
+                self._db.execute("PRAGMA journal_mode = DELETE")
+        self._db.close()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self.close()
+        if is_damage(error):
+            raise damaged_store(self.folder, error) from error
+
+    # --- writing -----------------------------------------------------------------------------
+
+    @contextmanager
+    def transaction(self, *, sync: bool = False) -> Iterator[None]:
+        """Make everything written inside permanent together, or not at all.
+
+        Without `sync` it survives the end of this process but not a power cut, which is enough
+        for decisions: they are repeated as they were.  With `sync` the disk has it on return.
+        """
+        if sync is not self._syncing:  # the statement costs more than a small transaction
+            self._db.execute(f"PRAGMA synchronous = {'FULL' if sync else 'NORMAL'}")
+            self._syncing = sync
+        try:
+            yield
+            self._db.commit()
+        except BaseException:
+            self._db.rollback()
+            raise
+
+    def add_task(self, seq: int, kind: str, payload: Mapping[str, Any]) -> None:
+        """Record a decision before it is carried out."""
+        self._db.execute(
+            "INSERT INTO tasks (seq, kind, payload, issued_at) VALUES (?, ?, ?, ?)",
+            (seq, kind, canonical_json(payload), time.time()),
+        )
+
+    def add_result(self, seq: int, result: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+        """Record what a task gave; a second result for the same task is a bug."""
+        changed = self._db.execute(
+            "UPDATE tasks SET result = ?, facts = ?, finished_at = ?"
+            " WHERE seq = ? AND result IS NULL",
+            (canonical_json(result), json.dumps(facts), time.time(), seq),
+        ).rowcount
+        if changed != 1:
+            raise AssertionError(f"task {seq} already has a result")
+
+    def mark_applied(self, seq: int) -> None:
+        """Record that the designs and verifications now hold this task's result."""
+        self._db.execute("UPDATE tasks SET applied = 1, result = '{}' WHERE seq = ?", (seq,))
+
+    def add_design(
+        self, row: DesignRow, tree: Mapping[str, Any], report: Mapping[str, Any]
+    ) -> None:
+        """Record a design: its tree in JSON and the report of its check."""
+        digests = {}
+        for name, source in tree["units"].items():
+            digests[name] = digest = hashlib.sha256(source.encode()).hexdigest()
+            known = self._db.execute("SELECT 1 FROM units WHERE digest = ?", (digest,)).fetchone()
+            if known is None:
+                self._db.execute("INSERT INTO units VALUES (?, ?)", (digest, source))
+        values = (row.id, row.seq, int(row.accepted), row.digest, row.fingerprint)
+        lineage = (canonical_json(list(row.parents)), row.operator, row.change)
+        numbers = (row.parameters, row.flops, row.rung, row.fitness)
+        texts = (canonical_json({**tree, "units": digests}), canonical_json(report))
+        self._db.execute(
+            "INSERT INTO designs VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            (*values, *lineage, *numbers, *texts),
+        )
+
+    def set_report(self, design: int, report: Mapping[str, Any]) -> None:
+        """Replace the check report of a design by one that knows more scales."""
+        sql = "UPDATE designs SET report = ? WHERE id = ?"
+        self._db.execute(sql, (canonical_json(report), design))
+
+    def set_standing(self, design: int, rung: int | None, fitness: float | None) -> None:
+        """Record a design's highest rung and its mean fitness; None takes its standing away."""
+        self._db.execute(
+            "UPDATE designs SET rung = ?, fitness = ? WHERE id = ?", (rung, fitness, design)
+        )
+
+    def add_verification(self, row: VerificationRow, curve: Curve) -> None:
+        """Record a verification and its loss curve."""
+        if curve:
+            self.curves.add(row.id, curve)
+        self._db.execute(
+            "INSERT INTO verifications VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
+            (
+                *(row.id, row.seq, row.design, row.rung, row.replicate, row.status, row.reason),
+                *(row.fitness, canonical_json(row.scores), canonical_json(row.controls)),
+                *(row.tokens, json.dumps(row.facts)),
+            ),
+        )
+
+    def add_confirmation(self, row: ConfirmationRow) -> None:
+        """Record what a second look found."""
+        self._db.execute(
+            "INSERT INTO confirmations VALUES (?,?,?,?,?)",
+            (row.seq, row.design, row.rung, row.problem, canonical_json(row.found)),
+        )
+
+    def add_event(self, kind: str, payload: Mapping[str, Any], *, decisive: bool = True) -> Event:
+        """Append to the log and return the entry."""
+        at = time.time()
+        cursor = self._db.execute(
+            "INSERT INTO events (kind, payload, decisive, at) VALUES (?, ?, ?, ?)",
+            (kind, canonical_json(payload), int(decisive), at),
+        )
+        return Event(int(cursor.lastrowid or 0), kind, payload, decisive, at)
+
+    def set_meta(self, key: str, value: Any) -> None:
+        """Set one value of the run's own facts."""
+        self._db.execute(
+            "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            (key, canonical_json(value)),
+        )
+
+    def drop_meta(self, key: str) -> None:
+        """Forget one value of the run's own facts."""
+        self._db.execute("DELETE FROM meta WHERE key = ?", (key,))
+
+    # --- reading -----------------------------------------------------------------------------
+
+    def meta(self, key: str, default: Any = None) -> Any:
+        """Return one value of the run's own facts (`experiment`, `format`, `versions` ...)."""
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return default if row is None else _json(row["value"])
+
+    def tasks(self, *, unapplied_only: bool = False) -> Iterator[TaskRow]:
+        """Yield the tasks in order."""
+        where = "WHERE applied = 0" if unapplied_only else ""
+        for row in self._db.execute(f"SELECT * FROM tasks {where} ORDER BY seq"):
+            yield TaskRow(
+                row["seq"],
+                row["kind"],
+                _json(row["payload"]),
+                None if row["result"] is None else _json(row["result"]),
+                _json(row["facts"] or "{}"),
+                bool(row["applied"]),
+            )
+
+    def count(self, table: str) -> int:
+        """Return the number of rows of a table."""
+        assert table in {"tasks", "designs", "verifications", "events"}
+        return int(self._db.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0])
+
+    def design(self, design: int) -> DesignRow:
+        """Return one design; `InputError` names the range when there is none."""
+        return _design(self._design_columns(design, _DESIGN_COLUMNS))
+
+    def tree(self, design: int) -> dict[str, Any]:
+        """Return the tree of a design in JSON, sources included."""
+        tree: dict[str, Any] = _json(self._design_columns(design, "tree")["tree"])
+        sql = "SELECT source FROM units WHERE digest = ?"
+        tree["units"] = {
+            name: self._db.execute(sql, (digest,)).fetchone()["source"]
+            for name, digest in tree["units"].items()
+        }
+        return tree
+
+    def report(self, design: int) -> dict[str, Any]:
+        """Return the check report of a design in JSON."""
+        report: dict[str, Any] = _json(self._design_columns(design, "report")["report"])
+        return report
+
+    def _design_columns(self, design: int, columns: str) -> sqlite3.Row:
+        sql = f"SELECT {columns} FROM designs WHERE id = ?"
+        row: sqlite3.Row | None = self._db.execute(sql, (design,)).fetchone()
+        if row is None:
+            raise InputError(
+                f"no design {design} in this run",
+                where=str(self.folder),
+                hint=f"designs are numbered 0 to {self.count('designs') - 1}",
+            )
+        return row
+
+    def designs(self, *, after: int = -1) -> Iterator[DesignRow]:
+        """Yield the designs in order of their numbers, from the one behind `after`."""
+        sql = f"SELECT {_DESIGN_COLUMNS} FROM designs WHERE id > ? ORDER BY id"
+        for row in self._db.execute(sql, (after,)):
+            yield _design(row)
+
+    def leaderboard(self, limit: int | None = None) -> list[DesignRow]:
+        """Return the verified designs: highest rung first, then best fitness."""
+        rows = self._db.execute(
+            f"SELECT {_DESIGN_COLUMNS} FROM designs WHERE accepted = 1 AND rung IS NOT NULL"
+            " ORDER BY rung DESC, fitness DESC, id LIMIT ?",
+            (-1 if limit is None else limit,),
+        )
+        return [_design(row) for row in rows]
+
+    def verifications(self, design: int | None = None) -> Iterator[VerificationRow]:
+        """Yield the verifications in order, of one design or of all."""
+        where = "" if design is None else "WHERE design = :design"
+        sql = f"SELECT * FROM verifications {where} ORDER BY id"
+        for row in self._db.execute(sql, {"design": design}):
+            yield _verification(row)
+
+    def confirmations(self, design: int | None = None) -> Iterator[ConfirmationRow]:
+        """Yield the second looks in order, at one design or at all."""
+        known = "SELECT 1 FROM sqlite_master WHERE name = 'confirmations'"
+        if self._db.execute(known).fetchone() is None:  # an earlier version began this run
+            return
+        where = "" if design is None else "WHERE design = :design"
+        sql = f"SELECT * FROM confirmations {where} ORDER BY seq"
+        for row in self._db.execute(sql, {"design": design}):
+            yield ConfirmationRow(**{**dict(row), "found": _json(row["found"])})
+
+    def disqualification(self, design: int, *, before: int | None = None) -> str:
+        """Return why a design is disqualified, "" where it is not.
+
+        Args:
+            before: only by tasks with a smaller number.
+        """
+        problems = (
+            row.problem
+            for row in self.confirmations(design)
+            if row.problem and (before is None or row.seq < before)
+        )
+        return next(problems, "")
+
+    def disqualified(self) -> dict[int, str]:
+        """Return the designs that a second look has disqualified, each with the reason."""
+        return {row.design: row.problem for row in self.confirmations() if row.problem}
+
+    def events(self, *, after: int = 0) -> Iterator[Event]:
+        """Yield the log in order, from the entry behind `after`."""
+        sql = "SELECT * FROM events WHERE id > ? ORDER BY id"
+        for row in self._db.execute(sql, (after,)):
+            payload = _json(row["payload"])
+            yield Event(row["id"], row["kind"], payload, bool(row["decisive"]), row["at"])
+
+
+def _json(text: str) -> Any:
+    """Read what a column holds; raises `sqlite3.DatabaseError` where it is damaged."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise sqlite3.DatabaseError(f"a value is no JSON: {error}") from None
+
+
+def _connect(folder: Path, *, write: bool = True, shared: bool = False) -> sqlite3.Connection:
+    uri = f"{(folder / DATABASE).resolve().as_uri()}?mode={'rw' if write else 'ro'}"
+    db = sqlite3.connect(uri, uri=True, timeout=30.0, check_same_thread=not shared)
+    if write:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    return db
+
+
+def _design(row: sqlite3.Row) -> DesignRow:
+    values = dict(row)
+    values["accepted"] = bool(values["accepted"])
+    values["parents"] = tuple(_json(values["parents"]))
+    return DesignRow(**values)
+
+
+def _verification(row: sqlite3.Row) -> VerificationRow:
+    values = dict(row)
+    for key in ("scores", "controls", "facts"):
+        values[key] = _json(values[key])
+    return VerificationRow(**values)

@@ -1,0 +1,84 @@
+"""A training that has ended and waits for its evaluation: what it reported, and its weights.
+
+It lies in a folder of its own, where no job writes, and is whole once its note is there: killed
+between its two jobs, a verification goes on with the evaluation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from genesys_engine.engine.common.disk import sync, write_whole
+from genesys_engine.engine.jobs.replies import TrainReply
+from genesys_engine.engine.store.events import canonical_json
+from genesys_engine.plugins.sandbox.scratch import remove
+
+NOTE, WEIGHTS = "training.json", "model.safetensors"
+TRAINED = "-trained"  # end of the folder's name
+DECIDES = ("source", "model", "seed", "budget")
+"""Keys of a job; the rest of it is the same for a whole run, or changes no weights."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training reported and the facts of its job; `weights` is the file that it left, None
+    where it reported none."""
+
+    reply: TrainReply
+    facts: Mapping[str, Any]
+    weights: Path | None
+
+
+def keep_trained(
+    folder: Path,
+    job: Mapping[str, Any],
+    reply: TrainReply,
+    facts: Mapping[str, Any],
+    weights: Path | None,
+) -> Trained:
+    """Move the weights of a training into `folder`, and note there what it reported.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    remove(folder)
+    folder.mkdir(parents=True)
+    kept = None
+    if weights is not None:
+        kept = weights.replace(folder / WEIGHTS)
+        sync(kept)
+    note = {"identity": _identity(job), "reply": reply.model_dump(), "facts": dict(facts)}
+    write_whole(folder / NOTE, json.dumps(note))
+    sync(folder)
+    return Trained(reply, facts, kept)
+
+
+def kept_training(folder: Path, job: Mapping[str, Any]) -> Trained | None:
+    """Return the training of `job` that an earlier session kept; without one, no folder."""
+    try:
+        note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
+        reply = TrainReply.model_validate(note["reply"])
+        weights = folder / WEIGHTS if reply.checkpoint is not None else None
+        if note["identity"] == _identity(job) and (weights is None or weights.is_file()):
+            return Trained(reply, note["facts"], weights)
+    except (OSError, ValueError, KeyError, TypeError, ValidationError):
+        pass
+    remove(folder)
+    return None
+
+
+def is_trained(folder: Path) -> bool:
+    """Tell whether a training is kept in a folder."""
+    return folder.name.endswith(TRAINED) and (folder / NOTE).is_file()
+
+
+def _identity(job: Mapping[str, Any]) -> str:
+    decisive = {key: job[key] for key in DECIDES}
+    return hashlib.sha256(canonical_json(decisive).encode()).hexdigest()

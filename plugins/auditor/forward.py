@@ -1,0 +1,182 @@
+"""Shape, dtype, finite values, no state, no randomness."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genesys_engine.gab.checks.report import Evidence, Finding, finding
+from genesys_engine.gab.checks.sourcemap import Place
+from genesys_engine.plugins.auditor.candidate import Model, names, number, only, text
+from genesys_engine.plugins.auditor.numbers import EQUAL, difference, worst
+from genesys_engine.plugins.auditor.subject import WHOLE, Subject
+from genesys_engine.plugins.sandbox.subject import SubjectRaised
+
+_LENGTH = 31
+_SEEDS = 32  # that a block which draws in eval mode is run from
+
+
+def check_parameters(subject: Subject) -> Iterator[Finding]:
+    """`parameters.none`: nothing to train."""
+    if not sum(p.count for p in subject.block().parameters if p.trainable):
+        yield finding("parameters.none", "The block has no trainable parameter.", {"parameters": 0})
+
+
+def check_shapes(subject: Subject) -> Iterator[Finding]:
+    """`forward.error`, `reply.wrong`, `shape.wrong`, `dtype.wrong` at several lengths."""
+    cases = [(torch.float32, length) for length in subject.lengths] + [(torch.float64, _LENGTH)]
+    yield from _shapes(subject, dict.fromkeys(cases))
+
+
+def check_shapes_fast(subject: Subject) -> Iterator[Finding]:
+    """The same at two lengths."""
+    yield from _shapes(subject, [(torch.float32, 1), (torch.float64, _LENGTH)])
+
+
+def _shapes(subject: Subject, cases: Iterable[tuple[torch.dtype, int]]) -> Iterator[Finding]:
+    blocks: dict[torch.dtype, Model] = {}  # to build one costs as much as to run it
+    for dtype, length in cases:
+        if dtype not in blocks:
+            blocks[dtype] = subject.block(dtype=dtype).eval()
+        block = blocks[dtype]
+        X = torch.randn(2, length, subject.width, generator=subject.generator(length), dtype=dtype)
+        evidence: dict[str, Evidence] = {
+            "length": length,
+            "dtype": str(dtype).removeprefix("torch."),
+        }
+        try:
+            reply, made = subject.candidate.of(block, "reply", X, seed=0)
+        except SubjectRaised as error:
+            yield subject.source.fault("forward.error", error.raised, evidence)
+            return
+        fault = _fault_of_reply(reply, made, X)
+        if fault is not None:
+            code, said = fault
+            yield finding(code, said, evidence, place=subject.place_of(block))
+            return
+
+
+def _fault_of_reply(
+    reply: dict[str, Any], made: Sequence[Tensor], X: Tensor
+) -> tuple[str, str] | None:
+    """Return what is wrong with a reply: that it is right takes the tensor itself to believe."""
+    if not reply.get("pair"):
+        return "reply.wrong", f"forward returned {text(reply, 'kind')}, not a pair (X, Z)."
+    if not reply.get("tensor"):
+        return "reply.wrong", f"forward returned a {text(reply, 'kind')} in the place of X."
+    shape, dtype = reply.get("shape"), f"torch.{text(reply, 'dtype')}"
+    if made:
+        shape, dtype = list(made[0].shape), str(made[0].dtype)
+    if shape != list(X.shape):
+        return "shape.wrong", f"The input was {tuple(X.shape)}, the output is {_shape(shape)}."
+    if dtype != str(X.dtype):
+        return "dtype.wrong", f"The input was {X.dtype}, the output is {dtype}."
+    only(made)
+    return None
+
+
+def _shape(said: Any) -> tuple[int, ...]:
+    known = isinstance(said, list) and all(type(extent) is int for extent in said)
+    return tuple(said[:16]) if known else ()
+
+
+def check_finite(subject: Subject) -> Iterator[Finding]:
+    """`output.nonfinite`: as trained (fp32, initial) and with moved parameters (fp64)."""
+    models = {"initial": subject.model(dtype=torch.float32)}
+    if not subject.noise:  # else they were moved so far that outputs stay finite
+        models["moved"] = subject.opened()
+    for state, model in models.items():
+        for length in (_LENGTH, subject.context):
+            tokens = subject.tokens(1, length)
+            output = subject.run(model.eval(), tokens)
+            bad = int((~torch.isfinite(output)).sum())
+            if bad:
+                said = f"{bad} of {output.numel()} outputs are NaN or infinite."
+                place = subject.first_nonfinite(subject.trace(model, tokens))
+                evidence: dict[str, Evidence] = {"length": length, "parameters": state, "bad": bad}
+                yield finding("output.nonfinite", said, evidence, place=place)
+                return
+
+
+def check_repeatable(subject: Subject) -> Iterator[Finding]:
+    """`state.kept` and `determinism.random`: equal inputs give equal outputs, call after call."""
+    model = subject.opened()
+    for mode in (False, True):
+        found = _unlike(subject, model.train(mode))
+        if found is not None:
+            yield found
+            return
+
+
+def _unlike(subject: Subject, model: Model) -> Finding | None:
+    """Run the same again, and again after something else; look for what is kept meanwhile."""
+    tokens, others = subject.tokens(2, _LENGTH), subject.tokens(3, 9, salt=5)
+    mode = "train" if model.training else "eval"
+    before = None if model.training else _note(subject, model)
+    first = subject.run(model, tokens)
+    settled = None if model.training else _note(subject, model)
+    again = subject.run(model, tokens)
+    counted = _changed(subject, model, settled, "kept")
+    subject.run(model, others)
+    last = subject.run(model, tokens)
+    change = worst((difference(first, again), difference(first, last)))
+    changed = _changed(subject, model, before, "tensors")
+    if not change <= EQUAL:
+        place = _what_remembers(subject, model, tokens, others)
+        said = "The same input gives another output after other calls."
+        return finding("state.kept", said, {"mode": mode, "change": change}, place=place)
+    if model.training:
+        return None
+    if counted:
+        said = f"The same call twice changes {counted[0]!r}, so a third may compute something else."
+        return finding("state.kept", said, {"mode": mode, "kept": counted[0]})
+    if changed:
+        place = subject.place_of_parameter(model, changed[0])
+        said = f"A call in eval mode changes {changed[0]!r}."
+        return finding("state.kept", said, {"mode": mode, "tensor": changed[0]}, place=place)
+    return _random(subject, model, tokens, first)
+
+
+def _random(subject: Subject, model: Model, tokens: Tensor, first: Tensor) -> Finding | None:
+    """Run from other seeds: what is drawn at all may decide one time in many.
+
+    `first` is the output from seed 0.  That a block draws nothing is its process's word, so that
+    one other seed is asked all the same.
+    """
+    drew = subject.draws(model, tokens)
+    for seed in range(1, _SEEDS if drew else 2):
+        change = worst([difference(first, subject.run(model, tokens, seed=seed))])
+        if not change <= EQUAL:
+            runs = subject.trace(model, tokens, seed=0), subject.trace(model, tokens, seed=seed)
+            place = subject.first_different(runs, (WHOLE, WHOLE), EQUAL)
+            said = "In eval mode the output depends on the random generator."
+            return finding("determinism.random", said, {"change": change}, place=place)
+    if not drew:
+        return None
+    said = f"It draws random numbers in eval mode; {_SEEDS} runs gave one output all the same."
+    place = subject.place_of(subject.block())
+    return finding("determinism.random", said, {"change": 0.0}, place=place, severity="warning")
+
+
+def _what_remembers(subject: Subject, model: Model, tokens: Tensor, others: Tensor) -> Place:
+    subject.run(model, tokens)
+    one = subject.trace(model, tokens)
+    subject.run(model, others)  # a state that settles would be as it was
+    two = subject.trace(model, tokens)
+    return subject.first_different((one, two), (WHOLE, WHOLE), EQUAL)
+
+
+def _note(subject: Subject, model: Model) -> int:
+    """Have the state of a model remembered where it is; return the number of the note."""
+    return number(subject.candidate.of(model, "note")[0], "number")
+
+
+def _changed(subject: Subject, model: Model, note: int | None, what: str) -> list[str]:
+    """Return the names of what has changed since a note; none without one."""
+    if note is None:
+        return []
+    answer, _ = subject.candidate.of(model, "changed", note=note)
+    return names(answer, what)

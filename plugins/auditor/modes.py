@@ -1,0 +1,164 @@
+"""What differs between the ways in which a block is run: building, modes, precision, scale.
+
+These run in an audit and not in a run's own check: a run trains in fp32 with units that the
+contract has bound already, and every child pays for each probe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import zip_longest
+
+import torch
+from torch import Tensor
+
+from genesys_engine.gab.checks.report import Evidence, Finding, finding
+from genesys_engine.plugins.auditor.candidate import Parameter, found, only
+from genesys_engine.plugins.auditor.gradient import origin_of_nan
+from genesys_engine.plugins.auditor.numbers import EQUAL, difference, settled
+from genesys_engine.plugins.auditor.subject import WHOLE, Subject
+from genesys_engine.plugins.sandbox.subject import SubjectRaised
+
+_LENGTH = 31
+# Residual streams of trained models reach such values in single channels.
+LARGE = 1e3
+# How much larger the change of the last eighth of a long input may be than that of the first.
+GROWTH = 1e3
+_LONGER = 4
+_LONGEST = 1024
+
+
+def check_factory(subject: Subject) -> Iterator[Finding]:
+    """`build.options`: every parameter is made on the device and in the dtype that was asked.
+
+    Complex parameters have the complex dtype that belongs to it, and whole numbers their own.
+    There are the same ones on every device: they are counted on one, and trained on another.
+    """
+    meta, here = subject.block(device="meta"), subject.block()
+    other = [p for p, q in zip_longest(here.parameters, meta.parameters) if not _alike(p, q)]
+    if other:
+        name = other[0].name if other[0] is not None else meta.parameters[-1].name
+        text = f"On the meta device it has other parameters than on the CPU, {name!r} among them."
+        place = subject.place_of(here)
+        evidence: dict[str, Evidence] = {
+            "parameter": name,
+            "wanted": "device meta",
+            "parameters": len(other),
+        }
+        yield finding("build.options", text, evidence, place=place)
+        return
+    for wanted, block in (("dtype float64", here), ("device meta", meta)):
+        told = [(p.name, *_as_asked(p, wanted)) for p in block.parameters]
+        wrong = [(name, got) for name, right, got in told if not right]
+        if wrong:
+            name, got = wrong[0]
+            text = f"The parameter {name!r} was asked for with {wanted} and has {got}."
+            place = subject.place_of_parameter(block, name)
+            evidence = {"parameter": name, "wanted": wanted, "parameters": len(wrong)}
+            yield finding("build.options", text, evidence, place=place)
+            return
+
+
+def _alike(one: Parameter | None, other: Parameter | None) -> bool:
+    """Tell whether two builds have the same parameter at a place of their lists."""
+    if one is None or other is None:
+        return False
+    return (one.name, one.shape) == (other.name, other.shape)
+
+
+def _as_asked(parameter: Parameter, wanted: str) -> tuple[bool, str]:
+    """Tell whether a parameter is as asked, and what it is instead."""
+    if "device" in wanted:
+        return parameter.device == wanted.split()[1], parameter.device
+    numbers = "float" in parameter.dtype or "complex" in parameter.dtype
+    right = parameter.dtype in ("float64", "complex128") or not numbers
+    return right, f"torch.{parameter.dtype}"
+
+
+def check_modes(subject: Subject) -> Iterator[Finding]:
+    """`mode.differs`: without dropout, train mode computes what eval mode computes.
+
+    Where train mode draws random numbers the two are not comparable, and nothing is said.
+    """
+    model = subject.shared
+    tokens = subject.tokens(2, _LENGTH)
+
+    def apart(wide: bool) -> float:
+        train = subject.run(model.train(), tokens, wide=wide)
+        return difference(train, subject.run(model.eval(), tokens, wide=wide))
+
+    change = settled(apart, EQUAL)
+    if not change <= EQUAL:
+        drawn = [subject.run(model.train(), tokens, seed=seed) for seed in (0, 1)]
+        if difference(*drawn) > EQUAL:  # NaN is no draw
+            return
+        text = "Train mode draws nothing, and yet its output is not that of eval mode."
+        runs = subject.trace(model.train(), tokens), subject.trace(model.eval(), tokens)
+        place = subject.first_different(runs, (WHOLE, WHOLE), EQUAL)
+        yield finding("mode.differs", text, {"change": change}, place=place)
+
+
+def check_autocast(subject: Subject) -> Iterator[Finding]:
+    """`autocast.error`: under bfloat16 autocast forward and backward run and keep X's dtype."""
+    block = subject.block(dtype=torch.float32)
+    X = _input(subject, 2, _LENGTH)
+    try:
+        _, made = subject.candidate.of(block, "autocast", X)
+    except SubjectRaised as error:
+        fault = subject.source.fault("autocast.error", error.raised, {"length": _LENGTH})
+        yield _as_a_warning(fault)
+        return
+    # No gradient at all is a fault in any precision, which the gradient's own check tells.
+    (Y,) = only(made[:1])
+    finite = all(bool(torch.isfinite(tensor).all()) for tensor in made)
+    if Y.dtype != X.dtype or not finite:
+        what = "is not finite" if Y.dtype == X.dtype else f"is {Y.dtype}"
+        place = subject.place_of(block)
+        text = f"Under bfloat16 autocast the output of an input of {X.dtype} {what}."
+        yield finding("autocast.error", text, {"length": _LENGTH}, place=place)
+
+
+def _as_a_warning(found: Finding) -> Finding:
+    """Return what this machine lacks as a warning: fp32 was checked, and a GPU may have it."""
+    return replace(found, severity="warning") if found.code == "machine.unsupported" else found
+
+
+def check_large_inputs(subject: Subject) -> Iterator[Finding]:
+    """`output.overflow`: inputs of large norm give finite outputs and gradients (fp32)."""
+    block = subject.block(dtype=torch.float32)
+    X = _input(subject, 2, _LENGTH) * LARGE
+    weights = torch.randn(X.shape, generator=subject.generator(8))
+    answer, (Y, *gradients) = subject.candidate.of(block, "pull_block", X, weights)
+    evidence: dict[str, Evidence] = {"input": LARGE, "length": _LENGTH}
+    if not torch.isfinite(Y).all():
+        text = f"An input of values around {LARGE:g} gives an output that is not finite."
+        place = subject.first_nonfinite(subject.trace(block, X))
+        place = place if place[0] else subject.place_of(block)
+        yield finding("output.overflow", text, evidence, place=place)
+        return
+    pulled = found(answer, gradients, 1 + len(block.parameters))
+    if not all(bool(torch.isfinite(g).all()) for g in pulled if g is not None):
+        text = f"An input of values around {LARGE:g} gives a gradient that is not finite."
+        place = origin_of_nan(subject, subject.model(dtype=torch.float32), _LENGTH)
+        yield finding("output.overflow", text, evidence, place=place)
+
+
+def check_growth(subject: Subject) -> Iterator[Finding]:
+    """`output.explodes`: what the block adds does not grow with the position without bound."""
+    length = max(subject.longest, min(_LONGEST, _LONGER * subject.context))
+    block = subject.block(dtype=torch.float32).eval()
+    X = _input(subject, 1, length)
+    change = (subject.run(block, X) - X).double().square().mean((0, 2))
+    part = max(1, length // 8)
+    first, last = float(change[:part].mean() ** 0.5), float(change[-part:].mean() ** 0.5)
+    ratio = last / max(first, 1e-30)
+    if not ratio <= GROWTH:
+        text = f"What the block adds is {ratio:.3g} times larger at the end of {length} positions."
+        evidence: dict[str, Evidence] = {"length": length, "ratio": ratio}
+        yield finding("output.explodes", text, evidence, place=subject.place_of(block))
+
+
+def _input(subject: Subject, batch: int, length: int) -> Tensor:
+    generator = subject.generator(length)
+    return torch.randn(batch, length, subject.width, generator=generator)

@@ -1,0 +1,63 @@
+"""How far two tensors are apart, and where random numbers begin."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+from genesys_engine.plugins.sandbox.subject import SubjectRaised
+
+
+def difference(one: Tensor, other: Tensor) -> float:
+    """Return the largest difference relative to the largest value; NaN where there is one."""
+    if one.shape != other.shape:
+        return float("inf")
+    if not one.numel():
+        return 0.0
+    size = torch.maximum(one.abs().max(), other.abs().max()).clamp_min(1e-300)
+    return float((one - other).abs().max() / size)
+
+
+# Runs of equal inputs: the same operations in the same order, but for the batch's kernels.
+EQUAL = 1e-9
+# Up to here a change may be the rounding of a part that computes in fp32 or bf16.
+ROUNDING = 1e-2
+# The size of fp32's own, after some steps.
+FP32 = 1e-5
+
+
+def settled(ask: Callable[[bool], float], tolerance: float) -> float:
+    """Return the change that `ask(wide)` measures, as it is without the rounding of fp32.
+
+    Asked again in fp64 (`wide`) where it is beyond `tolerance` and may be rounding; where the
+    block cannot be run so, what is of fp32's size is taken for it.
+    """
+    change = ask(False)
+    if not tolerance < change <= ROUNDING:
+        return change
+    try:
+        return ask(True)
+    except SubjectRaised:
+        return 0.0 if change <= FP32 else change
+
+
+def worst(values: Iterable[float]) -> float:
+    """Return the largest, with NaN as infinity, so that it cannot hide."""
+    return max((v if v == v else float("inf") for v in values), default=0.0)
+
+
+def start_generator(seed: int) -> None:
+    """Start the CPU's global generator at `seed`.
+
+    `torch.manual_seed` also notes the seed, with the stack of its caller, for every kind of
+    accelerator that may come: a millisecond a call, and a check makes a hundred.
+    """
+    torch.default_generator.manual_seed(seed)
+
+
+def derived(seed: int, purpose: int | str) -> int:
+    """Return a seed for one purpose, from which no other one's can be reckoned."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{purpose}".encode()).digest()[:7], "big")

@@ -1,0 +1,348 @@
+"""The block under test: models built from it, and ways to run and to compare them.
+
+All probes use a small language model (in a run: width 64, two blocks, Z carried through) in
+fp64, where a leak cannot hide in rounding.
+
+The models are in the candidate's own process (`candidate`).  What they are given is drawn here,
+what they give back is checked for its form and compared here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genesys_engine.gab.checks.sourcemap import Place, SourceMap
+from genesys_engine.plugins.auditor import lengths
+from genesys_engine.plugins.auditor.candidate import (
+    AnswerError,
+    Candidate,
+    Model,
+    Trace,
+    found,
+    only,
+    rows,
+)
+from genesys_engine.plugins.auditor.chunks import lengths_named
+from genesys_engine.plugins.auditor.numbers import derived
+
+WIDTH = 64
+BLOCKS = 2
+VOCABULARY = 97
+_SHORT = 31
+_PLACES = 0.1  # the size of what tells equal tokens apart, beside theirs
+_NOISE = (1.0, 0.1, 0.01)
+
+View = Sequence[Any]
+"""A part of every value that should be equal in two runs: a name of `served`, and its arguments."""
+WHOLE: View = ("whole",)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One block under test.
+
+    `context` is the largest context that it is to be trained at, `contexts` are all of them, if
+    there are more; `seed` makes the random values.  `width`, `blocks` and `vocabulary` shape the
+    model that is probed.  With `beyond`, lengths beyond the context are probed too.
+    """
+
+    candidate: Candidate
+    source: SourceMap
+    context: int
+    seed: int
+    width: int = WIDTH
+    blocks: int = BLOCKS
+    contexts: tuple[int, ...] = ()
+    beyond: bool = False
+    vocabulary: int = VOCABULARY
+    _normals: dict[int, list[Tensor]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    _alone: dict[int, list[Tensor]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Lengths to try: one, odd, prime, the contexts, and the longest of all."""
+        return tuple(dict.fromkeys((1, 9, _SHORT, *self.contexts, self.context, self.longest)))
+
+    @cached_property
+    def longest(self) -> int:
+        """The longest length that is probed: the context, or one behind every chunk."""
+        return lengths.beyond(self.context, self.chunks) if self.beyond else self.context
+
+    @cached_property
+    def chunks(self) -> tuple[int, ...]:
+        """Whole numbers, ascending, that may be the length of a chunk of this block."""
+        answer, _ = self.candidate.of(self.block(), "numbers")
+        known = rows(answer, "numbers", str, (int, float))
+        return lengths_named(self.source.text, tuple(sorted({(n, v) for n, v in known})))
+
+    @property
+    def unprobed(self) -> list[int]:
+        """Numbers of the code that may be a chunk's length and that no probe is longer than."""
+        return [size for size in self.chunks if size > self.longest]
+
+    @property
+    def weights_seed(self) -> int:
+        """What the weights are drawn from: known where the block runs, and no hint at more."""
+        return derived(self.seed, "weights")
+
+    def block(
+        self,
+        index: int = 0,
+        dtype: torch.dtype = torch.float64,
+        *,
+        width: int = 0,
+        blocks: int = 0,
+        device: str = "",
+        seed: int | None = None,
+    ) -> Model:
+        """Return a fresh block, the same at every call."""
+        return self.candidate.build(
+            "block",
+            index=index,
+            blocks=blocks or self.blocks,
+            width=width or self.width,
+            dtype=_name(dtype),
+            device=device,
+            seed=self.weights_seed if seed is None else seed,
+        )
+
+    def model(
+        self, *, noise: float = 0.0, dtype: torch.dtype = torch.float64, salt: int = 1
+    ) -> Model:
+        """Return a fresh model with initial parameters, or with `noise` added to them.
+
+        The noise is normal, of about the size that keeps signals at theirs, another for each
+        `salt`.
+        """
+        _ = self._placed
+        config = {
+            "d_model": self.width,
+            "n_blocks": self.blocks,
+            "vocab_size": VOCABULARY,
+            "context": self.context,
+        }
+        model = self.candidate.build(
+            "model", config=config, dtype=_name(dtype), seed=self.weights_seed
+        )
+        if noise:
+            self._add_noise(model, noise, salt)
+        return model
+
+    @cached_property
+    def _placed(self) -> bool:
+        """Make every position's vector its own: a token comes again in long inputs.
+
+        Equal ones would tie wherever a block chooses, and rounding would break the tie.
+        """
+        drawn = torch.randn(max(self.longest, 128), self.width, generator=self.generator(6))
+        self.candidate.ask("set_places", drawn * (_PLACES * self.width**-0.5))
+        return True
+
+    def _add_noise(self, model: Model, noise: float, salt: int) -> None:
+        if salt not in self._normals:  # to draw them costs as much as to build the model
+            generator = self.generator(salt)
+            drawn = [torch.randn(p.shape, generator=generator) for p in model.parameters]
+            self._normals[salt] = drawn
+        scales = [noise * p.fan_in**-0.5 for p in model.parameters]
+        self.candidate.of(model, "add", *self._normals[salt], scales=scales)
+
+    @cached_property
+    def _moved(self) -> tuple[float, Model]:
+        """How far parameters can be moved with the output still finite, and that model."""
+        for noise in _NOISE:
+            model = self.model(noise=noise).eval()
+            lengths = dict.fromkeys((_SHORT, self.context))
+            alone = {n: self.layers(model, self.tokens(1, n)) for n in lengths}
+            if all(torch.isfinite(layers[-1]).all() for layers in alone.values()):
+                self._alone.update(alone)
+                return noise, model
+        return 0.0, self.model()
+
+    @property
+    def noise(self) -> float:
+        """How far parameters can be moved with the output still finite."""
+        return self._moved[0]
+
+    def opened(self) -> Model:
+        """Return a fresh model whose parameters are all moved: a gate that is zero opens."""
+        return self.model(noise=self.noise)
+
+    @property
+    def shared(self) -> Model:
+        """What `opened` returns, built once and run before: for probes behind the one for state.
+
+        Its mode is the one that the last probe left.
+        """
+        return self._moved[1]
+
+    def is_shared(self, model: Model) -> bool:
+        """Tell whether it is the one that `shared` returns, without building that."""
+        return "_moved" in vars(self) and model is self.shared
+
+    @property
+    def answer(self) -> tuple[Tensor, Tensor]:
+        """Tokens (1, 31) and what `shared` makes of them in eval mode, run once for all probes."""
+        return self.tokens(1, _SHORT), self.alone(_SHORT)[-1]
+
+    def alone(self, length: int) -> list[Tensor]:
+        """Return the layers of `shared` in eval mode for the first `length` tokens, run once."""
+        if length not in self._alone:
+            self._alone[length] = self.layers(self.shared.eval(), self.tokens(1, length))
+        return self._alone[length]
+
+    # --- random values ---
+
+    def generator(self, salt: int) -> torch.Generator:
+        """Return a generator of random values for one purpose."""
+        return torch.Generator().manual_seed(derived(self.seed, salt))
+
+    def tokens(self, batch: int, length: int, salt: int = 2) -> Tensor:
+        """Return random tokens (batch, length), none twice in `VOCABULARY` of a row."""
+        parts = -(-length // VOCABULARY)
+        drawn = torch.rand(batch, parts, VOCABULARY, generator=self.generator(salt))
+        return drawn.argsort(-1).flatten(1)[:, :length]
+
+    def other_tokens(self, tokens: Tensor, salt: int = 3) -> Tensor:
+        """Return random tokens of the same shape, each different from its counterpart."""
+        step = torch.randint(1, VOCABULARY, tokens.shape, generator=self.generator(salt))
+        return (tokens + step) % VOCABULARY
+
+    # --- outputs and gradients ---
+
+    def run(
+        self,
+        module: Model,
+        *inputs: Tensor,
+        seed: int = 0,
+        gradient: bool = False,
+        wide: bool = False,
+    ) -> Tensor:
+        """Return the output, with the global generator started from `seed`.
+
+        With `gradient` the graph is recorded as in training, and thrown away.  With `wide` what
+        the block computes in fp32 is computed in fp64.
+
+        Raises:
+            SubjectRaised: the block raises.
+            AnswerError: the output has another shape than it must have.
+        """
+        how = {"seed": self._run_seed(inputs[0], seed), "gradient": gradient, "wide": wide}
+        _, made = self.candidate.of(module, "run", *inputs, **how)
+        return self._shaped(only(made)[0], inputs[0])
+
+    def draws(self, model: Model, tokens: Tensor) -> bool:
+        """Tell whether a run draws from the global generator, as the subject has it."""
+        how = {"seed": self._run_seed(tokens), "gradient": False, "wide": False}
+        answer, _ = self.candidate.of(model, "draws", tokens, **how)
+        return bool(answer.get("draws"))
+
+    def run_without(self, model: Model, path: str, tokens: Tensor) -> tuple[Tensor, bool]:
+        """Return the output without the units at a path of every block, and if they were called."""
+        how = {"seed": self._run_seed(tokens), "gradient": False, "wide": False}
+        answer, made = self.candidate.of(model, "run_without", tokens, path=path, **how)
+        return self._shaped(only(made)[0], tokens), bool(answer.get("called"))
+
+    def layers(
+        self,
+        model: Model,
+        tokens: Tensor,
+        *,
+        gradient: bool = False,
+        wide: bool = False,
+        nearer: tuple[Tensor, float] | None = None,
+    ) -> list[Tensor]:
+        """Return the output of every layer, (rows, time, width), and the logits behind them.
+
+        With `nearer`, other tokens and a share, the embedded tokens differ from those of the others
+        by that share of what they do.
+        """
+        how = {"seed": self._run_seed(tokens), "gradient": gradient, "wide": wide}
+        others, share = nearer or ((), 0.0)
+        inputs = [tokens, others] if isinstance(others, Tensor) else [tokens]
+        _, made = self.candidate.of(model, "layers", *inputs, nearer=share, **how)
+        *layers, logits = only(made, self.blocks + 1)
+        layers = [self._shaped(layer, tokens, self.width) for layer in layers]
+        return [*layers, self._shaped(logits, tokens)]
+
+    def pull(
+        self, model: Model, tokens: Tensor, weights: Tensor, *, wide: bool = False
+    ) -> Tensor | None:
+        """Return the gradient of the sum of `weights` times the logits for the embedded tokens.
+
+        None where there is none.  The weights are drawn here, so that nobody there can know which
+        outputs are asked for before they are.
+        """
+        answer, made = self.candidate.of(model, "pull", tokens, weights, wide=wide)
+        (slope,) = found(answer, made, 1)
+        return None if slope is None else self._shaped(slope, tokens, self.width)
+
+    def _run_seed(self, inputs: Tensor, seed: int = 0) -> int:
+        """Return what the global generator is started at: another value for every length.
+
+        Runs that are compared in train mode have one length, and draw alike.  What a block does
+        for some draws only has as many occasions to show as there are lengths.
+        """
+        return derived(self.seed, f"run {seed} {inputs.shape[1]}")
+
+    def _shaped(self, output: Tensor, given: Tensor, width: int = 0) -> Tensor:
+        """Return an output for tokens (rows, time) or vectors (rows, time, width), if it is so
+        shaped; for tokens of a `width`, else that of logits."""
+        wanted = given.shape if given.dim() == 3 else (*given.shape, width or self.vocabulary)
+        if output.shape != wanted:
+            text = f"An input of {tuple(given.shape)} gives an output of {tuple(output.shape)}."
+            raise AnswerError("shape.wrong", text)
+        if not (output.is_floating_point() or output.is_complex()):
+            raise AnswerError("dtype.wrong", f"The output is {output.dtype}.")
+        return output
+
+    # --- who did it ---
+
+    def trace(
+        self, model: Model, *inputs: Tensor, seed: int = 0, without_detached: bool = False
+    ) -> Trace:
+        """Run as `run` does, and have the calls of the units kept."""
+        how = {"seed": self._run_seed(inputs[0], seed), "gradient": False, "wide": False}
+        return self.candidate.trace(model, *inputs, without_detached=without_detached, **how)
+
+    def first_different(
+        self, runs: tuple[Trace, Trace], views: tuple[View, View], tolerance: float
+    ) -> Place:
+        """Return the unit and line that made what is equal in two runs, seen so, different."""
+        answer, _ = self.candidate.ask(
+            "first_different",
+            traces=[run.number for run in runs],
+            views=[list(view) for view in views],
+            tolerance=tolerance,
+        )
+        return self.source.checked_place(answer.get("unit"), answer.get("line"))
+
+    def first_nonfinite(self, run: Trace) -> Place:
+        """Return the unit and line that made NaN or infinity of finite values."""
+        answer, _ = self.candidate.ask("first_nonfinite", trace=run.number)
+        return self.source.checked_place(answer.get("unit"), answer.get("line"))
+
+    def place_of(self, model: Model) -> Place:
+        """Return the unit that a block is of, and its first line."""
+        return self.source.place_of_class(model.unit)
+
+    def place_of_parameter(self, model: Model, name: str) -> Place:
+        """Return the innermost unit that holds the parameter, and where it assigns it."""
+        answer, _ = self.candidate.of(model, "holder", name=name)
+        unit, attribute = answer.get("unit"), answer.get("attribute")
+        if not isinstance(unit, str) or not isinstance(attribute, str):
+            return None, None
+        return self.source.place_of_attribute(unit, attribute)
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -1,0 +1,123 @@
+"""Paths relative to the experiment's file still hold where a run or a study reads its own copy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from genesys_engine.engine.compare import evolution, session
+from genesys_engine.engine.compare.store import StudyStore
+from genesys_engine.engine.config.kept import PATHS, kept_paths, kept_sets
+from genesys_engine.engine.loop.evolution import Stopped
+from genesys_engine.engine.run import lifecycle
+from genesys_engine.engine.run.assembly import load
+from genesys_engine.engine.store.run_store import Store
+from genesys_engine.gab.errors import InputError
+
+EXPERIMENT = """
+[corpus]
+use = "text"
+paths = ["texts"]
+[knowledge]
+base = "mine"
+[plugins]
+local = ["beside.py"]
+[compare]
+study = "evolution"
+proposals = "ideas"
+seeds = [1]
+[[compare.arms]]
+name = "a"
+[[compare.arms]]
+name = "b"
+sets = ["selection.use=random", 'sandbox.readable=["mine"]']
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    for name in ("mine", "ideas", "texts"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "beside.py").write_text("from genesys_engine.plugins import api\n")
+    path = tmp_path / "experiment.toml"
+    path.write_text(EXPERIMENT)
+    return path
+
+
+def said(calls: Callable[..., Any]) -> Any:
+    """Return callbacks of which none does anything."""
+    return calls(*(lambda *about: None for _ in range(4)))
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_a_run_is_taken_up_with_its_paths(file: Path, *, older: bool) -> None:
+    """An older version kept the whole paths of some options alone."""
+    _, experiment = load(file, ())
+    meta = {
+        "experiment": experiment.to_json(),
+        "experiment_digest": experiment.digest,
+        "finished": True,
+        **({} if older else {PATHS: kept_paths(experiment)}),
+    }
+    folder = file.parent / "runs" / "one"
+    Store.create(folder, meta, file).close()
+    with pytest.raises(InputError, match="this run is finished"):  # so it is the same experiment
+        lifecycle.resume(folder, (), said(lifecycle.Callbacks))
+
+
+def test_the_runs_of_a_study_get_its_paths_and_it_is_gone_on_with(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[Any] = []
+
+    def start(path: Path, sets: list[str], folder: Path, callbacks: Any) -> None:
+        begun.append(load(path, sets)[1])
+        raise Stopped("enough")
+
+    monkeypatch.setattr(evolution.run, "start", start)
+    folder = file.parent / "studies" / "one"
+    with pytest.raises(Stopped, match="enough"):
+        session.begin(file, (), folder, said(session.Callbacks))
+    with pytest.raises(Stopped, match="enough"):
+        session.resume(folder, (), said(session.Callbacks))
+    assert len(begun) == 2
+    for experiment in begun:
+        assert experiment.corpus.paths == (str(file.parent / "texts"),)
+        assert experiment.knowledge.base == str(file.parent / "mine")
+        assert experiment.plugins.local == (str(file.parent / "beside.py"),)
+        assert experiment.compare.proposals == str(file.parent / "ideas")
+
+
+def test_a_set_of_the_command_line_is_meant_wherever_it_is_resumed(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "mine").mkdir(parents=True)
+    monkeypatch.chdir(elsewhere)
+    sets = ["knowledge.base=mine"]
+    _, experiment = load(file, sets)
+    meta = {"sets": sets, PATHS: kept_paths(experiment)}
+    monkeypatch.chdir(tmp_path)
+    _, again = load(file, kept_sets(lambda key, default=None: meta.get(key, default)))
+    assert again.knowledge.base == str(elsewhere / "mine")
+    assert again.digest == experiment.digest
+
+
+def test_what_an_arm_sets_is_relative_to_the_file_of_the_study(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(*given: Any) -> None:
+        raise Stopped("enough")
+
+    monkeypatch.setattr(evolution.run, "start", start)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with pytest.raises(Stopped):
+        session.begin(file, (), tmp_path / "study", said(session.Callbacks))
+    with StudyStore.open(tmp_path / "study") as store:
+        (_, arm) = load(file, ())[1].compare.arms
+        experiment = evolution._arm_experiment(store, arm.sets)
+    assert experiment.sandbox.readable == (str(file.parent / "mine"),)
