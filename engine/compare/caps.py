@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from genesys_engine.engine.common.budget import Spending, first_spent
 from genesys_engine.engine.compare.store import Result
 from genesys_engine.engine.config.schema import ARM_CAPS, CompareSection
+from genesys_engine.engine.llm.meters import total
 from genesys_engine.plugins.api import LLM, BudgetSpent, LLMReply, LLMRequest, LLMUsage
 
 
@@ -60,20 +62,19 @@ def spent_by(results: Iterable[Result], arm: str, cut: Mapping[str, Mapping[str,
 
 def spent_now(usage: Mapping[str, LLMUsage], seconds: float) -> Spent:
     """Return what the work on one proposal used so far."""
-    prices = [each.usd for each in usage.values()]
-    usd = None if None in prices else sum(price or 0.0 for price in prices)
-    return Spent(sum(each.tokens for each in usage.values()), usd, seconds)
+    used = total(usage)
+    return Spent(used.tokens, used.usd, seconds)
 
 
 def cap_reached(section: CompareSection, spent: Spent) -> str | None:
     """Return the name of the cap that ends an arm, None while it may go on."""
-    if section.tokens is not None and spent.tokens >= section.tokens:
-        return "compare.tokens"
-    if section.usd is not None and (spent.usd is None or spent.usd >= section.usd):
-        return "compare.usd"  # what was spent may be anything where a price was unknown
-    if section.wall_hours is not None and spent.seconds >= 3600 * section.wall_hours:
-        return "compare.wall_hours"
-    return None
+    return first_spent(
+        (
+            Spending("compare.tokens", spent.tokens, section.tokens),
+            Spending("compare.usd", spent.usd, section.usd),
+            Spending("compare.wall_hours", spent.seconds / 3600, section.wall_hours),
+        )
+    )
 
 
 def is_capped(section: CompareSection) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from genesys_engine.engine.common.budget_shares import share_passed
+from genesys_engine.engine.common.budget import Spending, new_warnings
 from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins.api import BudgetSpent, LLMPrice, LLMUsage
 
@@ -23,10 +23,9 @@ class Caps:
     tokens: int | None = None
     usd: float | None = None
 
-    def items(self) -> Iterable[tuple[str, float | None]]:
-        """Yield (budget, cap)."""
-        yield TOKENS, self.tokens
-        yield USD, self.usd
+    def spendings(self, tokens: float, usd: float | None) -> tuple[Spending, Spending]:
+        """Return what is used of both budgets."""
+        return Spending(TOKENS, tokens, self.tokens), Spending(USD, usd, self.usd)
 
 
 def add(one: LLMUsage, other: LLMUsage) -> LLMUsage:
@@ -82,7 +81,8 @@ class Meters:
         self._held: set[Hold] = set()  # of calls under way
         self._lost: set[Hold] = set()  # of calls whose reply was lost
         self._changed = threading.Condition()
-        self._told = set(self._reached())
+        self._said: set[str] = set()
+        self._warnings()
 
     def demand_costs(self) -> None:
         """Raise `InputError` if a cap in US dollars cannot be kept: earlier costs are unknown."""
@@ -155,35 +155,28 @@ class Meters:
         """Change what is used or held; whoever waits looks again, and new shares are told."""
         with self._changed:
             yield
-            fresh = {key: value for key, value in self._reached().items() if key not in self._told}
-            self._told |= set(fresh)
+            fresh = self._warnings()
             self._changed.notify_all()
-        for (budget, _), (spent, cap, lost) in fresh.items():
-            self._tell(budget, spent, cap, lost)
+        for each, lost in fresh:
+            self._tell(each.budget, each.used or 0.0, each.cap or 0.0, lost)
 
     def _against(self, *holds: Hold) -> str | None:
         """Return the budget that does not allow `holds` beside what was used."""
-        used = total(self._used)
-        if self.caps.tokens is not None and (
-            used.tokens + sum(each.tokens for each in holds) > self.caps.tokens
-        ):
-            return TOKENS
-        if self.caps.usd is not None and (
-            used.usd is None or used.usd + sum(each.usd for each in holds) > self.caps.usd
-        ):
-            return USD  # what was used may be anything where a price was unknown
-        return None
+        used, held = total(self._used), _sums(holds)
+        now = self.caps.spendings(used.tokens, used.usd)
+        return next((each.budget for each in now if not each.allows(held[each.budget])), None)
 
-    def _reached(self) -> dict[tuple[str, int], tuple[float, float, float]]:
-        """Return (budget, percent) -> (used, cap, lost) of what has been reached."""
-        used = total(self._used)
-        lost = {
-            TOKENS: float(sum(each.tokens for each in self._lost)),
-            USD: sum(each.usd for each in self._lost),
-        }
-        amounts = {TOKENS: used.tokens + lost[TOKENS], USD: (used.usd or 0.0) + lost[USD]}
-        return {
-            (budget, percent): (amounts[budget], cap, lost[budget])
-            for budget, cap in self.caps.items()
-            if cap is not None and (percent := share_passed(amounts[budget], cap))
-        }
+    def _warnings(self) -> list[tuple[Spending, float]]:
+        """Return what has to be said now, with the estimates of lost replies that are in it."""
+        used, lost = total(self._used), _sums(self._lost)
+        now = self.caps.spendings(used.tokens + lost[TOKENS], (used.usd or 0.0) + lost[USD])
+        return [(each, lost[each.budget]) for each in new_warnings(self._said, now)]
+
+
+def _sums(holds: Iterable[Hold]) -> dict[str, float]:
+    """Return what calls have reserved together, by budget."""
+    found = list(holds)
+    return {
+        TOKENS: float(sum(each.tokens for each in found)),
+        USD: sum(each.usd for each in found),
+    }

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from genesys_engine.engine.common.budget_shares import share_passed
+from genesys_engine.engine.common.budget import Spending, new_warnings
 from genesys_engine.engine.common.text import listed
 from genesys_engine.engine.loop.restore import standing_of
 from genesys_engine.engine.score.finals import is_fresh
@@ -140,11 +140,9 @@ class Outcomes:
         self.state.in_flight.append(seq)
 
     def _warn(self, budget: str, used: int, cap: int) -> None:
-        percent = share_passed(used, cap)
-        key = f"{budget} {percent}"
-        if percent and key not in self.state.warned:
-            self.state.warned.add(key)
-            self.emit(events.BUDGET_WARNING, {"budget": budget, "used": used, "cap": cap})
+        for each in new_warnings(self.state.warned, [Spending(budget, used, cap)]):
+            about = {"budget": each.budget, "used": each.used, "cap": each.cap}
+            self.emit(events.BUDGET_WARNING, about)
 
     # --- designs -----------------------------------------------------------------------------
 

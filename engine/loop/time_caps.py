@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from genesys_engine.engine.common.budget_shares import share_passed
+from genesys_engine.engine.common.budget import Spending, first_spent, new_warnings
 
 HOUR_S = 3600.0
 
@@ -18,6 +18,10 @@ class HourCap:
     hours: float | None
     used_s: Callable[[], float]
 
+    def spending(self) -> Spending:
+        """Return the hours used so far."""
+        return Spending(self.key, self.used_s() / HOUR_S, self.hours)
+
 
 class HourCaps:
     """Tells when a cap on time is reached, and warns once at each of its shares before.
@@ -28,22 +32,23 @@ class HourCaps:
         tell: gets `budget`, `used` and `cap`, both in hours.
     """
 
-    def __init__(self, *caps: HourCap, tell: Callable[[Mapping[str, str | float]], None]) -> None:
-        self._caps = [(cap, cap.hours, {0, _passed(cap)}) for cap in caps if cap.hours]
+    def __init__(
+        self, *caps: HourCap, tell: Callable[[Mapping[str, str | float | None]], None]
+    ) -> None:
+        self._caps = caps
         self._tell = tell
+        self._said: set[str] = set()
+        new_warnings(self._said, self._spendings())
 
     def reached(self) -> str | None:
         """Return the key of a cap that is reached."""
-        for cap, hours, told in self._caps:
-            if cap.used_s() >= HOUR_S * hours:
-                return f"budget.{cap.key}"
-            percent = _passed(cap)
-            if percent not in told:
-                told.add(percent)
-                used = round(cap.used_s() / HOUR_S, 2)
-                self._tell({"budget": cap.key, "used": used, "cap": hours})
+        now = self._spendings()
+        if (spent := first_spent(now)) is not None:
+            return f"budget.{spent}"
+        for each in new_warnings(self._said, now):
+            used = round(each.used or 0.0, 2)
+            self._tell({"budget": each.budget, "used": used, "cap": each.cap})
         return None
 
-
-def _passed(cap: HourCap) -> int:
-    return share_passed(cap.used_s(), HOUR_S * (cap.hours or 0.0))
+    def _spendings(self) -> list[Spending]:
+        return [cap.spending() for cap in self._caps]

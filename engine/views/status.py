@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
+from genesys_engine.engine.common.budget import Spending
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.engine.views.llm import llm_view, usage_by_task, usage_json
 from genesys_engine.engine.views.run import KILLED, RUNNING, WAITING, Running, RunView, view
@@ -59,19 +61,19 @@ def budgets(store: Store, run: RunView) -> list[dict[str, Any]]:
     caps = store.meta("experiment")["budget"]
     children = run.accepted - len(run.names)
     hours = float(store.meta("wall_s", 0.0)) / 3600
-    rows: list[tuple[str, float | None, float | None]] = [
-        ("designs", children, caps.get("designs")),
-        *((f"verifications at {rung.scale}", rung.done, rung.planned) for rung in run.rungs),
-        *(("finalists' trainings", f.done, f.planned) for f in [run.finals] if f is not None),
-        ("wall hours", hours, caps.get("wall_hours")),
+    rows = [
+        Spending("designs", children, caps.get("designs")),
+        *(Spending(f"verifications at {r.scale}", r.done, r.planned) for r in run.rungs),
+        *(Spending("finalists' trainings", f.done, f.planned) for f in [run.finals] if f),
+        Spending("wall hours", hours, caps.get("wall_hours")),
     ]
     if (most := caps.get("device_hours")) is not None:
-        rows.append(("device hours", float(store.meta("device_s", 0.0)) / 3600, most))
+        rows.append(Spending("device hours", float(store.meta("device_s", 0.0)) / 3600, most))
     used = llm_view(store).total
     for name, amount in (("llm_tokens", used.tokens), ("llm_usd", used.usd)):
         if (cap := caps.get(name)) is not None:
-            rows.append((name.replace("_", " "), amount, cap))
-    return [{"budget": name, "used": used, "cap": cap} for name, used, cap in rows]
+            rows.append(Spending(name.replace("_", " "), amount, cap))
+    return [asdict(each) for each in rows]
 
 
 def _verdict(store: Store) -> dict[str, Any] | None:
