@@ -1,17 +1,17 @@
 """Small real things to test with: a corpus, a model, a trainer's budget, a finished run.
 
-The corpus and the run are made by the engine itself, so this module imports it, inside functions.
+The corpus and the run are made by the engine itself (see `engine`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genesys_engine.gab import library
 from genesys_engine.gab.compose import compose, load_block
 from genesys_engine.plugins.api import Corpus, TrainBudget
+from genesys_engine.plugins.testing.engine import engine
 
 if TYPE_CHECKING:
     from genesys_engine.gab.model import LanguageModel
@@ -42,10 +42,7 @@ use = "recorded"
 
 def tiny_corpus(cache: Path) -> Corpus:
     """Return 200 KB of Python's own source, byte-level BPE with 300 tokens."""
-    from genesys_engine.engine.corpus import CorpusOptions, prepare
-
-    options = CorpusOptions(max_bytes=200_000, vocab_size=VOCABULARY, heldout=0.2)
-    return Corpus.open(prepare(options, cache))
+    return Corpus.open(engine().corpus(cache, max_bytes=200_000, vocab_size=VOCABULARY))
 
 
 def small_source() -> str:
@@ -90,49 +87,5 @@ def finished_run(
 
     Its scores are made from hashes of the designs: they say nothing about them.
     """
-    from genesys_engine.engine.common.machine import machine, versions
-    from genesys_engine.engine.config import load_experiment
-    from genesys_engine.engine.run import lifecycle
-    from genesys_engine.engine.store.run_store import Store
-    from genesys_engine.plugins.host import PluginHost
-    from genesys_engine.plugins.registry import Description
-
-    host = PluginHost(local=local)
-    where = "genesys_engine.plugins.testing.recorded:RecordedExecutor"
-    host.registry.register(Description("executor", "recorded", where, "recorded", "testing", "0"))
-    file = folder.with_suffix(".toml")
-    file.write_text(experiment, encoding="utf-8")
-    read = load_experiment(file, (), host.registry)
-    callbacks = lifecycle.Callbacks(
-        on_event=lambda event: None,
-        on_past=lambda event: None,
-        should_stop=lambda: None,
-        on_stage=lambda text: None,
-    )
-    meta: Mapping[str, Any] = {
-        "name": read.run.name,
-        "sets": [],
-        "experiment": read.to_json(),
-        "experiment_digest": read.digest,
-        "versions": versions(),
-        "machine": machine(),
-        "components": [],
-        "corpus": _corpus_facts(read, cache),
-    }
-    with Store.create(folder, meta, file) as store:
-        lifecycle.execute(store, read, host, callbacks)
+    engine().run(folder, cache, experiment, local)
     return folder
-
-
-def _corpus_facts(experiment: Any, cache: Path) -> dict[str, Any]:
-    from genesys_engine.engine.corpus import prepare
-
-    corpus = Corpus.open(prepare(experiment.corpus, cache))
-    return {
-        "folder": str(corpus.folder),
-        "digest": corpus.digest,
-        "source": experiment.corpus.use,
-        "train_tokens": len(corpus.train),
-        "heldout_tokens": corpus.heldout_tokens,
-        "vocab_size": corpus.vocab_size,
-    }

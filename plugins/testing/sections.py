@@ -6,6 +6,7 @@ from pathlib import Path
 
 from genesys_engine.plugins.targets import load_target
 from genesys_engine.plugins.testing.contract import Contract
+from genesys_engine.plugins.testing.engine import engine
 
 
 class ReportSectionContract(Contract):
@@ -17,10 +18,8 @@ class ReportSectionContract(Contract):
 
     def section(self, run_folder: Path) -> tuple[str, str]:
         """Return (title, HTML) of a run."""
-        from genesys_engine.engine.store.run_store import Store
-
         found = load_target(self.description().target)
-        with Store.open(run_folder) as store:
+        with engine().open(run_folder) as store:
             title, body = (found() if isinstance(found, type) else found)(store)
         assert isinstance(title, str)
         assert isinstance(body, str)
@@ -49,13 +48,7 @@ class ReportSectionContract(Contract):
 
     def test_it_is_part_of_the_report(self, run_folder: Path, tmp_path: Path) -> None:
         """The engine finds it and puts it into the page."""
-        from genesys_engine.engine.report import render_report
-        from genesys_engine.engine.report.page import registered_sections
-        from genesys_engine.engine.store.run_store import Store
-
         title, body = self.section(run_folder)
-        with Store.open(run_folder) as store:
-            mine = registered_sections(store)[self.name]
-            page = render_report(store, sections={self.name: mine})
+        page = engine().report(run_folder, self.name)
         assert body in page
         assert title in page or not body.strip()

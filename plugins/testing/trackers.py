@@ -9,6 +9,7 @@ from typing import Any
 from genesys_engine.plugins.api import TrackedRun
 from genesys_engine.plugins.host import freeze
 from genesys_engine.plugins.testing.contract import Contract
+from genesys_engine.plugins.testing.engine import engine
 
 
 class TrackerContract(Contract):
@@ -18,13 +19,7 @@ class TrackerContract(Contract):
 
     def log(self, run_folder: Path) -> list[Mapping[str, Any]]:
         """Return the log of a finished run."""
-        from genesys_engine.engine.store.run_store import Store
-
-        with Store.open(run_folder) as store:
-            return [
-                freeze({"id": e.id, "kind": e.kind, "payload": e.payload, "at": e.at})
-                for e in store.events()
-            ]
+        return [freeze(event) for event in engine().log(run_folder)]
 
     def tracker(self, folder: Path, *, resumed: bool = False) -> Any:
         """Return a tracker of a run in `folder`."""
