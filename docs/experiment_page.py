@@ -14,9 +14,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo, PydanticUndefined
 
+from genesys_engine.engine.common.toml_text import toml_value
 from genesys_engine.engine.config.load import COMPONENTS, LLM_KIND
 from genesys_engine.engine.config.schema import Experiment, LLMSection
-from genesys_engine.engine.config.template import toml_value
 from genesys_engine.gab.scales import SCALES
 from genesys_engine.plugins.host import BUILTIN, PluginHost
 from genesys_engine.plugins.kinds import ROLES

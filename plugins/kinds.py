@@ -104,11 +104,20 @@ class Tracker(Protocol):
         """Write what is still held and let everything go; safe to call twice."""
 
 
+# --- selectors ---------------------------------------------------------------------------------
+
+OBJECTIVES = {
+    "quality": ("fitness", 1.0),
+    "parameters": ("parameters", -1.0),
+    "speed": ("flops", -1.0),
+}
+"""Objective -> the array of `Candidates` that holds it, and whether more or less is better."""
+
 # --- report sections ---------------------------------------------------------------------------
 
 
 class RunStore(Protocol):
-    """What a section of the report reads of a run; see `engine.store.Store` for the rows."""
+    """What a section of the report reads of a run; see `engine/store/run_store.py` for the rows."""
 
     folder: Path
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from genesys_engine.engine.check.design_check import CheckSettings, DesignCheck
+from genesys_engine.engine.common.canonical import canonical_json
 from genesys_engine.engine.common.machine import machine, versions
 from genesys_engine.engine.compare.check_reports import CheckReports
 from genesys_engine.engine.compare.checking import StudyCheck
@@ -37,7 +38,6 @@ from genesys_engine.engine.llm.gateway import Gateway, Notice
 from genesys_engine.engine.llm.ledger import Ledger
 from genesys_engine.engine.llm.meters import Caps
 from genesys_engine.engine.run.assembly import CHECK_SECONDS, demand_isolation, load, open_executor
-from genesys_engine.engine.store.events import canonical_json
 from genesys_engine.engine.store.run_store import EXPERIMENT
 from genesys_engine.gab.errors import GenesysError, InputError
 from genesys_engine.plugins.api import Limits

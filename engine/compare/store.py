@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genesys_engine.engine.store.events import canonical_json
+from genesys_engine.engine.common.canonical import canonical_json
 from genesys_engine.engine.store.lock import exclusive
 from genesys_engine.engine.store.run_store import EXPERIMENT
 from genesys_engine.gab.errors import InputError

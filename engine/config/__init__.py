@@ -3,7 +3,7 @@
 `schema` is the reference of every section and key; `load` reads a file and `--set` overrides
 and reports all faults at once, each with its place; `positions` finds the places.
 
-May import `select`, `corpus`, `store` and `common`.
+May import `corpus`, `store` and `common`.
 """
 
 from genesys_engine.engine.config.load import load_experiment

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from genesys_engine.engine.common.toml_text import toml_key, toml_value
 from genesys_engine.engine.config.schema import Experiment
-from genesys_engine.engine.config.template import toml_key, toml_value
 
 PATHS = "paths"
 """Key of the metadata of a run or a study that holds what `kept_paths` returns."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from genesys_engine.engine.config.document import Document
 from genesys_engine.engine.config.schema import Component
 from genesys_engine.gab.errors import PluginError
+from genesys_engine.plugins.kinds import OBJECTIVES
 from genesys_engine.plugins.registry import suggest
 from genesys_engine.plugins.targets import load_target, read_options
 
@@ -47,7 +48,7 @@ def check_metrics(document: Document, sections: Mapping[str, Any], registry: Reg
             continue
         for name, path in wanted.items():
             if not _given(name, known):
-                own = _columns() if path[0] == "selection" else ()
+                own = OBJECTIVES if path[0] == "selection" else ()
                 where = f" at {scale}" if scale else ""
                 hint = _near(name, [*own, *known])
                 if scale:
@@ -111,13 +112,6 @@ def _given(name: str, known: Iterable[str]) -> bool:
         tasks = (each for each in known if "/" not in each)
         return any(each == "*" or each.endswith((":acc", ":*")) for each in tasks)
     return any(name.startswith(each[:-1]) if each.endswith("*") else name == each for each in known)
-
-
-def _columns() -> Iterable[str]:
-    """Return what the selector `nsga2` weighs beside scores."""
-    from genesys_engine.engine.select.selectors import COLUMNS
-
-    return COLUMNS
 
 
 def _near(name: str, known: Sequence[str]) -> str:

@@ -7,20 +7,17 @@ import json
 import os
 import platform
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
+from genesys_engine.engine.common.canonical import canonical_json
 from genesys_engine.engine.jobs.replies import VerifyReply
 from genesys_engine.engine.jobs.task import TaskResult
-from genesys_engine.engine.store.events import canonical_json
 from genesys_engine.plugins.host import BUILTIN, PluginHost
 from genesys_engine.plugins.source_digest import source_digest
-
-if TYPE_CHECKING:
-    from genesys_engine.engine.config import Experiment
 
 REPLY_KEYS = ("status", "reason", "scores", "controls", "curve", "tokens", "steps", "parameters")
 
@@ -107,13 +104,14 @@ class NoiseCache:
         return self._folder / key[:2] / f"{key}.json"
 
 
-def component_code(experiment: Experiment, host: PluginHost) -> list[dict[str, str]]:
-    """Return what tells the code of the trainer and the evaluators that are not built in.
+def component_code(used: Iterable[tuple[str, str]], host: PluginHost) -> list[dict[str, str]]:
+    """Return what tells the code of components that are not built in.
 
     The version of the engine stands for the others.
+
+    Args:
+        used: (kind, name) of the trainer and of the evaluators.
     """
-    used = [("trainer", experiment.trainer.use)]
-    used += [("evaluator", entry.use) for entry in experiment.evaluators]
     found = [host.registry.get(kind, name) for kind, name in used]
     return [
         {

@@ -21,8 +21,8 @@ from genesys_engine.engine.evaluate.verification import (
 )
 from genesys_engine.engine.jobs.results import failure
 from genesys_engine.engine.jobs.task import TaskResult
-from genesys_engine.engine.score.finals import is_fresh
 from genesys_engine.engine.store.checkpoints import CHECKPOINTS
+from genesys_engine.engine.store.replicates import is_fresh
 from genesys_engine.engine.store.samples import pending_samples
 from genesys_engine.engine.train.placement import SUPPLIED_BY, Supplied, Trials
 from genesys_engine.engine.train.trained import Trained, is_trained

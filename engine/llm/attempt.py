@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from genesys_engine.engine.common.canonical import canonical_json
 from genesys_engine.engine.common.redact import redact
 from genesys_engine.engine.llm.backends import Model
 from genesys_engine.engine.llm.ledger import Call
-from genesys_engine.engine.store.events import canonical_json
 from genesys_engine.plugins.api import LLMReply, LLMRequest
 from genesys_engine.plugins.llm.requests import canonical_request, request_digest
 

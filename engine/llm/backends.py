@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from genesys_engine.engine.common.canonical import canonical_json
 from genesys_engine.engine.common.redact import hide_key
 from genesys_engine.engine.config.schema import Component, Experiment, LLMSection, without_folders
 from genesys_engine.engine.llm.outage import Fault, Outage
 from genesys_engine.engine.llm.recording import TOOK
-from genesys_engine.engine.store.events import canonical_json
 from genesys_engine.gab.errors import GenesysError, InputError, PluginError
 from genesys_engine.plugins.api import ROLES, LLMBackend, LLMPrice, LLMReply, LLMRequest
 from genesys_engine.plugins.llm.replay import ReplayBackend, ReplayOptions, recorded_reply

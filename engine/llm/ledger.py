@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from genesys_engine.engine.common.canonical import canonical_json
 from genesys_engine.engine.common.redact import redact
-from genesys_engine.engine.store.events import canonical_json
 from genesys_engine.gab.private import private_file
 from genesys_engine.plugins.api import LLMReply, LLMUsage
 

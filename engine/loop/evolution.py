@@ -29,7 +29,6 @@ from genesys_engine.engine.llm.streak import Streak
 from genesys_engine.engine.loop.outcomes import Outcomes
 from genesys_engine.engine.loop.plugin_decisions import FAIL, RETRY, STOP, Decisions
 from genesys_engine.engine.propose.designer import Designer
-from genesys_engine.engine.score.finals import is_fresh
 from genesys_engine.engine.select.policy import (
     Confirm,
     Design,
@@ -42,6 +41,7 @@ from genesys_engine.engine.select.state import State, keep
 from genesys_engine.engine.store.checkpoints import checkpoint_name
 from genesys_engine.engine.store.events import Event
 from genesys_engine.engine.store.live_curves import LiveCurves
+from genesys_engine.engine.store.replicates import is_fresh
 from genesys_engine.engine.store.run_store import CONFIRM, DESIGN, VERIFY, Store, TaskRow
 from genesys_engine.engine.store.samples import drop_samples
 from genesys_engine.gab.compose import compose

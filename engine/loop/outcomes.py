@@ -12,11 +12,11 @@ from typing import Any
 from genesys_engine.engine.common.budget import Spending, new_warnings
 from genesys_engine.engine.common.text import listed
 from genesys_engine.engine.loop.restore import standing_of
-from genesys_engine.engine.score.finals import is_fresh
 from genesys_engine.engine.score.fitness import Measure, Unmeasured
 from genesys_engine.engine.select.policy import Confirm, Design, Policy, Verify
 from genesys_engine.engine.select.state import Standing, State, keep
 from genesys_engine.engine.store.events import Event
+from genesys_engine.engine.store.replicates import is_fresh
 from genesys_engine.engine.store.run_store import (
     ConfirmationRow,
     DesignRow,

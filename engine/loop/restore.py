@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from genesys_engine.engine.score.finals import is_fresh
 from genesys_engine.engine.score.fitness import Measure
 from genesys_engine.engine.select.state import Standing, State
 from genesys_engine.engine.store.names import seed_name
+from genesys_engine.engine.store.replicates import is_fresh
 from genesys_engine.engine.store.run_store import CONFIRM, DesignRow, Store
 from genesys_engine.gab import library
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from genesys_engine.engine.store.events import canonical_json
+from genesys_engine.engine.common.canonical import canonical_json
 from genesys_engine.gab.errors import PluginError
 from genesys_engine.gab.tree import GABTree
 from genesys_engine.plugins.api import Child, Operator

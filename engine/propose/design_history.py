@@ -16,10 +16,10 @@ from typing import Any
 
 from genesys_engine.engine.propose.attempts import findings_of, first_line, outcome_of
 from genesys_engine.engine.score import noise
-from genesys_engine.engine.score.finals import is_fresh
 from genesys_engine.engine.score.fitness import Measure, metric_value
 from genesys_engine.engine.score.significance import gain_sigmas
 from genesys_engine.engine.store.names import scale_names
+from genesys_engine.engine.store.replicates import is_fresh
 from genesys_engine.engine.store.run_store import Store, VerificationRow
 from genesys_engine.plugins import event_kinds as events
 from genesys_engine.plugins.api import History, RungResult, Tried

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from genesys_engine.engine.common.text import metric_title, plural
-from genesys_engine.engine.config.template import tables_to_toml
+from genesys_engine.engine.common.toml_text import tables_to_toml
 from genesys_engine.engine.report import charts
 from genesys_engine.engine.report.cost_chart import cost_figure
 from genesys_engine.engine.report.highlight import python_html

@@ -230,7 +230,9 @@ def services_meta(experiment: Experiment, host: PluginHost) -> dict[str, Any]:
 
 def noise_cache(corpus: Mapping[str, Any], experiment: Experiment, host: PluginHost) -> NoiseCache:
     """Return the cache of the reference's trainings on a corpus, with an experiment's plugins."""
-    code = component_code(experiment, host)
+    used = [("trainer", experiment.trainer.use)]
+    used += [("evaluator", entry.use) for entry in experiment.evaluators]
+    code = component_code(used, host)
     tasks = sorted(Path(folder).name for folder in corpus.get("tasks", {}).values())
     return NoiseCache(cache_folder() / "noise", corpus["digest"], versions(), code, tasks)
 

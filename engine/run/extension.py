@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from genesys_engine.engine.config.template import toml_value
-from genesys_engine.engine.score.finals import is_fresh
+from genesys_engine.engine.common.toml_text import toml_value
+from genesys_engine.engine.store.replicates import is_fresh
 from genesys_engine.engine.store.run_store import VERIFY, Store
 from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins import event_kinds as events

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from genesys_engine.engine.common.canonical import canonical_json
 from genesys_engine.engine.config import Component, Experiment
-from genesys_engine.engine.store.events import Event, canonical_json
+from genesys_engine.engine.store.events import Event
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.gab.errors import GenesysError, PluginError
 from genesys_engine.plugins.api import TrackedRun, Tracker

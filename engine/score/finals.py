@@ -17,17 +17,10 @@ from genesys_engine.engine.score.significance import (
     mean_half_width,
     normal_quantile,
 )
+from genesys_engine.engine.store.replicates import FRESH
 
 if TYPE_CHECKING:
     from genesys_engine.engine.score.fitness import Reading
-
-FRESH = 1000
-"""The first `replicate` of a verification that is fresh; those below rank the designs."""
-
-
-def is_fresh(replicate: int) -> bool:
-    """Tell whether a verification belongs to the finals."""
-    return replicate >= FRESH
 
 
 @dataclass

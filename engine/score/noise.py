@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from genesys_engine.engine.score.finals import is_fresh
 from genesys_engine.engine.score.fitness import Measure, Reading, Unmeasured, reference_noise
 from genesys_engine.engine.score.significance import SIGMAS, Noise, gain_sigmas, noise_of_mean
+from genesys_engine.engine.store.replicates import is_fresh
 from genesys_engine.engine.store.run_store import Store, VerificationRow
 
 REFERENCE, BETTER, WORSE = "reference", "better", "worse"

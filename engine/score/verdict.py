@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from genesys_engine.engine.score.finals import Finals, Fresh, fresh_results, half_width, is_fresh
+from genesys_engine.engine.score.finals import Finals, Fresh, fresh_results, half_width
 from genesys_engine.engine.score.noise import (
     NoiseFloor,
     fitness_sigma,
@@ -21,6 +21,7 @@ from genesys_engine.engine.score.noise import (
 )
 from genesys_engine.engine.score.significance import Noise, noise_of_mean
 from genesys_engine.engine.store.names import scale_names, seed_name
+from genesys_engine.engine.store.replicates import is_fresh
 from genesys_engine.engine.store.run_store import DesignRow, Store
 
 PARENT, BEST_SEED, REFERENCE = "parent", "best seed", "reference"

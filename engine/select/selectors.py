@@ -13,6 +13,7 @@ from pydantic import Field, field_validator
 from genesys_engine.engine.common.randomness import as_global_random
 from genesys_engine.engine.score.fitness import DesignFitness
 from genesys_engine.plugins.api import Candidates, Options
+from genesys_engine.plugins.kinds import OBJECTIVES
 
 
 class SelectionOptions(Options):
@@ -97,19 +98,11 @@ class TournamentSelector(RandomSelector):
         return self.parents(candidates, 1, rng)[0]
 
 
-COLUMNS = {
-    "quality": ("fitness", 1.0),
-    "parameters": ("parameters", -1.0),
-    "speed": ("flops", -1.0),
-}
-"""Objective -> the array of the candidates that holds it, and whether more or less is better."""
-
-
 class Nsga2Options(SelectionOptions):
     """Options of `nsga2`."""
 
     objectives: str = Field(
-        "+".join(COLUMNS),
+        "+".join(OBJECTIVES),
         description="what is weighed, joined by +: quality (the fitness), parameters (fewer),"
         " speed (fewer FLOPs per token), and names of scores: the gain in each",
     )
@@ -141,7 +134,7 @@ class Nsga2Selector(RandomSelector):
     @staticmethod
     def metrics(options: Nsga2Options) -> tuple[str, ...]:
         """Return the objectives that are scores."""
-        return tuple(name for name in options.names if name not in COLUMNS)
+        return tuple(name for name in options.names if name not in OBJECTIVES)
 
     def parents(self, candidates: Candidates, count: int, rng: random.Random) -> list[int]:
         """Draw from the better half of the non-dominated order."""
@@ -175,12 +168,12 @@ class _Individual:
 
 
 def _individuals(
-    candidates: Candidates, objectives: Sequence[str] = tuple(COLUMNS)
+    candidates: Candidates, objectives: Sequence[str] = tuple(OBJECTIVES)
 ) -> list[_Individual]:
     """Wrap the candidates; a single objective gets a constant beside it, for DEAP's log sort."""
     columns, weights = [], []
     for name in objectives:
-        array, weight = COLUMNS.get(name, ("", 1.0))
+        array, weight = OBJECTIVES.get(name, ("", 1.0))
         columns.append(getattr(candidates, array) if array else candidates.metrics[name])
         weights.append(weight)
     if len(columns) == 1:

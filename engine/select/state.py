@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from genesys_engine.engine.score.finals import Finals, is_fresh
+from genesys_engine.engine.score.finals import Finals
 from genesys_engine.engine.score.fitness import (
     Reading,
     fitness_gain,
@@ -25,6 +25,7 @@ from genesys_engine.engine.score.fitness import (
 from genesys_engine.engine.score.significance import Noise
 from genesys_engine.engine.select.confirmations import Confirmations
 from genesys_engine.engine.select.ladder import Ladder
+from genesys_engine.engine.store.replicates import is_fresh
 from genesys_engine.plugins.api import Candidates
 
 

@@ -9,10 +9,11 @@ kinds are named in `plugins.event_kinds`, since plugins read them too.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from genesys_engine.engine.common.canonical import canonical_json
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,6 @@ class Event:
     payload: Mapping[str, Any]
     decisive: bool
     at: float
-
-
-def canonical_json(value: Any) -> str:
-    """Return JSON with sorted keys and no spaces; NaN and infinity are refused."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def digest_events(events: Iterable[Event]) -> str:

@@ -27,10 +27,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from genesys_engine.engine.common.canonical import canonical_json
 from genesys_engine.engine.store import curves
 from genesys_engine.engine.store.backup import BACKUP, Backup
 from genesys_engine.engine.store.curves import Curve, Curves
-from genesys_engine.engine.store.events import Event, canonical_json
+from genesys_engine.engine.store.events import Event
 from genesys_engine.engine.store.lock import LOCK, exclusive, is_held
 from genesys_engine.engine.store.recovery import damaged_store, is_damage
 from genesys_engine.engine.store.schema import (

@@ -1,4 +1,4 @@
 """Half of a *verification*: where its training runs, and what is kept of one that has ended.
 
-The training itself is a plugin, `plugins/trainers/`.  May import `common`, `store` and `jobs`.
+The training itself is a plugin, `plugins/trainers/`.  May import `common` and `jobs`.
 """

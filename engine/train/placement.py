@@ -19,8 +19,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from genesys_engine.engine.common.canonical import canonical_json
 from genesys_engine.engine.jobs.replies import VerifyReply
-from genesys_engine.engine.store.events import canonical_json
 from genesys_engine.gab.errors import PluginError
 from genesys_engine.plugins.api import Executor, Limits, Outcome
 from genesys_engine.plugins.host import PluginHost, PluginRecord

@@ -15,9 +15,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from genesys_engine.engine.common.canonical import canonical_json
 from genesys_engine.engine.common.disk import sync, write_whole
 from genesys_engine.engine.jobs.replies import TrainReply
-from genesys_engine.engine.store.events import canonical_json
 from genesys_engine.plugins.sandbox.scratch import remove
 
 NOTE, WEIGHTS = "training.json", "model.safetensors"

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from genesys_engine.engine.score import noise
-from genesys_engine.engine.score.finals import is_fresh
 from genesys_engine.engine.score.verdict import finals_of, fresh_of
 from genesys_engine.engine.store.names import design_names, scale_names
+from genesys_engine.engine.store.replicates import is_fresh
 from genesys_engine.engine.store.run_store import DesignRow, Store, VerificationRow
 from genesys_engine.engine.views.costs import Cost, Costs
 from genesys_engine.engine.views.llm import usage_by_task, usage_json

@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from genesys_engine.engine.score import noise
-from genesys_engine.engine.score.finals import is_fresh
 from genesys_engine.engine.score.significance import SIGMAS, mean_half_width
 from genesys_engine.engine.store.names import seed_name
+from genesys_engine.engine.store.replicates import is_fresh
 from genesys_engine.engine.store.run_store import DesignRow, Store
 from genesys_engine.plugins import event_kinds as kinds
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from genesys_engine.engine.common.text import amount
 from genesys_engine.engine.llm.meters import add
-from genesys_engine.engine.score.finals import is_fresh
 from genesys_engine.engine.store.events import Event
 from genesys_engine.engine.store.names import label, seed_name
+from genesys_engine.engine.store.replicates import is_fresh
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.plugins import event_kinds as kinds
 from genesys_engine.plugins.api import LLMUsage

@@ -121,7 +121,7 @@ def _costs(details: DesignDetails) -> None:
 
 
 def _seed(replicate: int) -> str:
-    from genesys_engine.engine.score.finals import FRESH, is_fresh
+    from genesys_engine.engine.store.replicates import FRESH, is_fresh
 
     return f"fresh {replicate - FRESH + 1}" if is_fresh(replicate) else str(replicate)
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from genesys_engine.engine.common.text import duration, percent, plural, shortened
-from genesys_engine.engine.score.finals import is_fresh
 from genesys_engine.engine.store.events import Event
+from genesys_engine.engine.store.replicates import is_fresh
 from genesys_engine.engine.views.run import RunView
 from genesys_engine.plugins import event_kinds as kinds
 

@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 from genesys_engine.engine.check import audit, blind_test, confirmation
 from genesys_engine.engine.check.confirmation import confirm, disagreement
 from genesys_engine.engine.cli import main
+from genesys_engine.engine.common.canonical import canonical_json
 from genesys_engine.engine.jobs.replies import ConfirmReply
-from genesys_engine.engine.store.events import canonical_json
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.gab.checks.report import CheckReport
 from genesys_engine.gab.errors import EnvironmentProblem

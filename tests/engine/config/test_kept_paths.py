@@ -77,7 +77,7 @@ def test_the_runs_of_a_study_get_its_paths_and_it_is_gone_on_with(
         begun.append(load(path, sets)[1])
         raise Stopped("enough")
 
-    monkeypatch.setattr(evolution.run, "start", start)
+    monkeypatch.setattr(evolution.lifecycle, "start", start)
     folder = file.parent / "studies" / "one"
     with pytest.raises(Stopped, match="enough"):
         session.begin(file, (), folder, said(session.Callbacks))
@@ -112,7 +112,7 @@ def test_what_an_arm_sets_is_relative_to_the_file_of_the_study(
     def start(*given: Any) -> None:
         raise Stopped("enough")
 
-    monkeypatch.setattr(evolution.run, "start", start)
+    monkeypatch.setattr(evolution.lifecycle, "start", start)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     with pytest.raises(Stopped):

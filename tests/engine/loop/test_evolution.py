@@ -14,8 +14,8 @@ from recorded_run import Trial, go_in_parts
 
 from genesys_engine.engine.loop import outcomes
 from genesys_engine.engine.loop.evolution import Stopped
-from genesys_engine.engine.score.finals import FRESH
 from genesys_engine.engine.select.policy import Confirm
+from genesys_engine.engine.store.replicates import FRESH
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.gab.errors import InputError
 

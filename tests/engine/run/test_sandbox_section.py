@@ -9,13 +9,13 @@ import pytest
 
 from genesys_engine.engine.check.design_check import CheckSettings, DesignCheck
 from genesys_engine.engine.cli import main
+from genesys_engine.engine.common.canonical import canonical_json
 from genesys_engine.engine.config import ConfigError, load_experiment
 from genesys_engine.engine.evaluate.verifier import RungSettings, Verifier, VerifySettings
 from genesys_engine.engine.jobs.replies import CheckReply
 from genesys_engine.engine.run import lifecycle
 from genesys_engine.engine.run.assembly import demand_isolation, load, open_executor
 from genesys_engine.engine.run.settings import verify_settings
-from genesys_engine.engine.store.events import canonical_json
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.engine.train.placement import Trials
 from genesys_engine.gab import library

@@ -11,7 +11,7 @@ import pytest
 from sample_run import EXPERIMENT, META
 
 from genesys_engine.engine.common.text import percent
-from genesys_engine.engine.score.finals import FRESH, half_width
+from genesys_engine.engine.score.finals import half_width
 from genesys_engine.engine.score.noise import (
     BETTER,
     NO_DIFFERENCE,
@@ -21,6 +21,7 @@ from genesys_engine.engine.score.noise import (
 )
 from genesys_engine.engine.score.significance import noise_of
 from genesys_engine.engine.score.verdict import Verdict, judge
+from genesys_engine.engine.store.replicates import FRESH
 from genesys_engine.engine.store.run_store import ConfirmationRow, DesignRow, Store, VerificationRow
 from genesys_engine.engine.views.verdict import verdict_view
 

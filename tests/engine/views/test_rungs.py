@@ -13,8 +13,8 @@ from scipy.stats import spearmanr
 
 from genesys_engine.engine.cli import main
 from genesys_engine.engine.report import write_report
-from genesys_engine.engine.score.finals import FRESH
 from genesys_engine.engine.score.verdict import judge
+from genesys_engine.engine.store.replicates import FRESH
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.engine.views.rungs import (
     FEWEST,
