@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from genesys_engine.gab.errors import InputError, ScaleError
+from genesys_engine.gab.layers import Layers, read_layers, structure_of
 
 if TYPE_CHECKING:
     import torch
@@ -103,22 +104,25 @@ def fit_scale(
     scale: Scale,
     vocab_size: int,
     count: Callable[[ModelConfig], int] | None = None,
+    layers: Layers | None = None,
 ) -> Fit:
     """Find the model of this block nearest to the scale's published shape within 20 % of its size.
 
     The number of blocks is changed first, at the scale's width, up to four times; then the width,
-    in multiples of 16, between half and double.  Models are built on the meta device: nothing is
-    allocated.  Deterministic.  Where the block is in another process, `count` asks there for the
-    parameters of a model, and no class is needed.
+    in multiples of 16, between half and double.  Where layers differ, a stack shows every kind and
+    repeats a pattern in full.  Models are built on the meta device: nothing is allocated.
+    Deterministic.  Where the block is in another process, `count` asks there for the parameters of
+    a model, `layers` says how its layers differ, and no class is needed.
 
     Raises:
         ScaleError: no such model exists; the message gives the nearest.
     """
     reference = scale.reference_parameters(vocab_size)
     count = count or partial(count_parameters, block_class)
+    layers = layers or read_layers(partial(structure_of, block_class))
     nearest: Fit | None = None
     for width in _widths(scale.d_model):
-        for fit in _depths(count, scale, width, vocab_size, reference):
+        for fit in _depths(count, layers, scale, width, vocab_size, reference):
             if abs(fit.ratio - 1) <= TOLERANCE:
                 return fit
             if nearest is None or abs(fit.ratio - 1) < abs(nearest.ratio - 1):
@@ -148,11 +152,16 @@ def _widths(d_model: int) -> Iterator[int]:
 
 
 def _depths(
-    count: Callable[[ModelConfig], int], scale: Scale, width: int, vocab_size: int, reference: int
+    count: Callable[[ModelConfig], int],
+    layers: Layers,
+    scale: Scale,
+    width: int,
+    vocab_size: int,
+    reference: int,
 ) -> Iterator[Fit]:
     """Yield the fit with the scale's number of blocks, then with the number that fits best."""
     tried: set[int] = set()
-    n_blocks = scale.n_blocks
+    n_blocks = layers.whole(scale.n_blocks)
     while n_blocks not in tried:
         tried.add(n_blocks)
         config = ModelConfig(width, n_blocks, vocab_size, scale.context)
@@ -161,7 +170,7 @@ def _depths(
         shell = (vocab_size + 1) * width  # embedding and final norm
         per_block = max(1.0, (parameters - shell) / n_blocks)
         wanted = round((reference - shell) / per_block)
-        n_blocks = min(max(1, wanted), _MAX_DEEPER * scale.n_blocks)
+        n_blocks = layers.whole(min(wanted, _MAX_DEEPER * scale.n_blocks))
 
 
 def count_parameters(block_class: Any, config: ModelConfig) -> int:

@@ -65,9 +65,9 @@ def _report(
 
 def _read(written: str, folder: Path) -> _Found:
     """Read one entry of `population.seeds`; a path is relative to `folder`."""
-    from genesys_engine.gab.library import seed_names
+    from genesys_engine.gab.library import design_names
 
-    known = seed_names()
+    known = design_names()
     if written in known:
         return _Found(written)
     path, design = whole_path(written, folder), _DESIGN.fullmatch(written)
@@ -151,13 +151,13 @@ def _of_run(
 ) -> dict[str, OwnSeed | None]:
     """Return the best designs of another run that are no seeds already."""
     from genesys_engine.engine.store.run_store import Store
-    from genesys_engine.gab.library import seed, seed_names
+    from genesys_engine.gab.library import design_names, seed
 
     assert section.from_run
     place = ("population", "from")
     run = whole_path(section.from_run, document.folder_of(place))
     digests = {own.digest if own else seed(name).digest for name, own in known.items()}
-    library = {f"seed:{name}" for name in seed_names()}
+    library = {f"seed:{name}" for name in design_names()}
     found: dict[str, OwnSeed | None] = {}
     try:
         with Store.open(run) as store:

@@ -33,7 +33,7 @@ def standing_of(row: DesignRow) -> Standing:
         row.parameters or 0.0,
         row.flops or 0.0,
         parents=row.parents,
-        trusted=name in library.seed_names(),
+        trusted=name in library.design_names(),
     )
 
 

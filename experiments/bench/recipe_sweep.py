@@ -26,8 +26,8 @@ import torch
 
 from genesys_engine.engine.corpus import CorpusOptions, prepare
 from genesys_engine.gab.compose import compose, load_block
+from genesys_engine.gab.library import design_names, seed_names
 from genesys_engine.gab.library import seed as seed_design
-from genesys_engine.gab.library import seed_names
 from genesys_engine.gab.model import LanguageModel
 from genesys_engine.gab.scales import fit_scale, get_scale
 from genesys_engine.plugins.api import TrainBudget
@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("--scales", nargs="+", default=["0.2M", "1M"])
     parser.add_argument("--tokens", nargs="+", type=int, default=[131_072, 196_608])
     parser.add_argument("--batch-tokens", type=int, default=512)
-    parser.add_argument("--seeds", nargs="+", default=list(seed_names()), choices=seed_names())
+    parser.add_argument("--seeds", nargs="+", default=list(seed_names()), choices=design_names())
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--vary", nargs="+", metavar=("OPTION", "VALUE"), default=[])
     options = parser.parse_args()

@@ -46,24 +46,31 @@ def units(interface: str | None = None) -> tuple[Unit, ...]:
 
 
 def seed_names() -> tuple[str, ...]:
-    """Return the names of the seed designs, sorted."""
+    """Return the names of the published designs that evolution starts from, sorted."""
     from genesys_engine.gab.library.seeds import SEEDS
 
     return tuple(sorted(SEEDS))
 
 
+def design_names() -> tuple[str, ...]:
+    """Return the names of all designs of the library: the seeds, and the hybrids of them."""
+    from genesys_engine.gab.library.seeds import HYBRIDS
+
+    return (*seed_names(), *sorted(HYBRIDS))
+
+
 @cache
 def seed(name: str) -> GABTree:
-    """Return the seed design of this name.
+    """Return the design of this name, a seed or a hybrid.
 
     Raises:
         InputError: there is none; the hint names the nearest.
     """
-    from genesys_engine.gab.library.seeds import SEEDS
+    from genesys_engine.gab.library.seeds import HYBRIDS, SEEDS
 
-    if name not in SEEDS:
-        raise _unknown("seed", name, seed_names())
-    return SEEDS[name]()
+    if name not in design_names():
+        raise _unknown("seed", name, design_names())
+    return (SEEDS | HYBRIDS)[name]()
 
 
 def _unknown(kind: str, name: str, known: Iterable[str]) -> InputError:

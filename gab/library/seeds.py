@@ -1,4 +1,4 @@
-"""The five designs that evolution starts from, as trees of library units.
+"""The five designs that evolution starts from, and hybrids of them, as trees of library units.
 
 Each follows its paper at the unit's defaults; where a size is a choice, the docstring says which.
 """
@@ -82,6 +82,15 @@ def ttt() -> GABTree:
     return _pre_norm("rms_norm", mixer=mixer, mlp=grow(unit("swiglu_mlp")))
 
 
+def mamba2_mamba2_gpt() -> GABTree:
+    """Return two layers of Mamba-2 and one of the transformer, repeated.
+
+    A hybrid over depth, as in Jamba, Lieber et al. 2024, arXiv 2403.19887, which has one layer of
+    attention in eight; one in three is made up here, for stacks of few layers.
+    """
+    return grow(unit("layer_pattern"), {"a": mamba2(), "b": gpt()}, pattern="aab")
+
+
 def _pre_norm(norm: str, *, mixer: GABTree, mlp: GABTree) -> GABTree:
     children: Mapping[str, GABTree] = {
         "norm_1": grow(unit(norm)),
@@ -99,3 +108,8 @@ SEEDS: dict[str, Callable[[], GABTree]] = {
     "rwkv6": rwkv6,
     "ttt": ttt,
 }
+
+HYBRIDS: dict[str, Callable[[], GABTree]] = {
+    "mamba2_mamba2_gpt": mamba2_mamba2_gpt,
+}
+"""Stacks of different seeds: known by name, but no default where all seeds are meant."""

@@ -33,7 +33,13 @@ from genesys_engine.plugins.auditor import (
 )
 from genesys_engine.plugins.auditor.candidate import Candidate, Form
 from genesys_engine.plugins.auditor.fingerprint import fingerprint
-from genesys_engine.plugins.auditor.run import STAGES, ReportBuilder, check_fits
+from genesys_engine.plugins.auditor.run import (
+    STAGES,
+    ReportBuilder,
+    check_depth,
+    check_fits,
+    in_layers,
+)
 from genesys_engine.plugins.auditor.subject import Subject
 
 Level = Literal["fast", "full"]
@@ -135,13 +141,19 @@ def _subject(order: Order, report: ReportBuilder, candidate: Candidate) -> Subje
         order.layers,
         beyond=order.level == "full",
     )
-    return None if report.attempt("build.error", subject.block) is None else subject
+    if report.attempt("build.error", subject.block) is None:
+        return None
+    subject = in_layers(subject, report)
+    report.measurements["probe"]["layers"] = subject.blocks
+    return subject if report.passed else None
 
 
 def _finish(order: Order, report: ReportBuilder, subject: Subject) -> Audit:
     """Measure, compare and train what has passed every probe."""
     scale = Scale("audit", order.d_model, max(order.layers, 4), order.context, 0.0, 1, 1)
-    report.stage(check_fits, report, subject.candidate, [scale], text.VOCABULARY)
+    report.stage(check_fits, report, subject, [scale], text.VOCABULARY)
+    if report.passed:
+        report.stage(check_depth, report, subject)
     measure = partial(_measure, order, report.measurements)
     report.attempt("forward.error", lambda: report.findings.extend(measure(subject)))
     # The reference is a seed of our library: trusted code, which runs in this process.
@@ -161,7 +173,9 @@ def _finish(order: Order, report: ReportBuilder, subject: Subject) -> Audit:
 def _measure(order: Order, measurements: dict[str, Any], subject: Subject) -> Iterator[Finding]:
     """Measure the receptive field and the fingerprint; `function.same` as a parent."""
     measurements["receptive_field"] = mixing.receptive_field(subject)
-    measurements["parameters_per_block"] = sum(p.count for p in subject.block().parameters)
+    blocks = subject.stack()
+    parameters = sum(p.count for block in blocks for p in block.parameters)
+    measurements["parameters_per_block"] = round(parameters / len(blocks))
     own = measurements["fingerprint"] = fingerprint(subject)
     for name, other in order.parents.items():
         if own == other:

@@ -66,6 +66,13 @@ def check_causality_fast(subject: Subject) -> Iterator[Finding]:
         yield found
 
 
+def check_causality_deep(subject: Subject) -> Iterator[Finding]:
+    """`causality.leak` at one short length: for a deep model, whose every layer may be another."""
+    found = probe_rows(subject, subject.shared, "moved", (SHORT,), few=True)
+    if found is not None:
+        yield found
+
+
 def check_causality_as_trained(subject: Subject) -> Iterator[Finding]:
     """`causality.leak` in fp32, in train mode, in a batch and with a graph: as training runs it.
 

@@ -22,12 +22,18 @@ from torch import Tensor, nn
 
 from genesys_engine.gab.checks.report import Evidence, Finding, finding
 from genesys_engine.gab.checks.sourcemap import SourceMap
+from genesys_engine.gab.layers import read_layers, structure_of
 from genesys_engine.gab.raised import Raised
 from genesys_engine.gab.scales import ModelConfig
 from genesys_engine.plugins.auditor.candidate import number
-from genesys_engine.plugins.auditor.flops import Cost, count_cost, saved_bytes
-from genesys_engine.plugins.auditor.numbers import start_generator
-from genesys_engine.plugins.auditor.subject import Subject
+from genesys_engine.plugins.auditor.flops import (
+    Cost,
+    count_cost,
+    forward_and_backward,
+    saved_bytes,
+    stack,
+)
+from genesys_engine.plugins.auditor.subject import BLOCKS, Subject
 from genesys_engine.plugins.sandbox.subject import SubjectRaised
 
 _SHORT = 64  # calls are counted at this length and at twice it
@@ -53,11 +59,12 @@ def check_cost(
     width, context = subject.width, subject.context
     cost = measurements["cost"] = {}
     double = yield from _growth(subject, cost)
-    answer, _ = subject.candidate.ask("saved", width=width, length=context)
+    answer, _ = subject.candidate.ask("saved", width=width, length=context, blocks=subject.stacked)
     cost["saved_bytes_per_token"] = number(answer, "bytes") / context
     if reference is not None:
-        other = count_cost(reference, width, double.length)
-        kept = saved_bytes(reference, width, context) / context
+        layers = _stacked(reference)
+        other = count_cost(reference, width, double.length, layers)
+        kept = saved_bytes(reference, width, context, layers) / context
         cost["operations_ratio"] = round(double.operations / other.operations, 3)
         cost["memory_ratio"] = round(cost["saved_bytes_per_token"] / kept, 3)
         yield from _expensive(cost, subject.place_of(subject.block()))
@@ -78,7 +85,8 @@ def _growth(subject: Subject, cost: dict[str, Any]) -> Generator[Finding, None, 
     looping = not (double.calls - short.calls) / _SHORT <= LOOP
     place = subject.place_of(subject.block())
     try:
-        subject.candidate.ask("run_without_values", width=width, length=_SHORT)
+        blocks = subject.stacked
+        subject.candidate.ask("run_without_values", width=width, length=_SHORT, blocks=blocks)
     except SubjectRaised as error:
         yield device_bound(subject.source, error.raised, {"length": _SHORT})
     if looping:
@@ -100,8 +108,11 @@ def _growth(subject: Subject, cost: dict[str, Any]) -> Generator[Finding, None, 
 
 
 def counted(subject: Subject, width: int, length: int) -> Cost:
-    """Return what a block's forward pass takes, as its process counts it."""
-    answer, _ = subject.candidate.ask("cost", width=width, length=length)
+    """Return what a block's forward pass takes, as its process counts it.
+
+    Where layers differ, it is their mean.
+    """
+    answer, _ = subject.candidate.ask("cost", width=width, length=length, blocks=subject.stacked)
     least = length * width  # it has written its output
     return Cost(length, max(least, number(answer, "operations")), number(answer, "calls"))
 
@@ -154,10 +165,10 @@ def time_beside(
     """
     lengths = subject.context, 2 * subject.context
     own = [
-        _seconds(_there(subject, length), repeats)
+        _seconds(_there(subject, length), repeats) / subject.stacked
         for length, repeats in zip(lengths, (_REPEATS, 1), strict=True)
     ]
-    other = _seconds(_here(reference, subject, lengths[0]), _REPEATS)
+    other = _seconds(_here(reference, subject, lengths[0]), _REPEATS) / _stacked(reference)
     facts = {
         "seconds": own[0],
         "time_ratio": own[0] / other,
@@ -172,20 +183,22 @@ def time_beside(
 
 
 def _there(subject: Subject, length: int) -> Callable[[], object]:
-    """Return what has the candidate's block take a step."""
-    block, X = subject.block(dtype=torch.float32), _input(subject, length)
-    return partial(subject.candidate.of, block, "forward_and_backward", X)
+    """Return what has the candidate's blocks take a step."""
+    blocks, X = subject.stack(torch.float32), _input(subject, length)
+    numbers = [block.number for block in blocks]
+    return partial(subject.candidate.ask, "forward_and_backward", X, models=numbers)
 
 
 def _here(reference: type[nn.Module], subject: Subject, length: int) -> Callable[[], object]:
     """Return what has the reference take a step, in this process."""
-    start_generator(0)
-    block, X = reference(subject.width, (0, 2)), _input(subject, length).requires_grad_()
+    blocks = [block.train() for block in stack(reference, subject.width, _stacked(reference))]
+    return partial(forward_and_backward, blocks, _input(subject, length))
 
-    def step() -> None:
-        block(X)[0].sum().backward()
 
-    return step
+def _stacked(reference: type[nn.Module]) -> int:
+    """Return how many blocks of the reference stand for all."""
+    layers = read_layers(partial(structure_of, reference))
+    return layers.whole(BLOCKS) if layers.differ else 1
 
 
 def _input(subject: Subject, length: int) -> Tensor:

@@ -1,9 +1,9 @@
 """A digest of what a block computes: equal functions have equal fingerprints.
 
-Two blocks (Z carried through) are filled by a rule that knows only the order and the shapes of
-their parameters, fed a fixed input, and their output is rounded to 4 significant digits.  A
-form that is chunked otherwise or written otherwise gives the same; a window, a gate or a width
-that matters gives another.
+Two blocks, or a dozen where layers differ (Z carried through), are filled by a rule that knows
+only the order and the shapes of their parameters, fed a fixed input, and their output is rounded to
+4 significant digits.  A form that is chunked otherwise or written otherwise gives the same; a
+window, a gate, a width or an order of layers that matters gives another.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import math
 import torch
 from torch import Tensor
 
+from genesys_engine.gab.layers import LOOKED_AT
 from genesys_engine.plugins.auditor.candidate import only
 from genesys_engine.plugins.auditor.subject import BLOCKS, WIDTH, Subject
 
@@ -25,8 +26,9 @@ def fingerprint(subject: Subject) -> str:
     """Return the fingerprint, 64 hex digits; it does not depend on the subject's seed."""
     X = _fill((1, LENGTH, WIDTH), 0.0) * 2
     shift, blocks = 1.0, []
-    for index in range(BLOCKS):
-        block = subject.block(index, width=WIDTH, blocks=BLOCKS, seed=0)
+    depth = LOOKED_AT if subject.kinds.differ else BLOCKS
+    for index in range(depth):
+        block = subject.block(index, width=WIDTH, blocks=depth, seed=0)
         values = []
         for parameter in block.parameters:
             values.append(_fill(parameter.shape, shift) * parameter.fan_in**-0.5)

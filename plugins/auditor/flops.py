@@ -6,6 +6,7 @@ becomes of it is bounded where it is judged (`cost`).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,31 +54,57 @@ class Cost:
     calls: int
 
 
-def count_cost(block_class: type[nn.Module], width: int, length: int) -> Cost:
-    """Count one block's forward pass.
+def stack(
+    block_class: type[nn.Module], width: int, blocks: int, device: str | None = None
+) -> list[nn.Module]:
+    """Return the layers of a stack of blocks, in eval mode; one alone is the first of two."""
+    start_generator(0)
+    places = [(index, max(2, blocks)) for index in range(blocks)]
+    return [block_class(width, place, device=device).eval() for place in places]
+
+
+def through(blocks: Iterable[nn.Module], X: Tensor) -> Tensor:
+    """Return what blocks make of X (B, T, width) one after the other, Z carried through."""
+    Z: dict[str, Any] = {}
+    for block in blocks:
+        X, Z = block(X, **Z)
+    return X
+
+
+def forward_and_backward(blocks: Iterable[nn.Module], X: Tensor) -> None:
+    """Run blocks one after the other on X (B, T, width), and back."""
+    through(blocks, X.requires_grad_()).sum().backward()  # type: ignore[no-untyped-call]
+
+
+def count_cost(block_class: type[nn.Module], width: int, length: int, blocks: int = 1) -> Cost:
+    """Count a block's forward pass: the mean of `blocks` layers, where they differ.
 
     The CPU computes it in a fraction of the time that the meta device's Python takes to trace it.
     """
-    start_generator(0)
-    block = block_class(width, (0, 2)).eval()
+    layers = stack(block_class, width, blocks)
     X = torch.zeros(1, length, width)
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), OperationCounter() as counter:
-        block(X)
-    return Cost(length, counter.operations, counter.calls)
+        through(layers, X)
+    return Cost(length, round(counter.operations / blocks), round(counter.calls / blocks))
 
 
-def run_without_values(block_class: type[nn.Module], width: int, length: int) -> None:
-    """Run one block on the meta device, as large scales are counted."""
-    block = block_class(width, (0, 2), device="meta").eval()
+def run_without_values(
+    block_class: type[nn.Module], width: int, length: int, blocks: int = 1
+) -> None:
+    """Run layers on the meta device, as large scales are counted."""
+    layers = stack(block_class, width, blocks, device="meta")
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
-        block(torch.zeros(1, length, width, device="meta"))
+        through(layers, torch.zeros(1, length, width, device="meta"))
 
 
-def saved_bytes(block_class: type[nn.Module], width: int, length: int) -> int:
-    """Return the bytes that one sequence's forward pass keeps for its backward pass (fp32)."""
-    start_generator(0)
-    block = block_class(width, (0, 2))
-    own = {parameter.untyped_storage().data_ptr() for parameter in block.parameters()}
+def saved_bytes(block_class: type[nn.Module], width: int, length: int, blocks: int = 1) -> int:
+    """Return the bytes that one sequence's forward pass keeps for its backward pass (fp32).
+
+    For one block: the mean of `blocks` layers, where they differ.
+    """
+    layers = [layer.train() for layer in stack(block_class, width, blocks)]
+    parameters = [parameter for layer in layers for parameter in layer.parameters()]
+    own = {parameter.untyped_storage().data_ptr() for parameter in parameters}
     sizes: dict[int, int] = {}
     kept = []
 
@@ -90,9 +117,9 @@ def saved_bytes(block_class: type[nn.Module], width: int, length: int) -> int:
 
     X = torch.zeros(1, length, width).requires_grad_()
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        Y = block(X)[0]
+        Y = through(layers, X)
     del Y
-    return sum(sizes.values())
+    return round(sum(sizes.values()) / blocks)
 
 
 def flops_per_token(

@@ -21,7 +21,8 @@ _SEEDS = 32  # that a block which draws in eval mode is run from
 
 def check_parameters(subject: Subject) -> Iterator[Finding]:
     """`parameters.none`: nothing to train."""
-    if not sum(p.count for p in subject.block().parameters if p.trainable):
+    blocks = subject.each_kind()
+    if not sum(p.count for block in blocks for p in block.parameters if p.trainable):
         yield finding("parameters.none", "The block has no trainable parameter.", {"parameters": 0})
 
 
@@ -37,26 +38,30 @@ def check_shapes_fast(subject: Subject) -> Iterator[Finding]:
 
 
 def _shapes(subject: Subject, cases: Iterable[tuple[torch.dtype, int]]) -> Iterator[Finding]:
-    blocks: dict[torch.dtype, Model] = {}  # to build one costs as much as to run it
+    blocks: dict[torch.dtype, list[Model]] = {}  # to build one costs as much as to run it
     for dtype, length in cases:
         if dtype not in blocks:
-            blocks[dtype] = subject.block(dtype=dtype).eval()
-        block = blocks[dtype]
-        X = torch.randn(2, length, subject.width, generator=subject.generator(length), dtype=dtype)
-        evidence: dict[str, Evidence] = {
-            "length": length,
-            "dtype": str(dtype).removeprefix("torch."),
-        }
-        try:
-            reply, made = subject.candidate.of(block, "reply", X, seed=0)
-        except SubjectRaised as error:
-            yield subject.source.fault("forward.error", error.raised, evidence)
-            return
-        fault = _fault_of_reply(reply, made, X)
-        if fault is not None:
-            code, said = fault
-            yield finding(code, said, evidence, place=subject.place_of(block))
-            return
+            blocks[dtype] = [block.eval() for block in subject.each_kind(dtype)]
+        for block in blocks[dtype]:
+            fault = _shape_fault(subject, block, dtype, length)
+            if fault is not None:
+                yield fault
+                return
+
+
+def _shape_fault(subject: Subject, block: Model, dtype: torch.dtype, length: int) -> Finding | None:
+    """Return what is wrong with the reply of a block to an input."""
+    X = torch.randn(2, length, subject.width, generator=subject.generator(length), dtype=dtype)
+    evidence: dict[str, Evidence] = {"length": length, "dtype": str(dtype).removeprefix("torch.")}
+    try:
+        reply, made = subject.candidate.of(block, "reply", X, seed=0)
+    except SubjectRaised as error:
+        return subject.source.fault("forward.error", error.raised, evidence)
+    fault = _fault_of_reply(reply, made, X)
+    if fault is None:
+        return None
+    code, said = fault
+    return finding(code, said, evidence, place=subject.place_of(block))
 
 
 def _fault_of_reply(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -39,6 +39,20 @@ def inputs_of_blocks(model: nn.Module) -> Iterator[list[Tensor]]:
 
     with _hooked([embedding_of(model)], catch):
         yield caught
+
+
+def place_above(below: Sequence[nn.Module], block: nn.Module) -> None:
+    """Have a block called as above those `below` in a stack: with what they leave in Z."""
+
+    def fill(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        Z: dict[str, Any] = {}
+        with torch.no_grad():
+            X = args[0]
+            for each in below:
+                X, Z = each.train(module.training)(X, **Z)
+        return args, {**Z, **kwargs}
+
+    block.register_forward_pre_hook(fill, with_kwargs=True)
 
 
 @contextmanager

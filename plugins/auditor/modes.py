@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from genesys_engine.gab.checks.report import Evidence, Finding, finding
-from genesys_engine.plugins.auditor.candidate import Parameter, found, only
+from genesys_engine.plugins.auditor.candidate import Model, Parameter, found, only
 from genesys_engine.plugins.auditor.gradient import origin_of_nan
 from genesys_engine.plugins.auditor.numbers import EQUAL, difference, settled
 from genesys_engine.plugins.auditor.subject import WHOLE, Subject
@@ -35,7 +35,15 @@ def check_factory(subject: Subject) -> Iterator[Finding]:
     Complex parameters have the complex dtype that belongs to it, and whole numbers their own.
     There are the same ones on every device: they are counted on one, and trained on another.
     """
-    meta, here = subject.block(device="meta"), subject.block()
+    for here, meta in zip(subject.each_kind(), subject.each_kind(device="meta"), strict=True):
+        found = _factory_fault(subject, here, meta)
+        if found is not None:
+            yield found
+            return
+
+
+def _factory_fault(subject: Subject, here: Model, meta: Model) -> Finding | None:
+    """Return what is wrong with a block's parameters on the CPU and on the meta device."""
     other = [p for p, q in zip_longest(here.parameters, meta.parameters) if not _alike(p, q)]
     if other:
         name = other[0].name if other[0] is not None else meta.parameters[-1].name
@@ -46,8 +54,7 @@ def check_factory(subject: Subject) -> Iterator[Finding]:
             "wanted": "device meta",
             "parameters": len(other),
         }
-        yield finding("build.options", text, evidence, place=place)
-        return
+        return finding("build.options", text, evidence, place=place)
     for wanted, block in (("dtype float64", here), ("device meta", meta)):
         told = [(p.name, *_as_asked(p, wanted)) for p in block.parameters]
         wrong = [(name, got) for name, right, got in told if not right]
@@ -56,8 +63,8 @@ def check_factory(subject: Subject) -> Iterator[Finding]:
             text = f"The parameter {name!r} was asked for with {wanted} and has {got}."
             place = subject.place_of_parameter(block, name)
             evidence = {"parameter": name, "wanted": wanted, "parameters": len(wrong)}
-            yield finding("build.options", text, evidence, place=place)
-            return
+            return finding("build.options", text, evidence, place=place)
+    return None
 
 
 def _alike(one: Parameter | None, other: Parameter | None) -> bool:
@@ -101,22 +108,23 @@ def check_modes(subject: Subject) -> Iterator[Finding]:
 
 def check_autocast(subject: Subject) -> Iterator[Finding]:
     """`autocast.error`: under bfloat16 autocast forward and backward run and keep X's dtype."""
-    block = subject.block(dtype=torch.float32)
-    X = _input(subject, 2, _LENGTH)
-    try:
-        _, made = subject.candidate.of(block, "autocast", X)
-    except SubjectRaised as error:
-        fault = subject.source.fault("autocast.error", error.raised, {"length": _LENGTH})
-        yield _as_a_warning(fault)
-        return
-    # No gradient at all is a fault in any precision, which the gradient's own check tells.
-    (Y,) = only(made[:1])
-    finite = all(bool(torch.isfinite(tensor).all()) for tensor in made)
-    if Y.dtype != X.dtype or not finite:
-        what = "is not finite" if Y.dtype == X.dtype else f"is {Y.dtype}"
-        place = subject.place_of(block)
-        text = f"Under bfloat16 autocast the output of an input of {X.dtype} {what}."
-        yield finding("autocast.error", text, {"length": _LENGTH}, place=place)
+    for block in subject.each_kind(torch.float32):
+        X = _input(subject, 2, _LENGTH)
+        try:
+            _, made = subject.candidate.of(block, "autocast", X)
+        except SubjectRaised as error:
+            fault = subject.source.fault("autocast.error", error.raised, {"length": _LENGTH})
+            yield _as_a_warning(fault)
+            return
+        # No gradient at all is a fault in any precision, which the gradient's own check tells.
+        (Y,) = only(made[:1])
+        finite = all(bool(torch.isfinite(tensor).all()) for tensor in made)
+        if Y.dtype != X.dtype or not finite:
+            what = "is not finite" if Y.dtype == X.dtype else f"is {Y.dtype}"
+            place = subject.place_of(block)
+            text = f"Under bfloat16 autocast the output of an input of {X.dtype} {what}."
+            yield finding("autocast.error", text, {"length": _LENGTH}, place=place)
+            return
 
 
 def _as_a_warning(found: Finding) -> Finding:
@@ -126,7 +134,15 @@ def _as_a_warning(found: Finding) -> Finding:
 
 def check_large_inputs(subject: Subject) -> Iterator[Finding]:
     """`output.overflow`: inputs of large norm give finite outputs and gradients (fp32)."""
-    block = subject.block(dtype=torch.float32)
+    for block in subject.each_kind(torch.float32):
+        fault = _overflow(subject, block)
+        if fault is not None:
+            yield fault
+            return
+
+
+def _overflow(subject: Subject, block: Model) -> Finding | None:
+    """Return where a block overflows for inputs of large norm."""
     X = _input(subject, 2, _LENGTH) * LARGE
     weights = torch.randn(X.shape, generator=subject.generator(8))
     answer, (Y, *gradients) = subject.candidate.of(block, "pull_block", X, weights)
@@ -135,28 +151,29 @@ def check_large_inputs(subject: Subject) -> Iterator[Finding]:
         text = f"An input of values around {LARGE:g} gives an output that is not finite."
         place = subject.first_nonfinite(subject.trace(block, X))
         place = place if place[0] else subject.place_of(block)
-        yield finding("output.overflow", text, evidence, place=place)
-        return
+        return finding("output.overflow", text, evidence, place=place)
     pulled = found(answer, gradients, 1 + len(block.parameters))
     if not all(bool(torch.isfinite(g).all()) for g in pulled if g is not None):
         text = f"An input of values around {LARGE:g} gives a gradient that is not finite."
         place = origin_of_nan(subject, subject.model(dtype=torch.float32), _LENGTH)
-        yield finding("output.overflow", text, evidence, place=place)
+        return finding("output.overflow", text, evidence, place=place)
+    return None
 
 
 def check_growth(subject: Subject) -> Iterator[Finding]:
     """`output.explodes`: what the block adds does not grow with the position without bound."""
     length = max(subject.longest, min(_LONGEST, _LONGER * subject.context))
-    block = subject.block(dtype=torch.float32).eval()
-    X = _input(subject, 1, length)
-    change = (subject.run(block, X) - X).double().square().mean((0, 2))
-    part = max(1, length // 8)
-    first, last = float(change[:part].mean() ** 0.5), float(change[-part:].mean() ** 0.5)
-    ratio = last / max(first, 1e-30)
-    if not ratio <= GROWTH:
-        text = f"What the block adds is {ratio:.3g} times larger at the end of {length} positions."
-        evidence: dict[str, Evidence] = {"length": length, "ratio": ratio}
-        yield finding("output.explodes", text, evidence, place=subject.place_of(block))
+    X, part = _input(subject, 1, length), max(1, length // 8)
+    for block in subject.each_kind(torch.float32):
+        change = (subject.run(block.eval(), X) - X).double().square().mean((0, 2))
+        first, last = float(change[:part].mean() ** 0.5), float(change[-part:].mean() ** 0.5)
+        ratio = last / max(first, 1e-30)
+        if not ratio <= GROWTH:
+            text = f"What the block adds is {ratio:.3g} times larger at the end of "
+            evidence: dict[str, Evidence] = {"length": length, "ratio": ratio}
+            place = subject.place_of(block)
+            yield finding("output.explodes", f"{text}{length} positions.", evidence, place=place)
+            return
 
 
 def _input(subject: Subject, batch: int, length: int) -> Tensor:

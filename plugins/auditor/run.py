@@ -16,6 +16,7 @@ from genesys_engine.gab.checks.report import CheckReport, Finding, finding
 from genesys_engine.gab.checks.sourcemap import SourceMap
 from genesys_engine.gab.checks.static import check_source
 from genesys_engine.gab.errors import InputError, ScaleError
+from genesys_engine.gab.layers import read_layers
 from genesys_engine.gab.scales import ModelConfig, fit_scale, get_scale
 from genesys_engine.plugins.auditor import (
     batch,
@@ -27,15 +28,10 @@ from genesys_engine.plugins.auditor import (
     mixing,
     modes,
 )
-from genesys_engine.plugins.auditor.candidate import (
-    AnswerError,
-    Candidate,
-    Form,
-    shapes,
-    text,
-)
+from genesys_engine.plugins.auditor.candidate import AnswerError, Candidate, Form, shapes, text
 from genesys_engine.plugins.auditor.fingerprint import fingerprint
-from genesys_engine.plugins.auditor.subject import Subject
+from genesys_engine.plugins.auditor.lengths import SHORT
+from genesys_engine.plugins.auditor.subject import Subject, structure
 from genesys_engine.plugins.auditor.untouched import PatchedError
 from genesys_engine.plugins.sandbox.subject import SubjectRaised
 
@@ -93,12 +89,16 @@ def check_block(
     )
     if report.attempt("build.error", subject.block) is None:
         return report.done()
-    report.stage(forward.check_parameters, subject)
+    subject = in_layers(subject, report)
     if report.passed:
-        report.stage(check_fits, report, candidate, known, vocab_size)
+        report.stage(forward.check_parameters, subject)
+    if report.passed:
+        report.stage(check_fits, report, subject, known, vocab_size)
     for check in (*STAGES, cost.check_growth_with_length):
         if report.passed:
             report.stage(check, subject)
+    if report.passed:
+        report.stage(check_depth, report, subject)
     report.look_for_patches()
     if report.passed:
         report.stage(_count, report, subject)
@@ -183,18 +183,33 @@ class ReportBuilder:
         return None
 
 
+def in_layers(subject: Subject, report: ReportBuilder) -> Subject:
+    """Return the subject with layers enough to show every kind that its stacks have.
+
+    `measurements["layers"]` numbers the kinds of a deep stack, where there are several.
+    """
+    kinds = report.attempt(
+        "build.error", lambda: read_layers(partial(structure, subject.candidate))
+    )
+    if kinds is None or not kinds.differ:
+        return subject
+    report.measurements["layers"] = list(kinds.kinds)
+    return replace(subject, kinds=kinds, blocks=kinds.whole(subject.blocks))
+
+
 def _is_of_machine(found: Finding) -> bool:
     return found.code == "machine.unsupported" and found.severity == "warning"
 
 
 def check_fits(
-    report: ReportBuilder, candidate: Candidate, scales: Sequence[Any], vocab_size: int
+    report: ReportBuilder, subject: Subject, scales: Sequence[Any], vocab_size: int
 ) -> Iterator[Finding]:
     """Fit every scale: `measurements["fits"]`, `scale.misfit`, and `build.error` at a width."""
     fits: dict[str, Any] = report.measurements.setdefault("fits", {})
     for scale in scales:
         try:
-            fit = fit_scale(None, scale, vocab_size, partial(_parameters_of, candidate))
+            count = partial(_parameters_of, subject.candidate)
+            fit = fit_scale(None, scale, vocab_size, count, subject.kinds)
         except ScaleError as error:
             yield finding("scale.misfit", error.message, {"scale": scale.name})
             return
@@ -205,6 +220,17 @@ def check_fits(
             "parameters": fit.parameters,
             "reference": fit.reference,
         }
+
+
+def check_depth(report: ReportBuilder, subject: Subject) -> Iterator[Finding]:
+    """Look for leaks in a model as deep as the deepest that was fitted: a layer may know its place.
+
+    The other probes' models are as deep as it takes to show every kind of layer.
+    """
+    deepest = max(fit["n_blocks"] for fit in report.measurements["fits"].values())
+    if deepest > subject.blocks:
+        deep = replace(subject, blocks=deepest, context=SHORT, contexts=(), beyond=False)
+        yield from causality.check_causality_deep(deep)
 
 
 def _parameters_of(candidate: Candidate, config: ModelConfig) -> int:

@@ -21,6 +21,7 @@ from genesys_engine.gab import lean_torch
 from genesys_engine.gab.checks.adapter import adapted, replying_with_pairs
 from genesys_engine.gab.checks.sourcemap import SourceMap
 from genesys_engine.gab.compose import load_block
+from genesys_engine.gab.layers import structure_of
 from genesys_engine.gab.meta import on_meta
 from genesys_engine.gab.model import LanguageModel
 from genesys_engine.gab.scales import ModelConfig, meta_model
@@ -29,8 +30,10 @@ from genesys_engine.plugins.auditor.blame import Call, is_unit
 from genesys_engine.plugins.auditor.flops import (
     count_cost,
     flops_per_token,
+    forward_and_backward,
     run_without_values,
     saved_bytes,
+    through,
 )
 from genesys_engine.plugins.auditor.lifted import lifted
 from genesys_engine.plugins.auditor.memory import kept
@@ -99,15 +102,18 @@ class Served:
         return {"name": remember()(True)}, ()
 
     def build_block(self, given: Given, tensors: Tensors) -> Answer:
-        """Build one block."""
+        """Build one block; a placed one is called as in its stack, with what Z holds there."""
         start_generator(given["seed"])
-        place = (given["index"], given["blocks"])
-        if given["device"]:
-            device = given["device"]
-            block = on_meta(lambda: self._block_class(given["width"], place, device=device))
-        else:
-            block = self._block_class(given["width"], place, dtype=_dtype(given))
+        block = self._block(given, given["index"])
+        if given["placed"]:
+            hooks.place_above([self._block(given, index) for index in range(given["index"])], block)
         return self._hold(block)
+
+    def _block(self, given: Given, index: int) -> Any:
+        place, device = (index, given["blocks"]), given["device"]
+        if device:
+            return on_meta(lambda: self._block_class(given["width"], place, device=device))
+        return self._block_class(given["width"], place, dtype=_dtype(given))
 
     def build_model(self, given: Given, tensors: Tensors) -> Answer:
         """Build a language model around the block."""
@@ -175,11 +181,10 @@ class Served:
 
     def run_blocks(self, given: Given, tensors: Tensors) -> Answer:
         """Run blocks one after the other, Z carried through."""
-        (X,), Z = tensors, dict[str, Any]()
         with torch.no_grad():
-            for number in given["models"]:
-                X, Z = self._built[number].eval()(X, **Z)
-        return {}, [X]
+            return {}, [
+                through([self._built[number].eval() for number in given["models"]], *tensors)
+            ]
 
     def layers(self, given: Given, tensors: Tensors) -> Answer:
         """Run a model: the output of every block, and the logits."""
@@ -360,24 +365,28 @@ class Served:
 
     # --- costs and training ---
 
+    def structure(self, given: Given, tensors: Tensors) -> Answer:
+        """Return a digest of the structure of every layer of a stack."""
+        return {"layers": structure_of(self._block_class, given["blocks"])}, ()
+
     def parameters_of(self, given: Given, tensors: Tensors) -> Answer:
         """Return the shapes of a model's parameters; nothing is allocated."""
         model = meta_model(self._block_class, ModelConfig(**given))
         return {"shapes": [list(parameter.shape) for parameter in model.parameters()]}, ()
 
     def cost(self, given: Given, tensors: Tensors) -> Answer:
-        """Count operations and calls of a block."""
-        found = count_cost(self._block_class, given["width"], given["length"])
+        """Count operations and calls of a block, the mean of a stack."""
+        found = count_cost(self._block_class, **given)
         return {"operations": found.operations, "calls": found.calls}, ()
 
     def run_without_values(self, given: Given, tensors: Tensors) -> Answer:
-        """Run a block on the meta device."""
-        on_meta(partial(run_without_values, self._block_class, given["width"], given["length"]))
+        """Run blocks on the meta device."""
+        on_meta(partial(run_without_values, self._block_class, **given))
         return {}, ()
 
     def saved(self, given: Given, tensors: Tensors) -> Answer:
-        """Count the bytes that a block keeps for its backward pass."""
-        return {"bytes": saved_bytes(self._block_class, given["width"], given["length"])}, ()
+        """Count the bytes that a block keeps for its backward pass, the mean of a stack."""
+        return {"bytes": saved_bytes(self._block_class, **given)}, ()
 
     def flops(self, given: Given, tensors: Tensors) -> Answer:
         """Count the operations of a model, per token."""
@@ -385,9 +394,9 @@ class Served:
         return {"flops": flops_per_token(self._block_class, config, given["device"])}, ()
 
     def forward_and_backward(self, given: Given, tensors: Tensors) -> Answer:
-        """Run a block on an input, and back; whoever asks looks at the clock."""
+        """Run blocks one after the other, and back; whoever asks looks at the clock."""
         (X,) = tensors
-        self._model(given)(X.requires_grad_())[0].sum().backward()
+        forward_and_backward([self._built[number] for number in given["models"]], X)
         return {}, ()
 
     def logits(self, given: Given, tensors: Tensors) -> Answer:

@@ -9,7 +9,7 @@ what they give back is checked for its form and compared here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from genesys_engine.gab.checks.sourcemap import Place, SourceMap
+from genesys_engine.gab.layers import ALIKE, Layers
 from genesys_engine.plugins.auditor import lengths
 from genesys_engine.plugins.auditor.candidate import (
     AnswerError,
@@ -25,11 +26,13 @@ from genesys_engine.plugins.auditor.candidate import (
     Model,
     Trace,
     found,
+    names,
     only,
     rows,
 )
 from genesys_engine.plugins.auditor.chunks import lengths_named
 from genesys_engine.plugins.auditor.numbers import derived
+from genesys_engine.plugins.sandbox.subject import BadAnswer
 
 WIDTH = 64
 BLOCKS = 2
@@ -49,7 +52,8 @@ class Subject:
 
     `context` is the largest context that it is to be trained at, `contexts` are all of them, if
     there are more; `seed` makes the random values.  `width`, `blocks` and `vocabulary` shape the
-    model that is probed.  With `beyond`, lengths beyond the context are probed too.
+    model that is probed; `kinds` says how its layers differ.  With `beyond`, lengths beyond the
+    context are probed too.
     """
 
     candidate: Candidate
@@ -61,6 +65,7 @@ class Subject:
     contexts: tuple[int, ...] = ()
     beyond: bool = False
     vocabulary: int = VOCABULARY
+    kinds: Layers = ALIKE
     _normals: dict[int, list[Tensor]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -81,9 +86,11 @@ class Subject:
     @cached_property
     def chunks(self) -> tuple[int, ...]:
         """Whole numbers, ascending, that may be the length of a chunk of this block."""
-        answer, _ = self.candidate.of(self.block(), "numbers")
-        known = rows(answer, "numbers", str, (int, float))
-        return lengths_named(self.source.text, tuple(sorted({(n, v) for n, v in known})))
+        known: set[tuple[str, float]] = set()
+        for block in self.each_kind():
+            answer, _ = self.candidate.of(block, "numbers")
+            known |= {(n, v) for n, v in rows(answer, "numbers", str, (int, float))}
+        return lengths_named(self.source.text, tuple(sorted(known)))
 
     @property
     def unprobed(self) -> list[int]:
@@ -104,8 +111,12 @@ class Subject:
         blocks: int = 0,
         device: str = "",
         seed: int | None = None,
+        placed: bool = False,
     ) -> Model:
-        """Return a fresh block, the same at every call."""
+        """Return a fresh block, the same at every call.
+
+        One that is `placed` is called with what the blocks below it leave in Z.
+        """
         return self.candidate.build(
             "block",
             index=index,
@@ -114,7 +125,29 @@ class Subject:
             dtype=_name(dtype),
             device=device,
             seed=self.weights_seed if seed is None else seed,
+            placed=placed,
         )
+
+    def each_kind(self, dtype: torch.dtype = torch.float64, *, device: str = "") -> Iterator[Model]:
+        """Yield a fresh block of every kind of layer: the first, and each that differs from it."""
+        for index in self._first_of_kind:
+            yield self.block(index, dtype, device=device, placed=index > 0)
+
+    def stack(self, dtype: torch.dtype = torch.float64) -> list[Model]:
+        """Return fresh blocks to stand for all: the first, or the whole stack where they differ."""
+        return [self.block(index, dtype) for index in range(self.stacked)]
+
+    @property
+    def stacked(self) -> int:
+        """How many blocks stand for all."""
+        return self.blocks if self.kinds.differ else 1
+
+    @cached_property
+    def _first_of_kind(self) -> list[int]:
+        if not self.kinds.differ:
+            return [0]
+        found = structure(self.candidate, self.blocks)
+        return sorted({kind: i for i, kind in reversed([*enumerate(found)])}.values())
 
     def model(
         self, *, noise: float = 0.0, dtype: torch.dtype = torch.float64, salt: int = 1
@@ -342,6 +375,15 @@ class Subject:
         if not isinstance(unit, str) or not isinstance(attribute, str):
             return None, None
         return self.source.place_of_attribute(unit, attribute)
+
+
+def structure(candidate: Candidate, blocks: int) -> list[str]:
+    """Return what tells the kinds of layers of a stack apart, one for each layer."""
+    answer, _ = candidate.ask("structure", blocks=blocks)
+    found = names(answer, "layers")
+    if len(found) != blocks:
+        raise BadAnswer(f"{len(found)} layers in the place of {blocks}")
+    return found
 
 
 def _name(dtype: torch.dtype) -> str:

@@ -79,7 +79,7 @@ class Candidates:
     """
 
     def __init__(self, subject: Subject) -> None:
-        config = asdict(_config(_BLOCKS))
+        config = asdict(_config(_blocks(subject)))
         self._candidate = subject.candidate
         self.model = self._candidate.build("trainee", config=config, seed=subject.weights_seed)
 
@@ -115,6 +115,11 @@ def _logits(made: Sequence[Tensor], shape: tuple[int, ...]) -> Tensor:
         text = f"Tokens of {shape[:-1]} give logits of {tuple(logits.shape)}."
         raise AnswerError("shape.wrong", text)
     return logits
+
+
+def _blocks(subject: Subject) -> int:
+    """Return how many blocks are trained: enough for every kind of layer."""
+    return subject.kinds.whole(_BLOCKS)
 
 
 def _config(blocks: int) -> ModelConfig:
@@ -201,7 +206,7 @@ def _longer_look(
 
 def _leaks(subject: Subject, model: Model) -> Finding | None:
     """Probe the trained model for leaks: a gate may open while it learns."""
-    shape: dict[str, Any] = {"width": _WIDTH, "blocks": _BLOCKS, "vocabulary": VOCABULARY}
+    shape: dict[str, Any] = {"width": _WIDTH, "blocks": _blocks(subject), "vocabulary": VOCABULARY}
     probed = Subject(subject.candidate, subject.source, _PROBED[-1], subject.seed, **shape)
     # The probe's tokens are the first 97 bytes of 256: ordinary ones to this model.
     assert PROBE_VOCABULARY <= VOCABULARY

@@ -19,6 +19,7 @@ UNIT_NAMES = tuple(
 )
 # What stands in a slot of each interface when a test is about the parent.
 DEFAULTS = {
+    "block": "pre_norm_block",
     "sequence_mixer": "causal_attention",
     "channel_mixer": "gelu_mlp",
     "norm": "layer_norm",

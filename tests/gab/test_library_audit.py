@@ -22,6 +22,7 @@ from genesys_engine.plugins.auditor.here import audit_block, check_block
 
 # Natural partners: what fills the slots that a test is not about.
 PARTNERS = {
+    "block": "pre_norm_block",
     "sequence_mixer": "causal_attention",
     "channel_mixer": "swiglu_mlp",
     "norm": "rms_norm",
