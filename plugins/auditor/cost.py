@@ -185,8 +185,12 @@ def time_beside(
 def _there(subject: Subject, length: int) -> Callable[[], object]:
     """Return what has the candidate's blocks take a step."""
     blocks, X = subject.stack(torch.float32), _input(subject, length)
-    numbers = [block.number for block in blocks]
-    return partial(subject.candidate.ask, "forward_and_backward", X, models=numbers)
+
+    def step() -> None:  # which holds the blocks: they are let go there with the last reference
+        numbers = [block.number for block in blocks]
+        subject.candidate.ask("forward_and_backward", X, models=numbers)
+
+    return step
 
 
 def _here(reference: type[nn.Module], subject: Subject, length: int) -> Callable[[], object]:

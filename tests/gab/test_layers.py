@@ -340,3 +340,17 @@ def test_costs_are_the_mean_of_the_layers() -> None:
     )
     assert both.operations == pytest.approx((2 * one.operations + other.operations) / 3, rel=1e-3)
     assert both.calls == pytest.approx((2 * one.calls + other.calls) / 3, abs=2)
+
+
+def test_the_whole_audit_passes_a_stack_and_measures_it_next_to_a_reference() -> None:
+    reference = compose(GPT)
+    for tree in (STACKS["aab"], STACKS["both"]):
+        audit = audit_block(Order(compose(tree), d_model=64, reference=reference))
+        assert audit.report.passed, audit.report.findings
+        assert audit.report.measurements["probe"]["layers"] == 3
+        assert 0.2 < audit.facts["time_ratio"] < 20
+    alone = [
+        audit_block(Order(compose(tree), d_model=64)).report.measurements["parameters_per_block"]
+        for tree in (MAMBA2, GPT, STACKS["aab"])
+    ]
+    assert alone[2] == round((2 * alone[0] + alone[1]) / 3)
