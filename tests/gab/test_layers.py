@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from genesys_engine.gab import library
-from genesys_engine.gab.checks import cost
 from genesys_engine.gab.checks.report import CheckReport
 from genesys_engine.gab.checks.sourcemap import SourceMap
 from genesys_engine.gab.compose import compose, load_block
@@ -18,6 +17,7 @@ from genesys_engine.gab.model import LanguageModel
 from genesys_engine.gab.scales import TOLERANCE, ModelConfig, fit_scale, get_scale
 from genesys_engine.gab.tree import GABTree, grow
 from genesys_engine.gab.unit import Value, parse_unit
+from genesys_engine.plugins.auditor import cost
 from genesys_engine.plugins.auditor.audit import Order
 from genesys_engine.plugins.auditor.candidate import here
 from genesys_engine.plugins.auditor.here import audit_block, check_block
