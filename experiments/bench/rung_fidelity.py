@@ -25,6 +25,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from fidelity_records import Recipe, Record, append, read_records, thinned
 from fidelity_statistics import FEWEST
@@ -61,6 +62,8 @@ RECIPES = {
     "half": Recipe(scale="0.2M", tokens=65_536, batch_tokens=512),
     "quick": Recipe(scale="0.2M", tokens=49_152, batch_tokens=256),
     "quick published": Recipe(scale="0.2M", tokens=49_152, batch_tokens=256, recipe="published"),
+    "1M": Recipe(scale="1M", tokens=196_608, batch_tokens=512),
+    "4M": Recipe(scale="4M", tokens=131_072, batch_tokens=1024),
     "rung x 0.5": Recipe(scale="0.2M", tokens=131_072, batch_tokens=512, lr_scale=0.5),
     "rung x 2": Recipe(scale="0.2M", tokens=131_072, batch_tokens=512, lr_scale=2.0),
 }
@@ -126,8 +129,8 @@ class Recorder:
             peak_lr=scale.peak_lr * recipe.lr_scale,
             lr_scale=recipe.lr_scale,
         )
-        options = {**trainer["options"], "recipe": recipe.recipe}
-        return replace(self.settings, rungs=(rung,), trainer={**trainer, "options": options})
+        asked = {**trainer, "options": trainer_options(recipe)}
+        return replace(self.settings, rungs=(rung,), trainer=asked)
 
     def demand_same_text(self) -> None:
         """Refuse to add to what was recorded with another text: bits per byte would not compare.
@@ -142,6 +145,12 @@ class Recorder:
                 where=str(self.path),
                 hint=f"record into another --file, or give {EXPERIMENT.name} its old corpus again",
             )
+
+
+def trainer_options(recipe: Recipe) -> dict[str, Any]:
+    """Return the trainer's options as a user would write them: all others follow from the recipe,
+    unless they are given too."""
+    return {"device": "cpu", "recipe": recipe.recipe}
 
 
 def missing(

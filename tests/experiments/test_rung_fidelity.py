@@ -8,6 +8,7 @@ import pytest
 
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import InputError
+from genesys_engine.plugins.trainers.options import TorchTrainerOptions
 
 BENCH = Path(__file__).parents[2] / "experiments" / "bench"
 sys.path.insert(0, str(BENCH))
@@ -16,7 +17,7 @@ import fidelity_statistics as statistics  # noqa: E402
 from fidelity_records import Recipe, Record, append, read_records, thinned  # noqa: E402
 from fidelity_tables import READINGS, frontier, rates, stops  # noqa: E402
 from fidelity_zoo import OPERATED, read_zoo  # noqa: E402
-from rung_fidelity import main  # noqa: E402
+from rung_fidelity import main, trainer_options  # noqa: E402
 
 LONG = Recipe(scale="1M", tokens=196_608, batch_tokens=1024)
 RUNG = Recipe(scale="0.2M", tokens=131_072, batch_tokens=512)
@@ -131,6 +132,11 @@ def test_the_command_refuses_in_one_message(tmp_path, text, arguments, says):
     assert says in said
     assert "help: " in said
     assert path.read_text() == text
+
+
+def test_a_recipe_reaches_the_trainer():
+    used = [TorchTrainerOptions(**trainer_options(recipe)) for recipe in (RUNG, PUBLISHED)]
+    assert [options.optimizer for options in used] == ["muon", "adamw"]
 
 
 def test_a_curve_is_thinned_to_means():
