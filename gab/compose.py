@@ -9,13 +9,14 @@ that wires them slot by slot; it imports nothing of the engine.  Names that clas
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import linecache
 import sys
 import types
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
+
+from genesys_engine.gab.raised import block_file
 
 if TYPE_CHECKING:
     from genesys_engine.gab.tree import GABTree, Place
@@ -90,11 +91,6 @@ def _wiring(tree: GABTree, places: Sequence[Place], index: int, names: Mapping[s
         for slot, child in tree.children(index).items()
     )
     return f"{head},{children}\n{indent})" if children else f"{head})"
-
-
-def block_file(source: str) -> str:
-    """Return how the name of the file begins that a source has in tracebacks, once it is loaded."""
-    return f"<genesys_block_{hashlib.sha256(source.encode()).hexdigest()[:12]}_"
 
 
 def load_block(source: str, class_name: str = "Block") -> type:

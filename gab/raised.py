@@ -6,6 +6,7 @@ bounded and without control characters, every list has an end.  All of it is the
 
 from __future__ import annotations
 
+import hashlib
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -18,6 +19,11 @@ from genesys_engine.gab.memory import is_memory_error
 _TEXT, _NAME = 2000, 200  # characters
 _KINDS, _FRAMES, _CAUSES = 16, 64, 4
 _SHAPES = 12
+
+
+def block_file(source: str) -> str:
+    """Return how the name of the file begins that a source has in tracebacks, once it is loaded."""
+    return f"<genesys_block_{hashlib.sha256(source.encode()).hexdigest()[:12]}_"
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from genesys_engine.engine.store.run_store import DATABASE, EXPERIMENT, Store
 from genesys_engine.gab.errors import InputError
 
 if TYPE_CHECKING:
-    from genesys_engine.engine.compare.session import Callbacks
+    from genesys_engine.engine.compare.callbacks import Callbacks
 
 
 MEASURE: Mapping[str, Callable[[Experiment], object]] = {

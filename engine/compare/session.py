@@ -6,15 +6,15 @@ import contextlib
 import hashlib
 import math
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from genesys_engine.engine.check.design_check import CheckSettings, DesignCheck
 from genesys_engine.engine.common.canonical import canonical_json
 from genesys_engine.engine.common.machine import machine, versions
+from genesys_engine.engine.compare.callbacks import Callbacks
 from genesys_engine.engine.compare.check_reports import CheckReports
 from genesys_engine.engine.compare.checking import StudyCheck
 from genesys_engine.engine.compare.implementation import (
@@ -30,7 +30,7 @@ from genesys_engine.engine.compare.proposals import (
     read_proposals,
     study_proposal,
 )
-from genesys_engine.engine.compare.store import FOLDER, RUNS, Result, StudyStore
+from genesys_engine.engine.compare.store import FOLDER, RUNS, StudyStore
 from genesys_engine.engine.config import Experiment
 from genesys_engine.engine.config.kept import PATHS, kept_paths, kept_sets
 from genesys_engine.engine.config.schema import ARM_CAPS
@@ -46,19 +46,6 @@ from genesys_engine.plugins.sandbox.scratch import remove
 
 GRAMMAR = "grammar"
 """The back end that asks no language model."""
-
-
-@dataclass(frozen=True)
-class Callbacks:
-    """How a study talks to whoever began it.
-
-    `on_plan` gets (arm, results planned) for every arm and the results there are already.
-    """
-
-    on_plan: Callable[[Sequence[tuple[str, int]], Sequence[Result]], None]
-    on_result: Callable[[Result], None]
-    say: Callable[[str], None]
-    should_stop: Callable[[], str | None]
 
 
 def begin(path: Path, sets: Sequence[str], folder: Path, callbacks: Callbacks) -> None:

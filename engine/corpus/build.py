@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from genesys_engine.engine.common.disk import held, publish, size_of, sync
 from genesys_engine.engine.corpus.encode import PARTS, Encoding, encode
+from genesys_engine.engine.corpus.files import Files, Source
 from genesys_engine.engine.corpus.items import write_items
 from genesys_engine.engine.corpus.options import CorpusOptions
 from genesys_engine.engine.corpus.selection import HELDOUT_DOCUMENTS, Selection, select
-from genesys_engine.engine.corpus.sources import Files, Source, open_source
+from genesys_engine.engine.corpus.sources import open_source
 from genesys_engine.engine.corpus.tokenizer import (
     end_of_text,
     open_pretrained,

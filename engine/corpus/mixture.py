@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from genesys_engine.engine.corpus import rows
+from genesys_engine.engine.corpus.files import Files, open_files
 from genesys_engine.engine.corpus.options import CorpusOptions, CorpusPart
-from genesys_engine.engine.corpus.sources import Files, open_files
 from genesys_engine.gab.errors import EnvironmentProblem, InputError, in_a_line
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from genesys_engine.engine.common.text import plural
-from genesys_engine.engine.corpus.sources import PIECE_BYTES, Source
+from genesys_engine.engine.corpus.files import PIECE_BYTES, Source
 from genesys_engine.gab.errors import InputError
 
 FEW_DOCUMENTS = 40

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from genesys_engine.engine.common.cache import cache_folder
 from genesys_engine.engine.config import ConfigError, Experiment, Problem
-from genesys_engine.engine.corpus.sources import Source, open_files, open_source
+from genesys_engine.engine.corpus.files import Source, open_files
+from genesys_engine.engine.corpus.sources import open_source
 from genesys_engine.engine.corpus.task_data import check_folders
 from genesys_engine.engine.llm.backends import look_over
 from genesys_engine.engine.run.assembly import demand_machine, prepare_text, services_meta

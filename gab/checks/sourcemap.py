@@ -10,8 +10,7 @@ from typing import Any
 from genesys_engine.gab.checks.exceptions import advice_for
 from genesys_engine.gab.checks.machine import lacking_here
 from genesys_engine.gab.checks.report import Evidence, Finding, finding
-from genesys_engine.gab.compose import block_file
-from genesys_engine.gab.raised import Frame, Raised
+from genesys_engine.gab.raised import Frame, Raised, block_file
 from genesys_engine.gab.syntax import parse
 
 Place = tuple[str | None, int | None]

@@ -17,7 +17,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from genesys_engine.plugins.trainers.stepping import IGNORED
 
 if TYPE_CHECKING:
-    from genesys_engine.plugins.trainers.hf import Feed
+    from genesys_engine.plugins.trainers.hf_feed import Feed
     from genesys_engine.plugins.trainers.losses import Losses
 
 

@@ -19,7 +19,7 @@ from genesys_engine.engine.cli.output import (
 from genesys_engine.gab.errors import EXIT_BUDGET, EXIT_INTERRUPTED, EXIT_OK
 
 if TYPE_CHECKING:
-    from genesys_engine.engine.compare.session import Callbacks
+    from genesys_engine.engine.compare.callbacks import Callbacks
 
 
 @click.command("compare")
@@ -53,8 +53,8 @@ def command(experiment: Path, out: Path | None, sets: tuple[str, ...], as_json: 
 def study_session(work: Callable[[Callbacks], None], folder: Path, *, as_json: bool) -> int:
     """Do `work` with progress and Ctrl-C handled, then show the study; return the exit code."""
     from genesys_engine.engine.common.interrupt import INTERRUPTED, interruptible
+    from genesys_engine.engine.compare.callbacks import Callbacks
     from genesys_engine.engine.compare.progress import StudyProgress
-    from genesys_engine.engine.compare.session import Callbacks
     from genesys_engine.engine.loop.evolution import Stopped
 
     reason = ""

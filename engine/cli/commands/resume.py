@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from genesys_engine.engine.cli.output import json_option, set_option
 from genesys_engine.engine.cli.run_folder import tell_what_is_left
+
+if TYPE_CHECKING:
+    from genesys_engine.engine.compare.callbacks import Callbacks
 
 
 @click.command("resume")
@@ -46,7 +50,7 @@ def _resume_study(folder: Path, sets: tuple[str, ...], *, as_json: bool) -> int:
     from genesys_engine.engine.cli.commands.compare import study_session
     from genesys_engine.engine.compare import session
 
-    def work(callbacks: session.Callbacks) -> None:
+    def work(callbacks: Callbacks) -> None:
         session.resume(folder, sets, callbacks)
 
     return study_session(work, folder, as_json=as_json)

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from genesys_engine.engine.common.disk import size_of
 from genesys_engine.engine.corpus import CorpusOptions, prepare, selection
-from genesys_engine.engine.corpus.sources import FEWEST_FILES, READ_TIMES, open_files, open_source
+from genesys_engine.engine.corpus.files import FEWEST_FILES, READ_TIMES, open_files
+from genesys_engine.engine.corpus.sources import open_source
 from genesys_engine.gab.errors import EnvironmentProblem, InputError
 from genesys_engine.plugins.corpus import Corpus
 
