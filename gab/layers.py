@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from genesys_engine.gab.interfaces import ROOT_INTERFACE
 
 if TYPE_CHECKING:
+    from genesys_engine.gab.tree import GABTree
     from genesys_engine.gab.unit import Unit
 
 LOOKED_AT = 12
@@ -83,3 +84,24 @@ def is_pattern(unit: Unit) -> bool:
     """Tell whether a unit holds several whole blocks, to choose among them by depth."""
     slots = [slot for slot in unit.slots if slot.interface == ROOT_INTERFACE]
     return unit.interface == ROOT_INTERFACE and len(slots) > 1
+
+
+def pattern_fault(tree: GABTree) -> str:
+    """Return why a pattern of the tree is none, or "".
+
+    Within another some of its blocks might never be built; equal blocks are one kind of layer.
+    """
+    inside: dict[int, bool] = {}
+    for place in tree.places():
+        below = place.parent is not None and inside[place.parent]
+        pattern = is_pattern(place.node.unit)
+        inside[place.index] = below or pattern
+        if pattern and below:
+            return f"{place.path} is a pattern of layers within another"
+        if pattern:
+            blocks = [
+                i for i in tree.children(place.index).values() if tree[i].ret == ROOT_INTERFACE
+            ]
+            if len({tree.subtree(index).digest for index in blocks}) < len(blocks):
+                return f"{place.path} is a pattern with two kinds of layer that are the same"
+    return ""

@@ -9,6 +9,7 @@ what was changed, which the lineage keeps.  The operators here need no language 
 - `subtree_mutation` grows a new subtree in place of an old one;
 - `insertion` wraps a subtree in a unit with a slot for it, `removal` takes such a unit away;
 - `typed_crossover` takes a subtree of another parent, matched by interface;
+- `layering` has layers differ by their depth, or makes them alike;
 - `seed_design` starts afresh, without parents.
 
 `grammar` is the probabilistic grammar that writes units, `growth` fills slots from the library and

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from genesys_engine.gab import library
 from genesys_engine.gab.errors import TreeError
+from genesys_engine.gab.layers import is_pattern
 from genesys_engine.gab.tree import GABTree, grow
 from genesys_engine.gab.unit import Unit, Value
 from genesys_engine.operators import grammar
@@ -84,6 +85,9 @@ class Grower:
 
 
 def library_units(interface: str, *, leaf: bool = False) -> tuple[Unit, ...]:
-    """Return the library's units of an interface in the order of their names."""
-    units = library.units(interface)
+    """Return the library's units of an interface in the order of their names.
+
+    Units that choose among blocks by depth are left to `layering`: they are not to be nested.
+    """
+    units = [unit for unit in library.units(interface) if not is_pattern(unit)]
     return tuple(unit for unit in units if not (leaf and unit.slots))

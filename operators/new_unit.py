@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from genesys_engine.gab.layers import is_pattern
 from genesys_engine.gab.tree import GABTree, Place
 from genesys_engine.operators import grammar
 from genesys_engine.operators.growth import Grower, GrowthOptions
@@ -37,7 +38,11 @@ class NewUnit:
         """Return the parent with one unit replaced by a new one."""
         tree = only(parents)
         grower = Grower(self.options, context.rng)
-        places = [place for place in tree.places() if place.node.ret in grammar.PRODUCTIONS]
+        places = [
+            place
+            for place in tree.places()
+            if place.node.ret in grammar.PRODUCTIONS and not is_pattern(place.node.unit)
+        ]
         return attempt(parents, self.options, lambda: self._draw(tree, places, grower))
 
     def _draw(self, tree: GABTree, places: list[Place], grower: Grower) -> Child:

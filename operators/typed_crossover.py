@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+from genesys_engine.gab.layers import is_pattern
 from genesys_engine.gab.tree import GABTree, Place
 from genesys_engine.operators.variation import (
     VariationOptions,
@@ -58,7 +59,8 @@ def _gifts(receiver: GABTree, donor: GABTree) -> dict[int, list[Place]]:
         fitting = [p for p, digest in offered if p.node.ret == place.node.ret and digest != own]
         if place.parent is None:  # only root for root: anything else would be a copy of the donor
             same = donor[0].digest == place.node.digest
-            fitting = [] if same else [p for p in fitting if p.parent is None]
+            alike = is_pattern(donor[0].unit) == is_pattern(place.node.unit)
+            fitting = [p for p in fitting if p.parent is None and alike and not same]
         gifts[place.index] = fitting
     return gifts
 

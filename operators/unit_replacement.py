@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from genesys_engine.gab.layers import is_pattern
 from genesys_engine.gab.tree import GABTree, Place
 from genesys_engine.gab.unit import Unit
 from genesys_engine.operators.growth import Grower, GrowthOptions, library_units
@@ -51,6 +52,8 @@ class UnitReplacement:
 
 
 def _others(place: Place) -> list[Unit]:
-    """Return the library's other units for a place."""
+    """Return the library's other units for a place; a pattern of layers is left to `layering`."""
     old = place.node.unit
+    if is_pattern(old):
+        return []
     return [unit for unit in library_units(old.interface) if unit.digest != old.digest]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pydantic import Field
 
 from genesys_engine.gab.errors import TreeError
+from genesys_engine.gab.layers import pattern_fault
 from genesys_engine.gab.tree import GABTree, Place
 from genesys_engine.plugins.api import Child, OperatorNotApplicable, Options, Parent
 
@@ -43,6 +44,8 @@ def attempt(
             continue
         if child.tree.digest in known:
             reason = "the child equals a parent"
+        elif fault := pattern_fault(child.tree):
+            reason = fault
         elif child.tree.height > depth or len(child.tree) > nodes:
             reason = f"the child exceeds {depth} levels or {nodes} units"
         else:

@@ -113,6 +113,7 @@ OPERATORS = {
     "insertion": ("Insertion", "a subtree wrapped in a unit with a slot for it"),
     "removal": ("Removal", "a unit taken away, its child put in its place"),
     "typed_crossover": ("TypedCrossover", "a subtree of another parent, matched by interface"),
+    "layering": ("Layering", "layers that differ by depth: made, reordered, merged, made alike"),
     "new_unit": ("NewUnit", "a unit written by the grammar, as Python source"),
     "seed_design": ("SeedDesign", "a design from scratch, without parents"),
 }

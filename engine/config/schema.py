@@ -469,6 +469,7 @@ DEFAULT_OPERATORS = (
     "insertion",
     "removal",
     "typed_crossover",
+    "layering",
     "new_unit",
     "seed_design",
 )

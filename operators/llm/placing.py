@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from genesys_engine.gab import library
 from genesys_engine.gab.errors import TreeError
+from genesys_engine.gab.layers import is_pattern
 from genesys_engine.gab.tree import GABTree, Place, grow
 from genesys_engine.gab.unit import Slot, Unit, Value
 from genesys_engine.operators.variation import kept_children
@@ -77,7 +78,8 @@ def nearest(slot: Slot, depth: int = 0) -> GABTree:
     Raises:
         TreeError: the library has no unit of the interface.
     """
-    known = [unit for unit in library.units(slot.interface) if not unit.inputs]
+    units = library.units(slot.interface)
+    known = [unit for unit in units if not (unit.inputs or is_pattern(unit))]
     if depth >= _DEEPEST:
         known = [unit for unit in known if not unit.slots]
     if not known:

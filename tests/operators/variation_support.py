@@ -12,6 +12,7 @@ from genesys_engine.operators.hyperparameter_mutation import (
     HyperparameterMutationOptions,
 )
 from genesys_engine.operators.insertion import Insertion, InsertionOptions
+from genesys_engine.operators.layering import Layering, LayeringOptions
 from genesys_engine.operators.new_unit import NewUnit, NewUnitOptions
 from genesys_engine.operators.removal import Removal, RemovalOptions
 from genesys_engine.operators.seed_design import SeedDesign, SeedDesignOptions
@@ -23,6 +24,7 @@ from genesys_engine.plugins.api import Child, Operator, OperatorContext, Parent
 OPERATORS: dict[str, Operator] = {
     "hyperparameter-mutation": HyperparameterMutation(HyperparameterMutationOptions()),
     "unit-replacement": UnitReplacement(UnitReplacementOptions()),
+    "layering": Layering(LayeringOptions()),
     "new-unit": NewUnit(NewUnitOptions()),
     "subtree-mutation": SubtreeMutation(SubtreeMutationOptions()),
     "insertion": Insertion(InsertionOptions()),
