@@ -105,7 +105,7 @@ def _fresh_mean(row: LeaderboardRow) -> Any:
 
 
 def _fresh(row: LeaderboardRow) -> str:
-    """Return the gain of a finalist with fresh seeds and its interval."""
+    """Return the gain in the finals with fresh seeds and its interval."""
     if row.fresh is None:
         return "–"
     mean, low, high = (row.fresh[key] for key in ("mean", "low", "high"))

@@ -227,11 +227,15 @@ class LadderSection(Section):
     finalists: int = Field(
         0,
         ge=0,
-        description="best children that are trained again at the largest scale with fresh seeds,"
-        " beside the reference; the verdict then rests on that",
+        description="best children that race against every seed of the population: trained again at"
+        " the largest scale with fresh seeds; the verdict then rests on that",
     )
     finalist_seeds: int = Field(
-        3, ge=1, le=999, description="fresh training seeds per finalist, beyond `verifications`"
+        4,
+        ge=1,
+        le=999,
+        description="fresh training seeds of the race at most: after 2, 4, 8, ... and the last,"
+        " whoever is worse than the leader drops out",
     )
 
 

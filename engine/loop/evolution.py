@@ -32,12 +32,13 @@ from genesys_engine.engine.propose.designer import Designer
 from genesys_engine.engine.select.policy import (
     Confirm,
     Design,
+    LookAtFinals,
     NextGeneration,
     OpenFinals,
     Policy,
     Verify,
 )
-from genesys_engine.engine.select.state import State, keep
+from genesys_engine.engine.select.state import State
 from genesys_engine.engine.store.checkpoints import checkpoint_name
 from genesys_engine.engine.store.events import Event
 from genesys_engine.engine.store.live_curves import LiveCurves
@@ -140,11 +141,8 @@ class Evolution:
             self._refuse_to_go_on()
             if len(self.state.in_flight) < self.policy.settings.lookahead:
                 decision = self.policy.decide(self.state)
-                if isinstance(decision, NextGeneration):
-                    self._close_generation()
-                    continue
-                if isinstance(decision, OpenFinals):
-                    self._open_finals(decision)
+                if isinstance(decision, NextGeneration | OpenFinals | LookAtFinals):
+                    self._take_step(decision)
                     continue
                 if decision is not None:
                     self._issue(decision)
@@ -416,28 +414,10 @@ class Evolution:
             self._streak.note(seq, result.get("abandoned"))
         return True
 
-    def _close_generation(self) -> None:
-        state = self.state
-        merged = sorted(state.members + state.offspring)
-        candidates = state.candidates(merged)
-        kept = self.policy.selector.survivors(candidates, self.policy.settings.population)
+    def _take_step(self, step: NextGeneration | OpenFinals | LookAtFinals) -> None:
+        """Carry out a decision that no task follows from."""
         with self.store.transaction():
-            state.members, state.offspring = keep(merged, candidates, kept), []
-            state.generation += 1
-            self.outcomes.emit(
-                events.GENERATION_FINISHED,
-                {"generation": state.generation, "population": state.members},
-            )
-            self._save()
-        self._publish()
-
-    def _open_finals(self, decision: OpenFinals) -> None:
-        with self.store.transaction():
-            self.state.finals.designs = decision.designs
-            reference, *finalists = decision.designs
-            seeds = self.policy.settings.finalist_seeds
-            about = {"reference": reference, "finalists": finalists, "seeds": seeds}
-            self.outcomes.emit(events.FINALS_OPENED, about)
+            self.outcomes.take_step(step)
             self._save()
         self._publish()
 

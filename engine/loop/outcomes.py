@@ -12,8 +12,17 @@ from typing import Any
 from genesys_engine.engine.common.budget import Spending, new_warnings
 from genesys_engine.engine.common.text import listed
 from genesys_engine.engine.loop.restore import standing_of
+from genesys_engine.engine.score.finals import Entries, most_trainings
 from genesys_engine.engine.score.fitness import Measure, Unmeasured
-from genesys_engine.engine.select.policy import Confirm, Design, Policy, Verify
+from genesys_engine.engine.select.policy import (
+    Confirm,
+    Design,
+    LookAtFinals,
+    NextGeneration,
+    OpenFinals,
+    Policy,
+    Verify,
+)
 from genesys_engine.engine.select.state import Standing, State, keep
 from genesys_engine.engine.store.events import Event
 from genesys_engine.engine.store.replicates import is_fresh
@@ -144,6 +153,39 @@ class Outcomes:
             about = {"budget": each.budget, "used": each.used, "cap": each.cap}
             self.emit(events.BUDGET_WARNING, about)
 
+    # --- decisions without a task ------------------------------------------------------------
+
+    def take_step(self, step: NextGeneration | OpenFinals | LookAtFinals) -> None:
+        """Close a generation, open the finals, or note a look at them."""
+        if isinstance(step, NextGeneration):
+            self._close_generation()
+        elif isinstance(step, OpenFinals):
+            self._open_finals(step.entries)
+        else:
+            self.state.finals.seen += 1
+            self.emit(events.FINALS_LOOK, step.look.to_json())
+
+    def _close_generation(self) -> None:
+        state = self.state
+        merged = sorted(state.members + state.offspring)
+        candidates = state.candidates(merged)
+        kept = self.policy.selector.survivors(candidates, self.policy.settings.population)
+        state.members, state.offspring = keep(merged, candidates, kept), []
+        state.generation += 1
+        about = {"generation": state.generation, "population": state.members}
+        self.emit(events.GENERATION_FINISHED, about)
+
+    def _open_finals(self, entries: Entries) -> None:
+        self.state.finals.entries, seeds = entries, self.policy.settings.finalist_seeds
+        about = {
+            "reference": entries.reference,
+            "finalists": list(entries.children),
+            "rivals": list(entries.seeds),
+            "seeds": seeds,
+            "trainings": most_trainings(len(entries.seeds), len(entries.children), seeds),
+        }
+        self.emit(events.FINALS_OPENED, about)
+
     # --- designs -----------------------------------------------------------------------------
 
     def apply_design(self, row: TaskRow, result: Mapping[str, Any]) -> None:
@@ -265,6 +307,8 @@ class Outcomes:
         design, rung = row.payload["design"], row.payload["rung"]
         replicate = row.payload["replicate"]
         self.state.verifications_in_flight[rung] -= 1
+        if is_fresh(replicate):
+            self.state.finals.done.add((design, replicate))
         controls = {**result["controls"], "bigram": self.bigram[rung]} if self.bigram else {}
         controls = controls or result["controls"]
         fitness, objectives, cause, reason = self._fitness(result, controls, row.payload)

@@ -68,7 +68,10 @@ def _verifications(store: Store, state: State, measure: Measure) -> None:
     """Measure again what was measured, in the same order: each gain is what it was."""
     for row in store.verifications():
         state.counts.next_verification = row.id + 1
-        is_old = is_fresh(row.replicate) and row.rung < len(state.ladder.caps) - 1
+        fresh = is_fresh(row.replicate)
+        is_old = fresh and row.rung < len(state.ladder.caps) - 1
+        if fresh and not is_old:
+            state.finals.done.add((row.design, row.replicate))
         if row.fitness is None or is_old:
             continue
         reading = measure.read(row.scores, row.controls, base=row.design == state.reference)

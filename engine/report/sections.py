@@ -22,6 +22,7 @@ from genesys_engine.engine.store.names import design_names, label, scale_names
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.engine.views.details import composed_source, design_details
 from genesys_engine.engine.views.failures import failures
+from genesys_engine.engine.views.finals import finals_view
 from genesys_engine.engine.views.history import history
 from genesys_engine.engine.views.leaderboard import LeaderboardRow, leaderboard, metric_names
 from genesys_engine.engine.views.lineage import ancestry, lineage
@@ -161,13 +162,12 @@ def cost(store: Store) -> tuple[str, str]:
 
 
 def finals(store: Store) -> tuple[str, str]:
-    """The best children, trained again with fresh seeds."""
-    rows = [row for row in once(store, leaderboard) if row.fresh is not None]
-    rows.sort(key=lambda row: -row.fresh["mean"] if row.fresh else 0.0)
-    if not rows:
+    """The race of the finals: who entered, who dropped out when, and with what gains."""
+    found = finals_view(store)
+    if found is None:
         return "Finals", ""
-    scale, reference = scale_names(store)[-1], reference_name(store)
-    return "Finals", render("finals", rows=rows, reference=reference, scale=scale)
+    before = {row.design: row.fitness for row in once(store, leaderboard)}
+    return "Finals", render("finals", found=found, before=before)
 
 
 def rungs(store: Store) -> tuple[str, str]:

@@ -133,7 +133,8 @@ def extend(store: Store, found: Sequence[Change], payload: Mapping[str, Any]) ->
     for key in ("finished", "verdict", "sigma", "reference", "confirmation"):
         store.drop_meta(key)
     if (state := store.meta("state")) is not None:
-        fresh = {"finalists": [], "warned": [], "failures_in_a_row": 0}
+        held: dict[str, Any] = {"finals": None, "finalists": None}  # they open again
+        fresh = {**held, "warned": [], "failures_in_a_row": 0}
         store.set_meta("state", {**state, **fresh})
     if any(RUNG.match(change.key) and change.was is None for change in found):
         # A further rung has another context: who wins is looked at again, at that length.

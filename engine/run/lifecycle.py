@@ -39,9 +39,7 @@ from genesys_engine.engine.run.extension import (
     extend,
 )
 from genesys_engine.engine.run.own_seeds import keep_seeds, kept_seeds
-from genesys_engine.engine.run.settings import (
-    rung_settings,
-)
+from genesys_engine.engine.run.settings import finals_trainings, rung_settings
 from genesys_engine.engine.run.trackers import open_trackers
 from genesys_engine.engine.score.significance import gain_sigmas
 from genesys_engine.engine.score.verdict import Verdict
@@ -232,8 +230,8 @@ def _execute(
     corpus: Mapping[str, Any] = store.meta("corpus")
     if not store.curves.allocated:
         ladder = experiment.ladder
-        finals = (ladder.finalists + 1) * ladder.finalist_seeds if ladder.finalists else 0
-        store.curves.allocate(sum(rung.verifications for rung in ladder.rungs) + finals)
+        on_ladder = sum(rung.verifications for rung in ladder.rungs)
+        store.curves.allocate(on_ladder + finals_trainings(experiment))
 
     def observe(event: Event) -> None:
         callbacks.on_event(event)
@@ -351,6 +349,7 @@ def started_payload(experiment: Experiment, vocab_size: int) -> dict[str, Any]:
         "finals": {
             "designs": experiment.ladder.finalists,
             "seeds": experiment.ladder.finalist_seeds,
+            "trainings": finals_trainings(experiment),
         },
     }
 

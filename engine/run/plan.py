@@ -23,7 +23,12 @@ from genesys_engine.engine.evaluate.verifier import RungSettings, verification_j
 from genesys_engine.engine.jobs.subjects import serving
 from genesys_engine.engine.llm.backends import look_over, open_models
 from genesys_engine.engine.run.assembly import build_corpus, demand_machine, open_executor
-from genesys_engine.engine.run.settings import decision_settings, rung_settings, verify_settings
+from genesys_engine.engine.run.settings import (
+    decision_settings,
+    finals_trainings,
+    rung_settings,
+    verify_settings,
+)
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import EnvironmentProblem
 from genesys_engine.gab.scales import get_scale
@@ -203,10 +208,9 @@ def _rung_plans(
         each = at.tokens / (pace * relative) + overhead_s
         count = rung.verifications
         yield RungPlan(at.scale, count, at.tokens, at.tokens * count, each, each * count / workers)
-    ladder = experiment.ladder
-    if ladder.finalists:
-        count, at = (ladder.finalists + 1) * ladder.finalist_seeds, settings[-1]
-        named, tokens = f"{at.scale} finals", at.tokens * count
+    if count := finals_trainings(experiment):  # at most: who can no longer win drops out
+        at = settings[-1]
+        named, tokens = f"{at.scale} finals, at most", at.tokens * count
         yield RungPlan(named, count, at.tokens, tokens, each, each * count / workers)
 
 

@@ -11,6 +11,7 @@ from genesys_engine.engine.config import Component, Experiment
 from genesys_engine.engine.config.metrics import objectives
 from genesys_engine.engine.corpus.task_data import with_data
 from genesys_engine.engine.evaluate.verifier import RungSettings, VerifySettings
+from genesys_engine.engine.score.finals import most_trainings
 from genesys_engine.engine.score.fitness import Measure
 from genesys_engine.engine.select.policy import Settings
 from genesys_engine.gab.scales import get_scale
@@ -40,6 +41,12 @@ def decision_settings(experiment: Experiment) -> Settings:
         finalists=experiment.ladder.finalists,
         finalist_seeds=experiment.ladder.finalist_seeds,
     )
+
+
+def finals_trainings(experiment: Experiment) -> int:
+    """Return how many trainings the finals take at most."""
+    ladder, seeds = experiment.ladder, len(decision_settings(experiment).seeds)
+    return most_trainings(seeds, ladder.finalists, ladder.finalist_seeds)
 
 
 def fitness_measure(experiment: Experiment, host: PluginHost) -> Measure:

@@ -1,95 +1,92 @@
 """Finals: the best designs trained again with fresh seeds, before anything is said of them.
 
 Whoever leads after many trainings leads by quality and by luck.  What it gains with seeds that
-had no part in choosing it is free of that luck.  The reference is trained with the very same
-seeds, so that each gain compares two trainings on equal terms.
+had no part in choosing it is free of that luck.  Every seed of the population is trained with the
+very same seeds, so that each difference compares two trainings on equal terms; `race` says who
+drops out when.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-from genesys_engine.engine.score.significance import (
-    SIGMAS,
-    mean_half_width,
-    normal_quantile,
-)
-from genesys_engine.engine.store.replicates import FRESH
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from genesys_engine.engine.score.fitness import Reading
 
+MOST_RIVALS = 8
+"""Seeds that enter the finals at most: a population may hold all designs of another run."""
 
-@dataclass
-class Finals:
-    """What the finals have issued and found; `designs` is empty until they are opened.
 
-    The reference comes first among `designs`.  `issued` holds (design, replicate); `gains` are by
-    design and replicate, in percent over the reference with the same seed; `references` are its
-    readings by replicate.
+def most_trainings(seeds: int, children: int, fresh: int) -> int:
+    """Return how many trainings the finals take where nobody drops out.
+
+    Args:
+        seeds: of the population.
+        children: that enter; without any there are no finals.
+        fresh: training seeds for each design.
     """
-
-    designs: tuple[int, ...] = ()
-    issued: set[tuple[int, int]] = field(default_factory=set)
-    references: dict[int, Reading] = field(default_factory=dict)
-    gains: dict[int, dict[int, float]] = field(default_factory=dict)
-
-    def following(self, seeds: int) -> tuple[int, int] | None:
-        """Return the next (design, replicate) of `seeds` per design; None at the end.
-
-        The reference goes first with each seed: the others are measured against it.  What the
-        finals of a run that was extended have trained before is not trained again.
-        """
-        wanted = ((design, FRESH + seed) for seed in range(seeds) for design in self.designs)
-        return next((each for each in wanted if each not in self.issued), None)
+    return (min(seeds, MOST_RIVALS) + children) * fresh if children else 0
 
 
 @dataclass(frozen=True)
-class Fresh:
-    """The fresh result of one finalist: mean gain in percent, and the interval around it.
+class Entries:
+    """Who takes part: the seeds of the population, the reference first, and the best children.
 
-    `low` and `high` are None where neither several seeds nor a measured sigma give one.
+    There are none until the finals open.
     """
 
-    design: int
-    gains: tuple[float, ...]
-    mean: float
-    low: float | None
-    high: float | None
+    seeds: tuple[int, ...] = ()
+    children: tuple[int, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Tell whether the finals are open."""
+        return bool(self.seeds)
+
+    @property
+    def designs(self) -> tuple[int, ...]:
+        """All of them, in the order in which they are trained."""
+        return self.seeds + self.children
+
+    @property
+    def reference(self) -> int:
+        """The design that gains are measured against."""
+        return self.seeds[0]
+
+    def to_json(self) -> dict[str, list[int]]:
+        """Return them as plain data."""
+        return {"seeds": list(self.seeds), "children": list(self.children)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Entries:
+        """Return what `to_json` wrote."""
+        return cls(tuple(data["seeds"]), tuple(data["children"]))
 
 
-def fresh_results(finals: Finals, pair: float | None) -> list[Fresh]:
-    """Return the finalists' results, best first; one whose trainings all failed is left out.
+def finals_in(snapshot: Mapping[str, Any]) -> tuple[Entries, int]:
+    """Return who entered the finals, and how many looks are in the log, from a saved state.
 
-    `pair` is the noise of the difference of two trainings (`Noise.pair`).
+    A run that an earlier version began held its finals between the reference and the children.
     """
-    finalists = [design for design in finals.designs[1:] if finals.gains.get(design)]
-    found = []
-    for design in finalists:
-        by_seed = finals.gains[design]
-        gains = tuple(by_seed[replicate] for replicate in sorted(by_seed))
-        mean = math.fsum(gains) / len(gains)
-        half = half_width(gains, pair, comparisons=len(finalists))
-        low, high = (None, None) if half is None else (mean - half, mean + half)
-        found.append(Fresh(design, gains, mean, low, high))
-    return sorted(found, key=lambda fresh: (-fresh.mean, fresh.design))
+    if finals := snapshot.get("finals"):
+        return Entries.from_json(finals["entries"]), finals["seen"]
+    reference, *children = snapshot.get("finalists") or [None]
+    return (Entries() if reference is None else Entries((reference,), tuple(children))), 0
 
 
-def half_width(gains: Sequence[float], pair: float | None, *, comparisons: int) -> float | None:
-    """Return half the width of the interval around the mean of paired gains; None: unknown.
+@dataclass
+class Finals:
+    """What the finals have issued and found.
 
-    Student's t at 95 %, for all finalists together (Bonferroni), since the best of them is
-    looked at.  A few seeds may agree by chance, so it is never narrower than what the noise
-    gives that was measured on the reference: z pair / sqrt(n), where z allows for all finalists too
-    and is no less than 2.
+    `issued` and `done` hold (design, replicate), done also what failed; `gains` are by design and
+    replicate, in percent over the reference with the same seed, 0 for the reference itself;
+    `references` are its readings by replicate.  `seen` counts the looks that are in the log.
     """
-    n, widths = len(gains), []
-    if n > 1:
-        widths.append(mean_half_width(gains, comparisons=comparisons))
-    if pair is not None:
-        z = max(SIGMAS, normal_quantile(comparisons=comparisons))
-        widths.append(z * pair / math.sqrt(n))
-    return max(widths, default=None)
+
+    entries: Entries = field(default_factory=Entries)
+    issued: set[tuple[int, int]] = field(default_factory=set)
+    done: set[tuple[int, int]] = field(default_factory=set)
+    references: dict[int, Reading] = field(default_factory=dict)
+    gains: dict[int, dict[int, float]] = field(default_factory=dict)
+    seen: int = 0

@@ -101,20 +101,21 @@ def mean_half_width(values: Sequence[float], *, comparisons: int = 1, shared: fl
 
 
 @lru_cache
-def quantile(freedom: int, *, confidence: float = CONFIDENCE, comparisons: int = 1) -> float:
+def quantile(freedom: int, *, confidence: float = CONFIDENCE, comparisons: float = 1) -> float:
     """Return how many standard errors an interval reaches to each side of a mean (Student's t).
 
-    With several `comparisons` the intervals hold together (Bonferroni).
+    With several `comparisons` the intervals hold together (Bonferroni); a fraction of the error may
+    be spent by a number that is not whole.
     """
     from scipy.special import stdtrit
 
     return float(stdtrit(freedom, _tail(confidence, comparisons)))
 
 
-def normal_quantile(*, confidence: float = CONFIDENCE, comparisons: int = 1) -> float:
+def normal_quantile(*, confidence: float = CONFIDENCE, comparisons: float = 1) -> float:
     """Return the same where the standard error is known."""
     return NormalDist().inv_cdf(_tail(confidence, comparisons))
 
 
-def _tail(confidence: float, comparisons: int) -> float:
+def _tail(confidence: float, comparisons: float) -> float:
     return 1 - (1 - confidence) / (2 * comparisons)

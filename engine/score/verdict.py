@@ -11,21 +11,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from genesys_engine.engine.score.finals import Finals, Fresh, fresh_results, half_width
+from genesys_engine.engine.score.finals import Finals, finals_in
 from genesys_engine.engine.score.noise import (
+    BETTER,
     NoiseFloor,
     fitness_sigma,
     interval_standing,
     noise_floor,
     standing,
 )
+from genesys_engine.engine.score.race import Race, Standing, hold
 from genesys_engine.engine.score.significance import Noise, noise_of_mean
 from genesys_engine.engine.store.names import scale_names, seed_name
 from genesys_engine.engine.store.replicates import is_fresh
 from genesys_engine.engine.store.run_store import DesignRow, Store
 
-PARENT, BEST_SEED, REFERENCE = "parent", "best seed", "reference"
-"""What the best child is compared with, in the order of what a reader wants to know."""
+PARENT, BEST_SEED, REFERENCE, SEED = "parent", "best seed", "reference", "seed"
+"""What the best child is compared with, in the order of what a reader wants to know; with the
+other seeds where finals were held."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +53,28 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class EverySeed:
+    """Whether the best child is better than every seed.
+
+    `better` says so of those that the finals have compared it with: the whole interval of each
+    difference lies above 0.  `left_out` are the seeds that were not in the finals, or failed there.
+    """
+
+    better: bool
+    left_out: tuple[int, ...] = ()
+
+    @property
+    def shown(self) -> bool:
+        """Whether it may be called better than every seed."""
+        return self.better and not self.left_out
+
+
+@dataclass(frozen=True)
 class Verdict:
     """The best design, the best child, and what the child is compared with.
 
-    With finals the best child is the best finalist and `fitness` its mean gain with fresh seeds;
+    With finals the best child is the best finalist and `fitness` its mean gain with fresh seeds,
+    and `every_seed` says whether it is better than all of them;
     `sigma` is the noise of `fitness`, `trainings` how often the reference was trained at the lowest
     rung to know it.
     """
@@ -66,7 +87,8 @@ class Verdict:
     sigma: float | None = None
     trainings: int = 0
     comparisons: tuple[Comparison, ...] = ()
-    finalists: tuple[Fresh, ...] = ()
+    finalists: tuple[Standing, ...] = ()
+    every_seed: EverySeed | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the facts as the event `run.finished` has them."""
@@ -76,22 +98,28 @@ class Verdict:
             {**asdict(each), "roles": list(each.roles), "scales": list(each.scales)}
             for each in self.comparisons
         ]
-        if self.finalists:
-            told["finalists"] = [fresh_json(fresh) for fresh in self.finalists]
+        if self.every_seed is not None:
+            told["finalists"] = [fresh_json(each) for each in self.finalists]
+            told["better_than_every_seed"] = self.every_seed.shown
+            told["seeds_left_out"] = list(self.every_seed.left_out)
         return told
 
 
-def fresh_json(fresh: Fresh) -> dict[str, Any]:
-    """Return the result of a finalist as JSON data."""
+def fresh_json(standing: Standing) -> dict[str, Any]:
+    """Return how a design stands in the finals as JSON data."""
+    over = standing.over_reference
     return {
-        **{key: getattr(fresh, key) for key in ("design", "mean", "low", "high")},
-        "gains": list(fresh.gains),
-        "standing": interval_standing(fresh.low, fresh.high),
+        "design": standing.design,
+        **{key: getattr(over, key) for key in ("mean", "low", "high")},
+        "gains": list(standing.gains),
+        "standing": interval_standing(over.low, over.high),
+        "out_after": standing.out_after,
+        "failed": standing.failed,
     }
 
 
 def judge(store: Store) -> Verdict:
-    """Judge a run as far as it has come.
+    """Judge a run as far as it has come; the finals count from their first look on.
 
     A design that is disqualified or in question has no standing (see `confirmations`): it is not
     named, nor compared with, whatever it scored.
@@ -99,8 +127,8 @@ def judge(store: Store) -> Verdict:
     floor = noise_floor(store)
     ranked = store.leaderboard()
     best = ranked[0].id if ranked else None
-    finals = finals_of(store)
-    finalists = tuple(fresh_results(finals, _pair(floor.noise[-1])))
+    race = race_of(store, floor)
+    finalists = tuple(race.standings(race.entries.children))
     if finalists:
         child = store.design(finalists[0].design)
     else:
@@ -110,39 +138,51 @@ def judge(store: Store) -> Verdict:
             return Verdict(best, reference=floor.reference)
         child = found
     assert child.rung is not None
-    jury = _Jury(store, floor, finals, len(finalists), scale_names(store))
+    seeds = [row for row in ranked if seed_name(row.operator) is not None]
+    jury = _Jury(store, floor, race, scale_names(store))
+    comparisons = jury.compare(child, seeds)
     return Verdict(
         best,
         child.id,
         len(floor.noise) - 1 if finalists else child.rung,
-        finalists[0].mean if finalists else child.fitness,
+        finalists[0].over_reference.mean if finalists else child.fitness,
         floor.reference,
         floor.sigmas[-1] if finalists else fitness_sigma(floor.sigmas, child.rung),
         jury.trainings,
-        jury.compare(child, [row for row in ranked if seed_name(row.operator) is not None]),
+        comparisons,
         finalists,
+        _every_seed(store, comparisons) if finalists else None,
     )
 
 
-def finals_of(store: Store) -> Finals:
-    """Return what the finals have found so far; no designs where there are none."""
-    found, named = Finals(), {row.id for row in store.leaderboard()}
-    if not store.meta("experiment")["ladder"].get("finalists"):
-        return found
-    gains: dict[int, dict[int, float]] = {}
+def _every_seed(store: Store, comparisons: Sequence[Comparison]) -> EverySeed:
+    """Say whether the child is better than every seed, of those that are not disqualified."""
+    out = store.disqualified()
+    seeds = [
+        row.id
+        for row in store.designs()
+        if row.accepted and row.id not in out and seed_name(row.operator) is not None
+    ]
+    standings = {each.design: each.standing for each in comparisons if each.seeds}
+    return EverySeed(
+        better=all(standings.get(seed, BETTER) == BETTER for seed in seeds),
+        left_out=tuple(seed for seed in seeds if seed not in standings),
+    )
+
+
+def race_of(store: Store, floor: NoiseFloor) -> Race:
+    """Return the race of the finals as far as it has come; nobody entered before they open."""
+    entries, _ = finals_in(store.meta("state") or {})
+    if not entries:
+        return Race(entries)
+    finals, top = Finals(entries), len(floor.noise) - 1
     for row in store.verifications():
-        if is_fresh(row.replicate) and row.fitness is not None:
-            gains.setdefault(row.design, {})[row.replicate] = row.fitness
-    reference = noise_floor(store).reference
-    others = sorted(d for d in gains if d != reference and d in named)
-    if reference is not None and others:
-        found.designs, found.gains = (reference, *others), gains
-    return found
-
-
-def fresh_of(floor: NoiseFloor, finals: Finals) -> list[dict[str, Any]]:
-    """Return the finalists' results as JSON data, best first."""
-    return [fresh_json(fresh) for fresh in fresh_results(finals, _pair(floor.noise[-1]))]
+        if is_fresh(row.replicate) and row.rung == top:
+            finals.done.add((row.design, row.replicate))
+            if row.fitness is not None:
+                finals.gains.setdefault(row.design, {})[row.replicate] = row.fitness
+    seeds = store.meta("experiment")["ladder"]["finalist_seeds"]
+    return hold(finals, seeds, _pair(floor.noise[-1]))
 
 
 @dataclass
@@ -151,8 +191,7 @@ class _Jury:
 
     store: Store
     floor: NoiseFloor
-    finals: Finals
-    finalists: int
+    race: Race
     scales: tuple[str, ...]
     _gains: dict[int, Mapping[int, float]] = field(default_factory=dict)
 
@@ -164,14 +203,18 @@ class _Jury:
 
     def compare(self, child: DesignRow, seeds: Sequence[DesignRow]) -> tuple[Comparison, ...]:
         """Return the comparisons, one for each design, in the order of the first roles."""
-        rivals = {
-            PARENT: self._nearest(child, child.parents),
-            BEST_SEED: self._nearest(child, [row.id for row in seeds]),
-            REFERENCE: self.floor.reference,
-        }
+        raced = [each.design for each in self.race.standings(self.race.entries.seeds)]
+        raced = [seed for seed in raced if self.race.difference(child.id, seed)]
+        best = raced[0] if raced else self._nearest(child, [row.id for row in seeds])
+        rivals = [
+            (PARENT, self._nearest(child, child.parents)),
+            (BEST_SEED, best),
+            (REFERENCE, self.floor.reference),
+            *((SEED, seed) for seed in raced if seed not in (best, self.floor.reference)),
+        ]
         roles: dict[int, list[str]] = {}
-        for role, rival in rivals.items():
-            if rival is not None:
+        for role, rival in rivals:
+            if rival is not None and not (role == SEED and rival in roles):
                 roles.setdefault(rival, []).append(role)
         return tuple(self._compared(child, rival, tuple(roles[rival])) for rival in roles)
 
@@ -189,27 +232,19 @@ class _Jury:
         return replace(found, roles=roles)
 
     def _fresh(self, child: int, rival: int) -> Comparison | None:
-        """Compare over the seeds of the finals; None where the two have none in common."""
-        own = self.finals.gains.get(child, {})
-        other = self.finals.gains.get(rival, {})
-        if rival == self.floor.reference:  # gains are over it, seed by seed
-            other = dict.fromkeys(own, 0.0)
-        seeds = sorted(own.keys() & other.keys())
-        if not seeds:
+        """Compare at the last look of the finals that both took part in; None: there is none."""
+        found = self.race.difference(child, rival)
+        if found is None:
             return None
-        differences = [own[seed] - other[seed] for seed in seeds]
-        mean = statistics.fmean(differences)
-        half = half_width(differences, _pair(self.floor.noise[-1]), comparisons=self.finalists)
-        low, high = (None, None) if half is None else (mean - half, mean + half)
         return Comparison(
             design=rival,
             name=self._name(rival),
-            difference=mean,
+            difference=found.mean,
             scales=self.scales[-1:],
-            standing=interval_standing(low, high),
-            seeds=len(seeds),
-            low=low,
-            high=high,
+            standing=interval_standing(found.low, found.high),
+            seeds=found.seeds,
+            low=found.low,
+            high=found.high,
         )
 
     def _on_the_ladder(self, child: int, rival: int) -> Comparison:

@@ -11,6 +11,8 @@ import random
 from dataclasses import dataclass
 
 from genesys_engine.engine.common.randomness import generator
+from genesys_engine.engine.score.finals import MOST_RIVALS, Entries
+from genesys_engine.engine.score.race import Look, Race, hold
 from genesys_engine.engine.select.state import State
 from genesys_engine.plugins.api import Selector
 
@@ -46,12 +48,19 @@ class NextGeneration:
 
 @dataclass(frozen=True)
 class OpenFinals:
-    """Name the designs that are trained again with fresh seeds, the reference first."""
+    """Name who is trained again with fresh seeds."""
 
-    designs: tuple[int, ...]
+    entries: Entries
 
 
-Decision = Design | Verify | Confirm | NextGeneration | OpenFinals
+@dataclass(frozen=True)
+class LookAtFinals:
+    """Put a look of the race into the log: who is trained on, and who drops out."""
+
+    look: Look
+
+
+Decision = Design | Verify | Confirm | NextGeneration | OpenFinals | LookAtFinals
 
 
 @dataclass(frozen=True)
@@ -100,11 +109,14 @@ class Policy:
     def _confirm_winners(self, state: State) -> Confirm | None:
         """Look at whoever the verdict will name, or the finals will train, once nothing else is
         left to do; without a child it is the best of the seeds."""
-        if state.in_flight or state.finals.designs:
+        if state.in_flight or state.finals.entries:
             return None
-        ranked = state.ranked()
+        ranked, finalists = state.ranked(), self.settings.finalists
         children = [standing for standing in ranked if not standing.seed]
-        for standing in children[: max(1, self.settings.finalists)] or ranked[:1]:
+        named = children[: max(1, finalists)] or ranked[:1]
+        if children and finalists:  # a seed that is not ours may win as well
+            named += [each for each in ranked if each.seed and not each.trusted]
+        for standing in named:
             if not state.confirmations.has_passed(standing.design, standing.rung):
                 return Confirm(standing.design)
         return None
@@ -196,24 +208,39 @@ class Policy:
 
     # --- finals ------------------------------------------------------------------------------
 
-    def _finals(self, state: State) -> Verify | OpenFinals | None:
-        """Open the finals once nothing else is left to do, then go on with them."""
+    def _finals(self, state: State) -> Verify | OpenFinals | LookAtFinals | None:
+        """Open the finals once nothing else is left to do, then hold the race.
+
+        A look waits for all of its trainings: it never depends on who finished first.
+        """
         finals, settings = state.finals, self.settings
-        if not finals.designs:
+        if not finals.entries:
             over = not state.in_flight and settings.finalists > 0 and state.reference is not None
             return self._open_finals(state) if over else None
-        following = finals.following(settings.finalist_seeds)
+        race = self._race(state)
+        if len(race.looks) > finals.seen:
+            return LookAtFinals(race.looks[finals.seen])
+        following = next((each for each in race.wanted if each not in finals.issued), None)
         if following is None:
             return None
         design, replicate = following
         return Verify(design, len(state.ladder.caps) - 1, replicate)
 
+    def _race(self, state: State) -> Race:
+        noise = state.noise()[-1]
+        pair = None if noise is None else noise.pair
+        return hold(state.finals, self.settings.finalist_seeds, pair)
+
     def _open_finals(self, state: State) -> OpenFinals | None:
-        """Return the best children by confidence, then fitness; None where there is no child."""
-        children = [standing.design for standing in state.ranked() if not standing.seed]
-        chosen = tuple(children[: self.settings.finalists])
+        """Return every seed and the best children, by confidence, then fitness; None where there
+        is no child."""
+        ranked = state.ranked()
+        children = [standing.design for standing in ranked if not standing.seed]
+        others = [s.design for s in ranked if s.seed and s.design != state.reference]
         assert state.reference is not None
-        return OpenFinals((state.reference, *chosen)) if chosen else None
+        seeds = (state.reference, *sorted(others[: MOST_RIVALS - 1]))
+        chosen = tuple(children[: self.settings.finalists])
+        return OpenFinals(Entries(seeds, chosen)) if chosen else None
 
     # --- generations -------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from genesys_engine.engine.score.finals import Finals
+from genesys_engine.engine.score.finals import Finals, finals_in
 from genesys_engine.engine.score.fitness import (
     Reading,
     fitness_gain,
@@ -156,6 +156,7 @@ class State:
         """Measure against the reference with the same fresh seed; see `measure`."""
         if of_reference:
             self.finals.references[replicate] = reading
+            self.finals.gains.setdefault(design, {})[replicate] = 0.0
             return 0.0, {}
         if (against := self.finals.references.get(replicate)) is None:
             return None
@@ -248,7 +249,7 @@ class State:
             "generation": self.generation,
             "best": self.best,
             "confirmations": self.confirmations.snapshot(),
-            "finalists": list(self.finals.designs),
+            "finals": {"entries": self.finals.entries.to_json(), "seen": self.finals.seen},
             "warned": sorted(self.warned),
             "failures_in_a_row": self.counts.failures_in_a_row,
         }
@@ -260,7 +261,7 @@ class State:
         self.generation = snapshot["generation"]
         self.best = snapshot["best"]
         self.confirmations.restore(snapshot.get("confirmations", {}))
-        self.finals.designs = tuple(snapshot.get("finalists", ()))
+        self.finals.entries, self.finals.seen = finals_in(snapshot)
         self.warned = set(snapshot["warned"])
         self.counts.failures_in_a_row = snapshot["failures_in_a_row"]
 

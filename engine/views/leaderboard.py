@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from genesys_engine.engine.score import noise
-from genesys_engine.engine.score.verdict import finals_of, fresh_of
+from genesys_engine.engine.score.verdict import fresh_json, race_of
 from genesys_engine.engine.store.names import design_names, scale_names
 from genesys_engine.engine.store.replicates import is_fresh
 from genesys_engine.engine.store.run_store import DesignRow, Store, VerificationRow
@@ -27,7 +27,7 @@ class LeaderboardRow:
     `gain` is the gain over the reference in percent at that rung, what the scores beside it give;
     `fitness` is the mean of `gains` over all rungs, which ranks, `sigma` the noise of such a mean
     (None: not measured at every rung) and `standing` the word of `noise` for it.  `fresh` is the
-    result of a finalist with fresh seeds (`mean`, `low`, `high`, `gains`): its standing then rests
+    result with the fresh seeds of the finals (see `fresh_json`): its standing then rests
     on it.  The scores of the reference are the means over its `trainings`, since the gains of
     others are measured against those.  `costs` are by rung, the lowest first.
     """
@@ -106,7 +106,9 @@ def leaderboard_row(store: Store, design: int) -> LeaderboardRow:
 
 def _rows(store: Store, designs: Sequence[DesignRow]) -> list[LeaderboardRow]:
     scales, floor = scale_names(store), noise.noise_floor(store)
-    fresh = {found["design"]: found for found in fresh_of(floor, finals_of(store))}
+    race = race_of(store, floor)
+    raced = race.standings([d for d in race.entries.designs if d != floor.reference])
+    fresh = {standing.design: fresh_json(standing) for standing in raced}
     names, spent = design_names(designs), usage_by_task(store)
     trained = _trainings(store, designs, floor.reference)
     costs = Costs(store, floor.reference)

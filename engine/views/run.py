@@ -224,12 +224,18 @@ def _run_started(run: RunView, payload: Mapping[str, Any], at: float) -> None:
     run.rungs = [
         RungView(rung["scale"], rung["verifications"], rung["tokens"]) for rung in payload["rungs"]
     ]
-    finals = payload.get("finals")
-    if finals and finals["designs"]:
-        top = payload["rungs"][-1]
-        planned = (finals["designs"] + 1) * finals["seeds"]  # the reference runs with them
-        run.finals = RungView(top["scale"], planned, top["tokens"])
+    run.finals = _finals_of(payload)
     run.state = RUNNING
+
+
+def _finals_of(payload: Mapping[str, Any]) -> RungView | None:
+    """Return the finals of a run that begins or is extended, with the most trainings they take."""
+    finals, top = payload.get("finals"), payload["rungs"][-1]
+    if not finals or not finals["designs"]:
+        return None
+    # A log of an earlier version has the children alone; the reference was trained with them.
+    planned = finals.get("trainings", (finals["designs"] + 1) * finals["seeds"])
+    return RungView(top["scale"], planned, top["tokens"])
 
 
 def _run_extended(run: RunView, payload: Mapping[str, Any], at: float) -> None:
@@ -239,10 +245,7 @@ def _run_extended(run: RunView, payload: Mapping[str, Any], at: float) -> None:
             run.rungs[index].planned = rung["verifications"]
         else:
             run.rungs.append(RungView(rung["scale"], rung["verifications"], rung["tokens"]))
-    finals = payload["finals"]
-    if finals["designs"]:
-        planned = (finals["designs"] + 1) * finals["seeds"]
-        run.finals = RungView(run.rungs[-1].scale, planned, run.rungs[-1].tokens)
+    run.finals = _finals_of(payload) or run.finals
     run.state, run.verdict, run.stop_reason = RUNNING, None, ""
 
 
@@ -378,8 +381,14 @@ def _design_disqualified(run: RunView, payload: Mapping[str, Any], at: float) ->
 
 def _finals_opened(run: RunView, payload: Mapping[str, Any], at: float) -> None:
     if run.finals is not None:  # there may be fewer children than were asked for
-        run.finals.planned = (len(payload["finalists"]) + 1) * payload["seeds"]
+        of_children = (len(payload["finalists"]) + 1) * payload["seeds"]
+        run.finals.planned = payload.get("trainings", of_children)
         run.finals.opened = True
+
+
+def _finals_look(run: RunView, payload: Mapping[str, Any], at: float) -> None:
+    if run.finals is not None:
+        run.finals.planned = run.finals.done + payload["to_come"]
 
 
 def _budget_warning(run: RunView, payload: Mapping[str, Any], at: float) -> None:
@@ -418,6 +427,7 @@ _HANDLERS = {
     kinds.BEST_CHANGED: _best_changed,
     kinds.DESIGN_DISQUALIFIED: _design_disqualified,
     kinds.FINALS_OPENED: _finals_opened,
+    kinds.FINALS_LOOK: _finals_look,
     kinds.BUDGET_WARNING: _budget_warning,
     kinds.WORKER_LOST: _worker_lost,
     kinds.DEVICE_USED: _device_used,

@@ -7,6 +7,7 @@ from typing import Any
 
 from genesys_engine.engine.common.budget import Spending
 from genesys_engine.engine.store.run_store import Store
+from genesys_engine.engine.views.finals import finals_view
 from genesys_engine.engine.views.llm import llm_view, usage_by_task, usage_json
 from genesys_engine.engine.views.run import KILLED, RUNNING, WAITING, Running, RunView, view
 from genesys_engine.engine.views.timing import elapsed_s
@@ -31,6 +32,7 @@ def status(store: Store, *, now: float | None = None) -> dict[str, Any]:
         "designs": _designs(run),
         "rungs": [_rung(run, index) for index in range(len(run.rungs))],
         "generation": run.generation,
+        "finals": _finals(store),
         "budgets": budgets(store, run),
         "best": _best(run),
         "verdict": _verdict(store),
@@ -64,7 +66,7 @@ def budgets(store: Store, run: RunView) -> list[dict[str, Any]]:
     rows = [
         Spending("designs", children, caps.get("designs")),
         *(Spending(f"verifications at {r.scale}", r.done, r.planned) for r in run.rungs),
-        *(Spending("finalists' trainings", f.done, f.planned) for f in [run.finals] if f),
+        *(Spending("trainings of the finals", f.done, f.planned) for f in [run.finals] if f),
         Spending("wall hours", hours, caps.get("wall_hours")),
     ]
     if (most := caps.get("device_hours")) is not None:
@@ -74,6 +76,12 @@ def budgets(store: Store, run: RunView) -> list[dict[str, Any]]:
         if (cap := caps.get(name)) is not None:
             rows.append(Spending(name.replace("_", " "), amount, cap))
     return [asdict(each) for each in rows]
+
+
+def _finals(store: Store) -> dict[str, Any] | None:
+    """Return the race of the finals; None before they open."""
+    found = finals_view(store)
+    return None if found is None else {**found.to_json(), "sentences": list(found.sentences)}
 
 
 def _verdict(store: Store) -> dict[str, Any] | None:

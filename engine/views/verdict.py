@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from genesys_engine.engine.common.text import listed, percent, plural, shortened
-from genesys_engine.engine.score.noise import outcome
+from genesys_engine.engine.score.noise import BETTER, outcome
 from genesys_engine.engine.score.significance import SIGMAS
 from genesys_engine.engine.score.verdict import (
     BEST_SEED,
     PARENT,
     REFERENCE,
+    SEED,
     Comparison,
     Verdict,
     judge,
@@ -22,7 +23,12 @@ from genesys_engine.engine.store.run_store import Store
 from genesys_engine.engine.views.leaderboard import LeaderboardRow, leaderboard_row
 from genesys_engine.engine.views.remarks import behind_control, more_compute
 
-_TITLES = {PARENT: "its parent", BEST_SEED: "the best seed", REFERENCE: "the reference"}
+_TITLES = {
+    PARENT: "its parent",
+    BEST_SEED: "the best seed",
+    REFERENCE: "the reference",
+    SEED: "the seed",
+}
 FEW_TRAININGS = 3
 """With fewer trainings of the reference the noise is known so badly that little can be shown."""
 
@@ -31,20 +37,22 @@ FEW_TRAININGS = 3
 class VerdictView:
     """The verdict of a run and what is said of it.
 
-    `child` is the row of the best child, None without one; `head` says what it is, `judged` has a
-    sentence for each comparison, in their order, and `remarks` what else a reader has to know.
+    `child` is the row of the best child, None without one; `head` says what it is, `seeds` whether
+    the finals show it better than every seed ("" without finals), `judged` has a sentence for each
+    comparison, in their order, and `remarks` what else a reader has to know.
     """
 
     verdict: Verdict
     child: LeaderboardRow | None
     head: str
+    seeds: str = ""
     judged: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 
     @property
     def lines(self) -> tuple[str, ...]:
         """All sentences."""
-        return (self.head, *self.judged, *self.remarks)
+        return tuple(line for line in (self.head, self.seeds, *self.judged, *self.remarks) if line)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as the event `run.finished` and the command line give it out."""
@@ -62,6 +70,7 @@ def verdict_view(store: Store) -> VerdictView:
         verdict,
         child,
         _head(verdict, child, names, scale_names(store)[verdict.rung or 0]),
+        _every_seed(verdict, names),
         tuple(
             f"{percent(each.difference)}: {said(each)} ({grounds(each)})."
             for each in verdict.comparisons
@@ -91,12 +100,31 @@ def _head(verdict: Verdict, child: LeaderboardRow, names: Mapping[int, str], top
     """Return what the best child is."""
     origin = ", ".join(label(parent, names) for parent in child.parents) or "none"
     if verdict.finalists:
-        seeds = plural(len(verdict.finalists[0].gains), "fresh seed")
+        seeds = plural(verdict.finalists[0].over_reference.seeds, "fresh seed")
         trained = f"trained again at {top} with {seeds}"
     else:
         trained = f"verified up to {top}"
     about = f"design {child.design} (parents: {origin}), {trained}"
     return f"Best child: {about}: {shortened(child.change)}"
+
+
+def _every_seed(verdict: Verdict, names: Mapping[int, str]) -> str:
+    """Return whether the finals show the child better than every seed; "" without finals."""
+    found = verdict.every_seed
+    if found is None:
+        return ""
+    if found.shown:
+        return "Better than every seed."
+    left_out = ", ".join(label(seed, names) for seed in found.left_out)
+    if found.better:
+        return f"Better than every seed of the finals; {left_out} could not be compared there."
+    unbeaten: dict[str, list[str]] = {}
+    for each in verdict.comparisons:
+        if {BEST_SEED, REFERENCE, SEED} & set(each.roles) and each.standing != BETTER:
+            unbeaten.setdefault(each.standing, []).append(each.name)
+    why = [outcome(word, listed(seeds)) for word, seeds in unbeaten.items()]
+    why += [f"{left_out} could not be compared"] if left_out else []
+    return f"Not shown to be better than every seed: {'; '.join(why)}."
 
 
 def grounds(comparison: Comparison) -> str:
@@ -119,8 +147,8 @@ def _disqualified(store: Store, names: Mapping[int, str]) -> Iterator[str]:
 
 
 def _about_noise(verdict: Verdict, names: Mapping[int, str]) -> Iterator[str]:
-    if (many := len(verdict.finalists)) > 1:
-        yield f"It is the best of {many} finalists; the intervals hold for all of them together."
+    if verdict.finalists:
+        yield "The intervals with fresh seeds hold together, for all of the finals and every look."
     reference = label(verdict.reference, names)
     if verdict.sigma is None:
         yield (

@@ -30,6 +30,7 @@ class RecordedExecutor:
         fail: share of trainings that fail.
         leaks: share of blocks that the full audit finds to leak.
         accuracy: that of an untrained model; 0 gives no score but bits per byte.
+        luck: share of chance in a score; what is left is the block's own quality.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class RecordedExecutor:
         fail: float = 0.03,
         leaks: float = 0.0,
         accuracy: float = 0.0,
+        luck: float = 1.0,
     ) -> None:
         self.workers = workers
         self.calls: dict[str, int] = dict.fromkeys(JOBS, 0)
@@ -50,6 +52,7 @@ class RecordedExecutor:
         self._fail = fail
         self._leaks = leaks
         self._accuracy = accuracy
+        self._share = luck
         self._threads = ThreadPoolExecutor(workers) if workers else None
 
     def submit(
@@ -113,7 +116,9 @@ class RecordedExecutor:
     def _evaluate(self, payload: Mapping[str, Any]) -> dict[str, Any]:
         chance = _luck(payload)
         chance()  # decided whether it trains
-        scores = {"bits_per_byte": _score(2.5 + 0.5 * chance())}
+        quality = _chance(payload["source"], "quality")()
+        worse = self._share * chance() + (1 - self._share) * quality
+        scores = {"bits_per_byte": _score(2.5 + 0.5 * worse)}
         controls = {"untrained": {"bits_per_byte": _score(6.0)}}
         if self._accuracy:
             scores["continuation:acc"] = _score(0.3 + 0.4 * chance(), up=True)

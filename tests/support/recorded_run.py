@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sample_run import META
 
 from genesys_engine.engine.config import load_experiment
 from genesys_engine.engine.loop.evolution import Evolution, Stopped
@@ -64,6 +65,8 @@ class Trial:
     delay_s: float = 0.0
     reject: float = 0.05
     leaks: float = 0.0
+    fail: float = 0.03
+    luck: float = 1.0
     finalists: int = 0
     sets: tuple[str, ...] = ()
     untrained: float = 0.0  # accuracy of an untrained model; 0: there is no accuracy
@@ -77,13 +80,14 @@ class Trial:
         host = PluginHost()
         experiment = load_experiment(file, self.sets, host.registry)
         fresh = not (self.folder / "run.sqlite").exists()
-        store = Store.create(self.folder, {}) if fresh else Store.open(self.folder, write=True)
+        meta = {**META, "experiment": experiment.to_json()}
+        store = Store.create(self.folder, meta) if fresh else Store.open(self.folder, write=True)
         if fresh:
             store.curves.allocate(39)
             with store.transaction():
                 store.add_event("run.started", started_payload(experiment, 1024))
         speed = {"workers": self.workers, "delay_s": self.delay_s}
-        faults = {"reject": self.reject, "leaks": self.leaks}
+        faults = {"reject": self.reject, "leaks": self.leaks, "fail": self.fail, "luck": self.luck}
         executor = RecordedExecutor(**speed, **faults, accuracy=self.untrained)
         self.executors.append(executor)
         bigram: list[dict[str, Any]] = []

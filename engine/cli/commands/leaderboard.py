@@ -28,9 +28,10 @@ def command(run: Path, limit: int | None, by_operator: bool, as_json: bool, layo
 
     Each rung has a table of its own. `gain` is in percent over the reference design, at the rung
     that the scores and costs next to it are of; `mean gain` is over all rungs, ranks the designs,
-    and is what the verdict is about. Within twice the noise of training no difference is shown; a
-    finalist is judged by its trainings with fresh seeds alone. FLOPs are per token, with their
-    difference from the reference. In all digits, with the scores of the controls: --csv, --json.
+    and is what the verdict is about. Within twice the noise of training no difference is shown;
+    who was in the finals is judged by its trainings with fresh seeds alone. FLOPs are per token,
+    with their difference from the reference. In all digits, with the scores of the controls:
+    --csv, --json.
 
     --operators lists what the children of each operator gained over their parents.
 

@@ -65,6 +65,10 @@ def _lines(found: Mapping[str, Any], run: Path) -> Iterator[tuple[str, str]]:
     if found["state"] == "running":
         yield from (("training", _trial(task)) for task in found["training"] if task["tokens"])
     yield from _llm_lines(found)
+    head = "finals"
+    for sentence in (found["finals"] or {}).get("sentences", ()):
+        yield head, sentence
+        head = ""
     for warning in found["warnings"]:
         yield "budget", warning
     if found["verdict"] is not None:

@@ -8,6 +8,7 @@ from typing import Any
 from genesys_engine.engine.common.text import duration, percent, plural, shortened
 from genesys_engine.engine.store.events import Event
 from genesys_engine.engine.store.replicates import is_fresh
+from genesys_engine.engine.views.finals import look_words
 from genesys_engine.engine.views.run import RunView
 from genesys_engine.plugins import event_kinds as kinds
 
@@ -116,8 +117,9 @@ def _disqualified(payload: Payload, run: RunView) -> str:
 
 def _finals(payload: Payload, run: RunView) -> str:
     designs = ", ".join(run.label(design) for design in payload["finalists"])
+    rivals = ", ".join(run.label(d) for d in payload.get("rivals", [payload["reference"]]))
     seeds = plural(payload["seeds"], "fresh seed")
-    return f"finals: {designs} and {run.label(payload['reference'])}, {seeds}"
+    return f"finals: {designs} against {rivals}, up to {seeds} each"
 
 
 def _warning(payload: Payload, run: RunView) -> str:
@@ -146,6 +148,7 @@ _WORDS: dict[str, Callable[[Payload, RunView], str]] = {
     ),
     kinds.DESIGN_DISQUALIFIED: _disqualified,
     kinds.FINALS_OPENED: _finals,
+    kinds.FINALS_LOOK: lambda payload, run: f"finals: {look_words(payload, run.label)}",
     kinds.BUDGET_WARNING: _warning,
     kinds.ERROR_HANDLED: lambda payload, run: (
         f"an error: {payload['action']}, says {payload['by']}"

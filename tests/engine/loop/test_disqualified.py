@@ -48,7 +48,8 @@ def test_a_disqualified_design_is_named_nowhere_any_more(tmp_path: Path, mode: s
             assert store.design(design).rung is None
             assert "causality.leak" in store.disqualified()[design]
     assert not set(out) & set(named)
-    assert not set(out) & {state.best, *state.members, *state.offspring, *state.finals.designs}
+    entered = state.finals.entries.designs
+    assert not set(out) & {state.best, *state.members, *state.offspring, *entered}
     known: set[int] = set()
     for event in log:
         if event.kind == "design.disqualified":

@@ -75,8 +75,11 @@ def test_more_designs_are_made_and_the_finals_are_held_again(tmp_path: Path) -> 
     assert second[: len(first)] == first
     again, (_, opened) = second[len(first) :], trial.events("finals.opened")
     fresh = {(e["design"], e["replicate"]) for e in second if e["replicate"] >= 1000}
-    wanted = {(d, 1000 + s) for d in (opened["reference"], *opened["finalists"]) for s in range(3)}
-    assert wanted <= fresh
+    entered = {*opened["rivals"], *opened["finalists"]}
+    assert {(design, 1000 + seed) for design in entered for seed in range(2)} <= fresh
+    last = trial.events("finals.look")[-1]
+    assert (last["seeds"], last["to_come"]) == (3, 0), "a look more than before"
+    assert {(design, 1002) for design in last["remaining"]} <= fresh
     assert len(again) == len({(e["design"], e["rung"], e["replicate"]) for e in again})
 
 

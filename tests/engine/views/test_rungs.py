@@ -108,9 +108,11 @@ def test_a_finalist_is_judged_by_its_fresh_seeds(
         assert child is not None
         top = [row for row in store.verifications(child) if row.replicate == 0][-1]
         experiment = store.meta("experiment")
-        ladder = {**experiment["ladder"], "finalists": 1}
+        ladder = {**experiment["ladder"], "finalists": 1, "finalist_seeds": 2}
+        entries = {"seeds": [0], "children": [child]}
         with store.transaction():
             store.set_meta("experiment", {**experiment, "ladder": ladder})
+            store.set_meta("state", {"finals": {"entries": entries, "seen": 1}})
             for index, (design, gain) in enumerate(
                 ((0, 0.0), (0, 0.0), (child, 0.1), (child, 0.7))
             ):
