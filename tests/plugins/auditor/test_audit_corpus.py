@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from exhaustive import exhaustive
 
-PATH = Path(__file__).parents[2] / "experiments/bench/audit_corpus.py"
+PATH = Path(__file__).parents[3] / "experiments/bench/audit_corpus.py"
 spec = importlib.util.spec_from_file_location("audit_corpus", PATH)
 bench = importlib.util.module_from_spec(spec)
 sys.modules[spec.name] = bench  # its dataclasses look themselves up

@@ -25,7 +25,7 @@ from genesys_engine.plugins.auditor.subject import Subject
 from genesys_engine.plugins.auditor.untouched import remember
 
 torch.set_num_threads(1)
-ZOO = Path(__file__).parent
+ZOO = Path(__file__).parents[2] / "zoo"
 ATTENTION = "import torch\n" + (ZOO / "good/causal_attention.py").read_text()
 
 REACHES, PATCHES, IMPORTS = "static.interpreter", "patch.outside", "static.import"

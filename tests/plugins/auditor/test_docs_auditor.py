@@ -7,7 +7,7 @@ import pytest
 
 from genesys_engine.gab.checks.report import ADVICE
 
-TEXT = (Path(__file__).parents[2] / "docs/auditor.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[3] / "docs/auditor.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^### `([a-z_.]+)`[^\n]*\n(.*?)(?=^### |\Z)", TEXT, re.M | re.S))
 
 

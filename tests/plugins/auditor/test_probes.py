@@ -18,7 +18,7 @@ from genesys_engine.plugins.auditor.lifted import lifted
 from genesys_engine.plugins.auditor.subject import Subject
 
 torch.set_num_threads(1)
-ZOO = Path(__file__).parent
+ZOO = Path(__file__).parents[2] / "zoo"
 
 FRAME = """
 import math

@@ -136,7 +136,7 @@ def test_a_config_in_the_place_of_a_width_is_explained():
 
 
 def test_the_wrapper_of_the_page_passes_and_what_it_wraps_is_refused_with_a_word():
-    page = (Path(__file__).parents[2] / "docs/auditor.md").read_text("utf-8")
+    page = (Path(__file__).parents[3] / "docs/auditor.md").read_text("utf-8")
     (code,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     report = audit(code)
     assert [str(each) for each in report.findings] == []

@@ -13,7 +13,7 @@ from genesys_engine.plugins.auditor.here import audit_block
 from genesys_engine.plugins.auditor.subject import Subject
 
 torch.set_num_threads(1)
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CORPUS = ROOT / "experiments/bench/audit_corpus"
 
 

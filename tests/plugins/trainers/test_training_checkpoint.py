@@ -25,7 +25,7 @@ from genesys_engine.plugins.trainers.options import TorchTrainerOptions
 from genesys_engine.plugins.trainers.pytorch import TorchTrainer
 from genesys_engine.plugins.trainers.session import TRAINING
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 
 
 class Dropping(TinyModel):
@@ -137,7 +137,7 @@ def test_kill_9_in_a_process_of_its_own_costs_nothing(corpus, tmp_path):
     job = payload(corpus, tokens=60_000, checkpoint_every_s=0.02)
     job["evaluators"] = EVALUATORS[:1]
     (tmp_path / "job.json").write_text(json.dumps(job))
-    path = f"{ROOT}:{Path(__file__).parent}"
+    path = f"{ROOT}:{ROOT / 'tests/support'}"
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
 
     def start(folder):

@@ -14,7 +14,7 @@ from genesys_engine.gab.checks.report import ADVICE
 from genesys_engine.gab.compose import compose
 from genesys_engine.plugins.executors.process import ProcessExecutor, ProcessOptions
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[2] / "zoo"
 BAD = sorted((HERE / "bad").glob("*.py"))
 GOOD = sorted((HERE / "good").glob("*.py"))
 SEEDS = [(name, width) for name in library.seed_names() for width in (64, 192)]

@@ -24,8 +24,8 @@ from genesys_engine.plugins.trainers.options import TorchTrainerOptions
 from genesys_engine.plugins.trainers.pytorch import TorchTrainer
 from genesys_engine.plugins.trainers.stepping import IN_CACHE
 
-HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
+ROOT = Path(__file__).parents[3]
+SUPPORT = ROOT / "tests/support"
 
 
 def language_model(corpus, source=BLOCK):
@@ -117,7 +117,7 @@ def test_a_real_limit_of_memory_shrinks_the_micro_batch(corpus, tmp_path):
         "MALLOC_MMAP_THRESHOLD_": "131072",
     }
     done = subprocess.run(
-        [sys.executable, "-c", LIMITED, *map(str, (corpus.folder, tmp_path, HERE))],
+        [sys.executable, "-c", LIMITED, *map(str, (corpus.folder, tmp_path, SUPPORT))],
         capture_output=True, text=True, env=environment, timeout=200,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]

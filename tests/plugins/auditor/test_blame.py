@@ -9,7 +9,7 @@ from genesys_engine.plugins.auditor.audit import Order
 from genesys_engine.plugins.auditor.here import audit_block
 
 torch.set_num_threads(1)
-ZOO = Path(__file__).parent
+ZOO = Path(__file__).parents[2] / "zoo"
 CORPUS = ZOO.parents[1] / "experiments/bench/audit_corpus/defective"
 ATTENTION = (ZOO / "good/causal_attention.py").read_text("utf-8")
 

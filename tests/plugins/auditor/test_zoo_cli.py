@@ -18,7 +18,7 @@ from genesys_engine.gab.compose import compose
 
 pytestmark = pytest.mark.slow
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[2] / "zoo"
 BAD = sorted((HERE / "bad").glob("*.py"))
 GOOD = sorted((HERE / "good").glob("*.py"))
 FORMS = [f"{name}.{form}" for name in library.seed_names() for form in ("py", "json")]

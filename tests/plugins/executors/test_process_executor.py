@@ -11,7 +11,7 @@ from genesys_engine.plugins.auditor import judged
 from genesys_engine.plugins.executors.process import ProcessExecutor, ProcessOptions
 from genesys_engine.plugins.targets import build
 
-JOBS = Path(__file__).parent / "sandbox"
+JOBS = Path(__file__).parents[1] / "sandbox"
 if str(JOBS) not in sys.path:
     sys.path.insert(0, str(JOBS))  # the template searches where we do: it must find the jobs
 

@@ -24,12 +24,12 @@ from genesys_engine.plugins.trainers.options import TrainerOptions
 from genesys_engine.plugins.trainers.recipe import make_optimizer, set_rates
 
 torch.set_num_threads(1)
-CORPUS = Path(__file__).parents[2] / "experiments/bench/audit_corpus"
+CORPUS = Path(__file__).parents[3] / "experiments/bench/audit_corpus"
 FLEX = (CORPUS / "defective/machine.unsupported.flex_attention.py").read_text("utf-8")
 LSTM = (CORPUS / "sound/lstm.py").read_text("utf-8")
 SOLVE = (CORPUS / "defective/autocast.error.solve_in_bfloat16.py").read_text("utf-8")
 COMPLEX = (CORPUS / "sound/complex_eigenvalues.py").read_text("utf-8")
-ATTENTION = (Path(__file__).parent / "good/causal_attention.py").read_text("utf-8")
+ATTENTION = (Path(__file__).parents[2] / "zoo" / "good/causal_attention.py").read_text("utf-8")
 
 
 def with_line(line):

@@ -10,7 +10,7 @@ from genesys_engine.plugins.api import Limits
 from genesys_engine.plugins.auditor import judged
 from genesys_engine.plugins.executors.process import ProcessExecutor, ProcessOptions
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[2] / "zoo"
 BAD = sorted((HERE / "bad").glob("*.py"))
 GOOD = sorted((HERE / "good").glob("*.py"))
 SCALES = ("0.2M",)

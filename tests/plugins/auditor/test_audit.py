@@ -42,7 +42,7 @@ from genesys_engine.plugins.executors.process import ProcessExecutor, ProcessOpt
 from genesys_engine.plugins.sandbox.scratch import remove
 
 torch.set_num_threads(1)
-ZOO = Path(__file__).parent
+ZOO = Path(__file__).parents[2] / "zoo"
 ATTENTION = (ZOO / "good/causal_attention.py").read_text()
 LEAK = (ZOO / "bad/causality.leak.mask_off_by_one.py").read_text()
 
