@@ -51,6 +51,7 @@ LINEAR_IN_TIME = [
     "linear_attention",
     "linear_recurrent_unit",
     "mamba2_mixer",
+    "mamba3_mixer",
     "rg_lru",
     "rwkv6_time_mix",
     "s4d",

@@ -148,3 +148,30 @@ def test_hyper_connections_start_as_two_plain_residual_streams():
     mixed = child(block, "mixer", child(block, "norm_1", x))
     y = child(block, "mlp", child(block, "norm_2", x + mixed))
     assert largest_difference(block(x)[0], x + mixed + y) < EXACT
+
+
+@pytest.mark.parametrize("act", ["silu", "gelu", "mish"])
+def test_a_local_gated_layer_sees_the_close_past(act):
+    x = draw(2, 5, 16)
+    unit = randomise(make("local_glu_mlp", 16, hyper={"act": act}, local="token_shift"))
+    near = torch.cat((torch.zeros(2, 1, 16, dtype=x.dtype), x[:, :-1]), 1)
+    gate, up = ((x + near) @ unit.gate_up.weight.T).chunk(2, -1)
+    curves = {
+        "silu": lambda v: v / (1 + (-v).exp()),
+        "gelu": gelu,
+        "mish": lambda v: v * torch.tanh(torch.log1p(v.exp())),
+    }
+    expected = (curves[act](gate) * up) @ unit.down.weight.T
+    assert largest_difference(unit(x)[0], expected) < EXACT
+
+
+@pytest.mark.parametrize("length", [1, 2, 9])
+@pytest.mark.parametrize(("reach", "sizes"), [(2, (8, 8)), (3, (6, 5, 5)), (8, (2,) * 8)])
+def test_groups_of_channels_come_from_earlier_positions(length, reach, sizes):
+    x, start, expected = draw(2, length, 16), 0, torch.zeros(2, length, 16, dtype=torch.float64)
+    for lag, size in enumerate(sizes):
+        for t in range(lag, length):
+            expected[:, t, start : start + size] = x[:, t - lag, start : start + size]
+        start += size
+    unit = make("multi_token_shift", 16, hyper={"reach": reach})
+    assert torch.equal(unit(x)[0], expected)
