@@ -1,6 +1,6 @@
 """The unit contract: what a unit's source must look like, checked on its syntax tree.
 
-Each rule raises `Breach` with a stable code, the line and how to mend it.  The rules, in the
+Each rule raises `Breach` with a stable code, the line and how to fix it.  The rules, in the
 order in which they are checked:
 
 - the file holds imports, constants, functions and classes, and exactly one class that names an

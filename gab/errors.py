@@ -1,6 +1,6 @@
 """The errors a person may meet, each with the exit code that the command line documents.
 
-An error states what is wrong, where, and how to mend it.  Whatever is not one of these is a
+An error says what is wrong, where, and how to fix it.  Whatever is not one of these is a
 bug of the engine (exit code 3).
 """
 
@@ -36,7 +36,7 @@ def shortened(text: str, most: int) -> str:
 class GenesysError(Exception):
     """Base of every error that is reported without a traceback.
 
-    `where` names a file, a line or a component; `hint` says how to mend it.
+    `where` names a file, a line or a component; `hint` says how to fix it.
     """
 
     exit_code = EXIT_INPUT

@@ -26,7 +26,7 @@ _PACKAGES = frozenset(module.split(".")[0] for module in ALLOWED_MODULES)
 
 
 class Breach(Exception):
-    """One rule of the contract is broken at `line`; `hint` says how to mend it."""
+    """One rule of the contract is broken at `line`; `hint` says how to fix it."""
 
     def __init__(self, code: str, message: str, line: int, hint: str) -> None:
         super().__init__(message)

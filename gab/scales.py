@@ -96,7 +96,7 @@ def get_scale(name: str) -> Scale:
         return SCALES[name]
     near = difflib.get_close_matches(name, SCALES, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}?" if near else f"scales: {', '.join(SCALES)}"
-    raise InputError(f"there is no scale {name!r}", hint=hint)
+    raise InputError(f"unknown scale {name!r}", hint=hint)
 
 
 def fit_scale(

@@ -94,7 +94,7 @@ def parse_unit(source: str, *, where: str = "<unit>") -> Unit:
 
     Raises:
         UnitError: the source breaks the contract; `where` becomes "file:line", `code` is stable
-            (like "contract.slot_unused") and `hint` says how to mend it.
+            (like "contract.slot_unused") and `hint` says how to fix it.
     """
     try:
         return _parse(source)

@@ -25,7 +25,7 @@ class NewUnitOptions(GrowthOptions):
 class NewUnit:
     """Replaces one unit by one that the grammar writes on the spot.
 
-    Children go on under slots of their interface; slots without one are filled anew, and children
+    Children keep to slots of their interface; slots without one are filled anew, and children
     without a slot are dropped.
     """
 

@@ -25,7 +25,7 @@ class UnitReplacementOptions(GrowthOptions):
 class UnitReplacement:
     """Replaces one unit by another of the library with the same interface.
 
-    Children go on under slots of their interface; slots without one are filled anew, and children
+    Children keep to slots of their interface; slots without one are filled anew, and children
     without a slot are dropped.
     """
 

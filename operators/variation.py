@@ -72,7 +72,7 @@ def choose_place(places: Iterable[Place], rng: random.Random) -> Place:
 def kept_children(
     tree: GABTree, index: int, slots: Iterable[tuple[str, str]]
 ) -> dict[str, GABTree]:
-    """Return the children of a node that go on under new slots, given as (name, interface).
+    """Return the children of a node that continue under new slots, given as (name, interface).
 
     A child goes to the slot of its own name if the interface fits, else to the first free slot
     of its interface; each child is used once.

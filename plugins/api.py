@@ -321,7 +321,7 @@ class LLMUnavailable(Exception):
 
 
 class LLMInterrupted(BaseException):
-    """Raised by `LLM.ask` while the run is ending.  Nobody catches it: the design is begun again,
+    """Raised by `LLM.ask` while the run is ending.  Nobody catches it: the design is started again,
     from the record, when the run is resumed."""
 
 
@@ -464,7 +464,7 @@ class Evaluator(Protocol):
     which the untrained model is scored; without it, that is scored on all.
 
     One that has an attribute `samples` (metric -> numpy array with a score per item, NaN where
-    there is none, of the model evaluated last) has them kept beside the run's loss curves.
+    there is none, of the model evaluated last) has them kept next to the run's loss curves.
 
     One that has a static method `metrics(options, corpus)` says beforehand which scores it will
     give, so that a metric that nobody gives is refused before anything is trained. It gets the

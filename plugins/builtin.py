@@ -31,10 +31,10 @@ def genesys_register_trainers(register: Register) -> None:
 
 
 SKILLS = {
-    "mqar": ("Mqar", "what a key's value was, after many pairs: a small model of the block alone"),
-    "copying": ("Copying", "tokens that lie among blanks, in order; likewise"),
-    "recall_noisy": ("RecallNoisy", "what a key's value was, among noise; likewise"),
-    "memorise": ("Memorise", "values that training alone has shown; likewise"),
+    "mqar": ("Mqar", "associative recall (MQAR), by a small model of the block alone"),
+    "copying": ("Copying", "selective copying of tokens among blanks; likewise"),
+    "recall_noisy": ("RecallNoisy", "associative recall among noise; likewise"),
+    "memorise": ("Memorise", "memorised values, seen in training only; likewise"),
 }
 """Name -> stem of the classes, and summary."""
 
@@ -63,11 +63,11 @@ def genesys_register_evaluators(register: Register) -> None:
 
 
 KNOWLEDGE_SOURCES = {
-    "library": ("LibrarySource", "reference cards on published architectures and tricks"),
+    "library": ("LibrarySource", "reference cards on published architectures and techniques"),
     "folder": ("FolderSource", "your Markdown, text, PDF, BibTeX and JSON-lines files"),
     "arxiv": ("ArxivSource", "papers of arXiv, by identifier or search"),
     "semantic_scholar": ("SemanticScholarSource", "papers of Semantic Scholar"),
-    "web": ("WebSource", "any search endpoint in the style of OpenAI's"),
+    "web": ("WebSource", "any search endpoint compatible with OpenAI's"),
 }
 """Name, which is its module's too -> class and summary."""
 
@@ -84,7 +84,7 @@ def genesys_register_knowledge_sources(register: Register) -> None:
 LLM_BACKENDS = {
     "litellm": ("LiteLLM", "any provider, and any server that speaks OpenAI's protocol"),
     "llama_cpp": ("LlamaCpp", "a GGUF file in this process, through xllamacpp"),
-    "replay": ("Replay", "the replies of a recorded ledger, played again"),
+    "replay": ("Replay", "replays recorded replies"),
     "scripted": ("Scripted", "replies from a list, for tests"),
 }
 """Name, which is its module's too -> stem of the classes, and summary."""
@@ -108,10 +108,10 @@ def genesys_register_llm_backends(register: Register) -> None:
 
 OPERATORS = {
     "hyperparameter_mutation": ("HyperparameterMutation", "other legal hyper-parameters"),
-    "unit_replacement": ("UnitReplacement", "another unit of the library over the same children"),
+    "unit_replacement": ("UnitReplacement", "a unit replaced by another unit, same children"),
     "subtree_mutation": ("SubtreeMutation", "a new subtree in place of an old one"),
     "insertion": ("Insertion", "a subtree wrapped in a unit with a slot for it"),
-    "removal": ("Removal", "a unit taken away, its child put in its place"),
+    "removal": ("Removal", "a unit removed, its child in its place"),
     "typed_crossover": ("TypedCrossover", "a subtree of another parent, matched by interface"),
     "layering": ("Layering", "layers that differ by depth: made, reordered, merged, made alike"),
     "new_unit": ("NewUnit", "a unit written by the grammar, as Python source"),
@@ -153,7 +153,7 @@ def genesys_register_selectors(register: Register) -> None:
         "tournament",
         f"{module}:TournamentSelector",
         options=f"{module}:TournamentOptions",
-        summary="the best of a few drawn by chance",
+        summary="tournament: the best of a few random candidates",
     )
     register(
         "nsga2",
@@ -165,7 +165,7 @@ def genesys_register_selectors(register: Register) -> None:
         "random",
         f"{module}:RandomSelector",
         options=f"{module}:SelectionOptions",
-        summary="by chance: the control",
+        summary="uniformly random: the control",
     )
 
 
@@ -204,26 +204,26 @@ def genesys_register_trackers(register: Register) -> None:
 def genesys_register_report_sections(register: Register) -> None:
     """What the report shows, in the order of `engine.report.page.ORDER`."""
     module = "genesys_engine.engine.report.sections"
-    register("tree", f"{module}:evolution_tree", summary="who descends from whom")
-    register("fitness", f"{module}:fitness", summary="gain over designs and time, with the noise")
+    register("tree", f"{module}:evolution_tree", summary="lineage of all designs")
+    register("fitness", f"{module}:fitness", summary="gain over designs and time, with noise")
     register("designs", f"{module}:other_designs", summary="the other designs: lineage and tree")
     register("cost", f"{module}:cost", summary="gain against FLOPs, parameters and seconds")
     register(
         "leaderboard",
         f"{module}:leaderboard_table",
-        summary="the best designs, each score beside its controls",
+        summary="the best designs, each score next to its controls",
     )
     register("finals", f"{module}:finals", summary="the best children with fresh seeds")
-    register("rungs", f"{module}:rungs", summary="whether lower rungs foretell the upper ones")
+    register("rungs", f"{module}:rungs", summary="whether lower rungs predict upper rungs")
     register("best", f"{module}:best_design", summary="the best child: lineage, tree and code")
     register(
         "operators",
         f"{module}:operators_table",
-        summary="what children gained over their parents, by operator",
+        summary="gain of children over their parents, by operator",
     )
     register("curves", f"{module}:loss_curves", summary="training loss at each rung")
     register("quadrants", f"{module}:quadrants", summary="gain against confidence")
-    register("failures", f"{module}:failures_by_cause", summary="what failed, and why")
+    register("failures", f"{module}:failures_by_cause", summary="failures by cause")
     register("llm", f"{module}:language_models", summary="tokens and cost of language models")
-    register("time", f"{module}:time_by_stage", summary="where the workers' time went")
-    register("reproduce", f"{module}:reproduce", summary="how to get the same run again")
+    register("time", f"{module}:time_by_stage", summary="the workers' time by stage")
+    register("reproduce", f"{module}:reproduce", summary="how to reproduce the run")

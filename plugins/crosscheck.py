@@ -202,7 +202,7 @@ class Comparison:
 
 
 def compare(places: Sequence[Place], again: Sequence[float]) -> Comparison:
-    """Put what was said of places with what follows next to what was said `again` without it."""
+    """Pair the reports of places with the tokens that follow and `again` without them."""
     return Comparison(
         np.array([place.likely for place in places], dtype=np.float64),
         np.array(again, dtype=np.float64),

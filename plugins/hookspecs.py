@@ -112,7 +112,7 @@ def genesys_on_error(error: Mapping[str, Any]) -> str | None:
 
 @hookspec(firstresult=True)
 def genesys_should_stop(status: Mapping[str, Any]) -> str | None:
-    """Return the reason to end the run after the trials under way, or None to go on.
+    """Return the reason to end the run after the running trials, or None to continue.
 
     Asked behind every result that has entered the run.
     `status`: designs, verifications (each a count), best_fitness (per cent or None).

@@ -76,8 +76,8 @@ class PluginRecord:
         return f"{plugin} is {self.status}: {self.where}{place}: {self.message}; {self.advice()}"
 
     def advice(self) -> str:
-        """Return how to mend it, or how to go on without."""
-        fix = self.mend or "mend that place"
+        """Return how to fix it, or how to continue without."""
+        fix = self.mend or "fix that line"
         if not self.mend and self.distribution != LOCAL:
             fix += f" or update {self.distribution}"
         if self.distribution == LOCAL:
@@ -217,7 +217,7 @@ class PluginHost:
     # --- loading -------------------------------------------------------------------------------
 
     def _load(self, record: PluginRecord, load: Callable[[], Any]) -> None:
-        """Import one plugin, unless it is disabled; whatever it does, the host goes on."""
+        """Import one plugin, unless it is disabled; whatever it does, the host continues."""
         if any(record.goes_by(name) for name in self._disabled):
             self._reject(replace(record, status="disabled"))
             return

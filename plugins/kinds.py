@@ -151,15 +151,15 @@ class KnowledgeSource(Protocol):
     """Where documents come from; made as `Class(options, cache=folder)`.
 
     `cache` is a folder for what can be made again.  Both methods raise an `InputError` for what
-    does not exist and a `SourceUnavailable` for a service that cannot be reached: it is told
-    once, and everything else goes on.  A source may say in an attribute `share` how much of the
+    does not exist and a `SourceUnavailable` for a service that cannot be reached: it is reported
+    once, and everything else continues.  A source may say in an attribute `share` how much of the
     place `fetch` has read, 0 to 1: the command line shows the time left from it.
     """
 
     def fetch(self, place: str) -> Iterator[Document | InputError]:
         """Yield the documents at `place` (a path, an identifier ...), to be kept in the base.
 
-        What cannot be used among others is yielded as an error, and the others go on.
+        What cannot be used among others is yielded as an error, and the others continue.
         """
 
     def search(self, query: str, limit: int) -> Sequence[Document]:
@@ -241,7 +241,7 @@ INCIDENTAL: dict[str, Any] = {"incidental": True}
 def incidental_beside(option: str) -> dict[str, Any]:
     """Return the mark of a field that is incidental where the other `option` is given.
 
-    A path, for instance, beside the digest of the file.
+    A path, for instance, next to the digest of the file.
     """
     return {"incidental_beside": option}
 
@@ -257,7 +257,7 @@ path counts by its last part where experiments are compared.  Joined to another 
 PATH_OR_NAME: dict[str, Any] = {PATH_RULE: "marked"}
 """The same for a field of names and paths: a path begins with /, ./, ../ or ~."""
 NAME_UNLESS_THERE: dict[str, Any] = {PATH_RULE: "there"}
-"""The same, and what exists beside the file, or ends in .json, is a path too."""
+"""The same, and what exists next to the file, or ends in .json, is a path too."""
 
 
 @dataclass(frozen=True)
@@ -291,7 +291,7 @@ class LLM(Protocol):
 
         Raises:
             BudgetSpent: a cap does not allow another call.  Let it pass: the design is
-                begun again, from the record, when the run is resumed.
+                started again, from the record, when the run is resumed.
             LLMRefused: the service will never answer this request (no key, no such model).
         """
 

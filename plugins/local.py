@@ -1,4 +1,4 @@
-"""Plugins that are not installed: a file or a folder beside the experiment that names it.
+"""Plugins that are not installed: a file or a folder next to the experiment that names it.
 
     mine.py                a module
     mine/__init__.py       a package
@@ -68,7 +68,7 @@ def find_local(path: Path) -> list[LocalPlugin]:
         version = _digest(sorted(path.rglob("*.py")))
         return [LocalPlugin(DISTRIBUTION, version, path.name, path.name, path.parent)]
     raise PluginError(
-        f"there is no plugin at {path}",
+        f"no plugin at {path}",
         hint="name a .py file, a package with __init__.py, or a folder with pyproject.toml",
     )
 

@@ -28,7 +28,7 @@ KINDS: Mapping[str, str] = {
 """Kind of component -> the hook that registers it."""
 
 WORKER_KINDS = frozenset({"trainer", "evaluator", "checker"})
-"""Made in worker processes, which are told the target and the options, and nothing else."""
+"""Created in worker processes, which get the target and the options, and nothing else."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Registry:
             key = (description.kind, description.name)
             if description.kind not in KINDS:
                 raise PluginError(
-                    f"there is no kind of component {description.kind!r}",
+                    f"unknown kind of component {description.kind!r}",
                     hint=suggest(description.kind, KINDS),
                 )
             if key in self._known or key in added:
@@ -129,7 +129,7 @@ class Registry:
             raise _collision(*self._contested[key])
         if key not in self._known:
             hints = [suggest(name, self.names(kind)), *self._absent]
-            raise PluginError(f"there is no {kind} {name!r}", hint="; ".join(filter(None, hints)))
+            raise PluginError(f"unknown {kind} {name!r}", hint="; ".join(filter(None, hints)))
         return self._known[key]
 
     def names(self, kind: str) -> tuple[str, ...]:

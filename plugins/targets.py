@@ -67,7 +67,7 @@ def incidental_options(model: type[BaseModel] | None, options: Mapping[str, Any]
     """Return the options that change no result: see `api.INCIDENTAL` and `api.incidental_beside`.
 
     Args:
-        options: what is given; an option may be incidental only beside another one.
+        options: what is given; an option may be incidental only next to another one.
     """
     fields = {} if model is None else model.model_fields
     marks = {

@@ -46,7 +46,7 @@ def vet(plugin: Any) -> None:
         if not callable(hook):
             continue
         if name not in specs:
-            raise _fault(hook, f"there is no hook {name!r}", suggest(name, specs))
+            raise _fault(hook, f"unknown hook {name!r}", suggest(name, specs))
         if not hasattr(hook, f"{hookspecs.PROJECT}_impl"):
             raise _fault(hook, f"the hook {name!r} is not marked", "put @api.hookimpl above it")
         if inspect.iscoroutinefunction(hook) or inspect.isasyncgenfunction(hook):

@@ -78,7 +78,7 @@ def find_target(path: str, design: str | None = None) -> Target:
     A tree that breaks the contract of units is a target that is refused, with its finding.
 
     Raises:
-        InputError: there is no such file, run or design, or it is not text.
+        InputError: no such file, run or design, or it is not text.
     """
     if design is not None:
         return _design(Path(path), design)
@@ -118,7 +118,7 @@ def audit(
 
 def read_refusal(target: Target) -> AuditResult:
     """Return the report of a target that was refused before anything ran."""
-    assert target.refused is not None, "a target that was found has an audit"
+    assert target.refused is not None, "every target has an audit"
     return AuditResult(CheckReport((target.refused,)))
 
 
@@ -135,7 +135,7 @@ def read_outcome(outcome: Outcome) -> AuditResult:
     try:
         return _read_reply(outcome.value)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
-        reason = f"the reply is not an audit: {error!r:.300}"
+        reason = f"the reply is not a valid audit: {error!r:.300}"
         return AuditResult(CheckReport((_unfinished("bad_reply", reason),)))
 
 
@@ -161,10 +161,10 @@ def versions() -> dict[str, str]:
 def _read(path: Path) -> str:
     if not path.exists():
         hint = "give a Python file, a tree in JSON, or RUN DESIGN for a design of a run"
-        raise InputError("there is no such file", where=str(path), hint=hint)
+        raise InputError("no such file", where=str(path), hint=hint)
     if not path.is_file():
-        hint = f"for a design of a run, name it too: {path} 7"
-        raise InputError("this is not a file", where=str(path), hint=hint)
+        hint = f"to audit a design of a run, add its number: {path} 7"
+        raise InputError("not a file", where=str(path), hint=hint)
     with path.open("rb") as file:  # read once: what is audited is what was read
         data = file.read(_LARGEST + 1)
     if len(data) > _LARGEST:
@@ -174,7 +174,7 @@ def _read(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         hint = "save it as UTF-8"
-        raise InputError("the file is not UTF-8 text", where=f"{path}:{line}", hint=hint) from None
+        raise InputError("not UTF-8 text", where=f"{path}:{line}", hint=hint) from None
 
 
 def _tree(name: str, text: str) -> Target:
@@ -184,7 +184,7 @@ def _tree(name: str, text: str) -> Target:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
         line = getattr(error, "lineno", 1)
-        raise InputError(f"this is not JSON: {error}", where=f"{name}:{line}") from None
+        raise InputError(f"not JSON: {error}", where=f"{name}:{line}") from None
     try:
         return _composed(name, GABTree.from_json(data))
     except UnitError as error:
@@ -219,7 +219,7 @@ def _composed(name: str, tree: GABTree, parents: Mapping[str, str] | None = None
 def _refused(code: str, error: UnitError | TreeError) -> Finding:
     where = re.fullmatch(r"(?P<unit>.*?)(?::(?P<line>\d+))?", error.where or "", re.DOTALL)
     unit, line = (where["unit"], where["line"]) if where else (error.where, None)
-    advice = error.hint or "Mend the tree at this place."
+    advice = error.hint or "Fix the tree at this place."
     return Finding(code, "error", error.message, advice, unit or None, int(line) if line else None)
 
 
@@ -237,22 +237,22 @@ def _read_reply(value: Mapping[str, Any]) -> AuditResult:
         if found.code not in ADVICE or not all(isinstance(each, str) for each in strings):
             raise ValueError(f"an unknown finding {str(found.code)[:60]!r}")
         if found.severity not in ("error", "warning"):
-            raise ValueError("a finding of no known severity")
+            raise ValueError("a finding with an unknown severity")
         if not isinstance(found.line, int | None) or not isinstance(found.unit, str | None):
-            raise TypeError("a finding at no place")
+            raise TypeError("a finding without a valid place")
         if not isinstance(found.evidence, dict):
-            raise TypeError("evidence of no known form")
+            raise TypeError("evidence of an unknown form")
         _demand_plain(found.evidence, 1)
     _demand_plain(report.measurements, _DEEPEST)
     facts = {name: _finite(number) for name, number in value["facts"].items()}
-    brief(report, name="", machine_findings=machine, facts=facts)  # raises where it cannot be told
+    brief(report, name="", machine_findings=machine, facts=facts)  # raises where it is unknown
     return AuditResult(report, facts, machine)
 
 
 def _finite(number: object) -> float:
-    """Return a fact; raises `ValueError` or `OverflowError` where it is no finite number."""
+    """Return a fact; raises `ValueError` or `OverflowError` where it is not a finite number."""
     if not isinstance(number, int | float) or not math.isfinite(number):
-        raise ValueError("a fact that is no finite number")
+        raise ValueError("a fact that is not a finite number")
     return float(number)
 
 
@@ -266,4 +266,4 @@ def _demand_plain(value: object, levels: int) -> None:
     elif not isinstance(value, str | int | float | None):
         raise ValueError(f"a value of the type {type(value).__name__}")
     elif isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{value} is no finite number")
+        raise ValueError(f"{value} is not a finite number")

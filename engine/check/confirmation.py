@@ -1,4 +1,4 @@
-"""A second look at a design before it is named: a full audit and a blind test.
+"""An audit of a design before it is named: a full audit and a blind test.
 
 Every verification is cross-checked by a small sample; a block that sees what follows at few places
 could slip through, and win the run.  So whoever is about to lead (see `confirmations`) is audited
@@ -39,12 +39,12 @@ from genesys_engine.plugins.corpus import Corpus
 METRIC = "bits_per_byte"
 _AUDIT_S = 900.0  # a slow machine must not disqualify a design
 STDERRS = 4.0
-_SHARE = 0.02  # of the claim, beside the noise: the two are not of the same tokens
+_SHARE = 0.02  # of the claim, next to the noise: the two are not of the same tokens
 
 
 @dataclass(frozen=True)
 class Confirmation:
-    """What the second look at `design` found.
+    """What the audit at `design` found.
 
     `claimed` are the bits per byte that the run knows, `blind` those without what follows, with
     their standard error, `seen` how much less they are where what follows is in the input; None
@@ -66,18 +66,18 @@ class Confirmation:
 
     @property
     def text(self) -> str:
-        """Say it in one line."""
+        """Describe it in one line."""
         warnings = sum(found["severity"] == "warning" for found in self.findings)
-        told = f" ({plural(warnings, 'warning')})" if warnings else ""
-        said = self.problem or f"full audit passed{told}"
+        noted = f" ({plural(warnings, 'warning')})" if warnings else ""
+        result = self.problem or f"passed{noted}"
         if self.blind is not None and not self.problem:
-            said += f"; blind test {self.blind:.3f} against {self.claimed:.3f} bits per byte"
-        return f"Second look at design {self.design}: {said}."
+            result += f"; blind test {self.blind:.3f} against {self.claimed:.3f} bits per byte"
+        return f"Audit of design {self.design}: {result}."
 
 
 @dataclass(frozen=True)
 class Question:
-    """What the second look at a design asks, read from the store.
+    """The inputs of a confirmation, read from the store.
 
     `trained` is the verification at the highest rung whose weights were kept, None without one;
     `spread` the standard error of the reference's score there, NaN where it is not known.
@@ -135,13 +135,13 @@ class Question:
 
 
 class Confirmer:
-    """Looks at designs a second time, beside the loop.
+    """Looks at designs a second time, next to the loop.
 
     Args:
         executor: runs the audits and the blind tests.
         corpus: folder of the corpus whose held-out text is asked about.
         limits: of a job that evaluates.
-        threads: looks that may be under way at once.
+        threads: looks that may be running at once.
     """
 
     def __init__(self, executor: Executor, corpus: Path, limits: Limits, threads: int) -> None:
@@ -151,11 +151,11 @@ class Confirmer:
         self._threads = DaemonPool(threads, "confirmer")
 
     def start(self, store: Store, design: int) -> Future[TaskResult]:
-        """Begin the second look at a design, with what the store holds of it now."""
+        """Begin the audit of a design, with what the store holds of it now."""
         return self._threads.submit(self._look, Question.about(store, design))
 
     def close(self) -> None:
-        """Forget what has not begun."""
+        """Forget what has not started."""
         self._threads.close()
 
     def _look(self, question: Question) -> TaskResult:
@@ -180,7 +180,7 @@ def look(question: Question, executor: Executor, corpus: Path, limits: Limits) -
     Raises:
         EnvironmentProblem: the machine could not run the audit or the blind test.
     """
-    told = partial(Confirmation, question.design)
+    confirmation = partial(Confirmation, question.design)
     findings = question.audited
     if findings is None:
         result = audit.audit(
@@ -193,9 +193,9 @@ def look(question: Question, executor: Executor, corpus: Path, limits: Limits) -
         findings = tuple(asdict(found) for found in result.report.findings)
         if not result.report.passed:
             codes = ", ".join(f["code"] for f in findings if f["severity"] == "error")
-            return told(findings, f"the full audit found {codes}")
+            return confirmation(findings, f"the full audit found {codes}")
     if question.trained is None:
-        return told(findings, "")
+        return confirmation(findings, "")
     claim = question.trained.scores[METRIC]
     claimed, spread = float(claim["value"]), _noise_of(claim, question.spread)
     model = Model(question.target.source, question.model, question.weights)
@@ -205,11 +205,11 @@ def look(question: Question, executor: Executor, corpus: Path, limits: Limits) -
         raise
     except GenesysError as error:
         _demand(corpus)
-        return told(findings, f"the blind test failed: {error.message}", claimed)
+        return confirmation(findings, f"the blind test failed: {error.message}", claimed)
     if score is None:
-        return told(findings, "", claimed)
+        return confirmation(findings, "", claimed)
     problem = disagreement(claimed, score, spread)
-    return told(findings, problem, claimed, score.bits, score.stderr, score.seen)
+    return confirmation(findings, problem, claimed, score.bits, score.stderr, score.seen)
 
 
 def disagreement(claimed: float, score: ConfirmReply, spread: float = 0.0) -> str:
@@ -219,15 +219,15 @@ def disagreement(claimed: float, score: ConfirmReply, spread: float = 0.0) -> st
         spread: standard error of the claim, whose windows are others.
     """
     if score.bits is None or score.stderr is None:
-        return "its likelihoods in the blind test are no finite numbers"
+        return "its likelihoods in the blind test are not finite"
     reached = f"{score.bits:.3f} bits per byte (standard error {score.stderr:.3f})"
     if not score.bits - claimed <= STDERRS * math.hypot(score.stderr, spread) + _SHARE * claimed:
         return (
-            f"it claims {claimed:.3f} and reaches {reached} where it cannot know what follows: its"
-            " score is too good to be true"
+            f"it claims {claimed:.3f} and reaches {reached} in the blind test, where the next"
+            " tokens are hidden: its score is too good to be true"
         )
     if score.problem:
-        return f"it reaches {reached} where it cannot know what follows, and {score.problem}"
+        return f"it reaches {reached} in the blind test, and {score.problem}"
     return ""
 
 

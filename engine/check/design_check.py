@@ -87,7 +87,7 @@ def refuse_faulty_checker(report: Mapping[str, Any], checkers: Sequence[str]) ->
         raise PluginError(
             fault["reason"],
             where=f"checker {fault['name']}",
-            hint="the run needs all its checkers: mend or update the plugin and resume, or start"
+            hint="the run needs all its checkers: fix or update the plugin and resume, or start"
             " another run without it",
         )
 

@@ -1,4 +1,4 @@
-"""The group of commands, and what becomes of an error that one raises."""
+"""The group of commands, and how their errors are handled."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ PROGRAM = "genesys-engine"
 
 COMMANDS: Mapping[str, str] = {
     "init": "Write a commented experiment.toml to start from.",
-    "validate": "Check an experiment and show every fault with its place.",
-    "plan": "Measure a few steps and say what an experiment will cost.",
+    "validate": "Check an experiment and list every error with its location.",
+    "plan": "Time a few training steps and estimate the cost of a run.",
     "run": "Run an experiment.",
-    "resume": "Go on with a run that was stopped, or extend a finished one.",
-    "recover": "Bring a run back whose database is damaged.",
-    "status": "Show how far a run is.",
+    "resume": "Resume a stopped run or study, or extend a finished run.",
+    "recover": "Restore a run with a damaged database.",
+    "status": "Show the progress of a run.",
     "show": "Show one design: tree, lineage, scores, code.",
     "leaderboard": "List the designs of a run, best first.",
     "events": "Show the event log of a run, or its digest.",
-    "compare": "Compare arms: the same proposals or whole runs, with intervals.",
-    "calibrate": "Measure how much chance there is in a training.",
-    "check": "Audit a block: a Python file, a tree, a design of a run.",
+    "compare": "Compare configurations (arms), with confidence intervals.",
+    "calibrate": "Measure run-to-run training noise.",
+    "check": "Audit a block: a Python file, a tree, or a design of a run.",
     "export": "Write a trained design as a model for transformers and lm-eval.",
     "report": "Write the report of a run as one HTML page.",
-    "data": "Fetch text to train on, and list what is there.",
-    "llm": "Show what language models cost, and record their replies.",
-    "knowledge": "Add papers and notes to the knowledge base, and search it.",
-    "plugins": "List and show plugins and components, or make a new one.",
-    "config": "Print the JSON Schema of experiments, for editors.",
-    "doctor": "Check this machine and this installation.",
+    "data": "Download and list training corpora.",
+    "llm": "Show language-model calls and costs, and record replies.",
+    "knowledge": "Search the knowledge base, or add papers and notes to it.",
+    "plugins": "List and inspect plugins and components, or create a plugin.",
+    "config": "Print the JSON Schema of experiment files, for editors.",
+    "doctor": "Check this machine and the installation.",
 }
 """Command -> its line in the help, so that the help imports none of them."""
 
 
 @dataclass
 class Settings:
-    """What the options of the program itself say; commands find it as `click.Context.obj`."""
+    """The program's own options; commands find them as `click.Context.obj`."""
 
     debug: bool = False
     waiting: Waiting | None = None
@@ -94,7 +94,7 @@ class LazyGroup(NearGroup):
     PROGRAM,
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 done, 1 goal not met, 2 usage, configuration or plugin, 3 bug, "
+    epilog="Exit codes: 0 done, 1 goal not met, 2 usage, configuration or plugin error, 3 bug, "
     "4 environment, 5 stopped by budget, 130 interrupted.",
 )
 @click.version_option(__version__, prog_name=PROGRAM)

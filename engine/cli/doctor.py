@@ -105,7 +105,7 @@ def _machine() -> Iterator[Row]:
         yield _at_least("memory", memory, 2 * GIB, 4 * GIB, "use a machine with 4 GiB or more")
     for name, folder in (("disk here", Path.cwd()), ("disk for scratch", tempfile.gettempdir())):
         free = shutil.disk_usage(folder).free
-        yield _at_least(name, free, GIB // 4, 2 * GIB, f"make room in {folder}")
+        yield _at_least(name, free, GIB // 4, 2 * GIB, f"free space in {folder}")
 
 
 def _at_least(name: str, size: int, must: int, should: int, fix: str) -> Row:
@@ -144,12 +144,12 @@ def _torch() -> Iterator[Row]:
 
 
 def _language_models() -> Iterator[Row]:
-    """Tell what may answer here beside a server; litellm is among the packages."""
+    """Tell what may answer here next to a server; litellm is among the packages."""
     try:
         found = metadata.version("xllamacpp")
         yield Row("local LLM", "ok", f"xllamacpp {found}")
     except metadata.PackageNotFoundError:
-        fix = "pip install 'genesys-engine[local-llm]', if a GGUF file is to answer in process"
+        fix = "pip install 'genesys-engine[local-llm]', to run a GGUF file in this process"
         yield Row("local LLM", "ok", "xllamacpp is not installed", fix)
     keys = sorted(n for n, key in os.environ.items() if n.endswith("_API_KEY") and key.strip())
     yield Row("LLM keys", "ok", ", ".join(keys) or "none in the environment")
@@ -164,7 +164,7 @@ def _sandbox() -> Iterator[Row]:
         "isolation level",
         "warn" if missing else "ok",
         f"{isolation.level}; strict would need {missing}" if missing else isolation.level,
-        "see docs/sandbox.md; run only code that you trust" if missing else "",
+        "see docs/sandbox.md; run trusted code only" if missing else "",
     )
     yield _compile_profile(toolchain.programs())
     for measure in sandbox_status(isolation):
@@ -174,14 +174,14 @@ def _sandbox() -> Iterator[Row]:
         elif measure.name == "process":  # without it no candidate may run at all
             yield Row(name, "fail", "not offered by this system", "use Linux or macOS")
         else:
-            fix = "run only code that you trust, or use Linux"
+            fix = "run trusted code only, or use Linux"
             yield Row(name, "warn", f"not active: {measure.detail}", fix)
 
 
 def _compile_profile(programs: Sequence[str]) -> Row:
     """Tell what the profile would open to a training that asks to be compiled."""
     if not programs:
-        fix = "install g++, if trainings on this machine are to be compiled"
+        fix = "install g++ to compile trainings on this machine"
         return Row("compile profile", "ok", "no g++: trainings are not compiled", fix)
     detail = f"open to trainings with [trainer] compile only: {len(programs)} programs of g++"
     return Row("compile profile", "ok", detail)
@@ -193,6 +193,6 @@ def _plugins() -> Iterator[Row]:
     host = PluginHost()
     broken = host.broken()
     for record in broken:
-        yield Row("plugin", "warn", record.describe(), f"mend or remove {record.distribution}")
+        yield Row("plugin", "warn", record.describe(), f"fix or remove {record.distribution}")
     if not broken:
         yield Row("plugins", "ok", f"{len(host.records)}, none broken")

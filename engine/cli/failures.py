@@ -22,23 +22,23 @@ from genesys_engine.gab.errors import (
     GenesysError,
 )
 
-# What the machine or its set-up refuses; what an OSError says beside this and below is our bug.
+# What the machine or its set-up refuses; what an OSError says next to this and below is our bug.
 _ENVIRONMENT = {
     errno.ENOSPC: "make room on the disk",
     errno.EDQUOT: "the quota is used up: make room",
-    errno.EIO: "the disk cannot be read or written: see what the system's log says of it",
+    errno.EIO: "the disk cannot be read or written: check the system's log",
     errno.EROFS: "the file system is read-only: choose another folder",
     errno.EACCES: "check the permissions, or choose another folder",
     errno.EPERM: "check the permissions, or choose another folder",
     errno.EMFILE: "raise the limit on open files: ulimit -n",
     errno.ENOMEM: "close other programs, or use fewer run.workers",
 }
-# Paths that cannot be: whoever gave them can mend it.
+# Paths that cannot be: whoever gave them can fix it.
 _PATHS = {
-    errno.ENOTDIR: "a part of this path is a file and no folder: give another one",
-    errno.EISDIR: "this is a folder: name a file",
-    errno.ENAMETOOLONG: "this name is too long: give a shorter one",
-    errno.ELOOP: "a symbolic link here leads back to itself: mend it, or give another path",
+    errno.ENOTDIR: "a part of this path is a file, not a folder: use another path",
+    errno.EISDIR: "this is a folder: give a file",
+    errno.ENAMETOOLONG: "this name is too long: use a shorter one",
+    errno.ELOOP: "a symbolic link here points to itself: fix it, or use another path",
 }
 
 

@@ -1,4 +1,4 @@
-"""Wrong names are answered with near ones: of commands, and of choices."""
+"""Near names are suggested for misspelt commands and choices."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class NearGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command; a wrong name is answered with near ones."""
+        """Find the command; suggest near names for an unknown one."""
         if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             hint = _suggest(args[0], self.list_commands(ctx))
-            raise click.UsageError(f"there is no command {args[0]!r}; {hint}", ctx)
+            raise click.UsageError(f"unknown command {args[0]!r}; {hint}", ctx)
         return super().resolve_command(ctx, args)
 
 
@@ -25,9 +25,9 @@ class NearChoice(click.Choice[str]):
     """A choice that suggests a value for a misspelt one."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the value; a wrong one is answered with near ones."""
+        """Return the value; suggest near values for an unknown one."""
         if value not in self.choices:
-            self.fail(f"there is no {value!r}; {_suggest(str(value), self.choices)}", param, ctx)
+            self.fail(f"unknown value {value!r}; {_suggest(str(value), self.choices)}", param, ctx)
         return str(super().convert(value, param, ctx))
 
 

@@ -57,7 +57,7 @@ set_option = click.option(
     "sets",
     multiple=True,
     metavar="SECTION.KEY=VALUE",
-    help="Override a value of the experiment (TOML or a bare string); may be repeated.",
+    help="Override a value of the experiment (TOML or a bare string); repeatable.",
 )
 
 

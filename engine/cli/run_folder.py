@@ -1,4 +1,4 @@
-"""The folder of a run on the command line, and what an interruption has left in it."""
+"""The folder of a run on the command line, and the note after an interruption."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ run_argument = click.argument("run", type=click.Path(path_type=Path))
 
 
 def tell_what_is_left(interrupt: KeyboardInterrupt, folder: Path | None) -> None:
-    """Note on an interruption whether a run was begun in `folder`, and how to go on."""
-    if getattr(interrupt, "__notes__", None):  # said where it was known better
+    """Add a note to an interruption: whether `folder` holds a run, and how to resume it."""
+    if getattr(interrupt, "__notes__", None):  # already noted where more is known
         return
     if folder is not None and (folder / "run.sqlite").exists():
-        interrupt.add_note(f"nothing is lost; go on with: genesys-engine resume {folder}")
+        interrupt.add_note(f"nothing is lost; resume with: genesys-engine resume {folder}")
     else:
         interrupt.add_note(
-            "nothing was begun: there is no run to resume; what was prepared of the corpus is kept,"
-            " the same command starts again"
+            "interrupted before the run started: nothing to resume; the prepared part of the"
+            " corpus is kept, and the same command starts again"
         )

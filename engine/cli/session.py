@@ -45,7 +45,7 @@ def _stopped(folder: Path, reason: str) -> int:
     with Store.open(folder, write=True) as store, store.transaction():
         store.add_event(kind, {"reason": reason, "exit_code": code}, decisive=False)
     more = f" --set {reason}=MORE" if reason.startswith("budget.") else ""
-    note(f"stopped ({reason}); nothing is lost. Go on with: genesys-engine resume {folder}{more}")
+    note(f"stopped ({reason}); nothing is lost. Resume with: genesys-engine resume {folder}{more}")
     return code
 
 

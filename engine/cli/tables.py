@@ -67,8 +67,10 @@ class Layout:
 def layout_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command --wide, --columns and --csv; it takes them as `layout`."""
 
-    @click.option("--wide", is_flag=True, help="All columns, whole, however wide the terminal.")
-    @click.option("--columns", metavar="NAME,...", help="These columns, in this order.")
+    @click.option(
+        "--wide", is_flag=True, help="Show all columns in full, regardless of the terminal's width."
+    )
+    @click.option("--columns", metavar="NAME,...", help="Show these columns, in this order.")
     @click.option("--csv", "as_csv", is_flag=True, help="Answer with CSV: all columns, all digits.")
     @functools.wraps(command)
     def wrapped(*args: Any, wide: bool, columns: str | None, as_csv: bool, **rest: Any) -> Any:
@@ -137,7 +139,7 @@ def _chosen(columns: Sequence[Column[Row]], layout: Layout) -> list[Column[Row]]
     for name in layout.columns:
         if name not in known:
             raise click.BadParameter(
-                f"there is no column {name!r}; {suggest(name, known)}", param_hint="--columns"
+                f"unknown column {name!r}; {suggest(name, known)}", param_hint="--columns"
             )
     return [known[name] for name in layout.columns]
 

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP: the first ends a run after the trials under way, a second at once."""
+"""Ctrl-C, SIGTERM and SIGHUP: the first ends a run after the running trials, a second at once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def interruptible(say: Callable[[str], None]) -> Iterator[Callable[[], str | Non
             raise KeyboardInterrupt
         asked = True
         with suppress(RuntimeError):  # the main thread was just writing to the same stream
-            say("stopping: what is under way is finished first; Ctrl-C again ends at once")
+            say("stopping: finishing running trials; Ctrl-C again to abort")
 
     terminals = open_terminals()
     saved = {number: signal.signal(number, handle) for number in ending_signals()}

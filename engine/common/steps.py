@@ -71,7 +71,7 @@ class Steps:
             self._say(what + self.left(most_s))
 
     def next(self, doing: str, what: str, most_s: float | None = None) -> None:
-        """Say `doing 2/5: what`; all that was begun before is done.
+        """Say `doing 2/5: what`; all that was started before is done.
 
         The total is the number of such steps.
         """

@@ -37,7 +37,7 @@ class DaemonPool:
         return future
 
     def close(self) -> None:
-        """Take back what has not begun, and let the threads end after what they are at."""
+        """Take back what has not started, and let the threads end after what they are at."""
         while True:
             try:
                 work = self._waiting.get(block=False)

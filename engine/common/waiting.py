@@ -1,4 +1,4 @@
-"""One line for whoever waits: a command that has said nothing for a while says that it is at it."""
+"""A line of progress from a command that has printed nothing for a while."""
 
 from __future__ import annotations
 

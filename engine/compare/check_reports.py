@@ -1,4 +1,4 @@
-"""The reports of a study's checks, as JSON lines beside its results, or recorded with it.
+"""The reports of a study's checks, as JSON lines next to its results, or recorded with it.
 
     {"source": "<SHA-256 of the composed source>", "report": {...}}
 
@@ -22,7 +22,7 @@ from genesys_engine.gab.errors import InputError
 from genesys_engine.gab.private import private_file
 
 FILE = "checks.jsonl"
-_HINT = "give `checks.jsonl` of the recorded study, or leave `checks` out to check everything anew"
+_HINT = "give `checks.jsonl` of the recorded study, or leave `checks` out to run all checks again"
 
 
 class CheckReports:
@@ -71,7 +71,7 @@ def _drop_part_of_a_line(path: Path) -> None:
 
 def _read(path: Path) -> dict[str, Mapping[str, Any]]:
     if not path.is_file():
-        raise InputError("there is no such recording of checks", where=str(path), hint=_HINT)
+        raise InputError("no such recording of checks", where=str(path), hint=_HINT)
     found: dict[str, Mapping[str, Any]] = {}
     number = 0
     try:

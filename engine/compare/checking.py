@@ -50,6 +50,6 @@ class StudyCheck:
                 if not left:
                     raise EnvironmentProblem(
                         f"a check could not be run: {failure}",
-                        hint="mend the cause (see `genesys-engine doctor`), then go on",
+                        hint="fix the cause (see `genesys-engine doctor`), then resume",
                     ) from None
         raise AssertionError("the last try returns or raises")

@@ -58,8 +58,8 @@ def run_arms(store: StudyStore, experiment: Experiment, callbacks: Callbacks) ->
 
     Raises:
         InputError: an arm sets what an experiment cannot have, or what makes its fitness another
-            quantity than that of the others; nothing is begun then.
-        Stopped: the study ended early and can be gone on with.
+            quantity than that of the others; nothing is started then.
+        Stopped: the study ended early and can be continued.
     """
     refuse_older(store.results())
     section = experiment.compare
@@ -90,9 +90,9 @@ def refuse_older(results: Iterable[Result]) -> None:
     """Raise `InputError` where an older version stored results, with other measures."""
     if any("generations" not in result.payload for result in results):
         raise InputError(
-            "an older version stored this study, whose measures were other ones",
+            "this study was stored by an older version with other measures",
             where="[compare]",
-            hint="run it again in a new folder, or look at it with the version that made it",
+            hint="run it again in a new folder, or open it with the version that wrote it",
         )
 
 
@@ -103,8 +103,8 @@ def _refuse_other_measures(arms: Sequence[tuple[str, Experiment]]) -> None:
         for where, measure in MEASURE.items():
             if measure(experiment) != measure(base):
                 raise InputError(
-                    f"the arms {first} and {name} differ in what their fitness comes from, so that"
-                    " their scores cannot be compared",
+                    f"the arms {first} and {name} measure fitness differently, so their scores"
+                    " cannot be compared",
                     where=where,
                     hint="set it for all arms, outside [[compare.arms]]",
                 )
@@ -120,7 +120,7 @@ def _arm_experiment(store: StudyStore, own: Sequence[str]) -> Experiment:
 
 
 def _one_run(folder: Path, path: Path, sets: Sequence[str], callbacks: Callbacks) -> str:
-    """Start a run or go on with it, until it is finished or a cap of its budget ends it.
+    """Start a run or continue it, until it is finished or a cap of its budget ends it.
 
     Returns the name of the cap, "" where none ended it.
     """

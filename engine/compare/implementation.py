@@ -127,7 +127,7 @@ def _met_by(arm: CompareArm, names: Sequence[str]) -> Collection[str]:
     for name in arm.proposals:
         if name not in names:
             raise InputError(
-                f"there is no proposal {name!r}",
+                f"unknown proposal {name!r}",
                 where=f"the arm {arm.name} of [compare]",
                 hint=suggest(name, names),
             )
@@ -159,8 +159,8 @@ class ImplementationStudy:
 
     Args:
         clients: from the name of a task to what it asks language models through.
-        should_stop: a reason ends the study, which can be gone on with.
-        interrupt: makes every request under way end.
+        should_stop: a reason ends the study, which can be continued.
+        interrupt: makes every running request end.
         tell: gets each result when it is recorded.
     """
 
@@ -196,7 +196,7 @@ class ImplementationStudy:
         self._ended: set[str] = set()
 
     def run(self) -> None:
-        """Go on until every arm has met its proposals or its cap.
+        """Continue until every arm has met its proposals or its cap.
 
         Raises:
             Stopped: a reason to stop came, or a budget of the whole study is spent.
@@ -265,7 +265,7 @@ class ImplementationStudy:
     def _cut_short(self, arm: str, fault: BaseException, seconds: float) -> None:
         """Note what an arm used on a proposal that a cap or anything else ended in its middle.
 
-        Its replies come at once from the record when it goes on, so that the clock would stand.
+        Its replies come at once from the record when it continues, so that the clock would stand.
         """
         cap = str(fault) if isinstance(fault, ArmSpent) else ""
         if cap:
@@ -289,7 +289,7 @@ class ImplementationStudy:
             raise fault
 
     def _drain(self, running: dict[Future[Ended], Job], *, waited: bool) -> None:
-        """Record what still ends well; the first fault is told already."""
+        """Record what still ends well; the first fault is reported already."""
         for future, job in running.items():
             if not future.cancel():
                 self._take(job, future.result(), waited=waited)
@@ -322,7 +322,7 @@ class ImplementationStudy:
         made: dict[str, Any] | BaseException
         try:
             made = self._implement(job, started)
-        except BaseException as fault:  # told by the thread that records, with the time it took
+        except BaseException as fault:  # reported by the thread that records, with the time it took
             made = fault
         return Ended(made, time.monotonic() - started)
 

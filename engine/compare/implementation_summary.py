@@ -131,7 +131,7 @@ def _comparisons(
 ) -> list[dict[str, Any]]:
     """Return every pair of arms over the proposals that both have met.
 
-    Beside all proposals stand those that change three units or more, where unit-wise work is
+    Next to all proposals stand those that change three units or more, where unit-wise work is
     expected to matter; the sentence names the numbers of units that both arms have met.
     """
     found = []
@@ -174,7 +174,7 @@ def _lemmas(
     """Return the calls per valid design, measured and as Lemmas 1 and 2 predict them.
 
     p is measured on the first arm that works unit by unit: of the coder's replies, the share
-    that passed the check, whatever the observer then said of the unit.  Replies to one proposal
+    that passed the check, whatever the observer then stated of the unit.  Replies to one proposal
     are alike, so its interval is over proposals.  Measured calls are those of the coder, over the
     valid designs.
     """

@@ -69,8 +69,8 @@ def _lead(data: Mapping[str, Any]) -> str:
         planned = max(arm["planned"] for arm in data["arms"])
         return (
             f"{arms} arms, up to {planned} whole runs each, one for each seed. Gains are in percent"
-            " of the reference design at the same rung, which stands until one is better: a run"
-            " that finds nothing ends at 0. Bars are 95 % intervals over the seeds (bootstrap, or"
+            " of the reference design at the same rung; a run that finds nothing better ends at"
+            " 0. Bars are 95 % intervals over the seeds (bootstrap, or"
             " Student's t where that is wider); comparisons are paired by seed."
         )
     return (
@@ -85,7 +85,7 @@ def _remarks(data: Mapping[str, Any]) -> list[str]:
     if data.get("simulation"):
         remarks.append("Simulation: no language model was asked.")
     if not data["complete"]:
-        remarks.append("Partial: not every arm has met all that was planned.")
+        remarks.append("Partial: some planned results are still missing.")
     return remarks
 
 
@@ -177,7 +177,7 @@ def _costs(arms: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _strata(arms: Sequence[Mapping[str, Any]], units: Sequence[int]) -> str:
-    """Draw the arms beside each other at each number of units, so that no interval hides one."""
+    """Draw the arms next to each other at each number of units, so that no interval hides one."""
     room = 0.6 * min(after - before for before, after in itertools.pairwise(units))
     traces: list[Trace] = []
     for index, arm in enumerate(arms):

@@ -136,7 +136,7 @@ def read_proposals(folder: Path) -> tuple[StudyProposal, ...]:
     paths = sorted(folder.glob("*.json"))
     if not paths:
         hint = "give the folder of the files, or leave it out to have them made"
-        raise InputError("there are no proposals (*.json)", where=str(folder), hint=hint)
+        raise InputError("no proposals (*.json) in this folder", where=str(folder), hint=hint)
     return tuple(_read(path) for path in paths)
 
 

@@ -1,4 +1,4 @@
-"""From an experiment's [compare] to a finished study: begin one, go on with it, read it."""
+"""From an experiment's [compare] to a finished study: begin one, continue it, read it."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ GRAMMAR = "grammar"
 
 
 def begin(path: Path, sets: Sequence[str], folder: Path, callbacks: Callbacks) -> None:
-    """Begin the study of an experiment in `folder`, or go on with it where it is there already.
+    """Begin the study of an experiment in `folder`, or continue it where it is there already.
 
     Raises:
         GenesysError: the experiment, the folder or the environment is not usable.
-        Stopped: the study ended early and can be gone on with.
+        Stopped: the study ended early and can be continued.
     """
     host, experiment = load(path, sets)
     _demand_arms(experiment, path)
@@ -89,7 +89,7 @@ def begin(path: Path, sets: Sequence[str], folder: Path, callbacks: Callbacks) -
 
 
 def resume(folder: Path, sets: Sequence[str], callbacks: Callbacks) -> None:
-    """Go on with a study; `sets` may change what decides nothing, and the caps of its arms."""
+    """Resume a study; `sets` may change what decides nothing, and the caps of its arms."""
     with StudyStore.open(folder) as store:
         kept = kept_sets(store.meta)
     begin(folder / EXPERIMENT, [*kept, *sets], folder, callbacks)
@@ -141,7 +141,7 @@ def study_digest(experiment: Experiment) -> str:
 def _demand_arms(experiment: Experiment, path: Path) -> None:
     if len(experiment.compare.arms) < 2:
         hint = "write two or more tables [[compare.arms]]; docs/gp-vs-direct.md has an example"
-        raise InputError("there is nothing to compare in [compare]", where=str(path), hint=hint)
+        raise InputError("[compare] has nothing to compare", where=str(path), hint=hint)
     if experiment.compare.study == "implementation" and experiment.llm is None:
         hint = 'write [llm] with `use`, such as "litellm", "llama_cpp", "replay" or "grammar"'
         raise InputError("an implementation study asks language models", where=str(path), hint=hint)
@@ -150,9 +150,9 @@ def _demand_arms(experiment: Experiment, path: Path) -> None:
 def _demand_same(store: StudyStore, experiment: Experiment) -> None:
     if study_digest(experiment) != store.meta("digest"):
         raise InputError(
-            "the experiment is no longer the one that this study began with",
+            "the experiment has changed since this study started",
             where=str(store.folder),
-            hint="give another --out; only workers, designers, executor, sandbox, the numbers of"
+            hint="use another --out; only workers, designers, executor, sandbox, the numbers of"
             " proposals and seeds, and the caps of an implementation study may change",
         )
     store.set_meta("experiment", experiment.to_json())
@@ -175,7 +175,7 @@ def _is_simulation(experiment: Experiment) -> bool:
 
 @contextmanager
 def _nothing_left(store: StudyStore, *, made: bool) -> Iterator[None]:
-    """Remove the folder of a study, if it was `made`, that is refused before it has begun."""
+    """Remove the folder of a study, if it was `made`, that is refused before it has started."""
     try:
         yield
     except GenesysError:
@@ -194,7 +194,7 @@ def _noted(folder: Path) -> Iterator[None]:
     except InputError:
         raise
     except BaseException as error:
-        error.add_note(f"nothing is lost; go on with: genesys-engine resume {folder}")
+        error.add_note(f"nothing is lost; resume with: genesys-engine resume {folder}")
         raise
     finally:
         remove(folder / "scratch")

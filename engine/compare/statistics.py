@@ -46,7 +46,7 @@ class Difference:
 
     @property
     def standing(self) -> str:
-        """The word of `noise` for the first arm: better, worse, no difference shown."""
+        """The standing of the first arm: better, worse, within noise."""
         low, high = (self.interval.low, self.interval.high) if self.interval else (None, None)
         return interval_standing(low, high)
 
@@ -205,10 +205,10 @@ def sentence(first: str, second: str, difference: Difference, what: str, *, digi
     if n < 2 and interval is None:
         pairs = "pair" if n == 1 else "pairs"
         return f"{first} and {second}, {n} {pairs} of results: too few to compare."
-    between = f"{NO_DIFFERENCE.capitalize()} between {first} and {second} in {what}"
+    between = f"No significant difference between {first} and {second} in {what}"
     if interval is None:
         same = f"{signed(value, digits)} points in each of {n} pairs"
-        return f"{between} ({same}, which does not tell how far chance goes)."
+        return f"{between} ({same}: no estimate of the noise)."
     if difference.standing == NO_DIFFERENCE:
         low, high = signed(interval.low, digits), signed(interval.high, digits)
         found = f"{signed(value, digits)} points, 95 % interval {low} to {high}, n = {n}"

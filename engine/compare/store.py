@@ -1,9 +1,9 @@
 """The store of a study: a folder with one SQLite file, and the runs of an evolution study.
 
 One process writes.  The result of an arm on an item (a proposal, a seed) is one row, committed
-with the disk told to sync when it is there; what has a row is never done again.  The record of
+with the disk synced when it is there; what has a row is never done again.  The record of
 the language models' replies lies in the same file (`engine.llm.ledger`), so that an item that
-was cut short is begun again with the replies that were paid for.
+was cut short is started again with the replies that were paid for.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ DATABASE = "study.sqlite"
 RUNS = "runs"
 """Folder of the runs of an evolution study, in its own."""
 FOLDER = "folder"
-"""Key of the metadata: where the file that the study was begun with lies."""
+"""Key of the metadata: where the file that the study was started with lies."""
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -64,7 +64,7 @@ class StudyStore:
 
     @staticmethod
     def exists(folder: Path) -> bool:
-        """Tell whether a study was begun in `folder`."""
+        """Tell whether a study was started in `folder`."""
         return (folder / DATABASE).is_file()
 
     @classmethod
@@ -79,7 +79,7 @@ class StudyStore:
             folder.is_dir() and all(entry.name.startswith(begun) for entry in folder.iterdir())
         ):
             hint = "give --out a folder that does not exist yet"
-            raise InputError("the folder is not empty and no study", where=str(folder), hint=hint)
+            raise InputError("neither an empty folder nor a study", where=str(folder), hint=hint)
         private_folder(folder)
         lock = exclusive(folder)
         try:
@@ -131,7 +131,7 @@ class StudyStore:
     def close(self) -> None:
         """Close the files; safe to call twice."""
         if self._lock is not None:
-            # Leaves one plain file, which a reader can open without writing beside it.
+            # Leaves one plain file, which a reader can open without writing next to it.
             with suppress(sqlite3.Error):  # closed already, or somebody is reading
                 self._db.execute("PRAGMA journal_mode = DELETE")
         self._db.close()

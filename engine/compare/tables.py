@@ -24,7 +24,7 @@ def tables(data: Mapping[str, Any]) -> list[Table]:
 def implementation_tables(data: Mapping[str, Any]) -> list[Table]:
     """Return the tables of what `implementation_summary.summarise` gave."""
     title = "SIMULATION: no language model was asked. " if data["simulation"] else ""
-    state = "" if data["complete"] else "PARTIAL: not all proposals are met. "
+    state = "" if data["complete"] else "PARTIAL: some proposals are still missing. "
     columns = (
         "arm", "n", "valid", "95 % interval", "attempts", "calls", "tokens", "tokens/valid",
         "USD", "lines", "most frequent failures",
@@ -103,7 +103,7 @@ def _next_to_published(data: Mapping[str, Any]) -> Table:
 
 def evolution_tables(data: Mapping[str, Any]) -> list[Table]:
     """Return the tables of what `evolution_summary.summarise_runs` gave."""
-    state = "" if data["complete"] else "PARTIAL: not every arm has met its seeds. "
+    state = "" if data["complete"] else "PARTIAL: some seeds are still missing. "
     columns = (
         "arm", "runs", "best %", "95 % interval", "mean %", "area", "gain", "peak gain",
         "volatility", "Sharpe", "drawdown", "valid", "95 % interval",
@@ -141,7 +141,7 @@ def _mean(arm: Mapping[str, Any], key: str) -> str:
 def _used(data: Mapping[str, Any]) -> Table:
     columns = (
         "arm", "LLM tokens", "USD", "tokens trained on", "device", "device time", "wall time",
-        "runs that a cap ended",
+        "runs ended by a cap",
     )  # fmt: skip
     rows: list[Row] = []
     for arm in data["arms"]:
@@ -157,7 +157,7 @@ def _used(data: Mapping[str, Any]) -> Table:
                 ", ".join(f"{cap} ×{times}" for cap, times in arm["caps"].items()),
             )
         )
-    return "What a run used, means over seeds", columns, rows
+    return "Cost per run, means over seeds", columns, rows
 
 
 # --- numbers -----------------------------------------------------------------------------------

@@ -62,9 +62,7 @@ def _population(document: Document, population: PopulationSection) -> None:
         )
     total = sum(population.parents)
     if abs(total - 1) > 1e-6:
-        document.report(
-            ("population", "parents"), f"the probabilities sum to {total:g}, they must sum to 1"
-        )
+        document.report(("population", "parents"), f"the probabilities sum to {total:g}, not to 1")
 
 
 def _llm_operators(
@@ -75,8 +73,8 @@ def _llm_operators(
         if entry.use not in LLM_OPERATORS:
             continue
         if "llm" not in document.data:
-            message = f"the operator {entry.use!r} asks language models, and there is no [llm]"
-            hint = 'add it, say with use = "litellm" and a model; see docs/llm.md'
+            message = f"the operator {entry.use!r} needs a language model, but [llm] is missing"
+            hint = 'add [llm], for example with use = "litellm" and a model; see docs/llm.md'
             document.report(("operators", index, "use"), message, hint)
             continue
         try:
@@ -94,8 +92,8 @@ def _evaluator_rungs(
     for index, entry in enumerate(evaluators):
         place = ("evaluators", index, "rungs")
         if entry.rungs == ():
-            hint = f"name some of {', '.join(scales)}, or leave `rungs` out"
-            document.report(place, f"the evaluator {entry.use!r} is asked at no rung", hint)
+            hint = f"name some of {', '.join(scales)}, or omit `rungs`"
+            document.report(place, f"the evaluator {entry.use!r} is used at no rung", hint)
         for number, scale in enumerate(entry.rungs or ()):
             if scale not in scales:
                 message = f"the ladder has no rung {scale!r}"
@@ -105,7 +103,7 @@ def _evaluator_rungs(
 def _sandbox(document: Document, sandbox: SandboxSection) -> None:
     for index, path in enumerate(sandbox.readable):
         if not Path(path).exists():
-            document.report(("sandbox", "readable", index), f"there is nothing at {path!r}")
+            document.report(("sandbox", "readable", index), f"nothing at {path!r}")
 
 
 _SHARED_CAPS = {"budget", *(f"budget.{key}" for key in ARM_CAPS.values())}
@@ -120,25 +118,25 @@ def _compare(document: Document, compare: CompareSection) -> None:
         if arm.name in names[:index]:
             document.report((*place, "name"), f"the arm {arm.name!r} is named twice")
         if compare.study == "implementation" and arm.implementer not in IMPLEMENTERS:
-            message = f"there is no implementer {arm.implementer!r}"
+            message = f"unknown implementer {arm.implementer!r}"
             document.report(
                 (*place, "implementer"), message, suggest(arm.implementer, IMPLEMENTERS)
             )
         report_endless(document, (*place, "options"), arm.options)
         for each in arm.sets:
             if (name := each.partition("=")[0].strip()) in _SHARED_CAPS:
-                message = f"the arm {arm.name!r} sets {name}, but all arms have the same caps"
+                message = f"the arm {arm.name!r} sets {name}, but all arms share the same caps"
                 hint = "set it in [budget], or give the cap in [compare]"
                 document.report((*place, "sets"), message, hint)
     if compare.study == "implementation" and compare.device_hours is not None:
-        message = "an implementation study trains nothing: there are no device hours to count"
+        message = "an implementation study trains nothing, so it has no device hours"
         hint = "cap the arms by tokens, usd or wall_hours"
         document.report(("compare", "device_hours"), message, hint)
     if compare.equal_to and compare.equal_to not in names:
         message = f"the arm {compare.equal_to!r} is none of compare.arms"
         document.report(("compare", "equal_to"), message, suggest(compare.equal_to, names))
     if compare.proposals and not Path(compare.proposals).is_dir():
-        message = f"there is no folder {compare.proposals}"
+        message = f"no folder {compare.proposals}"
         document.report(("compare", "proposals"), message)
 
 
@@ -150,7 +148,7 @@ def _ladder(document: Document, ladder: LadderSection) -> None:
     for index, rung in enumerate(ladder.rungs):
         path = ("ladder", "rungs", index, "scale")
         if rung.scale not in SCALES:
-            document.report(path, f"there is no scale {rung.scale!r}", suggest(rung.scale, order))
+            document.report(path, f"unknown scale {rung.scale!r}", suggest(rung.scale, order))
             continue
         rank = order.index(rung.scale)
         if rank <= highest:
@@ -172,7 +170,7 @@ def _upper_rungs(document: Document, ladder: LadderSection) -> None:
             continue
         document.report(
             ("ladder", "rungs", index, "verifications"),
-            f"verifications = {rung.verifications} at {rung.scale} leaves nothing beside the"
-            f" reference, which takes noise_seeds = {own} of them",
+            f"verifications = {rung.verifications} at {rung.scale} leaves nothing besides the"
+            f" reference, which uses noise_seeds = {own} of them",
             f"give at least {own + 1}" + (", or [ladder] finalists" * (index == top)),
         )

@@ -23,7 +23,7 @@ C = TypeVar("C", bound=Component)
 
 NESTED = frozenset({"options", "roles"})
 """Fields of a component that are no keys of its own: they are read apart."""
-FINITE = "write a finite number; a very large one, such as 1e30, where there is to be no limit"
+FINITE = "write a finite number; a very large one, such as 1e30, for no limit"
 
 
 class NoOptions(Section):

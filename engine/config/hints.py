@@ -13,7 +13,7 @@ _CURLY = "“”„‟‘’‚«»"
 
 
 def toml_hint(text: str, offset: int) -> str | None:
-    """Return what to write, where it can be told from what stands at a fault.
+    """Return a suggestion, if the text at the fault implies one.
 
     Args:
         text: of the whole file.
@@ -28,17 +28,17 @@ def toml_hint(text: str, offset: int) -> str | None:
         return _instead(found["key"], found["value"])
     word = _WORD.match(text, offset)
     if word and word[0][0] not in "\"'" and not _is_toml(word[0]):
-        return f"text goes in quotes: {_quoted(word[0])}"
+        return f"put text in quotes: {_quoted(word[0])}"
     return None
 
 
 def _instead(key: str, value: str) -> str | None:
     """Return how a value that stands without quotes is written."""
     if not value:
-        return f"give {key} a value, or leave the line out"
+        return f"give {key} a value, or omit the line"
     if value.lower() in ("true", "false"):
         return f"write {key} = {value.lower()}"
-    return None if _is_toml(value) else f"text goes in quotes: {key} = {_quoted(value)}"
+    return None if _is_toml(value) else f"put text in quotes: {key} = {_quoted(value)}"
 
 
 def _is_toml(value: str) -> bool:

@@ -1,6 +1,6 @@
 """The JSON Schema of an experiment with the components that are installed here.
 
-With it an editor completes sections, keys, names of components and, beside `use`, the options of
+With it an editor completes sections, keys, names of components and, next to `use`, the options of
 the component that it names.
 """
 

@@ -1,4 +1,4 @@
-"""What the copy of an experiment in a run or a study needs beside itself, as `--set` takes it.
+"""What the copy of an experiment in a run or a study needs next to itself, as `--set` takes it.
 
 The copy lies elsewhere than the file that its paths are relative to.
 """
@@ -30,7 +30,7 @@ def kept_paths(experiment: Experiment) -> list[str]:
 
 
 def kept_sets(meta: Callable[..., Any]) -> list[str]:
-    """Return the overrides that a run or a study was begun with, its paths made whole.
+    """Return the overrides that a run or a study was started with, its paths made whole.
 
     Args:
         meta: reads the metadata of a store.

@@ -48,7 +48,7 @@ ENTRIES: Mapping[str, type[Component]] = {
     "operators": OperatorEntry,
     "evaluators": EvaluatorEntry,
 }
-"""Lists of components with keys of their own beside `use` -> their model."""
+"""Lists of components with keys of their own next to `use` -> their model."""
 LLM_KIND = "llm_backend"
 
 
@@ -104,7 +104,7 @@ def read_document(path: Path) -> Document:
         raw = path.read_bytes()
     except FileNotFoundError:
         raise InputError(
-            "no such file", where=str(path), hint="genesys-engine init writes a first experiment"
+            "no such file", where=str(path), hint="create one: genesys-engine init"
         ) from None
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", where=str(path)) from error
@@ -114,7 +114,7 @@ def read_document(path: Path) -> Document:
     except UnicodeDecodeError as error:
         before = raw[: error.start].decode("utf-8", "replace").replace("\r\n", "\n")
         place = positions.place(before + "\ufffd", len(before), len(before) + 1)
-        problem = Problem("this is not UTF-8", str(path), place, "save the file as UTF-8")
+        problem = Problem("not UTF-8 text", str(path), place, "save the file as UTF-8")
         raise ConfigError([problem]) from None
     try:
         return Document(str(path), tomli.loads(text), positions.locate(text))
@@ -137,7 +137,7 @@ def read_experiment(document: Document, registry: Registry | None = None) -> Exp
     known = Experiment.model_fields
     for name in document.data:
         if name not in known:
-            document.report_key((name,), f"there is no section [{name}]", suggest(name, known))
+            document.report_key((name,), f"unknown section [{name}]", suggest(name, known))
     sections: dict[str, Any] = {
         "plugins": _plugins(document),
         "population": _population(document),
@@ -178,7 +178,7 @@ def _plugins(document: Document) -> Any:
     section = _section(document, "plugins")
     for index, path in enumerate(section.local if section else ()):
         if not Path(path).exists():
-            document.report(("plugins", "local", index), f"there is no {path}")
+            document.report(("plugins", "local", index), f"nothing at {path}")
     return section
 
 
@@ -186,8 +186,8 @@ def _knowledge(document: Document) -> Any:
     """Return the section [knowledge], or None if it is faulty."""
     section = _section(document, "knowledge")
     if section and section.base and not Path(section.base).is_dir():
-        hint = f"make one: genesys-engine knowledge add PATH --base {section.base}"
-        document.report(("knowledge", "base"), f"there is no {section.base}", hint)
+        hint = f"create one: genesys-engine knowledge add PATH --base {section.base}"
+        document.report(("knowledge", "base"), f"no knowledge base at {section.base}", hint)
     return section
 
 
@@ -279,7 +279,7 @@ def _roles(
     for role, changes in roles.items():
         path = ("llm", "roles", role)
         if role not in ROLES:
-            document.report_key(path, f"there is no role {role!r}", suggest(role, ROLES))
+            document.report_key(path, f"unknown role {role!r}", suggest(role, ROLES))
         elif not isinstance(changes, dict):
             document.report(path, f"{role!r} must be a table", f"write it as [llm.roles.{role}]")
         elif "use" in changes or base is not None:

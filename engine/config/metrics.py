@@ -52,8 +52,8 @@ def check_metrics(document: Document, sections: Mapping[str, Any], registry: Reg
                 where = f" at {scale}" if scale else ""
                 hint = _near(name, [*own, *known])
                 if scale:
-                    hint = f"leave `rungs` of the evaluator that gives it out, or add {scale!r}"
-                document.report(path, f"no evaluator gives {name!r}{where}", hint)
+                    hint = f"remove `rungs` of its evaluator, or add {scale!r} there"
+                document.report(path, f"no evaluator reports {name!r}{where}", hint)
                 if scale:
                     return  # told of one rung, it need not be told of the others
 
@@ -94,15 +94,15 @@ def _declared(description: Description, entry: Component, *about: str) -> list[s
     except Exception as error:
         raise _broken(description, f"{type(error).__name__}: {error}") from error
     if not all(isinstance(name, str) for name in found):
-        raise _broken(description, f"its answer cannot be used: {found!r}")
+        raise _broken(description, f"invalid return value: {found!r}")
     return found
 
 
 def _broken(description: Description, why: str) -> PluginError:
     return PluginError(
         f"the {description.kind} {description.name!r} of {description.distribution}"
-        f" {description.version} cannot say its metrics: {why}",
-        hint="mend its static method `metrics`: it returns names of scores",
+        f" {description.version} cannot list its metrics: {why}",
+        hint="fix its static method `metrics`: it must return names of scores",
     )
 
 

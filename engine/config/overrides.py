@@ -24,7 +24,7 @@ def apply_override(document: Document, text: str, folder: pathlib.Path | None = 
     """
     source = "--set " + text.encode("utf-8", "backslashreplace").decode()
     if source != f"--set {text}":
-        document.report_source(source, "this is not UTF-8 text")
+        document.report_source(source, "not UTF-8 text")
         return
     key, equals, raw = text.partition("=")
     parts = parse_key(key.strip())

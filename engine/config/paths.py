@@ -69,7 +69,7 @@ def _whole(document: Document, rule: str, place: positions.Path, text: str) -> s
         return text
     if "\0" in text or max(len(part.encode()) for part in text.split("/")) > LONGEST_NAME:
         fault = "it holds a zero byte" if "\0" in text else f"a name has over {LONGEST_NAME} bytes"
-        document.report(place, f"{text!r} is no path: {fault}", "correct it")
+        document.report(place, f"{text!r} is not a path: {fault}", "correct it")
         return text
     whole = document.paths[place] = str(whole_path(text, folder))
     return whole

@@ -34,7 +34,7 @@ class Section(BaseModel):
 
 
 class Component(Section):
-    """One use of a component: `use = "name"`, and the plugin's own options beside it.
+    """One use of a component: `use = "name"`, and the plugin's own options next to it.
 
     `options` holds all of them, defaults included, as JSON: this is what workers receive.
     """
@@ -65,8 +65,8 @@ class EvaluatorEntry(Component):
 
     rungs: tuple[str, ...] | None = Field(
         None,
-        description="scales of the rungs that it scores at; left out: all. Give a task that says"
-        " nothing of small models the upper ones alone",
+        description="scales of the rungs that it scores at; left out: all. Score tasks that are"
+        " too hard for small models only at upper rungs",
     )
 
     def scores_at(self, scale: str) -> bool:
@@ -75,41 +75,43 @@ class EvaluatorEntry(Component):
 
 
 class ExecutorSection(Component):
-    """Where checks and verifications run, and what one may use."""
+    """Where checks and verifications run, and their resource limits."""
 
     use: str = "process"
     timeout_s: PositiveFloat = Field(
         1800.0,
-        description="wall time of one training in seconds, and again of its evaluation; then it is"
-        " killed",
+        description="seconds of wall time for one training, and again for its evaluation, before"
+        " it is killed",
     )
     memory_gib: PositiveFloat = Field(
-        4.0, description="memory of one worker in GiB; a design that needs more has failed"
+        4.0, description="memory of one worker in GiB; a design that needs more fails"
     )
 
 
 class RunSection(Section):
-    """How the run goes."""
+    """The course of the run."""
 
     name: str = Field(
         "experiment",
         min_length=1,
-        description="shown in displays and reports; left out: the name of the file",
+        description="name in displays and reports; default: the name of the file",
     )
-    seed: int = Field(1, ge=0, description="all randomness follows from it")
+    seed: int = Field(1, ge=0, description="seed of all randomness")
     workers: Count = Field(
-        2, description="worker processes; results do not depend on it (idle above `lookahead`)"
+        2,
+        description="worker processes; results do not depend on it (workers beyond"
+        " `lookahead` stay idle)",
     )
     mode: Literal["steady_state", "generational"] = Field(
         "steady_state",
         description="steady_state: every result counts at once; generational: mu + lambda",
     )
     lookahead: Count = Field(
-        6, description="tasks that may be under way when the next decision is taken"
+        6, description="tasks that may be running when the next decision is made"
     )
-    designers: Count = Field(2, description="threads that make designs")
+    designers: Count = Field(2, description="threads that create designs")
     tries_per_design: Count = Field(
-        20, description="attempts to make a valid new child before the design is given up"
+        20, description="attempts at a valid new child before the design is abandoned"
     )
 
 
@@ -125,7 +127,7 @@ class OwnSeed:
 
 
 class PopulationSection(Section):
-    """Who is varied, and how parents are drawn.
+    """Seeds, population and parents.
 
     Once an experiment is read, `seeds` and `reference` are names, and those that `from` adds are
     among them (see `seeds.read_seeds`).
@@ -134,7 +136,7 @@ class PopulationSection(Section):
     seeds: tuple[str, ...] = Field(
         ("gpt", "mamba2", "retnet", "rwkv6", "ttt"),
         min_length=1,
-        description="designs that the evolution starts from: names of the library, files of your"
+        description="designs from which evolution starts: names of the library, files of your"
         " own (a tree in .json, a block in .py), designs RUN:ID of another run; paths are relative"
         " to the experiment file",
     )
@@ -144,7 +146,7 @@ class PopulationSection(Section):
         description="folder of a run whose best designs join the seeds, relative to the experiment"
         " file",
     )
-    from_best: Count = Field(4, description="how many of them, if `from` names a run")
+    from_best: Count = Field(4, description="number of these designs, if `from` names a run")
     reference: str = Field(
         "gpt", description="the seed that fitness is relative to, trained at every rung"
     )
@@ -156,7 +158,7 @@ class PopulationSection(Section):
     scratch_after: int = Field(20, ge=0, description="designs before a child may have no parent")
     restart: Probability = Field(0.05, description="probability to vary a seed again")
     parents: tuple[Probability, Probability, Probability] = Field(
-        (0.05, 0.80, 0.15), description="probabilities of 0, 1 and 2 parents; they sum to 1"
+        (0.05, 0.80, 0.15), description="probabilities of 0, 1 and 2 parents, summing to 1"
     )
     _own: dict[str, OwnSeed] = PrivateAttr(default_factory=dict)
 
@@ -189,23 +191,19 @@ class Rung(Section):
     verifications: Count = Field(
         description="hard cap of trainings at this rung, `noise_seeds` of the reference among them"
     )
-    tokens: Count | None = Field(
-        None, description="training tokens; left out: what the scale asks for"
-    )
-    batch_tokens: Count | None = Field(
-        None, description="tokens per step; left out: what the scale asks for"
-    )
+    tokens: Count | None = Field(None, description="training tokens; default: from the scale")
+    batch_tokens: Count | None = Field(None, description="tokens per step; default: from the scale")
     peak_lr: PositiveFloat | None = Field(
         None,
-        description="peak learning rate of AdamW; left out: what the scale asks for. The rates of"
-        " Muon follow it in proportion",
+        description="peak learning rate of AdamW; default: from the scale. The rates of Muon"
+        " scale with it",
     )
     noise_seeds: int = Field(
         1,
         ge=1,
         le=999,
-        description="seeds that the reference is trained with, to know the noise; what"
-        " `genesys-engine calibrate` or an earlier run measured is not trained again",
+        description="training seeds of the reference, to measure noise; trainings cached by"
+        " `genesys-engine calibrate` or an earlier run are not repeated",
     )
 
 
@@ -214,7 +212,8 @@ class LadderSection(Section):
 
     release: Literal["gradual", "halving"] = Field(
         "gradual",
-        description="gradual: an upper rung opens as the lower is used up; halving: when it is",
+        description="gradual: an upper rung opens while the lower one is being used up; halving:"
+        " once it is used up",
     )
     rungs: tuple[Rung, ...] = Field(
         (
@@ -227,15 +226,15 @@ class LadderSection(Section):
     finalists: int = Field(
         0,
         ge=0,
-        description="best children that race against every seed of the population: trained again at"
-        " the largest scale with fresh seeds; the verdict then rests on that",
+        description="best children that race against all seeds of the population, trained again"
+        " with fresh seeds at the largest scale; the verdict then rests on the race",
     )
     finalist_seeds: int = Field(
         4,
         ge=1,
         le=999,
-        description="fresh training seeds of the race at most: after 2, 4, 8, ... and the last,"
-        " whoever is worse than the leader drops out",
+        description="maximum number of fresh training seeds in the race: after 2, 4, 8, ... and the"
+        " last, designs that are worse than the leader drop out",
     )
 
 
@@ -245,34 +244,34 @@ class LLMSection(Component):
     `roles` holds the tables [llm.roles.NAME]; one without `use` changes single options only.
     """
 
-    concurrency: Count = Field(4, description="requests under way at once")
+    concurrency: Count = Field(4, description="concurrent requests")
     requests_per_minute: PositiveFloat | None = Field(
-        None, description="most requests in a minute; left out: no limit"
+        None, description="maximum requests per minute; default: no limit"
     )
     tokens_per_minute: PositiveFloat | None = Field(
-        None, description="most tokens in a minute, input and output; left out: no limit"
+        None, description="maximum tokens per minute, input and output; default: no limit"
     )
     deadline_s: PositiveFloat | None = Field(
-        None, description="seconds that one call may take; left out: what the operator asks for"
+        None, description="maximum seconds per call; default: set by the operator"
     )
     backoff_s: PositiveFloat = Field(
         1.0, description="first pause after a call that failed, in seconds; it doubles each time"
     )
     longest_pause_s: PositiveFloat = Field(
-        60.0, description="longest pause, unless the service asks for a longer one"
+        60.0, description="longest pause, unless the service requests a longer one"
     )
     give_up_after_s: PositiveFloat = Field(
-        3600.0, description="seconds without an answer until the run stops, to be resumed"
+        3600.0, description="seconds without an answer before the run stops; it can be resumed"
     )
     stop_after_failures: Annotated[int, Field(ge=0)] = Field(
         5,
-        description="designs in a row that are given up for the same reason until the run stops, to"
-        " be resumed; 0: it never stops for that",
+        description="consecutive designs abandoned for the same reason before the run stops; it"
+        " can be resumed. 0: never",
     )
     recording: str = Field(
         "",
         description="file that `genesys-engine llm record` wrote: replies of the same model are"
-        " taken from it, with the tokens and cost of then, and only the rest is asked",
+        " taken from it, with the recorded tokens and cost, and only new requests are sent",
         json_schema_extra=PATH,
     )
     roles: dict[str, Component] = Field(
@@ -294,15 +293,15 @@ class LLMSection(Component):
 
 
 class KnowledgeSection(Section):
-    """What operators may look up."""
+    """Knowledge base for operators."""
 
     base: str = Field(
         "",
-        description="folder of a knowledge base (see: genesys-engine knowledge); left out: the"
-        " reference cards that come along",
+        description="folder of a knowledge base (see: genesys-engine knowledge); default: the"
+        " bundled reference cards",
         json_schema_extra=PATH,
     )
-    limit: Count = Field(8, description="most passages that one question gets")
+    limit: Count = Field(8, description="maximum passages per query")
 
 
 Metric = Annotated[str, Field(min_length=1)]
@@ -318,8 +317,8 @@ class FitnessSection(Section):
     )
     relative_to: Literal["reference", "untrained"] = Field(
         "reference",
-        description="what a gain is a share of; reference: of its score; untrained: of what"
-        " training has gained it over the same model with random weights",
+        description="denominator of a gain; reference: its score; untrained: its improvement over"
+        " the same model with random weights",
     )
 
     @property
@@ -333,12 +332,12 @@ class SandboxSection(Section):
 
     require: Level = Field(
         "process",
-        description="lowest level that the run accepts: process, standard (also Landlock and"
-        " seccomp) or strict (also namespaces); doctor tells what this machine reaches",
+        description="minimum level: process, standard (also Landlock and"
+        " seccomp) or strict (also namespaces); `doctor` shows the level of this machine",
     )
     readable: tuple[str, ...] = Field(
         (),
-        description="files and folders that workers may read beside the installed packages",
+        description="files and folders that workers may read in addition to the installed packages",
         json_schema_extra=PATH,
     )
 
@@ -346,11 +345,11 @@ class SandboxSection(Section):
 class BudgetSection(Section):
     """Hard caps.  A warning comes at 50 and 80 %; a run that a cap ends can be resumed."""
 
-    designs: Count = Field(20, description="children to make, seeds not counted")
+    designs: Count = Field(20, description="number of children; seeds do not count")
     wall_hours: PositiveFloat | None = Field(None, description="wall time")
     device_hours: PositiveFloat | None = Field(
         None,
-        description="hours of verifications on their device, all added up: GPU-hours where there"
+        description="total device hours of verifications: GPU-hours where there"
         " is a GPU, hours of workers where they train on the processor",
     )
     llm_tokens: Count | None = Field(
@@ -362,10 +361,10 @@ class BudgetSection(Section):
 
 
 class PluginsSection(Section):
-    """Which plugins are left alone, which must work, and which lie beside the experiment."""
+    """Which plugins are left alone, which must work, and which lie next to the experiment."""
 
     disable: tuple[str, ...] = Field((), description="distributions or plugins not to load")
-    require: tuple[str, ...] = Field((), description="distributions or plugins that must work")
+    require: tuple[str, ...] = Field((), description="distributions or plugins that must load")
     local: tuple[str, ...] = Field(
         (), description="files or folders with a plugin", json_schema_extra=PATH
     )
@@ -384,7 +383,7 @@ class PublishedRow(Section):
 class CompareArm(Section):
     """One configuration in a comparison."""
 
-    name: str = Field(min_length=1, max_length=60, description="how tables and plots call it")
+    name: str = Field(min_length=1, max_length=60, description="label in tables and plots")
     implementer: str = Field(
         "", description="implementation study: gp, direct, best_of_n, sequential, no_planner ..."
     )
@@ -393,12 +392,12 @@ class CompareArm(Section):
     )
     proposals: Annotated[int, Field(ge=0)] | tuple[str, ...] | None = Field(
         None,
-        description="implementation study: it gets so many, the first, or those of these names;"
-        " left out: all",
+        description="implementation study: number of proposals (the first ones), or their names;"
+        " default: all",
     )
     sets: tuple[str, ...] = Field(
         (),
-        description="evolution study: what it changes in the experiment, each as --set takes it",
+        description="evolution study: overrides of the experiment, in the form of --set",
     )
     published: PublishedRow | None = Field(
         None,
@@ -407,36 +406,38 @@ class CompareArm(Section):
 
 
 class CompareSection(Section):
-    """What `genesys-engine compare` compares; a run does not read it."""
+    """Arms of `genesys-engine compare`; ignored by `run`."""
 
     study: Literal["implementation", "evolution"] = Field(
         "implementation",
         description="implementation: the same proposals for every arm; evolution: whole runs",
     )
-    arms: tuple[CompareArm, ...] = Field((), description="what is compared; the first with each")
+    arms: tuple[CompareArm, ...] = Field(
+        (), description="the arms; the first is compared with each of the others"
+    )
     proposals: str = Field(
         "",
-        description="folder of proposals; left out: drawn by run.seed",
+        description="folder of proposals; default: drawn with run.seed",
         json_schema_extra=PATH,
     )
     checks: str = Field(
         "",
         description="recorded reports of checks (`checks.jsonl` of the study that was recorded, or"
-        " that file with xz): what a report says goes into prompts, so that replies can only be"
-        " replayed with the reports of then; what is not in it is checked",
+        " that file with xz): reports are part of prompts, so replaying replies needs the"
+        " recorded reports; checks without a recorded report are run",
         json_schema_extra=PATH,
     )
     per_stratum: Count = Field(6, description="proposals drawn for each number of units changed")
     strata: tuple[Count, ...] = Field(
         (1, 2, 3, 5), min_length=1, description="numbers of units that drawn proposals change"
     )
-    published_in: str = Field("", description="where the published figures of the arms are from")
+    published_in: str = Field("", description="source of the arms' published figures")
     equal_to: str = Field(
         "",
         description="the arm whose tokens on a proposal best_of_n and sequential may use on it",
     )
     proposal_tokens: Count | None = Field(
-        None, description="tokens after which an arm begins nothing new on a proposal"
+        None, description="tokens after which an arm starts nothing new on a proposal"
     )
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         (1, 2, 3), min_length=1, description="evolution study: run.seed of the runs of every arm"
@@ -487,69 +488,68 @@ class Experiment(Section):
 
     _paths: tuple[tuple[tuple[str | int, ...], str], ...] = PrivateAttr(())
 
-    run: RunSection = Field(default_factory=RunSection, description="How the run goes.")
+    run: RunSection = Field(default_factory=RunSection, description="The course of the run.")
     population: PopulationSection = Field(
-        default_factory=PopulationSection, description="Who is varied, and how parents are drawn."
+        default_factory=PopulationSection, description="Seeds, population and parents."
     )
-    corpus: CorpusOptions = Field(
-        default_factory=CorpusOptions, description="The text that designs are trained on."
-    )
+    corpus: CorpusOptions = Field(default_factory=CorpusOptions, description="The training text.")
     ladder: LadderSection = Field(
         default_factory=LadderSection,
         description="The ladder of scales: many small trainings, few large ones.",
     )
     selection: Component = Field(
         default_factory=lambda: Component(use="quadrant"),
-        description="Who becomes a parent, climbs the ladder, stays in the population.",
+        description="Selection of parents, promotions and survivors.",
     )
     operators: tuple[OperatorEntry, ...] = Field(
         default_factory=lambda: tuple(OperatorEntry(use=name) for name in DEFAULT_OPERATORS),
         min_length=1,
-        description="What makes a child from its parents.",
+        description="Operators that create children from parents.",
     )
     trainer: Component = Field(
-        default_factory=lambda: Component(use="torch"), description="What trains a model."
+        default_factory=lambda: Component(use="torch"), description="The trainer."
     )
     evaluators: tuple[EvaluatorEntry, ...] = Field(
         default_factory=lambda: (EvaluatorEntry(use="heldout"), EvaluatorEntry(use="lm_eval")),
         min_length=1,
-        description="What scores a trained model.",
+        description="Evaluators that score trained models.",
     )
     checkers: tuple[Component, ...] = Field(
-        (), description="Further checks that a block must pass before it is trained."
+        (), description="Additional checks that a block must pass before training."
     )
     trackers: tuple[Component, ...] = Field(
-        (), description="Where the event log is copied to while the run goes."
+        (), description="Trackers that receive the event log during the run."
     )
     llm: LLMSection | None = Field(
-        None, description="The language models that operators ask; without it there are none."
+        None, description="Language models for operators; without this section there are none."
     )
     knowledge: KnowledgeSection = Field(
-        default_factory=KnowledgeSection, description="What operators may look up."
+        default_factory=KnowledgeSection, description="Knowledge base for operators."
     )
     fitness: FitnessSection = Field(
         default_factory=FitnessSection,
-        description="What is maximised: the gain over the reference in per cent.",
+        description="The objective to maximise: the gain over the reference in percent.",
     )
     executor: ExecutorSection = Field(
         default_factory=ExecutorSection,
-        description="Where checks and verifications run, and what one may use.",
+        description="Where checks and verifications run, and their resource limits.",
     )
     sandbox: SandboxSection = Field(
         default_factory=SandboxSection,
-        description="How strictly candidates are kept apart from the machine.",
+        description="How strictly candidates are isolated from the machine.",
     )
     budget: BudgetSection = Field(
         default_factory=BudgetSection,
-        description="Hard caps, with warnings at 50 and 80 %; a run that one ends can go on.",
+        description="Hard caps, with warnings at 50 and 80 %; a run stopped by a cap can be"
+        " resumed.",
     )
     compare: CompareSection = Field(
         default_factory=CompareSection,
-        description="What `genesys-engine compare` compares; a run does not read it.",
+        description="Arms of `genesys-engine compare`; ignored by `run`.",
     )
     plugins: PluginsSection = Field(
         default_factory=PluginsSection,
-        description="Plugins to leave alone, those that must work, those that lie beside the file.",
+        description="Plugins to disable, to require, or to load from local files.",
     )
 
     def to_json(self) -> dict[str, Any]:
@@ -582,7 +582,7 @@ class Experiment(Section):
 
         Left out is what must not, and what a resumed run may therefore change: the name, the
         numbers of workers and designers, the executor, the sandbox, the trackers, the caps of
-        the budget beside the designs, the lists of plugins, what is compared, and of the language
+        the budget next to the designs, the lists of plugins, what is compared, and of the language
         models everything that does not tell them apart: addresses, rates, pauses.  Where a file
         lies changes none either: a path counts by its last part.
         """

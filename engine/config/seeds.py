@@ -75,7 +75,7 @@ def _read(written: str, folder: Path) -> _Found:
         return _of_design(run, int(design["design"]))
     if path.suffix not in SUFFIXES:
         hint = f"{suggest(written, known)} (a design of your own is a .json or .py file, or RUN:ID)"
-        raise InputError(f"there is no seed {written!r}", hint=hint)
+        raise InputError(f"unknown seed {written!r}", hint=hint)
     return _of_file(path)
 
 
@@ -93,7 +93,7 @@ def _of_file(path: Path) -> _Found:
             data = json.loads(text)
         except (ValueError, RecursionError) as error:
             line = getattr(error, "lineno", 1)
-            raise InputError(f"this is not JSON: {error}", where=f"{path}:{line}") from None
+            raise InputError(f"not JSON: {error}", where=f"{path}:{line}") from None
         try:
             tree = GABTree.from_json(data)
         except GenesysError as error:
@@ -114,7 +114,7 @@ def _text(path: Path) -> str:
             data = file.read(_LARGEST + 1)
     except FileNotFoundError:
         raise InputError(
-            f"there is no {path}", hint="paths are relative to the experiment file"
+            f"no file {path}", hint="paths are relative to the experiment file"
         ) from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
@@ -171,7 +171,7 @@ def _of_run(
         _report(document, place, error, section.from_run)
         return {}
     if not found:
-        message = f"the run {run} has no verified design but seeds of the library"
+        message = f"the run {run} has no verified design except seeds of the library"
         document.report(place, message, "name seeds of the library in population.seeds")
     return found
 

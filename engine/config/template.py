@@ -10,10 +10,10 @@ from genesys_engine.engine.common.toml_text import tables_to_toml, toml_value
 from genesys_engine.engine.config.schema import Component, Experiment
 
 _HEAD = """\
-# An experiment for genesys-engine.  Every key may be left out: it then has the value
-# that stands here.  A key behind "#" has no value unless you give it one.
+# An experiment for genesys-engine.  Every key is optional; its default is the value
+# shown here.  A key behind "#" has no default value.
 # Check this file:  genesys-engine validate FILE
-# Know its cost:    genesys-engine plan FILE
+# Estimate cost:    genesys-engine plan FILE
 """
 
 _LLM = """\

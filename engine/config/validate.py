@@ -27,7 +27,7 @@ def validate(
     """Return `table` read by `model`, or None after its faults are reported at `path`.
 
     Args:
-        also: further keys that are allowed beside the model's, for "did you mean".
+        also: further keys that are allowed next to the model's, for "did you mean".
     """
     try:
         return typing.cast(M, read_options(model, table))
@@ -58,10 +58,10 @@ def _report(
     key, table = where[-1], where[:-1]
     if fault["type"] == "extra_forbidden":
         known = [*_keys(model, fault["loc"][:-1]), *also]
-        message = f"there is no key {key!r} in {_table(table)}"
+        message = f"unknown key {key!r} in {_table(table)}"
         document.report_key(where, message, suggest(str(key), known))
     elif fault["type"] == "missing" and isinstance(key, str):
-        document.report_key(table, f"the key {key!r} is missing in {_table(table)}")
+        document.report_key(table, f"missing key {key!r} in {_table(table)}")
     elif fault["type"] == "missing":
         document.report(
             table, f"{value_name(table)} has too few values", f"it needs {key + 1} or more"

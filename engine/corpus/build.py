@@ -49,7 +49,7 @@ def prepare(
 
     The folder's name is a digest over the text's content and the settings, so that a changed
     file makes another corpus.  `progress` is called with a line now and then, `processes` is how
-    many encode at once (the result is the same).  A preparation that was killed is taken up
+    many encode at once (the result is the same).  A preparation that was killed is resumed
     where it was; a second process that wants the same corpus waits for the first.
 
     Raises:
@@ -78,7 +78,7 @@ def prepare(
         while not folder.exists():
             with held(
                 scratch,
-                lambda: progress("another process prepares this corpus; waiting for it"),
+                lambda: progress("waiting for another process that prepares this corpus"),
             ) as mine:
                 if mine:
                     job = _Job(source, content, options, settings, tokenizer, progress, processes)
@@ -87,7 +87,7 @@ def prepare(
         raise EnvironmentProblem(
             f"the corpus cannot be written: {error}",
             where=str(cache),
-            hint="free space or move it, and start again: what is encoded stays there",
+            hint="free space or move the cache, and start again: encoded parts are kept",
         ) from error
     _tell(Corpus.open(folder), progress)
     return folder
@@ -187,19 +187,19 @@ def _require_both(splits: Mapping[str, Mapping[str, int]], job: _Job) -> None:
         raise InputError(
             f"no document with text fits into max_bytes = {job.options.max_bytes:,}",
             where=job.source.origin,
-            hint="raise max_bytes, or give other text",
+            hint="raise max_bytes, or use other text",
         )
     if not train:
         raise InputError(
             f"all documents ({held}) are held out",
             where=job.source.origin,
-            hint="give more text, raise max_bytes or lower heldout",
+            hint="add text, raise max_bytes or lower heldout",
         )
     if held < HELDOUT_DOCUMENTS:
         raise InputError(
-            f"{held} documents are held out; {HELDOUT_DOCUMENTS} are the least",
+            f"{held} documents are held out; at least {HELDOUT_DOCUMENTS} are needed",
             where=job.source.origin,
-            hint="give more text, raise max_bytes or raise heldout",
+            hint="add text, raise max_bytes or raise heldout",
         )
 
 

@@ -199,7 +199,7 @@ def _join(stems: list[Path], target: Path) -> None:
             note = json.loads(stem.with_suffix(".json").read_text(encoding="utf-8"))
             if file_digest(part) != note["sha256"]:
                 raise EnvironmentProblem(
-                    "a part of the corpus differs from what was written",
+                    "a part of the corpus differs from the data written",
                     where=str(part),
                     hint="the disk or the memory of this machine is faulty; try again",
                 )
@@ -224,9 +224,9 @@ def _workers(count: int) -> Iterator[Callable[..., Future[Any]]]:
         yield pool.submit
     except BrokenProcessPool as error:
         raise EnvironmentProblem(
-            "a process that encodes text was ended from outside",
+            "an encoding process was killed",
             where="corpus",
-            hint="free memory and start again: what is encoded stays",
+            hint="free memory and start again: encoded parts are kept",
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)

@@ -106,7 +106,7 @@ def english_files(cache: Path) -> list[Path]:
         )
     if texts_digest((_name(path), path.read_bytes()) for path in files) != TEXT_DIGEST:
         raise EnvironmentProblem(
-            "the texts are not those that were fetched",
+            "the texts differ from the downloaded ones",
             where=str(folder),
             hint=f"delete this folder and run: {FETCH}",
         )

@@ -205,8 +205,8 @@ def _expand(text: str) -> list[Path]:
     try:
         matches = sorted(p for p in Path(path.anchor).glob(pattern) if p.is_file())
     except (ValueError, NotImplementedError) as error:
-        hint = 'check corpus.paths; "**" stands alone, as in "data/**/*.txt"'
-        raise InputError(f"this is no pattern: {error}", where=text, hint=hint) from error
+        hint = 'check corpus.paths; "**" must stand alone, as in "data/**/*.txt"'
+        raise InputError(f"invalid pattern: {error}", where=text, hint=hint) from error
     if not matches:
         raise InputError("no such file or folder", where=text, hint="check corpus.paths")
     return matches

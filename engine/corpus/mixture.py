@@ -36,7 +36,7 @@ class HubPart:
         """Yield the text of its rows.
 
         Raises:
-            InputError: the hub has no such data set, subset or split, a row holds something else
+            InputError: no such data set on the hub, subset or split, a row holds something else
                 than text, or none has text.
             EnvironmentProblem: the hub cannot be reached.
         """
@@ -154,7 +154,7 @@ def _revision(part: CorpusPart) -> str:
         return str(HfApi().dataset_info(str(part.hub)).sha)
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise InputError(
-            "the hub has no such data set", where=str(part.hub), hint="see [[corpus.parts]]"
+            "no such data set on the hub", where=str(part.hub), hint="see [[corpus.parts]]"
         ) from error
     except Exception as error:
         raise _unreachable(str(part.hub), error) from error

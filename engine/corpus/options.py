@@ -34,10 +34,11 @@ class CorpusPart(Options):
         " begins with / or ./)",
         json_schema_extra=PATH_OR_NAME,
     )
-    subset: str | None = Field(None, description="its subset, where it has some")
+    subset: str | None = Field(None, description="subset of the data set, if any")
     split: str = Field("train", description="its split")
     revision: str | None = Field(
-        None, description="a commit of it; left out: the newest, which needs the hub each time"
+        None,
+        description="commit of the data set; default: the newest, which contacts the hub each time",
     )
     streaming: bool = Field(
         True, description="read over the network; false: download it first and map it into memory"
@@ -71,8 +72,9 @@ class CorpusOptions(Options):
 
     use: Literal["python-stdlib", "english", "text", "mixture"] = Field(
         "python-stdlib",
-        description="the source of this Python's own library; English prose, fetched once with"
-        " `genesys-engine data fetch english`; text of yours; or several parts with weights",
+        description="python: the source of Python's standard library; english: prose, downloaded"
+        " once with `genesys-engine data fetch english`; text: your own files; mixture: several"
+        " weighted parts",
     )
     paths: Paths = Field(
         (),
@@ -80,7 +82,7 @@ class CorpusOptions(Options):
         json_schema_extra=PATH,
     )
     parts: Annotated[tuple[CorpusPart, ...], BeforeValidator(_tuples)] = Field(
-        (), description='With use = "mixture": what is mixed.'
+        (), description='With use = "mixture": the parts.'
     )
     text_field: str = Field(
         "text", description="the field of a row (.jsonl, .parquet) that holds the text"
@@ -88,17 +90,15 @@ class CorpusOptions(Options):
     tokenizer: str | None = Field(
         None,
         description="a pretrained byte-level BPE: a tokenizer.json, its folder or a name on the"
-        " hub; left out: one is trained on the text",
+        " hub; default: a new one, trained on the text",
         json_schema_extra=NAME_UNLESS_THERE,
     )
     vocab_size: int = Field(
-        1024, ge=260, le=1 << 20, description="tokens of the tokenizer that is trained"
+        1024, ge=260, le=1 << 20, description="vocabulary size of the trained tokenizer"
     )
-    heldout: float = Field(
-        0.05, gt=0, lt=1, description="share of the text that scores and is never trained on"
-    )
+    heldout: float = Field(0.05, gt=0, lt=1, description="share of the text held out for scoring")
     max_bytes: int = Field(
-        6_000_000, ge=1, description="a larger corpus is cut to it, by whole documents"
+        6_000_000, ge=1, description="larger corpora are cut to this size, by whole documents"
     )
 
     @model_validator(mode="after")
@@ -106,9 +106,9 @@ class CorpusOptions(Options):
         if self.use == "text" and not self.paths:
             raise ValueError('use = "text" needs `paths`: files, folders or glob patterns')
         if self.use != "text" and self.paths:
-            raise ValueError(f'`paths` has no meaning with use = "{self.use}"')
+            raise ValueError(f'`paths` has no effect with use = "{self.use}"')
         if self.use == "mixture" and not self.parts:
             raise ValueError('use = "mixture" needs [[corpus.parts]]')
         if self.use != "mixture" and self.parts:
-            raise ValueError(f'`parts` has no meaning with use = "{self.use}"')
+            raise ValueError(f'`parts` has no effect with use = "{self.use}"')
         return self

@@ -70,7 +70,7 @@ def fetch(package: Package, folder: Path, progress: Progress) -> Path:
         raise EnvironmentProblem(
             f"the archive has the SHA-256 {found}, not {package.sha256}",
             where=f"{package.name} {package.version}",
-            hint="try again; if it stays so, the registry does not serve the published package",
+            hint="try again; if it fails again, the registry does not serve the published package",
         )
     partial.replace(archive)
     return archive
@@ -90,7 +90,7 @@ def members(archive: Path) -> Iterator[tuple[str, bytes]]:
                 safe = tarfile.data_filter(member, str(archive.parent))
             except tarfile.FilterError as error:
                 raise EnvironmentProblem(
-                    f"the archive is not what it should be: {error}", where=str(archive)
+                    f"the archive is damaged: {error}", where=str(archive)
                 ) from error
             content = tar.extractfile(member)
             if content is not None:
@@ -111,9 +111,9 @@ def _npm_pack(npm: str, package: Package, target: Path) -> None:
             (work / package.archive).replace(target)
             return
         said = (done.stderr or done.stdout).strip().splitlines()
-        reason = said[0] if said else f"npm pack ended with {done.returncode}"
+        reason = said[0] if said else f"npm pack exited with {done.returncode}"
     except subprocess.TimeoutExpired:
-        reason = f"npm pack did not end within {NPM_SECONDS} s"
+        reason = f"npm pack did not finish within {NPM_SECONDS} s"
     except OSError as error:
         reason = str(error)
     finally:
@@ -157,7 +157,7 @@ def _download(registry: str, package: Package, target: Path) -> None:
 def _unreachable(package: Package, reason: str, folder: Path) -> EnvironmentProblem:
     """Return the error for a package that cannot be had."""
     return EnvironmentProblem(
-        f"cannot be fetched: {reason}",
+        f"download failed: {reason}",
         where=f"{package.name} {package.version}",
         hint="go online with npm, or set NPM_CONFIG_REGISTRY; on a machine without a network put"
         f" the archive {package.archive} (SHA-256 {package.sha256[:16]}...) into {folder} and"

@@ -132,7 +132,7 @@ def texts(rows: Rows, field: str, tally: Tally, where: Callable[[int], str]) -> 
             raise InputError(
                 f"the field {field!r} holds {type_name(value)}, not text",
                 where=where(number),
-                hint="correct or leave out this row, or name another field: text_field",
+                hint="fix or remove this row, or choose another field: text_field",
             )
 
 
@@ -189,5 +189,5 @@ def not_text(where: str, reason: str) -> InputError:
     return InputError(
         f"not UTF-8 text: {reason}",
         where=where,
-        hint="convert the file, or leave it out of corpus.paths",
+        hint="convert the file, or remove it from corpus.paths",
     )

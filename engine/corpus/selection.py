@@ -120,7 +120,7 @@ def rank(source: Source, max_bytes: int, heldout: float) -> Ranked:
     if in_pieces:
         sizes = _sizes(_documents(source, in_pieces=True))
     if not sizes:
-        raise InputError("the corpus holds no text", where=source.origin)
+        raise InputError("the corpus has no text", where=source.origin)
     chosen = _smallest_hashes(sizes, max_bytes)
     total = sum(sizes[digest] for digest in chosen)
     target = heldout * total

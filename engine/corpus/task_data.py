@@ -1,7 +1,7 @@
 """Data of zero-shot tasks that do not come from the corpus: fetched before anything is spent.
 
 Workers reach no network and see no cache.  What tasks need is therefore prepared once, in one
-folder of the cache per list of tasks, and workers are told where it lies and may read it.
+folder of the cache per list of tasks, and workers get its path and may read it.
 """
 
 from __future__ import annotations
@@ -99,9 +99,9 @@ def demand_items(evaluators: Sequence[Evaluator], corpus: Corpus) -> None:
             if (found := counts.get(task.key)) is not None and found < FEWEST_ITEMS:
                 raise InputError(
                     f"the {corpus.heldout_tokens:,} held-out tokens of {corpus.manifest['origin']}"
-                    f" yield {found} items for the task {task.key!r}; {FEWEST_ITEMS} are the least",
+                    f" yield {found} items for the task {task.key!r}, of at least {FEWEST_ITEMS}",
                     where=PLACE,
-                    hint="give more text or a larger corpus.heldout, or leave the task out",
+                    hint="give more text or a larger corpus.heldout, or remove the task",
                 )
 
 

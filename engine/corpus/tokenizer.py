@@ -56,7 +56,7 @@ def open_pretrained(name: str | None) -> Tokenizer | None:
         if path.exists():
             tokenizer = Tokenizer.from_file(str(path))
         elif name.count("/") > 1 or path.suffix == ".json":
-            raise InputError("there is no such tokenizer", where=name, hint=HINT)
+            raise InputError("no such tokenizer", where=name, hint=HINT)
         else:
             tokenizer = _from_hub(name)
     except (InputError, EnvironmentProblem):
@@ -67,9 +67,9 @@ def open_pretrained(name: str | None) -> Tokenizer | None:
     tokenizer.no_padding()
     if not _byte_level(tokenizer):
         raise InputError(
-            "the tokenizer is not byte-level BPE, so that bits per byte cannot be counted",
+            "the tokenizer is not byte-level BPE, so bits per byte cannot be computed",
             where=name,
-            hint="take one in the manner of GPT-2, Llama 3, Qwen or SmolLM",
+            hint="use a tokenizer like those of GPT-2, Llama 3, Qwen or SmolLM",
         )
     if all(tokenizer.token_to_id(end) is None for end in ENDS):
         tokenizer.add_special_tokens([END_OF_TEXT])
@@ -104,7 +104,7 @@ def _from_hub(name: str) -> Tokenizer:
     except (RepositoryNotFoundError, EntryNotFoundError, OSError, ValueError) as error:
         absent = isinstance(error, RepositoryNotFoundError | EntryNotFoundError)
         if absent and not isinstance(error, LocalEntryNotFoundError):
-            raise InputError("the hub has no such tokenizer", where=name, hint=HINT) from error
+            raise InputError("no such tokenizer on the hub", where=name, hint=HINT) from error
         raise EnvironmentProblem(
             f"the tokenizer cannot be fetched from the hub: {type(error).__name__}",
             where=name,

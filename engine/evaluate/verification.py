@@ -66,7 +66,7 @@ class TrialLost(InfrastructureFailure):
 
 
 class Result(Future[TaskResult]):
-    """What a verification gives; taking it back takes its job back, if that has not begun."""
+    """What a verification gives; taking it back takes its job back, if that has not started."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -119,7 +119,7 @@ class Verification:
     parameters: int | None = None
 
     def run(self, result: Result) -> None:
-        """Train, or take up the training that an earlier session has kept; then evaluate."""
+        """Train, or resume the training that an earlier session has kept; then evaluate."""
         known = kept_training(self.places.trained, self.job)
         if known is not None:
             self._evaluate(result, known)
@@ -189,7 +189,7 @@ class Verification:
         try:
             return keep_trained(self.places.trained, self.job, reply, facts, weights)
         except OSError as error:
-            raise TrialLost(f"its weights cannot be kept: {error}", facts[DEVICE_S]) from error
+            raise TrialLost(f"its weights cannot be saved: {error}", facts[DEVICE_S]) from error
 
     def _read_evaluation(self, outcome: Outcome, trained: Trained) -> TaskResult:
         """Return the result of both jobs."""
@@ -232,7 +232,7 @@ class Verification:
 
         Args:
             processes: how many devices the job kept.
-            told: what is known of the verification without it.
+            reported: what is known of the verification without it.
 
         Raises:
             TrialLost: the machine is to blame, or the corpus.

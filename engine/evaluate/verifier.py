@@ -140,7 +140,7 @@ class Verifier:
         return verification_job(self._settings, source, model, rung, replicate)
 
     def curve(self, seq: int) -> list[tuple[float, float]]:
-        """Return the (tokens, loss) points so far of a trial under way, if it tells any."""
+        """Return the (tokens, loss) points so far of a running trial, if it tells any."""
         return read_live_curve(self._scratch(seq))
 
     def close(self) -> None:
@@ -165,7 +165,7 @@ class Verifier:
         asked every time, so that a result doesn't depend on what earlier runs have kept.
 
         Args:
-            about: the design, the rung and the replicate, as plugins are told of them.
+            about: the design, the rung and the replicate, as plugins see them.
             parameters: how many its check has counted.
             passed: whether the design passed its check; only then may its training compile.
         """
@@ -180,7 +180,7 @@ class Verifier:
             return _done(read_supplied(supplied))
         places = Places(self._scratch(seq))
         # A task keeps its number: what an earlier attempt left is of this design at this rung,
-        # and the trainer goes on from it only if it is of the very same trial.
+        # and the trainer continues from it only if it is of the very same trial.
         keep_training(places.training, self._settings.limits.file_bytes)
         result = Result()
 

@@ -74,6 +74,6 @@ def _nothing(
         hint = (
             f"designs with weights: {', '.join(named)}{more}"
             if named
-            else "this run kept no weights at all; only a verification that succeeded leaves some"
+            else "this run has no weights; only successful verifications save them"
         )
     return InputError(f"{asked} has no trained weights", where=str(store.folder), hint=hint)

@@ -71,7 +71,7 @@ def export(
         raise InputError(
             f"the model reads {fit['vocab_size']} tokens, the tokenizer has {corpus.vocab_size}",
             where=str(corpus.folder),
-            hint="prepare the corpus of the run's own experiment again",
+            hint="prepare the corpus of the run's experiment again",
         )
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -116,16 +116,16 @@ def refuse_used(folder: Path) -> None:
         return
     if folder.exists():
         raise InputError(
-            "this folder is not empty" if folder.is_dir() else "there is a file of this name",
+            "the folder is not empty" if folder.is_dir() else "a file of this name exists",
             where=str(folder),
-            hint="nothing is ever overwritten: name a new folder, or empty this one",
+            hint="files are never overwritten: use a new folder, or empty this one",
         )
 
 
 def _corpus(store: Store) -> Corpus:
     """Return the corpus of the run, whose tokenizer belongs to every model of it."""
     known = store.meta("corpus")
-    hint = "prepare it again: `genesys-engine plan` on the experiment of the run does"
+    hint = "prepare it again: run `genesys-engine plan` on the run's experiment"
     try:
         corpus = Corpus.open(known["folder"])
     except InputError as error:
@@ -154,7 +154,7 @@ def _write_weights(source: Path, target: Path, n_blocks: int) -> int:
         with safe_open(source, framework="pt") as file:
             shared = _shared(file.metadata() or {}, tensors, n_blocks)
     except SafetensorError as error:
-        raise _spoilt(source, f"is no safetensors file: {error}") from error
+        raise _spoilt(source, f"is not a safetensors file: {error}") from error
     stored = sum(tensor.nbytes for tensor in tensors.values())
     if sum(tensors[kept].nbytes for kept in shared.values()) > _MOST_COPIED * stored:
         raise _spoilt(source, f"names {len(shared)} tensors as copies of others, far too many")
@@ -187,8 +187,8 @@ def _spoilt(source: Path, what: str) -> InputError:
     return InputError(
         f"this checkpoint {what}",
         where=str(source),
-        hint="it is not as the engine wrote it: export another seed or rung of the design, or"
-        " train the design again in a new run",
+        hint="it is damaged or was changed: export another seed or rung of the design, or train"
+        " it again in a new run",
     )
 
 

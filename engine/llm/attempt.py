@@ -23,7 +23,7 @@ LONGEST_REPLY = 200_000
 LONGEST_MESSAGE = 500
 """Characters that are kept of what a service says of an error."""
 SCHEMA_LEFT_OUT = "schema_left_out"
-"""Detail of a reply that was asked for without its schema: what the service said of it."""
+"""Detail of a reply that was asked for without its schema: what the service reported about it."""
 OF_SCHEMAS = re.compile(r"grammar|json.?schema|response.?format|structured.?output|guided", re.I)
 """What a server that fails at a schema, instead of refusing it, says."""
 MOST_TOKENS = 1 << 40
@@ -67,7 +67,7 @@ class Asked:
 
 
 def shown(text: str) -> str:
-    """Return what is said of an error as a person may read it: without keys, and cut only then,
+    """Return what is reported of an error as a person may read it: without keys, and cut only then,
     since the part of a key before a cut would not be known for one."""
     return redact(text)[:LONGEST_MESSAGE]
 

@@ -25,7 +25,7 @@ class Model:
     """One model: its back end and how it does.
 
     `name` tells models apart: the back end and those of its options that change an answer.
-    `where` is its table in the experiment; `recording` holds replies of its own to go on from.
+    `where` is its table in the experiment; `recording` holds replies of its own to continue from.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Model:
     outage: Outage = field(default_factory=lambda: Outage(lambda reason: None))
     recording: ReplayBackend | None = None
     bare: dict[str, str] = field(default_factory=dict)
-    """Roles whose schemas the service refuses, and what it said: they are asked without."""
+    """Roles whose schemas the service refuses, and its message: they are asked without."""
 
     @property
     def address(self) -> str:
@@ -50,7 +50,7 @@ class Model:
         """Look whether it can be asked: a key, a file.
 
         Raises:
-            InputError: something is missing; told before anything is spent.
+            InputError: something is missing; reported before anything is spent.
         """
         if self.recording is not None:
             self.recording.prepare()
@@ -78,7 +78,7 @@ class Model:
             raise InputError(
                 f"the price of {self.name} is unknown, so a cap in US dollars cannot be kept",
                 where="[budget] llm_usd",
-                hint="give its price in [llm] (input_usd_per_million, output_usd_per_million),"
+                hint="set its price in [llm] (input_usd_per_million, output_usd_per_million),"
                 " or cap llm_tokens instead",
             )
 
@@ -105,7 +105,7 @@ def model_names(section: LLMSection, registry: Registry) -> dict[str, str]:
 def look_over(experiment: Experiment, registry: Registry) -> None:
     """Look whether every model of an experiment can be asked and every cap can be kept.
 
-    Nothing is spent; a file that is told by its digest is read.
+    Nothing is spent; a file that is identified by its digest is read.
 
     Raises:
         InputError: a key or a file is missing, or a price is unknown that a cap needs.
@@ -128,7 +128,7 @@ def open_models(
     """Return the model of every role; roles with equal tables share one.
 
     Args:
-        tell: is told (model, fault) when one is out, and (model, None) when it is back.
+        tell: called with (model, fault) when one is out, and (model, None) when it is back.
 
     Raises:
         PluginError: a back end cannot be made.

@@ -1,7 +1,7 @@
 """The gateway: every request of every operator to a language model passes here.
 
 record   a request that was answered before is answered from the ledger, at no cost
-place    a place among the requests under way, and the rates of a minute
+place    a place among the running requests, and the rates of a minute
 caps     what the call may use at most is reserved, and counts as used where its reply is lost;
          a cap that forbids it ends the run
 call     in a thread of its own, so that stopping never waits for a service
@@ -109,7 +109,7 @@ class Gateway:
         self._pace = Pace(
             section.concurrency, section.requests_per_minute, section.tokens_per_minute
         )
-        self._asked: set[str] = set()  # keys under way
+        self._asked: set[str] = set()  # keys running
         self._asked_changed = threading.Condition()
 
     def prepare(self) -> None:
@@ -161,7 +161,7 @@ class Gateway:
     def answer(self, task: str, role: str, request: LLMRequest) -> Call:
         """Return the call that answers `request`, from the record or made now; see `LLM.ask`."""
         if role not in ROLES:
-            raise ValueError(f"there is no role {role!r}")
+            raise ValueError(f"unknown role {role!r}")
         model, digest = self._models[role], request_digest(request)
         key = call_key(model.name, digest)
         with self._alone(key):
@@ -236,13 +236,13 @@ class Gateway:
                         return self._bare_attempt(model, replace(asked, attempt=number))
         except LLMUnavailable as error:
             rest, most = error.retry_after_s or 0.0, section.give_up_after_s
-            longer = f"the service asks for a pause of {rest:g} s, longer than {most:g} s"
+            longer = f"the service requests a pause of {rest:g} s, longer than {most:g} s"
             advice = ADVICE.get(error.kind, RESUME)
-            call = "" if "deadline_s" in advice else ", deadline_s how long one call may take"
+            call = "" if "deadline_s" in advice else ", deadline_s the time of one call"
             raise LLMOutage(
                 f"{longer if rest > most else f'there has been no answer for {most:g} s'}: {error}",
                 where=model.place,
-                hint=f"{advice}; [llm] give_up_after_s says how long to wait{call}",
+                hint=f"{advice}; [llm] give_up_after_s limits the wait{call}",
             ) from error
         raise AssertionError("tenacity returns or raises")
 

@@ -1,8 +1,8 @@
 """The record of every reply of a language model, in an SQLite file.
 
-A reply is committed, with the disk told to sync, before anybody uses it: it was paid for.  The
+A reply is committed, with the disk synced, before anybody uses it: it was paid for.  The
 same request is then answered from the record, in this process or a later one, at no cost.
-Requests are told apart by their *key*: model, messages, parameters, seed and schema.
+Requests are distinguished by their *key*: model, messages, parameters, seed and schema.
 """
 
 from __future__ import annotations

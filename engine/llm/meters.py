@@ -12,7 +12,7 @@ from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins.api import BudgetSpent, LLMPrice, LLMUsage
 
 TOKENS, USD = "budget.llm_tokens", "budget.llm_usd"
-LOST = "lost replies may have used up"
+LOST = "lost replies may have cost"
 POLL_S = 0.1
 
 
@@ -88,9 +88,9 @@ class Meters:
         """Raise `InputError` if a cap in US dollars cannot be kept: earlier costs are unknown."""
         if self.caps.usd is not None and total(self.usage()).usd is None:
             raise InputError(
-                "what was asked before had an unknown price, so a cap in US dollars cannot be kept",
+                "earlier calls had an unknown price, so a cap in US dollars cannot be kept",
                 where="[budget] llm_usd",
-                hint="cap llm_tokens instead, or begin a new run with the price in [llm]",
+                hint="cap llm_tokens instead, or start a new run with the price in [llm]",
             )
 
     def usage(self) -> dict[str, LLMUsage]:

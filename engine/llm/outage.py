@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 TELL_AFTER = 3
-"""Failures in a row before a person is told: one or two are everyday life."""
+"""Failures in a row before a user is informed: one or two are everyday life."""
 LONG_PAUSE_S = 10.0
-"""Before a pause as long as this a person is told at once."""
+"""Before a pause as long as this a user is informed at once."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Outage:
     """Counts the failures of one back end, over all threads, and tells once that it is out.
 
     Args:
-        tell: is told the fault when the outage is certain, and None when it is over.
+        tell: called with the fault when the outage is certain, and None when it is over.
     """
 
     def __init__(self, tell: Callable[[Fault | None], None]) -> None:

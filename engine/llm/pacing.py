@@ -1,4 +1,4 @@
-"""How many requests are under way at once, and how many requests and tokens a minute sees."""
+"""How many requests are running at once, and how many requests and tokens a minute sees."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Pace:
     """Admits requests: at most `concurrency` at once, and the rates of a minute.
 
     Args:
-        concurrency: requests under way at once.
+        concurrency: requests running at once.
         requests_per_minute, tokens_per_minute: None is no limit.
     """
 

@@ -1,4 +1,4 @@
-"""A ledger as a recording, which the back end `replay` plays and `[llm] recording` goes on from."""
+"""A ledger as a recording, for the back end `replay` and for `[llm] recording`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Designs in a row that are given up for the same reason: the model, not the ideas, is at fault."""
+"""Consecutive designs abandoned for the same reason: the model, not the ideas, is at fault."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Streak:
         self._count = 0
 
     def note(self, seq: int, abandoned: Mapping[str, Any] | None) -> None:
-        """Note why the design of the task `seq` was given up, None where it was not.
+        """Note why the design of the task `seq` was abandoned, None where it was not.
 
         Raises:
             LLMNoUse: that was one too many.
@@ -39,16 +39,16 @@ class Streak:
 
 
 def _error(count: int, seq: int, abandoned: Mapping[str, Any], place: str) -> LLMNoUse:
-    """Return what ends a run: the failure, what was said, and where to look."""
-    said = f"; its last reply begins {abandoned['reply']!r}" if abandoned.get("reply") else ""
+    """Return what ends a run: the failure, what was reported, and where to look."""
+    said = f"; its last reply starts with {abandoned['reply']!r}" if abandoned.get("reply") else ""
     return LLMNoUse(
-        f"the last {count} designs were given up alike: {abandoned['code']}:"
+        f"the last {count} designs were abandoned for the same reason: {abandoned['code']}:"
         f" {str(abandoned['reason']).rstrip('.')}{said}",
         where=place or "[llm]",
-        hint=f"read a whole exchange: genesys-engine llm show RUN t{seq}. Does `api_base` lead to"
-        " the model that you mean, is it able enough, and does its server hold replies to a schema"
-        " (`json_schema = true`)? `resume` goes on; [llm] stop_after_failures says after how many"
-        " equal failures a run stops",
+        hint=f"read a full exchange: genesys-engine llm show RUN t{seq}. Check that `api_base`"
+        " serves the intended model, that the model is capable enough, and that its server"
+        " enforces schemas (`json_schema = true`); then resume. [llm] stop_after_failures limits"
+        " equal failures in a row",
     )
 
 

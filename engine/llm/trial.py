@@ -1,7 +1,7 @@
 """One small call to the model of every role: what a service makes of our requests, before a run.
 
 Each role asks as in a run, with a schema where the run has one, and nothing is asked twice: what
-fails here is told, not waited for.
+fails here is reported, not awaited.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def try_models(
     Back ends that play or make up replies are left out: no service stands behind them.
 
     Args:
-        tell: is told the role before it is asked.
+        tell: called with each role before its request.
     """
     if experiment.llm is None:
         return
@@ -109,10 +109,10 @@ def _judged(trial: Trial, reply: LLMReply, rated: bool) -> Trial:
         if rated:
             parse_json_reply(reply.text, SCHEMA, (JSON_WORDS,))
         elif not spoken(reply.text).strip():
-            fault = "the reply says nothing" + (" but reasoning" if reply.text.strip() else "")
+            fault = "the reply is empty" + (" but reasoning" if reply.text.strip() else "")
     except BadReply as error:
         fault = error.message
-        hint = "where the server takes a JSON Schema, json_schema = true holds its replies to it"
+        hint = "if the server supports JSON Schema, json_schema = true enforces it"
     if fault and about.get("finish_reason") in ("length", "max_tokens"):
-        hint = f"the reply was cut at {TOKENS} tokens: a model that reasons long needs more"
+        hint = f"the reply was cut at {TOKENS} tokens: reasoning models need more"
     return Trial(trial.role, trial.place, found, fault, hint)

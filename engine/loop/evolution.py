@@ -1,7 +1,7 @@
 """The loop: decide, hand out, collect, apply; every step one transaction of the store.
 
     while there is something to do:
-        fewer than `lookahead` tasks under way, and the policy has a decision?  -> issue it
+        fewer than `lookahead` running tasks, and the policy has a decision?  -> issue it
         otherwise                                         -> apply the oldest task's result
 
 Results arrive in any order and are made durable at once, but they enter the state in the order
@@ -59,7 +59,7 @@ class Stopped(Exception):
 
 
 ENDS = (Stopped, PluginError, LLMOutage, LLMRefused)
-"""What ends a run that can be resumed, after what is under way."""
+"""What ends a run that can be resumed, after what is running."""
 
 _TOLD = {
     "unreachable": events.LLM_UNREACHABLE,
@@ -99,13 +99,13 @@ class Evolution:
         self._observe = observe
         self._notices = notices or queue.SimpleQueue()
         self._arrived: queue.SimpleQueue[tuple[int, Future[TaskResult]]] = queue.SimpleQueue()
-        self._tasks: dict[int, TaskRow] = {}  # under way or waiting to be applied
+        self._tasks: dict[int, TaskRow] = {}  # running or waiting to be applied
         self._results: dict[int, Mapping[str, Any]] = {}
         self._facts: dict[int, Mapping[str, Any]] = {}
         self._running: dict[int, Future[TaskResult]] = {}
         self._losses: dict[int, int] = {}
         self._retries: dict[int, int] = {}  # those that a plugin asked for
-        self._draining = False  # nothing is begun any more
+        self._draining = False  # nothing is started any more
         self._earlier: set[int] = set()  # tasks whose results an earlier session made
         self._streak = Streak(designer.gateway)
         self._live = LiveCurves(store.curves, verifier.curve)
@@ -114,12 +114,12 @@ class Evolution:
     # --- the loop ----------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Go on until nothing is left to do.
+        """Continue until nothing is left to do.
 
         Raises:
             Stopped: `should_stop` gave a reason; the run can be resumed.
             EnvironmentProblem: the workers failed repeatedly through no fault of a design.
-            PluginError: an operator raised; the run can be resumed once it is mended.
+            PluginError: an operator raised; the run can be resumed once it is fixed.
             LLMOutage, LLMRefused: a language model does not answer, or never will.
         """
         try:
@@ -159,7 +159,7 @@ class Evolution:
             raise Stopped(reason)
 
     def _take_up(self) -> None:
-        """Go on with the tasks that an earlier process decided and did not apply."""
+        """Continue with the tasks that an earlier process decided and did not apply."""
         for row in self.store.tasks(unapplied_only=True):
             self._tasks[row.seq] = row
             if row.result is None:
@@ -220,7 +220,7 @@ class Evolution:
         row = self._tasks[seq]
         try:
             done = future.result()
-        except (CancelledError, LLMInterrupted):  # it is begun again when the run is resumed
+        except (CancelledError, LLMInterrupted):  # it is started again when the run is resumed
             return None
         except BudgetSpent as error:
             raise Stopped(str(error)) from error
@@ -249,7 +249,7 @@ class Evolution:
     def _asked(self, row: TaskRow, stage: str, cause: str, reason: str) -> str | None:
         """Ask the plugins about an error and do what they say; None leaves it to the engine.
 
-        A seed cannot be given up: without its seeds a run has no beginning.
+        A seed cannot be abandoned: without its seeds a run has no beginning.
 
         Raises:
             Stopped: one ends the run; the task is done again when it is resumed.
@@ -262,23 +262,23 @@ class Evolution:
             return None
         if action.what == FAIL and row.payload.get("seed"):
             return None
-        told = {"seq": seq, "stage": stage, "action": action.what, "by": action.by}
-        self._emit_now(events.ERROR_HANDLED, told)
+        handled = {"seq": seq, "stage": stage, "action": action.what, "by": action.by}
+        self._emit_now(events.ERROR_HANDLED, handled)
         if action.what == STOP:
-            raise Stopped(f"{action.by} at an error: {reason}")
+            raise Stopped(f"{action.by}, on an error: {reason}")
         if action.what == RETRY:
             self._retries[seq] = tried + 1
             self._launch_again(row)
         return action.what
 
     def _relaunch(self, seq: int, reason: str) -> None:
-        """Try a task again that was lost through no fault of its design."""
+        """Retry a task that was lost through no fault of its design."""
         self._losses[seq] = self._losses.get(seq, 0) + 1
         if self._losses[seq] > RETRIES and not self._draining:
             raise EnvironmentProblem(
                 f"a worker failed {RETRIES + 1} times on the same task: {reason}",
                 where=str(self.store.folder),
-                hint="mend the cause (memory, disk, see `genesys-engine doctor`), then resume",
+                hint="fix the cause (memory, disk, see `genesys-engine doctor`), then resume",
             )
         self._emit_now(events.WORKER_LOST, {"seq": seq, "reason": reason})
         self._launch_again(self._tasks[seq])
@@ -295,14 +295,14 @@ class Evolution:
         self._launch(row)
 
     def _drain(self) -> None:
-        """Take back what waits for a worker or a language model, then wait for what is under way,
+        """Take back what waits for a worker or a language model, then wait for what is running,
         so that what it cost is not lost."""
         self._draining = True
         self.designer.stop()
         for future in list(self._running.values()):
             future.cancel()
         while self._running:
-            with suppress(*ENDS):  # the first one is told already
+            with suppress(*ENDS):  # the first one is reported already
                 self._collect(block=True)
 
     # --- issuing -----------------------------------------------------------------------------
@@ -463,7 +463,7 @@ def _given_up(row: TaskRow, reason: str) -> Mapping[str, Any]:
     if row.kind == VERIFY:
         return failure("infrastructure", reason)
     if row.kind == CONFIRM:
-        problem = f"its second look was given up: {reason}"
+        problem = f"its audit was aborted: {reason}"
         return Confirmation(row.payload["design"], (), problem).to_json()
     return {"accepted": None, "rejected": [], "duplicates": []}
 

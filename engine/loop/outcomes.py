@@ -136,7 +136,7 @@ class Outcomes:
         return payload
 
     def issue_confirmation(self, seq: int, decision: Confirm) -> dict[str, Any]:
-        """Put a design under its second look and return the task's payload."""
+        """Start the confirmation of a design and return the task's payload."""
         design = decision.design
         payload = {"design": design, "rung": self.state.standings[design].rung}
         self.state.confirmations.begin(design)
@@ -194,7 +194,7 @@ class Outcomes:
         counts.designs_in_flight -= 1
         counts.children_in_flight -= seed is None
         if used := result.get("llm"):
-            # What was paid is kept beside the log: a price may change, the decisions do not.
+            # What was paid is kept next to the log: a price may change, the decisions do not.
             self._note(events.LLM_USED, {"seq": row.seq, "roles": used})
         for entry in result["rejected"]:
             if entry["digest"] not in self.state.known:
@@ -236,12 +236,12 @@ class Outcomes:
             of = result["duplicates"][0]["of"]
         if of is None and not result["rejected"]:
             raise InputError(
-                f"the seed design {seed} came to nothing: its check was given up",
+                f"the seed design {seed} failed: its check was aborted",
                 where=where,
-                hint="start another run; no plugin may answer an error of a seed with 'fail'",
+                hint="start another run; plugins must not answer an error of a seed with 'fail'",
             )
         if of is not None:
-            why = f"it is the same as design {of}"
+            why = f"it is identical to design {of}"
         else:
             finding = result["rejected"][0]["report"]["findings"][0]
             why = f"{finding['code']}: {finding['message']}"
@@ -372,8 +372,8 @@ class Outcomes:
             raise InputError(
                 f"the reference design {failed}: {reason}",
                 where=f"[population] reference = {self.policy.settings.seeds[0]!r}",
-                hint="without it no fitness can be measured; fix the budget of the rung, or start"
-                " another run with another reference",
+                hint="fitness is measured against it: fix the budget of the rung, or start a new"
+                " run with another reference",
             )
 
     def _promote(
@@ -387,7 +387,7 @@ class Outcomes:
         standing.record(rung, fitness, objectives)
         if rung == 0:
             state.confirmations.newcomers.add(design)
-        if not state.confirmations.open(design):  # else the look under way is followed by another
+        if not state.confirmations.open(design):  # else the running audit is followed by another
             self._settle(standing)
 
     def _settle(self, standing: Standing) -> None:
@@ -431,7 +431,7 @@ class Outcomes:
     # --- confirmations -----------------------------------------------------------------------
 
     def apply_confirmation(self, row: TaskRow, result: Mapping[str, Any]) -> None:
-        """Let a second look enter the run: the design stands, or it is disqualified."""
+        """Let an audit enter the run: the design stands, or it is disqualified."""
         looked_at = self.state.confirmations
         design, rung = row.payload["design"], row.payload["rung"]
         found = ConfirmationRow(row.seq, design, rung, result["problem"], result)
@@ -459,11 +459,11 @@ class Outcomes:
 
 
 def no_new_design(result: Mapping[str, Any], *, duplicates: int) -> str:
-    """Return what became of the tries of a task that made no new design."""
+    """Return the outcomes of the attempts of a task that made no new design."""
     found = {
         "not new": duplicates,
         "rejected": len(result["rejected"]),
         "not applicable": result.get("not_applicable", 0),
     }
     tries = [f"{count} {what}" for what, count in found.items() if count]
-    return f"of its tries {listed(tries)}" if tries else "nothing could be tried"
+    return f"of its attempts, {listed(tries)}" if tries else "no attempt was possible"

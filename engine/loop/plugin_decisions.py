@@ -15,7 +15,7 @@ RETRY, FAIL, STOP = "retry", "fail", "stop"
 
 @dataclass(frozen=True)
 class Action:
-    """What a plugin says of an error: `what` is to be done, and who said so."""
+    """What a plugin says of an error: `what` is to be done, and who decided it."""
 
     what: str
     by: str
@@ -38,13 +38,13 @@ class Decisions:
             return None
         if answer not in (RETRY, FAIL, STOP):
             raise self._host.wrong_answer(
-                who, ON_ERROR, f"its answer cannot be used: {answer!r}",
+                who, ON_ERROR, f"invalid return value: {answer!r}",
                 'return "retry", "fail", "stop" or None',
             )  # fmt: skip
         return Action(answer, f"{who.distribution} {who.version}")
 
     def should_stop(self, state: State) -> str | None:
-        """Return the reason to end the run, None to go on.
+        """Return the reason to end the run, None to continue.
 
         Raises:
             PluginError: a plugin raised, or gave a reason that says nothing or is no text.
@@ -60,7 +60,7 @@ class Decisions:
             return None
         if not isinstance(answer, str) or not answer.strip():
             raise self._host.wrong_answer(
-                who, SHOULD_STOP, f"its answer cannot be used: {answer!r}",
+                who, SHOULD_STOP, f"invalid return value: {answer!r}",
                 "return the reason as text, or None",
             )  # fmt: skip
         return answer

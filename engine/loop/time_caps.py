@@ -26,7 +26,7 @@ class HourCap:
 class HourCaps:
     """Tells when a cap on time is reached, and warns once at each of its shares before.
 
-    What was passed before this session was said then, and is not said again.
+    What was passed before this session was reported then, and is not repeated.
 
     Args:
         tell: gets `budget`, `used` and `cap`, both in hours.

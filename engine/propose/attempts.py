@@ -211,7 +211,7 @@ class RunMemory:
 
 
 def findings_of(store: Store, design: int) -> list[str]:
-    """Return what the check of a design found, each in one line with how to mend it."""
+    """Return what the check of a design found, each in one line with how to fix it."""
     found = store.report(design)["findings"]
     return [f"{f['code']}: {first_line(f['message'])} {f['advice']}" for f in found]
 

@@ -11,7 +11,7 @@ from genesys_engine.gab.tree import GABTree
 from genesys_engine.plugins.api import Child, Operator
 
 MEND = (
-    "the run needs all its operators: mend or update the plugin and resume, or start another run"
+    "the run needs all its operators: fix or update the plugin and resume, or start another run"
     " without it"
 )
 """What to do about an operator that does not work."""
@@ -54,7 +54,7 @@ def checked_child(answer: Any, operator: str) -> Child:
 
 
 def checked_details(details: Any, operator: str) -> Mapping[str, Any]:
-    """Return what an operator tells beside its answer; `PluginError` if JSON cannot hold it."""
+    """Return what an operator tells next to its answer; `PluginError` if JSON cannot hold it."""
     try:
         canonical_json(dict(details))
     except (TypeError, ValueError, RecursionError) as error:

@@ -25,7 +25,7 @@ from genesys_engine.plugins import event_kinds as events
 from genesys_engine.plugins.api import History, RungResult, Tried
 
 NO_IDEA = ("proposal.", "llm.")
-"""How the codes begin of designs that were given up with no idea to tell."""
+"""How the codes begin of designs that were abandoned with no idea to tell."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class _Child:
     code: str = ""
 
     def order(self) -> tuple[int, float]:
-        """Sort by task, then by design; what was given up ended its task."""
+        """Sort by task, then by design; what was abandoned ended its task."""
         return self.seq, math.inf if self.design is None else self.design
 
 
@@ -129,7 +129,7 @@ class DesignHistories:
     def _scores(
         self, row: VerificationRow, references: Iterable[VerificationRow]
     ) -> dict[str, tuple[float, float | None]]:
-        """Return the scores beside the mean of the reference's; of a group its mean only."""
+        """Return the scores next to the mean of the reference's; of a group its mean only."""
         names = [*self._metrics, *(name for name in row.scores if "/" not in name)]
         values = {name: metric_value(row.scores, name) for name in dict.fromkeys(names)}
         found = {}

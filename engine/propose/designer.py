@@ -110,12 +110,12 @@ class Designer:
         return self._gateway
 
     def stop(self) -> None:
-        """Let nobody wait for a language model any more; its designs are begun again later."""
+        """Let nobody wait for a language model any more; its designs are started again later."""
         if self._gateway is not None:
             self._gateway.stop()
 
     def close(self) -> None:
-        """Forget what has not begun, and let the services go."""
+        """Forget what has not started, and let the services go."""
         self.stop()
         self._threads.close()
         for service in (self._gateway, self._lookup):

@@ -33,7 +33,7 @@ class Lookup:
     Args:
         section: which base, and how many passages.
         cache: folder for the base of the reference cards, which can be made again.
-        run: folder of the run whose tries are told; None tells none.
+        run: folder of the run whose tries are reported; None tells none.
     """
 
     def __init__(self, section: KnowledgeSection, cache: Path, run: Path | None = None) -> None:

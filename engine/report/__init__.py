@@ -1,4 +1,4 @@
-"""The report of a run: one HTML page that needs nothing beside itself.
+"""The report of a run: one HTML page that needs nothing next to itself.
 
 `write_report` puts together *sections*, functions from a store to a title and HTML.  The
 built-in ones are of the same type as those that plugins register.  Everything that came out of a

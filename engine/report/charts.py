@@ -180,7 +180,7 @@ def fitness_figure(
         },
         "shapes": _band(sigma),
     }
-    label = "Fitness of the designs, the best so far, and the noise of training"
+    label = "Fitness of the designs, the best so far, and the training noise"
     return figure(over_designs, layout, label=label, height=420, switch=switch)
 
 

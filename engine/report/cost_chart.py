@@ -45,7 +45,7 @@ def cost_figure(rows: Sequence[LeaderboardRow], *, reference: str, scales: Seque
 
 @dataclass(frozen=True)
 class _Dot:
-    """A design at one rung: where it lies, and what a reader is told of it."""
+    """A design at one rung: where it lies, and what its hover text."""
 
     x: float
     gain: float

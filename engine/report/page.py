@@ -126,11 +126,11 @@ def _guarded(name: str, section: Section, store: Store) -> tuple[str, str]:
         if name in ORDER:
             raise
         reason = html.escape(f"{type(error).__name__}: {error}")
-        return name, f'<p class="note">This section could not be made: {reason}</p>'
+        return name, f'<p class="note">This section failed: {reason}</p>'
 
 
 def asset(name: str) -> str:
-    """Return a file that lies beside the templates."""
+    """Return a file that lies next to the templates."""
     return (HERE / name).read_text(encoding="utf-8")
 
 

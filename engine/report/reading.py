@@ -1,6 +1,6 @@
 """A store that is read once: the sections of a report ask for the same rows again and again.
 
-It also shows every section the same moment of a run that goes on meanwhile.
+It also shows every section the same moment of a run that continues meanwhile.
 """
 
 from __future__ import annotations

@@ -77,8 +77,8 @@ def demand_isolation(host: PluginHost, experiment: Experiment) -> dict[str, Any]
         return {"required": required, **isolation.to_json(), "compiles": compiles}
     if required != "process":
         raise EnvironmentProblem(
-            f"isolation level {required!r} is required, and the executor {section.use!r} cannot"
-            " tell which level it reaches",
+            f"isolation level {required!r} is required, and the executor {section.use!r} does not"
+            " report its level",
             where="[sandbox] require",
             hint='use the executor "process", or set require = "process"',
         )
@@ -168,7 +168,7 @@ def open_executor(host: PluginHost, experiment: Experiment) -> Iterator[Executor
     section = experiment.executor
     description = host.registry.get("executor", section.use)
     services: dict[str, Any] = {"workers": experiment.run.workers}
-    if experiment.sandbox.require != "process":  # refused before, where it cannot be told
+    if experiment.sandbox.require != "process":  # refused before, where it is unknown
         services["require"] = experiment.sandbox.require
     executor: Executor = description.create(section.options, **services)
     try:

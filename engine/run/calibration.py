@@ -80,7 +80,7 @@ def calibrate(
     """Train the reference at every rung with `seeds` seeds; what is known already costs nothing.
 
     Without `seeds` it is as many as the runs of this experiment will ask for.  Each result is
-    kept when it arrives, so that an interrupted calibration goes on where it was.
+    kept when it arrives, so that an interrupted calibration continues where it was.
 
     Raises:
         InputError: the reference fails its check or a training, or `seeds` is below two.
@@ -97,7 +97,7 @@ def calibrate(
     from genesys_engine.gab.compose import compose
 
     if seeds is not None and seeds < FEWEST_SEEDS:
-        raise InputError("the noise takes two seeds or more", where="--seeds")
+        raise InputError("measuring noise takes at least two seeds", where="--seeds")
     demand_machine(host, experiment)
     corpus = build_corpus(experiment, say)
     settings = verify_settings(experiment, host, corpus)

@@ -96,7 +96,7 @@ def _scores(value: Mapping[str, Any], measure: Measure) -> dict[str, Any]:
             f"an evaluator's scores are malformed: {'.'.join(map(str, fault['loc']))}:"
             f" {fault['msg']}",
             where="[[evaluators]]",
-            hint="fix the plugin that it is of, or leave the evaluator out",
+            hint="fix its plugin, or remove the evaluator",
         ) from error
     if reply.refused is not None:
         raise InputError(**reply.refused.model_dump())
@@ -104,9 +104,9 @@ def _scores(value: Mapping[str, Any], measure: Measure) -> dict[str, Any]:
     for metric in (*measure.metrics, *measure.objectives):
         if metric not in reply.not_finite and metric_value(scores, metric) is None:
             raise InputError(
-                f"no evaluator gave {metric!r}, which was asked for; they gave"
+                f"no evaluator reported {metric!r}; they reported"
                 f" {', '.join(sorted({*scores, *reply.not_finite}))}",
                 where="[fitness] metric, or [selection]",
-                hint="name one of these, or add the evaluator that gives it",
+                hint="use one of these, or add an evaluator that reports it",
             )
     return scores

@@ -2,7 +2,7 @@
 
 A run can be extended by more designs, more verifications at its rungs, further rungs above the
 last one, and more finalists or fresh seeds.  Every other difference would make it another
-experiment, and is refused with both values.  The log of an extended run goes on behind what it
+experiment, and is refused with both values.  The log of an extended run continues behind what it
 holds: it is the same for any number of workers, but not that of a run that had the larger budgets
 from the beginning, whose ladder would have opened its rungs at other moments.
 """
@@ -81,8 +81,7 @@ def demand_extension(found: Sequence[Change], rungs: int, where: str) -> None:
     ways = [f"undo it with {' '.join(undo)}"] * bool(undo)
     ways += [f"take out {', '.join(away)}"] * bool(away)
     raise InputError(
-        "the experiment is no longer the one that this run began with: "
-        + "; ".join(map(str, refused)),
+        "the experiment has changed since this run started: " + "; ".join(map(str, refused)),
         where=where,
         hint=f"{', and '.join(ways)}, in the file or on the command line. A resumed run may have"
         " more budget.designs, ladder.rungs.N.verifications, ladder.finalists and"
@@ -128,7 +127,7 @@ def extend(store: Store, found: Sequence[Change], payload: Mapping[str, Any]) ->
     """Reopen a run within the caller's transaction: what its end has left is taken back.
 
     Args:
-        payload: of the event, beside the changes.
+        payload: of the event, next to the changes.
     """
     for key in ("finished", "verdict", "sigma", "reference", "confirmation"):
         store.drop_meta(key)

@@ -1,4 +1,4 @@
-"""A run from its beginning to its end: started, taken up again, finished with a verdict."""
+"""A run from its beginning to its end: started, resumed, finished with a verdict."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ from genesys_engine.plugins.sandbox.scratch import remove
 
 @dataclass(frozen=True)
 class Callbacks:
-    """How a run talks to whoever started it; `on_past` gets the log of a run taken up again."""
+    """How a run talks to whoever started it; `on_past` gets the log of a run resumed."""
 
     on_event: Callable[[Event], None]
     on_past: Callable[[Event], None]
@@ -148,7 +148,7 @@ def resume(folder: Path, sets: Sequence[str], callbacks: Callbacks) -> None:
         found = _changes(store, experiment, host)
         if store.meta("finished") and not found:
             raise InputError(
-                "this run is finished",
+                "the run is finished",
                 where=str(folder),
                 hint=f"its results: `genesys-engine leaderboard {folder}`, or `report {folder}`;"
                 " extend it with --set budget.designs=MORE or ladder.rungs.N.verifications=MORE,"
@@ -184,8 +184,8 @@ def _changes(store: Store, experiment: Experiment, host: PluginHost) -> list[Cha
     if before.digest != store.meta("experiment_digest"):
         began = store.meta("versions", {}).get("genesys-engine", "another version")
         raise InputError(
-            f"the experiment of this run means something else than when genesys-engine {began}"
-            " began it: defaults have changed since",
+            f"the experiment of this run has another meaning than in genesys-engine {began},"
+            " which started it: defaults have changed since",
             where=str(where),
             hint="resume it with that version, or start another run ([population] from = the folder"
             " of this one takes over its designs)",
@@ -212,8 +212,8 @@ def execute(
         remove(store.folder / "scratch")
         raise
     except BaseException as error:
-        tidy(store.folder / "scratch")  # what was under way goes on from there
-        error.add_note(f"nothing is lost; go on with: genesys-engine resume {store.folder}")
+        tidy(store.folder / "scratch")  # what was running continues from there
+        error.add_note(f"nothing is lost; resume with: genesys-engine resume {store.folder}")
         raise
     remove(store.folder / "scratch")
     return verdict
@@ -278,14 +278,14 @@ def _demand_knowledge(experiment: Experiment, store: Store) -> None:
     lookup = Lookup(experiment.knowledge, cache_folder() / "knowledge")
     if lookup.facts() != store.meta("knowledge"):
         raise InputError(
-            "the knowledge base has changed since the run began",
+            "the knowledge base has changed since the run started",
             where="[knowledge] base",
             hint="restore it, or start another run",
         )
 
 
 def prepare_corpus(store: Store, experiment: Experiment, callbacks: Callbacks) -> None:
-    """See to it that a run taken up again has its corpus: whole, to the digest, as at its start,
+    """See to it that a run resumed has its corpus: whole, to the digest, as at its start,
     and made again where the cache has lost it.
 
     Raises:
@@ -302,7 +302,7 @@ def prepare_corpus(store: Store, experiment: Experiment, callbacks: Callbacks) -
     facts = build_corpus(experiment, stage)
     if known["digest"] != facts["digest"]:
         raise InputError(
-            "the corpus has changed since the run began",
+            "the corpus has changed since the run started",
             where="[corpus]",
             hint="restore the text, or start another run",
         )
@@ -369,7 +369,7 @@ def _finish(store: Store, state: State, observe: Callable[[Event], None]) -> Ver
 
 
 def _second_look(store: Store, verdict: Verdict) -> Mapping[str, Any] | None:
-    """Return what the second look found at the design that the verdict names."""
+    """Return what the audit found at the design that the verdict names."""
     named = verdict.best if verdict.best_child is None else verdict.best_child
     looks = [] if named is None else [row.found for row in store.confirmations(named)]
     return looks[-1] if looks else None

@@ -1,4 +1,4 @@
-"""What an experiment will cost, told from a few measured steps before anything long starts."""
+"""What an experiment will cost, reported from a few measured steps before anything long starts."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ STEPS = 3  # optimiser steps per measurement
 MOST_TOKENS = 8192  # of such a step: a step of a large scale takes minutes
 _UNFITTED = {"d_model": 0, "n_blocks": 0, "vocab_size": 0, "context": 0}  # the job fits it
 MEASURING = "measuring"
-# No third seed is begun so long after the reference: what came before was mostly the start of the
+# No third seed is started so long after the reference: what came before was mostly the start of the
 # workers, and a single seed would leave the estimate without bounds.
 ENOUGH_S = 10.0
 
@@ -101,7 +101,7 @@ def plan(experiment: Experiment, host: PluginHost, say: Callable[[str], None]) -
 
     The reference is checked, trained and scored at the lowest rung, and trained for a few steps at
     the others; the other seeds are trained for a few steps at the lowest rung, one at least, and
-    as many more as are begun within `ENOUGH_S`.
+    as many more as are started within `ENOUGH_S`.
     """
     demand_machine(host, experiment)
     reference, *others = decision_settings(experiment).seeds
@@ -119,7 +119,7 @@ def plan(experiment: Experiment, host: PluginHost, say: Callable[[str], None]) -
         ready = time.monotonic()
 
         def left_s() -> float:
-            """Return the seconds left in which the measurement of other seeds is begun."""
+            """Return the seconds left in which the measurement of other seeds is started."""
             return ENOUGH_S - (time.monotonic() - ready)
 
         def most_s() -> float:

@@ -63,7 +63,7 @@ def warnings(experiment: Experiment, host: PluginHost) -> Iterator[str]:
 def _faults(
     checks: tuple[Check, ...], experiment: Experiment, host: PluginHost
 ) -> Iterator[GenesysError]:
-    """Yield what each of the checks raises; a fault that two of them find is told once."""
+    """Yield what each of the checks raises; a fault that two of them find is reported once."""
     told: set[str] = set()
     for check in checks:
         try:
@@ -99,9 +99,9 @@ def _knowledge(experiment: Experiment, host: PluginHost) -> None:
 
     if not table.exists(Path(base)):
         raise InputError(
-            "there is no knowledge base in this folder",
+            "no knowledge base in this folder",
             where=base,
-            hint=f"make one: genesys-engine knowledge add PATH --base {base}",
+            hint=f"create one: genesys-engine knowledge add PATH --base {base}",
         )
     services_meta(experiment, host)
 
@@ -124,9 +124,9 @@ def find_text(experiment: Experiment) -> Source | None:
         for file in getattr(each, "files", ()):
             if not os.access(file, os.R_OK):
                 raise InputError(
-                    "this file cannot be read: permission denied",
+                    "cannot be read: permission denied",
                     where=str(file),
-                    hint="change its permissions, or leave it out of corpus.paths",
+                    hint="change its permissions, or remove it from corpus.paths",
                 )
     return source
 
@@ -179,8 +179,8 @@ def _noise(experiment: Experiment) -> Iterator[str]:
     rungs = experiment.ladder.rungs
     if all(rung.noise_seeds == 1 for rung in rungs):
         yield (
-            "noise_seeds is 1 at every rung: the noise of training is not measured, and nothing"
-            f" will be called better or worse; give {rungs[0].scale} {FEW_SEEDS} or more"
+            "noise_seeds is 1 at every rung: training noise is not measured, and no difference"
+            f" will count as significant; give {rungs[0].scale} {FEW_SEEDS} or more"
         )
     for rung in rungs:
         if 1 < rung.noise_seeds < FEW_SEEDS:

@@ -1,4 +1,4 @@
-"""What the parts of a run are told of the experiment: plain settings, and payloads of jobs."""
+"""What the parts of a run learn about the experiment: plain settings, and payloads of jobs."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def finals_trainings(experiment: Experiment) -> int:
 
 
 def fitness_measure(experiment: Experiment, host: PluginHost) -> Measure:
-    """Return what fitness is made of, and the metrics that the selector weighs beside it."""
+    """Return what fitness is made of, and the metrics that the selector weighs next to it."""
     section = experiment.fitness
     wanted = objectives(experiment.selection, host.registry)
     return Measure(section.metrics, section.relative_to, wanted)

@@ -1,7 +1,7 @@
 """Trackers: copies of the event log in other systems, fed while the run goes.
 
-A tracker that raises is told once and switched off: it must never cost a run.  How far each one
-came is kept in the store, so that a resumed run goes on where the tracker stopped: after a crash
+A tracker that raises is reported once and switched off: it must never cost a run.  How far each one
+came is kept in the store, so that a resumed run continues where the tracker stopped: after a crash
 an event may come twice, but none is left out.
 """
 
@@ -76,8 +76,8 @@ class Trackers:
         except BaseException as error:  # SystemExit in a tracker must not end the run
             if entry.works:
                 self._say(
-                    f"tracker {entry.name} raised {type(error).__name__}: {error}; "
-                    "it is switched off, the run goes on"
+                    f"tracker {entry.name} raised {type(error).__name__}: {error}; it is switched"
+                    " off, the run continues"
                 )
             entry.works = False
 
@@ -89,7 +89,7 @@ def open_trackers(
     """Make the trackers of an experiment, and close them at the end.
 
     Raises:
-        PluginError: one cannot be made; told before anything is spent.
+        PluginError: one cannot be made; reported before anything is spent.
     """
     made: list[Tracked] = []
     trackers = Trackers(store, made, say)
@@ -117,6 +117,6 @@ def _open(host: PluginHost, experiment: Experiment, store: Store, entry: Compone
         raise PluginError(
             f"cannot be started: {type(error).__name__}: {error}",
             where=f"tracker {entry.use} of {description.distribution}",
-            hint="mend what it says, or leave it out of [[trackers]]",
+            hint="fix the cause, or remove it from [[trackers]]",
         ) from error
     return Tracked(entry.use, key, tracker)

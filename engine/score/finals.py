@@ -1,4 +1,4 @@
-"""Finals: the best designs trained again with fresh seeds, before anything is said of them.
+"""Finals: the best designs trained again with fresh seeds, before anything is reported of them.
 
 Whoever leads after many trainings leads by quality and by luck.  What it gains with seeds that
 had no part in choosing it is free of that luck.  Every seed of the population is trained with the

@@ -74,7 +74,7 @@ class Reading:
 @dataclass(frozen=True)
 class Measure:
     """What fitness is made of: metrics, what gains are relative to, and the metrics that a
-    selector weighs beside it."""
+    selector weighs next to it."""
 
     metrics: tuple[str, ...]
     relative_to: str = REFERENCE
@@ -123,7 +123,7 @@ class Measure:
             point = Point(value, up, zero)
             why = f"{value:.4g} trained against {zero:.4g} untrained"
         if not point.unit > 0:
-            raise Unmeasured(f"no gain can be a share of its {metric}: {why}")
+            raise Unmeasured(f"a gain cannot be a share of its {metric}: {why}")
         return point
 
 
@@ -167,7 +167,7 @@ def fitness_gain(reading: Reading, references: Sequence[Reading]) -> float:
 
 
 def objective_gains(reading: Reading, references: Sequence[Reading]) -> dict[str, float]:
-    """Return the gain in each metric that a selector weighs beside the fitness."""
+    """Return the gain in each metric that a selector weighs next to the fitness."""
     return {
         name: _gain(point, [reference.objectives[name] for reference in references])
         for name, point in reading.objectives.items()

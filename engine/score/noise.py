@@ -1,7 +1,7 @@
-"""When a difference counts, what it is called then, and the training noise of a run.
+"""When a difference is significant, its standing in one word, and the training noise of a run.
 
-The noise is measured with several trainings of the reference; what does not exceed it is called
-by one word everywhere: on the terminal, in the report, in a model card and in JSON.
+The noise is measured by training the reference several times.  Each standing has the same word
+everywhere: on the terminal, in the report, in a model card and in JSON.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from genesys_engine.engine.store.replicates import is_fresh
 from genesys_engine.engine.store.run_store import Store, VerificationRow
 
 REFERENCE, BETTER, WORSE = "reference", "better", "worse"
-NO_DIFFERENCE, NOT_MEASURED = "no difference shown", "noise not measured"
+NO_DIFFERENCE, NOT_MEASURED = "within noise", "noise not measured"
 
 Sigmas = Sequence[float | None]
 """The noise of a gain in percent at each rung (`Noise.gain`), None where it is not known."""
 
 
 def standing(difference: float, sigma: float | None) -> str:
-    """Say whether a difference exceeds `SIGMAS` times its noise; None: the noise is not known."""
+    """Return whether a difference exceeds `SIGMAS` times its noise (None: unknown noise)."""
     if sigma is None:
         return NOT_MEASURED
     return interval_standing(difference - SIGMAS * sigma, difference + SIGMAS * sigma)
 
 
 def interval_standing(low: float | None, high: float | None) -> str:
-    """Say whether the interval around a difference leaves out 0; None: there is no interval."""
+    """Return whether the interval around a difference excludes 0 (None: no interval)."""
     if low is None or high is None:
         return NOT_MEASURED
     if low <= 0 <= high:
@@ -38,9 +38,9 @@ def interval_standing(low: float | None, high: float | None) -> str:
 
 
 def outcome(word: str, whom: str) -> str:
-    """Return a standing against somebody: `better than gpt`, `no difference shown from gpt`."""
-    links = {BETTER: "than", WORSE: "than", NOT_MEASURED: "against"}
-    return "the reference" if word == REFERENCE else f"{word} {links.get(word, 'from')} {whom}"
+    """Return a standing relative to a rival: `better than gpt`, `within noise of gpt`."""
+    links = {BETTER: "than", WORSE: "than", NO_DIFFERENCE: "of", NOT_MEASURED: "against"}
+    return "the reference" if word == REFERENCE else f"{word} {links[word]} {whom}"
 
 
 @dataclass(frozen=True)

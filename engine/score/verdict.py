@@ -1,6 +1,6 @@
 """What a run has found: its best child against its parent, the best seed and the reference.
 
-Facts alone, from what the store holds, so that a run under way is judged as a finished one is;
+Facts alone, from what the store holds, so that an active run is judged as a finished one is;
 `views.verdict` says them in words.
 """
 

@@ -61,6 +61,6 @@ class CheckedSelector:
         return PluginError(
             message,
             where=f"selector {self._name}",
-            hint="the run needs its selector: mend or update the plugin and resume, or start"
+            hint="the run needs its selector: fix or update the plugin and resume, or start"
             " another run with another one",
         )

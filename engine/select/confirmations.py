@@ -1,7 +1,7 @@
 """Which designs have to be confirmed before they are named, and what came of it.
 
 A score that no design has reached before is a discovery or a leak.  Whoever sets a record at a
-rung, or would lead the run, is therefore *in question* until the second look (see `confirmation`)
+rung, or would lead the run, is therefore *in question* until the audit (see `confirmation`)
 has borne its score out: it is no parent, does not climb, and is neither the best design nor on the
 leaderboard.  A design that fails is disqualified for good, and what descends from it is looked at.
 """
@@ -43,7 +43,7 @@ class Confirmations:
         return self.passed.get(design, -1) >= rung
 
     def begin(self, design: int) -> None:
-        """Note that the second look at a design is under way."""
+        """Note that the audit of a design is running."""
         if design in self.waiting:
             self.waiting.remove(design)
         self.under_way.add(design)

@@ -1,7 +1,7 @@
 """The policy: what to do next, as a pure function of the state and of the task's number.
 
 Tasks are decided one by one.  A task's result enters the state only in the order in which the
-tasks were decided, and at most `lookahead` tasks are under way when the next is decided; so a
+tasks were decided, and at most `lookahead` tasks are running when the next is decided; so a
 decision never depends on which worker happened to be faster.
 """
 
@@ -85,7 +85,7 @@ class Settings:
 
 
 class Policy:
-    """Decides the next task; None means: wait for a result, or stop when nothing is under way."""
+    """Decides the next task; None means: wait for a result, or stop when nothing is running."""
 
     def __init__(self, settings: Settings, selector: Selector) -> None:
         self.settings = settings
@@ -165,7 +165,7 @@ class Policy:
     # --- design ------------------------------------------------------------------------------
 
     def _may_design(self, state: State) -> bool:
-        """Tell whether the budgets allow another child, under way ones counted in."""
+        """Tell whether the budgets allow another child, running ones counted in."""
         counts = state.counts
         children = counts.children_accepted + counts.children_in_flight
         room = state.ladder.free(0, supply_ended=False)

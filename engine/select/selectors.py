@@ -103,7 +103,7 @@ class Nsga2Options(SelectionOptions):
 
     objectives: str = Field(
         "+".join(OBJECTIVES),
-        description="what is weighed, joined by +: quality (the fitness), parameters (fewer),"
+        description="objectives, joined by +: quality (the fitness), parameters (fewer),"
         " speed (fewer FLOPs per token), and names of scores: the gain in each",
     )
 
@@ -170,7 +170,7 @@ class _Individual:
 def _individuals(
     candidates: Candidates, objectives: Sequence[str] = tuple(OBJECTIVES)
 ) -> list[_Individual]:
-    """Wrap the candidates; a single objective gets a constant beside it, for DEAP's log sort."""
+    """Wrap the candidates; a single objective gets a constant next to it, for DEAP's log sort."""
     columns, weights = [], []
     for name in objectives:
         array, weight = OBJECTIVES.get(name, ("", 1.0))

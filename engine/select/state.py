@@ -1,4 +1,4 @@
-"""What the engine knows at a decision: the results applied so far, and what is under way.
+"""What the engine knows at a decision: the results applied so far, and what is running.
 
 The state is rebuilt from the store on resume; what the tables do not hold (the population and
 the generation) is small and saved with each step.
@@ -34,7 +34,7 @@ class Standing:
     """An accepted design: its gain at each rung verified, and where it stands on the ladder.
 
     `rung` is the highest rung verified (-1 before the first), `fitness` the mean gain, `metrics`
-    the mean gain in each metric that the selector weighs beside it; they are kept up to date,
+    the mean gain in each metric that the selector weighs next to it; they are kept up to date,
     since a selector reads them of thousands of designs.  `trusted` is a seed of the library, whose
     code is ours.
     """
@@ -186,7 +186,7 @@ class State:
         return record or standing.design in looked_at.suspects or self.better(standing)
 
     def question(self, design: int) -> None:
-        """Put a design in question: it waits for its second look."""
+        """Put a design in question: it waits for its audit."""
         self.confirmations.waiting.append(design)
         self.climbing[self.standings[design].rung].discard(design)
 
@@ -242,7 +242,7 @@ class State:
     # --- what the tables do not hold ---------------------------------------------------------
 
     def snapshot(self) -> dict[str, Any]:
-        """Return what `restore` needs beside the tables of the store."""
+        """Return what `restore` needs next to the tables of the store."""
         return {
             "members": self.members,
             "offspring": self.offspring,

@@ -2,7 +2,7 @@
 
 A curve is committed to SQLite with its verification and moves to Zarr together with those that
 share its chunk: writing a chunk costs milliseconds, however many of its rows are new.  Wherever
-the process is killed, a curve stands in one of the two places.  The row of a verification under way
+the process is killed, a curve stands in one of the two places.  The row of a running verification
 holds its curve so far (see `live_curves`).
 """
 
@@ -66,7 +66,7 @@ class Curves:
         self._db.execute("INSERT INTO waiting_curves VALUES (?, ?)", (verification, points))
 
     def show(self, verification: int, curve: Curve) -> None:
-        """Write the curve so far of a verification under way."""
+        """Write the curve so far of a running verification."""
         self._holding(verification)[verification] = _padded(curve)
 
     def read(self, verification: int) -> list[tuple[float, float]]:

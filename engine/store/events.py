@@ -2,7 +2,7 @@
 
 It is the only source of the progress display, the report and the trackers.  An event is
 *decisive* when it follows from the experiment file, the seed and the results alone; the digest
-covers those.  Times, resumptions and facts of the machine stand beside it and do not count.  The
+covers those.  Times, resumptions and facts of the machine stand next to it and do not count.  The
 kinds are named in `plugins.event_kinds`, since plugins read them too.
 """
 

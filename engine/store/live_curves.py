@@ -1,4 +1,4 @@
-"""Curves of trials under way: copied from their folders into the run's array now and then.
+"""Curves of running trials: copied from their folders into the run's array now and then.
 
 Trials take minutes to hours, and whoever looks at a run wants to see where its losses are going.
 A trial's row is known before its result is: verifications are numbered in the order of issue.
@@ -15,7 +15,7 @@ EVERY_S = 10.0
 
 
 class LiveCurves:
-    """Looks at trials under way at most every `every_s` seconds.
+    """Looks at running trials at most every `every_s` seconds.
 
     Args:
         curves: where they are shown.

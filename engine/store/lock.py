@@ -40,7 +40,7 @@ def exclusive(folder: Path) -> Any:
     raise EnvironmentProblem(
         f"another process is working in this folder{f' (process {writer})' if writer else ''}",
         where=str(folder),
-        hint="wait for it, or stop it with Ctrl-C; what it does can be resumed afterwards",
+        hint="wait for it, or stop it with Ctrl-C and resume it later",
     )
 
 

@@ -61,8 +61,8 @@ def damaged_store(folder: Path, error: object) -> InputError:
     """Return the error that says what is damaged, what is left, and what to do."""
     known, kept = holdings(folder / BACKUP), list(_besides(folder))
     if known is not None:
-        way = f"genesys-engine recover {folder}: puts back the backup ({known})"
-        way += "; resume does again what came after it"
+        way = f"genesys-engine recover {folder} restores the backup ({known})"
+        way += "; resume repeats the work done since"
     else:
         way = f"there is no backup; genesys-engine recover {folder} saves the designs that can be"
         way += " read, as seeds for another run"
@@ -93,7 +93,7 @@ def holdings(file: Path) -> Holdings | None:
 def recover(folder: Path) -> Recovery:
     """Bring a run back from its backup, or save what can be read.
 
-    The damaged database stays beside, under another name.
+    The damaged database stays next to, under another name.
 
     Raises:
         InputError: there is neither a run nor a backup.
@@ -103,7 +103,7 @@ def recover(folder: Path) -> Recovery:
         raise InputError(
             "no run here",
             where=str(folder),
-            hint="give the folder that `genesys-engine run` named in its last line",
+            hint="give the folder that `genesys-engine run` printed in its last line",
         )
     with exclusive(folder):
         if holdings(folder / DATABASE) is not None:
@@ -118,7 +118,7 @@ def recover(folder: Path) -> Recovery:
 
 
 def _besides(folder: Path) -> Iterator[str]:
-    """Yield what lies in a run folder beside the database."""
+    """Yield what lies in a run folder next to the database."""
     weights = len(list((folder / CHECKPOINTS).glob("*.safetensors")))
     if weights:
         yield f"{weights} checkpoints"

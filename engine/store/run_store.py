@@ -1,7 +1,7 @@
 """The store of one run: a folder with one SQLite file and one Zarr group.
 
 One process writes (the coordinator), any number read.  A step of the engine is one
-transaction.  The result of a verification is committed, with the disk told to sync, the moment
+transaction.  The result of a verification is committed, with the disk synced, the moment
 it arrives, before anything is decided from it; decisions need no sync, since they are repeated
 as they were.  Loss curves wait in SQLite for their chunk of the Zarr array (see `curves`).
 
@@ -9,7 +9,7 @@ as they were.  Loss curves wait in SQLite for their chunk of the Zarr array (see
     designs        every tree that was accepted or rejected, with its lineage
     units          the source of every unit once, by digest; trees refer to it
     verifications  one design trained and evaluated at one rung with one training seed
-    confirmations  what the second look at a design found, and why it is disqualified if it is
+    confirmations  what the audit of a design found, and why it is disqualified if it is
     events         the log (see `events`)
     llm_calls      what language models were asked and replied (see `llm.ledger`)
 """
@@ -128,7 +128,7 @@ class VerificationRow:
 
 @dataclass(frozen=True)
 class ConfirmationRow:
-    """One second look at a design verified up to `rung`; see `confirmation.Confirmation`.
+    """One audit of a design verified up to `rung`; see `confirmation.Confirmation`.
 
     A `problem` disqualifies the design; `found` is all that was found, as JSON.
     """
@@ -184,7 +184,7 @@ class Store:
             raise InputError(
                 "this folder already holds a run",
                 where=str(folder),
-                hint=f"continue it with `genesys-engine resume {folder}`, or give another --out",
+                hint=f"resume it with `genesys-engine resume {folder}`, or use another --out",
             )
         begun = (LOCK, PARTIAL)  # what a process that was killed at its very start leaves
         if folder.exists() and not (
@@ -198,9 +198,9 @@ class Store:
         above = next(parent for parent in folder.absolute().parents if parent.exists())
         if not above.is_dir():
             raise InputError(
-                f"the run folder cannot be made: {above} is a file",
+                f"the run folder cannot be created: {above} is a file",
                 where=str(folder),
-                hint="give another --out",
+                hint="use another --out",
             )
 
     @staticmethod
@@ -232,7 +232,7 @@ class Store:
             raise InputError(
                 "no run here",
                 where=str(folder),
-                hint="give the folder that `genesys-engine run` named in its last line",
+                hint="give the folder that `genesys-engine run` printed in its last line",
             )
         lock = exclusive(folder) if write else None
         if write:
@@ -266,7 +266,7 @@ class Store:
             with private_umask(), suppress(sqlite3.Error):  # closed already
                 self.curves.write()
                 self.backup.make()
-            # Leaves one plain file, which a reader can open without writing beside it.
+            # Leaves one plain file, which a reader can open without writing next to it.
             with suppress(sqlite3.Error):  # closed already, or somebody is reading
                 self._db.execute("PRAGMA journal_mode = DELETE")
         self._db.close()
@@ -366,7 +366,7 @@ class Store:
         )
 
     def add_confirmation(self, row: ConfirmationRow) -> None:
-        """Record what a second look found."""
+        """Record what an audit found."""
         self._db.execute(
             "INSERT INTO confirmations VALUES (?,?,?,?,?)",
             (row.seq, row.design, row.rung, row.problem, canonical_json(row.found)),
@@ -470,7 +470,7 @@ class Store:
             yield _verification(row)
 
     def confirmations(self, design: int | None = None) -> Iterator[ConfirmationRow]:
-        """Yield the second looks in order, at one design or at all."""
+        """Yield the audits in order, at one design or at all."""
         known = "SELECT 1 FROM sqlite_master WHERE name = 'confirmations'"
         if self._db.execute(known).fetchone() is None:  # an earlier version began this run
             return
@@ -493,7 +493,7 @@ class Store:
         return next(problems, "")
 
     def disqualified(self) -> dict[int, str]:
-        """Return the designs that a second look has disqualified, each with the reason."""
+        """Return the designs that an audit has disqualified, each with the reason."""
         return {row.design: row.problem for row in self.confirmations() if row.problem}
 
     def events(self, *, after: int = 0) -> Iterator[Event]:
@@ -509,7 +509,7 @@ def _json(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise sqlite3.DatabaseError(f"a value is no JSON: {error}") from None
+        raise sqlite3.DatabaseError(f"a value is not JSON: {error}") from None
 
 
 def _connect(folder: Path, *, write: bool = True, shared: bool = False) -> sqlite3.Connection:

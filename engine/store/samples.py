@@ -1,4 +1,4 @@
-"""Scores of single items, as arrays beside the loss curves: one row and one chunk a verification.
+"""Scores of single items, as arrays next to the loss curves: one row and one chunk a verification.
 
 A worker leaves them as a safetensors file; the file waits in the run's folder until its
 verification enters the run, is then written to Zarr by the coordinator, and is removed once that

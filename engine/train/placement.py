@@ -180,7 +180,7 @@ class Trials:
         told = "; ".join(f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in faults)
         reason = told or getattr(error, "message", None) or str(error)
         return self._host.wrong_answer(
-            who, hook, f"its answer cannot be used: {reason}", "docs/hooks.md tells the form"
+            who, hook, f"invalid return value: {reason}", "see docs/hooks.md"
         )
 
 
@@ -209,7 +209,7 @@ class _Waiting(Future[Outcome]):
             then()
             try:
                 self.set_result(inner.result())
-            except Exception as error:  # told to who waits for the trial
+            except Exception as error:  # reported to who waits for the trial
                 self.set_exception(error)
 
         self._inner.add_done_callback(ended)

@@ -1,7 +1,7 @@
 """A training that has ended and waits for its evaluation: what it reported, and its weights.
 
 It lies in a folder of its own, where no job writes, and is whole once its note is there: killed
-between its two jobs, a verification goes on with the evaluation.
+between its two jobs, a verification continues the evaluation.
 """
 
 from __future__ import annotations

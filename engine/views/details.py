@@ -138,7 +138,7 @@ def _remarks(result: LeaderboardRow, reference: str) -> Iterator[str]:
 
 
 def _told_by_operator(store: Store, design: int) -> Mapping[str, Any]:
-    """Return what the operator of an accepted design told beside its sentence."""
+    """Return the details that the operator reported with an accepted design."""
     for event in store.events():
         if event.kind == DESIGN_ACCEPTED and event.payload["design"] == design:
             details: Mapping[str, Any] = event.payload.get("details", {})

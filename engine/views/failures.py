@@ -18,7 +18,7 @@ SECOND_LOOK = "second look"
 class Failure:
     """One cause: how often it came up, and one example of it.
 
-    `stage` says what ended early: the check of a child, its verification, the second look at it, or
+    `stage` says what ended early: the check of a child, its verification, the audit of it, or
     the variation (a duplicate, no child at all, or a design that its operator gave up).  A child
     that breaks several rules counts under each.
     """

@@ -24,7 +24,7 @@ _FEW = 200
 class LeaderboardRow:
     """One verified design, with its scores, controls and cost at the highest rung verified.
 
-    `gain` is the gain over the reference in percent at that rung, what the scores beside it give;
+    `gain` is the gain over the reference in percent at that rung, what the scores next to it give;
     `fitness` is the mean of `gains` over all rungs, which ranks, `sigma` the noise of such a mean
     (None: not measured at every rung) and `standing` the word of `noise` for it.  `fresh` is the
     result with the fresh seeds of the finals (see `fresh_json`): its standing then rests
@@ -63,7 +63,7 @@ class LeaderboardRow:
 
     @property
     def within_noise(self) -> bool | None:
-        """Whether the gain cannot be told from none; None when the noise was not measured."""
+        """Whether the gain is indistinguishable from none; None when the noise was not measured."""
         if self.standing == noise.NOT_MEASURED:
             return None
         return self.standing == noise.NO_DIFFERENCE

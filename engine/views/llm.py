@@ -18,7 +18,7 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True)
 class LLMView:
-    """Usage by role, which model each role has, and the designs given up, by cause.
+    """Usage by role, which model each role has, and the designs abandoned, by cause.
 
     What was paid for is counted once, however often the record answered it since.
     """
@@ -75,7 +75,7 @@ def exchange(store: Store, task: int) -> list[Call]:
 
 @dataclass(frozen=True)
 class Asker:
-    """A design task that asked language models: its design, or why it was given up."""
+    """A design task that asked language models: its design, or why it was abandoned."""
 
     seq: int
     outcome: str
@@ -85,7 +85,7 @@ class Asker:
 def askers(store: Store) -> list[Asker]:
     """Return the design tasks that were the first to ask something, in order."""
     outcomes = {
-        event.payload["seq"]: f"given up: {event.payload['code']}"
+        event.payload["seq"]: f"abandoned: {event.payload['code']}"
         for event in store.events()
         if event.kind == events.DESIGN_ABANDONED
     }

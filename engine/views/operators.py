@@ -17,7 +17,7 @@ from genesys_engine.engine.store.run_store import DesignRow, Store
 from genesys_engine.plugins import event_kinds as kinds
 
 BETTER, WORSE, NO_DIFFERENCE = noise.BETTER, noise.WORSE, noise.NO_DIFFERENCE
-TOO_FEW = "too few to tell"
+TOO_FEW = "too few"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What has to be said beside a good gain: a control that is better, and more compute."""
+"""What has to be reported next to a good gain: a control that is better, and more compute."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from genesys_engine.engine.views.leaderboard import LeaderboardRow
 
 BIGRAM, BITS = "bigram", "bits_per_byte"
 _SAME_COMPUTE = 1.0
-"""Percent of FLOPs per token below which nothing is said of compute."""
+"""Percent of FLOPs per token below which nothing is reported of compute."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,12 @@ def all_behind_control(rows: Sequence[LeaderboardRow], control: str = BIGRAM) ->
     ]
     if beaten:
         many = "the model" if len(rows) == 1 else f"the best of {len(rows)} models"
-        told = listed(map(str, beaten))
-        yield f"{many} at {rows[0].rung} is worse than the {control} control in {told}"
+        scores = listed(map(str, beaten))
+        yield f"{many} at {rows[0].rung} is worse than the {control} control in {scores}"
 
 
 def unresolved(rows: Sequence[LeaderboardRow]) -> Iterator[str]:
-    """Yield a sentence for each task whose items are too few to tell any two models apart.
+    """Yield a sentence for each task whose items are too few to separate any two models.
 
     Bits per byte are left out: they are compared window by window, and against the noise of
     training.
@@ -77,9 +77,9 @@ def unresolved(rows: Sequence[LeaderboardRow]) -> Iterator[str]:
         values = [score["value"] for score in scores]
         if (spread := max(values) - min(values)) < least:
             yield (
-                f"{metric_title(metric)} at {rows[0].rung} tells no two of these models apart: over"
-                f" {scores[0]['n']} items a difference of {number(least)} shows, and they differ by"
-                f" {number(spread)} at most"
+                f"{metric_title(metric)} at {rows[0].rung} separates none of these models: over"
+                f" {scores[0]['n']} items the smallest significant difference is {number(least)},"
+                f" and they differ by at most {number(spread)}"
             )
 
 

@@ -49,7 +49,7 @@ class RungView:
 
 @dataclass(frozen=True)
 class Running:
-    """A task under way; `design` is None while a new design is being made."""
+    """A running task; `design` is None while a new design is being made."""
 
     seq: int
     design: int | None
@@ -88,7 +88,7 @@ class RunView:
     )
     best: Mapping[str, Any] | None = None
     disqualified: dict[int, str] = field(default_factory=dict)
-    """Design -> why its second look disqualified it."""
+    """Design -> why its audit disqualified it."""
     verdict: Mapping[str, Any] | None = None
     stop_reason: str = ""
     budget_use: dict[str, str] = field(default_factory=dict)
@@ -98,7 +98,7 @@ class RunView:
     workers: int = 1
     active_s: float = 0.0
     children_since_s: float | None = None
-    """Active seconds when the first child was begun."""
+    """Active seconds when the first child was started."""
     children_until_s: float = 0.0
     """Active seconds when the latest child came."""
     started_at: float | None = None
@@ -250,7 +250,7 @@ def _run_extended(run: RunView, payload: Mapping[str, Any], at: float) -> None:
 
 
 def _run_resumed(run: RunView, payload: Mapping[str, Any], at: float) -> None:
-    # What was under way goes on with a process of its own: it is as young as that process.
+    # What was running continues a process of its own: it is as young as that process.
     run.running = {
         seq: Running(task.seq, task.design, task.rung, at, task.seed)
         for seq, task in run.running.items()
@@ -376,11 +376,11 @@ def _best_changed(run: RunView, payload: Mapping[str, Any], at: float) -> None:
 def _design_disqualified(run: RunView, payload: Mapping[str, Any], at: float) -> None:
     run.disqualified[payload["design"]] = str(payload["reason"])
     if run.best and run.best["design"] in (payload["design"], *payload["in_question"]):
-        run.best = None  # another one is named next
+        run.best = None  # the next event names another one
 
 
 def _finals_opened(run: RunView, payload: Mapping[str, Any], at: float) -> None:
-    if run.finals is not None:  # there may be fewer children than were asked for
+    if run.finals is not None:  # there may be fewer children than requested
         of_children = (len(payload["finalists"]) + 1) * payload["seeds"]
         run.finals.planned = payload.get("trainings", of_children)
         run.finals.opened = True
@@ -397,8 +397,8 @@ def _budget_warning(run: RunView, payload: Mapping[str, Any], at: float) -> None
     used, cap = amount(payload["used"]), amount(payload["cap"])
     lost = ""
     if payload.get("lost"):
-        lost = f" ({amount(payload['lost'])} of it by replies that were lost)"
-    run.budget_use.pop(name, None)  # so that the newest stands last
+        lost = f" ({amount(payload['lost'])} of it in lost replies)"
+    run.budget_use.pop(name, None)  # so that the newest comes last
     run.budget_use[name] = f"{used} of {cap} {name} used{lost}"
 
 

@@ -13,7 +13,7 @@ from genesys_engine.engine.store.names import scale_names
 from genesys_engine.engine.store.run_store import Store
 
 FEWEST = 4
-"""Fewer designs than this at both rungs say nothing; a correlation is not told."""
+"""Fewer designs than this at both rungs say nothing; a correlation is not reported."""
 
 
 @dataclass(frozen=True)
@@ -40,17 +40,17 @@ class RungAgreement:
 
     @property
     def warning(self) -> str:
-        """One sentence where the lower rung is not shown to foretell the upper one, else ""."""
+        """One sentence where the lower rung is not shown to predict the upper one, else ""."""
         if self.foretells is not False or None in (self.spearman, self.low, self.high):
             return ""
         assert self.spearman is not None
         assert self.low is not None
         assert self.high is not None
-        verb = "does not foretell" if self.high <= 0 else "is not shown to foretell"
+        verb = "does not predict" if self.high <= 0 else "is not shown to predict"
         return (
             f"{self.lower} {verb} {self.upper}: rank correlation {signed(self.spearman)}"
-            f" ({signed(self.low)} to {signed(self.high)}) over {self.n} designs; let more of them"
-            " climb, or train longer at the lower rung"
+            f" ({signed(self.low)} to {signed(self.high)}) over {self.n} designs;"
+            " promote more designs, or train longer at the lower rung"
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -19,7 +19,7 @@ def status(store: Store, *, now: float | None = None) -> dict[str, Any]:
     """Return the state of a run as plain data.
 
     Args:
-        now: epoch seconds, for the age of a run under way; None takes the last event's time.
+        now: epoch seconds, for the age of an active run; None takes the last event's time.
     """
     run = run_state(store)
     return {
@@ -85,7 +85,7 @@ def _finals(store: Store) -> dict[str, Any] | None:
 
 
 def _verdict(store: Store) -> dict[str, Any] | None:
-    """Return what may be said so far; None before any child is verified."""
+    """Return what may be reported so far; None before any child is verified."""
     found = verdict_view(store)
     return None if found.child is None else found.to_json()
 
@@ -117,7 +117,7 @@ def _rung(run: RunView, index: int) -> dict[str, Any]:
 
 
 def _making(store: Store, run: RunView, now: float | None) -> list[dict[str, Any]]:
-    """Return the designs under way: for how long, and what they have asked language models."""
+    """Return the running designs: for how long, and what they have asked language models."""
     making = [task for task in run.running.values() if task.design is None]
     used = usage_by_task(store) if making else {}
     return [
@@ -131,9 +131,9 @@ def _making(store: Store, run: RunView, now: float | None) -> list[dict[str, Any
 
 
 def _training(store: Store, run: RunView, now: float | None) -> list[dict[str, Any]]:
-    """Return the trials under way: how far each is, and its loss (nats per token) by its curve.
+    """Return the running trials: how far each is, and its loss (nats per token) by its curve.
 
-    Both are None where it has told nothing yet, as one that waits for a worker.
+    Both are None where it has reported nothing yet, as one that waits for a worker.
     """
     training = sorted(
         (task for task in run.running.values() if task.design is not None),
@@ -158,7 +158,7 @@ def _training(store: Store, run: RunView, now: float | None) -> list[dict[str, A
 
 
 def _age(task: Running, run: RunView, now: float | None) -> float:
-    """Return for how many seconds a task has been under way."""
+    """Return for how many seconds a task has been running."""
     now = run.last_at if now is None else now
     return max(0.0, (now or task.since) - task.since)
 

@@ -1,4 +1,4 @@
-"""Where the time went: seconds of the workers by stage, beside the wall time of the run."""
+"""Where the time went: seconds of the workers by stage, next to the wall time of the run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Timing:
     """`stages` add up to the work of all workers; `wall_s` is what a clock on the wall saw.
 
     `tokens` is what all trials have seen.  `tokens_per_s` is the speed of those that came to their
-    end: a trial that was killed and went on has seen more than its seconds tell of.
+    end: a trial that was killed and continued has seen more than its seconds tell of.
     """
 
     stages: tuple[Stage, ...]
@@ -84,6 +84,6 @@ def timing(store: Store) -> Timing:
 
 
 def _fact(facts: Mapping[str, Any], name: str) -> float:
-    """Return a fact of the machine, 0 where it was not told."""
+    """Return a fact of the machine, 0 where it was not reported."""
     value = facts.get(name)
     return float(value) if isinstance(value, int | float) else 0.0

@@ -1,4 +1,4 @@
-"""The verdict in words: the same sentences on the terminal, in the report and in a model card."""
+"""The verdict as text: the same sentences on the terminal, in the report and in a model card."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ _TITLES = {
     SEED: "the seed",
 }
 FEW_TRAININGS = 3
-"""With fewer trainings of the reference the noise is known so badly that little can be shown."""
+"""With fewer trainings of the reference the noise estimate is too poor to show small gains."""
 
 
 @dataclass(frozen=True)
 class VerdictView:
-    """The verdict of a run and what is said of it.
+    """The verdict of a run and its sentences.
 
-    `child` is the row of the best child, None without one; `head` says what it is, `seeds` whether
-    the finals show it better than every seed ("" without finals), `judged` has a sentence for each
-    comparison, in their order, and `remarks` what else a reader has to know.
+    `child` is the row of the best child, None without one; `head` describes it, `seeds` says if
+    the finals show it better than every seed ("" without finals), `judged` has one sentence per
+    comparison, in their order, and `remarks` has all caveats.
     """
 
     verdict: Verdict
@@ -55,16 +55,16 @@ class VerdictView:
         return tuple(line for line in (self.head, self.seeds, *self.judged, *self.remarks) if line)
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as the event `run.finished` and the command line give it out."""
-        said = {"verdict": " ".join(self.lines), "sentences": list(self.lines)}
-        return {**self.verdict.to_json(), **said}
+        """Return it as the event `run.finished` and the command line report it."""
+        text = {"verdict": " ".join(self.lines), "sentences": list(self.lines)}
+        return {**self.verdict.to_json(), **text}
 
 
 def verdict_view(store: Store) -> VerdictView:
-    """Judge a run as far as it has come, and say it."""
+    """Return the verdict on a run so far, with its sentences."""
     verdict = judge(store)
     if verdict.best_child is None:
-        return VerdictView(verdict, None, "No child was verified; nothing can be said.")
+        return VerdictView(verdict, None, "No child was verified: there is no verdict.")
     child, names = leaderboard_row(store, verdict.best_child), design_names(store.designs())
     return VerdictView(
         verdict,
@@ -85,19 +85,19 @@ def verdict_view(store: Store) -> VerdictView:
 
 
 def said(comparison: Comparison) -> str:
-    """Return what may be said: `better than its parent mamba2`, `no difference shown from ...`."""
+    """Return the outcome: `better than its parent mamba2`, `within noise of ...`."""
     return outcome(comparison.standing, rival(comparison))
 
 
 def rival(comparison: Comparison) -> str:
-    """Return what the child is compared with: `its parent mamba2, also the best seed`."""
+    """Return the rival of the child: `its parent mamba2, also the best seed`."""
     first, *others = [_TITLES[role] for role in comparison.roles]
     also = f", also {' and '.join(others)}" if others else ""
     return f"{first} {comparison.name}{also}"
 
 
 def _head(verdict: Verdict, child: LeaderboardRow, names: Mapping[int, str], top: str) -> str:
-    """Return what the best child is."""
+    """Return the sentence that introduces the best child."""
     origin = ", ".join(label(parent, names) for parent in child.parents) or "none"
     if verdict.finalists:
         seeds = plural(verdict.finalists[0].over_reference.seeds, "fresh seed")
@@ -128,7 +128,7 @@ def _every_seed(verdict: Verdict, names: Mapping[int, str]) -> str:
 
 
 def grounds(comparison: Comparison) -> str:
-    """Return what a comparison rests on, and how far chance goes."""
+    """Return the evidence of a comparison: seeds or rungs, and the interval or noise."""
     if comparison.seeds:
         over = plural(comparison.seeds, "fresh seed")
         if comparison.low is None:
@@ -143,20 +143,21 @@ def grounds(comparison: Comparison) -> str:
 
 def _disqualified(store: Store, names: Mapping[int, str]) -> Iterator[str]:
     for design, reason in store.disqualified().items():
-        yield f"{label(design, names)} is disqualified and not counted: {shortened(reason)}."
+        yield f"{label(design, names)} is disqualified: {shortened(reason)}."
 
 
 def _about_noise(verdict: Verdict, names: Mapping[int, str]) -> Iterator[str]:
     if verdict.finalists:
-        yield "The intervals with fresh seeds hold together, for all of the finals and every look."
+        yield "The intervals with fresh seeds are simultaneous over all pairs and looks of the"
+        " finals."
     reference = label(verdict.reference, names)
     if verdict.sigma is None:
         yield (
-            f"The noise of training was not measured: {reference} was trained once"
-            " (noise_seeds = 1), so any difference may be luck."
+            f"Training noise was not measured: {reference} was trained once (noise_seeds = 1), so"
+            " no difference is known to be significant."
         )
     elif verdict.trainings < FEW_TRAININGS:
         yield (
-            f"The noise rests on {plural(verdict.trainings, 'training')} of {reference}, which"
-            " tell it badly: raise noise_seeds to see smaller differences."
+            f"The noise is a poor estimate from {plural(verdict.trainings, 'training')} of"
+            f" {reference}: raise noise_seeds to resolve smaller differences."
         )

@@ -43,7 +43,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Result:
-    """What an audit said: the codes of its errors, the line of the first one, its seconds."""
+    """The outcome of an audit: the codes of its errors, the line of the first one, its seconds."""
 
     errors: tuple[str, ...]
     line: int | None
@@ -140,7 +140,7 @@ def _audit_with(python: str, only: str) -> dict[str, Result]:
 
 
 def _print(side: str, blocks: list[Block], results: dict[str, Result]) -> int:
-    """Print what one build said; return how many blocks it judged wrongly."""
+    """Print the findings of one build; return how many blocks it judged wrongly."""
     verdicts = {block.name: results[block.name].judge(block) for block in blocks}
     by_kind: dict[str, Counter[str]] = defaultdict(Counter)
     for block in blocks:

@@ -1,7 +1,7 @@
 """What `rung_fidelity.py` records: one training of one design by one recipe, a line of JSON each.
 
 A recipe is what a rung says: scale, tokens, batch, trainer.  The file grows by whole lines and is
-never rewritten, so that a recording that was ended goes on where it stood, on any machine.
+never rewritten, so that a recording that was ended continues where it stood, on any machine.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.stats import bootstrap, kendalltau, rankdata
 
 RESAMPLES = 2000
-FEWEST = 4  # designs below which no correlation is told
+FEWEST = 4  # designs below which no correlation is reported
 Curve = Sequence[tuple[int, float]]
 
 

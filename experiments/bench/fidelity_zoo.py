@@ -72,7 +72,7 @@ def read_zoo(folder: Path = FOLDER) -> dict[str, GABTree]:
             found[path.stem] = GABTree.from_json(json.loads(path.read_text(encoding="utf-8")))
             found[path.stem].validate()
         except (ValueError, RecursionError, OSError) as error:
-            raise InputError(f"this is not JSON: {error}", where=str(path), hint=REMEDY) from None
+            raise InputError(f"not JSON: {error}", where=str(path), hint=REMEDY) from None
         except GenesysError as error:
             where = f"{path}: {error.where}" if error.where else str(path)
             raise InputError(error.message, where=where, hint=error.hint or REMEDY) from None

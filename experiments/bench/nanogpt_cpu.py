@@ -1,4 +1,4 @@
-"""nanoGPT's published recipe for a CPU beside ours: the same text, tokens and size, in one run.
+"""nanoGPT's published recipe for a CPU next to ours: the same text, tokens and size, in one run.
 
     python experiments/bench/nanogpt_cpu.py TEXT [--designs gpt mamba2 ...] [--repeats 1]
 

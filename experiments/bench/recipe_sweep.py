@@ -1,4 +1,4 @@
-"""What a recipe teaches: held-out bits per byte of each seed, recipe beside recipe, in one run.
+"""What a recipe teaches: held-out bits per byte of each seed, recipe next to recipe, in one run.
 
     python experiments/bench/recipe_sweep.py [--scales 0.2M 1M] [--tokens 131072 196608]
         [--batch-tokens 512] [--seeds gpt mamba2 ...] [--repeats 1] [--vary matrix_lr 0.02 0.045]

@@ -11,10 +11,10 @@ and the median and 95th percentile of a warm search.
 
 The weight of the vectors was chosen on one half of the queries, and the figures are those of the
 other half: a query is of the tuning half where the SHA-256 of its title is even.  (The features of
-`hashed` had been chosen on all queries before.)  Beside them stand the differences of
+`hashed` had been chosen on all queries before.)  Next to them stand the differences of
 hybrid to the others, with intervals of 95 % from 2,000 paired bootstrap samples of the queries.
 
---base keeps the base: a load that is killed goes on where it was.
+--base keeps the base: a load that is killed continues where it was.
 """
 
 from __future__ import annotations

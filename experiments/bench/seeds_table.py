@@ -1,4 +1,4 @@
-"""The five seeds beside each other: score, gain over gpt, sigma, and what may be said.
+"""The five seeds next to each other: score, gain over gpt, sigma, and what may be reported.
 
     python experiments/bench/seeds_table.py RUN
 

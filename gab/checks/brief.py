@@ -1,4 +1,4 @@
-"""The report as a person or a language model reads it: short, and what to mend first is first."""
+"""The report as text for people and language models: short, most urgent finding first."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from genesys_engine.gab.checks.report import CheckReport, Finding
 
-_MOST = 6  # findings; mending the first ones often mends the rest
+_SHOWN = 6  # findings; fixing the first ones often fixes the rest
 _LINE = 100
 
 
@@ -18,19 +18,21 @@ def brief(
     source: str = "",
     machine_findings: Sequence[Finding] = (),
     facts: Mapping[str, Any] | None = None,
+    verb: str = "Fix",
 ) -> str:
-    """Return the text: verdict, findings in the order in which to mend them, measurements.
+    """Return the text: verdict, findings in the order in which to fix them, measurements.
 
-    `source` is the text that the findings' lines count in; each line is quoted.
+    `source` is the text to which the findings' lines refer; each line is quoted.  `verb`
+    introduces the advice.
     """
     ordered = sorted((*report.findings, *machine_findings), key=lambda f: f.severity != "error")
     errors = sum(found.severity == "error" for found in ordered)
     lines = [f"{name}: {'passed' if report.passed else 'failed'}{_counts(errors, len(ordered))}"]
     quoted = source.split("\n")  # as Python counts: a text in it may hold U+2028
-    for number, found in enumerate(ordered[:_MOST], start=1):
-        lines += ["", *_finding(number, found, quoted)]
-    if len(ordered) > _MOST:
-        lines += ["", f"... and {len(ordered) - _MOST} more: mend these first."]
+    for number, found in enumerate(ordered[:_SHOWN], start=1):
+        lines += ["", *_finding(number, found, quoted, verb)]
+    if len(ordered) > _SHOWN:
+        lines += ["", f"... and {len(ordered) - _SHOWN} more: {verb.lower()} these first."]
     measured = [f"  {line}" for line in _measured(report.measurements, facts or {})]
     return "\n".join([*lines, "", "Measured", *measured] if measured else lines)
 
@@ -42,7 +44,7 @@ def _counts(errors: int, findings: int) -> str:
     return f" ({', '.join(parts)})" if parts else ""
 
 
-def _finding(number: int, found: Finding, source: Sequence[str]) -> Iterator[str]:
+def _finding(number: int, found: Finding, source: Sequence[str], verb: str) -> Iterator[str]:
     place = f"line {found.line}" if found.line else ""
     place = " in ".join(part for part in (place, found.unit or "") if part)
     yield f"{number}. {found.severity} {found.code}" + (f" at {place}" if place else "")
@@ -51,7 +53,7 @@ def _finding(number: int, found: Finding, source: Sequence[str]) -> Iterator[str
     yield f"   {found.message}"
     if found.evidence:
         yield "   " + ", ".join(f"{k}={_number(v)}" for k, v in found.evidence.items())
-    yield f"   Mend: {found.advice}"
+    yield f"   {verb}: {found.advice}"
 
 
 def _measured(measurements: Mapping[str, Any], facts: Mapping[str, Any]) -> Iterator[str]:

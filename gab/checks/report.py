@@ -194,7 +194,7 @@ def _without_folders(text: str) -> str:
     """Return `text` with files of installed packages named from the package on.
 
     A finding is read by language models: where Python is installed is not theirs to know, and
-    a prompt that said so would be another one on the next machine.
+    such a prompt would differ on the next machine.
     """
     folders = {folder.rstrip(os.sep) for folder in sys.path if Path(folder).is_absolute()}
     for folder in sorted(folders - {""}, key=len, reverse=True):

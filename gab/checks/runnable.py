@@ -230,7 +230,7 @@ class _Cutter(ast.NodeTransformer):
         return node
 
     def _goes_on(self, handler: ast.ExceptHandler) -> bool:
-        """Tell whether a handler goes on after an ImportError."""
+        """Tell whether a handler continues after an ImportError."""
         kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
         names = {kind.id for kind in kinds if isinstance(kind, ast.Name)}
         catches = handler.type is None or any(not self._names.bound[n] for n in names & _CATCHING)

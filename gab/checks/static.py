@@ -1,6 +1,6 @@
 """What the source says before anything of it runs: its language, its class, what is unused.
 
-Every line that does not belong into a block is told at once, to a person or an LLM.
+Every line that does not belong into a block is reported at once, to a person or an LLM.
 """
 
 from __future__ import annotations

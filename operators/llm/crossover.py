@@ -18,7 +18,7 @@ class LLMCrossover(LLMDesigner):
     """Merges two designs: the proposer sees the units of both.
 
     A unit of the second design that is taken as it is comes by reference and costs no token; a
-    unit that is to be rewritten is shown to the coder beside one that does the same job in the
+    unit that is to be rewritten is shown to the coder next to one that does the same job in the
     second design.
     """
 

@@ -45,7 +45,7 @@ class Desk:
 
     @property
     def spent(self) -> bool:
-        """Whether the cap is reached, so that nothing new may be begun."""
+        """Whether the cap is reached, so that nothing new may be started."""
         return self._cap is not None and self.tokens >= self._cap
 
     def note(self, role: str, outcome: str, **facts: Any) -> None:

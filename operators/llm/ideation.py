@@ -1,4 +1,4 @@
-"""Ideation: a proposer has an idea, near-duplicates are told apart, a reviewer rates it.
+"""Ideation: a proposer has an idea, near-duplicates are distinguished, a reviewer rates it.
 
 An idea below the threshold goes back with the review.  Nothing is spent on code before an idea
 is accepted.
@@ -33,7 +33,7 @@ NOTHING = ""
 """What a proposer puts where no unit of the other parent is taken."""
 MOST_UNREADABLE = 2
 """Tries in a row without a reply that can be read, a correction each, after which a proposer is
-given up: a model that does not keep to the form has no idea that further tries would bring out."""
+abandoned: a model that does not keep to the form has no idea that further tries would bring out."""
 _PATH = re.compile(r"\broot(?:\.\w+)*")
 _NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?")
 _PASSAGE = 500  # characters of a passage in a prompt

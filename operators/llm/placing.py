@@ -31,7 +31,7 @@ def place_unit(
 ) -> GABTree:
     """Return `tree` with `unit` at `path`.
 
-    Children go on under slots of their interface, and hyper-parameters under their names.  A
+    Children continue under slots of their interface, and hyper-parameters under their names.  A
     slot without a child gets the one of `children`, the child that `like` has at this path, or
     the nearest unit of the library.
 

@@ -72,5 +72,5 @@ class Implementer(Protocol):
         """Return what came of `proposal`, asking through `context.llm`.
 
         `token_cap` ends the tries once as many tokens are used (whole-budget baselines); what is
-        under way then is the last try.
+        running then is the last try.
         """

@@ -85,7 +85,7 @@ class LLMScratch(LLMDesigner):
 
 
 def nearest_design(idea: str, names: Sequence[str]) -> str:
-    """Return the seed design that has the unit which is told most like `idea`."""
+    """Return the seed design that has the unit most similar to `idea`."""
     embedding = open_embedding("hashed")
 
     def nearness(name: str) -> float:

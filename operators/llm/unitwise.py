@@ -320,7 +320,7 @@ class _Search:
 
         It is where a unit is new: in a design from scratch, which begins at no design of the run,
         and where new slots are written too.  Else a working unit is to be changed, and a small
-        model that is told of slots there declares some for nothing.
+        model that sees slots there declares some for nothing.
         """
         new = self.afresh or self.options.new_slots == "implement"
         return new and place.node.ret in _PARTED and place.depth < _DEEPEST

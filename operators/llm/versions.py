@@ -77,7 +77,7 @@ def best(
 def versions_of(blocks: Sequence[Answer], name: str) -> list[Version]:
     """Return every version of the class `name` in the blocks of a reply, in order.
 
-    Other classes with a `forward` count beside it, unless they use it or are used by it.  What a
+    Other classes with a `forward` count next to it, unless they use it or are used by it.  What a
     version needs and another block defines is put before it.  Without any class the longest block
     is all there is.
     """

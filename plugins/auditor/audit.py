@@ -3,7 +3,7 @@
 Three levels.  A *run* checks each of its designs with `run.check_block`, which goes through the
 same probes but neither trains nor times: the ladder trains every design anyway, and a decision
 must not depend on a clock.  `fast` is the static look, causality and gradients.  `full` adds the
-class's form, the parents, cost beside a reference and a short training on real text.
+class's form, the parents, cost next to a reference and a short training on real text.
 
 The judge's side, as `run` is: nothing of the block runs in this process.
 """
@@ -88,7 +88,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Audit:
-    """The report, which depends on the order alone, and facts of this machine beside it."""
+    """The report, which depends on the order alone, and facts of this machine next to it."""
 
     report: CheckReport
     facts: Mapping[str, float] = field(default_factory=dict)

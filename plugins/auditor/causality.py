@@ -105,7 +105,7 @@ def check_lengths(subject: Subject) -> Iterator[Finding]:
         apart = settled(partial(change, cut), LEAK)
         if not apart <= LEAK:
             found = None
-            if math.isfinite(apart):  # NaN needs no second look
+            if math.isfinite(apart):  # NaN needs no further look
                 found = probe_rows(subject, shared, "moved", (longest,), only=(cut,))
                 found = found or probe_rows(subject, shared, "moved", (cut, longest))
             text = f"The first {cut} of {longest} tokens give another output when they are alone."
@@ -146,7 +146,7 @@ def _groups(where: Sequence[int], size: int) -> Iterator[Sequence[int]]:
 
 
 def _stays(subject: Subject, model: Model, tokens: Tensor, where: Sequence[int]) -> bool:
-    """Tell whether the cuts of a further group change nothing, beside the tokens run alone.
+    """Tell whether the cuts of a further group change nothing, next to the tokens run alone.
 
     Where one does, the group is probed as the first was, with the unchanged tokens in its batch:
     other batches may round otherwise.
@@ -349,7 +349,7 @@ def _pulls(
     slope: Tensor,
     place: tuple[int, int],
 ) -> Callable[[bool], float]:
-    """Return what tells how large the gradient from a row's cut on is beside that before it."""
+    """Return what tells how large the gradient from a row's cut on is next to that before it."""
     row, cut = place
 
     def ask(wide: bool) -> float:

@@ -1,8 +1,8 @@
-"""What a block costs: counted, and so the same on every machine, or timed beside a reference.
+"""What a block costs: counted, and so the same on every machine, or timed next to a reference.
 
 Operations and bytes are counted at two lengths; their growth tells a loop over time from a
 parallel form, and a square from a cube.  Seconds are facts of the machine: they are given as
-ratios to a reference block measured on the same machine, beside the report and never in it.
+ratios to a reference block measured on the same machine, next to the report and never in it.
 
 Only the block's own process can count what it does, so a count is its word: no smaller than what
 it must have written, and no reason to let anything pass but a warning.  Seconds are measured here.
@@ -38,7 +38,7 @@ from genesys_engine.plugins.sandbox.subject import SubjectRaised
 
 _SHORT = 64  # calls are counted at this length and at twice it
 # Operations too, where the block works without a loop over time: narrow, so that what grows with
-# the length shows beside the products that grow with the width.
+# the length shows next to the products that grow with the width.
 _LONG, _NARROW = 256, 64
 # Calls for each further token: a scan in chunks makes fewer.
 LOOP = 4.0

@@ -15,7 +15,7 @@ from genesys_engine.plugins.auditor.lengths import SHORT
 from genesys_engine.plugins.auditor.reach import Reached, in_block
 from genesys_engine.plugins.auditor.subject import Subject
 
-# Inputs and parameters that are drawn before it is said that no gradient arrives: of 64 experts,
+# Inputs and parameters that are drawn before a missing gradient is reported: of 64 experts,
 # each taken by one token in 32, all are reached in far fewer.
 _TRIES = 8
 _MANY = 512  # tokens of a further try

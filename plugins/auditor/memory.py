@@ -1,4 +1,4 @@
-"""What a model keeps beside its parameters and buffers: numbers and lists, wherever they are.
+"""What a model keeps next to its parameters and buffers: numbers and lists, wherever they are.
 
 A counter that a block keeps changes no output until it is meant to.  So it is looked for where a
 block may keep one: in its modules, their classes, default arguments and globals.

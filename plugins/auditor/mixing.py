@@ -20,7 +20,7 @@ def check_mixing(subject: Subject) -> Iterator[Finding]:
 
     All later outputs are asked: one position may close its own gate (the TTT seed does, where its
     moved rate falls below zero), and a block that reads from one distance only shows somewhere.
-    It may read from farther back than a short input has, so the longest is asked before it is said.
+    It may read from farther back than a short input has, so the longest is tried first.
     """
     for length in dict.fromkeys((SHORT, subject.context, subject.longest)):
         tokens, output = subject.tokens(1, length), subject.alone(length)[-1]

@@ -86,7 +86,7 @@ def _as_asked(parameter: Parameter, wanted: str) -> tuple[bool, str]:
 def check_modes(subject: Subject) -> Iterator[Finding]:
     """`mode.differs`: without dropout, train mode computes what eval mode computes.
 
-    Where train mode draws random numbers the two are not comparable, and nothing is said.
+    Where train mode draws random numbers the two are not comparable, and nothing is reported.
     """
     model = subject.shared
     tokens = subject.tokens(2, _LENGTH)

@@ -1,4 +1,4 @@
-"""Which parameters a gradient reaches, over several tries, and what is said of the others.
+"""Which parameters a gradient reaches, over several tries, and findings about the others.
 
 A parameter is missed where no try reaches it in any block.  One of many alike (the experts of a
 mixture) of which now these, now those are reached waits for its input, and is no fault.

@@ -214,7 +214,7 @@ class Served:
         return {**said, "shape": list(Y.shape)}, [Y] if alike else ()
 
     def call(self, given: Given, tensors: Tensors) -> Answer:
-        """Call a block with X and Z, as a model does; what Z holds beside tensors stays here."""
+        """Call a block with X and Z, as a model does; what Z holds next to tensors stays here."""
         X, *values = tensors
         start_generator(0)
         with torch.no_grad():

@@ -38,7 +38,7 @@ WIDTH = 64
 BLOCKS = 2
 VOCABULARY = 97
 _SHORT = 31
-_PLACES = 0.1  # the size of what tells equal tokens apart, beside theirs
+_PLACES = 0.1  # the size of what tells equal tokens apart, next to theirs
 _NOISE = (1.0, 0.1, 0.01)
 
 View = Sequence[Any]

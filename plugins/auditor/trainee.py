@@ -1,6 +1,6 @@
 """A small byte-level model that is trained for a few steps, on what it is given.
 
-It is told inputs, and targets of training text alone; what a loss is worth is judged from the
+It gets inputs, and targets of training text alone; what a loss is worth is judged from the
 logits that it gives back (`training`).
 """
 

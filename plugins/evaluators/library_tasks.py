@@ -1,6 +1,6 @@
 """lm-eval's own tasks and the user's, with data that were brought to this machine before.
 
-The engine's process loads a task's data set once (`prepare`) and stores it beside the task's
+The engine's process loads a task's data set once (`prepare`) and stores it next to the task's
 name; workers, which reach no network, read it from there (`prepared`).  A folder of the user's is
 copied, for workers may not read the original.  Nothing of it runs in the engine's process: neither
 the code that it names nor its templates, which are code too.
@@ -110,12 +110,12 @@ def prepared(folder: Path | None) -> list[Prepared]:
 def _with_data(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Return the configuration of a task that reads its data from `folder`.
 
-    A task in Python does not ask its configuration for them: its class is told.
+    A task in Python does not ask its configuration for them: its class gets the limit.
     """
     import datasets
 
     def load(**_: object) -> Any:
-        # What a task makes of data on a disk is kept beside them, where a worker may not write.
+        # What a task makes of data on a disk is kept next to them, where a worker may not write.
         return datasets.load_from_disk(str(folder), keep_in_memory=True)
 
     def download(self: Any, *_: object, **__: object) -> None:

@@ -126,7 +126,7 @@ class CorpusLM(TemplateLM):  # type: ignore[misc]  # lm-eval has no types
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
         """Continue texts greedily up to a stop string, `max_gen_toks` or a document's end.
 
-        Prompts of one length and one limit go together: a block cannot be told of padding.
+        Prompts of one length and one limit go together: a block knows nothing of padding.
         """
         prompts = [self._prompt(*request.args) for request in requests]
         groups: dict[tuple[int, int], list[int]] = {}

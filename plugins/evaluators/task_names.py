@@ -135,10 +135,10 @@ def unknown(names: Iterable[str]) -> str | None:
             continue
         if is_folder(name):
             if not task_files(folder_path(name)):
-                return f"there is no folder {name!r} with lm-eval tasks (.yaml)"
+                return f"no folder {name!r} with lm-eval tasks (.yaml)"
             continue
         if name not in library_names():
-            return f"there is no task {name!r}; {suggest(name, [*own, *sorted(library_names())])}"
+            return f"unknown task {name!r}; {suggest(name, [*own, *sorted(library_names())])}"
     return None
 
 

@@ -134,8 +134,8 @@ class KnowledgeBase:
     ) -> Added:
         """Add documents; one that is there unchanged costs nothing, a changed one replaces it.
 
-        Documents are written `BATCH` at a time, and `progress` is told after each: whatever
-        ends the process, what was told is there, and adding again goes on behind it.
+        Documents are written `BATCH` at a time, and `progress` is called after each: whatever
+        ends the process, what was reported is there, and adding again continues after it.
         """
         total = Added()
         rest = iter(documents)

@@ -1,6 +1,6 @@
 """The base and the live sources together.
 
-A source that cannot be reached is told once and left alone from then on: whoever asks gets what
+A source that cannot be reached is reported once and left alone from then on: whoever asks gets what
 the base and the other sources know.
 """
 
@@ -50,7 +50,7 @@ class Knowledge:
     Args:
         base: the knowledge base.
         open_source: makes a source by its registered name; it raises `PluginError`.
-        note: is told in one line what a person should know.
+        note: called with one line for the user.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Knowledge:
         self._unreachable: set[str] = set()
 
     def add(self, source: str, place: str, progress: Progress = lambda read, share: None) -> Report:
-        """Add what `source` holds at `place`; each problem is told as it is met.
+        """Add what `source` holds at `place`; each problem is reported as it is met.
 
         `progress` gets, after each document, how many are read, and which part of the place
         (0 to 1) that is where the source knows.  A source that is unknown, cannot be reached or

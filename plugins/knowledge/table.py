@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 FORMAT = 2
 TABLE = "passages"
 INDEXED_FROM = 1000  # rows: below, reading them all is as fast
-OLD_VERSIONS = timedelta(hours=1)  # readers under way may still use them
+OLD_VERSIONS = timedelta(hours=1)  # active readers may still use them
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ FIX: Mapping[int, str] = {
     401: "the key is missing or rejected: set the right one in the environment",
     402: "the account is out of funds",
     403: "the key may not use this model",
-    404: "there is no such model or address: check `model` and `api_base`",
+    404: "no such model or address: check `model` and `api_base`",
 }
 LIMITED, SLOW = (429,), (408, 504)
 NEVER_SENT = frozenset(

@@ -111,7 +111,7 @@ class LiteLLMOptions(Options):
     @field_validator("extra")
     @classmethod
     def _nothing_of_the_engine(cls, extra: dict[str, Any]) -> dict[str, Any]:
-        """Refuse what would overrule the request, the options beside `extra`, and the caps."""
+        """Refuse what would overrule the request, the options next to `extra`, and the caps."""
         body = extra.get(BODY)
         names = [*extra, *(body if isinstance(body, dict) else ())]
         if found := [name for name in names if name in OWN]:

@@ -33,7 +33,7 @@ CHUNK = 1 << 20
 class LlamaCppOptions(Options):
     """The file and how it is run.
 
-    A model is told by `sha256`, or by the path where that is left out.
+    A model is identified by `sha256`, or by the path where that is left out.
     """
 
     path: str = Field(
@@ -87,7 +87,7 @@ class LlamaCppBackend:
         path = Path(self.options.path).expanduser()
         if not path.is_file():
             raise InputError(
-                "there is no such model file",
+                "no such model file",
                 where=f"[llm] path = {self.options.path!r}",
                 hint="docs/llm.md says where to get one",
             )

@@ -47,7 +47,7 @@ def read_recording(path: Path) -> Iterator[dict[str, Any]]:
     """
     if not path.is_file():
         raise InputError(
-            "there is no such recording",
+            "no such recording",
             where=str(path),
             hint="make one of a run: genesys-engine llm record RUN FILE",
         )

@@ -32,7 +32,7 @@ class RecordedRefusal(LLMRequestRefused):
 
 
 class ReplayOptions(Options):
-    """The recording, told by `sha256`, or by nothing where that is left out."""
+    """The recording, identified by `sha256`, or by nothing where that is left out."""
 
     path: str = Field(
         min_length=1,
@@ -62,7 +62,7 @@ class ReplayBackend:
 
     @cached_property
     def price(self) -> LLMPrice | None:
-        """Nothing, beside the recorded costs; unknown where one of those is."""
+        """Nothing, next to the recorded costs; unknown where one of those is."""
         with self._reading:
             costs = [
                 call.get("usd") for call in self._calls.values() if call.get("reply") is not None

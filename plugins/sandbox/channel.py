@@ -3,7 +3,7 @@
 A message is one frame on a stream socket: four bytes of length (big-endian) and a JSON object
 that holds the message and, for each tensor, its dtype and shape.  The tensors' bytes lie in
 memory that both processes map, as much as fits in; each further piece is written once the other
-side has said that it took the one before.  Nothing is pickled, and nothing of a message is
+side has acknowledged the one before.  Nothing is pickled, and nothing of a message is
 believed: names, dtypes, shapes and sizes are checked before a byte is copied, and values are
 looked at in the copy alone, which the other side cannot reach any more.
 """

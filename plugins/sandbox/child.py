@@ -51,7 +51,7 @@ from genesys_engine.plugins.sandbox.subject import (
 
 KEPT_FD = 3  # the first descriptor after the usual three
 REPLY_FD = KEPT_FD
-SUBJECT_GONE = 71  # exit code of a job that cannot go on without its first subject; then 72 ...
+SUBJECT_GONE = 71  # exit code of a job that cannot continue without its first subject; then 72 ...
 _FRAME_BYTES = 256  # what stands around the value of a reply
 OPEN_FILES = 512
 PROCESSES = 1024  # threads of all jobs together; the kernel counts none of root's
@@ -201,7 +201,7 @@ def _keep_only(log_fd: int, kept: Sequence[int]) -> None:
 def _set_limits(limits: Limits, isolation: Isolation) -> None:
     cpu_s = processor_s(limits)
     _lower(resource.RLIMIT_CORE, 0, 0)
-    # At the soft limit comes SIGXCPU, which can be told apart; the hard one only kills.
+    # At the soft limit comes SIGXCPU, which can be distinguished; the hard one only kills.
     _lower(resource.RLIMIT_CPU, cpu_s, cpu_s + 1)
     _lower(resource.RLIMIT_FSIZE, limits.file_bytes, limits.file_bytes)
     _lower(resource.RLIMIT_NOFILE, OPEN_FILES, OPEN_FILES)

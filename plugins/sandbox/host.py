@@ -1,6 +1,6 @@
 """The engine's side of the sandbox: a queue of jobs in, a future of `Outcome` for each out.
 
-One supervisor thread owns the template process and all state but the queue.  Beside the
+One supervisor thread owns the template process and all state but the queue.  Next to the
 template's own watch over deadlines it keeps a second one: a template that has not reported a
 job's end some seconds after its deadline is hung, and is killed with all that it started.
 

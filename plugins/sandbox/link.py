@@ -115,7 +115,7 @@ class TemplateLink:
                     self.killed = self._process.wait(_GONE_S) == -signal.SIGKILL
                 self.kill("the template process ended")
             return self._frames.feed(data)
-        except ConnectionResetError:  # told once; what was sent before can still be read
+        except ConnectionResetError:  # reported once; what was sent before can still be read
             return []
         except ValueError as error:
             self.kill(f"the template cannot be understood: {error}")

@@ -1,6 +1,6 @@
 """The kernel calls about processes that Python does not offer, through libc.
 
-On a system without them each question is answered with False or -1 and the engine goes on with
+On a system without them each question is answered with False or -1 and the engine continues
 what is left (`sandbox_status` says so).
 """
 

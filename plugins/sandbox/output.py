@@ -10,7 +10,7 @@ from genesys_engine.plugins.sandbox.protocol import LOG_HEAD_BYTES, LOG_NAME, LO
 from genesys_engine.plugins.sandbox.scratch import remove
 
 _CHUNK = 64 << 10
-_DRAIN_CHUNKS = 64  # a descendant may go on writing for ever
+_DRAIN_CHUNKS = 64  # a descendant may continue writing for ever
 
 
 class OutputPipe:

@@ -37,7 +37,7 @@ class Limits:
     `wall_s` is wall-clock time; CPU time is bounded by that much on every core.
     `memory_bytes` counts the addresses that the job may map beyond those of the warm template;
     0 means unlimited.  `file_bytes` bounds every single file that it writes, `disk_bytes` all of
-    them.  `readable` are files and folders that it may read beside the interpreter, the
+    them.  `readable` are files and folders that it may read next to the interpreter, the
     installed packages and its scratch folder.  `accelerator` leaves the device files of a GPU
     open; since its driver reserves far more addresses than it uses, memory is then counted as
     private data instead.  `compiles` opens the compile profile (`toolchain`): the job may start

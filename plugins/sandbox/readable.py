@@ -27,7 +27,7 @@ _SYSTEM = (
     "/sys/devices/system/cpu", "/sys/devices/system/node", "/sys/fs/cgroup",
     "/dev/urandom", "/dev/random", "/dev/zero",
 )  # fmt: skip
-# What CUDA and ROCm need beside their device files.
+# What CUDA and ROCm need next to their device files.
 _ACCELERATOR = (
     "/proc/devices", "/proc/modules", "/proc/driver/nvidia", "/sys/bus/pci", "/sys/devices",
     "/sys/module", "/sys/class", "/usr/local/cuda", "/usr/share/nvidia", "/opt/rocm",

@@ -178,7 +178,7 @@ class RunningJob:
             self._end_for("processes", crowd)
 
     def _end_for(self, cause: Cause, excess: str) -> None:
-        """Kill the job for what it has too much of, if anything; the first cause is told."""
+        """Kill the job for what it has too much of, if anything; the first cause is reported."""
         if excess and self._cause == "exit":
             self._cause, self._excess = cause, excess
             self.kill()

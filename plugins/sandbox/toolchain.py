@@ -56,7 +56,7 @@ def _pass(compiler: str, name: str) -> str | None:
 
 
 def rules() -> Iterator[Rule]:
-    """Yield what a job that compiles may touch beside what every job may."""
+    """Yield what a job that compiles may touch next to what every job may."""
     tools = programs()
     if not tools:
         return

@@ -69,7 +69,7 @@ class ExecutorContract(Contract):
                 assert value["judge"] != value["subject"]
 
     def test_a_deadline_is_kept(self, tmp_path: Path) -> None:
-        """A job that does not end is ended, and is told as a timeout."""
+        """A job that does not end is ended, and is reported as a timeout."""
         with self.executor() as executor:
             warm = executor.submit(f"{JOBS}:echo", {}, tmp_path, Limits(30.0))
             warm.result(PATIENCE_S)

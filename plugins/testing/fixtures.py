@@ -1,4 +1,4 @@
-"""Fixtures for pytest; switch them on in the conftest.py beside your pyproject.toml:
+"""Fixtures for pytest; switch them on in the conftest.py next to your pyproject.toml:
 
 pytest_plugins = ["genesys_engine.plugins.testing.fixtures"]
 """

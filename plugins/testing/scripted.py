@@ -26,7 +26,7 @@ class ScriptedLLM:
 
     def ask(self, role: str, request: LLMRequest) -> LLMReply:
         """Return the next reply; counts are words."""
-        assert role in ROLES, f"there is no role {role!r}: one of {', '.join(ROLES)}"
+        assert role in ROLES, f"unknown role {role!r}: one of {', '.join(ROLES)}"
         self.asked.append((role, request))
         key = (role, repr(request))
         if key not in self._known:

@@ -51,7 +51,7 @@ class TrainerContract(Contract):
     def test_the_checkpoint_holds_the_trained_model(
         self, tiny_corpus: Corpus, tmp_path: Path
     ) -> None:
-        """Read back, it gives the very weights; no partial file is left beside it."""
+        """Read back, it gives the very weights; no partial file is left next to it."""
         from genesys_engine.plugins.checkpoint import load_checkpoint
 
         model, result = self.train(tiny_corpus, tmp_path)

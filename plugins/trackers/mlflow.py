@@ -10,7 +10,7 @@ from genesys_engine.plugins.api import PATH_OR_NAME, Field, Options, TrackedRun
 from genesys_engine.plugins.trackers.series import numbers, require
 
 RUN_ID = "mlflow_run_id"
-"""File in the folder of the run: a resumed run goes on in the same run of MLflow."""
+"""File in the folder of the run: a resumed run continues in the same run of MLflow."""
 
 
 class MlflowOptions(Options):

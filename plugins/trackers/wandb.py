@@ -24,7 +24,7 @@ class WandbOptions(Options):
 
 
 class WandbTracker:
-    """One run at W&B per run here; a resumed run goes on there."""
+    """One run at W&B per run here; a resumed run continues there."""
 
     Options = WandbOptions
 

@@ -58,7 +58,7 @@ class HfTrainer:
         def share(step: int) -> float:
             return rate_share(feed.tokens_before(step) / budget.tokens, options)
 
-        # Its own files (none are asked for) must not lie beside the checkpoint.
+        # Its own files (none are asked for) must not lie next to the checkpoint.
         with tempfile.TemporaryDirectory(dir=checkpoint.parent, prefix=".hf-") as folder:
             trainer = make_trainer(
                 model, optimizer, feed, share, losses, Path(folder), device, budget.seed,

@@ -1,4 +1,4 @@
-"""The loss curve of a trial while it trains: a small file beside the checkpoint.
+"""The loss curve of a trial while it trains: a small file next to the checkpoint.
 
 The file holds pairs of float64 in the machine's byte order, (tokens seen, loss in nats per token),
 and is replaced whole, so that whoever reads it sees one moment.  The trial's process writes it and
@@ -39,7 +39,7 @@ class LiveCurve:
         return time.monotonic() - self._last >= self._every_s
 
     def write(self, curve: Curve) -> None:
-        """Replace the file by `curve`; of one without points nothing is told."""
+        """Replace the file by `curve`; of one without points nothing is reported."""
         if not curve:
             return
         partial = self._path.with_name(LIVE_CURVE + ".partial")

@@ -20,7 +20,7 @@ class Losses:
     """Collects losses (nats per token), ends the trial when they run away or stall.
 
     `points` holds (tokens seen, loss) of every step; given those of an earlier session, all goes
-    on as if there had been no break.  `live` is told the curve as it grows.
+    on as if there had been no break.  `live` gets the curve as it grows.
     """
 
     explode_factor: float

@@ -1,4 +1,4 @@
-"""Ending a trial that is too slow: against the seed gpt of the same width and depth, beside it.
+"""Ending a trial that is too slow: against the seed gpt of the same width and depth, next to it.
 
 Both take their steps alike: as many sequences at once, compiled or not, shared by as many
 processes.
@@ -71,7 +71,7 @@ class Pace:
 
     def _ratio(self, batch: Batch, seconds: float) -> float:
         """Return the share of the reference's speed, the same for all processes of a team, so
-        that all of them go on or none; 1 where the reference finds no room beside the design."""
+        that all of them continue or none; 1 where the reference does not fit next to the design."""
         import torch
 
         try:

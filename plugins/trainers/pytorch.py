@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from genesys_engine.plugins.corpus import Corpus
 
 HOW = {"checkpoint_every_s", "slowest_ratio", "stall_tokens", "explode_factor"}
-"""Options that change nothing of the weights: a trial may go on with others."""
+"""Options that change nothing of the weights: a trial may continue others."""
 
 
 class TorchTrainer:
@@ -46,7 +46,7 @@ class TorchTrainer:
         """Train `model` in place until `budget.tokens` are seen and write `checkpoint`.
 
         The model's context is read from `model.config.context`.  A training checkpoint that an
-        earlier attempt at the same trial left beside `checkpoint` is gone on from.
+        earlier attempt at the same trial left next to `checkpoint` is resumed.
 
         Raises:
             TrialDiverged: the loss is not finite, exploded or stalled, or it is too slow.

@@ -1,6 +1,6 @@
-"""The training checkpoint: all that a trial needs to go on as if there had been no break.
+"""The training checkpoint: all that a trial needs to continue as if there had been no break.
 
-One safetensors file beside the final checkpoint: weights, optimiser state, the generators' states
+One safetensors file next to the final checkpoint: weights, optimiser state, the generators' states
 and every loss so far; its metadata hold the position in the data, what the trial is, and a digest
 over the tensors.  It is read back before it counts, and the file before it is replaced at once.
 A file that is damaged, or of another trial, is not used.

@@ -2,7 +2,7 @@
 
 A batch is cut into micro-batches, and the loss of each is divided by the real tokens of the whole
 batch: how it is cut changes rounding and nothing else.  A processor is faster with what its cache
-holds, a GPU with all at once.  What does not fit is given up in this order: half the micro-batch,
+holds, a GPU with all at once.  What does not fit is reduced in this order: half the micro-batch,
 down to one sequence; then the activations, which are computed again in the backward pass; then the
 trial.
 """
@@ -33,7 +33,7 @@ IN_CACHE = 2048  # tokens whose activations a processor's cache holds (docs/perf
 class Stepper:
     """Takes steps; a context manager, which leaves the model as it was but for its weights.
 
-    `given_up` tells, as options, what was given up for want of memory: a trial that goes on later
+    `given_up` tells, as options, what was reduced for want of memory: a trial that continues later
     begins with them, and so with the same rounding.
     """
 

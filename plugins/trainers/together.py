@@ -28,7 +28,7 @@ FAILED = "together-failed.json"
 
 
 def train_together(payload: Mapping[str, Any], checkpoint: Path, processes: int) -> TrainResult:
-    """Train the design of a payload with `processes` processes; return what the first one told.
+    """Train the design of a payload with `processes` processes; return what the first one reported.
 
     Raises:
         TrialDiverged: the trial ended early.

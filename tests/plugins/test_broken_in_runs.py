@@ -32,13 +32,13 @@ class Mine:
 # name -> (source, hook, line or 0, what is wrong, how to mend it)
 CASES = {
     "import": (HEAD + "import not_there_at_all\n", "import", 3, "not_there_at_all", "install what"),
-    "syntax": ("def f(:\n", "import", 1, "SyntaxError", "mend that place"),
-    "exit": (HEAD + "raise SystemExit(3)\n", "import", 3, "SystemExit: 3", "mend that place"),
+    "syntax": ("def f(:\n", "import", 1, "SyntaxError", "fix that line"),
+    "exit": (HEAD + "raise SystemExit(3)\n", "import", 3, "SystemExit: 3", "fix that line"),
     "typo": (
         HEAD + REGISTER.replace("selectors", "selektors"),
         "hooks",
         5,
-        "there is no hook 'genesys_register_selektors'",
+        "unknown hook 'genesys_register_selektors'",
         "did you mean 'genesys_register_selectors'?",
     ),
     "signature": (
@@ -67,7 +67,7 @@ CASES = {
         "genesys_register_selectors",
         6,
         "OSError: gone",
-        "mend that place",
+        "fix that line",
     ),
 }
 
@@ -234,7 +234,7 @@ def test_a_local_plugin_that_is_none_or_hidden_is_told(site: Site) -> None:
     here = site.folder.parent
     code, told = validate(site, '[plugins]\nlocal = ["nothing.py"]\n')
     assert code == 2
-    assert "there is no" in told
+    assert "nothing at" in told
     assert "nothing.py" in told
     (here / "operator.py").write_text(HEAD)  # the name of a module of Python's own
     code, told = validate(site, '[plugins]\nlocal = ["operator.py"]\n[selection]\nuse = "mine"\n')
@@ -242,7 +242,7 @@ def test_a_local_plugin_that_is_none_or_hidden_is_told(site: Site) -> None:
     assert "the module 'operator' is another one" in told
     (here / "notes").mkdir()
     code, told = validate(site, '[plugins]\nlocal = ["notes"]\n[selection]\nuse = "mine"\n')
-    assert "there is no plugin at" in told
+    assert "nothing at" in told
     assert "pyproject.toml" in told
 
 

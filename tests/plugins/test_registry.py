@@ -102,7 +102,7 @@ def test_unknown_names_get_near_ones_and_say_what_is_missing() -> None:
     registry.note_absent("plugin 'x' of dist-b 2 is broken: import: boom")
     with pytest.raises(PluginError) as caught:
         registry.get("selector", "quadrent")
-    assert caught.value.message == "there is no selector 'quadrent'"
+    assert caught.value.message == "unknown selector 'quadrent'"
     hint = caught.value.hint
     assert hint == "did you mean 'quadrant'?; plugin 'x' of dist-b 2 is broken: import: boom"
     with pytest.raises(PluginError, match="there is quadrant, random"):

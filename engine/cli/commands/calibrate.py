@@ -1,4 +1,4 @@
-"""`genesys-engine calibrate EXPERIMENT`: how much chance there is in a training."""
+"""`genesys-engine calibrate EXPERIMENT`: run-to-run training noise."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ ENOUGH_SEEDS = 5
 @click.option(
     "--seeds",
     type=click.IntRange(min=2),
-    help="Training seeds per rung; by default as many as runs of EXPERIMENT will ask for.",
+    help="Training seeds per rung; by default as many as runs of EXPERIMENT need.",
 )
 @set_option
 @json_option
 def command(experiment: Path, seeds: int | None, sets: tuple[str, ...], as_json: bool) -> None:
-    """Train the reference of EXPERIMENT with several seeds and show the noise of each rung.
+    """Train the reference of EXPERIMENT with several seeds and show the noise at each rung.
 
-    The results are kept: every run with the same text, rungs, trainer and evaluators, whatever
-    its seed, takes the trainings that `noise_seeds` asks for from there. What is known already
-    is not trained again.
+    The results are cached: runs with the same text, rungs, trainer and evaluators, whatever their
+    seed, reuse these trainings for `noise_seeds`. Cached trainings are not repeated.
     """
     from genesys_engine.engine.common.text import metric_title, number, plural, rough
     from genesys_engine.engine.run.assembly import load
@@ -47,17 +46,17 @@ def command(experiment: Path, seeds: int | None, sets: tuple[str, ...], as_json:
         for name, m in rung.metrics.items()
     ]
     columns = ("rung", "metric", "seeds", "mean", "deviation", "of the mean")
-    print_table(columns, rows, title=f"Noise of training, from {reference}")
+    print_table(columns, rows, title=f"Training noise, from {reference}")
     for rung in found:
-        told = "not known" if rung.fitness is None else f"{rough(rung.fitness)} %"
+        value = "unknown" if rung.fitness is None else f"{rough(rung.fitness)} %"
         metric = metric_title(said(loaded.fitness.model_dump()))
-        note(f"sigma of the fitness at {rung.scale} ({metric}): {told}")
-    note("a run calls nothing better within 2 sigma; it measures sigma with its own noise_seeds")
+        note(f"sigma of the fitness at {rung.scale} ({metric}): {value}")
+    note("differences within 2 sigma count as noise; a run measures sigma with its own noise_seeds")
     fewest = min(rung.seeds for rung in found)
     if fewest < ENOUGH_SEEDS:
         wider, enough = widening(fewest), widening(ENOUGH_SEEDS)
         note(
-            f"{plural(fewest, 'seed')} tell little: sigma is {wider:.1f} times their deviation,"
-            f" of {ENOUGH_SEEDS} seeds {enough:.1f} times; take more: --seeds {ENOUGH_SEEDS}, and"
-            f" noise_seeds = {ENOUGH_SEEDS} in the experiment"
+            f"{plural(fewest, 'seed')} are few: sigma is estimated as {wider:.1f} times their"
+            f" deviation, with {ENOUGH_SEEDS} seeds as {enough:.1f} times; use more: --seeds"
+            f" {ENOUGH_SEEDS}, and noise_seeds = {ENOUGH_SEEDS} in the experiment"
         )

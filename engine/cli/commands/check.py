@@ -28,17 +28,21 @@ if TYPE_CHECKING:
     "--d-model", default=128, show_default=True, type=click.IntRange(16, 2048), help="Its width."
 )
 @click.option(
-    "--layers", default=2, show_default=True, type=click.IntRange(1, 16), help="Blocks in a row."
+    "--layers",
+    default=2,
+    show_default=True,
+    type=click.IntRange(1, 16),
+    help="Number of stacked blocks.",
 )
 @click.option(
     "--context",
     default=128,
     show_default=True,
     type=click.IntRange(16, 8192),
-    help="Tokens it will be trained at: leaks are looked for up to there.",
+    help="Context length in training, in tokens; leaks are searched up to there.",
 )
-@click.option("--fast", is_flag=True, help="Static look, causality and gradients only.")
-@click.option("--template", is_flag=True, help="Print a block to begin with, and check nothing.")
+@click.option("--fast", is_flag=True, help="Static checks, causality and gradients only.")
+@click.option("--template", is_flag=True, help="Print a starter block and check nothing.")
 @json_option
 def command(
     path: str | None,
@@ -51,18 +55,18 @@ def command(
     template: bool,
     as_json: bool,
 ) -> int:
-    """Audit a block and say what to mend, most important first.
+    """Audit a block and list what to fix, most important first.
 
     PATH is a Python file with any torch.nn.Module that maps X of shape (batch, time, width) to
-    its like, a tree in JSON, or a run, whose DESIGN is audited: its number, or the name of a
-    seed.  The block runs in an isolated process.
+    the same shape, a tree in JSON, or a run; DESIGN is then the number of the design to audit, or
+    the name of a seed.  The block runs in an isolated process.
 
     \b
     genesys-engine check --template > my_block.py
     genesys-engine check my_block.py
     genesys-engine check runs/quickstart 17
 
-    Exit code 0 passed, 1 there are errors, 2 usage.
+    Exit code 0 passed, 1 errors found, 2 usage error.
     """
     if template:
         from genesys_engine.engine.cli.block_template import TEMPLATE
@@ -70,7 +74,7 @@ def command(
         answer(TEMPLATE, nl=False)
         return EXIT_OK
     if path is None:
-        raise click.UsageError("give the PATH of a block, or --template for one to begin with")
+        raise click.UsageError("give the PATH of a block, or --template for a starter block")
     from genesys_engine.engine.check import audit
 
     if d_model % 16:

@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="Folder of the study; studies/NAME by default. One that is begun is gone on with.",
+    help="Study folder; studies/NAME by default. Resumes an existing study.",
 )
 @set_option
 @json_option
 def command(experiment: Path, out: Path | None, sets: tuple[str, ...], as_json: bool) -> int:
-    """Compare the arms of EXPERIMENT's [compare], with intervals.
+    """Compare the arms of EXPERIMENT's [compare], with confidence intervals.
 
-    An implementation study gives every arm the same proposals, and best_of_n and sequential the
-    tokens of the arm that `equal_to` names; an evolution study does whole runs.  The table says
-    what was found with 95 % intervals, and what it cost; the page with plots lies in the folder.
-    Ctrl-C ends it; the same command, or `genesys-engine resume`, goes on.
+    An implementation study gives every arm the same proposals; best_of_n and sequential may spend
+    the tokens that the arm named by `equal_to` spent.  An evolution study runs whole experiments.
+    The table shows results with 95 % intervals, and costs; a page with plots is written to the
+    folder.  Ctrl-C stops the study; the same command, or `genesys-engine resume`, resumes it.
     """
     from genesys_engine.engine.compare import session
     from genesys_engine.engine.config import load_experiment
@@ -66,12 +66,12 @@ def study_session(work: Callable[[Callbacks], None], folder: Path, *, as_json: b
     show(folder, as_json=as_json)
     if not reason:
         return EXIT_OK
-    note(f"stopped ({reason}); nothing is lost. Go on with: genesys-engine resume {folder}")
+    note(f"stopped ({reason}); nothing is lost. Resume with: genesys-engine resume {folder}")
     return EXIT_INTERRUPTED if reason == INTERRUPTED else EXIT_BUDGET
 
 
 def show(folder: Path, *, as_json: bool) -> None:
-    """Print what a study shows so far, and write its page."""
+    """Print the results of a study so far, and write its page."""
     from genesys_engine.engine.compare import session
     from genesys_engine.engine.compare.page import write_page
     from genesys_engine.engine.compare.tables import tables
@@ -84,13 +84,13 @@ def show(folder: Path, *, as_json: bool) -> None:
         for title, columns, rows in tables(data):
             answer(title)
             print_table(columns, rows)
-        for line in said(data):
+        for line in findings(data):
             answer(line)
     note(f"The page with plots: {page}")
 
 
-def said(data: dict[str, object]) -> list[str]:
-    """Return the sentences of a study: the first arm with each other one."""
+def findings(data: dict[str, object]) -> list[str]:
+    """Return one sentence for each comparison with the first arm."""
     comparisons = data["comparisons"]
     arms = data["arms"]
     assert isinstance(comparisons, list)

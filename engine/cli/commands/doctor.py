@@ -17,10 +17,10 @@ from genesys_engine.gab.errors import EXIT_ENVIRONMENT, EXIT_OK
 @click.argument("experiment", required=False, type=click.Path(path_type=Path))
 @json_option
 def command(experiment: Path | None, as_json: bool) -> int:
-    """Check this machine and this installation; a row that fails says how to fix it.
+    """Check this machine and the installation; each failing row says how to fix it.
 
-    With EXPERIMENT, the language model of each of its roles is asked once too. Exit code 4 if
-    something fails that every run needs, or that this one needs.
+    With EXPERIMENT, also sends one test request to the language model of every role. Exit code 4
+    if a requirement of every run, or of EXPERIMENT, is not met.
     """
     rows = []
     for row in _rows(experiment):
@@ -31,12 +31,12 @@ def command(experiment: Path | None, as_json: bool) -> int:
         print_json([asdict(row) for row in rows])
     else:
         wrong = [row.name for row in rows if row.status != "ok"]
-        note(f"not well: {', '.join(wrong)}" if wrong else f"all {len(rows)} are well")
+        note(f"failing: {', '.join(wrong)}" if wrong else f"all {len(rows)} ok")
     return EXIT_ENVIRONMENT if any(row.status == "fail" for row in rows) else EXIT_OK
 
 
 def _rows(experiment: Path | None) -> Iterator[Row]:
-    """Yield what is found, each as soon as it is known; an experiment is read first."""
+    """Yield each row as soon as it is known; an experiment is read first."""
     if experiment is None:
         yield from examine()
         return

@@ -23,20 +23,20 @@ POLL_S = 0.5
 @click.command("events")
 @run_argument
 @click.option("--digest", is_flag=True, help="Print one line: the digest of the decisive events.")
-@click.option("--follow", is_flag=True, help="Go on with what comes, while the run goes.")
-@click.option("--kind", "kinds", multiple=True, help="Only this kind; may be repeated.")
+@click.option("--follow", is_flag=True, help="Keep printing new events while the run is active.")
+@click.option("--kind", "kinds", multiple=True, help="Only this kind; repeatable.")
 @json_option
 def command(run: Path, digest: bool, follow: bool, kinds: tuple[str, ...], as_json: bool) -> None:
     """Show the event log of RUN.
 
-    Two runs that took the same decisions on the same results have the same digest. With
-    --follow --json every line is one JSON object.
+    Two runs that made the same decisions on the same results have the same digest. With
+    --follow --json every line is a JSON object.
     """
     from genesys_engine.engine.store.events import digest_events
     from genesys_engine.engine.store.run_store import Store
 
     if digest and (follow or kinds):
-        raise click.UsageError("--digest covers the whole log: leave out --follow and --kind")
+        raise click.UsageError("--digest covers the whole log: omit --follow and --kind")
     _refuse_unknown(kinds)
     with Store.open(run) as store:
         if digest:
@@ -52,7 +52,7 @@ def command(run: Path, digest: bool, follow: bool, kinds: tuple[str, ...], as_js
 
 
 def _refuse_unknown(kinds: tuple[str, ...]) -> None:
-    """A misspelt kind would silently show nothing."""
+    """Raise `InputError` for an unknown kind, which would silently show nothing."""
     from genesys_engine.gab.errors import InputError
     from genesys_engine.plugins import event_kinds as events
     from genesys_engine.plugins.registry import suggest
@@ -61,12 +61,12 @@ def _refuse_unknown(kinds: tuple[str, ...]) -> None:
     for kind in kinds:
         if kind not in known:
             raise InputError(
-                f"no kind of event {kind!r}", where="--kind", hint=suggest(kind, known)
+                f"unknown kind of event {kind!r}", where="--kind", hint=suggest(kind, known)
             )
 
 
 def _log(store: Store, *, follow: bool) -> Iterator[Event]:
-    """Yield the log, and with `follow` what is added to it while a process works on the run."""
+    """Yield the log, and with `follow` new events while a process works on the run."""
     from genesys_engine.plugins.event_kinds import RUN_FINISHED
 
     last = 0

@@ -14,9 +14,9 @@ from genesys_engine.engine.cli.run_folder import run_argument
 @run_argument
 @click.argument("design")
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
-@click.option("--rung", help="The scale it was trained at; by default the largest.")
+@click.option("--rung", help="Scale of the training; by default the largest.")
 @click.option(
-    "--seed", "replicate", type=int, help="Which of its trainings there; by default the first."
+    "--seed", "replicate", type=int, help="Training seed at that scale; by default the first."
 )
 @json_option
 def command(
@@ -24,9 +24,9 @@ def command(
 ) -> None:
     """Write the trained model of DESIGN in RUN to DIR, a new or empty folder.
 
-    DESIGN is a number, or the name of a seed.
-    It loads with transformers' AutoModelForCausalLM (trust_remote_code=True) on a machine
-    without genesys-engine; README.md in DIR says how, and how lm-eval repeats the scores.
+    DESIGN is a number or the name of a seed.
+    The model loads with transformers' AutoModelForCausalLM (trust_remote_code=True) on machines
+    without genesys-engine; README.md in DIR explains how, and how lm-eval reproduces the scores.
     """
     from genesys_engine.engine.export import export
     from genesys_engine.engine.store.names import find_design

@@ -15,7 +15,7 @@ from genesys_engine.gab.errors import InputError
 def command(path: Path) -> int:
     """Write a commented experiment to PATH (experiment.toml).
 
-    A file that exists is never overwritten.
+    Never overwrites a file.
     """
     from genesys_engine.engine.config.template import template
 
@@ -26,11 +26,11 @@ def command(path: Path) -> int:
             file.write(template())
     except FileExistsError:
         raise InputError(
-            "exists already and is left as it is", where=str(path), hint="choose another name"
+            "already exists and was not changed", where=str(path), hint="choose another name"
         ) from None
     except FileNotFoundError:
         raise InputError(
-            "the folder does not exist", where=str(path.parent), hint="make it first"
+            "the folder does not exist", where=str(path.parent), hint="create it first"
         ) from None
-    answer(f"{path} is written; try: genesys-engine plan {path}")
+    answer(f"{path} written; try: genesys-engine plan {path}")
     return 0

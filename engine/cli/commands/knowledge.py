@@ -30,7 +30,7 @@ SHOWN = 300  # characters of a passage on the screen
 _base_option = click.option(
     "--base",
     type=click.Path(path_type=Path),
-    help="Folder of the knowledge base; default: $GENESYS_KNOWLEDGE, or one of this user's.",
+    help="Knowledge base folder; default: $GENESYS_KNOWLEDGE, else the user's own.",
 )
 _embedding_option = click.option(
     "--embedding",
@@ -41,13 +41,13 @@ _source_option = click.option(
     "sets",
     multiple=True,
     metavar="SOURCE.KEY=VALUE",
-    help="Give a source an option (TOML or a bare string); may be repeated.",
+    help="Set an option of a source (TOML or a bare string); repeatable.",
 )
 
 
 @click.group("knowledge", cls=NearGroup)
 def command() -> None:
-    """Add papers and notes to the knowledge base, and search it."""
+    """Search the knowledge base, or add papers and notes to it."""
 
 
 @command.command("add")
@@ -65,8 +65,7 @@ def add(
 ) -> int:
     """Add files, folders, papers (arxiv:2405.21060) or the reference cards (library).
 
-    What is there already costs nothing. Exit code 1 if something could not be used; all else
-    is added, from the other places too.
+    Unchanged documents are skipped. Exit code 1 if some could not be used; all others are added.
     """
     from genesys_engine.plugins.knowledge.base import Added
 
@@ -99,7 +98,7 @@ def add(
     "--live",
     multiple=True,
     metavar="SOURCE",
-    help="Ask this source too (arxiv, semantic_scholar, web ...); may be repeated.",
+    help="Ask this source too (arxiv, semantic_scholar, web ...); repeatable.",
 )
 @_base_option
 @_embedding_option
@@ -114,7 +113,7 @@ def search(
     sets: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Find what is known about QUERY, by meaning and by words. A new base begins with the cards."""
+    """Search for QUERY by meaning and by words. A new base starts with the reference cards."""
     hits = _knowledge(base, embedding, sets).search(query, limit, live)
     if as_json:
         print_json([asdict(hit) for hit in hits])
@@ -143,7 +142,7 @@ def list_documents(source: str | None, base: Path | None, as_json: bool) -> None
 @_base_option
 @json_option
 def stats(base: Path | None, as_json: bool) -> None:
-    """Say what the base holds, and how."""
+    """Show the size and the settings of the base."""
     found = _existing(base)
     about = {"folder": str(found.folder), **asdict(found.stats())}
     if as_json:
@@ -161,7 +160,7 @@ def stats(base: Path | None, as_json: bool) -> None:
 @click.option("--limit", type=click.IntRange(1, 100), default=5, show_default=True)
 @json_option
 def tried(run: Path, idea: str, limit: int, as_json: bool) -> None:
-    """Say what RUN tried near to IDEA (a sentence or two), and what came of it."""
+    """List attempts of RUN similar to IDEA (a sentence or two), with their outcomes."""
     from genesys_engine.engine.propose.attempts import RunMemory
     from genesys_engine.engine.store.run_store import Store
 
@@ -174,7 +173,7 @@ def tried(run: Path, idea: str, limit: int, as_json: bool) -> None:
         answer(wrapped(f"{attempt.nearness:.2f}  design {attempt.design}: {attempt.idea}", 6))
         answer(f"      {wrapped(attempt.told, 6)}")
     if attempts:
-        note("nearest first, by words and meaning: 1 is the same, 0 has nothing in common")
+        note("nearest first, by words and meaning: 1 is identical, 0 unrelated")
     else:
         note("nothing has been tried yet")
 
@@ -183,7 +182,7 @@ def tried(run: Path, idea: str, limit: int, as_json: bool) -> None:
 
 
 def _knowledge(base: Path | None, embedding: str | None, sets: Sequence[str]) -> Knowledge:
-    """Open the base; one that is new gets the reference cards."""
+    """Open the base; a new base gets the reference cards."""
     from genesys_engine.plugins.knowledge import table
     from genesys_engine.plugins.knowledge.base import KnowledgeBase
     from genesys_engine.plugins.knowledge.engine import Knowledge, default_folder
@@ -206,15 +205,15 @@ def _existing(base: Path | None) -> KnowledgeBase:
     folder = base or default_folder()
     if not table.exists(folder):
         raise InputError(
-            "there is no knowledge base yet",
+            "no knowledge base yet",
             where=str(folder),
-            hint="make one: genesys-engine knowledge add library",
+            hint="create one: genesys-engine knowledge add library",
         )
     return KnowledgeBase(folder)
 
 
 def _sources(sets: Sequence[str]) -> Callable[[str], Any]:
-    """Return what opens a source by name, with its options from `--set SOURCE.KEY=VALUE`."""
+    """Return a function that opens a source by name, with its options from `--set`."""
     from genesys_engine.engine.common.cache import cache_folder
     from genesys_engine.engine.common.redact import hide_key
     from genesys_engine.engine.config.document import Document
@@ -252,7 +251,7 @@ def _source_and_place(text: str) -> tuple[str, str]:
 
 
 def _reading(place: str) -> Callable[[int, float | None], None]:
-    """Return what says how much of `place` is read, with the time left where that is known."""
+    """Return a progress callback for `place`, with the time left if known."""
     from genesys_engine.engine.common.steps import EVERY_S, Steps
     from genesys_engine.engine.common.text import plural
 

@@ -19,23 +19,22 @@ if TYPE_CHECKING:
 
 @click.command("leaderboard")
 @run_argument
-@click.option("--limit", type=click.IntRange(min=1), help="Only so many designs.")
+@click.option("--limit", type=click.IntRange(min=1), help="List at most this many designs.")
 @click.option("--operators", "by_operator", is_flag=True, help="Show operators instead.")
 @layout_options
 @json_option
 def command(run: Path, limit: int | None, by_operator: bool, as_json: bool, layout: Layout) -> None:
     """List the verified designs of RUN: highest rung first, then best gain.
 
-    Each rung has a table of its own. `gain` is in percent over the reference design, at the rung
-    that the scores and costs next to it are of; `mean gain` is over all rungs, ranks the designs,
-    and is what the verdict is about. Within twice the noise of training no difference is shown;
-    who was in the finals is judged by its trainings with fresh seeds alone. FLOPs are per token,
-    with their difference from the reference. In all digits, with the scores of the controls:
-    --csv, --json.
+    Each rung has its own table. `gain` is in percent over the reference design, at the rung of the
+    scores and costs next to it; `mean gain`, over all rungs, ranks the designs and decides the
+    verdict. Differences within twice the training noise are not significant; a finalist is judged
+    only by its trainings with fresh seeds. FLOPs are per token, with the difference from the
+    reference. --csv and --json print all digits, and the scores of the controls.
 
-    --operators lists what the children of each operator gained over their parents.
+    --operators lists the gains of each operator's children over their parents.
 
-    If RUN is a folder of runs, they are listed, each with its best child.
+    If RUN is a folder of runs, lists the runs, each with its best child.
     """
     from genesys_engine.engine.views.runs import holds_runs
 
@@ -94,7 +93,7 @@ def _bigram(rows: Sequence[LeaderboardRow]) -> dict[str, str]:
 
 
 def _remarks(store: Any, rows: Sequence[LeaderboardRow]) -> Iterable[str]:
-    """Yield what has to be said below the tables."""
+    """Yield the remarks below the tables."""
     from genesys_engine.engine.common.text import metric_title
     from genesys_engine.engine.score.fitness import said
     from genesys_engine.engine.score.noise import NO_DIFFERENCE, NOT_MEASURED
@@ -103,7 +102,7 @@ def _remarks(store: Any, rows: Sequence[LeaderboardRow]) -> Iterable[str]:
 
     reference = store.meta("experiment")["population"]["reference"]
     if any(row.within_noise for row in rows):
-        yield f"{NO_DIFFERENCE}: the gain over {reference} is within twice the noise of training"
+        yield f"{NO_DIFFERENCE}: the gain over {reference} is within twice the training noise"
     if any(row.within_noise is None for row in rows):
         yield f"{NOT_MEASURED}: {reference} was trained with one seed (noise_seeds = 1)"
     metric = metric_title(said(store.meta("experiment")["fitness"]))
@@ -140,11 +139,11 @@ def _print_operators(run: Path, layout: Layout, *, as_json: bool) -> None:
     elif layout.csv:
         print_csv(OPERATORS, rows, layout)
     elif not rows:
-        note("no operator has made a child yet")
+        note("no operator has produced a child yet")
     else:
         left_out = print_results(OPERATORS, rows, layout)
-        note(f"at {scale}, where every child is trained like its parents")
-        note("n: how many children were trained there and have a parent that was")
+        note(f"at {scale}, where every child is trained as its parents were")
+        note("n: children trained there with a parent trained there too")
         note_left_out(left_out)
 
 
@@ -160,4 +159,4 @@ def _print_runs(folder: Path, layout: Layout, *, as_json: bool) -> None:
         print_csv(RUNS, rows, layout)
     else:
         note_left_out(print_results(RUNS, rows, layout))
-        note(f"the designs of one: genesys-engine leaderboard {folder / rows[0].folder}")
+        note(f"the designs of a run: genesys-engine leaderboard {folder / rows[0].folder}")

@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 @click.group("llm", cls=NearGroup)
 def command() -> None:
-    """Show what language models were used for in a run, and record their replies."""
+    """Show language-model calls and costs, and record replies."""
 
 
 @command.command("usage")
 @run_argument
 @json_option
 def usage(run: Path, as_json: bool) -> None:
-    """Show calls, tokens and cost of RUN by role, and the designs that were given up."""
+    """Show calls, tokens and cost of RUN by role, and the abandoned designs."""
     from genesys_engine.engine.store.run_store import Store
     from genesys_engine.engine.views.llm import llm_view, usd
 
@@ -55,10 +55,10 @@ def usage(run: Path, as_json: bool) -> None:
 @click.argument("design", required=False)
 @json_option
 def show(run: Path, design: str | None, as_json: bool) -> None:
-    """Print all that language models were asked for DESIGN of RUN, and what they replied.
+    """Print all requests to language models for DESIGN of RUN, with the replies.
 
-    DESIGN is its number, or tN for the task N: a design that was given up has no number.  Without
-    it, the tasks that asked are listed.
+    DESIGN is its number, or tN for task N: an abandoned design has no number.  Without DESIGN,
+    lists the tasks that sent requests.
     """
     from genesys_engine.engine.store.run_store import Store
     from genesys_engine.engine.views.llm import askers, exchange
@@ -73,7 +73,7 @@ def show(run: Path, design: str | None, as_json: bool) -> None:
         print_json([_call_json(call) for call in calls])
         return
     if not calls:
-        note(f"no language model was asked for {design}, or only what had been asked before")
+        note(f"no calls for {design}, or all of them were answered from the record")
     for number, call in enumerate(calls, 1):
         _print_call(number, call)
 
@@ -83,14 +83,14 @@ def _list_askers(found: Sequence[Asker], as_json: bool) -> None:
         print_json([{"task": f"t{each.seq}", **asdict(each)} for each in found])
         return
     rows = [(f"t{e.seq}", e.outcome, e.usage.calls, e.usage.tokens) for e in found]
-    print_table(("task", "what came of it", "calls", "tokens"), rows)
+    print_table(("task", "outcome", "calls", "tokens"), rows)
 
 
 def _task_of(store: Store, design: str) -> int:
     """Return the task of a design (its number, #number or name), or of tN.
 
     Raises:
-        InputError: there is no such design; the hint says what is.
+        InputError: no such design; the hint lists near names.
     """
     from genesys_engine.engine.store.names import find_design
 
@@ -110,7 +110,7 @@ def _call_json(call: Call) -> dict[str, Any]:
 
 
 def _print_call(number: int, call: Call) -> None:
-    """Print one call whole; nothing in it can steer the terminal."""
+    """Print one call in full, without control sequences for the terminal."""
     details = ", ".join(f"{key} {value}" for key, value in sorted(call.details.items()))
     counts = f"{call.input_tokens}+{call.output_tokens} tokens in {call.latency_s:.1f} s"
     head = f"=== {number}. {call.role}: {call.model}, {counts}"
@@ -127,10 +127,10 @@ def _print_call(number: int, call: Call) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
 def record(runs: tuple[Path, ...], file: Path, as_json: bool) -> None:
-    """Write the replies of RUN, a run, a study or a recording, to FILE, for `use = "replay"`.
+    """Write the replies in RUN (a run, a study or a recording) to FILE, for `use = "replay"`.
 
-    FILE ends in .jsonl, .jsonl.gz or .jsonl.xz.  Of several RUN it holds every request once, with
-    the reply of the first that has it.
+    FILE ends in .jsonl, .jsonl.gz or .jsonl.xz.  Several RUN are merged: each request is kept
+    once, with the reply of the first RUN that has it.
     """
     from genesys_engine.engine.common.text import plural
     from genesys_engine.engine.llm.recording import record as write

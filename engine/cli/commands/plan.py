@@ -1,4 +1,4 @@
-"""`genesys-engine plan EXPERIMENT`: what it will cost, measured before it starts."""
+"""`genesys-engine plan EXPERIMENT`: its cost, measured before it starts."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 @set_option
 @json_option
 def command(experiment: Path, sets: tuple[str, ...], as_json: bool) -> None:
-    """Measure a few training steps of every seed and say what EXPERIMENT will cost.
+    """Time a few training steps of every seed and estimate what EXPERIMENT costs.
 
-    Prepares the corpus if it is not cached; the measuring itself takes about half a minute.
+    Prepares the corpus if it is not cached; the measurement takes about half a minute.
     """
     from genesys_engine.engine.common.text import duration
     from genesys_engine.engine.run.assembly import load
@@ -53,7 +53,7 @@ def command(experiment: Path, sets: tuple[str, ...], as_json: bool) -> None:
         for r in found.rungs
     ]
     columns = ("rung", "verifications", "tokens each", "tokens", "time each", "time")
-    print_table(columns, rows, title="If every budget is used in full")
+    print_table(columns, rows, title="If every budget is used up")
     answer(f"checks: {duration(found.checks_s)}; everything: about {duration(found.seconds)}")
     answer(wrapped(_uncertainty(found)))
     if found.llm is not None:
@@ -61,12 +61,12 @@ def command(experiment: Path, sets: tuple[str, ...], as_json: bool) -> None:
 
 
 def _uncertainty(found: Plan) -> str:
-    """Return how far the estimate may be off, and what it rests on."""
+    """Return the uncertainty of the estimate, and its basis."""
     from genesys_engine.engine.common.text import duration
     from genesys_engine.engine.run.plan import STEPS
 
     how = (
-        f"measured over {STEPS} steps each, in {duration(found.measured_s)}, on this machine as it"
+        f"measured over {STEPS} steps each in {duration(found.measured_s)}, on this machine as it"
         " is loaded now"
     )
     left_out = ", ".join(found.not_measured)
@@ -74,7 +74,7 @@ def _uncertainty(found: Plan) -> str:
         why = f" ({left_out} not measured, to keep this short)" if left_out else ""
         return (
             f"for children as fast as {', '.join(found.relative_speed)}: how much others differ is"
-            f" not known{why}; {how}"
+            f" unknown{why}; {how}"
         )
     speeds = ", ".join(f"{name} {ratio:.2f}" for name, ratio in found.relative_speed.items())
     more = f"; not measured, to keep this short: {left_out}" if left_out else ""
@@ -86,7 +86,7 @@ def _uncertainty(found: Plan) -> str:
 
 
 def _language_models(llm: Mapping[str, Any]) -> str:
-    """Return what the language models may cost, in a line or two."""
+    """Return the possible cost of the language models, in a line or two."""
     prices = {entry["model"]: entry["usd_per_million"] for entry in llm["roles"].values()}
     said = []
     for model, usd in prices.items():

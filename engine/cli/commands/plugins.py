@@ -1,4 +1,4 @@
-"""`genesys-engine plugins`: what is installed, what it takes, what is broken, a new one."""
+"""`genesys-engine plugins`: list, inspect and create plugins."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from genesys_engine.gab.errors import InputError, PluginError
 from genesys_engine.plugins.host import BUILTIN, PluginHost, PluginRecord
 from genesys_engine.plugins.registry import KINDS, Description, suggest
 
-_broken_option = click.option("--broken", is_flag=True, help="Only plugins that do not work.")
-_times_option = click.option("--times", is_flag=True, help="What loading each plugin took.")
+_broken_option = click.option("--broken", is_flag=True, help="Show only broken plugins.")
+_times_option = click.option("--times", is_flag=True, help="Show the load time of each plugin.")
 
 
 @click.group("plugins", cls=NearGroup, invoke_without_command=True)
@@ -43,7 +43,7 @@ _times_option = click.option("--times", is_flag=True, help="What loading each pl
 @layout_options
 @click.pass_context
 def command(ctx: click.Context, as_json: bool, broken: bool, times: bool, layout: Layout) -> None:
-    """List plugins and the components they bring."""
+    """List plugins and their components."""
     if ctx.invoked_subcommand is None:
         if as_json:
             reserve_stdout(ctx)
@@ -60,7 +60,7 @@ def command(ctx: click.Context, as_json: bool, broken: bool, times: bool, layout
 def list_plugins(
     ctx: click.Context, as_json: bool, broken: bool, times: bool, layout: Layout
 ) -> None:
-    """List plugins and the components they bring, with their options."""
+    """List plugins and their components, with options."""
     host = PluginHost()
     program = ctx.find_root().command
     if isinstance(program, click.Group):
@@ -87,7 +87,7 @@ def list_plugins(
 @click.argument("name")
 @json_option
 def show_plugin(name: str, as_json: bool) -> None:
-    """Show the plugin or the component NAME: options, defaults, where it comes from."""
+    """Show the plugin or component NAME: options, defaults, origin."""
     host = PluginHost()
     records = [record for record in host.records if record.goes_by(name)]
     mine = {record.distribution for record in records}
@@ -100,7 +100,7 @@ def show_plugin(name: str, as_json: bool) -> None:
     if not records and not components:
         known = [described.name for described in host.registry.descriptions()]
         known += [record.distribution for record in host.records]
-        raise InputError(f"there is no plugin or component {name!r}", hint=suggest(name, known))
+        raise InputError(f"unknown plugin or component {name!r}", hint=suggest(name, known))
     if as_json:
         found = [_component(host, described) for described in components]
         print_json({"plugins": [asdict(record) for record in records], "components": found})
@@ -119,10 +119,7 @@ def show_plugin(name: str, as_json: bool) -> None:
         if rows:
             print_table(
                 ("option", "type", "default", "meaning"),
-                [
-                    (r.name, r.type, "must be given" if r.required else r.shown, r.meaning)
-                    for r in rows
-                ],
+                [(r.name, r.type, "required" if r.required else r.shown, r.meaning) for r in rows],
             )
 
 
@@ -132,17 +129,17 @@ def show_plugin(name: str, as_json: bool) -> None:
     "--kind",
     required=True,
     type=NearChoice([kind.replace("_", "-") for kind in KINDS]),
-    help="What the plugin brings.",
+    help="Kind of component to provide.",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path(),
-    help="Folder to make the package in; the current one if left out.",
+    help="Parent folder of the new package; default: the current folder.",
 )
 @json_option
 def new_plugin(name: str, kind: str, out: Path, as_json: bool) -> None:
-    """Make the package genesys-engine-NAME: code, options, tests, README, CI."""
+    """Create the package genesys-engine-NAME: code, options, tests, README, CI."""
     from genesys_engine.engine.cli.scaffold import write_package
 
     folder = write_package(name, kind, out)
@@ -150,11 +147,11 @@ def new_plugin(name: str, kind: str, out: Path, as_json: bool) -> None:
         print_json({"folder": str(folder)})
         return
     answer(str(folder))
-    note(f"Go on: cd {folder} && pip install -e '.[dev]' && python -m pytest")
+    note(f"Next: cd {folder} && pip install -e '.[dev]' && python -m pytest")
 
 
 def _component(host: PluginHost, described: Description) -> dict[str, Any]:
-    """Return a component with its options; a fault where it cannot be imported."""
+    """Return a component with its options, or with the error that prevents its import."""
     fault, rows = "", list[OptionRow]()
     try:
         rows = option_rows(described)
@@ -166,7 +163,7 @@ def _component(host: PluginHost, described: Description) -> dict[str, Any]:
 
 
 def _print_plugins(records: Sequence[PluginRecord]) -> None:
-    """List plugins, each with what is wrong with it below."""
+    """List plugins, each with its faults below."""
     print_table(
         ("plugin", "distribution", "version", "status"),
         [(r.name, r.distribution, r.version, r.status) for r in records],
@@ -200,7 +197,7 @@ def _named(about: Mapping[str, Any]) -> str:
 
 
 def _options(about: Mapping[str, Any]) -> str:
-    """Return the options of a component in a line."""
+    """Return the options of a component in one line."""
     told = (
         f"{row['name']}: {row['type']}" + ("" if row["required"] else f" = {row['shown']}")
         for row in about["options"]

@@ -1,4 +1,4 @@
-"""`genesys-engine recover RUN`: bring a run back whose database is damaged."""
+"""`genesys-engine recover RUN`: restore a run with a damaged database."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from genesys_engine.engine.cli.run_folder import run_argument
 @click.command("recover")
 @run_argument
 def command(run: Path) -> int:
-    """Bring RUN back from the backup that lies in its folder.
+    """Restore RUN from the backup in its folder.
 
-    A run copies its database every few minutes and at its end. What was done since the copy is
-    done again by `genesys-engine resume`. The damaged database is kept under another name. Where
-    there is no backup, the designs that can still be read are saved as trees in RUN/recovered; an
-    experiment takes them as population.seeds.
+    A run backs up its database every few minutes and when it ends. `genesys-engine resume` repeats
+    the work done since the backup. The damaged database is kept under another name. Without a
+    backup, all designs that are still readable are saved as trees in RUN/recovered; a new
+    experiment can list them in population.seeds.
     """
     from genesys_engine.engine.cli.output import note
     from genesys_engine.engine.common.text import plural
@@ -26,15 +26,15 @@ def command(run: Path) -> int:
 
     found = recover(run)
     if found.whole:
-        note(f"{run} is whole: nothing to do")
+        note(f"{run} is undamaged: nothing to do")
         return EXIT_OK
     if found.backup is not None:
-        note(f"the backup is put back: {found.backup}")
-        note(f"go on with: genesys-engine resume {run}, or genesys-engine leaderboard {run}")
+        note(f"restored the backup: {found.backup}")
+        note(f"resume it: genesys-engine resume {run}, or genesys-engine leaderboard {run}")
         return EXIT_OK
     if found.saved:
         note(f"no backup; saved {plural(len(found.saved), 'design')} in {found.saved[0].parent}")
-        note("start another run with them: population.seeds takes these files")
+        note("start a new run from them: list these files in population.seeds")
     else:
-        note("no backup, and no design can be read")
+        note("no backup, and no design is readable")
     return EXIT_GOAL_NOT_MET

@@ -15,9 +15,9 @@ from genesys_engine.engine.cli.run_folder import run_argument
 @click.option("--out", type=click.Path(path_type=Path), help="File; RUN/report.html by default.")
 @json_option
 def command(run: Path, out: Path | None, as_json: bool) -> None:
-    """Write the report of RUN as one HTML page that needs no network; print its path.
+    """Write the report of RUN as one self-contained HTML page; print its path.
 
-    A run under way can be reported on at any time.
+    Works at any time, also while the run is active.
     """
     from genesys_engine.engine.report import write_report
     from genesys_engine.engine.store.run_store import Store

@@ -1,4 +1,4 @@
-"""`genesys-engine resume RUN`: take up a run where it was left."""
+"""`genesys-engine resume RUN`: continue a run from where it stopped."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 @set_option
 @json_option
 def command(run_folder: Path, sets: tuple[str, ...], as_json: bool) -> int:
-    """Go on with RUN, a run or a study, after an interruption, a crash or a cap of its budget.
+    """Resume RUN, a run or a study, after an interruption, a crash or a budget cap.
 
-    Nothing that was paid for is done again. --set may change what decides nothing: run.workers,
-    run.designers, executor.* and the caps of budget beside the designs; in an implementation study
-    also those of compare. It holds for later resumptions too.
+    Finished work is never repeated. --set may change settings that do not affect results:
+    run.workers, run.designers, executor.* and the caps of budget other than designs; in an
+    implementation study also the caps of compare. Changes persist when RUN is resumed again.
 
-    A run, also a finished one, can be extended: --set budget.designs=MORE,
-    ladder.rungs.0.verifications=MORE, ladder.finalists=MORE, or a further rung
-    (ladder.rungs.1.scale=1M, ladder.rungs.1.verifications=8, where there was one).
+    A run, even a finished one, can be extended: --set budget.designs=MORE,
+    ladder.rungs.0.verifications=MORE, ladder.finalists=MORE, or another rung
+    (ladder.rungs.1.scale=1M, ladder.rungs.1.verifications=8, in a run with one rung).
     """
     from genesys_engine.engine.cli.session import session
     from genesys_engine.engine.compare.store import StudyStore

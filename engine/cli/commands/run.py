@@ -12,14 +12,14 @@ from genesys_engine.engine.cli.run_folder import tell_what_is_left
 
 @click.command("run")
 @click.argument("experiment", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run; must be new.")
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder; must be new.")
 @set_option
 @json_option
 def command(experiment: Path, out: Path | None, sets: tuple[str, ...], as_json: bool) -> int:
-    """Run EXPERIMENT (a TOML file) until its budgets are used.
+    """Run EXPERIMENT (a TOML file) until its budgets are used up.
 
-    The last line says where the best design and the report lie. Ctrl-C ends the run after the
-    trials under way; `genesys-engine resume` takes it up again.
+    The last line gives the path of the best design and of the report. Ctrl-C stops the run once
+    its running trials are finished; `genesys-engine resume` resumes it.
     """
     folder = out
     try:

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 @click.command("show")
 @run_argument
 @click.argument("design")
-@click.option("--code", is_flag=True, help="Print the composed module instead.")
+@click.option("--code", is_flag=True, help="Print the composed module.")
 @json_option
 def command(run: Path, design: str, code: bool, as_json: bool) -> None:
-    """Show one DESIGN of RUN: what was changed, its lineage, tree, scores, cost and findings.
+    """Show one DESIGN of RUN: its change, lineage, tree, scores, cost and findings.
 
-    DESIGN is a number, or the name of a seed.
+    DESIGN is a number or the name of a seed.
     """
     from genesys_engine.engine.store.names import find_design
     from genesys_engine.engine.store.run_store import Store
@@ -102,7 +102,7 @@ def _scores(details: DesignDetails) -> None:
 
 
 def _costs(details: DesignDetails) -> None:
-    """Print what the design takes at each rung where it was trained."""
+    """Print the cost of the design at each rung where it was trained."""
     from genesys_engine.engine.common.text import count, signed
 
     rows = [

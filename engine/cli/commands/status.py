@@ -17,9 +17,9 @@ from genesys_engine.engine.cli.run_folder import run_argument
 @run_argument
 @json_option
 def command(run: Path, as_json: bool) -> None:
-    """Show how far RUN is: counts, budgets, the best so far, the time left.
+    """Show the progress of RUN: counts, budgets, best design so far, time left.
 
-    Of a study: its tables as far as they are filled.
+    For a study: its tables so far.
     """
     from genesys_engine.engine.compare.store import StudyStore
     from genesys_engine.engine.store.run_store import Store
@@ -54,7 +54,7 @@ def _lines(found: Mapping[str, Any], run: Path) -> Iterator[tuple[str, str]]:
     yield "run", str(found["name"])
     yield "state", found["state"] + reason
     if found["state"] == "killed":
-        yield "", f"its process died; resume it with: genesys-engine resume {run}"
+        yield "", f"its process died; resume with: genesys-engine resume {run}"
     yield "designs", _made(designs)
     if best is not None:
         name = best["name"] or f"#{best['design']}"
@@ -79,7 +79,7 @@ def _lines(found: Mapping[str, Any], run: Path) -> Iterator[tuple[str, str]]:
 
 
 def _made(designs: Mapping[str, int]) -> str:
-    """Return in a line what became of the designs; what never happened is left out."""
+    """Return the designs by outcome in one line, without zero counts."""
     from genesys_engine.engine.common.text import plural
 
     seeds, children = designs["seeds"], designs["children"]
@@ -88,12 +88,12 @@ def _made(designs: Mapping[str, int]) -> str:
     parts += [plural(designs["duplicates"], "duplicate")] if designs["duplicates"] else []
     if designs["exhausted"]:
         parts.append(f"{plural(designs['exhausted'], 'try', 'tries')} without a new design")
-    parts += [f"{designs['abandoned']} given up"] if designs["abandoned"] else []
+    parts += [f"{designs['abandoned']} abandoned"] if designs["abandoned"] else []
     return ", ".join(parts)
 
 
 def _trial(task: Mapping[str, Any]) -> str:
-    """Return in a line how far a trial is."""
+    """Return the progress of a trial in one line."""
     from genesys_engine.engine.common.text import count, duration, number
 
     share = f"{100 * task['tokens'] / task['of']:.0f} % of {count(task['of'])} tokens"
@@ -102,7 +102,7 @@ def _trial(task: Mapping[str, Any]) -> str:
 
 
 def _llm_lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what language models were used for, where they were."""
+    """Yield the use of language models, if any."""
     from genesys_engine.engine.common.text import duration
 
     llm = found["llm"]
@@ -116,11 +116,11 @@ def _llm_lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if llm["abandoned"]:
         yield "given up", ", ".join(f"{code} ×{n}" for code, n in llm["abandoned"].items())
     if found["llm_unreachable"]:
-        yield "llm is out", found["llm_unreachable"]
+        yield "llm unavailable", found["llm_unreachable"]
 
 
 def _used(usage: Mapping[str, Any]) -> str:
-    """Return in a line what was asked, from its JSON data."""
+    """Return calls, tokens and cost in one line, from their JSON data."""
     from genesys_engine.engine.views.llm import told
     from genesys_engine.plugins.api import LLMUsage
 

@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 @click.command("validate")
 @click.argument("experiment", type=click.Path(path_type=Path))
 @set_option
-@click.option("--live", is_flag=True, help="Ask the language model of every role once.")
+@click.option(
+    "--live", is_flag=True, help="Send one test request to the language model of every role."
+)
 @json_option
 def command(experiment: Path, sets: tuple[str, ...], live: bool, as_json: bool) -> int:
-    """Check an experiment and what it names, and show every fault with its place.
+    """Check an experiment and everything it refers to; list every error with its location.
 
-    Nothing is fetched, and no service is asked without --live. Exit code 2 if there is any fault.
+    Nothing is downloaded, and no service is contacted without --live. Exit code 2 on any error.
     """
     from genesys_engine.engine.run import preflight
     from genesys_engine.engine.run.assembly import load
@@ -38,7 +40,7 @@ def command(experiment: Path, sets: tuple[str, ...], live: bool, as_json: bool) 
     except GenesysError as error:
         problems = [preflight.as_problem(error)]
     else:
-        _tell(experiment, loaded, list(preflight.warnings(loaded, host)), as_json)
+        _report(experiment, loaded, list(preflight.warnings(loaded, host)), as_json)
         return 0
     if not as_json:
         raise ConfigError(problems)
@@ -47,7 +49,7 @@ def command(experiment: Path, sets: tuple[str, ...], live: bool, as_json: bool) 
 
 
 def _try_models(experiment: Experiment, host: PluginHost) -> None:
-    """Ask the model of every role once; raise `ConfigError` with all that fail."""
+    """Send one request to the model of every role; raise `ConfigError` with all failures."""
     from genesys_engine.engine.config.problems import Problem
     from genesys_engine.engine.llm.trial import try_models
 
@@ -61,8 +63,8 @@ def _try_models(experiment: Experiment, host: PluginHost) -> None:
         raise ConfigError(problems)
 
 
-def _tell(file: Path, experiment: Experiment, warnings: list[str], as_json: bool) -> None:
-    """Say that an experiment is valid, and what it will hardly give."""
+def _report(file: Path, experiment: Experiment, warnings: list[str], as_json: bool) -> None:
+    """Report that an experiment is valid, with warnings about its limits."""
     if as_json:
         about = {"problems": [], "warnings": warnings, "digest": experiment.digest}
         print_json({"valid": True, **about})

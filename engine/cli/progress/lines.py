@@ -1,4 +1,4 @@
-"""One event as one line of text, for a log that people read."""
+"""One event as one line of text, for a human-readable log."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def line_of(event: Event, run: RunView) -> str:
 def _started(payload: Payload, run: RunView) -> str:
     rungs = ", ".join(f"{rung.planned} at {rung.scale}" for rung in run.rungs)
     children = plural(run.designs_planned, "child", "children")
-    return f"begun: {children} to make, verifications: {rungs}"
+    return f"started: {children} to design; verifications: {rungs}"
 
 
 def _extended(payload: Payload, run: RunView) -> str:
-    told = ", ".join(
+    changes = ", ".join(
         f"{c['key']} {c['now']}" + ("" if c["was"] is None else f" instead of {c['was']}")
         for c in payload["changes"]
     )
-    return f"extended: {told}"
+    return f"extended: {changes}"
 
 
 def _accepted(payload: Payload, run: RunView) -> str:
@@ -54,18 +54,18 @@ def _exhausted(payload: Payload, run: RunView) -> str:
 
 def _abandoned(payload: Payload, run: RunView) -> str:
     role, reply = payload.get("role"), payload.get("reply")
-    said = f"; the {role}'s last reply begins: {reply}" if reply else ""
-    task = f"design given up (task t{payload['seq']})"
-    return f"{task}: {payload['code']}: {shortened(payload['reason']).rstrip('.')}{said}"
+    last = f"; the {role}'s last reply starts with: {reply}" if reply else ""
+    task = f"design abandoned (task t{payload['seq']})"
+    return f"{task}: {payload['code']}: {shortened(payload['reason']).rstrip('.')}{last}"
 
 
 _FAULTS = {
-    "limited": "limits how often it is asked",
-    "slow": "does not answer in time",
-    "down": "cannot be reached",
-    "strange": "gives no OpenAI reply",
-    "failing": "answers with errors",
-    "lost": "breaks its replies off",
+    "limited": "is rate-limited",
+    "slow": "timed out",
+    "down": "is unreachable",
+    "strange": "does not speak OpenAI's protocol",
+    "failing": "returns errors",
+    "lost": "closes the connection before the reply ends",
 }
 
 
@@ -73,15 +73,15 @@ def _unreachable(payload: Payload, run: RunView) -> str:
     fault = _FAULTS.get(payload.get("kind", ""), "does not answer")
     address = f" at {payload['address']}" if payload.get("address") else ""
     next_try = payload.get("next_try_s")
-    again = "" if next_try is None else f"; next try in {duration(next_try)}"
-    told = f"the LLM{address} {fault}{again}; designers wait, verifiers go on"
-    return f"{told}: {shortened(payload['reason'])}"
+    again = "" if next_try is None else f"; retrying in {duration(next_try)}"
+    what = f"the LLM{address} {fault}{again}; designers wait, verifiers continue"
+    return f"{what}: {shortened(payload['reason'])}"
 
 
 def _schema_refused(payload: Payload, run: RunView) -> str:
     return (
-        f"the LLM refuses the JSON Schema of its {payload['role']}: asked without one from now on,"
-        f" and its replies are checked all the same: {shortened(payload['reason'])}"
+        f"the LLM rejects the JSON Schema of the role {payload['role']}: requests continue without"
+        f" one, and replies are still validated: {shortened(payload['reason'])}"
     )
 
 
@@ -93,8 +93,8 @@ def _verified(payload: Payload, run: RunView) -> str:
     eta = f", about {duration(left)} left" if left else ""
     gain = percent(payload["fitness"])
     label = run.label(payload["design"])
-    if payload["replicate"] and not fresh:  # of the reference; no gain, but what noise gives
-        label += " again, to know the noise:"
+    if payload["replicate"] and not fresh:  # the reference with another seed: not a gain, but noise
+        label += " again, to measure the noise:"
     return f"{stage} {rung.done}/{rung.planned}: {label} {gain}{eta}"
 
 
@@ -107,7 +107,7 @@ def _failed(payload: Payload, run: RunView) -> str:
 def _best(payload: Payload, run: RunView) -> str:
     scale, label = run.rungs[payload["rung"]].scale, run.label(payload["design"])
     if label == run.reference:
-        return f"best so far: {label}, the reference itself, at {scale}"
+        return f"best so far: {label} (the reference) at {scale}"
     return f"best so far: {label} with a mean gain of {percent(payload['fitness'])} up to {scale}"
 
 
@@ -132,8 +132,8 @@ _WORDS: dict[str, Callable[[Payload, RunView], str]] = {
     kinds.RUN_RESUMED: lambda payload, run: "resumed",
     kinds.RUN_INTERRUPTED: lambda payload, run: "interrupted",
     kinds.RUN_STOPPED: lambda payload, run: f"stopped: {payload['reason']}",
-    # The verdict itself is said once, after the progress.
-    kinds.RUN_FINISHED: lambda payload, run: "every budget is used or nothing is left to do",
+    # The verdict itself is printed once, after the progress.
+    kinds.RUN_FINISHED: lambda payload, run: "all budgets are used up, or no work is left",
     kinds.DESIGN_ACCEPTED: _accepted,
     kinds.DESIGN_REJECTED: _rejected,
     kinds.DESIGN_EXHAUSTED: _exhausted,
@@ -144,17 +144,17 @@ _WORDS: dict[str, Callable[[Payload, RunView], str]] = {
     kinds.GENERATION_FINISHED: lambda payload, run: f"generation {payload['generation']} finished",
     kinds.BEST_CHANGED: _best,
     kinds.DESIGN_CONFIRMED: lambda payload, run: (
-        f"design {run.label(payload['design'])} confirmed by its second look"
+        f"design {run.label(payload['design'])} confirmed by its audit"
     ),
     kinds.DESIGN_DISQUALIFIED: _disqualified,
     kinds.FINALS_OPENED: _finals,
     kinds.FINALS_LOOK: lambda payload, run: f"finals: {look_words(payload, run.label)}",
     kinds.BUDGET_WARNING: _warning,
     kinds.ERROR_HANDLED: lambda payload, run: (
-        f"an error: {payload['action']}, says {payload['by']}"
+        f"error handled by {payload['by']}: {payload['action']}"
     ),
-    kinds.WORKER_LOST: lambda payload, run: f"a worker was lost: {payload['reason']}",
+    kinds.WORKER_LOST: lambda payload, run: f"worker lost: {payload['reason']}",
     kinds.LLM_UNREACHABLE: _unreachable,
     kinds.LLM_SCHEMA_REFUSED: _schema_refused,
-    kinds.LLM_REACHABLE: lambda payload, run: "the LLM answers again",
+    kinds.LLM_REACHABLE: lambda payload, run: "the LLM is reachable again",
 }

@@ -88,7 +88,7 @@ class Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End; what a panel showed is summed up in one line."""
+        """Stop; print one line that sums up the run."""
         if self._live is not None:
             self._live.stop()
             self._live = None
@@ -100,12 +100,12 @@ class Progress:
         with self._lock:
             self.run.apply(event)
             if event.kind in _BEGINS_WORK and not self._message.startswith("warning"):
-                self._message = ""  # what was prepared is there
+                self._message = ""  # the preparation is over
             if self._live is None:
                 self._line(event)
 
     def on_past(self, event: Event) -> None:
-        """Take an event of an earlier session, which was shown then."""
+        """Take an event of an earlier session, already shown in that session."""
         with self._lock:
             self.run.apply(event)
 
@@ -134,7 +134,7 @@ class Progress:
 
     def _summary(self) -> str:
         run = self.run
-        # No event has told yet that a run which ends here is stopped.
+        # There is no event yet for a run that stops here.
         state = "stopped" if run.state in (RUNNING, WAITING) else run.state
         done = f"{plural(run.accepted, 'design')}, {plural(run.verifications, 'verification')}"
         return f"{state}: {done} in {duration(run.elapsed_s(self._clock()))}"

@@ -44,7 +44,7 @@ def _bars(run: RunView) -> Table:
     children = run.accepted - len(run.names)
     made = f"{children}/{run.designs_planned} children, {run.rejected} rejected"
     more = f", {run.duplicates} duplicates" if run.duplicates else ""
-    more += f", {run.abandoned} given up" if run.abandoned else ""
+    more += f", {run.abandoned} abandoned" if run.abandoned else ""
     table.add_row("designs", _bar(children, run.designs_planned), styled(made + more))
     stages = [(rung.scale, rung) for rung in run.rungs]
     stages += [("finals", run.finals)] if run.finals is not None else []
@@ -67,7 +67,7 @@ def _facts(run: RunView, now: float) -> Table:
     shown = under_way[:RUNNING_SHOWN]
     more = len(under_way) - len(shown)
     tasks = ", ".join(_task(run, task, now) for task in shown) + (f" +{more}" if more else "")
-    tasks += f", {queued} in the queue" if queued else ""
+    tasks += f", {queued} queued" if queued else ""
     table.add_row("now", styled(tasks or "–", no_wrap=True, overflow="ellipsis"))
     if run.causes:
         causes = ", ".join(f"{name} ×{n}" for name, n in run.causes.most_common(3))
@@ -95,7 +95,7 @@ def _best(run: RunView) -> str:
 
 def _task(run: RunView, task: Running, now: float) -> str:
     if task.design is None or task.rung is None:
-        what = f"making {task.seed or 'a design'}"
+        what = f"designing {task.seed or 'a child'}"
     else:
         what = f"{run.label(task.design)} at {run.rungs[task.rung].scale}"
     return f"{what} {duration(float(int(max(0.0, now - task.since))))}"

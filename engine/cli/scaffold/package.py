@@ -1,4 +1,4 @@
-"""Writes the files of a new plugin package from the templates beside this module."""
+"""Writes the files of a new plugin package from the templates next to this module."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def write_package(name: str, kind: str, parent: Path) -> Path:
     """
     kind = kind.replace("-", "_")
     if kind not in KINDS:
-        raise InputError(f"there is no kind {kind!r}", where="--kind", hint=suggest(kind, KINDS))
+        raise InputError(f"unknown kind {kind!r}", where="--kind", hint=suggest(kind, KINDS))
     short = name.removeprefix("genesys-engine-")
     if not re.fullmatch(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*", short):
         raise InputError(

@@ -1,4 +1,4 @@
-"""Mechanical repairs: faults of a reply that need no thought, mended on its syntax tree.
+"""Mechanical repairs: faults of a reply that need no thought, fixed on its syntax tree.
 
 Each repair is recorded in a few words.  None looks at what the unit is to compute: a repair makes
 a source fit the unit contract, or spells a name as PyTorch does, and leaves everything else.
@@ -43,7 +43,7 @@ class Mended:
 
 
 def mend(source: str, original: Unit) -> Mended:
-    """Return `source`, meant to take the place of `original`, with mechanical faults mended.
+    """Return `source`, meant to take the place of `original`, with mechanical faults fixed.
 
     A source that is not valid Python, or defines no class, comes back as it is.
     """

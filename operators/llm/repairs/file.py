@@ -1,4 +1,4 @@
-"""Repairs of the file: its imports, and what stands at its top level beside definitions."""
+"""Repairs of the file: its imports, and what stands at its top level next to definitions."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def drop_other_units(draft: Draft) -> None:
 
 
 def keep_helpers(draft: Draft) -> None:
-    """Take over what the working file defines beside the unit, where it is used and missing."""
+    """Take over what the working file defines next to the unit, where it is used and missing."""
     old = parse(draft.original.source)
     while missing := draft.undefined(*draft.module.body):
         found = [node for node in old.body if _defines(node) in missing]

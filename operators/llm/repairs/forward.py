@@ -31,7 +31,7 @@ def mend_signature(draft: Draft) -> None:
     if extra and extra != "Z" and "Z" not in names_in(forward):
         rename(forward, extra, "Z")
     if any(name in names_in(forward) for name in others[1:] if name != "X"):
-        return  # it wants more than X: that is for the next reply to mend
+        return  # it wants more than X: that is for the next reply to fix
     forward.args = ast.arguments(
         [], [ast.arg("self"), ast.arg("X")], None, [], [], ast.arg("Z"), []
     )

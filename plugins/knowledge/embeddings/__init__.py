@@ -45,7 +45,7 @@ def check_name(name: str) -> str:
     if name not in BUILT_IN and not name.partition(":")[2]:
         known = (*BUILT_IN, *(f"{service}:NAME" for service in SERVICES))
         raise InputError(
-            "there is no such embedding", where=f"embedding {name!r}", hint=suggest(name, known)
+            "unknown embedding", where=f"embedding {name!r}", hint=suggest(name, known)
         )
     return name
 

@@ -28,10 +28,10 @@ _DOI = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:\s*)?(10\.\S+)", re.I)
 
 
 def read(path: Path) -> Iterator[Document | InputError]:
-    """Yield one document per entry; a broken entry is an error with its line, the rest goes on."""
+    """Yield one document per entry; a broken entry is an error with its line."""
     import bibtexparser
 
-    logging.getLogger("bibtexparser").setLevel(logging.CRITICAL)  # broken entries are told below
+    logging.getLogger("bibtexparser").setLevel(logging.CRITICAL)  # reported below
     text = path.read_text(encoding="utf-8-sig")
     parsed = bibtexparser.parse_string(text, parse_stack=[])  # values as they were written
     found: list[Any] = list(parsed.entries)

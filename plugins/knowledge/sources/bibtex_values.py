@@ -18,7 +18,7 @@ MONTHS = {name[:3].lower(): name for name in _MONTHS}
 """The strings that every style of BibTeX knows."""
 
 INHERITED = ("title", "author", "year", "date", "journal", "journaltitle")
-"""What an entry has from the one that `crossref` names, beside `booktitle`.
+"""What an entry has from the one that `crossref` names, next to `booktitle`.
 
 Not what belongs to that one alone, such as its abstract, its identifiers and its address.
 """

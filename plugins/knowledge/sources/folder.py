@@ -30,7 +30,7 @@ class FolderSource:
 
     def fetch(self, place: str) -> Iterator[Found]:
         """Yield the documents of a file or a folder; a file that cannot be used is an error
-        among them, and the others go on.
+        among them, and the others continue.
 
         Raises:
             InputError: there is nothing at `place` that can be read.

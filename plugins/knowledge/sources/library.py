@@ -77,7 +77,7 @@ class LibrarySource:
             if place in ("", document.id.partition(":")[2]):
                 yield document
         if place and f"library:{place}" not in seen:
-            raise InputError("there is no such card", where=f"library:{place}")
+            raise InputError("no such card", where=f"library:{place}")
 
     def search(self, query: str, limit: int) -> Sequence[Document]:
         """Return nothing: cards are searched in the base."""

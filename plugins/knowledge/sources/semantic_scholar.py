@@ -46,7 +46,7 @@ class SemanticScholarSource:
         url = f"{self.options.url}/paper/{quote(name, safe=':')}"
         answer = self._get(url, {"fields": FIELDS}, (200, 400, 404))
         if answer.status != 200:
-            reason = _reason(answer) or "there is no such paper"
+            reason = _reason(answer) or "no such paper"
             raise InputError(reason, where=f"semantic_scholar:{place}")
         document = _document(self._client.read(answer))
         if document is None:

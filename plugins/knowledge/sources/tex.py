@@ -44,7 +44,7 @@ SIGNS = {
     "LaTeX": "LaTeX",
     "BibTeX": "BibTeX",
 }
-"""Commands that exporters write for single signs, beside those that pylatexenc knows."""
+"""Commands that exporters write for single signs, next to those that pylatexenc knows."""
 
 FONTS = (
     *("em", "it", "bf", "sc", "tt", "sl", "rm", "sf", "bfseries", "itshape", "scshape", "slshape"),

@@ -1,4 +1,4 @@
-"""The second look at a run's best design: a full audit, and predictions without the answers."""
+"""The confirmation of a run's best design: a full audit, and predictions without the answers."""
 
 import json
 import shutil
@@ -64,7 +64,7 @@ def test_a_run_ends_with_a_second_look(run, capsys):
         found = store.meta("confirmation")
     assert found["problem"] == ""
     assert abs(found["blind"] - found["claimed"]) < 4 * found["stderr"] + 0.02 * found["claimed"]
-    assert found["text"].startswith(f"Second look at design {found['design']}: full audit passed")
+    assert found["text"].startswith(f"Audit of design {found['design']}: passed")
     assert main(["leaderboard", str(run)]) == 0
     assert found["text"] in capsys.readouterr().err
     main(["report", str(run)])
@@ -82,7 +82,7 @@ def test_a_forged_score_is_too_good_to_be_true(copy, executor):
     forged = look(copy, executor)
     assert "too good to be true" in forged.problem
     assert forged.blind == honest.blind
-    assert forged.text == f"Second look at design 0: {forged.problem}."
+    assert forged.text == f"Audit of design 0: {forged.problem}."
 
 
 def test_weights_that_are_not_the_design_s_confirm_nothing(copy, executor):
@@ -96,7 +96,7 @@ def test_weights_that_predict_no_numbers_are_told_in_what_a_store_can_keep(copy,
         broken = {name: torch.full_like(t, torch.nan) for name, t in load_file(weights).items()}
         save_file(broken, weights)
     found = look(copy, executor)
-    assert "no finite numbers" in found.problem
+    assert "not finite" in found.problem
     assert (found.blind, found.stderr) == (None, None)
     assert found.problem in canonical_json(found.to_json())
 
@@ -146,7 +146,7 @@ def test_no_weights_leave_the_audit(copy, executor):
     shutil.rmtree(copy / "checkpoints")
     found = look(copy, executor)
     assert (found.problem, found.blind) == ("", None)
-    assert found.text.startswith("Second look at design 0: full audit passed")
+    assert found.text.startswith("Audit of design 0: passed")
 
 
 def test_a_design_that_fails_the_full_audit_is_told(copy, executor, monkeypatch):
@@ -167,7 +167,7 @@ def test_no_number_confirms_nothing():
     assert "too good to be true" in disagreement(3.0, of_score(3.5, 0.05))
     for bits, stderr in ((None, 0.05), (3.1, None)):
         assert disagreement(3.0, of_score(bits, stderr))
-    assert replace(confirmation.Confirmation(0, (), "")).text.endswith("full audit passed.")
+    assert replace(confirmation.Confirmation(0, (), "")).text.endswith("passed.")
 
 
 def test_what_the_sample_says_is_told():

@@ -91,7 +91,7 @@ def test_a_tree_that_breaks_its_contract_is_refused_with_its_finding(ask, tmp_pa
     file.write_text(json.dumps({**data, "units": {**data["units"], name: broken}}))
     text = ask(file, code=1).out
     assert "error contract.forward at line" in text
-    assert "Mend: write `def forward(self, X, **Z):`" in text
+    assert "Fix: write `def forward(self, X, **Z):`" in text
     slot = next(iter(data["root"]["children"]))
     data["root"]["children"] = {slot: data["root"]["children"][slot]}
     file.write_text(json.dumps(data))
@@ -116,8 +116,8 @@ def test_a_design_of_a_run_is_compared_with_its_parents(tmp_path):
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        ("missing.py", None, "there is no such file"),
-        ("folder", "folder", "this is not a file"),
+        ("missing.py", None, "no such file"),
+        ("folder", "folder", "not a file"),
         ("latin.py", b"x = 1\ny = '\xe9'\n", "latin.py:2: the file is not UTF-8 text"),
         ("large.py", b"#" * (2 << 20), "larger than 1 MiB"),
         ("broken.json", b'{\n  "format": 1,\n  oops}', "broken.json:3: this is not JSON"),

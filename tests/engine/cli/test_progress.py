@@ -38,7 +38,7 @@ def test_plain_lines_tell_what_was_changed_and_how_it_did(log):
     assert any("0.2M 1/30: gpt 0.00 %, about" in line for line in lines)
     assert any("failed: timeout: no reply after 600 s" in line for line in lines)
     assert any("best so far:" in line for line in lines)
-    again = [line for line in lines if "gpt again, to know the noise: " in line]
+    again = [line for line in lines if "gpt again, " in line]
     assert len(again) == NOISE_SEEDS[0] - 1, "a gain of the reference over itself says why"
     assert any("rung 4M opened" in line for line in lines)
     assert lines[-1].endswith("finished: 26 designs, 38 verifications in 5 min 17 s")
@@ -61,7 +61,7 @@ def test_a_run_that_is_stopped_is_not_called_running(log):
         ),
         (
             {"budget": "budget.llm_usd", "used": 0.51, "cap": 1.0, "lost": 0.1},
-            "0.51 of 1 LLM USD used (0.1 of it by replies that were lost)",
+            "0.51 of 1 LLM USD used (0.1 of it in lost replies)",
         ),
     ],
 )
@@ -122,14 +122,14 @@ def test_panel_shows_rungs_best_running_time_left_and_recent_changes(log):
     run = RunView()
     for event in log[:until]:
         run.apply(event)
-    shown = render(panel(run, log[until - 1].at + 4, "Ctrl-C again ends at once"))
+    shown = render(panel(run, log[until - 1].at + 4, "Ctrl-C again to abort"))
     assert "28/30, 3 failed" in shown
     assert "21/24 children, 3 rejected" in shown
     assert "gpt at 1M 4 s" in shown
     assert "left" in shown
     assert run.changes[-1][2] in shown
     assert "training ×2" in shown
-    assert "Ctrl-C again ends at once" in shown
+    assert "Ctrl-C again to abort" in shown
     assert max(map(len, shown.splitlines())) <= 100
 
 
@@ -212,4 +212,4 @@ def test_of_three_verifications_on_one_worker_two_are_in_the_queue():
     run.running[7] = Running(7, None, None, 100.0)  # a design is made elsewhere
     tasks, queued = run.under_way()
     assert ([task.seq for task in tasks], queued) == ([4, 7], 2)
-    assert "2 in the queue" in render(panel(run, 120.0))
+    assert "2 queued" in render(panel(run, 120.0))

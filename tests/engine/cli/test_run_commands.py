@@ -15,7 +15,7 @@ from sample_run import make_run
 from genesys_engine.engine.cli import main
 from genesys_engine.engine.export.card import model_card
 from genesys_engine.engine.export.checkpoints import Weights
-from genesys_engine.engine.score.noise import outcome
+from genesys_engine.engine.score.noise import NO_DIFFERENCE, outcome
 from genesys_engine.engine.store.events import digest_events
 from genesys_engine.engine.store.run_store import ConfirmationRow, Store
 from genesys_engine.engine.views.verdict import verdict_view
@@ -73,7 +73,7 @@ def test_leaderboard_has_a_table_for_each_rung_with_gain_scores_and_cost_of_that
     for table in tables:
         assert table.splitlines()[-1].split() == ["bigram", "3.870"]
         assert "bits" in table
-    assert "no difference shown" in answer.out
+    assert NO_DIFFERENCE in answer.out
     assert "mamba2" in answer.out
 
 
@@ -186,7 +186,7 @@ def test_a_disqualified_design_is_told_as_one_in_every_view(ask, tmp_path):
     ask("report", run)
     page = (run / "report.html").read_text(encoding="utf-8")
     assert f"#{best} is disqualified" in page
-    assert "second look" in page
+    assert "audit" in page
 
 
 def test_show_gives_the_cost_at_each_rung(run, ask):

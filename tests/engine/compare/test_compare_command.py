@@ -150,14 +150,14 @@ def test_a_recording_gives_the_same_table_without_the_back_end(whole, tmp_path):
 def test_another_experiment_is_refused_in_the_same_folder(whole, tmp_path):
     path, folder, _ = whole
     told = ask("compare", path, "--out", folder, "--set", "run.seed=2", code=2).stderr
-    assert "no longer the one that this study began with" in told
+    assert "the experiment has changed" in told
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[run]\n", "there is nothing to compare"),
-        (STUDY.replace('[llm]\nuse = "grammar"\nfaults', "[run2]\nfaults"), "no section [run2]"),
+        ("[run]\n", "nothing to compare"),
+        (STUDY.replace('[llm]\nuse = "grammar"\nfaults', "[run2]\nfaults"), "section [run2]"),
         (STUDY.replace('implementer = "direct"', 'implementer = "dirct"'), "did you mean"),
         (STUDY.replace('name = "direct"', 'name = "gp"'), "named twice"),
         (STUDY.replace('equal_to = "gp"', 'equal_to = "pg"'), "none of compare.arms"),
@@ -180,5 +180,5 @@ def test_the_folder_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("all of it")
     told = ask("compare", path, "--out", tmp_path / "mine", code=2).stderr
-    assert "not empty and no study" in told
+    assert "nor a study" in told
     assert [entry.name for entry in Path(tmp_path / "mine").iterdir()] == ["thesis.txt"]

@@ -189,7 +189,7 @@ def test_one_seed_is_too_few_and_missing_runs_make_it_partial():
     assert all("too few to compare" in each["sentence"] for each in data["comparisons"])
     assert tables(data)[0][0].startswith("PARTIAL")
     title, columns, rows = tables(data)[1]
-    assert title == "What a run used, means over seeds"
+    assert "per run" in title
     used = dict(zip(columns, rows[0], strict=True))
     assert (used["device"], used["device time"], used["wall time"]) == (
         "processor", "1 min 30 s", "1 min 0 s",

@@ -72,5 +72,5 @@ def test_faults_in_a_file_are_told_with_its_name(tmp_path, change, message):
 
 
 def test_an_empty_folder_is_an_error(tmp_path):
-    with pytest.raises(InputError, match="there are no proposals"):
+    with pytest.raises(InputError, match="no proposals"):
         read_proposals(tmp_path)

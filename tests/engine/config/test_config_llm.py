@@ -127,7 +127,7 @@ def test_a_knowledge_base_is_found_beside_the_file(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     read = load(tmp_path, '[knowledge]\nbase = "mine"')
     assert read.knowledge.base == str(tmp_path / "mine")
-    with pytest.raises(ConfigError, match=r"there is no .*/nowhere"):
+    with pytest.raises(ConfigError, match=r"no knowledge base at .*/nowhere"):
         load(tmp_path, '[knowledge]\nbase = "nowhere"')
 
 
@@ -157,7 +157,7 @@ def test_an_operator_that_asks_is_refused_without_a_model(tmp_path: Path) -> Non
     with pytest.raises(ConfigError) as told:
         load(tmp_path, '[[operators]]\nuse = "llm_mutation"\n')
     (problem,) = told.value.problems
-    assert "asks language models, and there is no [llm]" in problem.message
+    assert "[llm]" in problem.message
     assert problem.place.line == 2
     assert load(tmp_path, ASKS).operators[0].use == "llm_mutation"
 

@@ -64,7 +64,7 @@ def test_a_run_is_taken_up_with_its_paths(file: Path, *, older: bool) -> None:
     }
     folder = file.parent / "runs" / "one"
     Store.create(folder, meta, file).close()
-    with pytest.raises(InputError, match="this run is finished"):  # so it is the same experiment
+    with pytest.raises(InputError, match="is finished"):  # so it is the same experiment
         lifecycle.resume(folder, (), said(lifecycle.Callbacks))
 
 

@@ -108,7 +108,7 @@ def test_what_the_machine_interrupts_is_taken_up_too(alone, tmp_path, error):
     with pytest.raises((EnvironmentProblem, MemoryError)) as caught:
         prepare(OPTIONS, tmp_path, fail, processes=1)
     if isinstance(error, OSError):
-        assert "what is encoded stays" in str(caught.value)
+        assert "encoded parts are kept" in str(caught.value)
     taken_up(alone, tmp_path)
 
 
@@ -120,7 +120,7 @@ def test_a_process_that_is_killed_costs_no_finished_part(alone, tmp_path, monkey
             for process in multiprocessing.active_children():
                 process.kill()
 
-    with pytest.raises(EnvironmentProblem, match="what is encoded stays"):
+    with pytest.raises(EnvironmentProblem, match="encoded parts are kept"):
         prepare(OPTIONS, tmp_path, kill, processes=2)
     taken_up(alone, tmp_path)
 
@@ -187,7 +187,7 @@ def test_a_second_process_waits_and_finds_the_corpus(alone, tmp_path):
     folder = prepare(OPTIONS, cache, stages.append)
     assert stages == [
         "reading the corpus",
-        "another process prepares this corpus; waiting for it",
+        "waiting for another process that prepares this corpus",
     ]
     assert other.wait() == 0
     Corpus.open(folder).check()

@@ -197,7 +197,7 @@ def test_the_texts_appear_whole_and_are_fetched_once(small, tmp_path):
     assert len(small) == 3
     assert not list((tmp_path / "data" / "archives").iterdir())
     (folder / "novel" / "chapter_1.txt").write_text("Call you.\n")
-    with pytest.raises(EnvironmentProblem, match="not those that were fetched"):
+    with pytest.raises(EnvironmentProblem, match="differ from the downloaded ones"):
         fetch_english(tmp_path)
 
 

@@ -292,8 +292,8 @@ def test_the_card_tells_what_it_is(exported: Path) -> None:
 
 @pytest.mark.slow
 def test_nothing_is_overwritten_and_nothing_half_written_stays(run: Path, exported: Path) -> None:
-    engine("export", run, 0, exported).refused(2, "not empty", "name a new folder")
-    engine("export", run, 0, exported / "README.md").refused(2, "there is a file of this name")
+    engine("export", run, 0, exported).refused(2, "not empty", "new folder")
+    engine("export", run, 0, exported / "README.md").refused(2, "file of this name")
     empty = run.parent / "empty"
     empty.mkdir()
     named = engine("export", run, "gpt", empty, "--rung", "0.2M", "--seed", 0)
@@ -320,7 +320,7 @@ def test_a_design_without_weights_is_refused_with_those_that_have_some(
         answer = engine("export", run, 0, tmp_path / "model")
     finally:
         moved.rename(kept[0])
-    others = "designs with weights: 1" if len(kept) > 1 else "no weights at all"
+    others = "designs with weights: 1" if len(kept) > 1 else "has no weights"
     answer.refused(2, "design 0 has no trained weights", others)
 
 
@@ -424,5 +424,5 @@ def test_a_spoilt_checkpoint_is_told_with_its_place_and_a_way_out(
     with pytest.raises(InputError, match=told) as caught:
         _write_weights(source, tmp_path / "y", 1)
     assert caught.value.where == str(source)
-    assert "train the design again" in str(caught.value.hint)
+    assert "train it again" in str(caught.value.hint)
     assert not (tmp_path / "y").exists()

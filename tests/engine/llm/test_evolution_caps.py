@@ -84,7 +84,7 @@ def test_a_cap_ends_the_runs_of_every_arm(
         assert "device hours" in told.out
     if name == "wall_hours":  # what a cap ended counts as it stands: caps cannot be moved under it
         again, _ = compared(tmp_path, cap, "compare.wall_hours=900")
-        again.refused(2, "no longer the one that this study began with")
+        again.refused(2, "the experiment has changed")
 
 
 def test_an_arm_has_no_cap_of_its_own(tmp_path: Path) -> None:

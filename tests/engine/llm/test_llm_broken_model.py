@@ -134,7 +134,7 @@ def test_an_exchange_is_printed_whole_and_harmless(
     assert "no language model was asked for gpt" in seed.err
     listed = engine("llm", "show", trial.folder)
     assert f"t{seq}" in listed.out
-    assert "given up: proposal.malformed" in listed.out
+    assert "proposal.malformed" in listed.out
     data = json.loads(engine("llm", "show", trial.folder, f"t{seq}", "--json").out)["data"]
     assert [call["role"] for call in data] == ["proposer"] * 4
     assert data[0]["request"]["schema"]["properties"]["title"]["maxLength"] == 120

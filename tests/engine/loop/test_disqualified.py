@@ -1,4 +1,4 @@
-"""A design that fails its second look: out of everything at once, and its descendants looked at.
+"""A design that fails its confirmation: out of everything at once, its descendants confirmed too.
 
 The loop, its operators and its store are real; trainings and audits are answered from a record, so
 that many designs can fail.  `test_leaks_in_runs` has real leaks, trainings and blind tests.

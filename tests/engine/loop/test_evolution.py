@@ -189,10 +189,10 @@ def test_budget_warnings_come_at_50_and_80_percent(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rejected", "more", "duplicates", "told"),
     [
-        (0, {"not_applicable": 7}, 1, "of its tries 1 not new and 7 not applicable"),
-        (2, {"not_applicable": 0}, 0, "of its tries 2 rejected"),
-        (1, {}, 0, "of its tries 1 rejected"),  # of a run that an earlier version began
-        (0, {}, 0, "nothing could be tried"),
+        (0, {"not_applicable": 7}, 1, "of its attempts, 1 not new and 7 not applicable"),
+        (2, {"not_applicable": 0}, 0, "of its attempts, 2 rejected"),
+        (1, {}, 0, "of its attempts, 1 rejected"),  # of a run that an earlier version began
+        (0, {}, 0, "no attempt was possible"),
     ],
 )
 def test_a_task_without_a_new_design_says_what_became_of_its_tries(

@@ -176,5 +176,5 @@ def test_the_command_shows_the_number_that_it_sorts_by(run, capsys):
     assert len(numbers) == 5
     assert numbers == sorted(numbers, reverse=True)
     assert all(0 < number <= 1 for number in numbers)
-    assert "1 is the same" in told.err
+    assert "1 is identical" in told.err
     assert max(map(len, told.out.splitlines())) <= 80

@@ -22,7 +22,7 @@ def test_what_was_given_is_kept(metric: str) -> None:
 @pytest.mark.parametrize("metric", ["few:f1", "g:f1", "other:acc"])
 def test_what_was_not_given_is_named_with_what_was(metric: str) -> None:
     for measure in (Measure((metric,)), Measure(("bits_per_byte",), objectives=(metric,))):
-        with pytest.raises(InputError, match="no evaluator gave") as error:
+        with pytest.raises(InputError, match="no evaluator reported") as error:
             _scores(GIVEN, measure)
         assert repr(metric) in error.value.message
         assert "bits_per_byte, few:acc, g/a:f1" in error.value.message

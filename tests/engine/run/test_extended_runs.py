@@ -91,7 +91,7 @@ def test_a_finished_run_is_extended_by_designs_and_a_rung(
     assert kinds.index("run.extended") > kinds.index("run.finished")
     capsys.readouterr()
     assert main(["resume", str(first)]) == 2  # it is kept: nothing more to do
-    assert "this run is finished" in capsys.readouterr().err
+    assert "is finished" in capsys.readouterr().err
 
 
 def test_what_makes_it_another_experiment_is_named_with_both_values(
@@ -146,11 +146,11 @@ def test_a_run_begins_from_another_s_designs_and_from_a_user_s_own(
 @pytest.mark.parametrize(
     ("population", "message"),
     [
-        ('seeds = ["gpt", "nothing.py"]', "there is no "),
-        ('seeds = ["gpt", "gtp"]', "there is no seed 'gtp'"),
+        ('seeds = ["gpt", "nothing.py"]', "nothing.py"),
+        ('seeds = ["gpt", "gtp"]', "unknown seed 'gtp'"),
         ('seeds = ["gpt", "broken.py"]', "this is not Python"),
         ('seeds = ["gpt", "imports.py"]', "the import of 'os' is not allowed"),
-        ('seeds = ["gpt", "broken.json"]', "this is not JSON"),
+        ('seeds = ["gpt", "broken.json"]', "not JSON"),
         ('seeds = ["gpt", "no_tree.json"]', "this is not a tree"),
         ('seeds = ["gpt", "first:99"]', "no design 99 in this run"),
         ('seeds = ["gpt", "good.py", "./good.py"]', "named twice"),

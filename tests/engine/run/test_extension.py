@@ -165,5 +165,5 @@ def test_a_run_may_only_grow(key: str, was: Any, now: Any, allowed: bool) -> Non
     if allowed:
         demand_extension([Change(key, was, now)], 1, "here")
         return
-    with pytest.raises(InputError, match="no longer the one"):
+    with pytest.raises(InputError, match="the experiment has changed"):
         demand_extension([Change(key, was, now)], 1, "here")

@@ -22,7 +22,7 @@ def test_a_run_that_is_stopped_while_preparing_says_that_nothing_was_begun(
         os.killpg(process.pid, number)  # as a terminal does: all that it has started
         answer = ended(process)
     assert answer.code == 130
-    assert "nothing was begun" in answer.err
-    assert "resume" not in answer.err.replace("no run to resume", "")
+    assert "nothing to resume" in answer.err
+    assert "resume" not in answer.err.replace("nothing to resume", "")
     assert not (tmp_path / "run").exists()
     assert "no run here" in engine("resume", tmp_path / "run").err

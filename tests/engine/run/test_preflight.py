@@ -153,7 +153,7 @@ def test_a_folder_that_is_no_knowledge_base(capsys: pytest.CaptureFixture[str]) 
     text = '[llm]\nuse = "grammar"\n[knowledge]\nbase = "notes"\n'
     assert main(["validate", str(write(text))]) == 2
     told = capsys.readouterr().err
-    assert "notes: there is no knowledge base" in told
+    assert "notes: no knowledge base" in told
     assert [entry.name for entry in Path("notes").iterdir()] == ["a.md"], "none was made"
 
 

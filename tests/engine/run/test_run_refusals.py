@@ -166,7 +166,7 @@ def test_an_operator_that_raises_ends_the_run_until_it_is_mended(tmp_path: Path)
     site, run = install(tmp_path / "site", "        return tree.no_such_thing\n"), tmp_path / "run"
     file = write_experiment(tmp_path, verifications=2, designs=1, more=OPERATORS)
     answer = engine("run", file, "--out", run, path=site)
-    answer.refused(2, "operator odd: raised AttributeError", "no_such_thing", "mend or update")
+    answer.refused(2, "operator odd: raised AttributeError", "no_such_thing", "update the plugin")
     assert f"genesys-engine resume {run}" in answer.err
     paid = ask(run, "SELECT seq, finished_at FROM tasks WHERE kind = 'verify'")
     assert len(paid) == 1, "the verification under way was finished"

@@ -48,7 +48,7 @@ def experiment(tmp_path):
     [
         ('[sandbox]\nrequire = "strikt"', 2, "must be 'process', 'standard' or 'strict'"),
         ("[sandbox]\nrequire = 3", 2, "must be"),
-        ('[sandbox]\nrequired = "strict"', 2, "there is no key 'required'"),
+        ('[sandbox]\nrequired = "strict"', 2, "unknown key 'required'"),
         ('[sandbox]\nreadable = ["data"]', 2, "nothing at '/"),
         ('[sandbox]\nreadable = ["/tmp", "/no/such/place"]', 2, "nothing at '/no/such/place'"),
         ('[executor]\nisolation = "none"', 2, "must be 'process', 'standard' or 'strict'"),

@@ -208,7 +208,7 @@ def test_one_minus_sign_and_one_word_everywhere(tmp_path: Path) -> None:
     assert told["verdict"] == " ".join(told["sentences"])
     assert percent(-4.0) in told["verdict"]
     assert " -" not in told["verdict"]
-    assert f"{NO_DIFFERENCE} from the reference gpt" in told["verdict"]
+    assert f"{NO_DIFFERENCE} of the reference gpt" in told["verdict"]
 
 
 # --- finals ----------------------------------------------------------------------------------
@@ -265,7 +265,7 @@ def test_a_worse_child_drops_out_at_the_first_look(tmp_path: Path) -> None:
     ("against", "left_out", "better", "words"),
     [
         ([2.0, 2.1, 1.9, 2.0], (), True, "Better than every seed."),
-        ([7.0, 7.2, 6.9, 7.0], (), False, f"{NO_DIFFERENCE} from mamba2"),
+        ([7.0, 7.2, 6.9, 7.0], (), False, f"{NO_DIFFERENCE} of mamba2"),
         ([9.0, 9.2, 8.9, 9.1], (), False, f"{WORSE} than mamba2"),
         (None, (1,), False, "mamba2 could not be compared"),
     ],

@@ -13,6 +13,7 @@ from scipy.stats import spearmanr
 
 from genesys_engine.engine.cli import main
 from genesys_engine.engine.report import write_report
+from genesys_engine.engine.score import noise
 from genesys_engine.engine.score.verdict import judge
 from genesys_engine.engine.store.replicates import FRESH
 from genesys_engine.engine.store.run_store import Store
@@ -38,10 +39,10 @@ def test_equal_orders_correlate_fully_and_reversed_ones_negatively() -> None:
     assert not alike.warning
     turned = _agreement("a", "b", gains, gains[::-1])
     assert turned.spearman == pytest.approx(-1)
-    assert "a does not foretell b" in turned.warning
+    assert turned.warning.startswith("a does not predict b: ")
     unclear = _agreement("a", "b", gains[:5], [2.0, 4.0, 1.0, 0.0, 3.0])
     assert unclear.spearman <= 0 < unclear.high
-    assert "a is not shown to foretell b" in unclear.warning
+    assert unclear.warning.startswith("a is not shown to predict b: ")
 
 
 def test_chance_is_not_called_foretelling() -> None:
@@ -92,12 +93,12 @@ def test_it_is_told_in_report_leaderboard_and_show(
     monkeypatch.setattr(target, lambda store: [warned])
     assert main(["leaderboard", str(folder)]) == 0
     told = capsys.readouterr()
-    assert "warning: 0.2M does not foretell 1M" in told.err
-    assert "no difference shown" in told.out
+    assert "warning: 0.2M does not predict 1M" in told.err
+    assert noise.NO_DIFFERENCE in told.out
     assert "reference" in told.out
     assert main(["leaderboard", str(folder), "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["data"]
-    assert {row["standing"] for row in rows} >= {"reference", "no difference shown"}
+    assert {row["standing"] for row in rows} >= {noise.REFERENCE, noise.NO_DIFFERENCE}
 
 
 def test_a_finalist_is_judged_by_its_fresh_seeds(
@@ -124,7 +125,7 @@ def test_a_finalist_is_judged_by_its_fresh_seeds(
     fresh = rows[child]["fresh"]
     assert (fresh["mean"], fresh["gains"]) == (pytest.approx(0.4), [0.1, 0.7])
     assert fresh["low"] < 0 < fresh["high"]
-    assert rows[child]["standing"] == fresh["standing"] == "no difference shown"
+    assert rows[child]["standing"] == fresh["standing"] == noise.NO_DIFFERENCE
     assert main(["leaderboard", str(folder)]) == 0
     told = capsys.readouterr().out
     assert f"+0.40 % (−{abs(fresh['low']):.2f} to +{fresh['high']:.2f})" in told

@@ -207,10 +207,7 @@ def test_a_folder_of_yaml_is_prepared_here_and_run_there(
 
 
 def test_a_folder_without_tasks_is_refused(tmp_path: Path) -> None:
-    assert (
-        unknown([str(tmp_path)])
-        == f"there is no folder {str(tmp_path)!r} with lm-eval tasks (.yaml)"
-    )
+    assert unknown([str(tmp_path)]) == f"no folder {str(tmp_path)!r} with lm-eval tasks (.yaml)"
     assert unknown(["./nowhere"]) is not None
     assert unknown(["hellaswag", "blimp", "arc_easy", "offline"]) is None
 
