@@ -141,8 +141,21 @@ def genesys_register_operators(register: Register) -> None:
 
 @hookimpl
 def genesys_register_selectors(register: Register) -> None:
-    """Selection by fitness and confidence, by tournament, by Pareto rank, by chance."""
+    """Selection by fitness and confidence, by rank or age, around one incumbent, by chance."""
     module = "genesys_engine.engine.select.selectors"
+    strategies = "genesys_engine.engine.select.strategies"
+    register(
+        "aging",
+        f"{strategies}:AgingSelector",
+        options=f"{strategies}:AgingOptions",
+        summary="regularised evolution: the best of a sample varies, the oldest die",
+    )
+    register(
+        "local",
+        f"{strategies}:LocalSelector",
+        options=f"{strategies}:LocalOptions",
+        summary="local search: changes of one incumbent until a better one replaces it",
+    )
     register(
         "quadrant",
         f"{module}:QuadrantSelector",

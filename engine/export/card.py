@@ -57,7 +57,7 @@ def model_card(
         seed=experiment["run"]["seed"],
         reference=experiment["population"]["reference"],
         sigma=noise_floor(store).sigmas[row.rung],
-        verdict=found.judged if best else (),
+        verdict=[line for line in (found.every_seed, *found.judged) if line] if best else [],
         standing=outcome(details.standing or NOT_MEASURED, details.reference),
         remarks=[
             *behind_control(row.scores, row.controls),

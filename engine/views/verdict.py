@@ -37,22 +37,24 @@ FEW_TRAININGS = 3
 class VerdictView:
     """The verdict of a run and its sentences.
 
-    `child` is the row of the best child, None without one; `head` describes it, `seeds` says if
-    the finals show it better than every seed ("" without finals), `judged` has one sentence per
+    `child` is the row of the best child, None without one; `head` describes it, `every_seed` says
+    if the finals show it better than every seed ("" without finals), `judged` has one sentence per
     comparison, in their order, and `remarks` has all caveats.
     """
 
     verdict: Verdict
     child: LeaderboardRow | None
     head: str
-    seeds: str = ""
+    every_seed: str = ""
     judged: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 
     @property
     def lines(self) -> tuple[str, ...]:
         """All sentences."""
-        return tuple(line for line in (self.head, self.seeds, *self.judged, *self.remarks) if line)
+        return tuple(
+            line for line in (self.head, self.every_seed, *self.judged, *self.remarks) if line
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return it as the event `run.finished` and the command line report it."""

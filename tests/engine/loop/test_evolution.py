@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from recorded_run import Trial, go_in_parts
@@ -38,7 +39,9 @@ def test_the_log_does_not_depend_on_workers_or_speed(
     assert other.digest() not in digests
 
 
-@pytest.mark.parametrize("selection", ["quadrant", "tournament", "nsga2", "random"])
+@pytest.mark.parametrize(
+    "selection", ["quadrant", "tournament", "nsga2", "random", "aging", "local"]
+)
 def test_every_selector_fills_the_budgets_and_no_more(tmp_path: Path, selection: str) -> None:
     trial = Trial(tmp_path / "run", selection=selection)
     evolution = trial.go()
@@ -290,3 +293,25 @@ def test_without_a_child_there_are_no_finals(tmp_path: Path) -> None:
     assert evolution.policy.decide(state) == Confirm(best), "then the best seed is looked at"
     state.confirmations.passed[best] = 2
     assert evolution.policy.decide(state) is None
+
+
+@pytest.mark.parametrize("selection", ["aging", "local"])
+@pytest.mark.parametrize("mode", ["steady_state", "generational"])
+def test_a_strategy_remembers_nothing_that_the_store_does_not_have(
+    tmp_path: Path, selection: str, mode: str
+) -> None:
+    """The same log for any number of workers and after interruptions, with a small population."""
+    about: dict[str, Any] = {
+        "selection": selection,
+        "mode": mode,
+        "sets": ("population.size=6", "population.offspring=3"),
+    }
+    whole = Trial(tmp_path / "whole", workers=0, **about)
+    whole.go()
+    fast = Trial(tmp_path / "fast", workers=5, delay_s=0.02, **about)
+    fast.go()
+    assert fast.digest() == whole.digest()
+    cut = Trial(tmp_path / "cut", **about)
+    go_in_parts(cut, range(9, 400, 25))
+    assert len(cut.executors) > 2
+    assert cut.digest() == whole.digest()

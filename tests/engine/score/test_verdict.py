@@ -288,8 +288,8 @@ def test_better_than_every_seed_is_said_only_where_every_interval_lies_above_0(
     assert (every.shown, every.left_out) == (better, left_out)
     told = found.to_json()
     assert (told["better_than_every_seed"], told["seeds_left_out"]) == (better, list(left_out))
-    assert words in found.seeds
-    assert found.seeds in found.lines
+    assert words in found.every_seed
+    assert found.every_seed in found.lines
     assert ("Better than every seed." in found.lines) == better
 
 

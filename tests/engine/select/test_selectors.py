@@ -19,6 +19,12 @@ from genesys_engine.engine.select.selectors import (
     TournamentOptions,
     TournamentSelector,
 )
+from genesys_engine.engine.select.strategies import (
+    AgingOptions,
+    AgingSelector,
+    LocalOptions,
+    LocalSelector,
+)
 from genesys_engine.plugins.api import Candidates
 
 SELECTORS = [
@@ -26,6 +32,8 @@ SELECTORS = [
     QuadrantSelector(SelectionOptions()),
     TournamentSelector(TournamentOptions()),
     Nsga2Selector(Nsga2Options()),
+    AgingSelector(AgingOptions()),
+    LocalSelector(LocalOptions()),
 ]
 
 

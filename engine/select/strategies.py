@@ -1,0 +1,125 @@
+"""Search strategies that follow from the order in which designs came: aging, and local search.
+
+At a few hundred evaluations both are hard to beat (Real et al. 2019; White et al. 2021, "Exploring
+the Loss Landscape in Neural Architecture Search").  Designs are numbered in the order in which they
+were made, so what a strategy has to remember it reads from the candidates: it has no state of its
+own, and a resumed run goes on as it would have.
+"""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+from pydantic import Field
+
+from genesys_engine.engine.select.selectors import RandomSelector, SelectionOptions
+from genesys_engine.plugins.api import Candidates
+
+
+class AgingOptions(SelectionOptions):
+    """Options of `aging`."""
+
+    sample: int = Field(5, ge=1, description="candidates that are drawn, the best of which varies")
+
+
+class AgingSelector(RandomSelector):
+    """Regularised evolution (Real et al. 2019, arXiv 1802.01548): the oldest die, however good.
+
+    A lucky training leads for the life of one design only: its descendants have to do as well
+    again.  The published algorithm lets one die for each that is born, as `[population] offspring
+    = 1` does.
+    """
+
+    Options = AgingOptions
+    options: AgingOptions
+
+    def parents(self, candidates: Candidates, count: int, rng: random.Random) -> list[int]:
+        """Draw a sample and take the best of it, until `count` distinct ones are found."""
+        chosen: list[int] = []
+        while len(chosen) < min(count, len(candidates)):
+            free = [i for i in range(len(candidates)) if i not in chosen]
+            drawn = rng.choices(free, k=self.options.sample)  # with replacement, as published
+            chosen.append(min(drawn, key=lambda i: (-candidates.fitness[i], candidates.design[i])))
+        return chosen
+
+    def promote(self, candidates: Candidates, rng: random.Random) -> int:
+        """Take the best of one sample."""
+        return self.parents(candidates, 1, rng)[0]
+
+    def survivors(self, candidates: Candidates, count: int) -> list[int]:
+        """Keep the youngest."""
+        return _youngest_first(candidates)[:count]
+
+
+class LocalOptions(SelectionOptions):
+    """Options of `local`."""
+
+    margin: float = Field(
+        0.5,
+        ge=0,
+        description="percent that a child must gain over the incumbent to replace it while it was"
+        " not verified at more rungs: what the noise of training allows",
+    )
+    patience: int = Field(
+        12,
+        ge=1,
+        description="children without a better one before the search restarts; less than the"
+        " population's `size`, which is all that is remembered",
+    )
+
+
+class LocalSelector(RandomSelector):
+    """Local search: all children are changes of one incumbent, until one of them replaces it.
+
+    A child does so with `margin` percent more, which is what noise allows, or with more at all once
+    it was verified at more rungs than the incumbent.  After `patience` designs without one the
+    search is dry: it restarts from the best design that has not been the incumbent yet.
+    """
+
+    Options = LocalOptions
+    options: LocalOptions
+
+    def parents(self, candidates: Candidates, count: int, rng: random.Random) -> list[int]:
+        """Take the incumbent; a second parent is any other."""
+        if not count or not len(candidates):
+            return []
+        incumbent = self.incumbent(candidates)
+        others = [i for i in range(len(candidates)) if i != incumbent]
+        return [incumbent, *rng.sample(others, min(count - 1, len(others)))]
+
+    def promote(self, candidates: Candidates, rng: random.Random) -> int:
+        """Take the best: it may replace the incumbent."""
+        return super().survivors(candidates, 1)[0]
+
+    def survivors(self, candidates: Candidates, count: int) -> list[int]:
+        """Keep the incumbent and the youngest, which the patience counts."""
+        if not len(candidates):
+            return []
+        incumbent = self.incumbent(candidates)
+        others = [i for i in _youngest_first(candidates) if i != incumbent]
+        return [incumbent, *others][:count]
+
+    def incumbent(self, candidates: Candidates) -> int:
+        """Return the position of the incumbent, found by going through the designs as they came."""
+        incumbent, dry, tried = 0, 0, {0}
+        for position in range(1, len(candidates)):
+            if self._replaces(candidates, position, incumbent):
+                incumbent, dry = position, 0
+            else:
+                dry += 1
+            if dry >= self.options.patience:
+                fresh = [i for i in range(position + 1) if i not in tried]
+                incumbent = max(fresh, key=lambda i: candidates.fitness[i], default=incumbent)
+                dry = 0
+            tried.add(incumbent)
+        return incumbent
+
+    def _replaces(self, candidates: Candidates, child: int, incumbent: int) -> bool:
+        ahead = candidates.fitness[child] - candidates.fitness[incumbent]
+        promoted = candidates.confidence[child] > candidates.confidence[incumbent]
+        return bool(ahead > (0.0 if promoted else self.options.margin))
+
+
+def _youngest_first(candidates: Candidates) -> list[int]:
+    return [int(i) for i in np.argsort(-candidates.design, kind="stable")]
