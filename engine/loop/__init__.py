@@ -1,5 +1,6 @@
 """The loop over all stages: decide, hand out, collect, apply; every step one transaction.
 
-`outcomes` says what a result does to state, tables and log; `restore` rebuilds the state on
-resume.  May import every stage, and nothing that shows a run.
+`transitions` says what a record does to the state, live and when a run is resumed (`restore`);
+`outcomes` writes what a result does to tables and log.  May import every stage, and nothing that
+shows a run.
 """

@@ -309,19 +309,13 @@ class Evolution:
 
     def _issue(self, decision: Design | Verify | Confirm) -> None:
         """Record a decision, then carry it out."""
-        seq = self.state.counts.next_seq
         with self.store.transaction():
-            if isinstance(decision, Verify):
-                kind, payload = VERIFY, self.outcomes.issue_verification(seq, decision)
-            elif isinstance(decision, Confirm):
-                kind, payload = CONFIRM, self.outcomes.issue_confirmation(seq, decision)
-            else:
-                kind, payload = DESIGN, self.outcomes.issue_design(seq, decision)
-            self.store.add_task(seq, kind, payload)
+            task = self.outcomes.issue(decision)
+            self.store.add_task(task.seq, task.kind, task.payload)
             self._save()
         self._publish()
-        self._tasks[seq] = TaskRow(seq, kind, payload, None, {}, applied=False)
-        self._launch(self._tasks[seq])
+        self._tasks[task.seq] = task
+        self._launch(task)
 
     def _launch(self, row: TaskRow) -> None:
         start = {
@@ -403,7 +397,6 @@ class Evolution:
                 self.outcomes.apply_confirmation(row, result)
             else:
                 self.outcomes.apply_verification(row, result, facts)
-            self.state.in_flight.popleft()
             self.store.mark_applied(seq)
             self._save()
         self.store.curves.write_full_chunk()

@@ -11,7 +11,7 @@ from typing import Any
 
 from genesys_engine.engine.common.budget import Spending, new_warnings
 from genesys_engine.engine.common.text import listed
-from genesys_engine.engine.loop.restore import standing_of
+from genesys_engine.engine.loop import transitions
 from genesys_engine.engine.score.finals import Entries, most_trainings
 from genesys_engine.engine.score.fitness import Measure, Unmeasured
 from genesys_engine.engine.select.policy import (
@@ -27,6 +27,9 @@ from genesys_engine.engine.select.state import Standing, State, keep
 from genesys_engine.engine.store.events import Event
 from genesys_engine.engine.store.replicates import is_fresh
 from genesys_engine.engine.store.run_store import (
+    CONFIRM,
+    DESIGN,
+    VERIFY,
     ConfirmationRow,
     DesignRow,
     Store,
@@ -64,6 +67,10 @@ class Outcomes:
         self.device_s = float(store.meta("device_s", 0.0))  # of all verifications together
         self._events: list[Event] = []
 
+    @property
+    def _reference_seed(self) -> str:
+        return self.policy.settings.seeds[0]
+
     def emit(self, kind: str, payload: Mapping[str, Any]) -> None:
         """Append a decisive event to the log."""
         self._events.append(self.store.add_event(kind, payload))
@@ -79,19 +86,20 @@ class Outcomes:
 
     # --- issuing -----------------------------------------------------------------------------
 
-    def issue_design(self, seq: int, decision: Design) -> dict[str, Any]:
-        """Count a design task and return its payload."""
+    def issue(self, decision: Design | Verify | Confirm) -> TaskRow:
+        """Count a decision as a task under way, and return the task."""
+        seq = self.state.counts.next_seq
+        if isinstance(decision, Design):
+            return self._issue_design(seq, decision)
+        if isinstance(decision, Confirm):
+            return self._issue_confirmation(seq, decision)
+        return self._issue_verification(seq, decision)
+
+    def _issue_design(self, seq: int, decision: Design) -> TaskRow:
         counts = self.state.counts
-        self._count_issue(seq)
-        counts.designs_in_flight += 1
-        if decision.seed:
-            counts.seeds_issued += 1
-        else:
-            counts.variations_issued += 1
-            counts.children_in_flight += 1
         origin = f"seed:{decision.seed}" if decision.seed else "variation"
-        payload = {"seq": seq, "parents": list(decision.parents), "origin": origin}
-        self.emit(events.DESIGN_STARTED, payload)
+        about = {"seq": seq, "parents": list(decision.parents), "origin": origin}
+        self.emit(events.DESIGN_STARTED, about)
         parents = [
             {
                 "design": design,
@@ -100,53 +108,41 @@ class Outcomes:
             }
             for design in decision.parents
         ]
-        return {
+        payload = {
             "parents": parents,
             "seed": decision.seed,
             "known_before": counts.next_design,
             "verified_before": counts.next_verification,
-            "applied_before": self.state.in_flight[0],
+            "applied_before": next(iter(self.state.in_flight), seq),
         }
+        return self._issued(seq, DESIGN, payload)
 
-    def issue_verification(self, seq: int, decision: Verify) -> dict[str, Any]:
-        """Spend one verification of the rung's budget and return the task's payload."""
-        state, rung = self.state, decision.rung
+    def _issue_verification(self, seq: int, decision: Verify) -> TaskRow:
+        """Spend one verification of the rung's budget, if it is not one of the finals."""
+        ladder, rung = self.state.ladder, decision.rung
         payload = {"design": decision.design, "rung": rung, "replicate": decision.replicate}
-        state.verifications_in_flight[rung] += 1
-        if is_fresh(decision.replicate):
-            state.finals.issued.add((decision.design, decision.replicate))
-            self._count_issue(seq)
-            self.emit(events.VERIFICATION_STARTED, {"seq": seq, **payload})
-            return payload
-        if state.ladder.used[rung] == 0:
+        ranks = not is_fresh(decision.replicate)
+        if ranks and ladder.used[rung] == 0:
             self.emit(events.RUNG_OPENED, {"rung": rung, "scale": self.scales[rung]})
-        state.ladder.spend(rung)
-        self._count_issue(seq)
-        if decision.design == state.reference:
-            state.reference_issued[rung] += 1
-        if decision.replicate == 0:
-            state.standings[decision.design].issued = rung
-            if rung == 0:
-                state.waiting.remove(decision.design)
-            else:
-                state.climbing[rung - 1].discard(decision.design)
+        task = self._issued(seq, VERIFY, payload)
         self.emit(events.VERIFICATION_STARTED, {"seq": seq, **payload})
-        used, cap = state.ladder.used[rung], state.ladder.caps[rung]
-        self._warn(f"verifications at {self.scales[rung]}", used, cap)
-        return payload
+        if ranks:
+            self._warn(
+                f"verifications at {self.scales[rung]}", ladder.used[rung], ladder.caps[rung]
+            )
+        return task
 
-    def issue_confirmation(self, seq: int, decision: Confirm) -> dict[str, Any]:
-        """Start the confirmation of a design and return the task's payload."""
+    def _issue_confirmation(self, seq: int, decision: Confirm) -> TaskRow:
+        """Start the audit of a design."""
         design = decision.design
         payload = {"design": design, "rung": self.state.standings[design].rung}
-        self.state.confirmations.begin(design)
-        self._count_issue(seq)
         self.emit(events.CONFIRMATION_STARTED, {"seq": seq, **payload})
-        return payload
+        return self._issued(seq, CONFIRM, payload)
 
-    def _count_issue(self, seq: int) -> None:
-        self.state.counts.next_seq = seq + 1
-        self.state.in_flight.append(seq)
+    def _issued(self, seq: int, kind: str, payload: Mapping[str, Any]) -> TaskRow:
+        task = TaskRow(seq, kind, payload, None, {}, applied=False)
+        transitions.issue(self.state, task)
+        return task
 
     def _warn(self, budget: str, used: int, cap: int) -> None:
         for each in new_warnings(self.state.warned, [Spending(budget, used, cap)]):
@@ -191,8 +187,7 @@ class Outcomes:
     def apply_design(self, row: TaskRow, result: Mapping[str, Any]) -> None:
         """Let the designs of a task enter the run: the rejected ones, then the accepted one."""
         counts, seed = self.state.counts, row.payload["seed"]
-        counts.designs_in_flight -= 1
-        counts.children_in_flight -= seed is None
+        transitions.settle(self.state, row)
         if used := result.get("llm"):
             # What was paid is kept next to the log: a price may change, the decisions do not.
             self._note(events.LLM_USED, {"seq": row.seq, "roles": used})
@@ -252,8 +247,7 @@ class Outcomes:
         )
 
     def _add_design(self, row: TaskRow, entry: Mapping[str, Any], *, accepted: bool) -> DesignRow:
-        counts, report = self.state.counts, entry["report"]
-        number, counts.next_design = counts.next_design, counts.next_design + 1
+        number, report = self.state.counts.next_design, entry["report"]
         measured = report["measurements"]
         fits, flops = measured.get("fits", {}), measured.get("flops_per_token", {})
         lowest = self.scales[0]
@@ -270,7 +264,7 @@ class Outcomes:
             flops=flops.get(lowest),
         )
         self.store.add_design(design, entry["tree"], report)
-        self.state.known[entry["digest"]] = number
+        transitions.enter_design(self.state, design, self._reference_seed)
         about = {"design": number, "seq": row.seq, "parents": list(design.parents)}
         change = {"operator": design.operator, "change": design.change}
         if accepted:
@@ -284,19 +278,10 @@ class Outcomes:
         return design
 
     def _accept(self, row: TaskRow, entry: Mapping[str, Any]) -> None:
-        state, seed = self.state, row.payload["seed"]
-        design = self._add_design(row, entry, accepted=True)
-        if design.fingerprint:
-            state.known[design.fingerprint] = design.id
-        state.counts.accepted += 1
-        state.standings[design.id] = standing_of(design)
-        state.confirmations.inherit(design.id, design.parents)
-        state.waiting.append(design.id)
-        if seed is None:
-            state.counts.children_accepted += 1
-            self._warn("designs", state.counts.children_accepted, self.policy.settings.children)
-        elif seed == self.policy.settings.seeds[0]:
-            state.reference = design.id
+        self._add_design(row, entry, accepted=True)
+        if row.payload["seed"] is None:
+            made = self.state.counts.children_accepted
+            self._warn("designs", made, self.policy.settings.children)
 
     # --- verifications -----------------------------------------------------------------------
 
@@ -306,14 +291,11 @@ class Outcomes:
         """Let a verification enter the run: its fitness, and what follows for the design."""
         design, rung = row.payload["design"], row.payload["rung"]
         replicate = row.payload["replicate"]
-        self.state.verifications_in_flight[rung] -= 1
-        if is_fresh(replicate):
-            self.state.finals.done.add((design, replicate))
+        transitions.settle(self.state, row)
         controls = {**result["controls"], "bigram": self.bigram[rung]} if self.bigram else {}
         controls = controls or result["controls"]
         fitness, objectives, cause, reason = self._fitness(result, controls, row.payload)
         number = self.state.counts.next_verification
-        self.state.counts.next_verification += 1
         verification = VerificationRow(
             id=number,
             seq=row.seq,
@@ -330,6 +312,7 @@ class Outcomes:
         )
         self.store.add_verification(verification, [list(point) for point in result["curve"]])
         write_samples(self.store.folder, row.seq, number)
+        transitions.enter_verification(self.state, verification, objectives)
         about = {
             "verification": number,
             "seq": row.seq,
@@ -348,7 +331,7 @@ class Outcomes:
         scores = {name: score["value"] for name, score in sorted(result["scores"].items())}
         self.emit(events.VERIFICATION_FINISHED, {**about, "fitness": fitness, "scores": scores})
         if replicate == 0:
-            self._promote(design, rung, fitness, objectives)
+            self._promote(design, rung)
 
     def _fitness(
         self, result: Mapping[str, Any], controls: Mapping[str, Any], payload: Mapping[str, Any]
@@ -371,24 +354,20 @@ class Outcomes:
         if design == self.state.reference:
             raise InputError(
                 f"the reference design {failed}: {reason}",
-                where=f"[population] reference = {self.policy.settings.seeds[0]!r}",
+                where=f"[population] reference = {self._reference_seed!r}",
                 hint="fitness is measured against it: fix the budget of the rung, or start a new"
                 " run with another reference",
             )
 
-    def _promote(
-        self, design: int, rung: int, fitness: float, objectives: Mapping[str, float]
-    ) -> None:
-        """Note what a design has gained; where it has to be confirmed first, no more than that."""
-        state = self.state
-        if design in state.confirmations.disqualified:
+    def _promote(self, design: int, rung: int) -> None:
+        """Let a design that has gained something stand, or have it confirmed first."""
+        looked_at = self.state.confirmations
+        if design in looked_at.disqualified:
             return
-        standing = state.standings[design]
-        standing.record(rung, fitness, objectives)
         if rung == 0:
-            state.confirmations.newcomers.add(design)
-        if not state.confirmations.open(design):  # else the running audit is followed by another
-            self._settle(standing)
+            looked_at.newcomers.add(design)
+        if not looked_at.open(design):  # else the running audit is followed by another
+            self._settle(self.state.standings[design])
 
     def _settle(self, standing: Standing) -> None:
         """Put a design in question where it must be confirmed, or else let it stand."""
@@ -400,10 +379,8 @@ class Outcomes:
     def _let_stand(self, standing: Standing) -> None:
         """Name a design: on the leaderboard, in the population, on the ladder, as the best."""
         state, design = self.state, standing.design
-        state.note_record(standing)
         self.store.set_standing(design, standing.rung, standing.fitness)
-        if standing.issued == standing.rung:
-            state.climbing[standing.rung].add(design)
+        state.place(design)
         if design in state.confirmations.newcomers:
             state.confirmations.newcomers.remove(design)
             if self.policy.settings.generational and not standing.seed:
@@ -432,27 +409,27 @@ class Outcomes:
 
     def apply_confirmation(self, row: TaskRow, result: Mapping[str, Any]) -> None:
         """Let an audit enter the run: the design stands, or it is disqualified."""
-        looked_at = self.state.confirmations
+        transitions.settle(self.state, row)
         design, rung = row.payload["design"], row.payload["rung"]
         found = ConfirmationRow(row.seq, design, rung, result["problem"], result)
         self.store.add_confirmation(found)
+        if found.problem:
+            self._refuse_reference(design, "is disqualified", found.problem)
+        descendants = transitions.enter_confirmation(self.state, found)
         about = {"seq": row.seq, "design": design, "rung": rung}
         if found.problem:
-            self._disqualify(design, {**about, "reason": found.problem})
+            about |= {"reason": found.problem, "in_question": descendants}
+            self._withdraw((design, *descendants), about)
             return
-        looked_at.under_way.discard(design)
-        looked_at.passed[design] = max(rung, looked_at.passed.get(design, -1))
         self.emit(events.DESIGN_CONFIRMED, about)
         self._settle(self.state.standings[design])
 
-    def _disqualify(self, design: int, about: Mapping[str, Any]) -> None:
-        """Take a design out of the run; look at what descends from it, and name another best."""
-        self._refuse_reference(design, "is disqualified", about["reason"])
-        descendants = self.state.disqualify(design)
-        for withdrawn in (design, *descendants):
+    def _withdraw(self, designs: Sequence[int], about: Mapping[str, Any]) -> None:
+        """Take a disqualified design and what descends from it off the leaderboard."""
+        for withdrawn in designs:
             self.store.set_standing(withdrawn, None, None)
-        self.emit(events.DESIGN_DISQUALIFIED, {**about, "in_question": descendants})
-        if self.state.best in (design, *descendants):
+        self.emit(events.DESIGN_DISQUALIFIED, about)
+        if self.state.best in designs:
             self.state.best = None
             for standing in self.state.ranked()[:1]:
                 self._name_best(standing)

@@ -111,7 +111,6 @@ class State:
         self.reference_issued = [0] * len(ladder.caps)
         self.references: list[list[Reading]] = [[] for _ in ladder.caps]
         self.best: int | None = None
-        self.records: list[float] = [-math.inf for _ in ladder.caps]  # highest gain, by rung
         self.confirmations = Confirmations()
         self.finals = Finals()
         self.warned: set[str] = set()
@@ -182,18 +181,36 @@ class State:
         looked_at = self.confirmations
         if standing.trusted or looked_at.has_passed(standing.design, standing.rung):
             return False
-        record = standing.gains[standing.rung] > self.records[standing.rung]
-        return record or standing.design in looked_at.suspects or self.better(standing)
+        is_record = standing.gains[standing.rung] > self._record_of_others(standing)
+        return is_record or standing.design in looked_at.suspects or self.better(standing)
 
     def question(self, design: int) -> None:
         """Put a design in question: it waits for its audit."""
         self.confirmations.waiting.append(design)
-        self.climbing[self.standings[design].rung].discard(design)
+        self.place(design)
 
-    def note_record(self, standing: Standing) -> None:
-        """Raise the record of the rung where a design in good standing has gained more."""
-        gain = standing.gains[standing.rung]
-        self.records[standing.rung] = max(self.records[standing.rung], gain)
+    def place(self, design: int) -> None:
+        """Let a design wait to climb from the rung where it stands, if it may, and nowhere else."""
+        for designs in self.climbing:
+            designs.discard(design)
+        standing = self.standings[design]
+        stands = standing.rung >= 0 and standing.rung == standing.issued
+        if stands and not self.confirmations.open(design):
+            self.climbing[standing.rung].add(design)
+
+    def _record_of_others(self, standing: Standing) -> float:
+        """Return the highest gain that stands at the rung of a design, its own left out."""
+        rung, own = standing.rung, standing.design
+        gains = (s.gains[rung] for s in self.standings.values() if s.design != own
+                 and rung in s.gains and self._stands(s, rung))  # fmt: skip
+        return max(gains, default=-math.inf)
+
+    def _stands(self, standing: Standing, rung: int) -> bool:
+        """Tell whether a gain is not in question: an audit is of the highest rung alone, but of a
+        suspect's everything."""
+        if not self.confirmations.open(standing.design):
+            return True
+        return rung < standing.rung and standing.design not in self.confirmations.suspects
 
     def disqualify(self, design: int) -> list[int]:
         """Take a design out of everything; return its descendants that are in question now."""
@@ -202,8 +219,7 @@ class State:
         looked_at.newcomers.discard(design)
         looked_at.disqualified.add(design)
         self.standings[design].withdraw()
-        for designs in self.climbing:
-            designs.discard(design)
+        self.place(design)
         for population in (self.members, self.offspring):
             if design in population:
                 population.remove(design)
@@ -213,7 +229,6 @@ class State:
             if standing.design in looked_at.suspects and self._is_unproven(standing):
                 self.question(standing.design)
                 found.append(standing.design)
-        self.reckon_records()
         return found
 
     def _is_unproven(self, standing: Standing) -> bool:
@@ -231,13 +246,6 @@ class State:
     def ranked(self) -> list[Standing]:
         """Return the designs in good standing: highest rung first, then highest fitness."""
         return sorted(self.in_good_standing(), key=lambda s: (-s.rung, -s.fitness, s.design))
-
-    def reckon_records(self) -> None:
-        """Reckon the records anew from the designs in good standing."""
-        self.records = [-math.inf for _ in self.ladder.caps]
-        for standing in self.in_good_standing():
-            for rung, gain in standing.gains.items():
-                self.records[rung] = max(self.records[rung], gain)
 
     # --- what the tables do not hold ---------------------------------------------------------
 
