@@ -68,11 +68,12 @@ def spent_now(usage: Mapping[str, LLMUsage], seconds: float) -> Spent:
 
 def cap_reached(section: CompareSection, spent: Spent) -> str | None:
     """Return the name of the cap that ends an arm, None while it may go on."""
+    hours = section.wall_hours
     return first_spent(
         (
             Spending("compare.tokens", spent.tokens, section.tokens),
             Spending("compare.usd", spent.usd, section.usd),
-            Spending("compare.wall_hours", spent.seconds / 3600, section.wall_hours),
+            Spending("compare.wall_hours", spent.seconds, None if hours is None else 3600 * hours),
         )
     )
 

@@ -19,8 +19,10 @@ class HourCap:
     used_s: Callable[[], float]
 
     def spending(self) -> Spending:
-        """Return the hours used so far."""
-        return Spending(self.key, self.used_s() / HOUR_S, self.hours)
+        """Return the seconds used so far, of those that the cap allows."""
+        return Spending(
+            self.key, self.used_s(), None if self.hours is None else HOUR_S * self.hours
+        )
 
 
 class HourCaps:
@@ -32,9 +34,7 @@ class HourCaps:
         tell: gets `budget`, `used` and `cap`, both in hours.
     """
 
-    def __init__(
-        self, *caps: HourCap, tell: Callable[[Mapping[str, str | float | None]], None]
-    ) -> None:
+    def __init__(self, *caps: HourCap, tell: Callable[[Mapping[str, str | float]], None]) -> None:
         self._caps = caps
         self._tell = tell
         self._said: set[str] = set()
@@ -46,8 +46,8 @@ class HourCaps:
         if (spent := first_spent(now)) is not None:
             return f"budget.{spent}"
         for each in new_warnings(self._said, now):
-            used = round(each.used or 0.0, 2)
-            self._tell({"budget": each.budget, "used": used, "cap": each.cap})
+            used, cap = (each.used or 0.0) / HOUR_S, (each.cap or 0.0) / HOUR_S
+            self._tell({"budget": each.budget, "used": round(used, 2), "cap": cap})
         return None
 
     def _spendings(self) -> list[Spending]:
