@@ -150,8 +150,7 @@ def _disqualified(store: Store, names: Mapping[int, str]) -> Iterator[str]:
 
 def _about_noise(verdict: Verdict, names: Mapping[int, str]) -> Iterator[str]:
     if verdict.finalists:
-        yield "The intervals with fresh seeds are simultaneous over all pairs and looks of the"
-        " finals."
+        yield "The intervals with fresh seeds hold together, for all pairs and looks of the finals."
     reference = label(verdict.reference, names)
     if verdict.sigma is None:
         yield (

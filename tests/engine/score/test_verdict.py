@@ -290,6 +290,7 @@ def test_better_than_every_seed_is_said_only_where_every_interval_lies_above_0(
     assert (told["better_than_every_seed"], told["seeds_left_out"]) == (better, list(left_out))
     assert words in found.every_seed
     assert found.every_seed in found.lines
+    assert all(line.endswith(".") for line in found.remarks), "whole sentences"
     assert ("Better than every seed." in found.lines) == better
 
 
