@@ -6,15 +6,19 @@ import importlib
 import os
 import sys
 import threading
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from genesys_engine import __version__
 from genesys_engine.engine.cli.near import NearGroup
+from genesys_engine.engine.cli.python_output import (
+    route_python_output,
+    route_records,
+    words_of_exit,
+)
 from genesys_engine.engine.common.waiting import Waiting, begin
 
 if TYPE_CHECKING:
@@ -106,6 +110,7 @@ def cli(ctx: click.Context, debug: bool) -> None:
     settings.debug = debug
     if ctx.invoked_subcommand is not None:
         settings.waiting = begin(PROGRAM, ctx.invoked_subcommand)
+        route_records()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -129,20 +134,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return answer if isinstance(answer, int) else 0
 
 
-def route_warnings() -> None:
-    """Have Python's warnings shown like messages of ours: they may quote a candidate's source."""
-
-    def show(
-        message: Warning | str, category: type[Warning], filename: str, lineno: int,
-        file: TextIO | None = None, line: str | None = None,
-    ) -> None:  # fmt: skip
-        from genesys_engine.engine.cli.output import note
-
-        note(warnings.formatwarning(message, category, filename, lineno, line), nl=False)
-
-    warnings.showwarning = show
-
-
 def program() -> NoReturn:
     """Run the program and end the process with its exit code.
 
@@ -152,9 +143,12 @@ def program() -> NoReturn:
     """
     from genesys_engine.engine.common.interrupt import end_like_ctrl_c
 
-    route_warnings()
+    route_python_output()
     end_like_ctrl_c()
-    code = main()
+    try:
+        code = main()
+    except SystemExit as left:  # of a plugin: the interpreter would print what it says
+        code = words_of_exit(left)
     if threading.active_count() > 1:
         from genesys_engine.engine.common.threads import LLM_CALL
 

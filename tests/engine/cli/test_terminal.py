@@ -13,7 +13,9 @@ import pytest
 from sample_run import make_run
 
 import genesys_engine.engine
+from genesys_engine.engine.cli import app
 from genesys_engine.engine.cli.app import main
+from genesys_engine.engine.common import interrupt
 from genesys_engine.engine.common.terminal import clean
 from genesys_engine.engine.compare.progress import StudyProgress
 from genesys_engine.engine.compare.store import Result
@@ -141,13 +143,61 @@ def test_no_error_steers_the_terminal(tmp_path, debug, capfd):
     assert steering(shown.out + shown.err) == set()
 
 
-def test_no_warning_of_python_steers_the_terminal(tmp_path):
-    """A candidate's source can have Python warn of it in its own words."""
-    code = "import warnings; from genesys_engine.engine.cli import app; app.route_warnings();"
-    code += "warnings.warn(chr(27) + '[2J' + chr(0x202e))"
+SPOKEN = {
+    "a warning": ("warnings.warn(POISON)", "UserWarning"),
+    "a thread": ("thread = threading.Thread(target=fail)\nthread.start()\nthread.join()", "thread"),
+    "a destructor": ("Dying()", "ValueError"),
+    "nobody": ("fail()", "ValueError"),
+    "a callback of a future": (
+        "future = Future()\nfuture.add_done_callback(lambda _: fail())\nfuture.set_result(0)",
+        "ValueError",
+    ),
+}
+
+
+@pytest.mark.parametrize("who", SPOKEN)
+def test_nothing_that_python_says_by_itself_steers_the_terminal(who):
+    """A candidate's source can have it warn in its own words; an error may quote a reply."""
+    action, said = SPOKEN[who]
+    code = f"""
+import threading, warnings
+from concurrent.futures import Future
+from genesys_engine.engine.cli import python_output
+python_output.route_python_output()
+python_output.route_records()
+POISON = {POISON!r}
+
+def fail():
+    raise ValueError(POISON)
+
+class Dying:
+    def __del__(self):
+        fail()
+
+{action}
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "UserWarning" in done.stderr
+    assert said in done.stderr
+    assert "gone" in done.stderr
+    assert "here" in done.stderr
     assert steering(done.stderr) == set()
+
+
+@pytest.mark.parametrize(("said", "code"), [(None, 0), (3, 3), (POISON, 1)])
+def test_an_exit_of_a_plugin_that_says_something_is_shown_clean(monkeypatch, capsys, said, code):
+    def leaves(*_, **__):
+        raise SystemExit(said)
+
+    monkeypatch.setattr(app.cli, "main", leaves)
+    for name in ("route_python_output", "route_records"):
+        monkeypatch.setattr(app, name, lambda: None)
+    monkeypatch.setattr(interrupt, "end_like_ctrl_c", lambda: None)
+    with pytest.raises(SystemExit) as left:
+        app.program()
+    assert left.value.code == code
+    shown = capsys.readouterr().err
+    assert steering(shown) == set()
+    assert ("gone" in shown) == (said is POISON)
 
 
 def test_there_is_one_way_to_the_terminal():
