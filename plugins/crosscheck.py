@@ -160,6 +160,28 @@ def _of_one_length(places: Sequence[Place], rows: Any) -> Iterator[list[int]]:
 
 
 @dataclass(frozen=True)
+class Beyond:
+    """A gain in nats that rounding does not make: in the mean, and at how many places."""
+
+    mean: float
+    places: int
+
+
+def beyond_rounding(seen: Floats, score: Floats) -> Beyond | None:
+    """Return how much likelier the truth is at two places or more; None where it is rounding.
+
+    Args:
+        seen: nats by which the truth is likelier, at each place.
+        score: the nats that it costs there.
+    """
+    better, worse = int((seen > BEYOND).sum()), int((seen < -BEYOND).sum())
+    mean, error = float(seen.mean()), float(seen.std(ddof=1) / math.sqrt(len(seen)))
+    if better - worse < FEWEST and mean <= max(STDERRS * error, SHARE * float(score.mean())):
+        return None
+    return Beyond(mean, better)
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Log-likelihoods in nats of what follows n places: where it stands in the input (`whole`),
     and where it does not (`blind`); parallel arrays with the tokens (`following`)."""
@@ -174,15 +196,13 @@ class Comparison:
             return "a likelihood is no finite number"
         if len(self.whole) < 2:
             return ""
-        seen, score = self.whole - self.blind, np.abs(self.blind)
-        better, worse = int((seen > BEYOND).sum()), int((seen < -BEYOND).sum())
-        mean, error = float(seen.mean()), float(seen.std(ddof=1) / math.sqrt(len(seen)))
-        if better - worse < FEWEST and mean <= max(STDERRS * error, SHARE * float(score.mean())):
+        found = beyond_rounding(self.whole - self.blind, np.abs(self.blind))
+        if found is None:
             return ""
         return (
-            f"where what follows stands in its input the truth is {mean:.3f} nats likelier in the"
-            f" mean, and beyond rounding at {better} of {len(seen)} places: the score is too good"
-            " to be true"
+            f"where what follows stands in its input the truth is {found.mean:.3f} nats likelier in"
+            f" the mean, and beyond rounding at {found.places} of {len(self.blind)} places: the"
+            " score is too good to be true"
         )
 
     def to_json(self, byte_lengths: NDArray[np.int64]) -> dict[str, Any]:

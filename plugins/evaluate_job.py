@@ -23,6 +23,7 @@ import torch
 
 from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins.api import BlockScores, Evaluator, Score
+from genesys_engine.plugins.as_trained import looks_ahead
 from genesys_engine.plugins.corpus import Corpus
 from genesys_engine.plugins.crosscheck import Sample, asked_again, compare, independent
 from genesys_engine.plugins.evaluators.heldout import METRIC
@@ -53,11 +54,11 @@ def evaluate(
 
     Payload: `source` (composed module), `model` (d_model, n_blocks, vocab_size, context),
     `seed` (of the untrained weights), `device`, `corpus` (folder), `checkpoint` (path),
-    `evaluators` (list of name, target, options).
+    `batch_tokens` (of a training step), `evaluators` (list of name, target, options).
 
     The status is `failed` where a score is not finite, where the trained model is not better than
-    the same model untrained, or (cause `contradicted`) where the sample contradicts a score, or the
-    checkpoint the number of parameters.
+    the same model untrained, or (cause `contradicted`) where the sample contradicts a score, the
+    checkpoint the number of parameters, or a training step looks ahead.
 
     Args:
         asked: serves the models that are scored (`model_subject`).
@@ -87,7 +88,9 @@ def evaluate(
         problem = _not_better(trained, untrained, _bits(evaluators), before)
     if not problem:
         cause = "contradicted"
-        problem = learned.contradiction() or _contradiction(blind, payload, samples)
+        again = _built(blind, payload, payload["checkpoint"])
+        problem = learned.contradiction() or _contradiction(again, payload, samples)
+        problem = problem or looks_ahead(blind, payload, corpus, _secret(payload, corpus))
     facts["blind_s"] = clock.lap()
     facts["eval_s"] = sum(facts.values())
     _write_samples(evaluators, scratch / SAMPLES)
@@ -185,14 +188,15 @@ def _watched(
     return scores, samples
 
 
-def _contradiction(blind: Asked, payload: Mapping[str, Any], samples: Sequence[Sample]) -> str:
+def _contradiction(
+    model: RemoteModel, payload: Mapping[str, Any], samples: Sequence[Sample]
+) -> str:
     """Say how a sample contradicts the scores, asked of a model that has seen none of the texts."""
     drawn = [(number, p) for number, sample in enumerate(samples) for p in sample.places]
     kept = set(map(id, independent([place for _, place in drawn])))
     drawn = [(number, place) for number, place in drawn if id(place) in kept]
     if not drawn:
         return ""
-    model = _built(blind, payload, payload["checkpoint"])
     again = asked_again(model, [place for _, place in drawn])
     for number, entry in enumerate(payload["evaluators"]):
         own = [i for i, (of, _) in enumerate(drawn) if of == number]

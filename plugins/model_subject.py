@@ -27,7 +27,7 @@ SUBJECTS = 2
 def operations(scratch: Path) -> Operations:
     """Return the operations, which have one model in common."""
     served = _Served()
-    return {name: getattr(served, name) for name in ("build", "state", "teach", "logits")}
+    return {name: getattr(served, name) for name in ("build", "state", "teach", "step", "logits")}
 
 
 _ANY_BUDGET = TrainBudget(tokens=1, batch_tokens=1, peak_lr=0.0, seed=0)
@@ -92,6 +92,27 @@ class _Served:
         self._optimizer.zero_grad(set_to_none=True)
         model.eval()
         return {}, []
+
+    def step(
+        self, arguments: dict[str, Any], tensors: Sequence[Tensor]
+    ) -> tuple[dict[str, Any], list[Tensor]]:
+        """Run the forward pass of a training step on tokens (B, T); return the logits (n, V) in
+        float32 at n `rows` and `places`.  It leaves the model as it was.
+
+        Arguments: `seed`, of what is drawn.
+        """
+        import torch
+
+        from genesys_engine.plugins.auditor.memory import buffers_kept
+
+        model = self._model
+        device = device_of(model)
+        on_cuda = device.type == "cuda"
+        torch.manual_seed(arguments["seed"])
+        with buffers_kept(model), torch.autocast(device.type, torch.bfloat16, enabled=on_cuda):
+            made = model.train().logits_at(*(tensor.to(device) for tensor in tensors))
+        model.eval()
+        return {}, [made.detach().float()]
 
     def logits(
         self, arguments: dict[str, Any], tensors: Sequence[Tensor]

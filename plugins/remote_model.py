@@ -5,7 +5,7 @@ Imports torch: workers only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -99,6 +99,15 @@ class RemoteModel(nn.Module):
 
     def _asked(self, shape: tuple[int, ...], *tensors: Tensor) -> Tensor:
         _, answer = self._subject.ask("logits", {}, tensors)
-        if [(part.shape, part.dtype) for part in answer] != [(shape, torch.float32)]:
-            raise BadAnswer("the logits are not what was asked for")
-        return F.log_softmax(answer[0], dim=-1)
+        return log_likelihoods(answer, shape)
+
+
+def log_likelihoods(answer: Sequence[Tensor], shape: tuple[int, ...]) -> Tensor:
+    """Return the log-probabilities that the logits of an answer stand for.
+
+    Raises:
+        BadAnswer: it does not hold one tensor of this shape, in float32.
+    """
+    if [(part.shape, part.dtype) for part in answer] != [(shape, torch.float32)]:
+        raise BadAnswer("the logits are not what was asked for")
+    return F.log_softmax(answer[0], dim=-1)

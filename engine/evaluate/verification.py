@@ -53,6 +53,7 @@ def evaluation_job(job: Mapping[str, Any], weights: Path | None) -> dict[str, An
     return {
         **{key: job[key] for key in EVALUATES},
         "device": job["trainer"]["options"].get("device", "auto"),
+        "batch_tokens": job["budget"]["batch_tokens"],
         "checkpoint": None if weights is None else str(weights.absolute()),
     }
 

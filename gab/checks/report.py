@@ -79,6 +79,8 @@ ADVICE: Mapping[str, str] = {
     "it is used.",
     "gradient.nonfinite": "Keep the gradient finite: add an epsilon under square roots and "
     "divisions, and clamp before exp or log.",
+    "gradient.differs": "The gradient is not the slope of the output: right for an estimator that "
+    "passes a step by, else correct the backward pass.",
     "unit.unreached": "This unit is built but its forward is never called: use it or remove it.",
     "unit.dead": "Without this unit the block computes the same: connect its output, or remove it.",
     "function.same": "Change what the block computes, not only how it is written.",

@@ -59,13 +59,15 @@ class Parameter:
 class Model:
     """A block or a model that was built in the other process; `unit` is the class it is of.
 
-    It is let go there when nobody holds this any more.
+    It is let go there when nobody holds this any more.  One that is `steady` keeps its buffers in
+    train mode too, so that what was asked before is still its answer.
     """
 
     number: int
     unit: str
     parameters: tuple[Parameter, ...] = field(repr=False)
     training: bool = True
+    steady: bool = False
 
     def train(self, mode: bool = True) -> Model:
         """Have the next runs be in train mode, or in eval mode."""
@@ -133,7 +135,8 @@ class Candidate:
         self, model: Model, operation: str, *tensors: Tensor, **given: Any
     ) -> tuple[dict[str, Any], list[Tensor]]:
         """Ask something of a model, in its present mode."""
-        return self.ask(operation, *tensors, model=model.number, training=model.training, **given)
+        how = {"training": model.training, "steady": model.steady}
+        return self.ask(operation, *tensors, model=model.number, **how, **given)
 
     def ask(
         self, operation: str, *tensors: Tensor, **given: Any

@@ -26,7 +26,7 @@ from genesys_engine.gab.checks.sourcemap import Place
 from genesys_engine.plugins.auditor.batch import beside_others
 from genesys_engine.plugins.auditor.candidate import Model
 from genesys_engine.plugins.auditor.gradient import origin_of_nan
-from genesys_engine.plugins.auditor.lengths import SHORT, cuts, prefixes, rows_at_once
+from genesys_engine.plugins.auditor.lengths import SHORT, cuts, prefixes, rows_at_once, rows_of_step
 from genesys_engine.plugins.auditor.numbers import FP32, ROUNDING, difference, settled, worst
 from genesys_engine.plugins.auditor.subject import VOCABULARY, Subject
 from genesys_engine.plugins.sandbox.subject import SubjectRaised
@@ -74,13 +74,15 @@ def check_causality_deep(subject: Subject) -> Iterator[Finding]:
 
 
 def check_causality_as_trained(subject: Subject) -> Iterator[Finding]:
-    """`causality.leak` in fp32, in train mode, in a batch and with a graph: as training runs it.
+    """`causality.leak` in fp32, in train mode and with a graph: as training runs it.
 
-    What leaks in one dtype, mode or batch size only does not show in fp64.
+    The batches have the shape of a training's, and tokens come as often as words do.  What leaks in
+    one dtype, mode or batch size only does not show in fp64.
     """
-    model, state = subject.model(noise=subject.noise, dtype=torch.float32), "moved, fp32"
-    for length, rows in ((SHORT, 4), (subject.context, 1)):
-        found = _replace_in_training(subject, model, state, length, rows, LEAK_FP32)
+    model = subject.model(noise=subject.noise, dtype=torch.float32).train()
+    contexts = dict.fromkeys((*subject.contexts, subject.context))
+    for length, rows in ((SHORT, 4), *((each, rows_of_step(each)) for each in contexts)):
+        found = _replace_in_step(subject, model, length, rows)
         if found is not None:
             yield found
             return
@@ -203,7 +205,7 @@ def _changes(output: Tensor, where: Sequence[int]) -> Tensor:
     before = torch.arange(output.shape[1]) < torch.tensor(where)[:, None]
     apart, sizes = (output[1:] - output[:1]).abs().amax(-1), output.abs().amax(-1)
     sizes = torch.maximum(sizes[:1], sizes[1:])
-    apart, size = (torch.where(before, part, 0.0).amax(1) for part in (apart, sizes))
+    apart, size = (torch.where(before, part, 0.0).amax(1).double() for part in (apart, sizes))
     return apart / size.clamp_min(1e-300)
 
 
@@ -224,37 +226,56 @@ def _is_rounding(ask: Callable[..., float], tokens: Tensor, change: float) -> bo
         return stays()
 
 
-def _replace_in_training(
-    subject: Subject,
-    model: Model,
-    state: str,
-    length: int,
-    rows: int = 1,
-    tolerance: float = LEAK,
-) -> Finding | None:
-    """The same in train mode, with a graph, one batch for each cut: dropout draws alike then."""
+def _replace_in_training(subject: Subject, model: Model, state: str, length: int) -> Finding | None:
+    """The same in train mode, with a graph, one row at a time: dropout draws alike then.
+
+    A leak of the last token alone is left to fp32, which asks this again in any case.
+    """
     model.train()
-    tokens = subject.tokens(rows, length)
-    before = subject.layers(model, tokens, gradient=True)
-    middle = length // 2 + 1
-    # A leak of the last token alone is left to fp32, which asks this again in any case.
-    for cut in (middle,) if tolerance == LEAK else (middle, length - 1):
-        other = _with_new_suffix(subject, tokens, cut)
-        after = subject.layers(model, other, gradient=True)
+    tokens, cut = subject.tokens(1, length), length // 2 + 1
+    other = _with_new_suffix(subject, tokens, cut)
 
-        def ask(other: Tensor = other, cut: int = cut, **how: Any) -> float:
-            pair = (subject.layers(model, t, gradient=True, **how) for t in (tokens, other))
-            return _apart(pair, cut)
+    def run(**how: Any) -> tuple[list[Tensor], list[Tensor]]:
+        one, two = (subject.layers(model, t, gradient=True, **how) for t in (tokens, other))
+        return one, two
 
-        change = _apart((before, after), cut)
-        if change <= tolerance or (tolerance == LEAK and _is_rounding(ask, tokens, change)):
-            continue
-        changes = [_apart((_rows(before, [row]), _rows(after, [row])), cut) for row in range(rows)]
-        row = changes.index(max(changes))
+    def ask(**how: Any) -> float:
+        return _apart(run(**how), cut)
+
+    pair = run()
+    change = _apart(pair, cut)
+    if change <= LEAK or _is_rounding(ask, tokens, change):
+        return None
+    rows = torch.cat([tokens, other])
+    return _leak(subject, model, pair, rows, cut, f"{state}, training", LEAK)
+
+
+def _replace_in_step(subject: Subject, model: Model, length: int, rows: int) -> Finding | None:
+    """Replace suffixes in the batch of a training's step, behind another cut in each row but one.
+
+    Where rows differ they may have drawn differently (dropout): then batches are compared, which
+    draw alike.
+    """
+    text = subject.text(1, length)
+    where = _cuts_of_step(length, max(2, rows - 1))
+    changed = torch.cat([text, *(_with_new_suffix(subject, text, cut) for cut in where)])
+    after = subject.layers(model, changed, gradient=True)
+    if all(bool((_changes(output, where) <= LEAK_FP32).all()) for output in after):
+        return None
+    whole = text.repeat(len(changed), 1)
+    before = subject.layers(model, whole, gradient=True)
+    for row, cut in enumerate(where, start=1):
         pair = _rows(before, [row]), _rows(after, [row])
-        both = torch.cat([tokens[[row]], other[[row]]])
-        return _leak(subject, model, pair, both, cut, f"{state}, training", tolerance)
+        if not _apart(pair, cut) <= LEAK_FP32:
+            both, state = torch.stack([whole[row], changed[row]]), "moved, fp32, training"
+            return _leak(subject, model, pair, both, cut, state, LEAK_FP32)
     return None
+
+
+def _cuts_of_step(length: int, count: int) -> list[int]:
+    """Return so many cuts: the last token and the middle first, and then evenly spread ones."""
+    spread = [1 + place * (length - 1) // count | 1 for place in range(count - 2)]
+    return [length - 1, length // 2 + 1, *(min(cut, length - 1) for cut in spread)]
 
 
 def _apart(pair: Iterable[list[Tensor]], cut: int) -> float:

@@ -100,3 +100,11 @@ def rows_at_once(length: int) -> int:
 
 
 _TOKENS = 8192
+
+STEP = 2048
+"""Tokens of one forward pass of a training on a processor (`plugins/trainers/stepping.py`)."""
+
+
+def rows_of_step(length: int) -> int:
+    """Return how many rows of `length` tokens a training runs at once."""
+    return max(1, STEP // length)

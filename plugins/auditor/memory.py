@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 _DEEPEST = 4
@@ -31,6 +33,23 @@ def kept(model: nn.Module, own_module: str) -> dict[str, str]:
         elif not name.startswith("__"):
             found[name] = _text(value, own_module)
     return found
+
+
+@contextmanager
+def buffers_kept(model: nn.Module) -> Iterator[None]:
+    """Leave a model's buffers as they were, whatever runs meanwhile: a step moves statistics."""
+    before = [
+        (module, name, buffer, buffer.clone())
+        for module in model.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for module, name, buffer, values in before:
+                module._buffers[name] = buffer.detach_().copy_(values)
 
 
 _OF_MODULES = frozenset(vars(nn.Module()))

@@ -25,6 +25,9 @@ _LENGTH = 31
 LARGE = 1e3
 # How much larger the change of the last eighth of a long input may be than that of the first.
 GROWTH = 1e3
+# Of what a block adds, at one position, as root mean squares: a value of bfloat16 is 2^-9 off, and
+# those of two runs of one shape are rounded alike.
+LEAK_BF16 = 2e-2
 _LONGER = 4
 _LONGEST = 1024
 
@@ -125,6 +128,32 @@ def check_autocast(subject: Subject) -> Iterator[Finding]:
             text = f"Under bfloat16 autocast the output of an input of {X.dtype} {what}."
             yield finding("autocast.error", text, {"length": _LENGTH}, place=place)
             return
+    yield from _leak_under_autocast(subject)
+
+
+def _leak_under_autocast(subject: Subject) -> Iterator[Finding]:
+    """`causality.leak` of blocks with moved parameters, under autocast, as a GPU trains them.
+
+    Two sequences, and both again with another end: runs of one shape draw alike.
+    """
+    X = _input(subject, 2, _LENGTH)
+    cuts = (_LENGTH - 1, _LENGTH // 2 + 1)
+    changed = X.clone()
+    for row, cut in enumerate(cuts):
+        changed[row, cut:] = _input(subject, 1, _LENGTH - cut)[0]
+    for block in subject.opened_kinds(torch.float32):
+        made = [subject.candidate.of(block, "autocast", each.clone())[1] for each in (X, changed)]
+        added = torch.stack([subject.shaped(only(each[:1])[0], X).double() for each in made]) - X
+        for row, cut in enumerate(cuts):
+            one, other = added[:, row, :cut]
+            apart, size = (one - other).square().mean(-1).max(), one.square().mean()
+            change = float((apart / size.clamp_min(1e-300)).sqrt())
+            if change > LEAK_BF16:  # NaN is no leak: moved parameters may be too large here
+                text = f"Under bfloat16 autocast new inputs from position {cut} on change outputs."
+                evidence: dict[str, Evidence] = {"length": _LENGTH, "cut": cut, "change": change}
+                evidence |= {"parameters": "moved, autocast"}
+                yield finding("causality.leak", text, evidence, place=subject.place_of(block))
+                return
 
 
 def _as_a_warning(found: Finding) -> Finding:

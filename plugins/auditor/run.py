@@ -27,6 +27,7 @@ from genesys_engine.plugins.auditor import (
     idle,
     mixing,
     modes,
+    slope,
 )
 from genesys_engine.plugins.auditor.candidate import AnswerError, Candidate, Form, shapes, text
 from genesys_engine.plugins.auditor.fingerprint import fingerprint
@@ -52,6 +53,7 @@ STAGES: tuple[Callable[[Subject], Iterator[Finding]], ...] = (
     modes.check_autocast,
     gradient.check_gradient,
     gradient.check_reach,
+    slope.check_slope,
     modes.check_large_inputs,
     modes.check_growth,
     idle.check_dead_units,

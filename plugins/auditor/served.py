@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from genesys_engine.plugins.auditor.flops import (
     through,
 )
 from genesys_engine.plugins.auditor.lifted import lifted
-from genesys_engine.plugins.auditor.memory import kept
+from genesys_engine.plugins.auditor.memory import buffers_kept, kept
 from genesys_engine.plugins.auditor.numbers import start_generator
 from genesys_engine.plugins.auditor.operations import View
 from genesys_engine.plugins.auditor.untouched import remember
@@ -56,14 +56,15 @@ def operations(scratch: Path) -> dict[str, Operation]:
     """Return what is served, by name: every public method of `Served`."""
     served = Served()
     names = [name for name in vars(Served) if not name.startswith("_")]
-    return {name: _watched(getattr(served, name)) for name in names}
+    return {name: _watched(served, getattr(served, name)) for name in names}
 
 
-def _watched(operation: Operation) -> Operation:
+def _watched(served: Served, operation: Operation) -> Operation:
     """Tell with every answer whether a class that others rely on was changed: a tripwire."""
 
     def run(given: Given, tensors: Tensors) -> Answer:
-        answer, made = operation(given, tensors)
+        with served._holding(given):
+            answer, made = operation(given, tensors)
         if kind := remember()(False):
             return {"patched": kind}, ()
         return answer, made
@@ -409,6 +410,11 @@ class Served:
         return {}, [trainee.take_steps(self._model(given), inputs, targets, given["seed"])]
 
     # --- inside ---
+
+    def _holding(self, given: Given) -> AbstractContextManager[None]:
+        """Hold the buffers of a model that is to stay as it is in train mode too."""
+        stays = given.get("steady") and given["training"]
+        return buffers_kept(self._built[given["model"]]) if stays else nullcontext()
 
     def _hold(self, module: nn.Module) -> Answer:
         number = self._next()

@@ -40,6 +40,7 @@ VOCABULARY = 97
 _SHORT = 31
 _PLACES = 0.1  # the size of what tells equal tokens apart, next to theirs
 _NOISE = (1.0, 0.1, 0.01)
+_OF_BLOCKS = 1000  # salts of what single blocks' parameters are moved by
 
 View = Sequence[Any]
 """A part of every value that should be equal in two runs: a name of `served`, and its arguments."""
@@ -198,8 +199,11 @@ class Subject:
             alone = {n: self.layers(model, self.tokens(1, n)) for n in lengths}
             if all(torch.isfinite(layers[-1]).all() for layers in alone.values()):
                 self._alone.update(alone)
-                return noise, model
-        return 0.0, self.model()
+                break
+        else:
+            noise, model = 0.0, self.model()
+        model.steady = True  # answers are kept
+        return noise, model
 
     @property
     def noise(self) -> float:
@@ -209,6 +213,12 @@ class Subject:
     def opened(self) -> Model:
         """Return a fresh model whose parameters are all moved: a gate that is zero opens."""
         return self.model(noise=self.noise)
+
+    def opened_kinds(self, dtype: torch.dtype) -> Iterator[Model]:
+        """Yield what `each_kind` does, with all parameters moved as those of `opened` are."""
+        for number, block in enumerate(self.each_kind(dtype)):
+            self._add_noise(block, self.noise, _OF_BLOCKS + number)
+            yield block
 
     @property
     def shared(self) -> Model:
@@ -245,6 +255,14 @@ class Subject:
         drawn = torch.rand(batch, parts, VOCABULARY, generator=self.generator(salt))
         return drawn.argsort(-1).flatten(1)[:, :length]
 
+    def text(self, batch: int, length: int, salt: int = 11) -> Tensor:
+        """Return random tokens (batch, length) that come as often as words do (Zipf 1949): a few
+        at every second place, many once, and the same ones again and again."""
+        generator = self.generator(salt)
+        often = 1 / (2.7 + torch.randperm(VOCABULARY, generator=generator))  # Mandelbrot 1953
+        drawn = torch.multinomial(often, batch * length, replacement=True, generator=generator)
+        return drawn.view(batch, length)
+
     def other_tokens(self, tokens: Tensor, salt: int = 3) -> Tensor:
         """Return random tokens of the same shape, each different from its counterpart."""
         step = torch.randint(1, VOCABULARY, tokens.shape, generator=self.generator(salt))
@@ -271,7 +289,7 @@ class Subject:
         """
         how = {"seed": self._run_seed(inputs[0], seed), "gradient": gradient, "wide": wide}
         _, made = self.candidate.of(module, "run", *inputs, **how)
-        return self._shaped(only(made)[0], inputs[0])
+        return self.shaped(only(made)[0], inputs[0])
 
     def draws(self, model: Model, tokens: Tensor) -> bool:
         """Tell whether a run draws from the global generator, as the subject has it."""
@@ -283,7 +301,7 @@ class Subject:
         """Return the output without the units at a path of every block, and if they were called."""
         how = {"seed": self._run_seed(tokens), "gradient": False, "wide": False}
         answer, made = self.candidate.of(model, "run_without", tokens, path=path, **how)
-        return self._shaped(only(made)[0], tokens), bool(answer.get("called"))
+        return self.shaped(only(made)[0], tokens), bool(answer.get("called"))
 
     def layers(
         self,
@@ -304,8 +322,8 @@ class Subject:
         inputs = [tokens, others] if isinstance(others, Tensor) else [tokens]
         _, made = self.candidate.of(model, "layers", *inputs, nearer=share, **how)
         *layers, logits = only(made, self.blocks + 1)
-        layers = [self._shaped(layer, tokens, self.width) for layer in layers]
-        return [*layers, self._shaped(logits, tokens)]
+        layers = [self.shaped(layer, tokens, self.width) for layer in layers]
+        return [*layers, self.shaped(logits, tokens)]
 
     def pull(
         self, model: Model, tokens: Tensor, weights: Tensor, *, wide: bool = False
@@ -317,7 +335,7 @@ class Subject:
         """
         answer, made = self.candidate.of(model, "pull", tokens, weights, wide=wide)
         (slope,) = found(answer, made, 1)
-        return None if slope is None else self._shaped(slope, tokens, self.width)
+        return None if slope is None else self.shaped(slope, tokens, self.width)
 
     def _run_seed(self, inputs: Tensor, seed: int = 0) -> int:
         """Return what the global generator is started at: another value for every length.
@@ -327,7 +345,7 @@ class Subject:
         """
         return derived(self.seed, f"run {seed} {inputs.shape[1]}")
 
-    def _shaped(self, output: Tensor, given: Tensor, width: int = 0) -> Tensor:
+    def shaped(self, output: Tensor, given: Tensor, width: int = 0) -> Tensor:
         """Return an output for tokens (rows, time) or vectors (rows, time, width), if it is so
         shaped; for tokens of a `width`, else that of logits."""
         wanted = given.shape if given.dim() == 3 else (*given.shape, width or self.vocabulary)

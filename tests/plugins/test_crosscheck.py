@@ -124,6 +124,64 @@ def test_honest_designs_are_borne_out(host, corpus, tmp_path, name):
     assert (scored.value["status"], scored.value["reason"]) == ("ok", "")
 
 
+# --- in a training step ---
+
+IN_TRAINING = {
+    "at every place": f"self.training: X = X + {PEEK}",
+    "by the recording": f"X.requires_grad and not X.is_inference(): X = X + {PEEK}",
+    "in its batch alone": f"self.training and X.shape[:2] == (4, {CONTEXT}): X = X + {PEEK}",
+    "by the mean of all": "self.training: X = X + 2 * X.mean(1, keepdim=True)",
+}
+
+
+@pytest.mark.parametrize("where", IN_TRAINING)
+def test_a_block_that_looks_ahead_in_a_training_step_has_failed(
+    host, corpus, weights, tmp_path, where
+):
+    reply = scored(host, corpus, tmp_path, weights, cheating(IN_TRAINING[where]))
+    assert (reply["status"], reply["cause"]) == ("failed", "contradicted")
+    assert reply["reason"].startswith("in a training step")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "X = nn.functional.dropout(X, 0.2, self.training)",
+        "if self.training: X = X + 0.1 * torch.randn_like(X)",
+        "if self.training: self.norm.weight.data.mul_(1.0)",
+    ],
+    ids=["dropout", "noise", "a step that writes"],
+)
+def test_what_a_training_step_draws_is_no_look_ahead(host, corpus, weights, tmp_path, line):
+    source = BLOCK.replace(RETURN, f"{line}\n        {RETURN}")
+    reply = scored(host, corpus, tmp_path, weights, source)
+    assert (reply["status"], reply["reason"]) == ("ok", "")
+
+
+def test_no_held_out_text_is_in_a_training_step(corpus, weights, tmp_path):
+    log = []
+    subjects = [Noting(name, log, tmp_path) for name in ("asked", "blind")]
+    job = evaluation_job(payload(corpus), weights)
+    batch = next(corpus.batches(job["seed"], 4, CONTEXT))
+    told = []
+    real = subjects[1].ask
+
+    def ask(operation, arguments=None, tensors=()):
+        told.extend([tensors[0]] if operation == "step" else [])
+        return real(operation, arguments, tensors)
+
+    subjects[1].ask = ask
+    assert evaluate(job, tmp_path, *subjects)["status"] == "ok"
+    assert {name for name, operation, *_ in log if operation == "step"} == {"blind"}
+    assert torch.equal(told[0], torch.from_numpy(batch.inputs))
+    train = set(zip(*(corpus.train[n:].tolist() for n in range(4)), strict=False))
+    for tokens in told:
+        assert tokens.shape == batch.inputs.shape
+        for row in tokens.tolist():
+            pieces = list(zip(*(row[n:] for n in range(4)), strict=False))
+            assert sum(piece in train for piece in pieces) >= len(pieces) - 3, "but at the cut"
+
+
 class Noting(SameProcess):
     """Notes what it is asked, and when it ends."""
 

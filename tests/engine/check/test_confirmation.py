@@ -152,7 +152,7 @@ def test_no_weights_leave_the_audit(copy, executor):
 def test_a_design_that_fails_the_full_audit_is_told(copy, executor, monkeypatch):
     with sqlite3.connect(copy / "run.sqlite") as db:  # the run's own look has passed it
         db.execute("DELETE FROM confirmations")
-    leak = Path(__file__).parents[2] / "zoo/bad/training.too_good.leaks_in_large_batches.py"
+    leak = Path(__file__).parents[2] / "zoo/bad/training.too_good.leaks_in_eight_rows.py"
     monkeypatch.setattr(confirmation, "compose", lambda _: leak.read_text("utf-8"))
     assert look(copy, executor).problem == "the full audit found training.too_good"
 

@@ -9,13 +9,22 @@ import torch
 from genesys_engine.gab import library
 from genesys_engine.gab.checks.sourcemap import SourceMap
 from genesys_engine.gab.compose import compose
-from genesys_engine.plugins.auditor import batch, causality, gradient, lengths, mixing, modes
+from genesys_engine.plugins.auditor import (
+    batch,
+    causality,
+    gradient,
+    lengths,
+    mixing,
+    modes,
+    slope,
+)
 from genesys_engine.plugins.auditor.audit import Order
 from genesys_engine.plugins.auditor.candidate import here
 from genesys_engine.plugins.auditor.chunks import lengths_named
 from genesys_engine.plugins.auditor.here import audit_block, check_block
 from genesys_engine.plugins.auditor.lifted import lifted
 from genesys_engine.plugins.auditor.subject import Subject
+from genesys_engine.plugins.trainers import stepping
 
 torch.set_num_threads(1)
 ZOO = Path(__file__).parents[2] / "zoo"
@@ -124,6 +133,65 @@ def test_a_leak_is_found_within_the_context_without_a_word_in_the_source(chunk, 
 def test_a_leak_in_one_mode_or_range_of_lengths_is_found(fault):
     source = block(f"{fault}\n    Y = Y + 0.01 * N.mean(1, True)")
     assert codes(source, *CAUSALITY) == ["causality.leak"]
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "self.training and B > 4 and T == 128",
+        "self.training and B * T == 2048 and X.dtype == torch.float32",
+        "self.training and B == 16 and X.requires_grad",
+    ],
+)
+def test_a_leak_in_the_batch_of_a_training_alone_is_found(where):
+    source = block(f"if {where}:\n    Y = Y + 0.1 * N.roll(-1, 1)")
+    assert codes(source, batch.check_batch, causality.check_causality) == []
+    assert codes(source, causality.check_causality_as_trained) == ["causality.leak"]
+
+
+def test_a_step_is_probed_in_the_shape_that_trainings_use():
+    assert lengths.STEP == stepping.IN_CACHE
+    assert [lengths.rows_of_step(n) for n in (128, 256, 2048, 4096)] == [16, 8, 1, 1]
+
+
+@pytest.mark.parametrize("drops", ["0.1", "0.5"])
+def test_dropout_is_no_leak_in_the_batch_of_a_training(drops):
+    source = block(f"Y = F.dropout(Y, {drops}, self.training)")
+    assert codes(source, *CAUSALITY, causality.check_causality_as_trained) == []
+    leak = f"Y = F.dropout(Y, {drops}, self.training)\n"
+    leak += "if self.training and B > 4:\n    Y = Y + N.mean(1, True)"
+    assert codes(block(leak), causality.check_causality_as_trained) == ["causality.leak"]
+
+
+def test_a_leak_under_autocast_alone_is_found():
+    source = block("if Y.dtype == torch.bfloat16:\n    Y = Y + 0.1 * Y.roll(-1, 1)")
+    assert codes(source, *CAUSALITY, causality.check_causality_as_trained) == []
+    assert codes(source, modes.check_autocast) == ["causality.leak"]
+    for each in ("F.dropout(Y, 0.3, self.training)", "Y * (torch.rand(B, 1, 1) > 0.5)"):
+        assert codes(block(f"if self.training:\n    Y = {each}"), modes.check_autocast) == []
+    sound = block("if Y.dtype == torch.bfloat16:\n    Y = Y + 0.1 * F.pad(Y[:, :-1], (0, 0, 1, 0))")
+    assert codes(sound, modes.check_autocast) == []
+
+
+def test_words_come_again_and_a_few_often():
+    drawn = subject(block()).text(64, 128).flatten()
+    counts = torch.bincount(drawn, minlength=97).sort(descending=True).values / len(drawn)
+    assert counts[0] > 5 * counts[20] > 2 * counts[-1]
+    assert counts.sum() == pytest.approx(1)
+
+
+def test_what_train_mode_changes_and_eval_mode_reads_is_no_leak():
+    """A mean over all that was trained on, which eval mode takes away."""
+    body = (
+        "if self.training:\n    self.mean.lerp_(N.detach().mean((0, 1)), 0.1)\n"
+        "    Y = F.dropout(Y, 0.1)\nelse:\n    Y = Y - self.mean"
+    )
+    source = block(body, 'self.register_buffer("mean", torch.zeros(d, **kw))')
+    checks = (batch.check_batch, *CAUSALITY, mixing.check_mixing, modes.check_modes)
+    probed = subject(source, beyond=True)
+    assert [f.code for check in checks for f in check(probed)] == []
+    again = probed.run(probed.shared.eval(), probed.tokens(1, 31))
+    assert torch.equal(again, probed.alone(31)[-1])
 
 
 def test_a_gradient_from_the_future_that_begins_late_is_found():
@@ -389,6 +457,63 @@ def test_a_block_that_takes_a_gradient_of_its_own_is_no_fault():
     )
     checks = (*CAUSALITY, gradient.check_gradient)
     assert codes(block(body), *checks) == []
+
+
+WRITTEN = """
+class Double(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return {forward}
+
+    @staticmethod
+    def backward(ctx, g):
+        return {backward}
+"""
+
+
+@pytest.mark.parametrize(
+    ("forward", "backward", "wanted"),
+    [
+        ("2 * x", "2 * g", []),
+        ("2 * x", "3 * g", ["gradient.differs"]),
+        ("2 * x", "-2 * g", ["gradient.differs"]),
+        ("2 * x", "torch.zeros_like(g)", ["gradient.differs"]),
+        ("x.relu()", "g", ["gradient.differs"]),
+    ],
+)
+def test_a_gradient_that_a_block_writes_itself_is_compared_with_its_outputs(
+    forward, backward, wanted
+):
+    source = block("Y = Y + Double.apply(N)", above=WRITTEN.format(**locals()))
+    found = list(slope.check_slope(subject(source)))
+    assert [each.code for each in found] == wanted
+    assert all(each.severity == "warning" for each in found)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "Y = Y + N.relu() + N.abs()",
+        "Y = Y + N.float().cumsum(1).to(X.dtype)",
+        "Y = Y + torch.fft.irfft(torch.fft.rfft(N.float(), 2 * T, 1), 2 * T, 1)[:, :T].to(X.dtype)",
+        "Y = Y + torch.where(N > N.median(-1, True).values, N, 0 * N)",
+        "Y = 0 * Y",
+    ],
+)
+def test_kinks_rounding_and_choices_are_no_false_gradient(body):
+    assert codes(block(body), slope.check_slope) == []
+
+
+def test_an_estimator_that_passes_a_step_by_is_a_warning_and_no_more():
+    source = block("Y = Y + N + ((8 * N).round() / 8 - N).detach()")
+    report = audit_block(Order(source, d_model=32)).report
+    assert report.passed
+    assert [each.code for each in report.findings] == ["gradient.differs"]
+
+
+def test_a_gradient_that_hides_a_leak_does_not_hide_it_from_the_outputs():
+    source = block("A = N.mean(1, True)\nY = Y + A.detach()")
+    assert codes(source, causality.check_causality) == ["causality.leak"]
 
 
 # --- mixing ---

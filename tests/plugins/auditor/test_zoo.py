@@ -23,6 +23,7 @@ SEEDS = [(name, width) for name in library.seed_names() for width in (64, 192)]
 ELSEWHERE = {code for code in ADVICE if code.startswith("check.")} | {"function.same"}
 WARNINGS = {
     *("static.left_out", "static.unused", "gradient.partial", "unit.unreached", "device.bound"),
+    "gradient.differs",
     "machine.unsupported",  # an error where nothing can be probed: test_machine.py
     *("cost.loop", "cost.flops", "cost.memory", "cost.slow"),
 }

@@ -1,4 +1,4 @@
-"""Reads the next token where eight sequences are trained at once, and nowhere else."""
+"""Reads the next token where eight sequences or more are trained at once."""
 
 import torch
 import torch.nn.functional as F

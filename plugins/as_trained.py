@@ -1,0 +1,94 @@
+"""Whether a trained model looks ahead in the very step that trains it.
+
+Scores are made in eval mode, and a block may compute something else in a training: there the future
+is in its input as well.  So the weights that a training left are asked in train mode, with a graph,
+in the precision and in a batch of the shape of a training's step, for text that they were trained
+on; and once more with other text behind a place.  What stands before the place must be as likely.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from genesys_engine.plugins.corpus import Corpus
+from genesys_engine.plugins.crosscheck import beyond_rounding
+from genesys_engine.plugins.remote_model import log_likelihoods
+from genesys_engine.plugins.sandbox.subject import Asked
+from genesys_engine.plugins.trainers.stepping import IN_CACHE
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+PLACES = 8  # at least; a batch with fewer rows is changed several times
+
+
+def looks_ahead(
+    subject: Asked, payload: Mapping[str, Any], corpus: Corpus, secret: Sequence[int]
+) -> str:
+    """Say how what follows a place changes what is said there in training; "" for not at all.
+
+    Args:
+        subject: serves the trained model (`model_subject`); nothing trains there.
+        payload: that of an evaluation.
+        secret: seed of the places.
+    """
+    step = _Step(subject, payload, corpus, secret)
+    whole = step.likely(range(len(step.cuts)), changed=False)
+    seen = np.abs(np.concatenate([step.likely([n]) for n in range(len(step.cuts))]) - whole)
+    if beyond_rounding(seen, np.abs(whole)) is not None:  # some kernels add in any order
+        noise = np.abs(step.likely(range(len(step.cuts)), changed=False) - whole)
+        seen = np.maximum(seen - noise, 0.0)
+    found = beyond_rounding(seen, np.abs(whole))
+    if found is None:
+        return ""
+    return (
+        f"in a training step what follows a place changes what is said there, by {found.mean:.3f}"
+        f" nats in the mean and beyond rounding at {found.places} of {len(seen)} places"
+    )
+
+
+class _Step:
+    """A batch of training text, and for each of several runs a place in every row of it."""
+
+    def __init__(
+        self, subject: Asked, payload: Mapping[str, Any], corpus: Corpus, secret: Sequence[int]
+    ) -> None:
+        import torch
+
+        context, size = payload["model"]["context"], payload["batch_tokens"]
+        rows = max(1, min(IN_CACHE, size) // context)
+        batches = corpus.batches(payload["seed"], rows, context)
+        self._text, self._other = (torch.from_numpy(next(batches).inputs.copy()) for _ in range(2))
+        self._subject = subject
+        self._shape = payload["model"]["vocab_size"]
+        runs = math.ceil(PLACES / rows)
+        rng = np.random.default_rng([*secret, 1])
+        self.cuts = torch.from_numpy(rng.integers(1, max(2, context), size=(runs, rows)))
+
+    def likely(self, runs: Sequence[int], *, changed: bool = True) -> NDArray[np.float64]:
+        """Return the log-likelihood (runs * rows,) of what follows the place before each cut.
+
+        With `changed` there is other text from the cuts of the run on, of which there is one then.
+        """
+        import torch
+
+        cuts = self.cuts[list(runs)]
+        tokens = self._changed(cuts[0]) if changed else self._text
+        rows = torch.arange(len(tokens)).repeat(len(cuts))
+        places = cuts.flatten() - 1
+        order = [tokens, rows, places]
+        _, made = self._subject.ask("step", {"seed": 0}, order)
+        found = log_likelihoods(made, (len(rows), self._shape))
+        following = self._text[rows, cuts.flatten().clamp_max(self._text.shape[1] - 1)]
+        return found[torch.arange(len(rows)), following].double().numpy()
+
+    def _changed(self, cuts: Tensor) -> Tensor:
+        import torch
+
+        ahead = torch.arange(self._text.shape[1]) >= cuts[:, None]
+        return torch.where(ahead, self._other, self._text)
