@@ -18,6 +18,9 @@ from fidelity_statistics import (
     stretch,
 )
 
+FEWEST_DESIGNS = 10  # of a row: below that an interval holds nearly everything
+FEWEST_CLIMBERS = 4  # below that a half of the designs has no two of them
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -89,7 +92,11 @@ def frontier(
             for seeds in (1, 2, 3):
                 scores = scored(found, reading, seeds)
                 same = name == long and reading is READINGS[0]
-                if (seeds > 1 and reading is not READINGS[0]) or len(scores) < 4 or same:
+                if (
+                    (seeds > 1 and reading is not READINGS[0])
+                    or len(scores) < FEWEST_DESIGNS
+                    or same
+                ):
                     continue
                 agreed = agreement(scores, target)
                 more, low, high = advantage(scores, base, target)
@@ -114,7 +121,7 @@ def frontier(
 
 
 def stops(records: Sequence[Record], recipes: Mapping[str, Recipe]) -> Iterator[tuple[str, ...]]:
-    """Yield what an early stop would do within each rung, with its head.
+    """Yield what an early stop would do within each rung, with its head; a third climbs.
 
     The margin is fitted on all designs so that no one that climbs is ended; its error is that of
     margins fitted on one half of the designs and tried on the other.
@@ -124,24 +131,23 @@ def stops(records: Sequence[Record], recipes: Mapping[str, Recipe]) -> Iterator[
     for name, recipe in recipes.items():
         found = of_recipe(records, recipe)
         final = scored(found, READINGS[0])
-        if len(final) < 8:
+        climbing = len(final) // 3
+        if climbing < FEWEST_CLIMBERS:
             continue
         for share in (0.25, 0.5):
-            reading = from_curve("", 0.75 * share, share)
-            early = scored(found, reading)
-            for climbing in (len(final) // 3, 2 * len(final) // 5):
-                margin = fitted_margin(early, final, climbing)
-                told = stopping(early, final, share, climbing, margin)
-                wrong = split_errors(early, final, climbing / len(final))
-                yield (
-                    name,
-                    f"{share:g}",
-                    f"{climbing} of {len(final)}",
-                    f"{margin:.3f}",
-                    f"{100 * wrong:.1f} %",
-                    f"{100 * told.ended:.0f} %",
-                    f"{100 * told.saved:.0f} %",
-                )
+            early = scored(found, from_curve("", 0.75 * share, share))
+            margin = fitted_margin(early, final, climbing)
+            told = stopping(early, final, share, climbing, margin)
+            wrong = split_errors(early, final, climbing / len(final))
+            yield (
+                name,
+                f"{share:g}",
+                f"{climbing} of {len(final)}",
+                f"{margin:.3f}",
+                f"{100 * wrong:.0f} %",
+                f"{100 * told.ended:.0f} %",
+                f"{100 * told.saved:.0f} %",
+            )
 
 
 def rates(

@@ -62,8 +62,7 @@ RECIPES = {
     "half": Recipe(scale="0.2M", tokens=65_536, batch_tokens=512),
     "quick": Recipe(scale="0.2M", tokens=49_152, batch_tokens=256),
     "quick published": Recipe(scale="0.2M", tokens=49_152, batch_tokens=256, recipe="published"),
-    "1M": Recipe(scale="1M", tokens=196_608, batch_tokens=512),
-    "4M": Recipe(scale="4M", tokens=131_072, batch_tokens=1024),
+    "next rung": Recipe(scale="1M", tokens=262_144, batch_tokens=512),
     "rung x 0.5": Recipe(scale="0.2M", tokens=131_072, batch_tokens=512, lr_scale=0.5),
     "rung x 2": Recipe(scale="0.2M", tokens=131_072, batch_tokens=512, lr_scale=2.0),
 }

@@ -17,6 +17,7 @@ import fidelity_statistics as statistics  # noqa: E402
 from fidelity_records import Recipe, Record, append, read_records, thinned  # noqa: E402
 from fidelity_tables import READINGS, frontier, rates, stops  # noqa: E402
 from fidelity_zoo import OPERATED, read_zoo  # noqa: E402
+from rung_fidelity import RECIPES as RECORDED  # noqa: E402
 from rung_fidelity import main, trainer_options  # noqa: E402
 
 LONG = Recipe(scale="1M", tokens=196_608, batch_tokens=1024)
@@ -231,3 +232,12 @@ def test_rates_and_stops_are_tables_with_as_many_cells_as_heads():
     ):
         assert len(rows) > 4
         assert {len(row) for row in rows} == {len(rows[0])}
+
+
+def test_what_the_repository_records_is_of_its_zoo():
+    records = read_records(BENCH / "fidelity.jsonl")
+    zoo = {name: tree.digest for name, tree in read_zoo().items()}
+    assert len({each.design for each in records if each.recipe == RECORDED["long"]}) >= 24
+    assert all(zoo[each.design] == each.digest for each in records)
+    assert {each.recipe for each in records} <= set(RECORDED.values())
+    assert len({each.corpus for each in records}) == 1
