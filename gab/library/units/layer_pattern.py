@@ -37,4 +37,5 @@ class LayerPattern(nn.Module):
 
     def forward(self, X, **Z):
         chosen = self.a or self.b
-        return chosen(X, **Z)
+        Y, Z = chosen(X, **Z)
+        return Y, Z

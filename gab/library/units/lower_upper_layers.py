@@ -37,4 +37,5 @@ class LowerUpperLayers(nn.Module):
 
     def forward(self, X, **Z):
         chosen = self.lower or self.upper
-        return chosen(X, **Z)
+        Y, Z = chosen(X, **Z)
+        return Y, Z

@@ -35,4 +35,5 @@ class OuterLayers(nn.Module):
 
     def forward(self, X, **Z):
         chosen = self.inner or self.outer
-        return chosen(X, **Z)
+        Y, Z = chosen(X, **Z)
+        return Y, Z
