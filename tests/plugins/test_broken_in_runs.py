@@ -78,23 +78,41 @@ def site(tmp_path: Path) -> Site:
     return Site(tmp_path / "site")
 
 
-def validate(site: Site, text: str) -> tuple[int, str]:
-    file = site.folder.parent / "experiment.toml"
+VALIDATE = """
+import contextlib, io, json, pathlib, sys
+from genesys_engine.engine.cli import main
+
+answers, file = [], pathlib.Path(sys.argv[1])
+for text in json.loads(sys.argv[2]):
     file.write_text(text)
-    program = [sys.executable, "-m", "genesys_engine", "validate", str(file)]
-    done = site.run(program, {})
-    return done.returncode, done.stdout + done.stderr
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(out):
+        code = main(["validate", str(file)])
+    answers.append((code, out.getvalue()))
+print(json.dumps(answers))
+"""
+
+
+def validate_all(site: Site, *texts: str) -> list[tuple[int, str]]:
+    """Validate experiments one after the other; return the exit code and the output of each."""
+    file = site.folder.parent / "experiment.toml"
+    done = site.run([sys.executable, "-c", VALIDATE, str(file), json.dumps(texts)], {})
+    assert done.returncode == 0, done.stderr
+    return [(code, text) for code, text in json.loads(done.stdout)]
+
+
+def validate(site: Site, text: str) -> tuple[int, str]:
+    return validate_all(site, text)[0]
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_only_an_experiment_that_needs_a_broken_plugin_is_stopped(site: Site, case: str) -> None:
     source, hook, line, wrong, mend = CASES[case]
     module = site.install("aa-broken", source)
-    assert validate(site, "")[0] == 0
     place = re.escape(f"{site.folder / module}.py:{line}")
     needing = ('[selection]\nuse = "mine"\n', '[plugins]\nrequire = ["aa-broken"]\n')
-    for text in needing:
-        code, told = validate(site, text)
+    unrelated, *others = validate_all(site, "", *needing)
+    assert unrelated[0] == 0, unrelated
+    for code, told in others:
         assert code == 2
         told = " ".join(told.split())
         assert re.search(rf"aa-broken.? 1\.5 is broken: {hook} \({place}\)", told), told
@@ -131,8 +149,8 @@ def test_options_that_cannot_be_read_stop_only_who_uses_them(site: Site, case: s
     body = MINE.partition("class Mine")[2]
     site.install("aa-options", HEAD + REGISTER.replace("{module}:", "aa_parts:"))
     (site.folder / "aa_parts.py").write_text(f"{HEAD}{model}\nclass Mine{body}")
-    assert validate(site, "")[0] == 0
-    code, told = validate(site, '[selection]\nuse = "mine"\n')
+    unrelated, (code, told) = validate_all(site, "", '[selection]\nuse = "mine"\n')
+    assert unrelated[0] == 0, unrelated
     assert code == 2
     assert wrong in told
     assert "aa_parts:Mine" in told
@@ -140,12 +158,13 @@ def test_options_that_cannot_be_read_stop_only_who_uses_them(site: Site, case: s
 
 def test_options_that_do_not_validate_are_told_with_their_line(site: Site) -> None:
     site.install("aa-options", HEAD + REGISTER + MINE)
-    code, told = validate(site, '[selection]\nuse = "mine"\nlevel = "high"\n')
+    mine = '[selection]\nuse = "mine"\n'
+    wrong, misspelt = validate_all(site, f'{mine}level = "high"\n', f"{mine}levle = 2\n")
+    code, told = wrong
     assert code == 2
     assert "experiment.toml:3" in told
     assert "'high'" in told
-    code, told = validate(site, '[selection]\nuse = "mine"\nlevle = 2\n')
-    assert "did you mean 'level'?" in told
+    assert "did you mean 'level'?" in misspelt[1]
 
 
 WORKER_OPTIONS = """
@@ -179,8 +198,9 @@ def test_options_that_workers_would_not_find_are_told_when_used(site: Site, kind
 def test_a_name_that_is_taken_stops_only_who_uses_it(site: Site) -> None:
     rival = REGISTER.replace('"mine"', '"quadrant"')
     site.install("aa-rival", HEAD + rival)
-    assert validate(site, '[selection]\nuse = "random"\n')[0] == 0
-    code, told = validate(site, '[selection]\nuse = "quadrant"\n')
+    texts = ('[selection]\nuse = "random"\n', '[selection]\nuse = "quadrant"\n')
+    other, (code, told) = validate_all(site, *texts)
+    assert other[0] == 0, other
     told = " ".join(told.split())
     assert code == 2
     assert "registered twice: by genesys-engine 0" in told
@@ -206,11 +226,11 @@ def test_local_plugins_beside_the_experiment(site: Site) -> None:
     second = REGISTER.replace('"mine"', '"other"').format(module="my_package")
     (package / "__init__.py").write_text(HEAD + second + MINE)
     text = '[plugins]\nlocal = ["my_file.py", "my_package"]\n[selection]\nlevel = 4\nuse = "{}"\n'
-    for name in ("mine", "other"):
-        code, told = validate(site, text.format(name))
+    unknown = text.format("mine") + '[[operators]]\nuse = "nothing"\n'
+    mine, other, refused = validate_all(site, text.format("mine"), text.format("other"), unknown)
+    for code, told in (mine, other):
         assert (code, "is valid" in told) == (0, True), told
-    code, told = validate(site, text.format("mine") + '[[operators]]\nuse = "nothing"\n')
-    assert code == 2
+    assert refused[0] == 2
     disabled = text.format("mine").replace("[plugins]", '[plugins]\ndisable = ["my_file"]')
     code, told = validate(site, disabled)
     assert "plugin 'my_file' of local" in told

@@ -72,7 +72,7 @@ class Site:
     def run(self, command: list[str], environment: dict[str, str]) -> Any:
         path = os.pathsep.join([str(ROOT), str(self.folder)])
         env = os.environ | {"PYTHONPATH": path} | environment
-        return subprocess.run(command, capture_output=True, text=True, env=env, timeout=60)
+        return subprocess.run(command, capture_output=True, text=True, env=env, timeout=280)
 
 
 @pytest.fixture

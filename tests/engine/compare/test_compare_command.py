@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from engine_process import here
 
 ENGINE = [sys.executable, "-m", "genesys_engine"]
 STUDY = """
@@ -115,6 +116,7 @@ def test_a_finished_study_is_shown_again_and_nothing_is_asked(whole):
     assert "gp and direct" in table or "better than" in table
 
 
+@pytest.mark.exhaustive
 def test_killed_and_interrupted_it_ends_as_if_it_had_been_left_alone(whole, tmp_path):
     path, folder, answer = whole
     study = tmp_path / "study"
@@ -149,8 +151,8 @@ def test_a_recording_gives_the_same_table_without_the_back_end(whole, tmp_path):
 
 def test_another_experiment_is_refused_in_the_same_folder(whole, tmp_path):
     path, folder, _ = whole
-    told = ask("compare", path, "--out", folder, "--set", "run.seed=2", code=2).stderr
-    assert "the experiment has changed" in told
+    again = here("compare", path, "--out", folder, "--set", "run.seed=2")
+    again.refused(2, "the experiment has changed")
 
 
 @pytest.mark.parametrize(
@@ -168,10 +170,11 @@ def test_another_experiment_is_refused_in_the_same_folder(whole, tmp_path):
 def test_faults_are_told_before_anything_is_begun(tmp_path, text, message):
     path = tmp_path / "bad.toml"
     path.write_text(text)
-    told = ask("compare", path, "--out", tmp_path / "study", code=2).stderr
-    assert message in told
+    answer = here("compare", path, "--out", tmp_path / "study")
+    assert answer.code == 2
+    assert message in answer.err
     assert not (tmp_path / "study").exists()
-    assert "internal error" not in told
+    assert "internal error" not in answer.err
 
 
 def test_the_folder_of_something_else_is_left_alone(tmp_path):
@@ -179,6 +182,6 @@ def test_the_folder_of_something_else_is_left_alone(tmp_path):
     path.write_text(STUDY)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("all of it")
-    told = ask("compare", path, "--out", tmp_path / "mine", code=2).stderr
-    assert "nor a study" in told
+    answer = here("compare", path, "--out", tmp_path / "mine")
+    answer.refused(2, "nor a study")
     assert [entry.name for entry in Path(tmp_path / "mine").iterdir()] == ["thesis.txt"]

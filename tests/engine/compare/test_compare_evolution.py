@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from engine_process import here
 
 from genesys_engine.engine.compare.evolution_summary import summarise_runs
 from genesys_engine.engine.compare.page import render_page
@@ -211,6 +212,7 @@ def test_the_committed_experiment_is_valid():
     assert experiment.compare.study == "evolution"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_every_arm_does_whole_runs_and_is_not_done_again(tmp_path):
@@ -248,10 +250,7 @@ def test_every_arm_does_whole_runs_and_is_not_done_again(tmp_path):
 def test_an_arm_that_sets_what_cannot_be_is_told_at_once(tmp_path):
     path = tmp_path / "tiny.toml"
     path.write_text(STUDY.replace("selection.use=random", "selection.use=randon"))
-    command = [*ENGINE, "compare", str(path), "--out", str(tmp_path / "study")]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert "did you mean 'random'?" in done.stderr
+    here("compare", path, "--out", tmp_path / "study").refused(2, "did you mean 'random'?")
     assert not (tmp_path / "study" / "runs").exists()
 
 
@@ -267,9 +266,6 @@ def test_an_arm_that_sets_what_cannot_be_is_told_at_once(tmp_path):
 def test_arms_whose_fitness_is_another_quantity_are_refused(tmp_path, sets, where):
     path = tmp_path / "tiny.toml"
     path.write_text(STUDY.replace('["selection.use=random"]', str(sets)))
-    command = [*ENGINE, "compare", str(path), "--out", str(tmp_path / "study")]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert where in done.stderr
-    assert "the arms classical and random_typed differ" in done.stderr
+    answer = here("compare", path, "--out", tmp_path / "study")
+    answer.refused(2, where, "the arms classical and random_typed differ")
     assert not (tmp_path / "study" / "runs").exists()

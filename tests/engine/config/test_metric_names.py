@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from engine_process import engine, write_experiment
+from engine_process import here, write_experiment
 
 from genesys_engine.engine.config import ConfigError, load_experiment
 from genesys_engine.gab.errors import PluginError
@@ -145,7 +145,7 @@ def test_one_that_declares_nothing_is_not_checked(tmp_path: Path, registry: Regi
 def test_every_command_that_begins_refuses_it(tmp_path: Path, command: str) -> None:
     file = write_experiment(tmp_path)
     more = ("--out", tmp_path / "out") if command in ("run", "compare") else ()
-    answer = engine(command, file, *more, "--set", "fitness.metric=bits_per_bite")
+    answer = here(command, file, *more, "--set", "fitness.metric=bits_per_bite")
     answer.refused(2, "no evaluator gives 'bits_per_bite'", "did you mean 'bits_per_byte'?")
     assert not (tmp_path / "out").exists()
 

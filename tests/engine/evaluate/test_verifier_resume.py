@@ -70,7 +70,7 @@ def test_what_was_trained_before_a_kill_is_not_trained_again(corpus, tmp_path):
     wait_for(state, running)
     executor.close()
     with pytest.raises(InfrastructureFailure):
-        running.result(timeout=30)
+        running.result(timeout=250)
     assert [path.name for path in state.parent.iterdir()] == [TRAINING]
 
     executor = ProcessExecutor(OPTIONS, workers=1)
@@ -125,7 +125,7 @@ def test_killed_between_its_jobs_it_goes_on_with_the_evaluation(corpus, tmp_path
     wait_for(kept / NOTE, running)
     executor.close()
     with pytest.raises(InfrastructureFailure):
-        running.result(timeout=30)
+        running.result(timeout=250)
     tidy(tmp_path / "scratch")  # as a run does that is stopped
     assert [path.name for path in (tmp_path / "scratch").iterdir()] == [kept.name]
 
@@ -179,7 +179,7 @@ def result_of(executor, settings, folder, *outcomes):
     running = begun(executor, settings, folder)
     for outcome in outcomes:
         executor.job.set_result(outcome)
-    return running.result(timeout=10)
+    return running.result(timeout=250)
 
 
 def test_a_corpus_that_cannot_be_read_is_no_fault_of_the_design(tmp_path, answering):
@@ -210,7 +210,7 @@ def test_a_trial_that_fails_leaves_the_curve_that_it_told(corpus, tmp_path, answ
         running = begun(answering, settings_of(corpus), tmp_path)
         LiveCurve(answering.scratch).write([(512.0, 6.5), (1024.0, 6.25)])
         answering.job.set_result(outcome)
-        result = running.result(timeout=10).result
+        result = running.result(timeout=250).result
         assert result["status"] == "failed"
         assert result["curve"] == [(512.0, 6.5), (1024.0, 6.25)]
         assert result["tokens"] == 1024
@@ -229,7 +229,7 @@ def test_an_evaluation_that_fails_is_told_with_what_was_trained(corpus, tmp_path
     trained(answering, running)
     failed = {"wall_s": 1.0, "max_rss_bytes": 4}
     answering.job.set_result(Outcome("crashed", None, "killed by SIGSEGV", failed))
-    done = running.result(timeout=10)
+    done = running.result(timeout=250)
     assert (done.result["cause"], done.result["tokens"]) == ("crashed", 5)
     assert done.result["curve"] == [(5.0, 6.0)]
     assert (done.facts["device_s"], done.facts["max_rss_bytes"]) == (3.0, 9)
@@ -242,14 +242,14 @@ def test_an_evaluation_that_is_lost_costs_no_training(corpus, tmp_path, answerin
     trained(answering, running)
     answering.job.set_result(Outcome("infrastructure", None, "no room", {"wall_s": 1.0}))
     with pytest.raises(TrialLost) as lost:
-        running.result(timeout=10)
+        running.result(timeout=250)
     assert lost.value.device_s == 1.0
     again = begun(answering, settings_of(corpus), tmp_path)
     assert answering.target == EVALUATE
     score = {"value": 2.0, "higher_is_better": False, "n": 3}
     reply = {"status": "ok", "scores": {"bits_per_byte": score}}
     answering.job.set_result(Outcome("ok", reply, facts={"wall_s": 1.5}))
-    done = again.result(timeout=10)
+    done = again.result(timeout=250)
     assert (done.result["status"], done.facts["device_s"]) == ("ok", 3.5)
     assert (tmp_path / "checkpoints" / "kept").is_file()
 
@@ -270,6 +270,6 @@ def test_what_waits_can_be_taken_back(corpus, tmp_path):
     assert second.cancel()
     assert not first.cancel()
     with pytest.raises(CancelledError):
-        second.result(timeout=10)
-    assert first.result(timeout=10).result["status"] == "ok"
+        second.result(timeout=250)
+    assert first.result(timeout=250).result["status"] == "ok"
     executor.close()

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from engine_process import ask, engine
+from engine_process import ask, engine, here
 
 from genesys_engine.engine.export.tasks import write_tasks
 from genesys_engine.engine.export.write import CODE, _write_tokenizer, _write_weights
@@ -212,6 +212,7 @@ BOUNDARIES = [
 ]  # fmt: skip
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_boundaries_are_those_of_lm_evals_own_model(exported: Path, tmp_path: Path) -> None:
     """It gives no answer where a side has no token or the answer exceeds the window."""
@@ -292,20 +293,20 @@ def test_the_card_tells_what_it_is(exported: Path) -> None:
 
 @pytest.mark.slow
 def test_nothing_is_overwritten_and_nothing_half_written_stays(run: Path, exported: Path) -> None:
-    engine("export", run, 0, exported).refused(2, "not empty", "new folder")
-    engine("export", run, 0, exported / "README.md").refused(2, "file of this name")
+    here("export", run, 0, exported).refused(2, "not empty", "new folder")
+    here("export", run, 0, exported / "README.md").refused(2, "file of this name")
     empty = run.parent / "empty"
     empty.mkdir()
-    named = engine("export", run, "gpt", empty, "--rung", "0.2M", "--seed", 0)
+    named = here("export", run, "gpt", empty, "--rung", "0.2M", "--seed", 0)
     assert named.code == 0, named.err
     assert [line[:13] for line in named.err.splitlines() if line.startswith("exporting")] == [
         f"exporting {n}/3" for n in (1, 2, 3)
     ]
     assert (empty / "model.safetensors").is_file()
-    engine("export", run, 0, run.parent / "x", "--rung", "1M").refused(2, "no rung '1M'", "0.2M")
-    engine("export", run, 0, run.parent / "x", "--seed", 7).refused(2, "seed 7", "0.2M seed 0")
-    engine("export", run, 99, run.parent / "x").refused(2, "no design 99")
-    engine("export", run, "gtp", run.parent / "x").refused(2, "no design 'gtp'", "gpt")
+    here("export", run, 0, run.parent / "x", "--rung", "1M").refused(2, "no rung '1M'", "0.2M")
+    here("export", run, 0, run.parent / "x", "--seed", 7).refused(2, "seed 7", "0.2M seed 0")
+    here("export", run, 99, run.parent / "x").refused(2, "no design 99")
+    here("export", run, "gtp", run.parent / "x").refused(2, "no design 'gtp'", "gpt")
     assert not list(run.parent.glob("*x*.partial"))
     assert not (run.parent / "x").exists()
 
@@ -317,7 +318,7 @@ def test_a_design_without_weights_is_refused_with_those_that_have_some(
     kept = sorted((run / "checkpoints").iterdir())
     moved = kept[0].rename(tmp_path / kept[0].name)
     try:
-        answer = engine("export", run, 0, tmp_path / "model")
+        answer = here("export", run, 0, tmp_path / "model")
     finally:
         moved.rename(kept[0])
     others = "designs with weights: 1" if len(kept) > 1 else "has no weights"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from chat_server import ChatServer, says
-from engine_process import engine, write_experiment
+from engine_process import engine, here, write_experiment
 from exhaustive import exhaustive
 
 ASKING = Path(__file__).with_name("asking.py")
@@ -80,7 +80,7 @@ def test_a_cap_ends_the_runs_of_every_arm(
     if name == "device_hours":
         assert done >= 1
         assert arms[0]["device"] == ["cpu"]
-        told = engine("status", database.parent)
+        told = here("status", database.parent)
         assert "device hours" in told.out
     if name == "wall_hours":  # what a cap ended counts as it stands: caps cannot be moved under it
         again, _ = compared(tmp_path, cap, "compare.wall_hours=900")
@@ -92,7 +92,7 @@ def test_an_arm_has_no_cap_of_its_own(tmp_path: Path) -> None:
     arms = '[[compare.arms]]\nname = "a"\n[[compare.arms]]\nname = "b"\n'
     own = 'sets = ["budget.wall_hours = 3"]\n'
     file.write_text(f'[compare]\nstudy = "evolution"\n{arms}{own}')
-    answer = engine("compare", file, "--out", tmp_path / "study")
+    answer = here("compare", file, "--out", tmp_path / "study")
     answer.refused(2, "sets budget.wall_hours, but all arms have the same caps")
 
 
@@ -102,5 +102,5 @@ def test_an_implementation_study_has_no_device_hours(tmp_path: Path) -> None:
         f'[[compare.arms]]\nname = "{n}"\nimplementer = "{n}"\n' for n in ("gp", "direct")
     )
     file.write_text(f'[llm]\nuse = "grammar"\n[compare]\ndevice_hours = 1.0\n{arms}')
-    answer = engine("compare", file, "--out", tmp_path / "study")
+    answer = here("compare", file, "--out", tmp_path / "study")
     answer.refused(2, "trains nothing", "cap the arms by tokens, usd or wall_hours")

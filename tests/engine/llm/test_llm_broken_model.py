@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from chat_server import Answer, ChatServer, Handler, answers, fails, says
-from engine_process import engine, write_experiment
+from engine_process import engine, here, write_experiment
 from test_llm_runs import Trial, http
 
 from genesys_engine.engine.cli.progress.lines import line_of
@@ -119,26 +119,26 @@ def test_an_exchange_is_printed_whole_and_harmless(
     trial, _, _ = stopped
     seq = abandoned(trial)[0]["seq"]
     monkeypatch.setenv("SOME_API_KEY", "a helpful assistant")
-    shown = engine("llm", "show", trial.folder, f"t{seq}")
+    shown = here("llm", "show", trial.folder, f"t{seq}")
     assert shown.code == 0, shown.err
     assert shown.out.count("--- reply") == 4
     assert "Reply with JSON" in shown.out
     assert "It is known to help." in shown.out
     assert "\x1b" not in shown.out
     assert "a helpful assistant" not in shown.out
-    engine("llm", "show", trial.folder, "gtp").refused(
+    here("llm", "show", trial.folder, "gtp").refused(
         2, "no design 'gtp'", "did you mean 'gpt'?", "llm show RUN"
     )
-    seed = engine("llm", "show", trial.folder, "gpt")
+    seed = here("llm", "show", trial.folder, "gpt")
     assert (seed.code, seed.out) == (0, "")
     assert "no language model was asked for gpt" in seed.err
-    listed = engine("llm", "show", trial.folder)
+    listed = here("llm", "show", trial.folder)
     assert f"t{seq}" in listed.out
     assert "proposal.malformed" in listed.out
-    data = json.loads(engine("llm", "show", trial.folder, f"t{seq}", "--json").out)["data"]
+    data = json.loads(here("llm", "show", trial.folder, f"t{seq}", "--json").out)["data"]
     assert [call["role"] for call in data] == ["proposer"] * 4
     assert data[0]["request"]["schema"]["properties"]["title"]["maxLength"] == 120
-    engine("llm", "show", trial.folder, "999").refused(2, "999")
+    here("llm", "show", trial.folder, "999").refused(2, "999")
 
 
 # --- one small call per role ---------------------------------------------------------------------
@@ -174,9 +174,9 @@ def experiment(folder: Path, server: ChatServer) -> Path:
 def test_validate_asks_nobody_without_live(tmp_path: Path) -> None:
     with ChatServer(Rater()) as server:
         file = experiment(tmp_path, server)
-        assert engine("validate", file).code == 0
+        assert here("validate", file).code == 0
         assert server.asked == []
-        answer = engine("validate", file, "--live")
+        answer = here("validate", file, "--live")
         assert answer.code == 0, answer.err
         assert len(server.asked) == 5
         assert ["response_format" in asked for asked in server.asked].count(True) == 3
@@ -200,7 +200,7 @@ def test_what_fails_is_told_for_every_role(
         file = experiment(tmp_path, server)
         if answer is None:
             server.server_close()
-        result = engine("validate", file, "--live", "--json")
+        result = here("validate", file, "--live", "--json")
     assert result.code == 2
     problems = json.loads(result.out)["data"]["problems"]
     assert len(problems) >= 3

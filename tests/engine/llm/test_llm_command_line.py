@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from chat_server import ChatServer, answers
-from engine_process import ask, ended, engine, interrupt, started, wait_for, write_experiment
+from engine_process import ask, ended, engine, here, interrupt, started, wait_for, write_experiment
 
 LLM = """
 [[operators]]
@@ -35,9 +35,9 @@ def test_a_missing_key_is_told_before_anything_starts(
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     file = experiment(tmp_path, "openai/gpt-4o-mini")
     told = ("OPENAI_API_KEY is not set", "help: export OPENAI_API_KEY")
-    engine("run", file, "--out", tmp_path / "run").refused(2, *told)
+    here("run", file, "--out", tmp_path / "run").refused(2, *told)
     assert not (tmp_path / "run").exists()
-    answer = engine("validate", file, "--json")
+    answer = here("validate", file, "--json")
     assert answer.code == 2
     (problem,) = json.loads(answer.out)["data"]["problems"]
     assert "OPENAI_API_KEY" in problem["message"]
@@ -45,7 +45,7 @@ def test_a_missing_key_is_told_before_anything_starts(
 
 def test_a_cap_without_a_price_is_told_before_anything_starts(tmp_path: Path) -> None:
     file = experiment(tmp_path, "openai/tiny", 'api_base = "http://127.0.0.1:9/v1"')
-    answer = engine("run", file, "--out", tmp_path / "run", "--set", "budget.llm_usd=1.0")
+    answer = here("run", file, "--out", tmp_path / "run", "--set", "budget.llm_usd=1.0")
     answer.refused(2, "is unknown", "input_usd_per_million")
 
 
@@ -71,10 +71,10 @@ def test_two_interruptions_end_it_although_a_service_hangs(tmp_path: Path) -> No
         assert resumed.code in (0, 1), resumed.err
         assert server.asked
     assert ask(run, "SELECT COUNT(*) FROM llm_calls")[0][0] == len(server.asked)
-    told = engine("status", run)
+    told = here("status", run)
     assert "coder" in told.out
     assert "unknown" in told.out  # the price of "tiny"
-    shown = json.loads(engine("status", run, "--json").out)["data"]["llm"]
+    shown = json.loads(here("status", run, "--json").out)["data"]["llm"]
     assert shown["total"]["usd"] is None
     assert set(shown["models"].values()) == {'litellm {"model":"openai/tiny"}'}
     assert "Language models" in (run / "report.html").read_text()

@@ -350,6 +350,6 @@ def test_near_a_cap_nobody_waits_for_a_server_that_drips(bench: Bench, impatient
             ]
             for future in asked:
                 with pytest.raises(BudgetSpent):
-                    future.result(30)
+                    future.result(250)
         assert time.monotonic() - started < 10
         assert len(server.asked) == 1

@@ -78,6 +78,7 @@ def test_a_file_answers_in_process(model: Path, bench: Bench) -> None:
     assert same.text == reply.text
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_real_grammar_takes_every_schema_that_is_sent(model: Path, bench: Bench) -> None:
     huge = {"type": "object", "properties": {"a": {"type": "string", "maxLength": 2000}}}
@@ -103,6 +104,7 @@ def test_a_real_grammar_takes_every_schema_that_is_sent(model: Path, bench: Benc
     assert [notice.kind for notice in bench.notices] == ["schema_refused"]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_guessing_ahead_changes_no_reply(model: Path) -> None:
     line = "the quick brown fox jumps over the lazy dog, and the lazy dog sleeps on. "

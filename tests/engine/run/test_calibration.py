@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from engine_process import Answer, ask, digest, engine, write_experiment
+from engine_process import Answer, ask, digest, engine, here, write_experiment
 
 from genesys_engine.engine.evaluate.noise_cache import NoiseCache
 from genesys_engine.engine.evaluate.verifier import verification_job
@@ -107,6 +107,7 @@ def test_a_key_tells_tasks_whose_data_have_changed(
     assert len(keys) == 2, "where they lie does not count"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_an_edited_evaluator_has_the_noise_measured_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -157,6 +158,7 @@ def rungs(answer: Answer) -> list[dict]:
     return found
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_runs_of_any_seed_take_the_noise_from_the_calibration(
     experiment: Path, tmp_path: Path
@@ -189,6 +191,6 @@ def test_a_reference_that_fails_ends_the_calibration(experiment: Path) -> None:
     engine("calibrate", experiment, "--set", rate).refused(
         2, "the reference gpt failed at 0.2M", "fix the budget of the rung"
     )
-    answer = engine("calibrate", experiment, "--seeds", 1)
+    answer = here("calibrate", experiment, "--seeds", 1)
     assert answer.code == 2
     assert "1 is not in the range x>=2" in answer.err

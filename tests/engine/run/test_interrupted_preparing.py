@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from engine_process import ended, engine, started, wait_for, write_experiment, write_text
+from engine_process import ended, here, started, wait_for, write_experiment, write_text
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)
@@ -25,4 +25,4 @@ def test_a_run_that_is_stopped_while_preparing_says_that_nothing_was_begun(
     assert "nothing to resume" in answer.err
     assert "resume" not in answer.err.replace("nothing to resume", "")
     assert not (tmp_path / "run").exists()
-    assert "no run here" in engine("resume", tmp_path / "run").err
+    assert "no run here" in here("resume", tmp_path / "run").err

@@ -27,6 +27,7 @@ from engine_process import (
     ended,
     engine,
     gone,
+    here,
     interrupt,
     started,
     template,
@@ -100,17 +101,17 @@ def test_a_finished_run_is_left_alone(whole: Path, experiment: Path) -> None:
     assert rests(whole) == set()
     assert {entry.name for entry in whole.iterdir()} >= KEPT
     before = [ask(whole, f"SELECT * FROM {table}") for table in TABLES]
-    engine("run", experiment, "--out", whole).refused(2, str(whole), "genesys-engine resume")
-    engine("resume", whole).refused(2, "is finished", f"leaderboard {whole}")
-    more = engine("resume", whole, "--set", "budget.designs=9")
+    here("run", experiment, "--out", whole).refused(2, str(whole), "genesys-engine resume")
+    here("resume", whole).refused(2, "is finished", f"leaderboard {whole}")
+    more = here("resume", whole, "--set", "budget.designs=9")
     more.refused(2, "4 more designs cannot be verified", "--set ladder.rungs.0.verifications=10")
-    engine("resume", whole, "--set", "run.seed=9").refused(2, "run.seed")
+    here("resume", whole, "--set", "run.seed=9").refused(2, "run.seed")
     assert [ask(whole, f"SELECT * FROM {table}") for table in TABLES] == before
 
 
 def test_a_folder_without_a_run_cannot_be_resumed(tmp_path: Path) -> None:
-    engine("resume", tmp_path).refused(2, f"{tmp_path}: no run here")
-    engine("resume", tmp_path / "none").refused(2, "no run here")
+    here("resume", tmp_path).refused(2, f"{tmp_path}: no run here")
+    here("resume", tmp_path / "none").refused(2, "no run here")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -180,7 +181,7 @@ def test_ctrl_c_finishes_what_is_under_way_and_a_cap_on_time_stops_before_anythi
 
     again = engine("resume", run)
     assert (again.code, ask(run, UNPAID)) == (5, unpaid), "what was set holds from then on"
-    assert "wall hours" in engine("status", run).out
+    assert "wall hours" in here("status", run).out
     (kept,) = ask(run, "SELECT value FROM meta WHERE key = 'sets'")[0]
     assert json.loads(kept) == ["run.workers=1", "budget.wall_hours=1e-6"]
 
@@ -189,6 +190,7 @@ def test_ctrl_c_finishes_what_is_under_way_and_a_cap_on_time_stops_before_anythi
     settled(run, whole)
 
 
+@pytest.mark.exhaustive
 def test_a_corpus_that_was_damaged_meanwhile_is_noticed_and_made_again(
     experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,12 +215,12 @@ def test_nothing_survives_a_kill_or_a_second_ctrl_c_and_nothing_is_done_twice(
         second = engine("resume", run)
         holder = f"another process is working in this folder (process {process.pid})"
         second.refused(4, str(run), holder)
-        assert re.search(r"state +running", engine("status", run).out)
+        assert re.search(r"state +running", here("status", run).out)
         paid, below = dict(ask(run, PAID)), descendants(process.pid)
         process.kill()
         process.wait()
         assert gone(below)
-    told = engine("status", run).out
+    told = here("status", run).out
     assert re.search(r"state +killed", told)
     assert f"genesys-engine resume {run}" in told
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from engine_process import Answer, ask, engine, write_experiment
+from engine_process import Answer, ask, engine, here, write_experiment
 
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.gab.errors import InputError
@@ -32,7 +32,7 @@ def test_a_fault_in_the_experiment_leaves_no_folder(
     tmp_path: Path, override: str, told: str
 ) -> None:
     file, run = write_experiment(tmp_path), tmp_path / "run"
-    answer = engine("run", file, "--out", run, "--set", override)
+    answer = here("run", file, "--out", run, "--set", override)
     assert answer.code == 2, answer.err
     assert told in answer.err
     assert "Traceback" not in answer.err
@@ -41,7 +41,7 @@ def test_a_fault_in_the_experiment_leaves_no_folder(
 
 def test_a_file_that_is_missing(tmp_path: Path) -> None:
     file, run = tmp_path / "none.toml", tmp_path / "run"
-    engine("run", file, "--out", run).refused(2, f"{file}: no such file", "genesys-engine init")
+    here("run", file, "--out", run).refused(2, f"{file}: no such file", "genesys-engine init")
     assert not run.exists()
 
 
@@ -49,9 +49,9 @@ def test_a_folder_in_use_is_not_touched(tmp_path: Path) -> None:
     file, run = write_experiment(tmp_path), tmp_path / "run"
     run.mkdir()
     (run / "mine.txt").write_text("mine")
-    engine("run", file, "--out", run).refused(2, str(run), "is not empty", "--out")
+    here("run", file, "--out", run).refused(2, str(run), "is not empty", "--out")
     assert [entry.name for entry in run.iterdir()] == ["mine.txt"]
-    engine("run", file, "--out", run / "mine.txt").refused(2, "mine.txt", "--out")
+    here("run", file, "--out", run / "mine.txt").refused(2, "mine.txt", "--out")
     assert (run / "mine.txt").read_text() == "mine"
 
 
@@ -71,7 +71,7 @@ def test_a_text_that_is_missing_or_too_small_leaves_no_folder(tmp_path: Path) ->
     file, run, text = write_experiment(tmp_path, verifications=1), tmp_path / "run", tmp_path / "t"
 
     def answer() -> Answer:
-        return engine("run", file, "--out", run, "--set", f"corpus.paths=['{text}']")
+        return here("run", file, "--out", run, "--set", f"corpus.paths=['{text}']")
 
     answer().refused(2, str(text), "no such file or folder", "corpus.paths")
     text.write_text("far too little\n" * 50)
@@ -238,4 +238,4 @@ def test_a_run_whose_results_a_plugin_knows_trains_nothing(tmp_path: Path) -> No
     rows = ask(run, "SELECT design, json_extract(facts, '$.supplied_by') FROM verifications")
     assert {by for _, by in rows} == {"genesys-engine-odd 1.0"}
     assert not (run / "checkpoints").exists()
-    assert "genesys-engine-odd 1.0" in engine("show", run, rows[-1][0], "--json").out
+    assert "genesys-engine-odd 1.0" in here("show", run, rows[-1][0], "--json").out

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from engine_process import engine, write_experiment
+from engine_process import engine, here, write_experiment
 
 from genesys_engine.engine.config import load_experiment
 from genesys_engine.engine.store.run_store import Store
@@ -63,7 +63,7 @@ def test_a_run_scores_the_tasks_of_a_folder(experiment: Path, tmp_path: Path) ->
 def test_a_malformed_file_ends_a_run_before_it_begins(experiment: Path, tmp_path: Path) -> None:
     file = tmp_path / "my_tasks" / "bad.yaml"
     file.write_text("task: bad\nmetric_list: [acc\n")
-    engine("run", experiment, "--out", tmp_path / "run").refused(2, f"{file}:3:1: ", "  help: ")
+    here("run", experiment, "--out", tmp_path / "run").refused(2, f"{file}:3:1: ", "  help: ")
 
 
 @pytest.mark.parametrize(

@@ -372,7 +372,7 @@ def test_calls_are_counted():
 def test_a_worker_that_does_not_end_is_a_finding(executor, tmp_path, line, code):
     source = with_line("q, k, v =", line)
     limits = judged(Limits(wall_s=4))
-    outcome = executor.submit(audit.AUDIT, {"source": source}, tmp_path, limits).result(60)
+    outcome = executor.submit(audit.AUDIT, {"source": source}, tmp_path, limits).result(250)
     (found,) = audit.read_outcome(outcome).report.findings
     assert (found.code, found.advice) == (code, ADVICE[code])
 

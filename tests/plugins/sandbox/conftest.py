@@ -25,11 +25,11 @@ def attack(host, victims, tmp_path):
         corpus = str(victims.folder / "corpus")
         limits = Limits(**LIMITS | {"readable": (corpus,)} | limits)
         target = f"{module}:{name}"
-        outcome = host.submit(target, victims.payload(), scratch, limits).result(60)
+        outcome = host.submit(target, victims.payload(), scratch, limits).result(250)
         assert_nothing_lives(host.template_pid)
         victims.assert_unharmed()
         after = host.submit("sandbox_jobs:empty", {}, tmp_path / "scratch/after", Limits())
-        assert after.result(60).status == "ok"
+        assert after.result(250).status == "ok"
         return outcome
 
     return attack

@@ -258,7 +258,7 @@ def test_the_kernel_refuses_every_call_of_the_tables(host, tmp_path, compiles):
     tables += [syscalls.SOCKETS, syscalls.OPAQUE]
     calls = {name: pair for table in tables for name, pair in table.items()}
     target, limits = "sandbox_attacks:every_refused_call", Limits(**LIMITS, compiles=compiles)
-    outcome = host.submit(target, {"calls": calls}, tmp_path / "calls", limits).result(60)
+    outcome = host.submit(target, {"calls": calls}, tmp_path / "calls", limits).result(250)
     assert len(outcome.value) > 120
     allowed = {
         name: answer
@@ -325,12 +325,12 @@ class Block(nn.Module):
 def test_a_hostile_block_passes_no_check(host, tmp_path, body, statuses):
     payload = {"source": BLOCK.format(body=body), "vocab_size": 64, "seed": 0, "scales": ["0.2M"]}
     target = "genesys_engine.plugins.check_job:check"
-    outcome = host.submit(target, payload, tmp_path / "check", judged(Limits(**LIMITS))).result(60)
+    outcome = host.submit(target, payload, tmp_path / "check", judged(Limits(**LIMITS))).result(250)
     assert "patch.outside" in {each["code"] for each in outcome.value["findings"]}, outcome
     assert not outcome.value["passed"]
     # And had the language let it through:
     target = "sandbox_jobs:check_without_language"
-    outcome = host.submit(target, payload, tmp_path / "loose", judged(Limits(**LIMITS))).result(60)
+    outcome = host.submit(target, payload, tmp_path / "loose", judged(Limits(**LIMITS))).result(250)
     assert outcome.status in statuses, outcome
     if outcome.status == "ok":
         assert not outcome.value["passed"]

