@@ -140,8 +140,8 @@ class CheckReport:
     """All findings of one block, and what was measured on the way.
 
     `measurements` holds `fits` (scale -> d_model, n_blocks, context, vocab_size, parameters,
-    reference), `flops_per_token` (scale -> number) and `fingerprint` (hex), as far as the
-    checks came.
+    reference), `flops_per_token` (scale -> number), `fingerprint` (hex), and where layers differ
+    `layers` (the kind of each of a dozen layers), as far as the checks came.
     """
 
     findings: tuple[Finding, ...] = ()
