@@ -19,11 +19,13 @@ from genesys_engine.engine.export.tasks import write_tasks
 from genesys_engine.engine.export.write import CODE, _write_tokenizer, _write_weights
 from genesys_engine.gab.errors import InputError
 
-EXPERIMENT = """
+SEED = "mamba2_mamba2_gpt"  # layers that differ are exported like any others
+EXPERIMENT = f"""
 [run]
 name = "export"
 [population]
-seeds = ["gpt"]
+seeds = ["{SEED}"]
+reference = "{SEED}"
 [corpus]
 max_bytes = 400_000
 vocab_size = 400
@@ -278,7 +280,13 @@ def our_likelihoods(folder: Path, tasks: list[str]) -> dict[str, list[list[float
 @pytest.mark.slow
 def test_the_card_tells_what_it_is(exported: Path) -> None:
     card = (exported / "README.md").read_text()
-    for part in ("# gpt at 0.2M", "seed:gpt", "Tree digest", "Findings of the check", "16,"):
+    for part in (
+        f"# {SEED} at 0.2M",
+        f"seed:{SEED}",
+        "Tree digest",
+        "Findings of the check",
+        "16,",
+    ):
         assert part in card
     row = next(line for line in card.splitlines() if line.startswith("| bits_per_byte |"))
     assert all(cell.strip() not in ("", "–") for cell in row.split("|")[1:-1]), row
@@ -297,7 +305,7 @@ def test_nothing_is_overwritten_and_nothing_half_written_stays(run: Path, export
     here("export", run, 0, exported / "README.md").refused(2, "file of this name")
     empty = run.parent / "empty"
     empty.mkdir()
-    named = here("export", run, "gpt", empty, "--rung", "0.2M", "--seed", 0)
+    named = here("export", run, SEED, empty, "--rung", "0.2M", "--seed", 0)
     assert named.code == 0, named.err
     assert [line[:13] for line in named.err.splitlines() if line.startswith("exporting")] == [
         f"exporting {n}/3" for n in (1, 2, 3)
@@ -306,7 +314,7 @@ def test_nothing_is_overwritten_and_nothing_half_written_stays(run: Path, export
     here("export", run, 0, run.parent / "x", "--rung", "1M").refused(2, "no rung '1M'", "0.2M")
     here("export", run, 0, run.parent / "x", "--seed", 7).refused(2, "seed 7", "0.2M seed 0")
     here("export", run, 99, run.parent / "x").refused(2, "no design 99")
-    here("export", run, "gtp", run.parent / "x").refused(2, "no design 'gtp'", "gpt")
+    here("export", run, "mamba", run.parent / "x").refused(2, "no design 'mamba'", SEED)
     assert not list(run.parent.glob("*x*.partial"))
     assert not (run.parent / "x").exists()
 
