@@ -24,7 +24,7 @@ SUPPLIED = ("block_loc", "device", "dtype")
 _UNIT = '''
 
 class {unit}({module}):
-    """{told}"""
+    """{summary}"""
 
     interface = "{interface}"
     inputs = ()
@@ -118,11 +118,11 @@ def _unit(block: ast.ClassDef, module: str, classes: Mapping[str, ast.ClassDef])
     parameters, arguments = _constructor(_method(block, "__init__"))
     forward = _method(block, "forward")
     takes_z = forward is not None and forward.args.kwarg is not None
-    told = (ast.get_docstring(block) or "").strip().split("\n")[0].rstrip(".").replace('"', "'")
+    summary = (ast.get_docstring(block) or "").strip().split("\n")[0].rstrip(".").replace('"', "'")
     return _UNIT.format(
         unit=ADOPTED if ADOPTED not in classes else f"{ADOPTED}_",
         module=module,
-        told=f"{told or 'A block of its own'}.".replace("\\", "/"),
+        summary=f"{summary or 'A block of its own'}.".replace("\\", "/"),
         interface=ROOT_INTERFACE,
         parameters="".join(f"{name}={value}, " for name, value in parameters.items()),
         block=block.name,

@@ -15,12 +15,12 @@ def is_memory_error(error: BaseException) -> bool:
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"
-        or (isinstance(error, RuntimeError) and any(sign in _said(error) for sign in _SIGNS))
+        or (isinstance(error, RuntimeError) and any(sign in _message(error) for sign in _SIGNS))
         or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
     )
 
 
-def _said(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     try:
         return str(error)
     except Exception:  # an exception of a candidate's own may fail at this

@@ -66,7 +66,7 @@ def describe(error: BaseException, causes: int = _CAUSES) -> Raised:
     cause = error.__cause__ or error.__context__
     return Raised(
         tuple(kinds[:_KINDS]),
-        _clean(_said(error), _TEXT),
+        _clean(_message(error), _TEXT),
         is_memory_error(error) and not _is_of_processor(error),
         line if type(line) is int else None,
         tuple(_frames(error)),
@@ -120,13 +120,13 @@ def _shapes(frame: FrameType) -> str:
         from torch import Tensor
 
         tensors = [(k, v) for k, v in frame.f_locals.items() if isinstance(v, Tensor)]
-        told = ", ".join(f"{name} {tuple(value.shape)}" for name, value in tensors[:_SHAPES])
+        shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in tensors[:_SHAPES])
     except Exception:  # the candidate's own classes may fail at anything
         return ""
-    return _clean(told, _TEXT)
+    return _clean(shapes, _TEXT)
 
 
-def _said(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     try:
         return error.message if isinstance(error, GenesysError) else str(error)
     except Exception:  # a candidate's exception may fail at this too
@@ -135,7 +135,7 @@ def _said(error: BaseException) -> str:
 
 def _is_of_processor(error: BaseException) -> bool:
     """Tell whether oneDNN has no kernel: for want of memory, but more often of the kernel."""
-    return "could not create a primitive" in _said(error)
+    return "could not create a primitive" in _message(error)
 
 
 def _text(value: Any, most: int) -> str:

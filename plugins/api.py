@@ -47,7 +47,7 @@ from genesys_engine.plugins.kinds import (
     RunStore,
     TrackedRun,
     Tracker,
-    incidental_beside,
+    incidental_with,
 )
 from genesys_engine.plugins.knowledge.documents import Document
 from genesys_engine.plugins.knowledge.remote import SourceUnavailable
@@ -139,7 +139,7 @@ __all__ = [
     "extract_json",
     "grow",
     "hookimpl",
-    "incidental_beside",
+    "incidental_with",
     "library",
     "load_checkpoint",
     "parse_unit",
@@ -211,13 +211,13 @@ class RungResult:
 class Tried:
     """Something that was tried on a design: the sentence that tells it, and what came of it.
 
-    `outcome` is "rejected", "failed", "verified", "untested" or "abandoned"; `told` says it in
+    `outcome` is "rejected", "failed", "verified", "untested" or "abandoned"; `summary` says it in
     one line.  What its operator gave up has no `design`.
     """
 
     change: str
     outcome: str
-    told: str
+    summary: str
     design: int | None = None
 
 

@@ -144,8 +144,8 @@ def controls(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
         for evaluator in filter(_trains, evaluators):
             scores.update(evaluator.guessed())
     except InputError as error:
-        told = {"message": error.message, "where": error.where, "hint": error.hint}
-        return {"refused": told}
+        refusal = {"message": error.message, "where": error.where, "hint": error.hint}
+        return {"refused": refusal}
     found = _as_json(scores)
     return {"bigram": found, "not_finite": sorted(scores.keys() - found.keys())}
 

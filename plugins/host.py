@@ -44,7 +44,7 @@ BUILTIN = "genesys-engine"
 class PluginRecord:
     """One plugin, and how it fared.
 
-    `where` is the hook (or "import") that failed, `location` its file:line, `mend` what to do.
+    `where` is the hook (or "import") that failed, `location` its file:line, `fix` what to do.
     `origin` is the folder that it was found in, `seconds` what loading it took, `heavy` the
     large modules that it imported meanwhile.
     """
@@ -57,7 +57,7 @@ class PluginRecord:
     where: str = ""
     location: str = ""
     message: str = ""
-    mend: str = ""
+    fix: str = ""
     origin: str = ""
     seconds: float = 0.0
     heavy: tuple[str, ...] = ()
@@ -77,8 +77,8 @@ class PluginRecord:
 
     def advice(self) -> str:
         """Return how to fix it, or how to continue without."""
-        fix = self.mend or "fix that line"
-        if not self.mend and self.distribution != LOCAL:
+        fix = self.fix or "fix that line"
+        if not self.fix and self.distribution != LOCAL:
             fix += f" or update {self.distribution}"
         if self.distribution == LOCAL:
             return f"{fix}; or take it out of [plugins] local"
@@ -372,16 +372,16 @@ def _broken(record: PluginRecord, where: str, error: BaseException) -> PluginRec
     text = error.message if isinstance(error, PluginError) else error
     lines = f"{type(error).__name__}: {text}".rstrip(": ").removeprefix("HookFault: ").splitlines()
     message = "; ".join(line.strip() for line in lines if line.strip())
-    mend = (error.hint if isinstance(error, PluginError) else None) or ""
+    fix = (error.hint if isinstance(error, PluginError) else None) or ""
     if isinstance(error, ModuleNotFoundError):
-        mend = f"install what holds the module {error.name!r}"
+        fix = f"install what holds the module {error.name!r}"
     return replace(
         record,
         status="broken",
         where=where,
         location=_location(error),
         message=message.removeprefix("PluginError: "),
-        mend=mend,
+        fix=fix,
     )
 
 

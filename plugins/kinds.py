@@ -218,7 +218,7 @@ class LLMBackend(Protocol):
     lets a cap in US dollars be kept; `address` stands in messages; `live`, if False, says that no
     model stands behind it, so that there is nothing to try.  An option whose field carries
     `json_schema_extra=INCIDENTAL` (an address, a number of threads) does not tell models apart,
-    nor does one with `incidental_beside(option)` where that option is given.
+    nor does one with `incidental_with(option)` where that option is given.
     """
 
     def complete(self, request: LLMRequest) -> LLMReply:
@@ -238,12 +238,12 @@ INCIDENTAL: dict[str, Any] = {"incidental": True}
 """Marks the field of an option that does not change what a model answers."""
 
 
-def incidental_beside(option: str) -> dict[str, Any]:
+def incidental_with(option: str) -> dict[str, Any]:
     """Return the mark of a field that is incidental where the other `option` is given.
 
     A path, for instance, next to the digest of the file.
     """
-    return {"incidental_beside": option}
+    return {"incidental_with": option}
 
 
 PATH_RULE = "path"

@@ -64,7 +64,7 @@ def options_model(
 
 
 def incidental_options(model: type[BaseModel] | None, options: Mapping[str, Any]) -> frozenset[str]:
-    """Return the options that change no result: see `api.INCIDENTAL` and `api.incidental_beside`.
+    """Return the options that change no result: see `api.INCIDENTAL` and `api.incidental_with`.
 
     Args:
         options: what is given; an option may be incidental only next to another one.
@@ -78,7 +78,7 @@ def incidental_options(model: type[BaseModel] | None, options: Mapping[str, Any]
     return frozenset(
         name
         for name, mark in marks.items()
-        if mark.get("incidental") or options.get(str(mark.get("incidental_beside")))
+        if mark.get("incidental") or options.get(str(mark.get("incidental_with")))
     )
 
 

@@ -53,12 +53,12 @@ def report_failure(error: BaseException, *, debug: bool) -> int:
         return error.exit_code
     if isinstance(error, click.Abort) and error.__cause__ is not None:
         error = error.__cause__  # the KeyboardInterrupt that click took for one of its own
-    text, code = _told(error, debug)
+    text, code = _describe(error, debug)
     note("\n  ".join([f"genesys-engine: {text}", *getattr(error, "__notes__", ())]))
     return code
 
 
-def _told(error: BaseException, debug: bool) -> tuple[str, int]:
+def _describe(error: BaseException, debug: bool) -> tuple[str, int]:
     """Return the message and the exit code."""
     if isinstance(error, click.Abort | KeyboardInterrupt):
         return "interrupted", EXIT_INTERRUPTED

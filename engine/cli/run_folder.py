@@ -9,7 +9,7 @@ import click
 run_argument = click.argument("run", type=click.Path(path_type=Path))
 
 
-def tell_what_is_left(interrupt: KeyboardInterrupt, folder: Path | None) -> None:
+def note_how_to_resume(interrupt: KeyboardInterrupt, folder: Path | None) -> None:
     """Add a note to an interruption: whether `folder` holds a run, and how to resume it."""
     if getattr(interrupt, "__notes__", None):  # already noted where more is known
         return

@@ -128,8 +128,8 @@ def print_results(
 def note_left_out(names: Iterable[str]) -> None:
     """Say on stderr which columns were left out, and how to see them."""
     if names := list(dict.fromkeys(names)):
-        told = [name for name in names if "." not in name][:_NAMED]
-        note(f"more columns: --wide, --columns or --csv ({', '.join(told)} ...)")
+        named = [name for name in names if "." not in name][:_NAMED]
+        note(f"more columns: --wide, --columns or --csv ({', '.join(named)} ...)")
 
 
 def _chosen(columns: Sequence[Column[Row]], layout: Layout) -> list[Column[Row]]:

@@ -67,8 +67,8 @@ class StudyProgress:
             self._steps.done()
         if self._live is None:
             total = sum(self._planned.values())
-            said = f"{self._count()}/{total} {result.item} {result.arm}: {told(result)}"
-            self._steps.tell(said)
+            line = f"{self._count()}/{total} {result.item} {result.arm}: {outcome_text(result)}"
+            self._steps.tell(line)
 
     def say(self, text: str) -> None:
         """Show a message at once."""
@@ -96,11 +96,11 @@ class StudyProgress:
                 words = f"{len(done)}/{planned}" + (f", {len(good)} valid" if good else "")
                 bar = ProgressBar(total=max(1, planned), completed=len(done), width=_BAR_WIDTH)
                 table.add_row(styled(name), bar, styled(words))
-            told = f"{duration(self._steps.elapsed_s)}{self._steps.left()}  {self._message}"
-            return Group(table, styled(told, style="dim"))
+            outcome_text = f"{duration(self._steps.elapsed_s)}{self._steps.left()}  {self._message}"
+            return Group(table, styled(outcome_text, style="dim"))
 
 
-def told(result: Result) -> str:
+def outcome_text(result: Result) -> str:
     """Return a result in words."""
     payload = result.payload
     if "usage" in payload:  # of an implementation study

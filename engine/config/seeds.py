@@ -104,8 +104,8 @@ def _of_file(path: Path) -> _Found:
         tree.validate()
     except GenesysError as error:
         raise InputError(error.message, where=f"{path}: {error.where}", hint=error.hint) from None
-    told = str(change or f"Seed design {name}.")
-    return _Found(name, OwnSeed(tree.to_json(), tree.digest, told, str(path)))
+    change_text = str(change or f"Seed design {name}.")
+    return _Found(name, OwnSeed(tree.to_json(), tree.digest, change_text, str(path)))
 
 
 def _text(path: Path) -> str:

@@ -110,8 +110,8 @@ def _npm_pack(npm: str, package: Package, target: Path) -> None:
         if done.returncode == 0:
             (work / package.archive).replace(target)
             return
-        said = (done.stderr or done.stdout).strip().splitlines()
-        reason = said[0] if said else f"npm pack exited with {done.returncode}"
+        output = (done.stderr or done.stdout).strip().splitlines()
+        reason = output[0] if output else f"npm pack exited with {done.returncode}"
     except subprocess.TimeoutExpired:
         reason = f"npm pack did not finish within {NPM_SECONDS} s"
     except OSError as error:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 TRAINED_ON = 32_000_000  # characters; more text does not move the merges of a vocabulary
-ENDS = (END_OF_TEXT, "<|end_of_text|>", "</s>", "<eos>", "<|im_end|>")
+END_TOKENS = (END_OF_TEXT, "<|end_of_text|>", "</s>", "<eos>", "<|im_end|>")
 """What pretrained tokenizers call the token after a document; the first that is there counts."""
 
 
@@ -71,7 +71,7 @@ def open_pretrained(name: str | None) -> Tokenizer | None:
             where=name,
             hint="use a tokenizer like those of GPT-2, Llama 3, Qwen or SmolLM",
         )
-    if all(tokenizer.token_to_id(end) is None for end in ENDS):
+    if all(tokenizer.token_to_id(end) is None for end in END_TOKENS):
         tokenizer.add_special_tokens([END_OF_TEXT])
     return tokenizer
 
@@ -86,7 +86,9 @@ def vocabulary_size(tokenizer: Tokenizer) -> int:
 
 def end_of_text(tokenizer: Tokenizer) -> int:
     """Return the id of the token that follows every document."""
-    return next(int(found) for end in ENDS if (found := tokenizer.token_to_id(end)) is not None)
+    return next(
+        int(found) for end in END_TOKENS if (found := tokenizer.token_to_id(end)) is not None
+    )
 
 
 def _from_hub(name: str) -> Tokenizer:

@@ -176,8 +176,8 @@ class Verification:
             return read
         reply, facts = read
         if reply.status != "ok":
-            told = {**reply.model_dump(), **({} if reply.curve else so_far(scratch))}
-            return TaskResult(failure("training", scrub(reply.reason, scratch), told), facts)
+            details = {**reply.model_dump(), **({} if reply.curve else so_far(scratch))}
+            return TaskResult(failure("training", scrub(reply.reason, scratch), details), facts)
         if (problem := reply.not_measured()) is not None:
             return TaskResult(failure("not_finite", problem), facts)
         weights = None if reply.checkpoint is None else scratch / Path(reply.checkpoint).name
@@ -185,8 +185,8 @@ class Verification:
             try:
                 take_tensors(weights, self.limits.file_bytes)
             except InputError as error:
-                reason, told = f"its checkpoint {error.message}", reply.model_dump()
-                return TaskResult(failure("bad_reply", reason, told), facts)
+                reason, details = f"its checkpoint {error.message}", reply.model_dump()
+                return TaskResult(failure("bad_reply", reason, details), facts)
         try:
             return keep_trained(self.places.trained, self.job, reply, facts, weights)
         except OSError as error:
@@ -214,8 +214,8 @@ class Verification:
     def _miscounted(self, training: TrainReply, evaluation: EvaluateReply) -> str:
         """Say who counted other parameters than the checkpoint has; "" for nobody."""
         counted = evaluation.parameters
-        told = (("its training", training.parameters), ("its check", self.parameters))
-        for who, parameters in told if counted is not None and evaluation.status == "ok" else ():
+        details = (("its training", training.parameters), ("its check", self.parameters))
+        for who, parameters in details if counted is not None and evaluation.status == "ok" else ():
             if parameters is not None and parameters != counted:
                 found = f"and its checkpoint has {counted:,}"
                 return f"{who} counted {parameters:,} parameters, {found}"
@@ -227,7 +227,7 @@ class Verification:
         kind: type[Reply],
         scratch: Path,
         processes: int,
-        told: Mapping[str, Any],
+        details: Mapping[str, Any],
     ) -> TaskResult | tuple[Reply, dict[str, Any]]:
         """Return a job's reply with its facts, or the result of a job that gave none.
 
@@ -247,7 +247,7 @@ class Verification:
         about = {**outcome.facts, **kept}
         if outcome.status != "ok" or outcome.value is None:
             reason = scrub(outcome.reason, scratch)
-            return TaskResult(failure(outcome.status, reason, told), about)
+            return TaskResult(failure(outcome.status, reason, details), about)
         try:
             reply = kind.model_validate(outcome.value)
         except ValidationError as error:

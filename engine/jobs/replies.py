@@ -15,12 +15,12 @@ from pydantic import (
 )
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-MOST = 1e100  # so that means and shares of scores are finite too
+MAX_ABS_SCORE = 1e100  # so that means and shares of scores are finite too
 
 
 def is_measured(value: float) -> bool:
     """Tell whether a score or a loss is finite, and no larger than can be reckoned with."""
-    return abs(value) <= MOST
+    return abs(value) <= MAX_ABS_SCORE
 
 
 def _none_unless_measured(value: Any) -> Any:
@@ -204,4 +204,4 @@ class VerifyReply(EvaluateReply, TrainReply):
 
 
 def _not_measured(what: str) -> str:
-    return f"{what} is not finite, or beyond {MOST:g}"
+    return f"{what} is not finite, or beyond {MAX_ABS_SCORE:g}"

@@ -92,9 +92,9 @@ def model_name(registry: Registry, component: Component) -> str:
     assert read is not None
     given = read.model_dump(mode="json", exclude_defaults=True)
     incidental = incidental_options(model, given)
-    told = {k: v for k, v in given.items() if k not in incidental}
-    without_folders(told, [((k,), v) for k, v in told.items() if k in path_options(model)])
-    return f"{component.use} {canonical_json(told)}" if told else component.use
+    decisive = {k: v for k, v in given.items() if k not in incidental}
+    without_folders(decisive, [((k,), v) for k, v in decisive.items() if k in path_options(model)])
+    return f"{component.use} {canonical_json(decisive)}" if decisive else component.use
 
 
 def model_names(section: LLMSection, registry: Registry) -> dict[str, str]:
@@ -102,7 +102,7 @@ def model_names(section: LLMSection, registry: Registry) -> dict[str, str]:
     return {role: model_name(registry, section.roles.get(role, section)) for role in ROLES}
 
 
-def look_over(experiment: Experiment, registry: Registry) -> None:
+def check_llm_setup(experiment: Experiment, registry: Registry) -> None:
     """Look whether every model of an experiment can be asked and every cap can be kept.
 
     Nothing is spent; a file that is identified by its digest is read.

@@ -200,8 +200,8 @@ class Gateway:
             error = state.outcome.exception() if state.outcome is not None else None
             growing = section.backoff_s * 2.0 ** min(state.attempt_number - 1, 30)
             backoff = min(section.longest_pause_s, growing) * (0.5 + rng.random())
-            told = getattr(error, "retry_after_s", None)
-            return backoff if told is None else told + rng.random() * section.backoff_s
+            pause = getattr(error, "retry_after_s", None)
+            return backoff if pause is None else pause + rng.random() * section.backoff_s
 
         def too_long(state: tenacity.RetryCallState) -> bool:
             return (state.seconds_since_start or 0.0) + state.upcoming_sleep > (
@@ -392,14 +392,14 @@ class Client:
         self._used[role] = add(self._used.get(role, LLMUsage()), used)
         return call.as_reply()
 
-    def last_said(self) -> dict[str, str]:
+    def last_replies(self) -> dict[str, str]:
         """Return the role that answered last and how its reply begins, {} before any reply."""
         if self._last is None:
             return {}
         lines = spoken(self._last.reply or "").split("\n")
-        said = [line.strip() for line in lines if line.strip()] or ["(nothing)"]
+        shown = [line.strip() for line in lines if line.strip()] or ["(nothing)"]
         # The line that opens a block of code says nothing.
-        first = next((line for line in said if not line.startswith("```")), said[0])
+        first = next((line for line in shown if not line.startswith("```")), shown[0])
         return {"role": self._last.role, "reply": "".join(filter(str.isprintable, first))[:LINE]}
 
     def usage(self) -> Mapping[str, LLMUsage]:

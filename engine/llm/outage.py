@@ -33,7 +33,7 @@ class Outage:
         self._tell = tell
         self._lock = threading.Lock()
         self._failures = 0
-        self._told = False
+        self._reported = False
         self._since: float | None = None
 
     @property
@@ -48,14 +48,14 @@ class Outage:
             self._failures += 1
             self._since = self._since or time.monotonic()
             sure = self._failures >= TELL_AFTER or fault.next_try_s >= LONG_PAUSE_S
-            news, self._told = sure and not self._told, self._told or sure
+            news, self._reported = sure and not self._reported, self._reported or sure
         if news:
             self._tell(fault)
 
     def answered(self) -> None:
         """Note an answer."""
         with self._lock:
-            told, self._told = self._told, False
+            reported, self._reported = self._reported, False
             self._failures, self._since = 0, None
-        if told:
+        if reported:
             self._tell(None)

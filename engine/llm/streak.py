@@ -40,10 +40,10 @@ class Streak:
 
 def _error(count: int, seq: int, abandoned: Mapping[str, Any], place: str) -> LLMNoUse:
     """Return what ends a run: the failure, what was reported, and where to look."""
-    said = f"; its last reply starts with {abandoned['reply']!r}" if abandoned.get("reply") else ""
+    last = f"; its last reply starts with {abandoned['reply']!r}" if abandoned.get("reply") else ""
     return LLMNoUse(
         f"the last {count} designs were abandoned for the same reason: {abandoned['code']}:"
-        f" {str(abandoned['reason']).rstrip('.')}{said}",
+        f" {str(abandoned['reason']).rstrip('.')}{last}",
         where=place or "[llm]",
         hint=f"read a full exchange: genesys-engine llm show RUN t{seq}. Check that `api_base`"
         " serves the intended model, that the model is capable enough, and that its server"

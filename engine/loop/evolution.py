@@ -58,7 +58,7 @@ class Stopped(Exception):
     """The loop ended early on request, with everything that was finished made durable."""
 
 
-ENDS = (Stopped, PluginError, LLMOutage, LLMRefused)
+RUN_ENDING_ERRORS = (Stopped, PluginError, LLMOutage, LLMRefused)
 """What ends a run that can be resumed, after what is running."""
 
 _TOLD = {
@@ -124,7 +124,7 @@ class Evolution:
         """
         try:
             self._go_on()
-        except ENDS as error:
+        except RUN_ENDING_ERRORS as error:
             self._drain()
             if isinstance(error, LLMOutage | LLMRefused):
                 about = {"reason": error.message, "exit_code": error.exit_code}
@@ -239,7 +239,7 @@ class Evolution:
             stage, cause = ("infrastructure", "outage") if outage else ("design", "plugin")
             action = self._asked(row, stage, cause, str(error))
         if action == FAIL:
-            return TaskResult(_given_up(row, str(error)))
+            return TaskResult(_aborted_result(row, str(error)))
         if action is None and not outage:
             raise error
         if action is None:
@@ -302,7 +302,7 @@ class Evolution:
         for future in list(self._running.values()):
             future.cancel()
         while self._running:
-            with suppress(*ENDS):  # the first one is reported already
+            with suppress(*RUN_ENDING_ERRORS):  # the first one is reported already
                 self._collect(block=True)
 
     # --- issuing -----------------------------------------------------------------------------
@@ -451,7 +451,7 @@ def _ended(result: TaskResult | None = None, error: Exception | None = None) -> 
     return future
 
 
-def _given_up(row: TaskRow, reason: str) -> Mapping[str, Any]:
+def _aborted_result(row: TaskRow, reason: str) -> Mapping[str, Any]:
     """Return the result of a task that a plugin declared failed."""
     if row.kind == VERIFY:
         return failure("infrastructure", reason)

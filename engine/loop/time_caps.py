@@ -37,15 +37,15 @@ class HourCaps:
     def __init__(self, *caps: HourCap, tell: Callable[[Mapping[str, str | float]], None]) -> None:
         self._caps = caps
         self._tell = tell
-        self._said: set[str] = set()
-        new_warnings(self._said, self._spendings())
+        self._warned: set[str] = set()
+        new_warnings(self._warned, self._spendings())
 
     def reached(self) -> str | None:
         """Return the key of a cap that is reached."""
         now = self._spendings()
         if (spent := first_spent(now)) is not None:
             return f"budget.{spent}"
-        for each in new_warnings(self._said, now):
+        for each in new_warnings(self._warned, now):
             used, cap = (each.used or 0.0) / HOUR_S, (each.cap or 0.0) / HOUR_S
             self._tell({"budget": each.budget, "used": round(used, 2), "cap": cap})
         return None

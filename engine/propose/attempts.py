@@ -42,7 +42,7 @@ class Attempt:
     and the attempt's sentence and (`BODY_WEIGHT`) body; `similarity` is that to the sentence alone;
     `same_numbers` is false where both give numbers and these differ, which makes another
     experiment of an equal sentence.  `outcome` is "rejected", "disqualified", "failed", "verified"
-    or "untested"; `told` says it in one line.
+    or "untested"; `summary` says it in one line.
     """
 
     id: str
@@ -50,7 +50,7 @@ class Attempt:
     similarity: float
     same_numbers: bool
     outcome: str
-    told: str
+    summary: str
     design: int
     parents: tuple[int, ...] = ()
     fitness: float | None = None
@@ -64,7 +64,7 @@ class Attempt:
 
     def __str__(self) -> str:
         """Return two lines: what was tried, and what came of it."""
-        return f"design {self.design} ({self.similarity:.2f}): {self.idea}\n    {self.told}"
+        return f"design {self.design} ({self.similarity:.2f}): {self.idea}\n    {self.summary}"
 
 
 @dataclass(frozen=True)
@@ -198,12 +198,12 @@ class RunMemory:
         rows = self._store.verifications(row.id)
         seen = [v for v in rows if before is None or v.id < before]
         out = self._store.disqualification(row.id, before=before_task)
-        outcome, told, fitness, rung = outcome_of(row, findings, seen, self._scales, out)
+        outcome, summary, fitness, rung = outcome_of(row, findings, seen, self._scales, out)
         return known(
             design=row.id,
             parents=row.parents,
             outcome=outcome,
-            told=told,
+            summary=summary,
             fitness=fitness,
             rung=rung,
             findings=findings,
@@ -242,9 +242,9 @@ def outcome_of(
     failed = [v for v in first if v.fitness is None]
     if gains:
         fitness, rung = sum(gains.values()) / len(gains), scales[max(gains)]
-        told = f"gain {percent(fitness)} up to {rung}"
-        told += "".join(f"; failed at {scales[v.rung]}: {first_line(v.reason)}" for v in failed)
-        return "verified", told, fitness, rung
+        summary = f"gain {percent(fitness)} up to {rung}"
+        summary += "".join(f"; failed at {scales[v.rung]}: {first_line(v.reason)}" for v in failed)
+        return "verified", summary, fitness, rung
     if failed:
         last = failed[-1]
         return "failed", f"failed at {scales[last.rung]}: {first_line(last.reason)}", None, None

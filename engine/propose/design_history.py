@@ -115,9 +115,9 @@ class DesignHistories:
         found = []
         for rung, row in sorted(own.items()):
             reason = " ".join(first_line(row.reason).split())
-            beside = [r for r in references if r.rung == rung and design != self._reference]
+            same_rung = [r for r in references if r.rung == rung and design != self._reference]
             within = _is_noise(row.fitness, sigmas[rung])
-            scores = self._scores(row, beside)
+            scores = self._scores(row, same_rung)
             found.append(RungResult(self._scales[rung], row.fitness, within, scores, reason))
         return tuple(found)
 
@@ -149,8 +149,8 @@ class DesignHistories:
         findings = () if row.accepted else findings_of(self._store, row.id)
         seen = self._seen(row.id, sight)
         out = self._store.disqualification(row.id, before=sight.tasks)
-        outcome, told, _, _ = outcome_of(row, findings, seen, self._scales, out)
-        return Tried(row.change, outcome, " ".join(told.split()), row.id)
+        outcome, summary, _, _ = outcome_of(row, findings, seen, self._scales, out)
+        return Tried(row.change, outcome, " ".join(summary.split()), row.id)
 
 
 def _is_seen(child: _Child, sight: Sight) -> bool:

@@ -171,8 +171,8 @@ class _Attempts:
             try:
                 drawn = self._draw(rng)
             except _Abandoned as abandoned:
-                said = {} if self.llm is None else self.llm.last_said()
-                return self._ended(None, {**abandoned.told, **said})
+                replies = {} if self.llm is None else self.llm.last_replies()
+                return self._ended(None, {**abandoned.record, **replies})
             if drawn is None:
                 self.not_applicable += 1
                 continue
@@ -268,11 +268,11 @@ class _Attempts:
 
 
 class _Abandoned(Exception):
-    """An operator gave the design up; `told` is what the run records of it."""
+    """An operator gave the design up; `record` is what the run records of it."""
 
     def __init__(self, operator: str, code: str, reason: str, details: Mapping[str, Any]) -> None:
         super().__init__(reason)
-        self.told = {
+        self.record = {
             "operator": operator,
             "code": code,
             "reason": reason.partition("\n")[0],

@@ -106,12 +106,12 @@ def _front(dots: Sequence[_Dot], colour: str) -> dict[str, Any]:
 
 def _about(dot: _Dot) -> str:
     row, cost = dot.row, dot.cost
-    told = [f"{count(cost.flops or 0)} FLOPs per token"]
+    facts = [f"{count(cost.flops or 0)} FLOPs per token"]
     if cost.compute is not None:
-        told[0] += f" ({signed(cost.compute, 0)} %)"
-    told += [] if cost.parameters is None else [f"{count(cost.parameters)} parameters"]
-    told += [] if cost.train_s is None else [duration(cost.train_s)]
-    return hover(f"{row.label} · {percent(dot.gain)} at {cost.rung}", ", ".join(told), row.change)
+        facts[0] += f" ({signed(cost.compute, 0)} %)"
+    facts += [] if cost.parameters is None else [f"{count(cost.parameters)} parameters"]
+    facts += [] if cost.train_s is None else [duration(cost.train_s)]
+    return hover(f"{row.label} · {percent(dot.gain)} at {cost.rung}", ", ".join(facts), row.change)
 
 
 def _arrays(traces: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:

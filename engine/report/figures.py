@@ -45,9 +45,9 @@ def figure(
 
     drawn = go.Figure(data=list(traces), layout=_merge(_base(height), layout))
     views = [{"label": text, "args": args} for text, args in (switch or {}).items()]
-    told = {**json.loads(str(drawn.to_json())), "switch": views}
+    content = {**json.loads(str(drawn.to_json())), "switch": views}
     # `<` ends a script element in HTML; in JSON it may stand as an escape.
-    data = json.dumps(told, allow_nan=False).replace("<", "\\u003c")
+    data = json.dumps(content, allow_nan=False).replace("<", "\\u003c")
     return render("figure", data=data, label=label, height=height, caption=caption)
 
 

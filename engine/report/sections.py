@@ -14,7 +14,7 @@ from genesys_engine.engine.report.cost_chart import cost_figure
 from genesys_engine.engine.report.highlight import python_html
 from genesys_engine.engine.report.reading import once
 from genesys_engine.engine.report.templates import render
-from genesys_engine.engine.score.fitness import said as fitness_said
+from genesys_engine.engine.score.fitness import describe_metric
 from genesys_engine.engine.score.noise import noise_floor
 from genesys_engine.engine.score.significance import SIGMAS
 from genesys_engine.engine.store.events import digest_events
@@ -32,7 +32,7 @@ from genesys_engine.engine.views.remarks import all_behind_control, unresolved
 from genesys_engine.engine.views.run import view
 from genesys_engine.engine.views.rungs import rung_agreements
 from genesys_engine.engine.views.timing import elapsed_s, timing
-from genesys_engine.engine.views.verdict import grounds, rival, said, verdict_view
+from genesys_engine.engine.views.verdict import describe, grounds, rival, verdict_view
 from genesys_engine.gab.tree import GABTree
 
 TABLE_ROWS = 50
@@ -61,11 +61,11 @@ def summary(store: Store) -> dict[str, Any]:
         "reference": reference_name(store),
         "names": run.names,
         "label": label,
-        "said": said,
+        "describe": describe,
         "rival": rival,
         "grounds": grounds,
         "plural": plural,
-        "metric": metric_title(fitness_said(store.meta("experiment")["fitness"])),
+        "metric": metric_title(describe_metric(store.meta("experiment")["fitness"])),
         "wall_s": elapsed_s(store, run),
         "tokens": once(store, timing).tokens,
         "confirmation": store.meta("confirmation"),

@@ -138,5 +138,5 @@ def extend(store: Store, found: Sequence[Change], payload: Mapping[str, Any]) ->
     if any(RUNG.match(change.key) and change.was is None for change in found):
         # A further rung has another context: who wins is looked at again, at that length.
         store.set_meta("looks_from", store.count("tasks"))
-    told = [change.to_json() for change in found]
-    store.add_event(events.RUN_EXTENDED, {**payload, "changes": told})
+    changes = [change.to_json() for change in found]
+    store.add_event(events.RUN_EXTENDED, {**payload, "changes": changes})

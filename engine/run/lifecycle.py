@@ -15,7 +15,7 @@ from genesys_engine.engine.config import Experiment, load_experiment
 from genesys_engine.engine.config.kept import PATHS, kept_paths, kept_sets
 from genesys_engine.engine.config.load import read_kept
 from genesys_engine.engine.evaluate.verifier import tidy
-from genesys_engine.engine.llm.backends import look_over
+from genesys_engine.engine.llm.backends import check_llm_setup
 from genesys_engine.engine.propose.lookup import Lookup
 from genesys_engine.engine.run import preflight
 from genesys_engine.engine.run.assembly import (
@@ -155,7 +155,7 @@ def resume(folder: Path, sets: Sequence[str], callbacks: Callbacks) -> None:
                 f" or by a further [[ladder.rungs]] in {folder / EXPERIMENT}",
             )
         sandbox = demand_machine(host, experiment)
-        look_over(experiment, host.registry)
+        check_llm_setup(experiment, host.registry)
         _demand_knowledge(experiment, store)
         prepare_corpus(store, experiment, callbacks)
         vocabulary = store.meta("corpus")["vocab_size"]

@@ -21,7 +21,7 @@ from genesys_engine.engine.evaluate.verification import (
 )
 from genesys_engine.engine.evaluate.verifier import RungSettings, verification_job
 from genesys_engine.engine.jobs.subjects import serving
-from genesys_engine.engine.llm.backends import look_over, open_models
+from genesys_engine.engine.llm.backends import check_llm_setup, open_models
 from genesys_engine.engine.run.assembly import build_corpus, demand_machine, open_executor
 from genesys_engine.engine.run.settings import (
     decision_settings,
@@ -151,7 +151,7 @@ def _language_models(experiment: Experiment, host: PluginHost) -> dict[str, Any]
     """
     if experiment.llm is None:
         return None
-    look_over(experiment, host.registry)
+    check_llm_setup(experiment, host.registry)
     roles = {}
     models = open_models(experiment.llm, host.registry, lambda name, reason: None)
     for role, model in models.items():

@@ -16,7 +16,7 @@ from genesys_engine.engine.config import ConfigError, Experiment, Problem
 from genesys_engine.engine.corpus.files import Source, open_files
 from genesys_engine.engine.corpus.sources import open_source
 from genesys_engine.engine.corpus.task_data import check_folders
-from genesys_engine.engine.llm.backends import look_over
+from genesys_engine.engine.llm.backends import check_llm_setup
 from genesys_engine.engine.run.assembly import demand_machine, prepare_text, services_meta
 from genesys_engine.engine.run.settings import rung_settings
 from genesys_engine.engine.score.significance import SIGMAS, widening
@@ -64,13 +64,13 @@ def _faults(
     checks: tuple[Check, ...], experiment: Experiment, host: PluginHost
 ) -> Iterator[GenesysError]:
     """Yield what each of the checks raises; a fault that two of them find is reported once."""
-    told: set[str] = set()
+    reported: set[str] = set()
     for check in checks:
         try:
             check(experiment, host)
         except GenesysError as error:
-            if str(error) not in told:
-                told.add(str(error))
+            if str(error) not in reported:
+                reported.add(str(error))
                 yield error
 
 
@@ -87,7 +87,7 @@ def as_problem(error: GenesysError) -> Problem:
 
 
 def _models(experiment: Experiment, host: PluginHost) -> None:
-    look_over(experiment, host.registry)
+    check_llm_setup(experiment, host.registry)
 
 
 def _knowledge(experiment: Experiment, host: PluginHost) -> None:
@@ -193,5 +193,5 @@ def few_seeds(scale: str, seeds: int) -> str:
     return (
         f"{seeds} training seeds of the reference at {scale} hardly tell its noise: 2 sigma will be"
         f" {SIGMAS * widening(seeds):.1f} times their standard deviation ({more}), and any smaller"
-        ' gain "no difference shown"'
+        ' gain counts as "within noise"'
     )

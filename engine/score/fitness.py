@@ -184,7 +184,7 @@ def reference_noise(references: Sequence[Sequence[Reading]]) -> list[Noise | Non
     return noise_by_rung([spread(readings) for readings in references])
 
 
-def said(section: Mapping[str, Any]) -> str:
+def describe_metric(section: Mapping[str, Any]) -> str:
     """Return the metrics of a section [fitness] in words, and what a gain is a share of."""
     metric = section["metric"]
     names = " and ".join([metric] if isinstance(metric, str) else metric)

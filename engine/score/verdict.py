@@ -93,16 +93,16 @@ class Verdict:
     def to_json(self) -> dict[str, Any]:
         """Return the facts as the event `run.finished` has them."""
         keys = ("best", "best_child", "rung", "fitness", "reference", "sigma")
-        told = {key: getattr(self, key) for key in keys}
-        told["comparisons"] = [
+        data = {key: getattr(self, key) for key in keys}
+        data["comparisons"] = [
             {**asdict(each), "roles": list(each.roles), "scales": list(each.scales)}
             for each in self.comparisons
         ]
         if self.every_seed is not None:
-            told["finalists"] = [fresh_json(each) for each in self.finalists]
-            told["better_than_every_seed"] = self.every_seed.shown
-            told["seeds_left_out"] = list(self.every_seed.left_out)
-        return told
+            data["finalists"] = [fresh_json(each) for each in self.finalists]
+            data["better_than_every_seed"] = self.every_seed.shown
+            data["seeds_left_out"] = list(self.every_seed.left_out)
+        return data
 
 
 def fresh_json(standing: Standing) -> dict[str, Any]:

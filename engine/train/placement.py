@@ -177,8 +177,8 @@ class Trials:
 
     def _wrong(self, who: PluginRecord, hook: str, error: Exception) -> PluginError:
         faults = error.errors() if isinstance(error, ValidationError) else []
-        told = "; ".join(f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in faults)
-        reason = told or getattr(error, "message", None) or str(error)
+        reasons = "; ".join(f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in faults)
+        reason = reasons or getattr(error, "message", None) or str(error)
         return self._host.wrong_answer(
             who, hook, f"invalid return value: {reason}", "see docs/hooks.md"
         )

@@ -128,7 +128,7 @@ def design_details(store: Store, design: int) -> DesignDetails:
             *more_compute(result.cost, reference),
         ),
         llm=usage(store, row.seq),
-        details=_told_by_operator(store, design),
+        details=_operator_details(store, design),
     )
 
 
@@ -137,7 +137,7 @@ def _remarks(result: LeaderboardRow, reference: str) -> Iterator[str]:
     yield from more_compute(result.cost, reference)
 
 
-def _told_by_operator(store: Store, design: int) -> Mapping[str, Any]:
+def _operator_details(store: Store, design: int) -> Mapping[str, Any]:
     """Return the details that the operator reported with an accepted design."""
     for event in store.events():
         if event.kind == DESIGN_ACCEPTED and event.payload["design"] == design:

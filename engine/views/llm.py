@@ -122,7 +122,7 @@ def usd(value: float | None) -> str:
     return f"{value:.2f} USD" if value >= 1 or value == 0 else f"{value:.4f} USD"
 
 
-def told(used: LLMUsage) -> str:
+def usage_text(used: LLMUsage) -> str:
     """Return usage in a line."""
     from genesys_engine.engine.common.text import count, plural
 

@@ -74,7 +74,7 @@ def verdict_view(store: Store) -> VerdictView:
         _head(verdict, child, names, scale_names(store)[verdict.rung or 0]),
         _every_seed(verdict, names),
         tuple(
-            f"{percent(each.difference)}: {said(each)} ({grounds(each)})."
+            f"{percent(each.difference)}: {describe(each)} ({grounds(each)})."
             for each in verdict.comparisons
         ),
         (
@@ -86,7 +86,7 @@ def verdict_view(store: Store) -> VerdictView:
     )
 
 
-def said(comparison: Comparison) -> str:
+def describe(comparison: Comparison) -> str:
     """Return the outcome: `better than its parent mamba2`, `within noise of ...`."""
     return outcome(comparison.standing, rival(comparison))
 

@@ -147,8 +147,8 @@ def _print(side: str, blocks: list[Block], results: dict[str, Result]) -> int:
         verdict = verdicts[block.name]
         by_kind[block.kind][verdict] += 1
         if verdict != "right":
-            said = ", ".join(sorted(set(results[block.name].errors))) or "passed"
-            print(f"{verdict}: {block.name}: {said}")
+            outcome = ", ".join(sorted(set(results[block.name].errors))) or "passed"
+            print(f"{verdict}: {block.name}: {outcome}")
     for kind, counts in sorted(by_kind.items()):
         wrong = ", ".join(f"{n} {verdict}" for verdict, n in counts.items() if verdict != "right")
         print(f"{kind:10} {counts['right']:3} of {counts.total():3} right  {wrong}".rstrip())

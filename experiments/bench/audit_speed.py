@@ -49,7 +49,7 @@ def main() -> None:
         _answer(sources)
         return
     if options.warm_only:
-        _warm_beside(options.other, list(sources), repeats)
+        _warm_with(options.other, list(sources), repeats)
         return
     with tempfile.TemporaryDirectory() as scratch:
         if not options.cold_only:
@@ -58,7 +58,7 @@ def main() -> None:
         _cold(sources, Path(scratch), repeats, options.other)
     if not options.cold_only:
         if options.other:
-            _warm_beside(options.other, list(sources), repeats)
+            _warm_with(options.other, list(sources), repeats)
         _position_by_position(sources)
 
 
@@ -94,7 +94,7 @@ def _answer(sources: dict[str, str]) -> None:
     executor.close()
 
 
-def _warm_beside(other: str, names: list[str], repeats: int) -> None:
+def _warm_with(other: str, names: list[str], repeats: int) -> None:
     """Have warm workers of both builds audit each seed in turns."""
     sides = {}
     for build, python in (("this", sys.executable), ("other", other)):

@@ -119,13 +119,13 @@ def row(name: str, search: Callable[[str], Ranking], queries: Sequence[Query]) -
 
 def print_differences(name: str, hybrid: Sequence[Column], other: Sequence[Column]) -> None:
     """Print hybrid minus `name` for each figure, and whether a difference is shown."""
-    told = []
+    lines_out = []
     for figure, mine, theirs in zip(FIGURES, hybrid, other, strict=True):
         pairs = [(a, b) for a, b in zip(mine, theirs, strict=True) if a is not None]
         low, high = interval([a - (b or 0.0) for a, b in pairs])
         verdict = "better" if low > 0 else "worse" if high < 0 else "no difference shown"
-        told.append(f"{figure} {low:+.3f} to {high:+.3f} ({verdict})")
-    print(f"hybrid against {name}: {'; '.join(told)}")
+        lines_out.append(f"{figure} {low:+.3f} to {high:+.3f} ({verdict})")
+    print(f"hybrid against {name}: {'; '.join(lines_out)}")
 
 
 def interval(differences: Sequence[float]) -> tuple[float, float]:

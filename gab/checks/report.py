@@ -180,8 +180,8 @@ def finding(
     severity: Severity = "error",
 ) -> Finding:
     """Return a finding of a known code with its advice; `place` is (unit, line)."""
-    said = {name: _portable(value) for name, value in evidence.items()}
-    return Finding(code, severity, _without_folders(message), ADVICE[code], *place, said)
+    portable = {name: _portable(value) for name, value in evidence.items()}
+    return Finding(code, severity, _without_folders(message), ADVICE[code], *place, portable)
 
 
 def _portable(value: Evidence) -> Evidence:

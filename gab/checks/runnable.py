@@ -69,19 +69,19 @@ def runnable(source: str, keep: frozenset[str] = frozenset({"Block"})) -> Runnab
     module = parse(source)
     if not _HINTS.search(source):
         return Runnable(module, ())
-    said: dict[tuple[int, str], LeftOut] = {}
+    reported: dict[tuple[int, str], LeftOut] = {}
     cut: list[ast.AST] = []
     while True:  # a name that was bound to a condition is known once that is a constant
         cutter = _Cutter(_Names(module))
         module = cutter.visit(module)
         cut += cutter.cut
-        said |= {(each.line, each.what): each for each in cutter.left_out}
+        reported |= {(each.line, each.what): each for each in cutter.left_out}
         if not cutter.cut:
             break
     if cut:
         _drop_what_only_names(module, cut, keep)
         ast.fix_missing_locations(module)
-    return Runnable(module, tuple(sorted(said.values(), key=lambda each: each.line)))
+    return Runnable(module, tuple(sorted(reported.values(), key=lambda each: each.line)))
 
 
 class _Names:

@@ -84,11 +84,11 @@ class SourceMap:
         text = str(error)[:1000]
         if lack := self.lacking_here(error):
             code, text = "machine.unsupported", f"PyTorch has {lack}. {text}"
-        said = dict(evidence or {})
+        facts = dict(evidence or {})
         own = self._own(error)
         if code == "forward.error" and own and own[-1].shapes:
-            said["shapes"] = own[-1].shapes
-        found = finding(code, text, said, place=self.place_of_error(error))
+            facts["shapes"] = own[-1].shapes
+        found = finding(code, text, facts, place=self.place_of_error(error))
         advice = advice_for(code, error)
         return replace(found, advice=advice) if advice else found
 

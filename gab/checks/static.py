@@ -17,7 +17,7 @@ from genesys_engine.gab.checks.runnable import Runnable, runnable
 from genesys_engine.gab.checks.sourcemap import SourceMap
 from genesys_engine.gab.syntax import UNREADABLE, imports, parse
 
-_MOST = 10  # findings: more of them teach nothing
+_MAX_FINDINGS = 10  # findings: more of them teach nothing
 
 
 def check_source(source: str, where: SourceMap) -> list[Finding]:
@@ -70,7 +70,7 @@ def _read(
 def _first(findings: Iterable[Finding]) -> list[Finding]:
     """Return the first in the order of lines, but errors before warnings: none may be cut off."""
     order = sorted(findings, key=lambda each: (each.severity != "error", each.line or 0))
-    return order[:_MOST]
+    return order[:_MAX_FINDINGS]
 
 
 def choose_class(source: str) -> str:

@@ -57,7 +57,7 @@ class LLMDesigner:
             base = replace(brief.parent, tree=_with_gifts(brief, idea))
         except TreeError as error:
             details = self._details(idea, desk.trace, context)
-            message = f"{idea.told} {error.message}."
+            message = f"{idea.summary} {error.message}."
             raise DesignAbandoned(message, code="tree.misfit", details=details) from None
         tree, failure = base.tree, ""
         trace: list[Mapping[str, Any]] = [*desk.trace]
@@ -69,9 +69,9 @@ class LLMDesigner:
             tree = made.tree if made.tree is not None else tree
         details = self._details(idea, trace, context)
         if failure:
-            message = f"{idea.told} It could not be implemented; the last failure: {failure}."
+            message = f"{idea.summary} It could not be implemented; the last failure: {failure}."
             raise DesignAbandoned(message, code=failure, details=details)
-        return Child(tree, idea.told, details)
+        return Child(tree, idea.summary, details)
 
     def _details(
         self, idea: Idea, trace: Sequence[Mapping[str, Any]], context: OperatorContext

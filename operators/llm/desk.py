@@ -91,8 +91,8 @@ class Desk:
                 return read_json(reply.text, lambda value: _validated(model, value), asked)
             except BadReply as error:
                 fault = error.message
-            mend = self._templates.render("mend", {"fault": fault})
-            messages = (*messages, ("assistant", spoken(reply.text)[:2000]), ("user", mend))
+            again = self._templates.render("mend", {"fault": fault})
+            messages = (*messages, ("assistant", spoken(reply.text)[:2000]), ("user", again))
         return None
 
     def _messages(

@@ -64,12 +64,12 @@ class Idea:
     review: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """One sentence that says what is changed."""
-        return told(self.proposal, self.taken)
+        return summary(self.proposal, self.taken)
 
 
-def told(proposal: Proposal, taken: Mapping[str, str]) -> str:
+def summary(proposal: Proposal, taken: Mapping[str, str]) -> str:
     """Return a proposal in one sentence: what the lineage keeps and duplicates are found by."""
     parts = [f"{each.path}: {each.change.rstrip('. ')}" for each in proposal.changes]
     parts += [f"{path} taken from {other} of the second parent" for path, other in taken.items()]
@@ -122,7 +122,7 @@ class _Ideation:
                 code = "proposal.misfit"
                 self.desk.note("proposer", code, title=proposal.title)
                 continue
-            same = self._same(told(proposal, taken))
+            same = self._same(summary(proposal, taken))
             if same:
                 fault, code = f"This was tried before: {same} Propose another.", "proposal.same"
                 self.desk.note("proposer", code, title=proposal.title, like=same)
@@ -227,7 +227,7 @@ class _Ideation:
 
     def _review(self, proposal: Proposal, taken: Mapping[str, str]) -> Rating:
         """Return the review; a reviewer that gives none has no objection."""
-        idea = told(proposal, taken)
+        idea = summary(proposal, taken)
         fields = {
             "proposal": proposal.to_json(),
             "taken": dict(taken),
@@ -319,7 +319,7 @@ def _result_shown(result: RungResult) -> dict[str, Any]:
 
 
 def _child_shown(child: Tried) -> dict[str, str]:
-    return {"change": _short(child.change, _CHANGE), "outcome": _short(child.told, _OUTCOME)}
+    return {"change": _short(child.change, _CHANGE), "outcome": _short(child.summary, _OUTCOME)}
 
 
 def _line_shown(line: str) -> str:

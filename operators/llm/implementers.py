@@ -28,7 +28,7 @@ def _whole(way: Way) -> Make:
 
 
 def _no_unitwise(options: ImplementerOptions) -> Implementer:
-    way = Way(told=True, planned=options.planner, observed=options.observer)
+    way = Way(feedback=True, planned=options.planner, observed=options.observer)
     return WholeBlock(options, way)
 
 
@@ -36,7 +36,7 @@ IMPLEMENTERS: Mapping[str, Make] = {
     "gp": UnitByUnit,
     "direct": _whole(Way(replies=1)),
     "best_of_n": _whole(Way()),
-    "sequential": _whole(Way(told=True)),
+    "sequential": _whole(Way(feedback=True)),
     "no_unitwise": _no_unitwise,
     "no_planner": _without(planner=False),
     "no_observer": _without(observer=False),

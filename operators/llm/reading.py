@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from genesys_engine.gab.errors import UnitError
 from genesys_engine.gab.unit import Unit, parse_unit
 from genesys_engine.operators.llm import feedback
-from genesys_engine.operators.llm.repairs import mend
+from genesys_engine.operators.llm.repairs import repair
 from genesys_engine.operators.llm.versions import best, versions_of
 from genesys_engine.plugins.api import LLMReply
 from genesys_engine.plugins.llm.replies import Answer, code_answers, spoken
@@ -40,30 +40,30 @@ def read_unit(reply: LLMReply, original: Unit, shown: Iterable[str] = ()) -> Rea
         return fault
     versions = versions_of(blocks, original.name)
     reading = best(versions, lambda source: read_source(source, original), original, shown)
-    return told_if_cut(reading, reply)
+    return note_if_cut(reading, reply)
 
 
 def read_source(source: str, original: Unit) -> Reading:
     """Repair and read the source of a unit."""
-    mended = mend(source, original)
+    repaired = repair(source, original)
     try:
-        unit = parse_unit(mended.source, where="line")
+        unit = parse_unit(repaired.source, where="line")
     except UnitError as error:
-        message = feedback.of_error(error, mended.source)
-        return Reading(None, mended.source, error.code, message, mended.repairs)
-    return Reading(unit, mended.source, repairs=mended.repairs)
+        message = feedback.of_error(error, repaired.source)
+        return Reading(None, repaired.source, error.code, message, repaired.repairs)
+    return Reading(unit, repaired.source, repairs=repaired.repairs)
 
 
 def fault_without_code(reply: LLMReply, blocks: Sequence[Answer]) -> Reading | None:
     """Return what is wrong with a reply that holds no code."""
-    said = spoken(reply.text)
-    if len(said) > _LONGEST:
+    text = spoken(reply.text)
+    if len(text) > _LONGEST:
         return Reading(
             None, "", "reply.too_long", "The reply was far too long. Write the code alone."
         )
     if not reply.text.strip():
         return Reading(None, "", "reply.empty", "The reply was empty. Write the file.")
-    if not said.strip():
+    if not text.strip():
         message = "The reply ended within its reasoning. Think less, and write the file."
         return Reading(None, "", "reply.cut", message)
     if not blocks:
@@ -72,7 +72,7 @@ def fault_without_code(reply: LLMReply, blocks: Sequence[Answer]) -> Reading | N
     return None
 
 
-def told_if_cut(reading: Reading, reply: LLMReply) -> Reading:
+def note_if_cut(reading: Reading, reply: LLMReply) -> Reading:
     """Say that a reply was cut where that is why it cannot be read."""
     fences = spoken(reply.text).count("```")
     cut = reply.details.get("finish_reason") in _FULL or fences % 2 == 1

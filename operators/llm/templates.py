@@ -70,7 +70,7 @@ class Templates:
             used = meta.find_undeclared_variables(parsed)
             template = self._environment.from_string(text)
         except TemplateSyntaxError as error:
-            hint = "mend the Jinja2 syntax"
+            hint = "fix the Jinja2 syntax"
             where = f"{path}:{error.lineno}"
             raise InputError(str(error.message), where=where, hint=hint) from None
         unknown = sorted(used - FIELDS[name])

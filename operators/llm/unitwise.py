@@ -163,7 +163,7 @@ class _Search:
         if self._take_again(change, before):
             return ""
         plan = self._plan(change, place)
-        told, former = self.notes.pop(change.path, ""), ""
+        feedback, former = self.notes.pop(change.path, ""), ""
         passed: list[Candidate] = []
         repeats, failure = 0, "tokens.spent"
         for number in range(self.options.tries):
@@ -172,7 +172,7 @@ class _Search:
             if number >= _PLAN_LASTS:
                 plan = ""  # it may be what leads astray
             self.tried[change.path] = self.tried.get(change.path, 0) + 1
-            best = self._best(change, place, before, plan, told, former, repeats)
+            best = self._best(change, place, before, plan, feedback, former, repeats)
             if best.tree is not None and not best.code:
                 passed.append(best)
                 if best.score >= self._threshold or len(passed) > self.options.observer_vetoes:
@@ -181,7 +181,7 @@ class _Search:
                 return best.code
             same = best.code == failure or best.reading.source == former
             repeats = repeats + 1 if same else 0
-            told, former, failure = best.message, best.reading.source, best.code
+            feedback, former, failure = best.message, best.reading.source, best.code
             if failure.startswith("faithful."):
                 former = ""  # it is the working unit again
         if not passed:
@@ -263,7 +263,7 @@ class _Search:
         place: Place,
         before: GABTree,
         plan: str,
-        told: str,
+        feedback: str,
         former: str,
         repeats: int,
     ) -> Candidate:
@@ -272,7 +272,7 @@ class _Search:
         for number in range(self.options.beam):
             if number and self.desk.spent:
                 break
-            readings.append(self._code(change, place, plan, told, former, repeats))
+            readings.append(self._code(change, place, plan, feedback, former, repeats))
         judged: list[Candidate] = []
         for reading in sorted(readings, key=lambda each: bool(each.code)):
             candidate = self._judge(change, before, reading, former)
@@ -289,7 +289,7 @@ class _Search:
         self.desk.note("coder", outcome, path=change.path, codes=codes, repairs=repairs)
 
     def _code(
-        self, change: UnitChange, place: Place, plan: str, told: str, former: str, repeats: int
+        self, change: UnitChange, place: Place, plan: str, feedback: str, former: str, repeats: int
     ) -> Reading:
         options = self.options
         fields: dict[str, Any] = {
@@ -298,7 +298,7 @@ class _Search:
             "plan": plan,
             "idioms": idioms(change.change, place.node.unit.source),
             "relatives": self._relatives(place),
-            "feedback": told,
+            "feedback": feedback,
             # Shown once: a small model copies what it is shown.
             "former": "" if repeats else class_of(former, place.node.unit.name),
             "may_declare": self._may_declare(place),

@@ -18,7 +18,7 @@ from genesys_engine.gab.unit import Unit
 from genesys_engine.operators.llm.repairs.draft import bound_names, method
 from genesys_engine.plugins.llm.replies import Answer
 
-MOST = 24
+MAX_VERSIONS = 24
 """Versions that are looked at, the last ones of a reply."""
 
 
@@ -63,7 +63,7 @@ def best(
     if len(versions) == 1:
         return read(versions[0].source)
     known = {text for each in shown if (text := _canonical(each))}
-    readings = [(read(version.source), version) for version in versions[-MOST:]]
+    readings = [(read(version.source), version) for version in versions[-MAX_VERSIONS:]]
 
     def merit(at: int) -> tuple[bool, ...]:
         reading, version = readings[at]

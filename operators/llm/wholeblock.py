@@ -35,7 +35,7 @@ class Way:
     """
 
     replies: int = 0
-    told: bool = False
+    feedback: bool = False
     planned: bool = False
     observed: bool = False
 
@@ -83,11 +83,11 @@ class _Work:
         """Ask until a block is valid and faithful, or there is nothing left to ask with."""
         most = self.way.replies or (0 if bounded else self.options.tries * self.options.rounds)
         plan = self._plan() if self.way.planned else ""
-        told, failure, repeats, asked = "", "tokens.spent", 0, 0
+        feedback, failure, repeats, asked = "", "tokens.spent", 0, 0
         spare: Implementation | None = None
         while (not most or asked < most) and not (asked and self.desk.spent):
             asked += 1
-            reading = self._ask(plan, told if self.way.told else "", repeats)
+            reading = self._ask(plan, feedback if self.way.feedback else "", repeats)
             code, message = self._judge(reading)
             self._note(reading, code)
             if not code:
@@ -97,19 +97,19 @@ class _Work:
                     break
                 code = "observer.rejected"
             repeats = repeats + 1 if code == failure else 0
-            told, failure = message, code
+            feedback, failure = message, code
         trace = tuple(self.desk.trace)
         if spare is not None:
             return Implementation(spare.tree, "", asked, trace)
         return Implementation(None, failure, asked, trace)
 
-    def _ask(self, plan: str, told: str, repeats: int) -> BlockReading:
+    def _ask(self, plan: str, feedback: str, repeats: int) -> BlockReading:
         options = self.options
         heat = options.temperature + repeats * options.temperature_step
         reply = self.desk.ask(
             "coder",
             "block_coder",
-            {**self._fields(), "plan": plan, "idioms": self._idioms(), "feedback": told},
+            {**self._fields(), "plan": plan, "idioms": self._idioms(), "feedback": feedback},
             tokens=options.block_tokens,
             temperature=min(heat, max(options.temperature, options.temperature_most)),
             purpose=self._purpose("code_block"),

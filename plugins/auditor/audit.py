@@ -166,7 +166,7 @@ def _finish(order: Order, report: ReportBuilder, subject: Subject) -> Audit:
             report.stage(stage, subject)
     if reference is None or not report.passed:
         return Audit(report.done(), machine_findings=tuple(report.machine_findings))
-    facts, slow = cost.time_beside(subject, reference)
+    facts, slow = cost.time_against(subject, reference)
     return Audit(report.done(), facts, (*report.machine_findings, *slow))
 
 

@@ -25,22 +25,22 @@ _ROWS = len(_PLACES)
 _EVERY = tuple([row for row in range(_ROWS) if k in _PLACES[row]] for k in range(_SETS))
 # What the usual faults need, for train mode and in haste: the first reaches all, the last those
 # before.
-_ENDS = ([0], [_ROWS - 2, _ROWS - 1])
+_EDGE_ROWS = ([0], [_ROWS - 2, _ROWS - 1])
 
 
 def check_batch(subject: Subject) -> Iterator[Finding]:
     """`batch.mixed`: a sequence's output does not depend on its neighbours.
 
-    Nor on their number: `beside_others` asks that, at every length that is probed in a batch.
+    Nor on their number: `among_others` asks that, at every length that is probed in a batch.
     """
-    found = _mixed(subject, "eval", _EVERY) or _mixed(subject, "train", _ENDS)
+    found = _mixed(subject, "eval", _EVERY) or _mixed(subject, "train", _EDGE_ROWS)
     if found is not None:
         yield found
 
 
 def check_batch_fast(subject: Subject) -> Iterator[Finding]:
     """The same in eval mode, of the first and the last sequences."""
-    found = _mixed(subject, "eval", _ENDS)
+    found = _mixed(subject, "eval", _EDGE_ROWS)
     if found is not None:
         yield found
 
@@ -106,7 +106,7 @@ def _pattern(reached: dict[int, list[int]]) -> str:
     return ""
 
 
-def beside_others(subject: Subject, rows: Tensor, output: Tensor) -> Finding | None:
+def among_others(subject: Subject, rows: Tensor, output: Tensor) -> Finding | None:
     """Compare the first of some rows, run together, with what it gives alone: `batch.mixed`.
 
     `output` is what `shared` made of the rows in eval mode.  For the probes that run a batch

@@ -22,7 +22,7 @@ from genesys_engine.plugins.sandbox.subject import Asked, BadAnswer, SameProcess
 
 Form = Literal["plain", "pairs", "adapted"]
 _ENOUGH = 8  # things that nobody holds, until they are let go
-_MOST = 1 << 62
+_MAX_SIZE = 1 << 62
 _NAMES = 20_000
 
 
@@ -190,7 +190,7 @@ def found(answer: dict[str, Any], made: Sequence[Tensor], count: int) -> list[Te
 def number(answer: dict[str, Any], name: str) -> int:
     """Return a whole number of an answer, not below 0."""
     value = answer.get(name)
-    if type(value) is not int or not 0 <= value < _MOST:
+    if type(value) is not int or not 0 <= value < _MAX_SIZE:
         raise BadAnswer(f"{name} that is no number")
     return value
 
@@ -256,6 +256,6 @@ def _parameter(row: Any) -> Parameter:
 
 
 def _shape(value: Any) -> tuple[int, ...]:
-    if not isinstance(value, list) or not all(type(n) is int and 0 <= n < _MOST for n in value):
+    if not isinstance(value, list) or not all(type(n) is int and 0 <= n < _MAX_SIZE for n in value):
         raise BadAnswer("a parameter of no shape")
     return tuple(value)

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from genesys_engine.gab.checks.report import Evidence, Finding, finding
 from genesys_engine.gab.checks.sourcemap import Place
-from genesys_engine.plugins.auditor.batch import beside_others
+from genesys_engine.plugins.auditor.batch import among_others
 from genesys_engine.plugins.auditor.candidate import Model
 from genesys_engine.plugins.auditor.gradient import origin_of_nan
 from genesys_engine.plugins.auditor.lengths import SHORT, cuts, prefixes, rows_at_once, rows_of_step
@@ -166,7 +166,7 @@ def _probe_group(
     """Probe some cuts of `tokens` (1, time) in one forward pass."""
     rows = torch.cat([tokens, *(_with_new_suffix(subject, tokens, cut) for cut in where)])
     outputs = subject.layers(model, rows)
-    if subject.is_shared(model) and (found := beside_others(subject, rows, outputs[-1])):
+    if subject.is_shared(model) and (found := among_others(subject, rows, outputs[-1])):
         return found
     changes = torch.stack([_changes(output, where) for output in outputs]).amax(0)
     known: dict[str, list[Tensor]] = {}  # run again once, for all suspects

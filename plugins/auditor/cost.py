@@ -154,7 +154,7 @@ def _expensive(cost: dict[str, Any], place: Any) -> Iterator[Finding]:
             yield finding(code, text, {"ratio": cost[name]}, place=place, severity="warning")
 
 
-def time_beside(
+def time_against(
     subject: Subject, reference: type[nn.Module]
 ) -> tuple[dict[str, float], list[Finding]]:
     """Return the facts `seconds`, `time_ratio` and `time_exponent`, and `cost.slow` if due.

@@ -60,8 +60,8 @@ def _shape_fault(subject: Subject, block: Model, dtype: torch.dtype, length: int
     fault = _fault_of_reply(reply, made, X)
     if fault is None:
         return None
-    code, said = fault
-    return finding(code, said, evidence, place=subject.place_of(block))
+    code, message = fault
+    return finding(code, message, evidence, place=subject.place_of(block))
 
 
 def _fault_of_reply(
@@ -83,9 +83,9 @@ def _fault_of_reply(
     return None
 
 
-def _shape(said: Any) -> tuple[int, ...]:
-    known = isinstance(said, list) and all(type(extent) is int for extent in said)
-    return tuple(said[:16]) if known else ()
+def _shape(message: Any) -> tuple[int, ...]:
+    known = isinstance(message, list) and all(type(extent) is int for extent in message)
+    return tuple(message[:16]) if known else ()
 
 
 def check_finite(subject: Subject) -> Iterator[Finding]:
@@ -99,10 +99,10 @@ def check_finite(subject: Subject) -> Iterator[Finding]:
             output = subject.run(model.eval(), tokens)
             bad = int((~torch.isfinite(output)).sum())
             if bad:
-                said = f"{bad} of {output.numel()} outputs are NaN or infinite."
+                message = f"{bad} of {output.numel()} outputs are NaN or infinite."
                 place = subject.first_nonfinite(subject.trace(model, tokens))
                 evidence: dict[str, Evidence] = {"length": length, "parameters": state, "bad": bad}
-                yield finding("output.nonfinite", said, evidence, place=place)
+                yield finding("output.nonfinite", message, evidence, place=place)
                 return
 
 
@@ -131,17 +131,19 @@ def _unlike(subject: Subject, model: Model) -> Finding | None:
     changed = _changed(subject, model, before, "tensors")
     if not change <= EQUAL:
         place = _what_remembers(subject, model, tokens, others)
-        said = "The same input gives another output after other calls."
-        return finding("state.kept", said, {"mode": mode, "change": change}, place=place)
+        message = "The same input gives another output after other calls."
+        return finding("state.kept", message, {"mode": mode, "change": change}, place=place)
     if model.training:
         return None
     if counted:
-        said = f"The same call twice changes {counted[0]!r}, so a third may compute something else."
-        return finding("state.kept", said, {"mode": mode, "kept": counted[0]})
+        message = (
+            f"The same call twice changes {counted[0]!r}, so a third may compute something else."
+        )
+        return finding("state.kept", message, {"mode": mode, "kept": counted[0]})
     if changed:
         place = subject.place_of_parameter(model, changed[0])
-        said = f"A call in eval mode changes {changed[0]!r}."
-        return finding("state.kept", said, {"mode": mode, "tensor": changed[0]}, place=place)
+        message = f"A call in eval mode changes {changed[0]!r}."
+        return finding("state.kept", message, {"mode": mode, "tensor": changed[0]}, place=place)
     return _random(subject, model, tokens, first)
 
 
@@ -157,13 +159,13 @@ def _random(subject: Subject, model: Model, tokens: Tensor, first: Tensor) -> Fi
         if not change <= EQUAL:
             runs = subject.trace(model, tokens, seed=0), subject.trace(model, tokens, seed=seed)
             place = subject.first_different(runs, (WHOLE, WHOLE), EQUAL)
-            said = "In eval mode the output depends on the random generator."
-            return finding("determinism.random", said, {"change": change}, place=place)
+            message = "In eval mode the output depends on the random generator."
+            return finding("determinism.random", message, {"change": change}, place=place)
     if not drew:
         return None
-    said = f"It draws random numbers in eval mode; {_SEEDS} runs gave one output all the same."
+    message = f"It draws random numbers in eval mode; {_SEEDS} runs gave one output all the same."
     place = subject.place_of(subject.block())
-    return finding("determinism.random", said, {"change": 0.0}, place=place, severity="warning")
+    return finding("determinism.random", message, {"change": 0.0}, place=place, severity="warning")
 
 
 def _what_remembers(subject: Subject, model: Model, tokens: Tensor, others: Tensor) -> Place:

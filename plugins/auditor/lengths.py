@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 SHORT = 31
 _EVERY = 16  # up to here every cut is asked, and then those that many numbers divide, and others
-_MOST = (1, 2, 3, 4, 6, 8, 9, 10, 12, 14, 15, 16, 17, 20, 21, 24, 28, 30)
+_MAX_PIECES = (1, 2, 3, 4, 6, 8, 9, 10, 12, 14, 15, 16, 17, 20, 21, 24, 28, 30)
 FURTHEST = 2048  # how far beyond the context a chunk that the code names is followed
 _LONG = 512  # beyond, a row costs as much as a whole probe of a short input
 _NAMED = 4  # sizes that have cuts, or a length, of their own
@@ -30,7 +30,7 @@ def cuts(length: int, chunks: Sequence[int] = (), *, few: bool = False) -> list[
     `chunks` are sizes that the code names.  `few` leaves out what only odd sizes need.
     """
     if length <= SHORT:
-        return [cut for cut in range(1, length) if length <= _EVERY or cut in _MOST]
+        return [cut for cut in range(1, length) if length <= _EVERY or cut in _MAX_PIECES]
     half = length // 2
     ends = {half, length - 1, *([] if few else _ends(length))}
     inside = {half + 1} if few else {half + 1, length // 8 + 1}

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 _DEEPEST = 4
-_MOST = 64  # entries of one container that are read; its length counts always
+_MAX_ENTRIES = 64  # entries of one container that are read; its length counts always
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 
 
@@ -66,14 +66,14 @@ def _text(value: Any, own_module: str, depth: int = 0) -> str:
     kind = type(value)
     if kind in _PLAIN:
         return repr(value)
-    if kind is Tensor and value.numel() <= _MOST and not value.is_meta:
+    if kind is Tensor and value.numel() <= _MAX_ENTRIES and not value.is_meta:
         return repr(value.tolist())
     if depth < _DEEPEST:
         if kind in (list, tuple, set, frozenset):
-            parts: list[Any] = list(value)[:_MOST]
+            parts: list[Any] = list(value)[:_MAX_ENTRIES]
             return f"{len(value)}" + repr([_text(part, own_module, depth + 1) for part in parts])
         if kind is dict:
-            pairs = [(key, value[key]) for key in list(value)[:_MOST]]
+            pairs = [(key, value[key]) for key in list(value)[:_MAX_ENTRIES]]
             return f"{len(value)}" + _text(pairs, own_module, depth + 1)
         if kind.__module__ == own_module and hasattr(value, "__dict__") and kind is not type:
             return _text(vars(value), own_module, depth + 1)

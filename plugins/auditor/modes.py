@@ -59,8 +59,8 @@ def _factory_fault(subject: Subject, here: Model, meta: Model) -> Finding | None
         }
         return finding("build.options", text, evidence, place=place)
     for wanted, block in (("dtype float64", here), ("device meta", meta)):
-        told = [(p.name, *_as_asked(p, wanted)) for p in block.parameters]
-        wrong = [(name, got) for name, right, got in told if not right]
+        params = [(p.name, *_as_asked(p, wanted)) for p in block.parameters]
+        wrong = [(name, got) for name, right, got in params if not right]
         if wrong:
             name, got = wrong[0]
             text = f"The parameter {name!r} was asked for with {wanted} and has {got}."

@@ -23,7 +23,7 @@ from genesys_engine.plugins.auditor.numbers import difference
 View = Callable[[Tensor], Tensor | None]
 """A part of a value that should be equal in both runs; None where it has no such part."""
 
-_MOST = 1 << 25  # numbers that one run may keep: 256 MB in fp64
+_MAX_NUMBERS = 1 << 25  # numbers that one run may keep: 256 MB in fp64
 # They only move values about: what comes in wrong goes out wrong, and nothing else does.
 _LAYOUT_WORDS = (
     "_reshape_alias _to_copy _unsafe_view alias as_strided cat chunk clone constant_pad_nd "
@@ -69,7 +69,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        if self.paused or self._kept > _MOST:
+        if self.paused or self._kept > _MAX_NUMBERS:
             return func(*args, **kwargs)
         given = _tensors((args, kwargs))
         before = tuple(map(_copy, given))

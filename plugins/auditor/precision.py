@@ -52,11 +52,11 @@ def to_double(model: nn.Module) -> None:
 
 def origin_of_nan(source: SourceMap, step: Callable[[], object]) -> int | None:
     """Return the line whose derivative is NaN in a step, as PyTorch's anomaly mode tells it."""
-    with warnings.catch_warnings(record=True) as told, torch.autograd.set_detect_anomaly(True):
+    with warnings.catch_warnings(record=True) as caught, torch.autograd.set_detect_anomaly(True):
         warnings.simplefilter("always")
         with contextlib.suppress(RuntimeError):
             step()
-    text = "".join(str(warning.message) for warning in told)
+    text = "".join(str(warning.message) for warning in caught)
     lines = [
         int(line)
         for file, line in re.findall(r'File "([^"]+)", line (\d+)', text)

@@ -142,8 +142,8 @@ class ReportBuilder:
         load = partial(self._candidate.load, source, class_name, form=form, whole_torch=whole_torch)
         loaded = self.attempt("load.error", load)
         if loaded is False:
-            said = f"{class_name} is not a class of torch.nn.Module."
-            self.findings.append(finding("static.no_class", said, {"class": class_name}))
+            message = f"{class_name} is not a class of torch.nn.Module."
+            self.findings.append(finding("static.no_class", message, {"class": class_name}))
         return bool(loaded)
 
     def stage(self, check: Callable[..., Iterator[Finding]], *arguments: Any) -> None:
@@ -176,8 +176,8 @@ class ReportBuilder:
         try:
             return action()
         except PatchedError as error:
-            said = f"The block has changed the class {error}."
-            self.findings.append(finding("patch.outside", said, {"name": str(error)}))
+            message = f"The block has changed the class {error}."
+            self.findings.append(finding("patch.outside", message, {"name": str(error)}))
         except AnswerError as error:
             self.findings.append(finding(error.code, str(error), {}))
         except SubjectRaised as error:

@@ -210,9 +210,9 @@ class Served:
         Y = made[0]
         if type(Y) is not Tensor:  # a subclass could answer for itself in every comparison
             return {"kind": type(Y).__name__, "pair": True, "tensor": False}, ()
-        said = {"kind": kind, "pair": True, "tensor": True, "dtype": _name(Y.dtype)}
+        described = {"kind": kind, "pair": True, "tensor": True, "dtype": _name(Y.dtype)}
         alike = Y.shape == X.shape and Y.dtype == X.dtype
-        return {**said, "shape": list(Y.shape)}, [Y] if alike else ()
+        return {**described, "shape": list(Y.shape)}, [Y] if alike else ()
 
     def call(self, given: Given, tensors: Tensors) -> Answer:
         """Call a block with X and Z, as a model does; what Z holds next to tensors stays here."""

@@ -135,7 +135,7 @@ def check_training(subject: Subject, measurements: dict[str, Any]) -> Iterator[F
     candidate = Candidates(subject)
     trained = train(candidate, Candidates(subject), subject.seed)
     table = bigram_loss()
-    told: dict[str, float] = {
+    losses: dict[str, float] = {
         "untrained": trained.before,
         "trained": trained.after,
         "last_training_loss": trained.last,
@@ -143,15 +143,15 @@ def check_training(subject: Subject, measurements: dict[str, Any]) -> Iterator[F
         "bigram_table": table,
         "tokens": STEPS * BATCH * LENGTH,
     }
-    rounded = {k: round(v, 4) if math.isfinite(v) else str(v) for k, v in told.items()}
+    rounded = {k: round(v, 4) if math.isfinite(v) else str(v) for k, v in losses.items()}
     measurements["training"] = {**rounded, "text": "python-stdlib"}
     verdict = _verdict(trained, control, table)
     if verdict is not None and math.isfinite(trained.after) and verdict[0] != "training.too_good":
-        verdict = _longer_look(subject, verdict, told, measurements["training"])
+        verdict = _longer_look(subject, verdict, losses, measurements["training"])
     if verdict is not None:
         code, text = verdict
         place = subject.place_of(subject.block())
-        evidence: dict[str, Evidence] = {**told, "seed": subject.seed}
+        evidence: dict[str, Evidence] = {**losses, "seed": subject.seed}
         yield finding(code, text, _short(evidence), place=place)
         return
     found = _leaks(subject, candidate.model)
@@ -181,7 +181,7 @@ def _verdict(trained: Trained, control: Trained, table: float) -> tuple[str, str
 
 
 def _longer_look(
-    subject: Subject, verdict: tuple[str, str], told: dict[str, float], measured: dict[str, Any]
+    subject: Subject, verdict: tuple[str, str], losses: dict[str, float], measured: dict[str, Any]
 ) -> tuple[str, str] | None:
     """Return the verdict where the control is still ahead after `LONGER_STEPS`, else None.
 
@@ -190,7 +190,7 @@ def _longer_look(
     model, untrained = Candidates(subject), Candidates(subject)
     trained = train(model, untrained, subject.seed, steps=LONGER_STEPS)
     control = control_run(subject.seed, LONGER_STEPS)
-    told |= {
+    losses |= {
         "tokens": LONGER_STEPS * BATCH * LENGTH,
         "trained_longer": trained.after,
         "control_longer": control.after,

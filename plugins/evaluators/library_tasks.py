@@ -286,22 +286,22 @@ def _own_data(config: Mapping[str, Any], folder: Path) -> Any:
     options = dict(config.get("dataset_kwargs") or {})
     options.pop("trust_remote_code", None)  # as lm-eval does: `datasets` runs no such code
     for key in FILES & options.keys():
-        options[key] = _beside(options[key], folder)
+        options[key] = _in_folder(options[key], folder)
     path = str(config["dataset_path"])
     if path.startswith(("./", "../")):
-        path = _beside(path, folder)
+        path = _in_folder(path, folder)
     found = datasets.load_dataset(path, config.get("dataset_name"), **options)
     if not isinstance(found, datasets.DatasetDict):
         raise ValueError(f"dataset_kwargs give a {type(found).__name__}, not whole splits by name")
     return found
 
 
-def _beside(value: Any, folder: Path) -> Any:
+def _in_folder(value: Any, folder: Path) -> Any:
     """Return the files of a task: relative to its file, or, what is not there, as lm-eval does."""
     if isinstance(value, list):
-        return [_beside(item, folder) for item in value]
+        return [_in_folder(item, folder) for item in value]
     if isinstance(value, dict):
-        return {key: _beside(item, folder) for key, item in value.items()}
+        return {key: _in_folder(item, folder) for key, item in value.items()}
     if not isinstance(value, str) or "://" in value or Path(value).is_absolute():
         return value
     pattern = any(sign in value for sign in "*?[")

@@ -19,7 +19,7 @@ from genesys_engine.plugins.api import (
     LLMRequestRefused,
     LLMUnavailable,
     Options,
-    incidental_beside,
+    incidental_with,
 )
 from genesys_engine.plugins.llm.failures import flat
 from genesys_engine.plugins.llm.schemas import response_format
@@ -37,7 +37,7 @@ class LlamaCppOptions(Options):
     """
 
     path: str = Field(
-        min_length=1, description="GGUF file", json_schema_extra=PATH | incidental_beside("sha256")
+        min_length=1, description="GGUF file", json_schema_extra=PATH | incidental_with("sha256")
     )
     sha256: str = Field(
         "",

@@ -84,8 +84,8 @@ def spoken(text: str) -> str:
     last = 0
     if _CHANNEL in text:  # the form of gpt-oss, where a server doesn't take it apart
         final = text.rpartition(_FINAL)[2] if _FINAL in text else ""
-        said = final.partition("<|message|>")[2]
-        return re.split(r"<\|(?:return|end|call)\|>", said, maxsplit=1)[0]
+        reply_text = final.partition("<|message|>")[2]
+        return re.split(r"<\|(?:return|end|call)\|>", reply_text, maxsplit=1)[0]
     text = _THOUGHT.sub("", text)
     for end in _THOUGHT_ENDS.finditer(text):  # the tag that opens it may stand in the prompt
         last = end.end()
@@ -94,9 +94,9 @@ def spoken(text: str) -> str:
 
 def plain_answer(text: str) -> str:
     """Return the words of a reply, from the heading of a final version on where there is one."""
-    said = spoken(text).strip()
-    rests = [said[heading.end() :].strip() for heading in _FINAL_VERSION.finditer(said)]
-    return next((rest for rest in reversed(rests) if rest), said)
+    reply_text = spoken(text).strip()
+    rests = [reply_text[heading.end() :].strip() for heading in _FINAL_VERSION.finditer(reply_text)]
+    return next((rest for rest in reversed(rests) if rest), reply_text)
 
 
 def json_answers(text: str) -> list[Answer]:
@@ -104,14 +104,14 @@ def json_answers(text: str) -> list[Answer]:
 
     Trailing commas and line breaks in strings are forgiven; NaN and infinity are not.
     """
-    said = spoken(text)
-    for whole in (text, said):  # the tags of reasoning may stand in a string
+    reply_text = spoken(text)
+    for whole in (text, reply_text):  # the tags of reasoning may stand in a string
         value = _decode(whole.strip())
         if value is not _MISSING:
             return [Answer(value)]
     found: list[Answer] = []
     before = ""
-    for language, body in _segments(said):
+    for language, body in _segments(reply_text):
         value = _decode(body.strip()) if language in JSON_LANGUAGES else _MISSING
         if value is not _MISSING:
             found.append(Answer(value, _is_aside(before)))
@@ -215,8 +215,10 @@ def repair_request(request: LLMRequest, reply: str, fault: str) -> LLMRequest:
         f"That reply cannot be used: {fault}\n"
         f"Answer again with one JSON value and nothing else. Its JSON Schema:\n{schema}"
     )
-    said = spoken(reply).strip()[:4000] or "(nothing)"
-    return replace(request, messages=(*request.messages, ("assistant", said), ("user", asked)))
+    reply_text = spoken(reply).strip()[:4000] or "(nothing)"
+    return replace(
+        request, messages=(*request.messages, ("assistant", reply_text), ("user", asked))
+    )
 
 
 def extract_code_blocks(text: str) -> list[str]:
@@ -233,8 +235,8 @@ def code_answers(text: str) -> list[Answer]:
 
     A diff counts as what it leads to, where that is a whole definition.
     """
-    said, found, before = spoken(text), list[Answer](), ""
-    for language, body in _segments(said):
+    reply_text, found, before = spoken(text), list[Answer](), ""
+    for language, body in _segments(reply_text):
         if language is None:
             before = body
             continue
@@ -242,8 +244,8 @@ def code_answers(text: str) -> list[Answer]:
         if code.strip() and (language in CODE_LANGUAGES or language in DIFFS):
             found.append(Answer(dedent(code).strip("\n") + "\n", _is_aside(before)))
         before = ""
-    if not found and "```" not in said and (start := _CODE.search(said)) is not None:
-        found = [Answer(said[start.start() :].strip("\n") + "\n")]
+    if not found and "```" not in reply_text and (start := _CODE.search(reply_text)) is not None:
+        found = [Answer(reply_text[start.start() :].strip("\n") + "\n")]
     return found
 
 

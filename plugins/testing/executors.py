@@ -48,7 +48,7 @@ class ExecutorContract(Contract):
                 assert (outcome.status, outcome.value) == ("ok", {"given": {"n": number}})
         assert all((folder / "left.txt").read_text() == "left" for folder in folders)
 
-    def test_a_job_that_raises_is_told(self, tmp_path: Path) -> None:
+    def test_a_job_that_raises_is_reported(self, tmp_path: Path) -> None:
         """`submit` never raises for what the job does; the next job is not harmed."""
         with self.executor() as executor:
             bad = executor.submit(f"{JOBS}:fail", {"text": "too bad"}, tmp_path, Limits(30.0))

@@ -65,7 +65,7 @@ class OperatorContract(Contract):
         fewest, most = self.create().arity
         assert 0 <= fewest <= most
 
-    def test_children_are_valid_and_told(self) -> None:
+    def test_children_are_valid_and_described(self) -> None:
         """Every slot is filled, the block composes, one sentence says what was changed."""
         made = [child for child in self.children() if child is not None]
         assert made, "it was applicable to none of the parents; override parents()"
@@ -78,7 +78,7 @@ class OperatorContract(Contract):
     def test_equal_generators_give_equal_children(self) -> None:
         """All chance comes from `context.rng`."""
         state = random.getstate()
-        assert _told(self.children()) == _told(self.children())
+        assert _described(self.children()) == _described(self.children())
         assert random.getstate() == state, "it draws from the global generator"
 
     def test_children_are_the_same_in_another_process(self) -> None:
@@ -86,7 +86,7 @@ class OperatorContract(Contract):
         draws = [(seed, [_as_json(p) for p in parents]) for seed, parents in self.draws()]
         given = {**self.payload(), "draws": draws, "seeds": library.seed_names()}
         elsewhere = fresh_process(_ELSEWHERE, given, hash_seed=4711)
-        assert elsewhere == _told(self.children())
+        assert elsewhere == _described(self.children())
 
     def test_parents_are_not_changed(self) -> None:
         """The methods of a tree return a new one."""
@@ -109,5 +109,5 @@ def _as_json(parent: Parent) -> list[Any]:
     return [parent.design, parent.tree.to_json(), parent.fitness, parent.change]
 
 
-def _told(children: list[Child | None]) -> list[list[str] | None]:
+def _described(children: list[Child | None]) -> list[list[str] | None]:
     return [None if c is None else [c.tree.digest, c.change] for c in children]

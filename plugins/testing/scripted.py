@@ -45,10 +45,10 @@ class ScriptedLLM:
         return dict(self._usage)
 
     def _next(self, request: LLMRequest) -> LLMReply:
-        said = next(self._replies, None)
-        if said is None:
+        reply = next(self._replies, None)
+        if reply is None:
             raise LLMRefused("the script has no further reply")
-        if isinstance(said, Exception):
-            raise said
+        if isinstance(reply, Exception):
+            raise reply
         words = sum(len(text.split()) for _, text in request.messages)
-        return LLMReply(said, words, len(said.split()))
+        return LLMReply(reply, words, len(reply.split()))

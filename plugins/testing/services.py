@@ -79,7 +79,7 @@ class KnowledgeSourceContract(Contract):
         ]
         assert answers[0] == answers[1]
 
-    def test_a_place_that_is_not_there_is_told(self, tmp_path: Path) -> None:
+    def test_a_missing_place_is_reported(self, tmp_path: Path) -> None:
         """With an `InputError`, raised or yielded; nothing else, and no documents."""
         try:
             given = list(self.source(tmp_path).fetch(self.nowhere))
@@ -134,10 +134,10 @@ class LLMBackendContract(Contract):
 
     def test_a_deadline_is_kept(self) -> None:
         """With next to no time it answers or raises, and does so soon."""
-        started, said = time.monotonic(), "answered"
+        started, outcome = time.monotonic(), "answered"
         try:
             self.ask(deadline_s=0.05)
         except Exception as error:
-            said = str(error)
-        assert said.strip()
+            outcome = str(error)
+        assert outcome.strip()
         assert time.monotonic() - started < GRACE_S

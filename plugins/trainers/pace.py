@@ -95,7 +95,7 @@ class Pace:
         with torch.random.fork_rng([self._device] if self._device.type == "cuda" else []):
             gpt = LanguageModel(load_block(compose(seed("gpt"))), config).to(self._device).train()
             optimizer = make_optimizer(gpt, self._budget, self._options)
-            with self._stepper.beside(gpt, optimizer) as stepper:
+            with self._stepper.clone_for(gpt, optimizer) as stepper:
                 for _ in range(WARM_UP):
                     stepper.step(batch, SHARE)
                 started = self._now()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from genesys_engine.plugins.corpus import Corpus
 
-HOW = {"checkpoint_every_s", "slowest_ratio", "stall_tokens", "explode_factor"}
+RESUMABLE_OPTIONS = {"checkpoint_every_s", "slowest_ratio", "stall_tokens", "explode_factor"}
 """Options that change nothing of the weights: a trial may continue others."""
 
 
@@ -100,7 +100,7 @@ class TorchTrainer:
             "resumed_at_step": progress.steps,
             "resumed_at_tokens": progress.tokens,
         }
-        adapted = options.model_copy(update=progress.given_up)
+        adapted = options.model_copy(update=progress.memory_fallbacks)
         with Stepper(model, optimizer, adapted, device, team) as stepper:
             pace = Pace(model, budget, stepper, options, device, team)
             for batch in corpus.batches(budget.seed, rows, context, progress.steps):
@@ -114,7 +114,7 @@ class TorchTrainer:
                 pace.check(batch)
                 if kept.is_due:
                     losses.read()
-                    progress.given_up.update(stepper.given_up)
+                    progress.memory_fallbacks.update(stepper.memory_fallbacks)
                     kept.save(model, optimizer, progress)
             losses.read()
             facts.update(stepper.facts)
@@ -125,7 +125,7 @@ class TorchTrainer:
     ) -> TrainingCheckpoint:
         """Return what keeps the trial's state; several processes together keep none."""
         identity = {
-            "options": self.options.model_dump(mode="json", exclude=HOW),
+            "options": self.options.model_dump(mode="json", exclude=RESUMABLE_OPTIONS),
             "budget": asdict(budget),
             "corpus": getattr(corpus, "digest", ""),
             "shapes": {name: list(p.shape) for name, p in model.state_dict().items()},

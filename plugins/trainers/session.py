@@ -31,13 +31,13 @@ MOST_OF_TIME = 0.05  # that may go into training checkpoints
 class Progress:
     """How far a trial is: real tokens, steps, and (tokens, loss) of every step.
 
-    `given_up` tells, as options, what its steps gave up for want of memory.
+    `memory_fallbacks` holds, as options, what its steps reduced for want of memory.
     """
 
     tokens: int = 0
     steps: int = 0
     points: list[tuple[int, float]] = field(default_factory=list)
-    given_up: dict[str, Any] = field(default_factory=dict)
+    memory_fallbacks: dict[str, Any] = field(default_factory=dict)
 
 
 class TrainingCheckpoint:
@@ -87,7 +87,7 @@ class TrainingCheckpoint:
             "identity": self._identity,
             "tokens": str(progress.tokens),
             "steps": str(progress.steps),
-            "given_up": json.dumps(progress.given_up),
+            "given_up": json.dumps(progress.memory_fallbacks),
             "digest": _digest(on_cpu),
         }
         partial = self._path.with_name(self._path.name + ".partial")
@@ -115,8 +115,10 @@ class TrainingCheckpoint:
         points = [(int(tokens), loss) for tokens, loss in zip(
             tensors["points.tokens"].tolist(), tensors["points.loss"].tolist(), strict=True
         )]  # fmt: skip
-        given_up = json.loads(metadata["given_up"])
-        return Progress(int(metadata["tokens"]), int(metadata["steps"]), points, given_up), ""
+        memory_fallbacks = json.loads(metadata["given_up"])
+        return Progress(
+            int(metadata["tokens"]), int(metadata["steps"]), points, memory_fallbacks
+        ), ""
 
     def remove(self) -> None:
         """Remove the file: the trial is over."""

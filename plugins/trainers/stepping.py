@@ -33,8 +33,8 @@ IN_CACHE = 2048  # tokens whose activations a processor's cache holds (docs/perf
 class Stepper:
     """Takes steps; a context manager, which leaves the model as it was but for its weights.
 
-    `given_up` tells, as options, what was reduced for want of memory: a trial that continues later
-    begins with them, and so with the same rounding.
+    `memory_fallbacks` holds the options that memory forced: a trial that resumes later starts
+    with them, and so with the same rounding.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Stepper:
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         self._blocks = list(getattr(model, "blocks", ()))
         self._micro = options.micro_batch or usual_micro_batch(model, device)
-        self.given_up: dict[str, Any] = {}
+        self.memory_fallbacks: dict[str, Any] = {}
         self._checkpointing = False
         self._compiled = options.compile == "always" or (
             options.compile == "auto" and device.type == "cuda"
@@ -82,9 +82,9 @@ class Stepper:
             "compiled": compiled,
         }
 
-    def beside(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> Stepper:
+    def clone_for(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> Stepper:
         """Return what takes steps of another model in the way of this one."""
-        same = {**self.given_up, "compile": "always" if self._compiled else "never"}
+        same = {**self.memory_fallbacks, "compile": "always" if self._compiled else "never"}
         options = self._options.model_copy(update=same)
         return Stepper(model, optimizer, options, self._device, self._team)
 
@@ -100,7 +100,9 @@ class Stepper:
             try:
                 return self._attempt(batch)
             except Exception as error:
-                self._give_way(error, len(self._team.share(batch).inputs), batch.inputs.shape[1])
+                self._reduce_memory(
+                    error, len(self._team.share(batch).inputs), batch.inputs.shape[1]
+                )
             # Here the error is gone, and with it the frames that held what did not fit.
             self._optimizer.zero_grad(set_to_none=True)
             _restore_generators(before, self._device)
@@ -146,7 +148,7 @@ class Stepper:
         if self._compiled:
             self._forward = torch.compile(self._forward, backend=self._options.compile_backend)
 
-    def _give_way(self, error: Exception, rows: int, context: int) -> None:
+    def _reduce_memory(self, error: Exception, rows: int, context: int) -> None:
         """Give something up so that the step can be tried again.
 
         Raises:
@@ -158,9 +160,9 @@ class Stepper:
         if is_memory_error(error):
             micro = min(self._micro or rows, rows)
             if micro > 1:
-                self.given_up["micro_batch"] = self._micro = -(-micro // 2)
+                self.memory_fallbacks["micro_batch"] = self._micro = -(-micro // 2)
             elif self._may_checkpoint():
-                self.given_up["activation_checkpointing"] = "always"
+                self.memory_fallbacks["activation_checkpointing"] = "always"
                 self._checkpoint_activations()
                 self._prepare()
             else:

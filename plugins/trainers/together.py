@@ -36,7 +36,7 @@ def train_together(payload: Mapping[str, Any], checkpoint: Path, processes: int)
         MemoryError: a process ran out of memory.
         RuntimeError: a process failed; the message is its error, or the end of what it wrote.
     """
-    job, told, failed = (checkpoint.with_name(name) for name in (JOB, TOLD, FAILED))
+    job, report, failed = (checkpoint.with_name(name) for name in (JOB, TOLD, FAILED))
     job.write_text(json.dumps({"payload": payload, "checkpoint": str(checkpoint)}))
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone",
@@ -52,10 +52,10 @@ def train_together(payload: Mapping[str, Any], checkpoint: Path, processes: int)
             where="trainer.processes",
             hint='set [executor] isolation = "process" for designs that you trust',
         ) from error
-    if not told.exists():
+    if not report.exists():
         raise _failure(failed, done.stderr)
-    answer = json.loads(told.read_text())
-    for path in (job, told, failed):
+    answer = json.loads(report.read_text())
+    for path in (job, report, failed):
         path.unlink(missing_ok=True)
     if "ended" in answer:
         raise TrialDiverged(answer["ended"])
@@ -104,14 +104,14 @@ def _train(payload: Mapping[str, Any], checkpoint: Path) -> None:
     model = build_model(payload, device)
     trainer = build(payload["trainer"]["target"], payload["trainer"]["options"])
     budget = TrainBudget(seed=payload["seed"], **payload["budget"])
-    told: dict[str, Any]
+    report: dict[str, Any]
     try:
         corpus = Corpus.open(payload["corpus"], training=True)
         result = trainer.train(model, corpus, budget, checkpoint)
     except TrialDiverged as problem:
-        told = {"ended": str(problem)}
+        report = {"ended": str(problem)}
     else:
-        told = {
+        report = {
             "tokens": result.tokens,
             "steps": result.steps,
             "curve": result.curve,
@@ -119,7 +119,7 @@ def _train(payload: Mapping[str, Any], checkpoint: Path) -> None:
         }
     if dist.get_rank() == 0:
         partial = checkpoint.with_name(TOLD + ".partial")
-        partial.write_text(json.dumps(told))
+        partial.write_text(json.dumps(report))
         partial.replace(checkpoint.with_name(TOLD))
     # Not where it failed: the others would notice, and tell of that, before the reason is written.
     dist.destroy_process_group()

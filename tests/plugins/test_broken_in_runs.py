@@ -130,7 +130,7 @@ def test_a_plugin_for_another_engine_is_not_even_imported(site: Site) -> None:
     assert (record["status"], record["where"]) == ("broken", "requirements")
     assert re.search(r"made for genesys-engine>=99, this is 0\.", record["message"])
     assert record["location"] == f"{metadata}:4"
-    assert "install a version of aa-future that fits" in record["mend"]
+    assert "install a version of aa-future that fits" in record["fix"]
     assert module not in seen["modules"]
     metadata.write_text(metadata.read_text().replace(">=99", ">=0.1,<99"))
     assert "ZeroDivisionError" in site.probe()["records"]["aa-future:main"]["message"]

@@ -171,7 +171,7 @@ def tried(run: Path, idea: str, limit: int, as_json: bool) -> None:
         return
     for attempt in attempts:
         answer(wrapped(f"{attempt.nearness:.2f}  design {attempt.design}: {attempt.idea}", 6))
-        answer(f"      {wrapped(attempt.told, 6)}")
+        answer(f"      {wrapped(attempt.summary, 6)}")
     if attempts:
         note("nearest first, by words and meaning: 1 is identical, 0 unrelated")
     else:

@@ -95,7 +95,7 @@ def _bigram(rows: Sequence[LeaderboardRow]) -> dict[str, str]:
 def _remarks(store: Any, rows: Sequence[LeaderboardRow]) -> Iterable[str]:
     """Yield the remarks below the tables."""
     from genesys_engine.engine.common.text import metric_title
-    from genesys_engine.engine.score.fitness import said
+    from genesys_engine.engine.score.fitness import describe_metric
     from genesys_engine.engine.score.noise import NO_DIFFERENCE, NOT_MEASURED
     from genesys_engine.engine.views.remarks import all_behind_control, unresolved
     from genesys_engine.engine.views.rungs import rung_agreements
@@ -105,7 +105,7 @@ def _remarks(store: Any, rows: Sequence[LeaderboardRow]) -> Iterable[str]:
         yield f"{NO_DIFFERENCE}: the gain over {reference} is within twice the training noise"
     if any(row.within_noise is None for row in rows):
         yield f"{NOT_MEASURED}: {reference} was trained with one seed (noise_seeds = 1)"
-    metric = metric_title(said(store.meta("experiment")["fitness"]))
+    metric = metric_title(describe_metric(store.meta("experiment")["fitness"]))
     yield f"gains are in {metric}, percent over {reference}"
     if any(row.trainings > 1 for row in rows):
         yield f"the scores of {reference} are means over its training seeds"

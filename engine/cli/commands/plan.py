@@ -88,12 +88,12 @@ def _uncertainty(found: Plan) -> str:
 def _language_models(llm: Mapping[str, Any]) -> str:
     """Return the possible cost of the language models, in a line or two."""
     prices = {entry["model"]: entry["usd_per_million"] for entry in llm["roles"].values()}
-    said = []
+    parts = []
     for model, usd in prices.items():
         price = "unknown" if usd is None else f"{usd[0]:g} in, {usd[1]:g} out"
-        said.append(f"{model}: USD per million tokens {price}")
+        parts.append(f"{model}: USD per million tokens {price}")
     caps = [f"{llm['cap_tokens']:,} tokens" if llm["cap_tokens"] else ""]
     caps.append(f"{llm['cap_usd']:g} USD" if llm["cap_usd"] else "")
     capped = " and ".join(filter(None, caps))
     end = f"at most {capped}" if capped else "no cap: set budget.llm_tokens or budget.llm_usd"
-    return f"language models: {end}; {'; '.join(said)}"
+    return f"language models: {end}; {'; '.join(parts)}"

@@ -198,11 +198,11 @@ def _named(about: Mapping[str, Any]) -> str:
 
 def _options(about: Mapping[str, Any]) -> str:
     """Return the options of a component in one line."""
-    told = (
+    items = (
         f"{row['name']}: {row['type']}" + ("" if row["required"] else f" = {row['shown']}")
         for row in about["options"]
     )
-    return ", ".join(told)
+    return ", ".join(items)
 
 
 COMPONENTS: tuple[Column[dict[str, Any]], ...] = (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from genesys_engine.engine.cli.output import json_option, set_option
-from genesys_engine.engine.cli.run_folder import tell_what_is_left
+from genesys_engine.engine.cli.run_folder import note_how_to_resume
 
 if TYPE_CHECKING:
     from genesys_engine.engine.compare.callbacks import Callbacks
@@ -42,7 +42,7 @@ def command(run_folder: Path, sets: tuple[str, ...], as_json: bool) -> int:
     try:
         return session(work, run_folder, as_json=as_json)
     except KeyboardInterrupt as interrupt:
-        tell_what_is_left(interrupt, run_folder)
+        note_how_to_resume(interrupt, run_folder)
         raise
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from genesys_engine.engine.cli.output import json_option, set_option
-from genesys_engine.engine.cli.run_folder import tell_what_is_left
+from genesys_engine.engine.cli.run_folder import note_how_to_resume
 
 
 @click.command("run")
@@ -33,5 +33,5 @@ def command(experiment: Path, out: Path | None, sets: tuple[str, ...], as_json: 
 
         return session(work, folder, as_json=as_json)
     except KeyboardInterrupt as interrupt:
-        tell_what_is_left(interrupt, folder)
+        note_how_to_resume(interrupt, folder)
         raise

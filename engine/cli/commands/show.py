@@ -49,7 +49,7 @@ def command(run: Path, design: str, code: bool, as_json: bool) -> None:
 def _head(details: DesignDetails) -> Iterator[str]:
     from genesys_engine.engine.common.text import percent
     from genesys_engine.engine.score.noise import outcome
-    from genesys_engine.engine.views.llm import told
+    from genesys_engine.engine.views.llm import usage_text
 
     row = details.row
     state = "accepted" if row.accepted else "rejected by its check"
@@ -58,15 +58,15 @@ def _head(details: DesignDetails) -> Iterator[str]:
     yield wrapped(f"Design {row.id}{named}: {state}", 2)
     yield f"  {wrapped(f'{row.change}  [{row.operator}]', 2)}"
     if row.fitness is not None:
-        said = outcome(details.standing or "", details.reference)
+        relation = outcome(details.standing or "", details.reference)
         mean = "mean gain" if len(details.places) > 1 else "gain"
-        yield f"  {mean} {percent(row.fitness)} up to {details.rung}: {said}"
+        yield f"  {mean} {percent(row.fitness)} up to {details.rung}: {relation}"
         ranked = ", ".join(f"{place} of {n} at {scale}" for scale, place, n in details.places)
         yield f"  place by gain: {ranked}"
     for remark in details.remarks:
         yield f"  {wrapped(remark, 2)}"
     for role, used in details.llm.items():
-        yield f"  {role}: {told(used)}"
+        yield f"  {role}: {usage_text(used)}"
     yield f"  children: {', '.join(map(str, details.children)) or 'none'}"
     yield ""
     yield "Lineage"

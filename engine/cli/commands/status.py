@@ -121,10 +121,10 @@ def _llm_lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _used(usage: Mapping[str, Any]) -> str:
     """Return calls, tokens and cost in one line, from their JSON data."""
-    from genesys_engine.engine.views.llm import told
+    from genesys_engine.engine.views.llm import usage_text
     from genesys_engine.plugins.api import LLMUsage
 
-    return told(LLMUsage(**{key: value for key, value in usage.items() if key != "tokens"}))
+    return usage_text(LLMUsage(**{key: value for key, value in usage.items() if key != "tokens"}))
 
 
 def _budget(row: Mapping[str, Any]) -> tuple[str, str, str]:

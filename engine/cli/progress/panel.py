@@ -10,7 +10,7 @@ from rich.table import Table
 from genesys_engine.engine.common.terminal import styled
 from genesys_engine.engine.common.text import duration, percent
 from genesys_engine.engine.llm.meters import total
-from genesys_engine.engine.views.llm import told
+from genesys_engine.engine.views.llm import usage_text
 from genesys_engine.engine.views.run import Running, RunView
 
 RUNNING_SHOWN = 6
@@ -76,7 +76,7 @@ def _facts(run: RunView, now: float) -> Table:
         table.add_row("budget", styled(run.warnings[-1], style="yellow"))
     if run.llm:
         used = total(run.llm)
-        table.add_row("llm", styled(told(used)))
+        table.add_row("llm", styled(usage_text(used)))
     if run.llm_out:
         out = f"unreachable, waiting: {run.llm_out}"
         table.add_row("llm", styled(out, style="yellow", no_wrap=True, overflow="ellipsis"))

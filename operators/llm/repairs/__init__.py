@@ -35,14 +35,14 @@ _STEPS = (
 
 
 @dataclass(frozen=True)
-class Mended:
+class Repaired:
     """A source after all repairs, and what they were; without any, the source is untouched."""
 
     source: str
     repairs: tuple[str, ...]
 
 
-def mend(source: str, original: Unit) -> Mended:
+def repair(source: str, original: Unit) -> Repaired:
     """Return `source`, meant to take the place of `original`, with mechanical faults fixed.
 
     A source that is not valid Python, or defines no class, comes back as it is.
@@ -50,15 +50,15 @@ def mend(source: str, original: Unit) -> Mended:
     try:
         module = parse(source)
     except UNREADABLE:
-        return Mended(source, ())
+        return Repaired(source, ())
     draft = Draft.of(module, original)
     if draft is None:
-        return Mended(source, ())
+        return Repaired(source, ())
     try:
         for step in _STEPS:
             step(draft)
             ast.fix_missing_locations(draft.module)  # later steps look at places
-        mended = ast.unparse(draft.module) + "\n"
+        repaired = ast.unparse(draft.module) + "\n"
     except UNREADABLE:
-        return Mended(source, ())  # beyond what a unit may be: the contract will tell
-    return Mended(mended, draft.told()) if draft.repairs else Mended(source, ())
+        return Repaired(source, ())  # beyond what a unit may be: the contract will tell
+    return Repaired(repaired, draft.summaries()) if draft.repairs else Repaired(source, ())

@@ -47,7 +47,7 @@ def _is_text(node: ast.stmt) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
-def mend_parameters(draft: Draft) -> None:
+def fix_parameters(draft: Draft) -> None:
     """Bring the parameters into the form (self, d_model, block_loc, *, ..., device, dtype)."""
     init = draft.init
     if init is None:
@@ -188,4 +188,4 @@ def hand_on_dtype(draft: Draft) -> None:
         draft.note("device and dtype handed on")
 
 
-CONSTRUCTOR = (call_super, mend_parameters, add_constructor_slots, hand_on_dtype)
+CONSTRUCTOR = (call_super, fix_parameters, add_constructor_slots, hand_on_dtype)

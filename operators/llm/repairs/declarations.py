@@ -50,7 +50,7 @@ def _order(node: ast.stmt) -> int:
     return 0
 
 
-def mend_slots(draft: Draft) -> None:
+def fix_slots(draft: Draft) -> None:
     """Declare the slots that the constructor takes; drop those that nothing uses."""
     init = draft.init
     if init is None:
@@ -84,7 +84,7 @@ def _builds(node: ast.stmt, slot: str) -> bool:
     return False
 
 
-def mend_interface(draft: Draft) -> None:
+def fix_interface(draft: Draft) -> None:
     """Declare the interface of the place."""
     wanted = draft.original.interface
     if _read(draft, "interface", None) != wanted:
@@ -92,7 +92,7 @@ def mend_interface(draft: Draft) -> None:
         draft.note("interface declared")
 
 
-def mend_choices(draft: Draft) -> None:
+def fix_choices(draft: Draft) -> None:
     """Keep the choices that fit the hyper-parameters that there are."""
     init, declared = draft.init, _read(draft, "choices", {})
     if init is None or not isinstance(declared, dict):
@@ -123,7 +123,7 @@ def _fitting(values: Any, default: Any) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(v for v in listed if type(v) is kind and is_value(v)))
 
 
-def mend_z_names(draft: Draft) -> None:
+def fix_z_names(draft: Draft) -> None:
     """Declare the values of Z that the code reads and writes, and no others."""
     use = z_use(draft.unit)
     if use.opaque:
@@ -136,7 +136,7 @@ def mend_z_names(draft: Draft) -> None:
             draft.note(f"{name} declared as they are used")
 
 
-def mend_docstring(draft: Draft) -> None:
+def fix_docstring(draft: Draft) -> None:
     """Give a class without a docstring the first line of the one it replaces."""
     if not (ast.get_docstring(draft.unit) or "").strip():
         line = draft.original.doc.partition("\n")[0] or f"A {draft.original.interface}."
@@ -144,7 +144,7 @@ def mend_docstring(draft: Draft) -> None:
         draft.note("docstring added")
 
 
-def mend_base(draft: Draft) -> None:
+def fix_base(draft: Draft) -> None:
     """Derive the class from nn.Module, undecorated."""
     bases = [ast.unparse(base) for base in draft.unit.bases]
     if bases in ([], ["Module"]) or draft.unit.decorator_list or draft.unit.keywords:
@@ -159,13 +159,13 @@ def known_interfaces(draft: Draft) -> None:
     known = {slot.name: (slot.interface, slot.requirement) for slot in draft.original.slots}
     if not isinstance(declared, dict):
         return
-    mended = {
+    repaired = {
         name: known[name] if name in known and str(entry[0]) not in INTERFACES else entry
         for name, entry in declared.items()
         if isinstance(entry, tuple | list) and len(entry) == 2
     }
-    if mended != declared:
-        set_attribute(draft.unit, "slots", parse_expression(repr(mended)))
+    if repaired != declared:
+        set_attribute(draft.unit, "slots", parse_expression(repr(repaired)))
         draft.note("interfaces of slots restored")
 
 
@@ -180,11 +180,11 @@ def _read(draft: Draft, name: str, otherwise: Any) -> Any:
 
 
 DECLARATIONS = (
-    mend_base,
-    mend_interface,
-    mend_slots,
+    fix_base,
+    fix_interface,
+    fix_slots,
     known_interfaces,
-    mend_choices,
-    mend_z_names,
-    mend_docstring,
+    fix_choices,
+    fix_z_names,
+    fix_docstring,
 )

@@ -30,7 +30,7 @@ class Draft:
         found = named or marked or able
         return cls(module, found[-1], original) if found else None
 
-    def told(self) -> tuple[str, ...]:
+    def summaries(self) -> tuple[str, ...]:
         """Return each repair once, in order."""
         return tuple(dict.fromkeys(self.repairs))
 

@@ -45,7 +45,7 @@ def drop_examples(draft: Draft) -> None:
     draft.module.body = kept
 
 
-def mend_imports(draft: Draft) -> None:
+def fix_imports(draft: Draft) -> None:
     """Drop imports that are not allowed, and those of a name that is bound already."""
     seen: set[str] = set()
     for node in list(draft.module.body):
@@ -123,4 +123,4 @@ def add_imports(draft: Draft) -> None:
         draft.note(f"import added: {name}")
 
 
-FILE = (drop_examples, mend_imports, drop_other_units)
+FILE = (drop_examples, fix_imports, drop_other_units)

@@ -13,7 +13,7 @@ from genesys_engine.operators.llm.repairs.draft import (
 )
 
 
-def mend_signature(draft: Draft) -> None:
+def fix_signature(draft: Draft) -> None:
     """Bring forward's parameters into the form (self, X, **Z)."""
     forward = draft.forward
     if forward is None:
@@ -38,7 +38,7 @@ def mend_signature(draft: Draft) -> None:
     draft.note("forward's parameters mended")
 
 
-def mend_child_calls(draft: Draft) -> None:
+def fix_child_calls(draft: Draft) -> None:
     """Hand Z to the children, and take the pair apart that a child returns."""
     forward = draft.forward
     if forward is None or forward.args.kwarg is None:
@@ -142,4 +142,4 @@ def _names_tensor_z(node: ast.Assign, slots: set[str]) -> bool:
     return False
 
 
-FORWARD = (free_z, mend_signature, mend_child_calls, return_pair)
+FORWARD = (free_z, fix_signature, fix_child_calls, return_pair)

@@ -32,7 +32,7 @@ _OF_X = {
 }
 
 
-def mend_constructor_names(draft: Draft) -> None:
+def fix_constructor_names(draft: Draft) -> None:
     """In the constructor: other words for the width, `kw`, hyper-parameters that went missing."""
     init = draft.init
     if init is None:
@@ -52,12 +52,12 @@ def mend_constructor_names(draft: Draft) -> None:
             draft.note(f"width named d_model: {name}")
 
 
-def mend_forward_names(draft: Draft) -> None:
+def fix_forward_names(draft: Draft) -> None:
     """In forward: sizes of X that are used and never taken from it, and the like."""
     for function in draft.methods():
         takes_x = any(each.arg == "X" for each in function.args.args)
         undefined = draft.undefined(function) if takes_x else set()
-        _mend_parameters_used(draft, function, undefined)
+        _fix_parameters_used(draft, function, undefined)
         for sizes in _SIZES:
             if undefined & set(sizes) and len(undefined & set(sizes)) > ("D" in undefined):
                 names = ", ".join(each if each in undefined else "_" for each in sizes)
@@ -69,7 +69,7 @@ def mend_forward_names(draft: Draft) -> None:
             draft.note(f"taken from X: {name}")
 
 
-def _mend_parameters_used(draft: Draft, function: ast.FunctionDef, undefined: set[str]) -> None:
+def _fix_parameters_used(draft: Draft, function: ast.FunctionDef, undefined: set[str]) -> None:
     """Reach the constructor's parameters through `self`."""
     init = draft.init
     parameters = {each.arg for each in init.args.kwonlyargs} if init else set()
@@ -101,4 +101,4 @@ def _replace_name(root: ast.AST, name: str, text: str) -> None:
     replace_nodes(root, change)
 
 
-NAMES = (mend_constructor_names, mend_forward_names, store_parameters, drop_unused_parameters)
+NAMES = (fix_constructor_names, fix_forward_names, store_parameters, drop_unused_parameters)

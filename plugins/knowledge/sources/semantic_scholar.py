@@ -21,7 +21,7 @@ from genesys_engine.plugins.knowledge.sources.options import SemanticScholarOpti
 
 FIELDS = "title,abstract,year,authors,externalIds,url,fieldsOfStudy"
 KEY_VARIABLE = "S2_API_KEY"
-MOST = 100  # results of one search
+MAX_RESULTS = 100  # results of one search
 
 
 class SemanticScholarSource:
@@ -61,7 +61,7 @@ class SemanticScholarSource:
         words = " ".join(Query.read(query).words())
         if not words:
             return ()
-        parameters = {"query": words, "limit": str(min(limit, MOST)), "fields": FIELDS}
+        parameters = {"query": words, "limit": str(min(limit, MAX_RESULTS)), "fields": FIELDS}
         answer = self._get(f"{self.options.url}/paper/search", parameters, (200,))
         rows = self._client.read(answer).get("data") or []
         found = [_document(row) for row in rows if isinstance(row, dict)]
@@ -102,7 +102,7 @@ def _document(row: dict[str, Any]) -> Document | None:
 
 def _reason(answer: Answer) -> str:
     try:
-        told = read_json(answer.text)
+        reply = read_json(answer.text)
     except ValueError:
         return ""
-    return str(told.get("error") or told.get("message") or "") if isinstance(told, dict) else ""
+    return str(reply.get("error") or reply.get("message") or "") if isinstance(reply, dict) else ""

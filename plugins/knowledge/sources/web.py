@@ -52,8 +52,8 @@ class WebSource:
 
 def _rows(text: str) -> list[Any]:
     """Return the results; raises ValueError where there are none."""
-    told = read_json(text)
-    rows = told.get("data", told.get("results")) if isinstance(told, dict) else None
+    reply = read_json(text)
+    rows = reply.get("data", reply.get("results")) if isinstance(reply, dict) else None
     if not isinstance(rows, list):
         raise ValueError("has neither `data` nor `results`")
     return rows

@@ -217,6 +217,6 @@ def test_what_a_run_tried(ask, tmp_path):
     attempts = data(ask("tried", run, "Replace LayerNorm by RMSNorm", "--limit", 3, "--json"))
     assert len(attempts) == 3
     assert all("Norm" in attempt["idea"] for attempt in attempts)
-    assert {"outcome", "told", "similarity", "parents", "findings"} <= set(attempts[0])
+    assert {"outcome", "summary", "similarity", "parents", "findings"} <= set(attempts[0])
     assert "design " in ask("tried", run, "Replace LayerNorm by RMSNorm").out
     assert "no run here" in ask("tried", tmp_path / "nothing", "x", code=2).err

@@ -91,13 +91,13 @@ def test_a_design_is_found_by_its_own_sentence_with_its_outcome(store):
         outcomes.add(attempt.outcome)
         if attempt.outcome == "rejected":
             assert any("causality.leak" in finding for finding in attempt.findings)
-            assert "Mask the future" in attempt.told
+            assert "Mask the future" in attempt.summary
         if attempt.outcome == "failed":
             assert row.fitness is None
-            assert "failed at 0.2M" in attempt.told
+            assert "failed at 0.2M" in attempt.summary
         if attempt.outcome == "verified":
             assert attempt.fitness == pytest.approx(row.fitness)
-            assert "gain" in attempt.told
+            assert "gain" in attempt.summary
     assert outcomes == {"rejected", "failed", "verified"}
 
 

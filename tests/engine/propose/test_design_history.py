@@ -87,8 +87,8 @@ def test_children_come_newest_first_with_what_came_of_them(store: Store) -> None
         assert [c.design for c in children] == [row.id for row in reversed(made)]
         assert [c.change for c in children] == [row.change for row in reversed(made)]
         outcomes |= {c.outcome for c in children}
-        assert all("\n" not in c.told for c in children)
-        told = " ".join(c.told for c in children if c.outcome == "rejected")
+        assert all("\n" not in c.summary for c in children)
+        told = " ".join(c.summary for c in children if c.outcome == "rejected")
         assert not told or "causality.leak" in told
         assert histories.of(parent, 2, ALL).children == histories.of(parent, 9, ALL).children[:2]
     assert outcomes >= {"rejected", "verified"}
@@ -98,7 +98,7 @@ def test_what_was_given_up_is_told_once_there_was_an_idea(store: Store) -> None:
     newest = DesignHistories(store).of(1, 1, ALL).children[0]
     assert (newest.outcome, newest.design) == ("abandoned", None)
     assert newest.change == "An idea, ended by causality.leak."
-    assert newest.told == "given up: causality.leak"
+    assert newest.summary == "given up: causality.leak"
     told = [c.change for c in DesignHistories(store).of(1, 100, ALL).children]
     assert not any("proposal.rejected" in change or "llm.refused" in change for change in told)
 
@@ -124,7 +124,7 @@ def test_what_differs_from_time_to_time_is_not_told(run: Path, tmp_path: Path) -
     with Store.open(folder) as store:
         histories = DesignHistories(store)
         known = [histories.of(row.id, 100, ALL) for row in store.designs()]
-    told = [child.told for each in known for child in each.children]
+    told = [child.summary for each in known for child in each.children]
     assert any("failed" in each for each in told)
     assert not any("0x7f" in each for each in told)
 

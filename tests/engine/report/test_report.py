@@ -28,7 +28,7 @@ from genesys_engine.engine.store.run_store import DesignRow, Store, Verification
 from genesys_engine.engine.views.history import Point, best_so_far, thinned
 from genesys_engine.engine.views.leaderboard import leaderboard
 from genesys_engine.engine.views.lineage import ancestry, foremost, lineage
-from genesys_engine.engine.views.verdict import said, verdict_view
+from genesys_engine.engine.views.verdict import describe, verdict_view
 from genesys_engine.gab import library
 from genesys_engine.gab.tree import GABTree, grow
 from genesys_engine.gab.unit import parse_unit
@@ -133,7 +133,9 @@ def test_the_head_answers_against_the_parent_and_the_best_seed_first(folder, pag
     assert f"the best child is {found.child.label}" in page.text
     assert found.child.change in page.text
     chips = re.findall(r'<span class="chip [^"]*">([^<]*)</span>', source)
-    assert [html.unescape(chip) for chip in chips] == [said(c) for c in found.verdict.comparisons]
+    assert [html.unescape(chip) for chip in chips] == [
+        describe(c) for c in found.verdict.comparisons
+    ]
     assert found.verdict.comparisons[0].roles[0] == "parent"
     head = page.text.split("Evolution tree")[0]
     places = [head.index(percent(c.difference)) for c in found.verdict.comparisons]

@@ -6,16 +6,16 @@ from designer_support import MIXER, MLP
 from genesys_engine.gab import library
 from genesys_engine.gab.unit import parse_unit
 from genesys_engine.operators.llm.placing import place_unit
-from genesys_engine.operators.llm.repairs import mend
+from genesys_engine.operators.llm.repairs import repair as fix
 
 ATTENTION = library.unit("causal_attention")
 SWIGLU = library.unit("swiglu_mlp")
 BLOCK = library.unit("pre_norm_block")
 
 
-def mended(source, original=SWIGLU):
+def repaired(source, original=SWIGLU):
     """Return the unit that the mended source is, and what was repaired."""
-    found = mend(source, original)
+    found = fix(source, original)
     return parse_unit(found.source), found.repairs
 
 
@@ -27,14 +27,14 @@ def changed(*changes, source=MLP):
 
 
 def test_a_good_source_is_left_as_it_is():
-    assert mend(MLP, SWIGLU).source == MLP
-    assert mend(MLP, SWIGLU).repairs == ()
+    assert fix(MLP, SWIGLU).source == MLP
+    assert fix(MLP, SWIGLU).repairs == ()
 
 
 def test_every_library_unit_is_left_as_it_is():
     for unit in library.units():
         if "xformers" not in unit.source:
-            assert mend(unit.source, unit).repairs == (), unit.name
+            assert fix(unit.source, unit).repairs == (), unit.name
 
 
 ODD = (
@@ -51,18 +51,18 @@ ODD = (
 def test_odd_declarations_do_not_trouble_it(line):
     name = line.split(" ")[0]
     old = next(each for each in MLP.splitlines() if each.strip().startswith(f"{name} ="))
-    mended(changed((old, f"    {line}")))
+    repaired(changed((old, f"    {line}")))
 
 
 def test_what_is_nested_too_deeply_comes_back():
     source = changed(("* up)", "* up" + " + (0" * 90 + ")" * 91))
     deep = source.replace("expand * d_model / 16", " + ".join(["expand"] * 2000))
-    assert mend(deep, SWIGLU).source
+    assert fix(deep, SWIGLU).source
 
 
 @pytest.mark.parametrize("source", ["def f(:\n", "x = 1\n", "", "class A:\n    pass\n"])
 def test_what_is_no_unit_comes_back_as_it_is(source):
-    assert mend(source, SWIGLU).source == source
+    assert fix(source, SWIGLU).source == source
 
 
 @pytest.mark.parametrize(
@@ -113,16 +113,16 @@ def test_what_is_no_unit_comes_back_as_it_is(source):
 def test_one_fault_is_mended(old, new, repair):
     source = changed((old, new))
     if repair is None:  # something else is said, or it is no mechanical fault
-        found = mend(source, SWIGLU)
+        found = fix(source, SWIGLU)
         assert found.repairs or found.source == source
         return
-    unit, repairs = mended(source)
+    unit, repairs = repaired(source)
     assert repair in repairs
     assert unit.interface == "channel_mixer"
 
 
 def test_positional_hyper_parameters_become_keywords():
-    unit, repairs = mended(changed(("block_loc, *, expand: float = 2.667", "expand")))
+    unit, repairs = repaired(changed(("block_loc, *, expand: float = 2.667", "expand")))
     assert unit.hyperparameter("expand").default == 2.667, "the default of the unit before"
     assert any("constructor's parameters mended" in repair for repair in repairs)
 
@@ -132,13 +132,13 @@ def test_a_width_of_another_name_is_renamed():
         ("self, d_model", "self, dim"), ("d_model, 2", "dim, 2"), (", d_model,", ", dim,")
     )
     source = source.replace("expand * d_model", "expand * dim")
-    unit, _ = mended(source)
+    unit, _ = repaired(source)
     assert "dim" not in unit.source.replace("dim=-1", "")
 
 
 def test_forward_with_a_small_x():
     source = changed(("(self, X, **Z)", "(self, x)"), ("self.gate_up(X)", "self.gate_up(x)"))
-    unit, repairs = mended(source)
+    unit, repairs = repaired(source)
     assert "forward(self, X, **Z)" in unit.source
     assert "forward's parameters mended" in repairs
 
@@ -146,14 +146,14 @@ def test_forward_with_a_small_x():
 def test_a_missing_docstring_comes_from_the_unit_before():
     start = MLP.index('    """A feed-forward')
     end = MLP.index('"""', start + 8) + 4
-    unit, repairs = mended(MLP[:start] + MLP[end:])
+    unit, repairs = repaired(MLP[:start] + MLP[end:])
     assert "docstring added" in repairs
     assert unit.doc == SWIGLU.doc.partition("\n")[0]
 
 
 def test_helpers_and_imports_that_are_left_out_are_kept():
     cut = MIXER[MIXER.index("class CausalAttention") :]
-    unit, repairs = mended(cut, ATTENTION)
+    unit, repairs = repaired(cut, ATTENTION)
     assert "kept from the working file: attend" in repairs
     assert "import added: math" in repairs
     assert unit.digest == parse_unit(MIXER).digest
@@ -161,7 +161,7 @@ def test_helpers_and_imports_that_are_left_out_are_kept():
 
 def test_a_class_with_forward_alone_keeps_the_rest():
     body = MLP[MLP.index("    def forward") :]
-    unit, repairs = mended(f"class SwiGLUMLP(nn.Module):\n{body}")
+    unit, repairs = repaired(f"class SwiGLUMLP(nn.Module):\n{body}")
     assert "kept from the working unit: __init__" in repairs
     assert unit.digest == parse_unit(MLP).digest
 
@@ -171,13 +171,13 @@ def test_example_code_and_other_units_are_dropped():
     extra = other[other.index("class RMSNorm") :]
     source = f"{MLP}\n\n{extra}\n\nmodel = SwiGLUMLP(64, (0, 1))\nprint(model)\n"
     source = source.replace("from torch import nn\n", "import torch\nfrom torch import nn\n", 1)
-    unit, repairs = mended(source)
+    unit, repairs = repaired(source)
     assert {"example code removed", "other units removed"} <= set(repairs)
     assert unit.name == "SwiGLUMLP"
 
 
 def test_a_renamed_class_is_found_by_its_interface():
-    unit, repairs = mended(changed(("SwiGLUMLP", "Squared")))
+    unit, repairs = repaired(changed(("SwiGLUMLP", "Squared")))
     assert (unit.name, repairs) == ("Squared", ())
 
 
@@ -190,22 +190,22 @@ def test_a_renamed_class_is_found_by_its_interface():
     ],
 )
 def test_calls_of_children(call, repair):
-    unit, repairs = mended(changed(("normed, Z = self.norm_1(X, **Z)", call), source=BLOCK.source),
-                           BLOCK)  # fmt: skip
+    source = changed(("normed, Z = self.norm_1(X, **Z)", call), source=BLOCK.source)
+    unit, repairs = repaired(source, BLOCK)
     assert repair in repairs
     assert "norm_1(X, **Z)" in unit.source
 
 
 def test_a_slot_that_is_no_longer_used_is_dropped():
     source = changed(("normed, Z = self.norm_2(X, **Z)", "normed = X"), source=BLOCK.source)
-    unit, repairs = mended(source, BLOCK)
+    unit, repairs = repaired(source, BLOCK)
     assert "slots declared as they are used" in repairs
     assert [slot.name for slot in unit.slots] == ["norm_1", "mixer", "mlp"]
 
 
 def test_a_child_under_another_attribute():
     source = changed(("self.norm_1", "self.first"), source=BLOCK.source)
-    unit, repairs = mended(source, BLOCK)
+    unit, repairs = repaired(source, BLOCK)
     assert "child called by its slot: norm_1" in repairs
     assert unit.digest == BLOCK.digest
 
@@ -216,7 +216,7 @@ def test_a_tensor_called_z():
          "Z = self.out(y.transpose(1, 2).flatten(2))\n        return Z, Z"),
         source=ATTENTION.source,
     )  # fmt: skip
-    unit, repairs = mended(source, ATTENTION)
+    unit, repairs = repaired(source, ATTENTION)
     assert "a tensor called Z renamed" in repairs
     assert "return (Y_out, Z)" in unit.source
 
@@ -235,7 +235,7 @@ CONVOLVED = MLP.replace("        self.down =", f"        {CONV}\n        self.do
 )  # fmt: skip
 def test_a_convolution_over_time(real_check, given, repair):
     source = changed(("F.relu(gate).square() * up", f"F.relu(gate) * {given}"), source=CONVOLVED)
-    unit, repairs = mended(source)
+    unit, repairs = repaired(source)
     assert repair in repairs
     report = real_check(place_unit(library.seed("gpt"), "root.mlp", unit))
     assert report["passed"], report["findings"]
@@ -253,7 +253,7 @@ def test_a_convolution_with_its_own_way_is_left(before, own):
     source = changed(("F.relu(gate).square() * up", f"F.relu(gate) * {own}"), source=CONVOLVED)
     source = changed(("        return self.down", f"        {before}        return self.down"),
                      source=source)  # fmt: skip
-    assert "convolution turned to time: conv" not in mend(source, SWIGLU).repairs
+    assert "convolution turned to time: conv" not in fix(source, SWIGLU).repairs
 
 
 def test_a_method_that_returns_the_pair_is_left():
@@ -261,4 +261,4 @@ def test_a_method_that_returns_the_pair_is_left():
     assert whole in MLP
     source = MLP.replace(whole, "        return self._out(F.relu(gate).square() * up, Z)")
     source += "\n    def _out(self, Y, Z):\n        return self.down(Y), Z\n"
-    assert mend(source, SWIGLU).repairs == ()
+    assert fix(source, SWIGLU).repairs == ()

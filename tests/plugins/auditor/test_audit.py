@@ -34,7 +34,7 @@ from genesys_engine.plugins.auditor import (
 from genesys_engine.plugins.auditor.audit import Order
 from genesys_engine.plugins.auditor.candidate import here
 from genesys_engine.plugins.auditor.chunks import lengths_named
-from genesys_engine.plugins.auditor.cost import Cost, _loop, check_cost, count_cost, time_beside
+from genesys_engine.plugins.auditor.cost import Cost, _loop, check_cost, count_cost, time_against
 from genesys_engine.plugins.auditor.here import audit_block
 from genesys_engine.plugins.auditor.numbers import difference
 from genesys_engine.plugins.auditor.subject import Subject
@@ -154,10 +154,10 @@ def test_cost_is_compared_with_the_reference(line, code):
 def test_a_slow_block_is_a_fact_of_the_machine():
     loop = subject(with_line("q, k, v =", "for _ in range(50 * T):\n            X = X * 1.0"))
     reference = load_block(ATTENTION)
-    facts, (found,) = time_beside(loop, reference)
+    facts, (found,) = time_against(loop, reference)
     assert facts["time_ratio"] > 10
     assert (found.code, found.severity) == ("cost.slow", "warning")
-    assert time_beside(subject(ATTENTION), replying_with_pairs(reference))[1] == []
+    assert time_against(subject(ATTENTION), replying_with_pairs(reference))[1] == []
 
 
 # --- the static look ---
@@ -293,7 +293,7 @@ def test_costs_that_are_no_numbers_are_told(monkeypatch):
     assert "cost.growth" in {f.code for f in check_cost(subject(ATTENTION), {}, None)}
     monkeypatch.setattr(cost, "_seconds", lambda *_: math.nan)
     probed, reference = subject(ATTENTION), load_block(ATTENTION)
-    assert [f.code for f in time_beside(probed, reference)[1]] == ["cost.slow"]
+    assert [f.code for f in time_against(probed, reference)[1]] == ["cost.slow"]
 
 
 def test_the_evidence_of_a_leak_reproduces_it():
