@@ -182,9 +182,10 @@ def test_sentences_name_the_better_one_or_say_that_nothing_is_shown():
     assert sentence("gp", "direct", turned, "valid designs").startswith(
         "direct is better than gp by 20.0 points"
     )
+    nothing = "No significant difference"
     hidden = in_points(paired_rates([True, False, True], [True, True, False]))
     assert sentence("a", "b", hidden, "valid designs").startswith(
-        "No difference shown between a and b in valid designs (0.0 points, 95 % interval −"
+        f"{nothing} between a and b in valid designs (0.0 points, 95 % interval −"
     )
     assert sentence("a", "b", Difference(2.0, None, 1), "x") == (
         "a and b, 1 pair of results: too few to compare."
@@ -194,6 +195,6 @@ def test_sentences_name_the_better_one_or_say_that_nothing_is_shown():
         "a is better than b by 0.04 points in best fitness (95 % interval 0.01 to 0.07, n = 9)."
     )
     assert sentence("a", "b", paired_means([2.0, 3.0], [1.5, 2.5], 1), "best fitness") == (
-        "No difference shown between a and b in best fitness"
+        f"{nothing} between a and b in best fitness"
         " (+0.5 points in each of 2 pairs, which does not tell how far chance goes)."
     )
