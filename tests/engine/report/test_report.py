@@ -404,9 +404,9 @@ def test_the_report_of_ten_thousand_designs_is_small_and_quick(tmp_path):
     assert len(shown) == charts.MOST_DESIGNS
     assert drawn.left_out == 10_000 - charts.MOST_DESIGNS
     assert line <= shown  # the best with all that led to it
-    assert f"{drawn.left_out:,} others are left out" in source
-    assert f"{10_000 - charts.MOST_POINTS:,} points are left out" in source
-    assert f"{10_000 - charts.MOST_POINTS:,} are left out" in source
+    assert f"{drawn.left_out:,} others are omitted" in source
+    assert f"{10_000 - charts.MOST_POINTS:,} points are omitted" in source
+    assert f"{10_000 - charts.MOST_POINTS:,} are omitted" in source
     assert all({edge.parent, edge.child} <= shown for edge in drawn.edges)
 
 
