@@ -196,5 +196,5 @@ def test_sentences_name_the_better_one_or_say_that_nothing_is_shown():
     )
     assert sentence("a", "b", paired_means([2.0, 3.0], [1.5, 2.5], 1), "best fitness") == (
         f"{nothing} between a and b in best fitness"
-        " (+0.5 points in each of 2 pairs, which does not tell how far chance goes)."
+        " (+0.5 points in each of 2 pairs: no estimate of the noise)."
     )
