@@ -123,7 +123,7 @@ def print_differences(name: str, hybrid: Sequence[Column], other: Sequence[Colum
     for figure, mine, theirs in zip(FIGURES, hybrid, other, strict=True):
         pairs = [(a, b) for a, b in zip(mine, theirs, strict=True) if a is not None]
         low, high = interval([a - (b or 0.0) for a, b in pairs])
-        verdict = "better" if low > 0 else "worse" if high < 0 else "no difference shown"
+        verdict = "better" if low > 0 else "worse" if high < 0 else "within noise"
         lines_out.append(f"{figure} {low:+.3f} to {high:+.3f} ({verdict})")
     print(f"hybrid against {name}: {'; '.join(lines_out)}")
 

@@ -109,7 +109,7 @@ def test_fitness_over_metrics_and_scores_as_objectives(tmp_path: Path) -> None:
 
 def test_a_reference_no_better_than_untrained_ends_the_run(tmp_path: Path) -> None:
     trial = Trial(tmp_path / "run", sets=SHARED[:2], untrained=0.9)
-    told = r"no gain can be a share of its continuation:acc: .* trained against 0.9 untrained"
+    told = r"a gain cannot be a share of its continuation:acc: .* trained against 0.9 untrained"
     with pytest.raises(InputError, match=told):
         trial.go()
 
