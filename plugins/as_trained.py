@@ -30,7 +30,7 @@ PLACES = 8  # at least; a batch with fewer rows is changed several times
 def looks_ahead(
     subject: Asked, payload: Mapping[str, Any], corpus: Corpus, secret: Sequence[int]
 ) -> str:
-    """Say how what follows a place changes what is said there in training; "" for not at all.
+    """Say how what follows a place changes what is reported there in training; "" for not at all.
 
     Args:
         subject: serves the trained model (`model_subject`); nothing trains there.

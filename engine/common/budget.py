@@ -50,9 +50,9 @@ def first_spent(spendings: Iterable[Spending]) -> str | None:
 
 
 def new_warnings(said: set[str], spendings: Iterable[Spending]) -> list[Spending]:
-    """Return what a person has to be warned of now, and note in `said` that it was said.
+    """Return what a person has to be warned of now, and note in `said` that it was reported.
 
-    Each share of a cap is said once; of two that are passed in one step the higher alone.
+    Each share of a cap is reported once; of two that are passed in one step the higher alone.
     """
     fresh = {f"{each.budget} {each.share}": each for each in spendings if each.share}
     found = [each for key, each in fresh.items() if key not in said]

@@ -2,7 +2,7 @@
 
 A cap ends an arm within one call: `ArmClient` refuses the next one.  The proposal that was cut
 short is not recorded, since the arm has not failed at it; its replies are, so that a study that
-is gone on with under a higher cap pays for none of them again.
+is continued under a higher cap pays for none of them again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from genesys_engine.plugins.api import LLM, BudgetSpent, LLMReply, LLMRequest, L
 
 
 class ArmSpent(BudgetSpent):
-    """A cap of one arm is reached, the others go on; (its name)."""
+    """A cap of one arm is reached, the others continue; (its name)."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def spent_now(usage: Mapping[str, LLMUsage], seconds: float) -> Spent:
 
 
 def cap_reached(section: CompareSection, spent: Spent) -> str | None:
-    """Return the name of the cap that ends an arm, None while it may go on."""
+    """Return the name of the cap that ends an arm, None while it may continue."""
     hours = section.wall_hours
     return first_spent(
         (

@@ -30,7 +30,7 @@ def check_metrics(document: Document, sections: Mapping[str, Any], registry: Reg
     every rung.
     """
     fitness, selection = sections["fitness"], sections["selection"]
-    wanted: dict[str, tuple[str, ...]] = {}  # each is told once, at the first place
+    wanted: dict[str, tuple[str, ...]] = {}  # each is reported once, at the first place
     if selection is not None:
         key = "objectives" if "objectives" in selection.options else "use"
         wanted |= dict.fromkeys(objectives(selection, registry), ("selection", key))
@@ -55,7 +55,7 @@ def check_metrics(document: Document, sections: Mapping[str, Any], registry: Reg
                     hint = f"remove `rungs` of its evaluator, or add {scale!r} there"
                 document.report(path, f"no evaluator reports {name!r}{where}", hint)
                 if scale:
-                    return  # told of one rung, it need not be told of the others
+                    return  # reported of one rung, it need not be reported for the others
 
 
 def _known(
@@ -75,7 +75,7 @@ def _known(
 
 
 def objectives(selection: Component, registry: Registry) -> tuple[str, ...]:
-    """Return the metrics that a selector weighs beside the fitness."""
+    """Return the metrics that a selector weighs next to the fitness."""
     found = _declared(registry.get("selector", selection.use), selection)
     return tuple(found or ())
 

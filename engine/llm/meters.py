@@ -49,7 +49,7 @@ def total(usage: Mapping[str, LLMUsage]) -> LLMUsage:
 
 @dataclass(frozen=True, eq=False)
 class Hold:
-    """What a call under way may still use, or what one whose reply was lost may have used."""
+    """What a running call may still use, or what one whose reply was lost may have used."""
 
     tokens: int
     usd: float
@@ -58,14 +58,14 @@ class Hold:
 class Meters:
     """Usage by role, and caps that are kept by reserving before a call what it may use.
 
-    What a call reserved goes on counting against the caps where its reply is lost: the service may
+    The reservation of a call whose reply is lost still counts against the caps: the service may
     bill it.  Being an estimate, it is no part of the usage, by which arms are compared, nor of the
     ledger: a later session begins without it, so that no outage uses a budget up for good.
 
     Args:
         caps: what may be used.
         used: what earlier sessions used.
-        tell: is told (budget, used, cap, lost) when 50 and 80 % are reached, once each; `used` has
+        tell: called with (budget, used, cap, lost) at 50 and 80 %, once each; `used` has
             `lost`, the estimates, in it.
     """
 
@@ -78,7 +78,7 @@ class Meters:
         self.caps = caps
         self._used = dict(used)
         self._tell = tell
-        self._held: set[Hold] = set()  # of calls under way
+        self._held: set[Hold] = set()  # of running calls
         self._lost: set[Hold] = set()  # of calls whose reply was lost
         self._changed = threading.Condition()
         self._said: set[str] = set()
@@ -101,9 +101,9 @@ class Meters:
     def reserve(
         self, tokens: int, price: LLMPrice | None, output: int, check: Callable[[], None]
     ) -> Hold:
-        """Set aside what a call may use; waits for calls under way if only they stand against it.
+        """Set aside what a call may use; waits for running calls if only they stand against it.
 
-        None is under way for long: it is released, or lost at its deadline.
+        None is running for long: it is released, or lost at its deadline.
 
         Args:
             tokens: input and output together.
@@ -152,7 +152,7 @@ class Meters:
 
     @contextmanager
     def _change(self) -> Iterator[None]:
-        """Change what is used or held; whoever waits looks again, and new shares are told."""
+        """Change what is used or held; whoever waits looks again, and new shares are reported."""
         with self._changed:
             yield
             fresh = self._warnings()
@@ -161,13 +161,13 @@ class Meters:
             self._tell(each.budget, each.used or 0.0, each.cap or 0.0, lost)
 
     def _against(self, *holds: Hold) -> str | None:
-        """Return the budget that does not allow `holds` beside what was used."""
+        """Return the budget that does not allow `holds` next to what was used."""
         used, held = total(self._used), _sums(holds)
         now = self.caps.spendings(used.tokens, used.usd)
         return next((each.budget for each in now if not each.allows(held[each.budget])), None)
 
     def _warnings(self) -> list[tuple[Spending, float]]:
-        """Return what has to be said now, with the estimates of lost replies that are in it."""
+        """Return what has to be reported now, with the estimates of lost replies that are in it."""
         used, lost = total(self._used), _sums(self._lost)
         now = self.caps.spendings(used.tokens + lost[TOKENS], (used.usd or 0.0) + lost[USD])
         return [(each, lost[each.budget]) for each in new_warnings(self._said, now)]

@@ -87,7 +87,7 @@ class Outcomes:
     # --- issuing -----------------------------------------------------------------------------
 
     def issue(self, decision: Design | Verify | Confirm) -> TaskRow:
-        """Count a decision as a task under way, and return the task."""
+        """Count a decision as a running task, and return the task."""
         seq = self.state.counts.next_seq
         if isinstance(decision, Design):
             return self._issue_design(seq, decision)

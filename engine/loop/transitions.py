@@ -1,6 +1,6 @@
 """What a record does to the state: one function for each kind of record.
 
-A run that goes on calls them with what it has just written, a run that is resumed with what its
+A run that continues calls them with what it has just written, a run that is resumed with what its
 tables hold, so that both stand in the same state.
 """
 
@@ -23,7 +23,7 @@ from genesys_engine.gab import library
 
 
 def issue(state: State, task: TaskRow) -> None:
-    """Count a task that was decided: it is under way from now on."""
+    """Count a task that was decided: it is running from now on."""
     state.counts.next_seq = task.seq + 1
     state.in_flight.append(task.seq)
     if task.kind == DESIGN:
@@ -39,7 +39,7 @@ def issue(state: State, task: TaskRow) -> None:
 
 
 def settle(state: State, task: TaskRow) -> None:
-    """Take a task from those under way: its result enters the state."""
+    """Take a task from those running: its result enters the state."""
     state.in_flight.remove(task.seq)
     if task.kind == DESIGN:
         _count_designs_in_flight(state, task, -1)
@@ -79,7 +79,7 @@ def enter_verification(state: State, row: VerificationRow, objectives: Mapping[s
     """Note that a verification is done, and what it gained where it ranks its design.
 
     Args:
-        objectives: the gains in the metrics that the selector weighs beside the fitness.
+        objectives: the gains in the metrics that the selector weighs next to the fitness.
     """
     state.counts.next_verification = row.id + 1
     if is_fresh(row.replicate):

@@ -3,7 +3,7 @@
 At a few hundred evaluations both are hard to beat (Real et al. 2019; White et al. 2021, "Exploring
 the Loss Landscape in Neural Architecture Search").  Designs are numbered in the order in which they
 were made, so what a strategy has to remember it reads from the candidates: it has no state of its
-own, and a resumed run goes on as it would have.
+own, and a resumed run continues as it would have.
 """
 
 from __future__ import annotations
