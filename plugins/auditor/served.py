@@ -249,6 +249,7 @@ class Served:
     def pull_block(self, given: Given, tensors: Tensors) -> Answer:
         """Return a block's output, and where it is finite the gradients for X and parameters."""
         block, (X, weights) = self._model(given), tensors
+        block.zero_grad(set_to_none=True)
         X.requires_grad_()
         start_generator(0)
         Y = block(X)[0]

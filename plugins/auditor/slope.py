@@ -25,7 +25,7 @@ _LENGTH = 31
 # A step of the first size rounds where a part computes in fp32; one of the last bends where the
 # function does.  At a kink, or where a choice flips, one of three directions may be wrong.
 _STEPS = (1e-5, 1e-4, 1e-3)
-APART = 0.05  # of the larger of the two
+APART = 0.01  # of the larger of the two
 
 
 def check_slope(subject: Subject) -> Iterator[Finding]:

@@ -504,6 +504,11 @@ def test_kinks_rounding_and_choices_are_no_false_gradient(body):
     assert codes(block(body), slope.check_slope) == []
 
 
+def test_a_second_direction_is_asked_like_the_first(monkeypatch):
+    monkeypatch.setattr(slope, "_STEPS", (1e-20, 1e-4))  # the first one is nothing
+    assert codes(block(), slope.check_slope) == []
+
+
 def test_an_estimator_that_passes_a_step_by_is_a_warning_and_no_more():
     source = block("Y = Y + N + ((8 * N).round() / 8 - N).detach()")
     report = audit_block(Order(source, d_model=32)).report
