@@ -7,17 +7,17 @@ import statistics
 
 import pytest
 
-from genesys_engine.engine.jobs.replies import MOST
+from genesys_engine.engine.jobs.replies import MAX_ABS_SCORE
 from genesys_engine.engine.score.fitness import (
     Measure,
     Reading,
     Unmeasured,
+    describe_metric,
     fitness_gain,
     gain,
     higher_is_better,
     metric_value,
     objective_gains,
-    said,
     spread,
 )
 from genesys_engine.engine.score.significance import noise_of
@@ -33,7 +33,7 @@ def test_gain_counts_up_in_both_directions() -> None:
     assert gain(2.1, 2.0, up=False) < 0
 
 
-@pytest.mark.parametrize("value", [MOST, -MOST])
+@pytest.mark.parametrize("value", [MAX_ABS_SCORE, -MAX_ABS_SCORE])
 def test_the_largest_scores_have_gains_and_means(value: float) -> None:
     assert math.isfinite(gain(value, 2.0, up=False, unit=1e-100))
     scores = {f"{name}:acc": score(value, True) for name in "abc"}
@@ -129,6 +129,6 @@ def test_a_reference_that_scores_0_is_no_base() -> None:
 
 
 def test_it_can_be_said() -> None:
-    assert said({"metric": "bits_per_byte"}) == "bits_per_byte"
+    assert describe_metric({"metric": "bits_per_byte"}) == "bits_per_byte"
     both = {"metric": ["bits_per_byte", "accuracy"], "relative_to": "untrained"}
-    assert said(both) == "bits_per_byte and accuracy, as a share of what training gains"
+    assert describe_metric(both) == "bits_per_byte and accuracy, as a share of what training gains"
