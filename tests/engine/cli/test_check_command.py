@@ -118,9 +118,9 @@ def test_a_design_of_a_run_is_compared_with_its_parents(tmp_path):
     [
         ("missing.py", None, "no such file"),
         ("folder", "folder", "not a file"),
-        ("latin.py", b"x = 1\ny = '\xe9'\n", "latin.py:2: the file is not UTF-8 text"),
+        ("latin.py", b"x = 1\ny = '\xe9'\n", "latin.py:2: not UTF-8 text"),
         ("large.py", b"#" * (2 << 20), "larger than 1 MiB"),
-        ("broken.json", b'{\n  "format": 1,\n  oops}', "broken.json:3: this is not JSON"),
+        ("broken.json", b'{\n  "format": 1,\n  oops}', "broken.json:3: not JSON"),
     ],
 )
 def test_unreadable_input_is_told_in_one_sentence(ask, tmp_path, name, data, message):

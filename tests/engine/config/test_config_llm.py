@@ -104,7 +104,7 @@ replies = ["yes"]
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, text)
     told = str(caught.value)
-    for part in ("modell", "no llm_backend 'litelm'", "no role 'poet'", "'litellm'?"):
+    for part in ("modell", "llm_backend 'litelm'", "role 'poet'", "'litellm'?"):
         assert part in told
     assert "trial.toml:4:" in told
     assert "trial.toml:7:" in told

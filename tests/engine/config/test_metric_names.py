@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -78,12 +79,13 @@ def test_a_metric_that_nobody_gives_is_told_with_near_names(
     tmp_path: Path, registry: Registry, text: str, name: str, near: str
 ) -> None:
     ((message, hint),) = refused(tmp_path, registry, text)
-    assert message == f"no evaluator gives {name!r}"
+    assert message.startswith("no evaluator ")
+    assert message.endswith(f" {name!r}")
     assert near in hint
 
 
 def test_the_place_is_the_line_in_the_file(tmp_path: Path, registry: Registry) -> None:
-    with pytest.raises(ConfigError, match=r"e\.toml:2:\d+: no evaluator gives 'loss'"):
+    with pytest.raises(ConfigError, match=r"e\.toml:2:\d+: no evaluator .*'loss'"):
         read(tmp_path, registry, '[fitness]\nmetric = "loss"')
 
 
@@ -109,7 +111,8 @@ def test_what_files_of_tasks_list_is_known_without_data(tmp_path: Path, registry
         "bigbench/hyperbaton:acc": '["bigbench/winowhy"]',
     }.items():
         ((message, _),) = refused(tmp_path, registry, fitness.format(name), tasks=tasks)
-        assert message == f"no evaluator gives {name!r}"
+        assert message.startswith("no evaluator ")
+        assert message.endswith(f" {name!r}")
 
 
 def test_a_folder_of_yaml_says_what_it_scores(tmp_path: Path, registry: Registry) -> None:
@@ -137,7 +140,7 @@ def test_one_that_declares_nothing_is_not_checked(tmp_path: Path, registry: Regi
     file.write_text('[fitness]\nmetric = "mine"\n[[evaluators]]\nuse = "mute"\n')
     assert load_experiment(file, (), registry).fitness.metrics == ("mine",)
     file.write_text('[[evaluators]]\nuse = "wrong"\n')
-    with pytest.raises(PluginError, match=r"'wrong' of test 1 cannot say its metrics: .*3"):
+    with pytest.raises(PluginError, match=r"'wrong' of test 1 .*metrics: .*3"):
         load_experiment(file, (), registry)
 
 
@@ -146,7 +149,7 @@ def test_every_command_that_begins_refuses_it(tmp_path: Path, command: str) -> N
     file = write_experiment(tmp_path)
     more = ("--out", tmp_path / "out") if command in ("run", "compare") else ()
     answer = here(command, file, *more, "--set", "fitness.metric=bits_per_bite")
-    answer.refused(2, "no evaluator gives 'bits_per_bite'", "did you mean 'bits_per_byte'?")
+    answer.refused(2, "no evaluator ", "'bits_per_bite'", "did you mean 'bits_per_byte'?")
     assert not (tmp_path / "out").exists()
 
 
@@ -184,19 +187,19 @@ def test_an_evaluator_may_be_asked_at_some_rungs(tmp_path: Path, registry: Regis
 @pytest.mark.parametrize(
     ("rungs", "more", "told"),
     [
-        ('["1N"]', {}, "the ladder has no rung '1N'"),
-        ('["4M"]', {}, "the ladder has no rung '4M'"),
-        ("[]", {}, "the evaluator 'lm_eval' is asked at no rung"),
-        ('["1M"]', {"heldout": 'rungs = ["1M"]'}, "no evaluator gives 'bits_per_byte' at 0.2M"),
+        ('["1N"]', {}, "ladder has no rung '1N'"),
+        ('["4M"]', {}, "ladder has no rung '4M'"),
+        ("[]", {}, "evaluator 'lm_eval' .* at no rung"),
+        ('["1M"]', {"heldout": 'rungs = ["1M"]'}, r"no evaluator .*'bits_per_byte' at 0\.2M"),
         (
             '["1M"]',
             {"more": '[fitness]\nmetric = "corruption:acc"\n'},
-            "no evaluator gives 'corruption:acc' at 0.2M",
+            r"no evaluator .*'corruption:acc' at 0\.2M",
         ),
         (
             '["0.2M"]',
             {"more": '[selection]\nuse = "nsga2"\nobjectives = "quality+corruption:acc"\n'},
-            "no evaluator gives 'corruption:acc' at 1M",
+            "no evaluator .*'corruption:acc' at 1M",
         ),
     ],
 )
@@ -206,5 +209,5 @@ def test_rungs_that_fit_nothing_are_refused(
     with pytest.raises(ConfigError) as caught:
         at_rungs(tmp_path, registry, rungs, **more)
     (problem,) = caught.value.problems
-    assert problem.message.startswith(told)
+    assert re.search(told, problem.message)
     assert problem.hint
