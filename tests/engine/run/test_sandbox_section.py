@@ -89,7 +89,7 @@ def test_an_executor_that_cannot_tell_is_no_isolation(experiment):
     host.registry.register(recorded)
     section = loaded.executor.model_copy(update={"use": "recorded", "options": {}})
     silent = loaded.model_copy(update={"executor": section})
-    with pytest.raises(EnvironmentProblem, match="cannot tell which level"):
+    with pytest.raises(EnvironmentProblem, match=r"'standard' .* executor 'recorded'"):
         demand_isolation(host, silent)
     open_to_all = silent.sandbox.model_copy(update={"require": "process"})
     assert demand_isolation(host, silent.model_copy(update={"sandbox": open_to_all})) is None
