@@ -12,7 +12,7 @@ from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins.api import BudgetSpent, LLMPrice, LLMUsage
 
 TOKENS, USD = "budget.llm_tokens", "budget.llm_usd"
-LOST = "lost replies may have cost"
+LOST = "lost replies may have used up"
 POLL_S = 0.1
 
 

@@ -93,7 +93,7 @@ def test_an_arm_has_no_cap_of_its_own(tmp_path: Path) -> None:
     own = 'sets = ["budget.wall_hours = 3"]\n'
     file.write_text(f'[compare]\nstudy = "evolution"\n{arms}{own}')
     answer = here("compare", file, "--out", tmp_path / "study")
-    answer.refused(2, "sets budget.wall_hours, but all arms have the same caps")
+    answer.refused(2, ":7:8: ", "'b' sets budget.wall_hours")
 
 
 def test_an_implementation_study_has_no_device_hours(tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def test_an_exchange_is_printed_whole_and_harmless(
     )
     seed = here("llm", "show", trial.folder, "gpt")
     assert (seed.code, seed.out) == (0, "")
-    assert "no language model was asked for gpt" in seed.err
+    assert "no calls for gpt" in seed.err
     listed = here("llm", "show", trial.folder)
     assert f"t{seq}" in listed.out
     assert "proposal.malformed" in listed.out

@@ -316,7 +316,7 @@ def test_a_lost_reply_counts_against_a_cap(
         gateway = through(
             bench, server, model=model, caps=Caps(tokens=60), deadline_s=0.5, give_up_after_s=60.0
         )
-        with pytest.raises(BudgetSpent, match=r"lost replies may have used up budget\.llm_tokens"):
+        with pytest.raises(BudgetSpent, match=r"lost replies.* budget\.llm_tokens"):
             gateway.client("1").ask("coder", request())
         assert len(server.asked) == 2  # each may have used 27
         assert gateway.usage() == {}  # what is shown is what was counted

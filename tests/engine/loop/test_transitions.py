@@ -49,7 +49,7 @@ def test_the_state_is_at_every_step_what_its_records_give(
         steps += 1
 
     monkeypatch.setattr(Evolution, "_publish", compare)
-    trial = Trial(tmp_path / "run", mode=mode, leaks=leaks, finalists=2, seed=10, sets=SETS)
+    trial = Trial(tmp_path / "run", mode=mode, leaks=leaks, finalists=2, seed=11, sets=SETS)
     trial.go()
     assert steps > 100
     assert bool(trial.events("design.disqualified")) is (leaks > 0)
