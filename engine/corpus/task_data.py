@@ -99,7 +99,8 @@ def demand_items(evaluators: Sequence[Evaluator], corpus: Corpus) -> None:
             if (found := counts.get(task.key)) is not None and found < FEWEST_ITEMS:
                 raise InputError(
                     f"the {corpus.heldout_tokens:,} held-out tokens of {corpus.manifest['origin']}"
-                    f" yield {found} items for the task {task.key!r}, of at least {FEWEST_ITEMS}",
+                    f" yield {found} items for the task {task.key!r};"
+                    f" at least {FEWEST_ITEMS} are needed",
                     where=PLACE,
                     hint="give more text or a larger corpus.heldout, or remove the task",
                 )

@@ -166,7 +166,7 @@ def test_too_little_held_out_for_a_task_names_it(capsys: pytest.CaptureFixture[s
     path = write(text + HELDOUT + '[[evaluators]]\nuse = "lm_eval"\ntasks = ["continuation"]\n')
     assert main(["validate", str(path)]) == 2
     told = capsys.readouterr().err
-    assert "the task 'continuation'; 8 are the least" in told
+    assert "the task 'continuation'; at least 8 " in told
     assert "text.txt yield" in told
 
 
