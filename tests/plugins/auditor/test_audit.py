@@ -99,9 +99,9 @@ def test_a_leak_in_one_layer_names_the_layer():
     source = (ZOO / "bad/causality.leak.in_layer_1_only.py").read_text()
     (found,) = audit_block(Order(source, d_model=64)).report.findings
     assert found.evidence["layer"] == 1
-    # A single layer is right, but the short training has two and is probed afterwards.
+    # A single layer is right, but a model as deep as a fitted one is probed afterwards.
     (found,) = audit_block(Order(source, d_model=64, layers=1)).report.findings
-    assert (found.evidence["layer"], found.evidence["parameters"]) == (1, "trained")
+    assert (found.evidence["layer"], found.evidence["parameters"]) == (1, "moved")
 
 
 def test_the_function_of_a_parent_is_no_child():

@@ -49,8 +49,9 @@ def test_a_slow_block_is_behind_in_the_numbers_that_it_is_shown(name):
 
 def test_a_reversed_gradient_stays_flat_however_long_one_looks():
     source = source_of(ROOT / "tests/zoo/bad/training.flat.gradient_reversed.py")
-    (found,) = audit_block(Order(source, d_model=64)).report.findings
-    assert found.code == "training.flat"
+    slope, flat = audit_block(Order(source, d_model=64)).report.findings
+    assert (slope.code, flat.code) == ("gradient.differs", "training.flat")
+    assert slope.evidence["outputs"] * slope.evidence["gradient"] < 0
 
 
 def windows(rows):

@@ -211,7 +211,7 @@ def test_generation_is_greedy_and_stops(corpus):
     [("helaswag", "hellaswag"), ("minimal_pair", "minimal_pairs"), ("ofline", "offline")],
 )
 def test_an_unknown_task_is_refused_with_near_names(name, near):
-    with pytest.raises(ValidationError, match=f"no task '{name}'; did you mean '{near}'"):
+    with pytest.raises(ValidationError, match=f"'{name}'; did you mean '{near}'"):
         LmEvalOptions(tasks=(name,))
 
 
