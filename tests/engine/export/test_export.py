@@ -423,7 +423,7 @@ def test_what_is_no_tie_within_the_blocks_is_not_copied(
     ("metadata", "told"),
     [
         ({f"blocks.0.x{n}": "blocks.0.a" for n in range(1000)}, "copies of others, far too many"),
-        ({"format": 1}, "is no safetensors file"),
+        ({"format": 1}, "safetensors file: .*header"),
     ],
 )
 def test_a_spoilt_checkpoint_is_told_with_its_place_and_a_way_out(
