@@ -54,6 +54,14 @@ def test_a_reversed_gradient_stays_flat_however_long_one_looks():
     assert slope.evidence["outputs"] * slope.evidence["gradient"] < 0
 
 
+def test_the_trained_model_is_probed_for_leaks_in_both_of_its_layers():
+    source = source_of(ROOT / "tests/zoo/bad/causality.leak.in_layer_1_only.py")
+    subject = Subject(here(source), SourceMap(source), 128, 0, 64, blocks=1)
+    (found,) = training.check_training(subject, {})
+    assert found.code == "causality.leak"
+    assert (found.evidence["layer"], found.evidence["parameters"]) == (1, "trained")
+
+
 def windows(rows):
     return {tuple(row) for row in rows.flatten(0, -2).tolist()}
 
