@@ -81,7 +81,9 @@ def check_subject(
     ) -> ProbedBlock:
         index, blocks = block_loc
         shape = {"width": embed_dim, "index": index, "blocks": blocks, "dtype": dtype}
-        return ProbedBlock(candidate, candidate.build("block", **shape, device="", seed=seed))
+        return ProbedBlock(
+            candidate, candidate.build("block", **shape, device="", seed=seed, placed=False)
+        )
 
     return CheckSubject(source, block, seed, fits)
 
