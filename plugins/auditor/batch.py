@@ -136,13 +136,13 @@ def _is_chaos(subject: Subject, tokens: Tensor, apart: float) -> bool:
     """Tell whether the rounding of fp64 alone may make a change that large.
 
     Batches of other sizes round otherwise.  What that becomes at the output is read from a change
-    of the input that is small, and yet a thousand times the size of rounding.
+    of the input that is small, and yet a thousand times the size of rounding; where that fills the
+    output already, many layers deep, rounding may make anything of it.
     """
-    if apart > ROUNDING:
-        return False
     others = subject.other_tokens(tokens)
     near = subject.layers(subject.shared, others, nearer=(tokens, _THOUSAND_ROUNDINGS))[-1]
-    return apart < difference(subject.alone(tokens.shape[1])[-1], near) / 1000
+    grown = difference(subject.alone(tokens.shape[1])[-1], near)
+    return apart < (grown if grown > ROUNDING else grown / 1000)
 
 
 def _with_others(subject: Subject, tokens: Tensor, replaced: list[int]) -> Tensor:
