@@ -1,10 +1,15 @@
 """What every test needs, and the order of the files."""
 
+import signal
 import sys
 
 import pytest
 
 UNTOUCHED = "genesys_engine.plugins.auditor.untouched"
+
+
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # by nohup, which commands would inherit
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 @pytest.fixture(autouse=True)
