@@ -262,7 +262,7 @@ def test_a_local_plugin_that_is_none_or_hidden_is_told(site: Site) -> None:
     assert "the module 'operator' is another one" in told
     (here / "notes").mkdir()
     code, told = validate(site, '[plugins]\nlocal = ["notes"]\n[selection]\nuse = "mine"\n')
-    assert "nothing at" in told
+    assert "no plugin at" in told
     assert "pyproject.toml" in told
 
 
