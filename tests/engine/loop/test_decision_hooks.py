@@ -528,7 +528,7 @@ def test_an_operator_that_answers_nonsense_is_named_and_what_is_under_way_is_fin
     plugin = install(RAISES.replace('raise ValueError("not today")', call) + answering("None"))
     loop = Loop(tmp_path / "run", OPERATORS)
     with pytest.raises(PluginError, match=ANSWERS[answer]) as raised:
-        loop.go(RecordedExecutor(workers=2, delay_s=0.05))
+        loop.go(RecordedExecutor(workers=16, delay_s=0.05))  # so that none waits for a worker
     assert raised.value.where == "operator raises"
     assert "update the plugin and resume" in str(raised.value.hint)
     assert plugin.asked[0]["stage"] == "design"
