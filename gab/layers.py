@@ -86,6 +86,11 @@ def is_pattern(unit: Unit) -> bool:
     return unit.interface == ROOT_INTERFACE and len(slots) > 1
 
 
+def kinds_of(tree: GABTree, at: int) -> dict[str, int]:
+    """Return the index of every kind of layer of the pattern at an index, by its slot."""
+    return {s: i for s, i in tree.children(at).items() if tree[i].ret == ROOT_INTERFACE}
+
+
 def pattern_fault(tree: GABTree) -> str:
     """Return why a pattern of the tree is none, or "".
 
@@ -99,9 +104,7 @@ def pattern_fault(tree: GABTree) -> str:
         if pattern and below:
             return f"{place.path} is a pattern of layers within another"
         if pattern:
-            blocks = [
-                i for i in tree.children(place.index).values() if tree[i].ret == ROOT_INTERFACE
-            ]
-            if len({tree.subtree(index).digest for index in blocks}) < len(blocks):
+            kinds = kinds_of(tree, place.index).values()
+            if len({tree.subtree(index).digest for index in kinds}) < len(kinds):
                 return f"{place.path} is a pattern with two kinds of layer that are the same"
     return ""

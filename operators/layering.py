@@ -9,7 +9,7 @@ from pydantic import Field
 
 from genesys_engine.gab import library
 from genesys_engine.gab.interfaces import ROOT_INTERFACE
-from genesys_engine.gab.layers import is_pattern
+from genesys_engine.gab.layers import is_pattern, kinds_of
 from genesys_engine.gab.tree import GABTree, grow
 from genesys_engine.gab.unit import Unit, Value
 from genesys_engine.operators.growth import Grower, GrowthOptions
@@ -95,7 +95,7 @@ def _reorder(tree: GABTree, at: int, rng: random.Random) -> Child:
 
 def _swap(tree: GABTree, at: int, rng: random.Random) -> Child:
     """Return two kinds of layer in each other's places."""
-    slots = list(_block_slots(tree, at))
+    slots = list(kinds_of(tree, at))
     one, other = rng.sample(slots, 2)
     children = {slot: tree.subtree(index) for slot, index in tree.children(at).items()}
     children[one], children[other] = children[other], children[one]
@@ -106,7 +106,7 @@ def _swap(tree: GABTree, at: int, rng: random.Random) -> Child:
 
 def _dissolve(tree: GABTree, at: int, rng: random.Random) -> Child:
     """Return layers that are all of one of the kinds."""
-    slot, index = rng.choice(list(_block_slots(tree, at).items()))
+    slot, index = rng.choice(list(kinds_of(tree, at).items()))
     change = sentence(f"Made all layers alike: those of {slot} ({tree[index].name})")
     return Child(tree.replace(at, tree.subtree(index)), change, {"move": "dissolve", "kept": slot})
 
@@ -117,7 +117,7 @@ def _merge(tree: GABTree, at: int | None, donor: Parent, rng: random.Random) -> 
     blocks = [tree] if at is None else _blocks(tree, at)
     said = f"{gift[0].name} of design {donor.design}"
     if at is not None and (len(blocks) == _most_slots() or rng.random() < 0.5):
-        slot, index = rng.choice(list(_block_slots(tree, at).items()))
+        slot, index = rng.choice(list(kinds_of(tree, at).items()))
         change = sentence(f"Took the layers of {said} in place of {slot} ({tree[index].name})")
         return Child(tree.replace(index, gift), change, {"move": "merge", "slot": slot})
     made, order = _pattern_over(_mixed([*blocks, gift], rng), rng)
@@ -155,13 +155,8 @@ def _order(tree: GABTree, at: int) -> str:
     return f"{tree[at].name}({values})"
 
 
-def _block_slots(tree: GABTree, at: int) -> dict[str, int]:
-    """Return the indices of a pattern's blocks by slot."""
-    return {s: i for s, i in tree.children(at).items() if tree[i].ret == ROOT_INTERFACE}
-
-
 def _blocks(tree: GABTree, at: int) -> list[GABTree]:
-    return [tree.subtree(index) for index in _block_slots(tree, at).values()]
+    return [tree.subtree(index) for index in kinds_of(tree, at).values()]
 
 
 def _block_of(tree: GABTree, rng: random.Random) -> GABTree:

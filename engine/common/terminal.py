@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.live import Live
     from rich.text import Text
+
+REDRAWS_PER_S = 4
 
 # Tabs and line breaks may stay.  What else is here steers a terminal (C0, C1), turns the order of
 # what is read around (bidirectional controls) or is not seen at all (separators, tags).
@@ -30,6 +35,23 @@ def stamped(text: str, at: float, stream: TextIO) -> None:
     with contextlib.suppress(OSError):  # whoever read it is gone: that ends no command
         stream.write(f"{time.strftime('%H:%M:%S', time.localtime(at))}  {clean(text)}\n")
         stream.flush()
+
+
+def open_panel(stream: TextIO, draw: Callable[[], RenderableType]) -> Live:
+    """Begin to show on a terminal what `draw` gives, again and again, until it is stopped."""
+    from rich.console import Console
+    from rich.live import Live
+
+    panel = Live(
+        console=Console(file=stream, force_terminal=True),
+        get_renderable=draw,
+        refresh_per_second=REDRAWS_PER_S,
+        transient=True,
+        redirect_stdout=False,
+    )
+    panel.start()
+    spoken()
+    return panel
 
 
 def styled(text: str, **options: Any) -> Text:

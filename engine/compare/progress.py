@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from genesys_engine.engine.common.steps import Steps
-from genesys_engine.engine.common.terminal import spoken, stamped, styled
+from genesys_engine.engine.common.terminal import open_panel, stamped, styled
 from genesys_engine.engine.common.text import count, duration, percent
 from genesys_engine.engine.compare.store import Result
 
@@ -35,15 +35,7 @@ class StudyProgress:
 
     def __enter__(self) -> StudyProgress:
         if self._is_live:
-            from rich.console import Console
-            from rich.live import Live
-
-            console = Console(file=self._stream, force_terminal=True)
-            self._live = Live(
-                console=console, get_renderable=self._panel, refresh_per_second=4, transient=True
-            )
-            self._live.start()
-            spoken()
+            self._live = open_panel(self._stream, self._panel)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -214,11 +214,13 @@ class Verification:
     def _miscounted(self, training: TrainReply, evaluation: EvaluateReply) -> str:
         """Say who counted other parameters than the checkpoint has; "" for nobody."""
         counted = evaluation.parameters
-        details = (("its training", training.parameters), ("its check", self.parameters))
-        for who, parameters in details if counted is not None and evaluation.status == "ok" else ():
-            if parameters is not None and parameters != counted:
-                found = f"and its checkpoint has {counted:,}"
-                return f"{who} counted {parameters:,} parameters, {found}"
+        if counted is None or evaluation.status != "ok":
+            return ""
+        for who, claimed in (("training", training.parameters), ("check", self.parameters)):
+            if claimed is not None and claimed != counted:
+                return (
+                    f"its {who} counted {claimed:,} parameters, and its checkpoint has {counted:,}"
+                )
         return ""
 
     def _reply(
@@ -233,7 +235,7 @@ class Verification:
 
         Args:
             processes: how many devices the job kept.
-            reported: what is known of the verification without it.
+            details: what is known of the verification without it.
 
         Raises:
             TrialLost: the machine is to blame, or the corpus.

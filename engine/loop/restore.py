@@ -34,7 +34,7 @@ def _verifications(store: Store, state: State, measure: Measure) -> None:
     """Measure again what was measured, in the same order: each gain is what it was."""
     for row in store.verifications():
         objectives: Mapping[str, float] = {}
-        is_old = is_fresh(row.replicate) and row.rung < len(state.ladder.caps) - 1
+        is_old = is_fresh(row.replicate) and not transitions.is_of_finals(state, row.rung)
         if row.fitness is not None and not is_old:
             reading = measure.read(row.scores, row.controls, base=row.design == state.reference)
             measured = state.measure(reading, row.design, row.rung, row.replicate)

@@ -83,7 +83,7 @@ def enter_verification(state: State, row: VerificationRow, objectives: Mapping[s
     """
     state.counts.next_verification = row.id + 1
     if is_fresh(row.replicate):
-        if _is_of_finals(state, row.rung):
+        if is_of_finals(state, row.rung):
             state.finals.done.add((row.design, row.replicate))
         return
     is_out = row.design in state.confirmations.disqualified
@@ -100,6 +100,11 @@ def enter_confirmation(state: State, row: ConfirmationRow) -> list[int]:
     return []
 
 
+def is_of_finals(state: State, rung: int) -> bool:
+    """Tell whether a fresh training is of these finals, not of those before a further rung."""
+    return rung == len(state.ladder.caps) - 1
+
+
 def _count_designs_in_flight(state: State, task: TaskRow, by: int) -> None:
     state.counts.designs_in_flight += by
     if task.payload["seed"] is None:
@@ -109,7 +114,7 @@ def _count_designs_in_flight(state: State, task: TaskRow, by: int) -> None:
 def _issue_verification(state: State, design: int, rung: int, replicate: int) -> None:
     state.verifications_in_flight[rung] += 1
     if is_fresh(replicate):
-        if _is_of_finals(state, rung):
+        if is_of_finals(state, rung):
             state.finals.issued.add((design, replicate))
         return
     state.ladder.spend(rung)
@@ -120,8 +125,3 @@ def _issue_verification(state: State, design: int, rung: int, replicate: int) ->
             state.waiting.remove(design)
         state.standings[design].issued = rung
         state.place(design)
-
-
-def _is_of_finals(state: State, rung: int) -> bool:
-    """Tell whether a fresh training is of these finals, not of those before a further rung."""
-    return rung == len(state.ladder.caps) - 1

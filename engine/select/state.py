@@ -181,8 +181,8 @@ class State:
         looked_at = self.confirmations
         if standing.trusted or looked_at.has_passed(standing.design, standing.rung):
             return False
-        is_record = standing.gains[standing.rung] > self._record_of_others(standing)
-        return is_record or standing.design in looked_at.suspects or self.better(standing)
+        suspect = standing.design in looked_at.suspects
+        return suspect or self.better(standing) or self._sets_record(standing)
 
     def question(self, design: int) -> None:
         """Put a design in question: it waits for its audit."""
@@ -198,12 +198,18 @@ class State:
         if stands and not self.confirmations.open(design):
             self.climbing[standing.rung].add(design)
 
-    def _record_of_others(self, standing: Standing) -> float:
-        """Return the highest gain that stands at the rung of a design, its own left out."""
-        rung, own = standing.rung, standing.design
-        gains = (s.gains[rung] for s in self.standings.values() if s.design != own
-                 and rung in s.gains and self._stands(s, rung))  # fmt: skip
-        return max(gains, default=-math.inf)
+    def _sets_record(self, standing: Standing) -> bool:
+        """Tell whether no other gain that stands at the rung of a design is as high as its own.
+
+        The search ends at the first that is, so that it stays short however long the run.
+        """
+        rung = standing.rung
+        own = standing.gains[rung]
+        return not any(
+            other.gains.get(rung, -math.inf) >= own and self._stands(other, rung)
+            for other in self.standings.values()
+            if other is not standing
+        )
 
     def _stands(self, standing: Standing, rung: int) -> bool:
         """Tell whether a gain is not in question: an audit is of the highest rung alone, but of a

@@ -1,6 +1,6 @@
 """What a rung predicts: how a cheap training ranks a fixed zoo of designs, next to a long one.
 
-    python experiments/bench/rung_fidelity.py record [--only RECIPE ...] [--seeds 1]
+    python experiments/bench/rung_fidelity.py record [--recipes NAME ...] [--seeds N ...]
     python experiments/bench/rung_fidelity.py table
 
 `record` trains every design of the zoo (fidelity_zoo.py) by every recipe, through the verifier of

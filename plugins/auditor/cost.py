@@ -168,7 +168,8 @@ def time_against(
         _seconds(_there(subject, length), repeats) / subject.stacked
         for length, repeats in zip(lengths, (_REPEATS, 1), strict=True)
     ]
-    other = _seconds(_here(reference, subject, lengths[0]), _REPEATS) / _stacked(reference)
+    layers = _stacked(reference)
+    other = _seconds(_here(reference, subject, lengths[0], layers), _REPEATS) / layers
     facts = {
         "seconds": own[0],
         "time_ratio": own[0] / other,
@@ -193,9 +194,11 @@ def _there(subject: Subject, length: int) -> Callable[[], object]:
     return step
 
 
-def _here(reference: type[nn.Module], subject: Subject, length: int) -> Callable[[], object]:
-    """Return what has the reference take a step, in this process."""
-    blocks = [block.train() for block in stack(reference, subject.width, _stacked(reference))]
+def _here(
+    reference: type[nn.Module], subject: Subject, length: int, layers: int
+) -> Callable[[], object]:
+    """Return what has so many layers of the reference take a step, in this process."""
+    blocks = [block.train() for block in stack(reference, subject.width, layers)]
     return partial(forward_and_backward, blocks, _input(subject, length))
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
 from genesys_engine.engine.cli.progress.lines import line_of
-from genesys_engine.engine.common.terminal import spoken, stamped
+from genesys_engine.engine.common.terminal import open_panel, stamped
 from genesys_engine.engine.common.text import duration, plural
 from genesys_engine.engine.store.events import Event
 from genesys_engine.engine.views.run import RUNNING, WAITING, RunView
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 ROUTINE_EVERY_S = 1.0
-REDRAWS_PER_S = 4
 
 _ROUTINE = {
     kinds.DESIGN_ACCEPTED,
@@ -73,18 +72,7 @@ class Progress:
     def __enter__(self) -> Progress:
         """Begin to show."""
         if self._is_live:
-            from rich.console import Console
-            from rich.live import Live
-
-            self._live = Live(
-                console=Console(file=self._stream, force_terminal=True),
-                get_renderable=self._panel,
-                refresh_per_second=REDRAWS_PER_S,
-                transient=True,
-                redirect_stdout=False,
-            )
-            self._live.start()
-            spoken()
+            self._live = open_panel(self._stream, self._panel)
         return self
 
     def __exit__(self, *_: object) -> None:
