@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -445,12 +445,17 @@ class Trainer(Protocol):
 
 @dataclass(frozen=True)
 class Score:
-    """One number of one metric: `value`, its standard error, and which direction is better."""
+    """One number of one metric: `value`, its standard error, and which direction is better.
+
+    `n` is the number of items that it is a mean over.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
     value: float
     stderr: float | None
     higher_is_better: bool
-    n: int
+    n: Annotated[int, Field(ge=0)]
 
 
 class Evaluator(Protocol):
