@@ -272,7 +272,7 @@ class ImplementationStudy:
             self._ended.add(arm)
         seconds += self._cut.get(arm, {}).get("seconds", 0.0)
         self._cut[arm] = {"cap": cap, "seconds": seconds}
-        self._store.set_meta(CUT, self._cut)
+        self._store.keep(CUT, self._cut)
 
     def _receive(self, running: dict[Future[Ended], Job]) -> None:
         """Record what has come; wait a moment for it."""
@@ -312,7 +312,7 @@ class ImplementationStudy:
         self._done[result.item, result.arm] = result
         if self._cut.get(result.arm, {}).get("cap"):  # its cap was raised since
             self._cut[result.arm]["cap"] = ""
-            self._store.set_meta(CUT, self._cut)
+            self._store.keep(CUT, self._cut)
         self._tell(result)
 
     # --- one job, in a thread of its own -------------------------------------------------------

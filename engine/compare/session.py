@@ -155,7 +155,7 @@ def _demand_same(store: StudyStore, experiment: Experiment) -> None:
             hint="use another --out; only workers, designers, executor, sandbox, the numbers of"
             " proposals and seeds, and the caps of an implementation study may change",
         )
-    store.set_meta("experiment", experiment.to_json())
+    store.keep("experiment", experiment.to_json())
 
 
 def _proposals(experiment: Experiment) -> tuple[StudyProposal, ...]:

@@ -72,11 +72,6 @@ def damaged_store(folder: Path, error: object) -> InputError:
     )
 
 
-def is_damage(error: BaseException | None) -> bool:
-    """Tell whether an error of SQLite says that the file is no sound database."""
-    return type(error) is sqlite3.DatabaseError
-
-
 def holdings(file: Path) -> Holdings | None:
     """Return what a database holds, None where there is none or it is damaged itself."""
     if not file.is_file():

@@ -18,11 +18,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,27 +30,20 @@ from genesys_engine.engine.common.canonical import canonical_json
 from genesys_engine.engine.store import curves
 from genesys_engine.engine.store.backup import BACKUP, Backup
 from genesys_engine.engine.store.curves import Curve, Curves
+from genesys_engine.engine.store.database import EXPERIMENT, Database, from_json
 from genesys_engine.engine.store.events import Event
-from genesys_engine.engine.store.lock import LOCK, exclusive, is_held
-from genesys_engine.engine.store.recovery import damaged_store, is_damage
+from genesys_engine.engine.store.recovery import damaged_store
 from genesys_engine.engine.store.schema import (
     CONFIRM,
     CONFIRMATIONS,
     DATABASE,
     DESIGN,
-    EXPERIMENT,
     FORMAT,
-    PARTIAL,
     SCHEMA,
     VERIFY,
 )
 from genesys_engine.gab.errors import InputError
-from genesys_engine.gab.private import (
-    close_to_others,
-    private_file,
-    private_folder,
-    private_umask,
-)
+from genesys_engine.gab.private import private_umask
 
 __all__ = [
     "CONFIRM",
@@ -65,8 +57,6 @@ __all__ = [
     "TaskRow",
     "VerificationRow",
 ]
-CACHE_KIB = 32 * 1024  # holds the indices of 10,000 designs, so that their cost stays flat
-
 _DESIGN_COLUMNS = (
     "id, seq, accepted, digest, fingerprint, parents, operator, change,"
     " parameters, flops, rung, fitness"
@@ -140,166 +130,42 @@ class ConfirmationRow:
     found: Mapping[str, Any]
 
 
-class Store:
+class Store(Database):
     """Reads and, when opened for writing, writes the folder of a run."""
 
+    kind, file, format = "run", DATABASE, FORMAT
+    schema = SCHEMA + CONFIRMATIONS + curves.SCHEMA
+    how_to_get_one = "give the folder that `genesys-engine run` printed in its last line"
+
     def __init__(self, folder: Path, connection: sqlite3.Connection, lock: Any = None) -> None:
-        self.folder = folder
-        self._db = connection
-        self._db.row_factory = sqlite3.Row
-        self._lock = lock
+        super().__init__(folder, connection, lock)
         self.curves = Curves(connection, folder)
         self.backup = Backup(connection, folder)
-        self._syncing: bool | None = None
-
-    # --- opening -----------------------------------------------------------------------------
 
     @classmethod
-    def create(cls, folder: Path, meta: Mapping[str, Any], experiment: Path | None = None) -> Store:
-        """Make the run folder with a copy of the experiment's file and an empty store.
-
-        Raises:
-            InputError: `folder` is in use (see `refuse_used`).
-        """
-        cls.refuse_used(folder)
-        made = not folder.exists()
-        private_folder(folder)
-        lock = exclusive(folder)
-        try:
-            cls._fill(folder, meta, experiment)
-            return cls(folder, _connect(folder), lock)
-        except BaseException:
-            lock.close()
-            if made:  # a second try must not find a folder that is in use
-                shutil.rmtree(folder, ignore_errors=True)
-            raise
-
-    @staticmethod
-    def refuse_used(folder: Path) -> None:
-        """Raise `InputError` when `folder` holds a run or something else than a run's beginning.
-
-        Also where it cannot be made, because it would lie in a file.
-        """
-        if (folder / DATABASE).exists():
-            raise InputError(
-                "this folder already holds a run",
-                where=str(folder),
-                hint=f"resume it with `genesys-engine resume {folder}`, or use another --out",
-            )
-        begun = (LOCK, PARTIAL)  # what a process that was killed at its very start leaves
-        if folder.exists() and not (
-            folder.is_dir() and all(entry.name.startswith(begun) for entry in folder.iterdir())
-        ):
-            raise InputError(
-                "the run folder exists and is not empty",
-                where=str(folder),
-                hint="give --out a folder that does not exist yet",
-            )
-        above = next(parent for parent in folder.absolute().parents if parent.exists())
-        if not above.is_dir():
-            raise InputError(
-                f"the run folder cannot be created: {above} is a file",
-                where=str(folder),
-                hint="use another --out",
-            )
-
-    @staticmethod
-    def _fill(folder: Path, meta: Mapping[str, Any], experiment: Path | None) -> None:
-        """Write the database; it has its name only once all that belongs to a run is there."""
-        partial = folder / PARTIAL
-        partial.unlink(missing_ok=True)
-        db = sqlite3.connect(private_file(partial))
-        db.executescript(SCHEMA + CONFIRMATIONS + curves.SCHEMA)
-        db.executemany(
-            "INSERT INTO meta VALUES (?, ?)",
-            [(key, canonical_json(value)) for key, value in {"format": FORMAT, **meta}.items()],
-        )
-        db.commit()
-        db.close()
-        if experiment is not None:
-            shutil.copyfile(experiment, private_file(folder / EXPERIMENT))
-        partial.rename(folder / DATABASE)
+    def missing(cls, folder: Path) -> InputError:
+        """Return the error of a folder without a run, or with a backup alone."""
+        if (folder / BACKUP).is_file():
+            return damaged_store(folder, f"{DATABASE} is missing")
+        return super().missing(folder)
 
     @classmethod
-    def open(cls, folder: Path, *, write: bool = False, shared: bool = False) -> Store:
-        """Open an existing run; a second writer is refused.
+    def damaged(cls, folder: Path, error: object) -> InputError:
+        """Return the error that says what is damaged, what is left, and what to do."""
+        return damaged_store(folder, error)
 
-        With `shared` several threads may read, one at a time.
-        """
-        if not (folder / DATABASE).is_file():
-            if (folder / BACKUP).is_file():
-                raise damaged_store(folder, "run.sqlite is missing")
-            raise InputError(
-                "no run here",
-                where=str(folder),
-                hint="give the folder that `genesys-engine run` printed in its last line",
-            )
-        lock = exclusive(folder) if write else None
-        if write:
-            close_to_others(folder)
-        try:
-            store = cls(folder, _connect(folder, write=write, shared=shared), lock)
-            found = store.meta("format")
-            if write:
-                store._db.executescript(CONFIRMATIONS)
-        except sqlite3.DatabaseError as error:
-            if lock is not None:
-                lock.close()
-            if is_damage(error) or "no such table" in str(error):
-                raise damaged_store(folder, error) from None
-            raise InputError(f"the store cannot be read: {error}", where=str(folder)) from None
-        if found != FORMAT:
-            raise InputError(
-                f"the run was written in format {found}, this version reads {FORMAT}",
-                where=str(folder),
-                hint="use the version of genesys-engine that made it (see `meta` in run.sqlite)",
-            )
-        return store
-
-    def being_written(self) -> bool:
-        """Tell whether a process works on this run now; one that was killed does not."""
-        return self._lock is not None or is_held(self.folder)
+    def _upgrade(self) -> None:
+        self._db.executescript(CONFIRMATIONS)
 
     def close(self) -> None:
-        """Close the files; safe to call twice."""
+        """Write what waits and the backup, and close the files; safe to call twice."""
         if self._lock is not None:
             with private_umask(), suppress(sqlite3.Error):  # closed already
                 self.curves.write()
                 self.backup.make()
-            # Leaves one plain file, which a reader can open without writing next to it.
-            with suppress(sqlite3.Error):  # closed already, or somebody is reading
-                self._db.execute("PRAGMA journal_mode = DELETE")
-        self._db.close()
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
-
-    def __enter__(self) -> Store:
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self.close()
-        if is_damage(error):
-            raise damaged_store(self.folder, error) from error
+        super().close()
 
     # --- writing -----------------------------------------------------------------------------
-
-    @contextmanager
-    def transaction(self, *, sync: bool = False) -> Iterator[None]:
-        """Make everything written inside permanent together, or not at all.
-
-        Without `sync` it survives the end of this process but not a power cut, which is enough
-        for decisions: they are repeated as they were.  With `sync` the disk has it on return.
-        """
-        if sync is not self._syncing:  # the statement costs more than a small transaction
-            self._db.execute(f"PRAGMA synchronous = {'FULL' if sync else 'NORMAL'}")
-            self._syncing = sync
-        try:
-            yield
-            self._db.commit()
-        except BaseException:
-            self._db.rollback()
-            raise
 
     def add_task(self, seq: int, kind: str, payload: Mapping[str, Any]) -> None:
         """Record a decision before it is carried out."""
@@ -381,23 +247,7 @@ class Store:
         )
         return Event(int(cursor.lastrowid or 0), kind, payload, decisive, at)
 
-    def set_meta(self, key: str, value: Any) -> None:
-        """Set one value of the run's own facts."""
-        self._db.execute(
-            "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-            (key, canonical_json(value)),
-        )
-
-    def drop_meta(self, key: str) -> None:
-        """Forget one value of the run's own facts."""
-        self._db.execute("DELETE FROM meta WHERE key = ?", (key,))
-
     # --- reading -----------------------------------------------------------------------------
-
-    def meta(self, key: str, default: Any = None) -> Any:
-        """Return one value of the run's own facts (`experiment`, `format`, `versions` ...)."""
-        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return default if row is None else _json(row["value"])
 
     def tasks(self, *, unapplied_only: bool = False) -> Iterator[TaskRow]:
         """Yield the tasks in order."""
@@ -406,9 +256,9 @@ class Store:
             yield TaskRow(
                 row["seq"],
                 row["kind"],
-                _json(row["payload"]),
-                None if row["result"] is None else _json(row["result"]),
-                _json(row["facts"] or "{}"),
+                from_json(row["payload"]),
+                None if row["result"] is None else from_json(row["result"]),
+                from_json(row["facts"] or "{}"),
                 bool(row["applied"]),
             )
 
@@ -423,7 +273,7 @@ class Store:
 
     def tree(self, design: int) -> dict[str, Any]:
         """Return the tree of a design in JSON, sources included."""
-        tree: dict[str, Any] = _json(self._design_columns(design, "tree")["tree"])
+        tree: dict[str, Any] = from_json(self._design_columns(design, "tree")["tree"])
         sql = "SELECT source FROM units WHERE digest = ?"
         tree["units"] = {
             name: self._db.execute(sql, (digest,)).fetchone()["source"]
@@ -433,7 +283,7 @@ class Store:
 
     def report(self, design: int) -> dict[str, Any]:
         """Return the check report of a design in JSON."""
-        report: dict[str, Any] = _json(self._design_columns(design, "report")["report"])
+        report: dict[str, Any] = from_json(self._design_columns(design, "report")["report"])
         return report
 
     def _design_columns(self, design: int, columns: str) -> sqlite3.Row:
@@ -477,7 +327,7 @@ class Store:
         where = "" if design is None else "WHERE design = :design"
         sql = f"SELECT * FROM confirmations {where} ORDER BY seq"
         for row in self._db.execute(sql, {"design": design}):
-            yield ConfirmationRow(**{**dict(row), "found": _json(row["found"])})
+            yield ConfirmationRow(**{**dict(row), "found": from_json(row["found"])})
 
     def disqualification(self, design: int, *, before: int | None = None) -> str:
         """Return why a design is disqualified, "" where it is not.
@@ -500,36 +350,19 @@ class Store:
         """Yield the log in order, from the entry behind `after`."""
         sql = "SELECT * FROM events WHERE id > ? ORDER BY id"
         for row in self._db.execute(sql, (after,)):
-            payload = _json(row["payload"])
+            payload = from_json(row["payload"])
             yield Event(row["id"], row["kind"], payload, bool(row["decisive"]), row["at"])
-
-
-def _json(text: str) -> Any:
-    """Read what a column holds; raises `sqlite3.DatabaseError` where it is damaged."""
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise sqlite3.DatabaseError(f"a value is not JSON: {error}") from None
-
-
-def _connect(folder: Path, *, write: bool = True, shared: bool = False) -> sqlite3.Connection:
-    uri = f"{(folder / DATABASE).resolve().as_uri()}?mode={'rw' if write else 'ro'}"
-    db = sqlite3.connect(uri, uri=True, timeout=30.0, check_same_thread=not shared)
-    if write:
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-    return db
 
 
 def _design(row: sqlite3.Row) -> DesignRow:
     values = dict(row)
     values["accepted"] = bool(values["accepted"])
-    values["parents"] = tuple(_json(values["parents"]))
+    values["parents"] = tuple(from_json(values["parents"]))
     return DesignRow(**values)
 
 
 def _verification(row: sqlite3.Row) -> VerificationRow:
     values = dict(row)
     for key in ("scores", "controls", "facts"):
-        values[key] = _json(values[key])
+        values[key] = from_json(values[key])
     return VerificationRow(**values)

@@ -2,14 +2,11 @@
 
 FORMAT = 1
 DATABASE = "run.sqlite"
-PARTIAL = DATABASE + ".partial"
-EXPERIMENT = "experiment.toml"
 
 DESIGN, VERIFY, CONFIRM = "design", "verify", "confirm"
 """Kinds of tasks."""
 
 SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE tasks (
   seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, payload TEXT NOT NULL, result TEXT, facts TEXT,
   applied INTEGER NOT NULL DEFAULT 0, issued_at REAL NOT NULL, finished_at REAL) STRICT;

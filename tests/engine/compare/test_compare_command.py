@@ -183,5 +183,5 @@ def test_the_folder_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("all of it")
     answer = here("compare", path, "--out", tmp_path / "mine")
-    answer.refused(2, "nor a study")
+    answer.refused(2, "is not empty")
     assert [entry.name for entry in Path(tmp_path / "mine").iterdir()] == ["thesis.txt"]

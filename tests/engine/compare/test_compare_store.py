@@ -3,6 +3,7 @@ import sqlite3
 import pytest
 
 from genesys_engine.engine.compare.store import StudyStore
+from genesys_engine.engine.store.run_store import Store
 from genesys_engine.gab.errors import EnvironmentProblem, InputError
 
 
@@ -60,6 +61,29 @@ def test_no_study_and_another_format_are_told(tmp_path, begun):
     with pytest.raises(InputError, match="no study here"):
         StudyStore.open(tmp_path)
     with StudyStore.open(begun, write=True) as store:
-        store.set_meta("format", 99)
+        store.keep("format", 99)
     with pytest.raises(InputError, match="in format 99, this version reads 1"):
         StudyStore.open(begun)
+
+
+def test_the_experiment_of_somebody_else_is_not_overwritten(tmp_path):
+    """Only next to a database that was being made can it be what a killed start has left."""
+    given = tmp_path / "given.toml"
+    given.write_text("[run]\n")
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "experiment.toml").write_text("all of my work")
+    for store in (StudyStore, Store):
+        with pytest.raises(InputError, match="not empty"):
+            store.create(mine, {}, given)
+    assert [(entry.name, entry.read_text()) for entry in mine.iterdir()] == [
+        ("experiment.toml", "all of my work")
+    ]
+
+
+def test_a_damaged_study_is_an_error_with_its_place(begun):
+    with sqlite3.connect(begun / "study.sqlite") as db:
+        db.execute("UPDATE results SET payload = 'no JSON'")
+    with pytest.raises(InputError, match="damaged") as caught, StudyStore.open(begun) as store:
+        store.results()
+    assert caught.value.where == str(begun / "study.sqlite")
