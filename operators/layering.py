@@ -36,8 +36,12 @@ class Layering:
 
     Of a design whose layers are alike it makes one with layers of two kinds: its own and a seed,
     its own with another mixer, or that of a second parent.  Where layers differ it reorders them,
-    swaps two kinds, takes a block of the second parent, or makes all layers alike.  Patterns are
-    not nested: a kind of layer within another might never be built.
+    swaps two kinds, puts a seed or one with another mixer in the place of one or next to them,
+    takes a block of the second parent, or makes all layers alike.  Patterns are not nested: a kind
+    of layer within another might never be built.
+
+    Seeds are those of the experiment and of the library: a run that begins from one seed would
+    else have no partner for it.
     """
 
     arity: tuple[int, int] = (1, 2)
@@ -53,32 +57,67 @@ class Layering:
         at = pattern_at(tree)
         if len(parents) == 2:
             return attempt(parents, self.options, lambda: _merge(tree, at, parents[1], rng))
+        grower, names = Grower(self.options, rng), _partners(context.seeds)
         if at is None:
-            grower = Grower(self.options, rng)
-            names = context.seeds or library.seed_names()
             return attempt(parents, self.options, lambda: self._make(tree, names, grower))
-        moves: list[Callable[[GABTree, int, random.Random], Child]] = [_reorder, _swap, _dissolve]
-        return attempt(parents, self.options, lambda: rng.choice(moves)(tree, at, rng))
+        moves: list[Callable[[], Child]] = [
+            lambda: _reorder(tree, at, rng),
+            lambda: _swap(tree, at, rng),
+            lambda: _dissolve(tree, at, rng),
+            lambda: self._exchange(tree, at, names, grower),
+            lambda: self._exchange(tree, at, names, grower),
+        ]
+        return attempt(parents, self.options, lambda: rng.choice(moves)())
 
     def _make(self, tree: GABTree, names: Sequence[str], grower: Grower) -> Child:
         """Return a design of two kinds of layer: the parent's, and another."""
-        rng = grower.rng
-        library_seeds = [name for name in names if name in library.design_names()]
-        if library_seeds and rng.random() < self.options.seed_share:
-            name = rng.choice(library_seeds)
-            other, said = _block_of(library.seed(name), rng), f"the seed {name}"
-        else:
-            other, said = self._with_new_mixer(tree, grower)
-        made, order = _pattern_over(_mixed([tree, other], rng), rng)
+        other, said = self._other(tree, 0, names, grower)
+        made, order = _pattern_over(_mixed([tree, other], grower.rng), grower.rng)
         change = sentence("Made layers differ: the parent's block and", said, f"in {order}")
         return Child(made, change, {"move": "make", "order": order})
 
-    def _with_new_mixer(self, tree: GABTree, grower: Grower) -> tuple[GABTree, str]:
-        places = [place for place in tree.places() if place.node.ret in _MIXERS]
+    def _exchange(self, tree: GABTree, at: int, names: Sequence[str], grower: Grower) -> Child:
+        """Return layers with another kind: in the place of one, or as a further one."""
+        slot, index = grower.rng.choice(list(kinds_of(tree, at).items()))
+        depth = tree.places()[index].depth
+        other, said = self._other(tree.subtree(index), depth, names, grower)
+        put, more = _with_kind(tree, at, slot, other, grower.rng)
+        if more:
+            change = sentence(f"Added layers of {said} to {_order(tree, at)}: {more}")
+        else:
+            change = sentence(f"Put {said} in place of the layers {slot} ({tree[index].name})")
+        return Child(put, change, {"move": "add" if more else "exchange", "slot": slot})
+
+    def _other(
+        self, block: GABTree, depth: int, names: Sequence[str], grower: Grower
+    ) -> tuple[GABTree, str]:
+        """Return another kind of layer than `block`, which lies `depth` levels deep, in words."""
+        if names and grower.rng.random() < self.options.seed_share:
+            name = grower.rng.choice(names)
+            return _block_of(library.seed(name), grower.rng), f"the seed {name}"
+        places = [place for place in block.places() if place.node.ret in _MIXERS]
         place = choose_place(places, grower.rng)
         # One level goes to the pattern.
-        new = grower.subtree(place.node.ret, self.options.max_depth - place.depth - 1)
-        return tree.replace(place.index, new), f"the same with {new[0].name} at {place.path}"
+        room = self.options.max_depth - max(depth, 1) - place.depth
+        new = grower.subtree(place.node.ret, room)
+        return block.replace(place.index, new), f"the same with {new[0].name} at {place.path}"
+
+
+def _partners(seeds: Sequence[str]) -> list[str]:
+    """Return the seeds of the experiment that the library knows, and those of the library."""
+    known = library.design_names()
+    return list(dict.fromkeys([*(s for s in seeds if s in known), *library.seed_names()]))
+
+
+def _with_kind(
+    tree: GABTree, at: int, slot: str, other: GABTree, rng: random.Random
+) -> tuple[GABTree, str]:
+    """Return a tree with another kind of layer, and the new order where it is a further one."""
+    blocks = _blocks(tree, at)
+    if len(blocks) == _most_slots() or rng.random() < 0.5:
+        return tree.replace(kinds_of(tree, at)[slot], other), ""
+    made, order = _pattern_over(_mixed([*blocks, other], rng), rng)
+    return tree.replace(at, made), order
 
 
 def pattern_at(tree: GABTree) -> int | None:
@@ -114,16 +153,18 @@ def _dissolve(tree: GABTree, at: int, rng: random.Random) -> Child:
 def _merge(tree: GABTree, at: int | None, donor: Parent, rng: random.Random) -> Child:
     """Return the first parent with a kind of layer of the second."""
     gift = _block_of(donor.tree, rng)
-    blocks = [tree] if at is None else _blocks(tree, at)
     said = f"{gift[0].name} of design {donor.design}"
-    if at is not None and (len(blocks) == _most_slots() or rng.random() < 0.5):
-        slot, index = rng.choice(list(kinds_of(tree, at).items()))
-        change = sentence(f"Took the layers of {said} in place of {slot} ({tree[index].name})")
-        return Child(tree.replace(index, gift), change, {"move": "merge", "slot": slot})
-    made, order = _pattern_over(_mixed([*blocks, gift], rng), rng)
-    change = sentence(f"Merged layers of {said} with those of the parent in {order}")
-    whole = made if at is None else tree.replace(at, made)
-    return Child(whole, change, {"move": "merge", "order": order})
+    if at is None:
+        made, order = _pattern_over(_mixed([tree, gift], rng), rng)
+        change = sentence(f"Merged layers of {said} with those of the parent in {order}")
+        return Child(made, change, {"move": "merge", "order": order})
+    slot, index = rng.choice(list(kinds_of(tree, at).items()))
+    whole, order = _with_kind(tree, at, slot, gift, rng)
+    if order:
+        change = sentence(f"Merged layers of {said} with those of the parent in {order}")
+        return Child(whole, change, {"move": "merge", "order": order})
+    change = sentence(f"Took the layers of {said} in place of {slot} ({tree[index].name})")
+    return Child(whole, change, {"move": "merge", "slot": slot})
 
 
 def _pattern_over(blocks: Sequence[GABTree], rng: random.Random) -> tuple[GABTree, str]:

@@ -44,21 +44,39 @@ def test_alike_layers_become_two_kinds_with_the_parent_as_one() -> None:
     assert 0.2 < sum(other in seeds for other in others) / len(others) < 0.8
 
 
-def test_new_kinds_are_seeds_of_the_experiment_or_the_parent_with_a_new_mixer() -> None:
-    for share, seeds in ((1.0, ("retnet",)), (0.0, ())):
+def test_new_kinds_are_any_seed_or_the_parent_with_a_new_mixer() -> None:
+    """A run that begins from one seed has the library's others as partners."""
+    seeds = {library.seed(name).digest for name in library.seed_names()} - {GPT.digest}
+    for share in (1.0, 0.0):
         operator = Layering(LayeringOptions(seed_share=share))
-        for draw in range(10):
-            context = OperatorContext(random.Random(draw), seeds=seeds)
+        others = []
+        for draw in range(20):
+            context = OperatorContext(random.Random(draw), seeds=("gpt",))
             child = operator(parents_of([GPT]), context)
-            other = next(d for d in kinds(child.tree).values() if d != GPT.digest)
-            assert (other == RETNET.digest) == (share == 1.0)
+            others.append(next(d for d in kinds(child.tree).values() if d != GPT.digest))
+        assert (set(others) <= seeds) == (share == 1.0)
+        assert len(set(others)) > 2
+
+
+def test_a_kind_of_layer_is_exchanged_for_another_or_another_is_added() -> None:
+    operator = Layering(LayeringOptions(seed_share=0.5))
+    seeds = {library.seed(name).digest for name in library.seed_names()}
+    own, new = set(kinds(HYBRID).values()), {"exchange": set[str](), "add": set[str]()}
+    for draw in range(120):
+        child = operator(parents_of([HYBRID]), OperatorContext(random.Random(draw), seeds=("gpt",)))
+        if (move := child.details["move"]) in new:
+            found = set(kinds(child.tree).values())
+            assert len(found) == (3 if move == "add" else 2)
+            assert len(found & own) == (2 if move == "add" else 1)
+            new[move] |= found - own
+    assert all(found & seeds and found - seeds for found in new.values())
 
 
 def test_layers_that_differ_are_reordered_swapped_and_made_alike() -> None:
     moves: dict[str, list[GABTree]] = {}
-    for child in children([HYBRID], 60):
+    for child in children([HYBRID], 120):
         moves.setdefault(child.details["move"], []).append(child.tree)
-    assert set(moves) == {"reorder", "swap", "dissolve"}
+    assert set(moves) == {"reorder", "swap", "dissolve", "exchange", "add"}
     own = kinds(HYBRID)
     assert all(sorted(kinds(t).values()) == sorted(own.values()) for t in moves["reorder"])
     assert len({tree.digest for tree in moves["reorder"]}) > 5
