@@ -82,26 +82,33 @@ def choose_place(places: Iterable[Place], rng: random.Random) -> Place:
     return rng.choice(groups[name])
 
 
-def kept_children(
-    tree: GABTree, index: int, slots: Iterable[tuple[str, str]]
-) -> dict[str, GABTree]:
-    """Return the children of a node that continue under new slots, given as (name, interface).
+def kept_slots(tree: GABTree, index: int, slots: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return which child of a node continues in which new slot, given as (name, interface).
 
     A child goes to the slot of its own name if the interface fits, else to the first free slot
     of its interface; each child is used once.
     """
-    node = tree[index]
-    free = {slot: tree.subtree(at) for slot, at in tree.children(index).items()}
-    kept: dict[str, GABTree] = {}
-    slots = list(slots)
+    node, slots = tree[index], list(slots)
+    free = {slot.name: slot.interface for slot in node.unit.slots}
+    kept: dict[str, str] = {}
     for name, interface in slots:
-        if name in free and node.unit.slot(name).interface == interface:
-            kept[name] = free.pop(name)
+        if free.get(name) == interface:
+            kept[name] = name
+            del free[name]
     for name, interface in slots:
-        fitting = [slot for slot in free if free[slot][0].ret == interface]
+        fitting = [slot for slot in free if tree[tree.children(index)[slot]].ret == interface]
         if name not in kept and fitting:
-            kept[name] = free.pop(fitting[0])
+            kept[name] = fitting[0]
+            del free[fitting[0]]
     return {name: kept[name] for name, _ in slots if name in kept}
+
+
+def kept_children(
+    tree: GABTree, index: int, slots: Iterable[tuple[str, str]]
+) -> dict[str, GABTree]:
+    """Return the children of a node that continue under new slots (see `kept_slots`)."""
+    at = tree.children(index)
+    return {new: tree.subtree(at[old]) for new, old in kept_slots(tree, index, slots).items()}
 
 
 def only(parents: Sequence[Parent]) -> GABTree:

@@ -219,6 +219,7 @@ def genesys_register_report_sections(register: Register) -> None:
     module = "genesys_engine.engine.report.sections"
     register("tree", f"{module}:evolution_tree", summary="lineage of all designs")
     register("fitness", f"{module}:fitness", summary="gain over designs and time, with noise")
+    register("parts", f"{module}:parts", summary="what each part gives, where `explain` measured")
     register("designs", f"{module}:other_designs", summary="the other designs: lineage and tree")
     register("cost", f"{module}:cost", summary="gain against FLOPs, parameters and seconds")
     register(

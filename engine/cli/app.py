@@ -35,6 +35,7 @@ COMMANDS: Mapping[str, str] = {
     "recover": "Restore a run with a damaged database.",
     "status": "Show the progress of a run.",
     "show": "Show one design: tree, lineage, scores, code.",
+    "explain": "Show what a design owes to each of its parts (ablation).",
     "leaderboard": "List the designs of a run, best first.",
     "events": "Show the event log of a run, or its digest.",
     "compare": "Compare configurations (arms), with confidence intervals.",

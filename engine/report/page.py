@@ -27,8 +27,8 @@ Say = Callable[[str], None]
 KIND = "report_section"
 
 ORDER = (
-    "tree", "fitness", "leaderboard", "cost", "finals", "rungs", "best", "designs", "operators",
-    "curves", "quadrants", "failures", "llm", "time", "reproduce",
+    "tree", "fitness", "leaderboard", "cost", "finals", "rungs", "best", "parts", "designs",
+    "operators", "curves", "quadrants", "failures", "llm", "time", "reproduce",
 )  # fmt: skip
 """The built-in sections; those of plugins follow, by name."""
 

@@ -21,6 +21,7 @@ from genesys_engine.engine.store.events import digest_events
 from genesys_engine.engine.store.names import design_names, label, scale_names
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.engine.views.details import composed_source, design_details
+from genesys_engine.engine.views.explanations import explanations
 from genesys_engine.engine.views.failures import failures
 from genesys_engine.engine.views.finals import finals_view
 from genesys_engine.engine.views.history import history
@@ -168,6 +169,13 @@ def finals(store: Store) -> tuple[str, str]:
         return "Finals", ""
     before = {row.design: row.fitness for row in once(store, leaderboard)}
     return "Finals", render("finals", found=found, before=before)
+
+
+def parts(store: Store) -> tuple[str, str]:
+    """What the parts of the designs give that `explain` has trained without each of them."""
+    names = design_names(store.designs())
+    found = [(label(each.design, names), each) for each in explanations(store)]
+    return "What each part gives", render("parts", found=found) if found else ""
 
 
 def rungs(store: Store) -> tuple[str, str]:

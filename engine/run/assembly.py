@@ -262,6 +262,25 @@ def components(host: PluginHost, experiment: Experiment) -> Iterator[Any]:
         yield from (get("llm_backend", name) for name in sorted(used))
 
 
+def check_settings(
+    experiment: Experiment, host: PluginHost, corpus: Mapping[str, Any]
+) -> CheckSettings:
+    """Return what the check of a design needs to know of an experiment."""
+    verify = verify_settings(experiment, host, corpus)
+    limits = Limits(
+        min(CHECK_SECONDS, verify.limits.wall_s),
+        verify.limits.memory_bytes,
+        readable=experiment.sandbox.readable,
+    )
+    return CheckSettings(
+        tuple(rung.scale for rung in verify.rungs),
+        corpus["vocab_size"],
+        experiment.run.seed,
+        limits,
+        tuple(named_payload(host, "checker", experiment.checkers)),
+    )
+
+
 def assemble(
     store: Store,
     experiment: Experiment,
@@ -287,17 +306,7 @@ def assemble(
     policy = Policy(settings, CheckedSelector(selector, selection.use))
     clock = WallClock(store.meta("wall_s", 0.0))
     verify = verify_settings(experiment, host, corpus)
-    check = CheckSettings(
-        tuple(scales),
-        corpus["vocab_size"],
-        settings.seed,
-        Limits(
-            min(CHECK_SECONDS, verify.limits.wall_s),
-            verify.limits.memory_bytes,
-            readable=experiment.sandbox.readable,
-        ),
-        tuple(named_payload(host, "checker", experiment.checkers)),
-    )
+    check = check_settings(experiment, host, corpus)
     notices: queue.SimpleQueue[Notice] = queue.SimpleQueue()
     designer = Designer(
         _operators(host, experiment),

@@ -157,7 +157,7 @@ def resume(folder: Path, sets: Sequence[str], callbacks: Callbacks) -> None:
         sandbox = demand_machine(host, experiment)
         check_llm_setup(experiment, host.registry)
         _demand_knowledge(experiment, store)
-        prepare_corpus(store, experiment, callbacks)
+        prepare_corpus(store, experiment, _preparing(callbacks))
         vocabulary = store.meta("corpus")["vocab_size"]
         with store.transaction():
             if found:
@@ -284,9 +284,9 @@ def _demand_knowledge(experiment: Experiment, store: Store) -> None:
         )
 
 
-def prepare_corpus(store: Store, experiment: Experiment, callbacks: Callbacks) -> None:
-    """See to it that a run resumed has its corpus: whole, to the digest, as at its start,
-    and made again where the cache has lost it.
+def prepare_corpus(store: Store, experiment: Experiment, stage: Callable[[str], None]) -> None:
+    """See to it that a run has its corpus again: whole, to the digest, as at its start, and made
+    again where the cache has lost it.
 
     Raises:
         InputError: it is damaged, or made from another text now.
@@ -297,7 +297,6 @@ def prepare_corpus(store: Store, experiment: Experiment, callbacks: Callbacks) -
         corpus.check()
         demand_text(corpus, experiment)  # a run may be extended by a rung of a longer context
         return
-    stage = _preparing(callbacks)
     stage("preparing the corpus")
     facts = build_corpus(experiment, stage)
     if known["digest"] != facts["digest"]:

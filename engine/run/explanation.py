@@ -1,0 +1,313 @@
+"""What a design owes to each of its parts: an ablation with fresh, paired training seeds.
+
+What tells the design from the seed that it descends from, or from another design of the run, is
+found in the trees (`operators.ablation`).  The design, the other one, and the design without each
+part are then trained at one rung with the same seeds, which the run has used for nothing.  Each
+result is kept in the cache of trainings when it arrives, so that an explanation that was
+interrupted continues where it was, and one with more seeds trains only these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from genesys_engine.engine.check.design_check import DesignCheck
+from genesys_engine.engine.common.steps import Steps
+from genesys_engine.engine.common.temporary import temporary_folder
+from genesys_engine.engine.config import Experiment
+from genesys_engine.engine.config.kept import kept_sets
+from genesys_engine.engine.evaluate.verification import DEVICE_S
+from genesys_engine.engine.evaluate.verifier import Verifier
+from genesys_engine.engine.jobs.task import TaskResult
+from genesys_engine.engine.run.assembly import (
+    check_settings,
+    demand_machine,
+    load,
+    noise_cache,
+    open_executor,
+    open_trials,
+)
+from genesys_engine.engine.run.lifecycle import prepare_corpus
+from genesys_engine.engine.run.own_seeds import kept_seeds
+from genesys_engine.engine.run.settings import fitness_measure, verify_settings
+from genesys_engine.engine.score.explanation import Explanation, Trained, explained
+from genesys_engine.engine.score.fitness import Measure, Reading, Unmeasured
+from genesys_engine.engine.score.noise import noise_floor
+from genesys_engine.engine.store.names import design_names, find_design, label, scale_names
+from genesys_engine.engine.store.replicates import FRESH
+from genesys_engine.engine.store.run_store import EXPERIMENT, Store
+from genesys_engine.engine.views.explanations import keep
+from genesys_engine.engine.views.lineage import ancestry
+from genesys_engine.gab.compose import compose
+from genesys_engine.gab.errors import InputError
+from genesys_engine.gab.tree import GABTree
+from genesys_engine.operators.ablation import parts
+from genesys_engine.plugins.host import PluginHost
+
+EXPLAINS = 2 * FRESH
+"""The first `replicate` of an explanation: no training of a run has its seed."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One model to be trained: the design, what it is compared with, or it without a part.
+
+    `path` is empty for the first two; `problem` says why there is nothing to train, or "".
+    """
+
+    path: str
+    change: str
+    tree: GABTree
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """What an explanation will train, and what that costs.
+
+    `variants` begin with the design and the `base`; `device_s` is what one training of the design
+    took at this rung, with its evaluation.
+    """
+
+    design: int
+    base: int
+    base_name: str
+    rung: int
+    scale: str
+    seeds: int
+    variants: tuple[Variant, ...]
+    device_s: float
+    workers: int
+
+    @property
+    def trainings(self) -> int:
+        """How many trainings there are at most."""
+        return self.seeds * sum(not variant.problem for variant in self.variants)
+
+    @property
+    def seconds(self) -> float:
+        """How long they take, were none of them known and all as fast as the design."""
+        return self.trainings * self.device_s / self.workers
+
+
+def ablation(
+    store: Store, design: str, *, base: str | None, scale: str | None, seeds: int
+) -> Ablation:
+    """Return what explaining a design takes.
+
+    Args:
+        design: a number or the name of a seed.
+        base: what it is compared with; left out, the seed that it descends from.
+        scale: of the rung; left out, the highest that the design was verified at.
+
+    Raises:
+        InputError: there is no such design, nothing of it was changed, or it was not verified.
+    """
+    number, names = find_design(store, design), design_names(store.designs())
+    called = label(number, names)
+    if number in names and base is None:
+        hint = "explain a child (`genesys-engine leaderboard` lists them), or give a --base"
+        raise InputError(
+            f"{called} is a seed: nothing of it was changed", where="DESIGN", hint=hint
+        )
+    other = _base(store, number, base, called)
+    rung = _rung(store, number, scale, called)
+    tree, against = (GABTree.from_json(store.tree(each)) for each in (number, other))
+    found = parts(tree, against)
+    if not found:
+        hint = "name another one as --base"
+        raise InputError(
+            f"{called} is the same as {label(other, names)}", where="--base", hint=hint
+        )
+    variants = [Variant("", called, tree), Variant("", label(other, names), against)]
+    variants += [Variant(part.path, part.change, part.without, part.problem) for part in found]
+    costs = [
+        float(row.facts.get(DEVICE_S, 0.0))
+        for row in store.verifications(number)
+        if row.rung == rung and row.status == "ok"
+    ]
+    return Ablation(
+        number,
+        other,
+        label(other, names),
+        rung,
+        scale_names(store)[rung],
+        seeds,
+        tuple(variants),
+        fmean(costs),
+        store.meta("experiment")["run"]["workers"],
+    )
+
+
+def _base(store: Store, design: int, base: str | None, called: str) -> int:
+    """Return what a design is compared with."""
+    if base is not None:
+        return find_design(store, base)
+    founder = ancestry(store, design)[0].id
+    if founder == design:
+        raise InputError(
+            f"{called} has no parents, so that nothing says what was changed",
+            where="DESIGN",
+            hint="name a design or a seed that it is to be compared with: --base gpt",
+        )
+    return founder
+
+
+def _rung(store: Store, design: int, scale: str | None, called: str) -> int:
+    """Return the rung to train at."""
+    scales = scale_names(store)
+    rungs = {row.rung for row in store.verifications(design) if row.status == "ok"}
+    if not rungs:
+        row = store.design(design)
+        why = "it was rejected by its check" if not row.accepted else "no training of it succeeded"
+        hint = "see it with: genesys-engine show RUN DESIGN"
+        raise InputError(f"{called} was not verified: {why}", where="DESIGN", hint=hint)
+    if scale is None:
+        return max(rungs)
+    known = [scales[rung] for rung in sorted(rungs)]
+    if scale not in known:
+        hint = f"it was at {', '.join(known)}"
+        raise InputError(f"{called} was not verified at {scale}", where="--rung", hint=hint)
+    return scales.index(scale)
+
+
+def explain(store: Store, asked: Ablation, say: Callable[[str], None]) -> Explanation:
+    """Train what an explanation needs, keep it in the run, and return it.
+
+    Args:
+        store: open for writing: the run does not continue meanwhile.
+
+    Raises:
+        InputError: the run's text or machine is not as it was, or the design itself fails.
+    """
+    kept = [*kept_sets(store.meta), *kept_seeds(store)]
+    host, experiment = load(store.folder / EXPERIMENT, kept)
+    demand_machine(host, experiment)
+    prepare_corpus(store, experiment, say)
+    with temporary_folder("explain") as folder:
+        rows = _Trainer(store, experiment, host, folder, asked).train(say)
+    noise = noise_floor(store).noise[asked.rung]
+    found = explained(
+        rows,
+        design=asked.design,
+        base=asked.base_name,
+        scale=asked.scale,
+        pair=None if noise is None else noise.pair,
+    )
+    keep(store, found)
+    return found
+
+
+class _Trainer:
+    """Checks and trains the variants of one explanation."""
+
+    def __init__(
+        self,
+        store: Store,
+        experiment: Experiment,
+        host: PluginHost,
+        folder: Path,
+        asked: Ablation,
+    ) -> None:
+        self.experiment, self.host, self.folder, self.asked = experiment, host, folder, asked
+        self.corpus: Mapping[str, Any] = store.meta("corpus")
+        self.settings = verify_settings(experiment, host, self.corpus)
+        self.measure = fitness_measure(experiment, host)
+        self.cache = noise_cache(self.corpus, experiment, host)
+
+    def train(self, say: Callable[[str], None]) -> list[Trained]:
+        """Return what every variant scored with every seed."""
+        asked = self.asked
+        with open_executor(self.host, self.experiment) as executor:
+            checks = check_settings(self.experiment, self.host, self.corpus)
+            check = DesignCheck(executor, checks, self.folder)
+            trials = open_trials(self.host, self.experiment, executor)
+            with closing(Verifier(trials, self.settings, self.folder, self.cache)) as verifier:
+                say(f"checking {len(asked.variants)} designs")
+                reports = [self._checked(check, at) for at in range(len(asked.variants))]
+                runs: dict[tuple[int, int], Future[TaskResult]] = {}
+                for seed in range(asked.seeds):
+                    for at, report in enumerate(reports):
+                        if report is not None and report["passed"]:
+                            runs[at, seed] = self._start(verifier, at, seed, report)
+                results = self._collected(runs, say)
+        return [self._row(at, report, results) for at, report in enumerate(reports)]
+
+    def _collected(
+        self, runs: Mapping[tuple[int, int], Future[TaskResult]], say: Callable[[str], None]
+    ) -> dict[tuple[int, int], TaskResult]:
+        """Return all results; a line for each that was not known."""
+        new = {key for key, future in runs.items() if not future.done()}
+        steps, results = Steps(say, len(new)), {}
+        for (at, seed), future in runs.items():
+            results[at, seed] = future.result()
+            if (at, seed) in new:
+                variant = self.asked.variants[at]
+                steps.done()
+                where = f" ({variant.path})" if variant.path else ""
+                steps.tell(f"seed {seed + 1} of {self.asked.seeds}: {variant.change}{where}")
+        return results
+
+    def _checked(self, check: DesignCheck, at: int) -> Mapping[str, Any] | None:
+        variant = self.asked.variants[at]
+        return None if variant.problem else check.report(compose(variant.tree), str(at))
+
+    def _start(
+        self, verifier: Verifier, at: int, seed: int, report: Mapping[str, Any]
+    ) -> Future[TaskResult]:
+        asked, tree = self.asked, self.asked.variants[at].tree
+        fit = report["measurements"]["fits"][asked.scale]
+        job = verifier.payload(compose(tree), fit, asked.rung, EXPLAINS + seed)
+        about = {
+            "design": asked.design,
+            "digest": tree.digest,
+            "scale": asked.scale,
+            "rung": asked.rung,
+            "replicate": EXPLAINS + seed,
+        }
+        number = at * asked.seeds + seed
+        return verifier.start(
+            number, job, None, about, parameters=fit["parameters"], shared=True, passed=True
+        )
+
+    def _row(
+        self,
+        at: int,
+        report: Mapping[str, Any] | None,
+        results: Mapping[tuple[int, int], TaskResult],
+    ) -> Trained:
+        variant = self.asked.variants[at]
+        if report is None or not report["passed"]:
+            why = variant.problem if report is None else report["findings"][0]["message"]
+            return Trained(variant.path, variant.change, problem=why)
+        found = [results[at, seed] for seed in range(self.asked.seeds)]
+        readings, problem = _readings(self.measure, [each.result for each in found])
+        return Trained(
+            variant.path,
+            variant.change,
+            readings,
+            parameters=report["measurements"]["fits"][self.asked.scale]["parameters"],
+            device_s=fmean(float(each.facts.get(DEVICE_S, 0.0)) for each in found),
+            problem=problem,
+        )
+
+
+def _readings(
+    measure: Measure, results: Sequence[Mapping[str, Any]]
+) -> tuple[tuple[Reading, ...], str]:
+    """Return what each training scored, or nothing and why."""
+    readings = []
+    for result in results:
+        if result["status"] != "ok":
+            return (), f"a training failed: {result['reason']}"
+        try:
+            readings.append(measure.read(result["scores"], result["controls"], base=True))
+        except Unmeasured as error:
+            return (), f"a training was not measured: {error}"
+    return tuple(readings), ""

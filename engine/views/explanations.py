@@ -1,0 +1,25 @@
+"""What `genesys-engine explain` has found in a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from genesys_engine.engine.score.explanation import Explanation
+from genesys_engine.engine.store.run_store import Store
+
+EXPLANATIONS = "explanations"
+"""Key of the metadata of a run: an `Explanation` by the design's number, as text."""
+
+
+def explanations(store: Store) -> list[Explanation]:
+    """Return all explanations that a run holds, by design."""
+    kept: Mapping[str, Any] = store.meta(EXPLANATIONS, {})
+    return [Explanation.from_json(kept[key]) for key in sorted(kept, key=int)]
+
+
+def keep(store: Store, found: Explanation) -> None:
+    """Keep an explanation in its run, in the place of an earlier one of the design."""
+    with store.transaction():
+        kept = {**store.meta(EXPLANATIONS, {}), str(found.design): found.to_json()}
+        store.set_meta(EXPLANATIONS, kept)
