@@ -59,8 +59,8 @@ PULL: Mapping[str, int] = MappingProxyType(
 )
 """How often places of an interface are drawn; the others once.
 
-What mixes positions and channels decides how well a design learns; norms, positions and inner
-recurrences are as many places, and other ones hardly ever change the result.
+What a design computes is decided by what mixes positions and channels, and by how the block joins
+them; norms, positions and inner recurrences would else be half of all draws.
 """
 
 
