@@ -101,15 +101,15 @@ def _seconds(row: LeaderboardRow) -> str:
 
 
 def _fresh_mean(row: LeaderboardRow) -> Any:
-    return None if row.fresh is None else row.fresh["mean"]
+    return None if row.fresh is None else row.fresh.mean
 
 
 def _fresh(row: LeaderboardRow) -> str:
     """Return the gain in the finals with fresh seeds and its interval."""
     if row.fresh is None:
         return "–"
-    mean, low, high = (row.fresh[key] for key in ("mean", "low", "high"))
-    return percent(mean) + ("" if low is None else f" ({signed(low)} to {signed(high)})")
+    mean, low, high = percent(row.fresh.mean), row.fresh.low, row.fresh.high
+    return mean if low is None or high is None else f"{mean} ({signed(low)} to {signed(high)})"
 
 
 def _llm_tokens(row: LeaderboardRow) -> Any:

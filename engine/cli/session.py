@@ -10,6 +10,7 @@ from genesys_engine.engine.cli.progress.live import Progress
 from genesys_engine.engine.common.interrupt import INTERRUPTED, interruptible
 from genesys_engine.engine.loop.evolution import Stopped
 from genesys_engine.engine.run import lifecycle
+from genesys_engine.engine.store.event_types import RunInterrupted, RunStopped
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.gab.errors import (
     EXIT_BUDGET,
@@ -17,7 +18,6 @@ from genesys_engine.gab.errors import (
     EXIT_INTERRUPTED,
     EXIT_OK,
 )
-from genesys_engine.plugins import event_kinds as events
 
 
 def session(work: Callable[[lifecycle.Callbacks], None], folder: Path, *, as_json: bool) -> int:
@@ -41,9 +41,9 @@ def session(work: Callable[[lifecycle.Callbacks], None], folder: Path, *, as_jso
 
 def _stopped(folder: Path, reason: str) -> int:
     code = EXIT_INTERRUPTED if reason == INTERRUPTED else EXIT_BUDGET
-    kind = events.RUN_INTERRUPTED if reason == INTERRUPTED else events.RUN_STOPPED
+    kind = RunInterrupted if reason == INTERRUPTED else RunStopped
     with Store.open(folder, write=True) as store, store.transaction():
-        store.add_event(kind, {"reason": reason, "exit_code": code}, decisive=False)
+        store.add_event(kind(reason=reason, exit_code=code), decisive=False)
     more = f" --set {reason}=MORE" if reason.startswith("budget.") else ""
     note(f"stopped ({reason}); nothing is lost. Resume with: genesys-engine resume {folder}{more}")
     return code
@@ -59,7 +59,7 @@ def _finished(folder: Path, *, as_json: bool) -> int:
         best = found.verdict.best
     code = EXIT_OK if found.child is not None else EXIT_GOAL_NOT_MET
     if as_json:
-        print_json({"run": str(folder), "report": str(report), **found.to_json()})
+        print_json({"run": str(folder), "report": str(report), **found.record.to_json()})
         return code
     if second is not None:
         note(second["text"])

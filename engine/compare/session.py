@@ -268,8 +268,8 @@ def open_gateway(
         usd = math.inf  # no cap on the whole, but one that needs prices: the arms have theirs
 
     def tell(notice: Notice) -> None:
-        facts = ", ".join(f"{key} {value}" for key, value in notice.payload.items())
-        callbacks.say(f"language models: {notice.kind}: {facts}")
+        facts = ", ".join(f"{key} {value}" for key, value in notice.to_json().items())
+        callbacks.say(f"language models: {notice.KIND.partition('.')[2]}: {facts}")
 
     gateway = Gateway(
         experiment.llm,

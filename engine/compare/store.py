@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from genesys_engine.engine.common.canonical import canonical_json
-from genesys_engine.engine.store.database import Database, from_json
+from genesys_engine.engine.store.columns import read_json
+from genesys_engine.engine.store.database import Database
 
 RUNS = "runs"
 """Folder of the runs of an evolution study, in its own."""
@@ -61,4 +62,4 @@ CREATE TABLE results (
         rows = self._db.execute(
             "SELECT item, arm, payload, seconds FROM results ORDER BY item, arm"
         ).fetchall()
-        return [Result(item, arm, from_json(data), seconds) for item, arm, data, seconds in rows]
+        return [Result(item, arm, read_json(data), seconds) for item, arm, data, seconds in rows]

@@ -16,8 +16,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from genesys_engine.engine.common.randomness import generator
 from genesys_engine.engine.common.threads import LLM_CALL
@@ -35,6 +35,12 @@ from genesys_engine.engine.llm.ledger import Call, Ledger, call_key
 from genesys_engine.engine.llm.meters import Caps, Hold, Meters, add
 from genesys_engine.engine.llm.outage import Fault
 from genesys_engine.engine.llm.pacing import POLL_S, Pace, pause
+from genesys_engine.engine.store.event_types import (
+    BudgetWarning,
+    LLMReachable,
+    LLMSchemaRefused,
+    LLMUnreachable,
+)
 from genesys_engine.gab.errors import EnvironmentProblem, GenesysError, PluginError
 from genesys_engine.plugins.api import (
     ROLES,
@@ -64,17 +70,8 @@ class LLMOutage(EnvironmentProblem):
     """A service did not answer for `give_up_after_s`; the run can be resumed."""
 
 
-@dataclass(frozen=True)
-class Notice:
-    """Something that a person should know.
-
-    `kind` is "unreachable" (`model`, `address`, `kind` and `reason` of the fault, `next_try_s`),
-    "reachable" (`model`), "schema_refused" (`model`, `role`, `reason`) or "warning" (`budget`,
-    `used`, `cap`, and `lost`, where a part of `used` is an estimate for replies that were lost).
-    """
-
-    kind: str
-    payload: Mapping[str, Any]
+Notice = LLMUnreachable | LLMReachable | LLMSchemaRefused | BudgetWarning
+"""What a person should know; it goes into the log and decides nothing."""
 
 
 class Gateway:
@@ -252,8 +249,7 @@ class Gateway:
         call = self._attempt(model, asked)
         if call.refused is None and asked.role not in model.bare:
             model.bare[asked.role] = asked.bare
-            about = {"model": model.name, "role": asked.role, "reason": asked.bare}
-            self._tell(Notice("schema_refused", about))
+            self._tell(LLMSchemaRefused(model=model.name, role=asked.role, reason=asked.bare))
         return call
 
     def _attempt(self, model: Model, asked: Asked) -> Call:
@@ -365,15 +361,20 @@ class Gateway:
 
     def _tell_outage(self, name: str, fault: Fault | None) -> None:
         if fault is None:
-            self._tell(Notice("reachable", {"model": name}))
+            self._tell(LLMReachable(model=name))
             return
         address = next(m.address for m in self._models.values() if m.name == name)
-        about = {"model": name, "address": address, "kind": fault.kind, "reason": fault.reason}
-        self._tell(Notice("unreachable", about | {"next_try_s": round(fault.next_try_s, 1)}))
+        about = LLMUnreachable(
+            model=name,
+            address=address,
+            kind=fault.kind,
+            reason=fault.reason,
+            next_try_s=round(fault.next_try_s, 1),
+        )
+        self._tell(about)
 
     def _tell_warning(self, budget: str, used: float, cap: float, lost: float) -> None:
-        about = {"budget": budget, "used": used, "cap": cap}
-        self._tell(Notice("warning", about | ({"lost": lost} if lost else {})))
+        self._tell(BudgetWarning(budget=budget, used=used, cap=cap, lost=lost or None))
 
 
 class Client:

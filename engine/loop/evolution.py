@@ -40,6 +40,12 @@ from genesys_engine.engine.select.policy import (
 )
 from genesys_engine.engine.select.state import State
 from genesys_engine.engine.store.checkpoints import checkpoint_name
+from genesys_engine.engine.store.event_types import (
+    ErrorHandled,
+    EventRecord,
+    RunStopped,
+    WorkerLost,
+)
 from genesys_engine.engine.store.events import Event
 from genesys_engine.engine.store.live_curves import LiveCurves
 from genesys_engine.engine.store.replicates import is_fresh
@@ -48,7 +54,6 @@ from genesys_engine.engine.store.samples import drop_samples
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import EnvironmentProblem, PluginError
 from genesys_engine.gab.tree import GABTree
-from genesys_engine.plugins import event_kinds as events
 from genesys_engine.plugins.api import BudgetSpent, LLMInterrupted, LLMRefused, Parent
 
 RETRIES = 3
@@ -60,13 +65,6 @@ class Stopped(Exception):
 
 RUN_ENDING_ERRORS = (Stopped, PluginError, LLMOutage, LLMRefused)
 """What ends a run that can be resumed, after what is running."""
-
-_TOLD = {
-    "unreachable": events.LLM_UNREACHABLE,
-    "reachable": events.LLM_REACHABLE,
-    "schema_refused": events.LLM_SCHEMA_REFUSED,
-    "warning": events.BUDGET_WARNING,
-}
 
 
 class Evolution:
@@ -127,8 +125,7 @@ class Evolution:
         except RUN_ENDING_ERRORS as error:
             self._drain()
             if isinstance(error, LLMOutage | LLMRefused):
-                about = {"reason": error.message, "exit_code": error.exit_code}
-                self._emit_now(events.RUN_STOPPED, about)
+                self._emit_now(RunStopped(reason=error.message, exit_code=error.exit_code))
             raise
         finally:
             self._tell_notices()
@@ -262,8 +259,7 @@ class Evolution:
             return None
         if action.what == FAIL and row.payload.get("seed"):
             return None
-        handled = {"seq": seq, "stage": stage, "action": action.what, "by": action.by}
-        self._emit_now(events.ERROR_HANDLED, handled)
+        self._emit_now(ErrorHandled(seq=seq, stage=stage, action=action.what, by=action.by))
         if action.what == STOP:
             raise Stopped(f"{action.by}, on an error: {reason}")
         if action.what == RETRY:
@@ -280,7 +276,7 @@ class Evolution:
                 where=str(self.store.folder),
                 hint="fix the cause (memory, disk, see `genesys-engine doctor`), then resume",
             )
-        self._emit_now(events.WORKER_LOST, {"seq": seq, "reason": reason})
+        self._emit_now(WorkerLost(seq=seq, reason=reason))
         self._launch_again(self._tasks[seq])
 
     def _launch_again(self, row: TaskRow) -> None:
@@ -432,11 +428,11 @@ class Evolution:
                 notice = self._notices.get(block=False)
             except queue.Empty:
                 return
-            self._emit_now(_TOLD[notice.kind], notice.payload)
+            self._emit_now(notice)
 
-    def _emit_now(self, kind: str, payload: Mapping[str, Any]) -> None:
+    def _emit_now(self, record: EventRecord) -> None:
         with self.store.transaction():
-            event = self.store.add_event(kind, payload, decisive=False)
+            event = self.store.add_event(record, decisive=False)
         self._observe(event)
 
 

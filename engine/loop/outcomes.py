@@ -24,6 +24,8 @@ from genesys_engine.engine.select.policy import (
     Verify,
 )
 from genesys_engine.engine.select.state import Standing, State, keep
+from genesys_engine.engine.store import event_types as events
+from genesys_engine.engine.store.event_types import EventRecord
 from genesys_engine.engine.store.events import Event
 from genesys_engine.engine.store.replicates import is_fresh
 from genesys_engine.engine.store.run_store import (
@@ -38,7 +40,6 @@ from genesys_engine.engine.store.run_store import (
 )
 from genesys_engine.engine.store.samples import write_samples
 from genesys_engine.gab.errors import InputError
-from genesys_engine.plugins import event_kinds as events
 
 
 class Outcomes:
@@ -71,13 +72,9 @@ class Outcomes:
     def _reference_seed(self) -> str:
         return self.policy.settings.seeds[0]
 
-    def emit(self, kind: str, payload: Mapping[str, Any]) -> None:
-        """Append a decisive event to the log."""
-        self._events.append(self.store.add_event(kind, payload))
-
-    def _note(self, kind: str, payload: Mapping[str, Any]) -> None:
-        """Append an event that decides nothing."""
-        self._events.append(self.store.add_event(kind, payload, decisive=False))
+    def emit(self, event: EventRecord, *, decisive: bool = True) -> None:
+        """Append an event to the log."""
+        self._events.append(self.store.add_event(event, decisive=decisive))
 
     def take_events(self) -> list[Event]:
         """Return the events since the last call."""
@@ -98,8 +95,7 @@ class Outcomes:
     def _issue_design(self, seq: int, decision: Design) -> TaskRow:
         counts = self.state.counts
         origin = f"seed:{decision.seed}" if decision.seed else "variation"
-        about = {"seq": seq, "parents": list(decision.parents), "origin": origin}
-        self.emit(events.DESIGN_STARTED, about)
+        self.emit(events.DesignStarted(seq=seq, parents=decision.parents, origin=origin))
         parents = [
             {
                 "design": design,
@@ -123,9 +119,9 @@ class Outcomes:
         payload = {"design": decision.design, "rung": rung, "replicate": decision.replicate}
         ranks = not is_fresh(decision.replicate)
         if ranks and ladder.used[rung] == 0:
-            self.emit(events.RUNG_OPENED, {"rung": rung, "scale": self.scales[rung]})
+            self.emit(events.RungOpened(rung=rung, scale=self.scales[rung]))
         task = self._issued(seq, VERIFY, payload)
-        self.emit(events.VERIFICATION_STARTED, {"seq": seq, **payload})
+        self.emit(events.VerificationStarted(seq=seq, **payload))
         if ranks:
             self._warn(
                 f"verifications at {self.scales[rung]}", ladder.used[rung], ladder.caps[rung]
@@ -136,7 +132,7 @@ class Outcomes:
         """Start the audit of a design."""
         design = decision.design
         payload = {"design": design, "rung": self.state.standings[design].rung}
-        self.emit(events.CONFIRMATION_STARTED, {"seq": seq, **payload})
+        self.emit(events.ConfirmationStarted(seq=seq, **payload))
         return self._issued(seq, CONFIRM, payload)
 
     def _issued(self, seq: int, kind: str, payload: Mapping[str, Any]) -> TaskRow:
@@ -146,8 +142,7 @@ class Outcomes:
 
     def _warn(self, budget: str, used: int, cap: int) -> None:
         for each in new_warnings(self.state.warned, [Spending(budget, used, cap)]):
-            about = {"budget": each.budget, "used": each.used, "cap": each.cap}
-            self.emit(events.BUDGET_WARNING, about)
+            self.emit(events.BudgetWarning(budget=each.budget, used=used, cap=cap))
 
     # --- decisions without a task ------------------------------------------------------------
 
@@ -159,7 +154,7 @@ class Outcomes:
             self._open_finals(step.entries)
         else:
             self.state.finals.seen += 1
-            self.emit(events.FINALS_LOOK, step.look.to_json())
+            self.emit(step.look.record())
 
     def _close_generation(self) -> None:
         state = self.state
@@ -168,19 +163,20 @@ class Outcomes:
         kept = self.policy.selector.survivors(candidates, self.policy.settings.population)
         state.members, state.offspring = keep(merged, candidates, kept), []
         state.generation += 1
-        about = {"generation": state.generation, "population": state.members}
-        self.emit(events.GENERATION_FINISHED, about)
+        self.emit(
+            events.GenerationFinished(generation=state.generation, population=tuple(state.members))
+        )
 
     def _open_finals(self, entries: Entries) -> None:
         self.state.finals.entries, seeds = entries, self.policy.settings.finalist_seeds
-        about = {
-            "reference": entries.reference,
-            "finalists": list(entries.children),
-            "rivals": list(entries.seeds),
-            "seeds": seeds,
-            "trainings": most_trainings(len(entries.seeds), len(entries.children), seeds),
-        }
-        self.emit(events.FINALS_OPENED, about)
+        opened = events.FinalsOpened(
+            reference=entries.reference,
+            finalists=entries.children,
+            rivals=entries.seeds,
+            seeds=seeds,
+            trainings=most_trainings(len(entries.seeds), len(entries.children), seeds),
+        )
+        self.emit(opened)
 
     # --- designs -----------------------------------------------------------------------------
 
@@ -190,17 +186,19 @@ class Outcomes:
         transitions.settle(self.state, row)
         if used := result.get("llm"):
             # What was paid is kept next to the log: a price may change, the decisions do not.
-            self._note(events.LLM_USED, {"seq": row.seq, "roles": used})
+            self.emit(events.LLMUsed(seq=row.seq, roles=used), decisive=False)
         for entry in result["rejected"]:
             if entry["digest"] not in self.state.known:
                 self._add_design(row, entry, accepted=False)
         for duplicate in result["duplicates"]:
-            self.emit(events.DESIGN_DUPLICATE, {"seq": row.seq, **duplicate})
+            self.emit(events.DesignDuplicate(seq=row.seq, **duplicate))
         accepted = result["accepted"]
         of = None if accepted is None else self._twin(accepted)
         if of is not None:
-            about = {key: accepted[key] for key in ("operator", "change")}
-            self.emit(events.DESIGN_DUPLICATE, {"seq": row.seq, "of": of, **about})
+            twin = events.DesignDuplicate(
+                seq=row.seq, of=of, operator=accepted["operator"], change=accepted["change"]
+            )
+            self.emit(twin)
         if accepted is not None and of is None:
             counts.failures_in_a_row = 0
             self._accept(row, accepted)
@@ -211,14 +209,14 @@ class Outcomes:
         if (abandoned := result.get("abandoned")) is not None:
             self._abandon(row, abandoned)
             return
-        parents = [parent["design"] for parent in row.payload["parents"]]
         reason = no_new_design(result, duplicates=len(result["duplicates"]) + (of is not None))
-        self.emit(events.DESIGN_EXHAUSTED, {"seq": row.seq, "parents": parents, "reason": reason})
+        parents = _parents_of(row)
+        self.emit(events.DesignExhausted(seq=row.seq, parents=parents, reason=reason))
 
     def _abandon(self, row: TaskRow, abandoned: Mapping[str, Any]) -> None:
         """Record that an operator spent something and has no child to show for it."""
-        about = {"seq": row.seq, "parents": [p["design"] for p in row.payload["parents"]]}
-        self.emit(events.DESIGN_ABANDONED, {**about, **abandoned})
+        given_up = events.DesignAbandoned(seq=row.seq, parents=_parents_of(row), **abandoned)
+        self.emit(given_up)
 
     def _twin(self, entry: Mapping[str, Any]) -> int | None:
         known = self.state.known
@@ -246,7 +244,7 @@ class Outcomes:
             hint="leave it out, or run `genesys-engine doctor`",
         )
 
-    def _add_design(self, row: TaskRow, entry: Mapping[str, Any], *, accepted: bool) -> DesignRow:
+    def _add_design(self, row: TaskRow, entry: Mapping[str, Any], *, accepted: bool) -> None:
         number, report = self.state.counts.next_design, entry["report"]
         measured = report["measurements"]
         fits, flops = measured.get("fits", {}), measured.get("flops_per_token", {})
@@ -257,7 +255,7 @@ class Outcomes:
             accepted=accepted,
             digest=entry["digest"],
             fingerprint=entry.get("fingerprint"),
-            parents=tuple(parent["design"] for parent in row.payload["parents"]),
+            parents=_parents_of(row),
             operator=entry["operator"],
             change=entry["change"],
             parameters=fits[lowest]["parameters"] if lowest in fits else None,
@@ -265,17 +263,35 @@ class Outcomes:
         )
         self.store.add_design(design, entry["tree"], report)
         transitions.enter_design(self.state, design, self._reference_seed)
-        about = {"design": number, "seq": row.seq, "parents": list(design.parents)}
-        change = {"operator": design.operator, "change": design.change}
         if accepted:
-            facts = {"digest": design.digest, "parameters": design.parameters}
-            if entry["details"]:
-                facts["details"] = entry["details"]
-            self.emit(events.DESIGN_ACCEPTED, {**about, **change, **facts})
+            self._announce_accepted(design, entry["details"])
         else:
-            codes = [finding["code"] for finding in report["findings"]]
-            self.emit(events.DESIGN_REJECTED, {**about, **change, "codes": codes})
-        return design
+            codes = tuple(finding["code"] for finding in report["findings"])
+            self._announce_rejected(design, codes)
+
+    def _announce_accepted(self, design: DesignRow, details: Mapping[str, object]) -> None:
+        accepted = events.DesignAccepted(
+            design=design.id,
+            seq=design.seq,
+            parents=design.parents,
+            operator=design.operator,
+            change=design.change,
+            digest=design.digest,
+            parameters=design.parameters,
+            details=details or None,
+        )
+        self.emit(accepted)
+
+    def _announce_rejected(self, design: DesignRow, codes: tuple[str, ...]) -> None:
+        rejected = events.DesignRejected(
+            design=design.id,
+            seq=design.seq,
+            parents=design.parents,
+            operator=design.operator,
+            change=design.change,
+            codes=codes,
+        )
+        self.emit(rejected)
 
     def _accept(self, row: TaskRow, entry: Mapping[str, Any]) -> None:
         self._add_design(row, entry, accepted=True)
@@ -316,20 +332,22 @@ class Outcomes:
         about = {
             "verification": number,
             "seq": row.seq,
-            **{key: row.payload[key] for key in ("design", "rung", "replicate")},
+            "design": design,
+            "rung": rung,
+            "replicate": replicate,
         }
         if (seconds := facts.get("wall_s")) is not None:
-            used = {"seconds": seconds, "workers": self.workers}
-            self._note(events.DEVICE_USED, {**about, **used})
+            used = events.DeviceUsed(**about, seconds=seconds, workers=self.workers)
+            self.emit(used, decisive=False)
         if cause or fitness is None:
             # What follows the first line (a stack, the end of the output) may differ every time.
-            about |= {"cause": cause, "reason": reason.partition("\n")[0]}
-            self.emit(events.VERIFICATION_FAILED, about)
+            first = reason.partition("\n")[0]
+            self.emit(events.VerificationFailed(**about, cause=cause, reason=first))
             if replicate == 0:
                 self._refuse_reference(design, f"failed at {self.scales[rung]}", reason)
             return
         scores = {name: score["value"] for name, score in sorted(result["scores"].items())}
-        self.emit(events.VERIFICATION_FINISHED, {**about, "fitness": fitness, "scores": scores})
+        self.emit(events.VerificationFinished(**about, fitness=fitness, scores=scores))
         if replicate == 0:
             self._promote(design, rung)
 
@@ -393,8 +411,10 @@ class Outcomes:
 
     def _name_best(self, standing: Standing) -> None:
         self.state.best = standing.design
-        keys = ("design", "rung", "fitness")
-        self.emit(events.BEST_CHANGED, {key: getattr(standing, key) for key in keys})
+        best = events.BestChanged(
+            design=standing.design, rung=standing.rung, fitness=standing.fitness
+        )
+        self.emit(best)
 
     def _trim(self) -> None:
         """Keep the steady-state population between mu and mu + lambda."""
@@ -416,23 +436,33 @@ class Outcomes:
         if found.problem:
             self._refuse_reference(design, "is disqualified", found.problem)
         descendants = transitions.enter_confirmation(self.state, found)
-        about = {"seq": row.seq, "design": design, "rung": rung}
         if found.problem:
-            about |= {"reason": found.problem, "in_question": descendants}
-            self._withdraw((design, *descendants), about)
+            self._withdraw(found, tuple(descendants))
             return
-        self.emit(events.DESIGN_CONFIRMED, about)
+        self.emit(events.DesignConfirmed(seq=row.seq, design=design, rung=rung))
         self._settle(self.state.standings[design])
 
-    def _withdraw(self, designs: Sequence[int], about: Mapping[str, Any]) -> None:
+    def _withdraw(self, found: ConfirmationRow, descendants: tuple[int, ...]) -> None:
         """Take a disqualified design and what descends from it off the leaderboard."""
+        designs = (found.design, *descendants)
         for withdrawn in designs:
             self.store.set_standing(withdrawn, None, None)
-        self.emit(events.DESIGN_DISQUALIFIED, about)
+        disqualified = events.DesignDisqualified(
+            seq=found.seq,
+            design=found.design,
+            rung=found.rung,
+            reason=found.problem,
+            in_question=descendants,
+        )
+        self.emit(disqualified)
         if self.state.best in designs:
             self.state.best = None
             for standing in self.state.ranked()[:1]:
                 self._name_best(standing)
+
+
+def _parents_of(row: TaskRow) -> tuple[int, ...]:
+    return tuple(parent["design"] for parent in row.payload["parents"])
 
 
 def no_new_design(result: Mapping[str, Any], *, duplicates: int) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from genesys_engine.engine.common.budget import Spending, first_spent, new_warnings
+from genesys_engine.engine.store.event_types import BudgetWarning
 
 HOUR_S = 3600.0
 
@@ -31,10 +32,10 @@ class HourCaps:
     What was passed before this session was reported then, and is not repeated.
 
     Args:
-        tell: gets `budget`, `used` and `cap`, both in hours.
+        tell: gets each warning, whose `used` and `cap` are in hours.
     """
 
-    def __init__(self, *caps: HourCap, tell: Callable[[Mapping[str, str | float]], None]) -> None:
+    def __init__(self, *caps: HourCap, tell: Callable[[BudgetWarning], None]) -> None:
         self._caps = caps
         self._tell = tell
         self._warned: set[str] = set()
@@ -47,7 +48,7 @@ class HourCaps:
             return f"budget.{spent}"
         for each in new_warnings(self._warned, now):
             used, cap = (each.used or 0.0) / HOUR_S, (each.cap or 0.0) / HOUR_S
-            self._tell({"budget": each.budget, "used": round(used, 2), "cap": cap})
+            self._tell(BudgetWarning(budget=each.budget, used=round(used, 2), cap=cap))
         return None
 
     def _spendings(self) -> list[Spending]:

@@ -18,10 +18,10 @@ from genesys_engine.engine.propose.attempts import findings_of, first_line, outc
 from genesys_engine.engine.score import noise
 from genesys_engine.engine.score.fitness import Measure, metric_value
 from genesys_engine.engine.score.significance import gain_sigmas
+from genesys_engine.engine.store.event_types import DesignAbandoned
 from genesys_engine.engine.store.names import scale_names
 from genesys_engine.engine.store.replicates import is_fresh
 from genesys_engine.engine.store.run_store import Store, VerificationRow
-from genesys_engine.plugins import event_kinds as events
 from genesys_engine.plugins.api import History, RungResult, Tried
 
 NO_IDEA = ("proposal.", "llm.")
@@ -95,14 +95,14 @@ class DesignHistories:
                 self._children[parent].append(_Child(row.seq, row.id))
         for event in self._store.events(after=self._events_read):
             self._events_read = event.id
-            if event.kind == events.DESIGN_ABANDONED:
-                self._note_abandoned(event.payload)
+            if isinstance(given_up := event.record, DesignAbandoned):
+                self._note_abandoned(given_up)
 
-    def _note_abandoned(self, about: Mapping[str, Any]) -> None:
-        if about["code"].startswith(NO_IDEA):
+    def _note_abandoned(self, given_up: DesignAbandoned) -> None:
+        if given_up.code.startswith(NO_IDEA):
             return
-        for parent in about["parents"]:
-            child = _Child(about["seq"], None, about["reason"], about["code"])
+        for parent in given_up.parents:
+            child = _Child(given_up.seq, None, given_up.reason, given_up.code)
             self._children[parent].append(child)
 
     # --- results -----------------------------------------------------------------------------

@@ -335,7 +335,7 @@ def assemble(
     caps = HourCaps(
         HourCap("wall_hours", budget.wall_hours, clock),
         HourCap("device_hours", budget.device_hours, lambda: outcomes.device_s),
-        tell=lambda about: notices.put(Notice("warning", about)),
+        tell=notices.put,
     )
 
     def stop() -> str | None:

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from genesys_engine.engine.common.toml_text import toml_value
+from genesys_engine.engine.store.event_types import ChangedKey, RunExtended, RunStarted
 from genesys_engine.engine.store.replicates import is_fresh
 from genesys_engine.engine.store.run_store import VERIFY, Store
 from genesys_engine.gab.errors import InputError
-from genesys_engine.plugins import event_kinds as events
 
 GROWS = re.compile(
     r"budget\.designs|ladder\.(finalists|finalist_seeds)|ladder\.rungs\.\d+\.verifications"
@@ -38,10 +38,6 @@ class Change:
         """Return `key = NOW (began with WAS)`."""
         now, was = ("nothing" if v is None else toml_value(v) for v in (self.now, self.was))
         return f"{self.key} = {now} (the run has {was})"
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as the payload of an event holds it."""
-        return asdict(self)
 
 
 def changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
@@ -123,11 +119,11 @@ def demand_room(store: Store, experiment: Mapping[str, Any], found: Sequence[Cha
         )
 
 
-def extend(store: Store, found: Sequence[Change], payload: Mapping[str, Any]) -> None:
+def extend(store: Store, found: Sequence[Change], begun: RunStarted) -> None:
     """Reopen a run within the caller's transaction: what its end has left is taken back.
 
     Args:
-        payload: of the event, next to the changes.
+        begun: the event that a run with the changes would begin with.
     """
     for key in ("finished", "verdict", "sigma", "reference", "confirmation"):
         store.drop_meta(key)
@@ -138,5 +134,5 @@ def extend(store: Store, found: Sequence[Change], payload: Mapping[str, Any]) ->
     if any(RUNG.match(change.key) and change.was is None for change in found):
         # A further rung has another context: who wins is looked at again, at that length.
         store.set_meta("looks_from", store.count("tasks"))
-    changes = [change.to_json() for change in found]
-    store.add_event(events.RUN_EXTENDED, {**payload, "changes": changes})
+    changed = tuple(ChangedKey(change.key, change.was, change.now) for change in found)
+    store.add_event(RunExtended(**vars(begun), changes=changed))

@@ -44,12 +44,12 @@ from genesys_engine.engine.run.trackers import open_trackers
 from genesys_engine.engine.score.significance import gain_sigmas
 from genesys_engine.engine.score.verdict import Verdict
 from genesys_engine.engine.select.state import State
+from genesys_engine.engine.store import event_types as events
 from genesys_engine.engine.store.events import Event
 from genesys_engine.engine.store.run_store import EXPERIMENT, Store
 from genesys_engine.engine.views.verdict import VerdictView, verdict_view
 from genesys_engine.gab.errors import InputError
 from genesys_engine.gab.private import private_umask
-from genesys_engine.plugins import event_kinds as events
 from genesys_engine.plugins.corpus import Corpus
 from genesys_engine.plugins.host import PluginHost
 from genesys_engine.plugins.sandbox.scratch import remove
@@ -161,7 +161,7 @@ def resume(folder: Path, sets: Sequence[str], callbacks: Callbacks) -> None:
         vocabulary = store.meta("corpus")["vocab_size"]
         with store.transaction():
             if found:
-                extend(store, found, started_payload(experiment, vocabulary))
+                extend(store, found, run_started(experiment, vocabulary))
             store.set_meta("sandbox", sandbox)
             store.set_meta("sets", [*store.meta("sets", []), *sets])
             store.set_meta(PATHS, kept_paths(experiment))
@@ -315,53 +315,51 @@ def _announce(
     vocab = store.meta("corpus")["vocab_size"]
     with store.transaction():
         if resumed:
-            event = store.add_event(events.RUN_RESUMED, {}, decisive=False)
+            event = store.add_event(events.RunResumed(), decisive=False)
         elif store.count("events") == 0:
-            event = store.add_event(events.RUN_STARTED, started_payload(experiment, vocab))
+            event = store.add_event(run_started(experiment, vocab))
         else:
             return
     observe(event)
 
 
-def started_payload(experiment: Experiment, vocab_size: int) -> dict[str, Any]:
-    """Return the payload of the event `run.started`."""
-    rungs = [
-        {
-            "scale": settings.scale,
-            "verifications": rung.verifications,
-            "tokens": settings.tokens,
-            "context": settings.context,
-            "noise_seeds": rung.noise_seeds,
-        }
-        for rung, settings in zip(
-            experiment.ladder.rungs, rung_settings(experiment, vocab_size), strict=True
-        )
-    ]
-    return {
-        "experiment": experiment.digest,
-        "seed": experiment.run.seed,
-        "rungs": rungs,
-        "designs": experiment.budget.designs,
-        "reference": experiment.population.reference,
-        "mode": experiment.run.mode,
-        "selection": experiment.selection.use,
-        "finals": {
-            "designs": experiment.ladder.finalists,
-            "seeds": experiment.ladder.finalist_seeds,
-            "trainings": finals_trainings(experiment),
-        },
-    }
+def run_started(experiment: Experiment, vocab_size: int) -> events.RunStarted:
+    """Return the event that a run begins with."""
+    rungs = zip(experiment.ladder.rungs, rung_settings(experiment, vocab_size), strict=True)
+    return events.RunStarted(
+        experiment=experiment.digest,
+        seed=experiment.run.seed,
+        rungs=tuple(
+            events.RungPlan(
+                settings.scale,
+                rung.verifications,
+                settings.tokens,
+                settings.context,
+                rung.noise_seeds,
+            )
+            for rung, settings in rungs
+        ),
+        designs=experiment.budget.designs,
+        reference=experiment.population.reference,
+        mode=experiment.run.mode,
+        selection=experiment.selection.use,
+        finals=events.FinalsPlan(
+            experiment.ladder.finalists,
+            experiment.ladder.finalist_seeds,
+            finals_trainings(experiment),
+        ),
+    )
 
 
 def _finish(store: Store, state: State, observe: Callable[[Event], None]) -> VerdictView:
     verdict = verdict_view(store)
     with store.transaction():
-        event = store.add_event(events.RUN_FINISHED, verdict.to_json())
+        event = store.add_event(verdict.record)
         store.set_meta("finished", True)
         sigmas = {str(rung): sigma for rung, sigma in enumerate(gain_sigmas(state.noise()))}
         store.set_meta("sigma", sigmas)
         store.set_meta("reference", state.reference)
-        store.set_meta("verdict", verdict.to_json())
+        store.set_meta("verdict", verdict.record.to_json())
         store.set_meta("confirmation", _second_look(store, verdict.verdict))
     observe(event)
     return verdict

@@ -22,12 +22,12 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 from genesys_engine.engine.score.finals import Entries, Finals
 from genesys_engine.engine.score.significance import SIGMAS, normal_quantile, quantile
+from genesys_engine.engine.store.event_types import Dropped, FinalsLook
 from genesys_engine.engine.store.replicates import FRESH
 
 FAILED, WORSE = "failed", "worse"
@@ -120,20 +120,20 @@ class Look:
         seeds = self.rule.looks[-1] - self.seeds
         return 0 if self.is_last else len(self.rule.trained(self.remaining)) * seeds
 
-    def to_json(self) -> dict[str, Any]:
-        """Return it as the event `finals.look` has it."""
-        failed = [{"design": design, "reason": FAILED} for design in self.failed]
+    def record(self) -> FinalsLook:
+        """Return it as the log has it."""
+        failed = [Dropped(design, FAILED) for design in self.failed]
         worse = [
-            {"design": design, "reason": WORSE, **asdict(behind)}
-            for design, behind in self.behind.items()
+            Dropped(design, WORSE, out.mean, out.low, out.high, out.seeds)
+            for design, out in self.behind.items()
         ]
-        return {
-            "seeds": self.seeds,
-            "leader": self.leader,
-            "remaining": list(self.remaining),
-            "dropped": failed + worse,
-            "to_come": self.to_come,
-        }
+        return FinalsLook(
+            seeds=self.seeds,
+            leader=self.leader,
+            remaining=self.remaining,
+            dropped=(*failed, *worse),
+            to_come=self.to_come,
+        )
 
     def mean(self, design: int) -> float:
         """Return the mean gain of a design over the reference."""

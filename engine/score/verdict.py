@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 from genesys_engine.engine.score.finals import Finals, finals_in
 from genesys_engine.engine.score.noise import (
@@ -22,6 +21,7 @@ from genesys_engine.engine.score.noise import (
 )
 from genesys_engine.engine.score.race import Race, Standing, hold
 from genesys_engine.engine.score.significance import Noise, noise_of_mean
+from genesys_engine.engine.store.event_types import Comparison, FreshResult, RunFinished
 from genesys_engine.engine.store.names import scale_names, seed_name
 from genesys_engine.engine.store.replicates import is_fresh
 from genesys_engine.engine.store.run_store import DesignRow, Store
@@ -29,27 +29,6 @@ from genesys_engine.engine.store.run_store import DesignRow, Store
 PARENT, BEST_SEED, REFERENCE, SEED = "parent", "best seed", "reference", "seed"
 """What the best child is compared with, in the order of what a reader wants to know; with the
 other seeds where finals were held."""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The best child against one other design, which may play several roles.
-
-    `difference` is in points of percent over the reference: the mean over `scales`, the rungs that
-    both were trained at, with the noise `sigma` of such a mean; or the mean over `seeds` fresh
-    seeds of the finals, with its interval from `low` to `high`.
-    """
-
-    design: int
-    name: str
-    difference: float
-    scales: tuple[str, ...]
-    standing: str
-    roles: tuple[str, ...] = ()
-    sigma: float | None = None
-    seeds: int = 0
-    low: float | None = None
-    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -90,32 +69,38 @@ class Verdict:
     finalists: tuple[Standing, ...] = ()
     every_seed: EverySeed | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the facts as the event `run.finished` has them."""
-        keys = ("best", "best_child", "rung", "fitness", "reference", "sigma")
-        data = {key: getattr(self, key) for key in keys}
-        data["comparisons"] = [
-            {**asdict(each), "roles": list(each.roles), "scales": list(each.scales)}
-            for each in self.comparisons
-        ]
-        if self.every_seed is not None:
-            data["finalists"] = [fresh_json(each) for each in self.finalists]
-            data["better_than_every_seed"] = self.every_seed.shown
-            data["seeds_left_out"] = list(self.every_seed.left_out)
-        return data
+    def record(self, sentences: Sequence[str]) -> RunFinished:
+        """Return it as the log has it, with the sentences that say it."""
+        every, finals = self.every_seed, self.every_seed is not None
+        return RunFinished(
+            best=self.best,
+            best_child=self.best_child,
+            rung=self.rung,
+            fitness=self.fitness,
+            reference=self.reference,
+            sigma=self.sigma,
+            comparisons=self.comparisons,
+            finalists=tuple(map(fresh_result, self.finalists)) if finals else None,
+            better_than_every_seed=None if every is None else every.shown,
+            seeds_left_out=None if every is None else every.left_out,
+            verdict=" ".join(sentences),
+            sentences=tuple(sentences),
+        )
 
 
-def fresh_json(standing: Standing) -> dict[str, Any]:
-    """Return how a design stands in the finals as JSON data."""
+def fresh_result(standing: Standing) -> FreshResult:
+    """Return how a design stands in the finals, in numbers and in one word."""
     over = standing.over_reference
-    return {
-        "design": standing.design,
-        **{key: getattr(over, key) for key in ("mean", "low", "high")},
-        "gains": list(standing.gains),
-        "standing": interval_standing(over.low, over.high),
-        "out_after": standing.out_after,
-        "failed": standing.failed,
-    }
+    return FreshResult(
+        standing.design,
+        over.mean,
+        over.low,
+        over.high,
+        standing.gains,
+        interval_standing(over.low, over.high),
+        standing.out_after,
+        standing.failed,
+    )
 
 
 def judge(store: Store) -> Verdict:

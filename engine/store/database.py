@@ -6,7 +6,6 @@ to the beginning is in it, so that a kill leaves either nothing or something tha
 
 from __future__ import annotations
 
-import json
 import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from genesys_engine.engine.common.canonical import canonical_json
+from genesys_engine.engine.store.columns import read_json
 from genesys_engine.engine.store.lock import LOCK, exclusive, is_held
 from genesys_engine.gab.errors import InputError
 from genesys_engine.gab.private import close_to_others, private_file, private_folder
@@ -238,20 +238,12 @@ class Database:
     def meta(self, key: str, default: Any = None) -> Any:
         """Return one fact of the folder (`experiment`, `format`, `versions` ...)."""
         row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return default if row is None else from_json(row["value"])
+        return default if row is None else read_json(row["value"])
 
 
 def is_damage(error: BaseException | None) -> bool:
     """Tell whether an error of SQLite says that the file is no sound database."""
     return type(error) is sqlite3.DatabaseError
-
-
-def from_json(text: str) -> Any:
-    """Read what a column holds; raises `sqlite3.DatabaseError` where it is damaged."""
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise sqlite3.DatabaseError(f"a value is not JSON: {error}") from None
 
 
 def connect(file: Path, *, write: bool = True, shared: bool = False) -> sqlite3.Connection:

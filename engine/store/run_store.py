@@ -24,13 +24,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from genesys_engine.engine.common.canonical import canonical_json
 from genesys_engine.engine.store import curves
 from genesys_engine.engine.store.backup import BACKUP, Backup
+from genesys_engine.engine.store.columns import read_json, read_record
 from genesys_engine.engine.store.curves import Curve, Curves
-from genesys_engine.engine.store.database import EXPERIMENT, Database, from_json
+from genesys_engine.engine.store.database import EXPERIMENT, Database
+from genesys_engine.engine.store.event_types import EventRecord
 from genesys_engine.engine.store.events import Event
 from genesys_engine.engine.store.recovery import damaged_store
 from genesys_engine.engine.store.schema import (
@@ -57,6 +59,8 @@ __all__ = [
     "TaskRow",
     "VerificationRow",
 ]
+Record = TypeVar("Record", bound=EventRecord)
+
 _DESIGN_COLUMNS = (
     "id, seq, accepted, digest, fingerprint, parents, operator, change,"
     " parameters, flops, rung, fitness"
@@ -238,9 +242,9 @@ class Store(Database):
             (row.seq, row.design, row.rung, row.problem, canonical_json(row.found)),
         )
 
-    def add_event(self, kind: str, payload: Mapping[str, Any], *, decisive: bool = True) -> Event:
+    def add_event(self, record: EventRecord, *, decisive: bool = True) -> Event:
         """Append to the log and return the entry."""
-        at = time.time()
+        at, kind, payload = time.time(), record.KIND, record.to_json()
         cursor = self._db.execute(
             "INSERT INTO events (kind, payload, decisive, at) VALUES (?, ?, ?, ?)",
             (kind, canonical_json(payload), int(decisive), at),
@@ -256,9 +260,9 @@ class Store(Database):
             yield TaskRow(
                 row["seq"],
                 row["kind"],
-                from_json(row["payload"]),
-                None if row["result"] is None else from_json(row["result"]),
-                from_json(row["facts"] or "{}"),
+                read_json(row["payload"]),
+                None if row["result"] is None else read_json(row["result"]),
+                read_json(row["facts"] or "{}"),
                 bool(row["applied"]),
             )
 
@@ -273,7 +277,7 @@ class Store(Database):
 
     def tree(self, design: int) -> dict[str, Any]:
         """Return the tree of a design in JSON, sources included."""
-        tree: dict[str, Any] = from_json(self._design_columns(design, "tree")["tree"])
+        tree: dict[str, Any] = read_json(self._design_columns(design, "tree")["tree"])
         sql = "SELECT source FROM units WHERE digest = ?"
         tree["units"] = {
             name: self._db.execute(sql, (digest,)).fetchone()["source"]
@@ -283,7 +287,7 @@ class Store(Database):
 
     def report(self, design: int) -> dict[str, Any]:
         """Return the check report of a design in JSON."""
-        report: dict[str, Any] = from_json(self._design_columns(design, "report")["report"])
+        report: dict[str, Any] = read_json(self._design_columns(design, "report")["report"])
         return report
 
     def _design_columns(self, design: int, columns: str) -> sqlite3.Row:
@@ -327,7 +331,7 @@ class Store(Database):
         where = "" if design is None else "WHERE design = :design"
         sql = f"SELECT * FROM confirmations {where} ORDER BY seq"
         for row in self._db.execute(sql, {"design": design}):
-            yield ConfirmationRow(**{**dict(row), "found": from_json(row["found"])})
+            yield ConfirmationRow(**{**dict(row), "found": read_json(row["found"])})
 
     def disqualification(self, design: int, *, before: int | None = None) -> str:
         """Return why a design is disqualified, "" where it is not.
@@ -350,19 +354,25 @@ class Store(Database):
         """Yield the log in order, from the entry behind `after`."""
         sql = "SELECT * FROM events WHERE id > ? ORDER BY id"
         for row in self._db.execute(sql, (after,)):
-            payload = from_json(row["payload"])
+            payload = read_json(row["payload"])
             yield Event(row["id"], row["kind"], payload, bool(row["decisive"]), row["at"])
+
+    def records(self, kind: type[Record]) -> Iterator[Record]:
+        """Yield what the events of one kind hold, in order."""
+        sql = "SELECT payload FROM events WHERE kind = ? ORDER BY id"
+        for row in self._db.execute(sql, (kind.KIND,)):
+            yield read_record(kind, row["payload"])
 
 
 def _design(row: sqlite3.Row) -> DesignRow:
     values = dict(row)
     values["accepted"] = bool(values["accepted"])
-    values["parents"] = tuple(from_json(values["parents"]))
+    values["parents"] = tuple(read_json(values["parents"]))
     return DesignRow(**values)
 
 
 def _verification(row: sqlite3.Row) -> VerificationRow:
     values = dict(row)
     for key in ("scores", "controls", "facts"):
-        values[key] = from_json(values[key])
+        values[key] = read_json(values[key])
     return VerificationRow(**values)

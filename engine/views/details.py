@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from genesys_engine.engine.store.event_types import DesignAccepted
 from genesys_engine.engine.store.names import label, scale_names, seed_name
 from genesys_engine.engine.store.run_store import DesignRow, Store, VerificationRow
 from genesys_engine.engine.views.costs import Cost
@@ -17,7 +18,6 @@ from genesys_engine.engine.views.rungs import places
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.tree import GABTree
 from genesys_engine.plugins.api import LLMUsage
-from genesys_engine.plugins.event_kinds import DESIGN_ACCEPTED
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class DesignDetails:
     costs: tuple[Cost, ...] = ()
     remarks: tuple[str, ...] = ()
     llm: Mapping[str, LLMUsage] = field(default_factory=dict)
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -137,13 +137,10 @@ def _remarks(result: LeaderboardRow, reference: str) -> Iterator[str]:
     yield from more_compute(result.cost, reference)
 
 
-def _operator_details(store: Store, design: int) -> Mapping[str, Any]:
+def _operator_details(store: Store, design: int) -> Mapping[str, object]:
     """Return the details that the operator reported with an accepted design."""
-    for event in store.events():
-        if event.kind == DESIGN_ACCEPTED and event.payload["design"] == design:
-            details: Mapping[str, Any] = event.payload.get("details", {})
-            return details
-    return {}
+    accepted = store.records(DesignAccepted)
+    return next((made.details or {} for made in accepted if made.design == design), {})
 
 
 def composed_source(store: Store, design: int) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from genesys_engine.engine.store import event_types as events
 from genesys_engine.engine.store.events import Event
 from genesys_engine.engine.store.run_store import Store
-from genesys_engine.plugins import event_kinds as kinds
 
 CHECK, TRAINING, VARIATION = "check", "verification", "variation"
 SECOND_LOOK = "second look"
@@ -51,17 +51,17 @@ def failures(store: Store) -> list[Failure]:
 
 def _causes(event: Event) -> Iterator[tuple[str, str, int | None, str]]:
     """Yield (stage, cause, design, reason) of an event that tells of a failure."""
-    payload = event.payload
-    if event.kind == kinds.DESIGN_REJECTED:
-        for code in dict.fromkeys(payload["codes"]):
-            yield CHECK, code, payload["design"], payload["change"]
-    elif event.kind == kinds.DESIGN_DUPLICATE:
-        yield VARIATION, "duplicate", payload["of"], payload["change"]
-    elif event.kind == kinds.DESIGN_EXHAUSTED:
-        yield VARIATION, "exhausted", None, payload["reason"]
-    elif event.kind == kinds.DESIGN_ABANDONED:
-        yield VARIATION, payload["code"], None, payload["reason"]
-    elif event.kind == kinds.VERIFICATION_FAILED:
-        yield TRAINING, payload["cause"], payload["design"], payload["reason"]
-    elif event.kind == kinds.DESIGN_DISQUALIFIED:
-        yield SECOND_LOOK, "disqualified", payload["design"], payload["reason"]
+    match event.record:
+        case events.DesignRejected() as found:
+            for code in dict.fromkeys(found.codes):
+                yield CHECK, code, found.design, found.change
+        case events.DesignDuplicate() as found:
+            yield VARIATION, "duplicate", found.of, found.change
+        case events.DesignExhausted() as found:
+            yield VARIATION, "exhausted", None, found.reason
+        case events.DesignAbandoned() as found:
+            yield VARIATION, found.code, None, found.reason
+        case events.VerificationFailed() as found:
+            yield TRAINING, found.cause, found.design, found.reason
+        case events.DesignDisqualified() as found:
+            yield SECOND_LOOK, "disqualified", found.design, found.reason

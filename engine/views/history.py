@@ -6,9 +6,9 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from genesys_engine.engine.store.event_types import VerificationFinished
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.engine.views.run import RunView
-from genesys_engine.plugins.event_kinds import VERIFICATION_FINISHED
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,13 @@ def history(store: Store) -> list[Point]:
     named = {row.id for row in store.leaderboard()}
     for event in store.events():
         run.apply(event)
-        if event.kind == VERIFICATION_FINISHED and event.payload["replicate"] == 0:
-            design = event.payload["design"]
+        found = event.record
+        if isinstance(found, VerificationFinished) and found.replicate == 0:
+            design = found.design
             if design not in named:  # disqualified, or in question
                 continue
             so_far = gains.setdefault(design, [])
-            so_far.append(event.payload["fitness"])
+            so_far.append(found.fitness)
             point = Point(design, run.active_s / 60, statistics.fmean(so_far), len(so_far))
             points.append(point)
     return points

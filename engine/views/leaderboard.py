@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from genesys_engine.engine.common.records import to_json
 from genesys_engine.engine.score import noise
-from genesys_engine.engine.score.verdict import fresh_json, race_of
+from genesys_engine.engine.score.verdict import fresh_result, race_of
+from genesys_engine.engine.store.event_types import FreshResult
 from genesys_engine.engine.store.names import design_names, scale_names
 from genesys_engine.engine.store.replicates import is_fresh
 from genesys_engine.engine.store.run_store import DesignRow, Store, VerificationRow
@@ -27,7 +29,7 @@ class LeaderboardRow:
     `gain` is the gain over the reference in percent at that rung, what the scores next to it give;
     `fitness` is the mean of `gains` over all rungs, which ranks, `sigma` the noise of such a mean
     (None: not measured at every rung) and `standing` the word of `noise` for it.  `fresh` is the
-    result with the fresh seeds of the finals (see `fresh_json`): its standing then rests
+    result with the fresh seeds of the finals (see `fresh_result`): its standing then rests
     on it.  The scores of the reference are the means over its `trainings`, since the gains of
     others are measured against those.  `costs` are by rung, the lowest first.
     """
@@ -48,7 +50,7 @@ class LeaderboardRow:
     sigma: float | None
     standing: str
     trainings: int = 1
-    fresh: Mapping[str, Any] | None = None
+    fresh: FreshResult | None = None
     llm: LLMUsage | None = None  # what its making asked of language models, None without one
 
     @property
@@ -88,7 +90,7 @@ class LeaderboardRow:
             "sigma": self.sigma,
             "standing": self.standing,
             "within_noise": self.within_noise,
-            "fresh": None if self.fresh is None else dict(self.fresh),
+            "fresh": None if self.fresh is None else to_json(self.fresh),
             "llm": None if self.llm is None else usage_json(self.llm),
         }
 
@@ -108,7 +110,7 @@ def _rows(store: Store, designs: Sequence[DesignRow]) -> list[LeaderboardRow]:
     scales, floor = scale_names(store), noise.noise_floor(store)
     race = race_of(store, floor)
     raced = race.standings([d for d in race.entries.designs if d != floor.reference])
-    fresh = {standing.design: fresh_json(standing) for standing in raced}
+    fresh = {standing.design: fresh_result(standing) for standing in raced}
     names, spent = design_names(designs), usage_by_task(store)
     trained = _trainings(store, designs, floor.reference)
     costs = Costs(store, floor.reference)
@@ -144,12 +146,12 @@ def _rows(store: Store, designs: Sequence[DesignRow]) -> list[LeaderboardRow]:
 
 
 def _standing(
-    design: DesignRow, reference: int | None, fresh: Mapping[str, Any] | None, sigma: float | None
+    design: DesignRow, reference: int | None, fresh: FreshResult | None, sigma: float | None
 ) -> str:
     if design.id == reference:
         return noise.REFERENCE
     if fresh is not None:
-        return noise.interval_standing(fresh["low"], fresh["high"])
+        return noise.interval_standing(fresh.low, fresh.high)
     assert design.fitness is not None
     return noise.standing(design.fitness, sigma)
 

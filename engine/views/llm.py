@@ -9,8 +9,8 @@ from typing import Any
 
 from genesys_engine.engine.llm.ledger import Call, Ledger
 from genesys_engine.engine.llm.meters import total
+from genesys_engine.engine.store.event_types import DesignAbandoned
 from genesys_engine.engine.store.run_store import DATABASE, Store
-from genesys_engine.plugins import event_kinds as events
 from genesys_engine.plugins.api import ROLES, LLMUsage
 
 UNKNOWN = "unknown"
@@ -45,11 +45,7 @@ class LLMView:
 
 def llm_view(store: Store) -> LLMView:
     """Return what a run used of language models so far."""
-    causes = Counter(
-        str(event.payload["code"])
-        for event in store.events()
-        if event.kind == events.DESIGN_ABANDONED
-    )
+    causes = Counter(given_up.code for given_up in store.records(DesignAbandoned))
     models = (store.meta("llm") or {}).get("models", {})
     return LLMView(usage(store), models, dict(causes.most_common()))
 
@@ -85,9 +81,7 @@ class Asker:
 def askers(store: Store) -> list[Asker]:
     """Return the design tasks that were the first to ask something, in order."""
     outcomes = {
-        event.payload["seq"]: f"abandoned: {event.payload['code']}"
-        for event in store.events()
-        if event.kind == events.DESIGN_ABANDONED
+        given_up.seq: f"abandoned: {given_up.code}" for given_up in store.records(DesignAbandoned)
     }
     for design in store.designs():
         outcomes[design.seq] = f"design {design.id}" + ("" if design.accepted else ", rejected")

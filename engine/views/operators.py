@@ -11,10 +11,10 @@ from typing import Any
 
 from genesys_engine.engine.score import noise
 from genesys_engine.engine.score.significance import SIGMAS, mean_half_width
+from genesys_engine.engine.store.event_types import DesignDuplicate
 from genesys_engine.engine.store.names import seed_name
 from genesys_engine.engine.store.replicates import is_fresh
 from genesys_engine.engine.store.run_store import DesignRow, Store
-from genesys_engine.plugins import event_kinds as kinds
 
 BETTER, WORSE, NO_DIFFERENCE = noise.BETTER, noise.WORSE, noise.NO_DIFFERENCE
 TOO_FEW = "too few"
@@ -77,9 +77,8 @@ def operators(store: Store) -> list[OperatorRow]:
     for row in designs.values():
         if seed_name(row.operator) is None:
             _count(tallies.setdefault(row.operator, _Tally()), row, gains, failed)
-    for event in store.events():
-        if event.kind == kinds.DESIGN_DUPLICATE:
-            tallies.setdefault(event.payload["operator"], _Tally()).counts["duplicates"] += 1
+    for made in store.records(DesignDuplicate):
+        tallies.setdefault(made.operator, _Tally()).counts["duplicates"] += 1
     lowest = floor.noise[0]
     one = None if lowest is None else lowest.one
     rows = [

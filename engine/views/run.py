@@ -7,12 +7,12 @@ nothing; `view(store)` folds a whole log.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import singledispatch
 
 from genesys_engine.engine.common.text import amount
 from genesys_engine.engine.llm.meters import add
+from genesys_engine.engine.store import event_types as events
 from genesys_engine.engine.store.events import Event
 from genesys_engine.engine.store.names import label, seed_name
 from genesys_engine.engine.store.replicates import is_fresh
@@ -26,6 +26,9 @@ NOMINAL_VOCABULARY = 4096  # the log does not tell it; only ratios between rungs
 WAITING, RUNNING, FINISHED = "waiting", "running", "finished"
 INTERRUPTED, STOPPED = "interrupted", "stopped"
 KILLED = "killed"  # its log has no end, and nobody works on it
+
+
+_Ended = events.VerificationFinished | events.VerificationFailed
 
 
 @dataclass
@@ -86,10 +89,10 @@ class RunView:
     changes: deque[tuple[int, tuple[int, ...], str]] = field(
         default_factory=lambda: deque(maxlen=RECENT_CHANGES)
     )
-    best: Mapping[str, Any] | None = None
+    best: events.BestChanged | None = None
     disqualified: dict[int, str] = field(default_factory=dict)
     """Design -> why its audit disqualified it."""
-    verdict: Mapping[str, Any] | None = None
+    verdict: events.RunFinished | None = None
     stop_reason: str = ""
     budget_use: dict[str, str] = field(default_factory=dict)
     """Budget -> how far it is used, of those that are used to a half or more."""
@@ -107,9 +110,7 @@ class RunView:
     def apply(self, event: Event) -> None:
         """Take one event into account; a kind that is not known counts as time only."""
         self._clock(event)
-        handler = _HANDLERS.get(event.kind)
-        if handler is not None:
-            handler(self, event.payload, event.at)
+        _apply(event.record, self, event.at)
 
     def label(self, design: int | None) -> str:
         """Return what a design is called."""
@@ -217,39 +218,43 @@ def _cost(rung: RungView) -> float:
 # --- one function per kind of event ----------------------------------------------------------
 
 
-def _run_started(run: RunView, payload: Mapping[str, Any], at: float) -> None:
-    run.seed = payload["seed"]
-    run.mode, run.selection = payload["mode"], payload["selection"]
-    run.reference, run.designs_planned = str(payload["reference"]), payload["designs"]
-    run.rungs = [
-        RungView(rung["scale"], rung["verifications"], rung["tokens"]) for rung in payload["rungs"]
-    ]
-    run.finals = _finals_of(payload)
+@singledispatch
+def _apply(event: events.EventRecord | None, run: RunView, at: float) -> None:
+    """Take into account what an event holds; of other kinds nothing is shown."""
+
+
+@_apply.register
+def _run_started(event: events.RunStarted, run: RunView, at: float) -> None:
+    run.seed = event.seed
+    run.mode, run.selection = event.mode, event.selection
+    run.reference, run.designs_planned = event.reference, event.designs
+    run.rungs = [RungView(rung.scale, rung.verifications, rung.tokens) for rung in event.rungs]
+    run.finals = _finals_of(event)
     run.state = RUNNING
 
 
-def _finals_of(payload: Mapping[str, Any]) -> RungView | None:
+def _finals_of(event: events.RunStarted) -> RungView | None:
     """Return the finals of a run that begins or is extended, with the most trainings they take."""
-    finals, top = payload.get("finals"), payload["rungs"][-1]
-    if not finals or not finals["designs"]:
+    finals, top = event.finals, event.rungs[-1]
+    if finals is None or not finals.designs:
         return None
-    # A log of an earlier version has the children alone; the reference was trained with them.
-    planned = finals.get("trainings", (finals["designs"] + 1) * finals["seeds"])
-    return RungView(top["scale"], planned, top["tokens"])
+    return RungView(top.scale, finals.most_trainings, top.tokens)
 
 
-def _run_extended(run: RunView, payload: Mapping[str, Any], at: float) -> None:
-    run.designs_planned = payload["designs"]
-    for index, rung in enumerate(payload["rungs"]):
+@_apply.register
+def _run_extended(event: events.RunExtended, run: RunView, at: float) -> None:
+    run.designs_planned = event.designs
+    for index, rung in enumerate(event.rungs):
         if index < len(run.rungs):
-            run.rungs[index].planned = rung["verifications"]
+            run.rungs[index].planned = rung.verifications
         else:
-            run.rungs.append(RungView(rung["scale"], rung["verifications"], rung["tokens"]))
-    run.finals = _finals_of(payload) or run.finals
+            run.rungs.append(RungView(rung.scale, rung.verifications, rung.tokens))
+    run.finals = _finals_of(event) or run.finals
     run.state, run.verdict, run.stop_reason = RUNNING, None, ""
 
 
-def _run_resumed(run: RunView, payload: Mapping[str, Any], at: float) -> None:
+@_apply.register
+def _run_resumed(event: events.RunResumed, run: RunView, at: float) -> None:
     # What was running continues a process of its own: it is as young as that process.
     run.running = {
         seq: Running(task.seq, task.design, task.rung, at, task.seed)
@@ -260,178 +265,167 @@ def _run_resumed(run: RunView, payload: Mapping[str, Any], at: float) -> None:
     run.state, run.stop_reason = RUNNING, ""
 
 
-def _run_interrupted(run: RunView, payload: Mapping[str, Any], at: float) -> None:
+@_apply.register
+def _run_interrupted(event: events.RunInterrupted, run: RunView, at: float) -> None:
     run.state = INTERRUPTED
 
 
-def _run_stopped(run: RunView, payload: Mapping[str, Any], at: float) -> None:
-    run.state, run.stop_reason = STOPPED, str(payload["reason"])
+@_apply.register
+def _run_stopped(event: events.RunStopped, run: RunView, at: float) -> None:
+    run.state, run.stop_reason = STOPPED, event.reason
 
 
-def _run_finished(run: RunView, payload: Mapping[str, Any], at: float) -> None:
-    run.state, run.verdict = FINISHED, payload
+@_apply.register
+def _run_finished(event: events.RunFinished, run: RunView, at: float) -> None:
+    run.state, run.verdict = FINISHED, event
     run.running.clear()
 
 
-def _design_started(run: RunView, payload: Mapping[str, Any], at: float) -> None:
-    name = seed_name(payload["origin"])
+@_apply.register
+def _design_started(event: events.DesignStarted, run: RunView, at: float) -> None:
+    name = seed_name(event.origin)
     if name is None and run.children_since_s is None:
         run.children_since_s = run.active_s
-    run.running[payload["seq"]] = Running(payload["seq"], None, None, at, name)
+    run.running[event.seq] = Running(event.seq, None, None, at, name)
 
 
-def _design_accepted(run: RunView, payload: Mapping[str, Any], at: float) -> None:
-    run.running.pop(payload["seq"], None)
-    name = seed_name(payload["operator"])
+@_apply.register
+def _design_accepted(event: events.DesignAccepted, run: RunView, at: float) -> None:
+    run.running.pop(event.seq, None)
+    name = seed_name(event.operator)
     if name is not None:
-        run.names[payload["design"]] = name
+        run.names[event.design] = name
     else:
         run.children_until_s = run.active_s
-        change = (payload["design"], tuple(payload["parents"]), payload["change"])
-        run.changes.append(change)
+        run.changes.append((event.design, event.parents, event.change))
     run.accepted += 1
 
 
-def _design_rejected(run: RunView, payload: Mapping[str, Any], at: float) -> None:
-    run.running.pop(payload["seq"], None)
+@_apply.register
+def _design_rejected(event: events.DesignRejected, run: RunView, at: float) -> None:
+    run.running.pop(event.seq, None)
     run.rejected += 1
-    run.causes.update(payload["codes"])
+    run.causes.update(event.codes)
 
 
-def _design_duplicate(run: RunView, payload: Mapping[str, Any], at: float) -> None:
-    run.running.pop(payload["seq"], None)
+@_apply.register
+def _design_duplicate(event: events.DesignDuplicate, run: RunView, at: float) -> None:
+    run.running.pop(event.seq, None)
     run.duplicates += 1
 
 
-def _design_exhausted(run: RunView, payload: Mapping[str, Any], at: float) -> None:
-    run.running.pop(payload["seq"], None)
+@_apply.register
+def _design_exhausted(event: events.DesignExhausted, run: RunView, at: float) -> None:
+    run.running.pop(event.seq, None)
     run.exhausted += 1
 
 
-def _design_abandoned(run: RunView, payload: Mapping[str, Any], at: float) -> None:
-    run.running.pop(payload["seq"], None)
+@_apply.register
+def _design_abandoned(event: events.DesignAbandoned, run: RunView, at: float) -> None:
+    run.running.pop(event.seq, None)
     run.abandoned += 1
-    run.causes[payload["code"]] += 1
+    run.causes[event.code] += 1
 
 
-def _llm_used(run: RunView, payload: Mapping[str, Any], at: float) -> None:
-    for role, used in payload["roles"].items():
-        run.llm[role] = add(run.llm.get(role, LLMUsage()), LLMUsage(**used))
+@_apply.register
+def _llm_used(event: events.LLMUsed, run: RunView, at: float) -> None:
+    for role, used in event.roles.items():
+        run.llm[role] = add(run.llm.get(role, LLMUsage()), used)
 
 
-def _llm_unreachable(run: RunView, payload: Mapping[str, Any], at: float) -> None:
-    run.llm_out = str(payload["reason"])
+@_apply.register
+def _llm_unreachable(event: events.LLMUnreachable, run: RunView, at: float) -> None:
+    run.llm_out = event.reason
 
 
-def _llm_reachable(run: RunView, payload: Mapping[str, Any], at: float) -> None:
+@_apply.register
+def _llm_reachable(event: events.LLMReachable, run: RunView, at: float) -> None:
     run.llm_out = ""
 
 
-def _stage(run: RunView, payload: Mapping[str, Any]) -> RungView:
+def _stage(run: RunView, event: events.DeviceUsed | _Ended) -> RungView:
     """Return the rung of a verification, or the finals."""
-    fresh = is_fresh(payload["replicate"])
-    return run.finals if fresh and run.finals else run.rungs[payload["rung"]]
+    fresh = is_fresh(event.replicate)
+    return run.finals if fresh and run.finals else run.rungs[event.rung]
 
 
-def _verification_started(run: RunView, payload: Mapping[str, Any], at: float) -> None:
-    seq = payload["seq"]
-    run.running[seq] = Running(seq, payload["design"], payload["rung"], at)
+@_apply.register
+def _verification_started(event: events.VerificationStarted, run: RunView, at: float) -> None:
+    seq = event.seq
+    run.running[seq] = Running(seq, event.design, event.rung, at)
 
 
-def _device_used(run: RunView, payload: Mapping[str, Any], at: float) -> None:
-    stage = _stage(run, payload)
+@_apply.register
+def _device_used(event: events.DeviceUsed, run: RunView, at: float) -> None:
+    stage = _stage(run, event)
     stage.timed += 1
-    stage.seconds += payload["seconds"]
-    run.workers = payload["workers"]
+    stage.seconds += event.seconds
+    run.workers = event.workers
 
 
-def _verification_ended(run: RunView, payload: Mapping[str, Any]) -> RungView:
-    rung = _stage(run, payload)
-    run.running.pop(payload["seq"], None)
+def _verification_ended(run: RunView, event: _Ended) -> RungView:
+    rung = _stage(run, event)
+    run.running.pop(event.seq, None)
     rung.opened = True
     return rung
 
 
-def _verification_finished(run: RunView, payload: Mapping[str, Any], at: float) -> None:
-    _verification_ended(run, payload).finished += 1
+@_apply.register
+def _verification_finished(event: events.VerificationFinished, run: RunView, at: float) -> None:
+    _verification_ended(run, event).finished += 1
 
 
-def _verification_failed(run: RunView, payload: Mapping[str, Any], at: float) -> None:
-    _verification_ended(run, payload).failed += 1
-    run.causes[payload["cause"]] += 1
+@_apply.register
+def _verification_failed(event: events.VerificationFailed, run: RunView, at: float) -> None:
+    _verification_ended(run, event).failed += 1
+    run.causes[event.cause] += 1
 
 
-def _rung_opened(run: RunView, payload: Mapping[str, Any], at: float) -> None:
-    run.rungs[payload["rung"]].opened = True
+@_apply.register
+def _rung_opened(event: events.RungOpened, run: RunView, at: float) -> None:
+    run.rungs[event.rung].opened = True
 
 
-def _generation_finished(run: RunView, payload: Mapping[str, Any], at: float) -> None:
-    run.generation = payload["generation"]
+@_apply.register
+def _generation_finished(event: events.GenerationFinished, run: RunView, at: float) -> None:
+    run.generation = event.generation
 
 
-def _best_changed(run: RunView, payload: Mapping[str, Any], at: float) -> None:
-    run.best = payload
+@_apply.register
+def _best_changed(event: events.BestChanged, run: RunView, at: float) -> None:
+    run.best = event
 
 
-def _design_disqualified(run: RunView, payload: Mapping[str, Any], at: float) -> None:
-    run.disqualified[payload["design"]] = str(payload["reason"])
-    if run.best and run.best["design"] in (payload["design"], *payload["in_question"]):
+@_apply.register
+def _design_disqualified(event: events.DesignDisqualified, run: RunView, at: float) -> None:
+    run.disqualified[event.design] = event.reason
+    if run.best is not None and run.best.design in (event.design, *event.in_question):
         run.best = None  # the next event names another one
 
 
-def _finals_opened(run: RunView, payload: Mapping[str, Any], at: float) -> None:
+@_apply.register
+def _finals_opened(event: events.FinalsOpened, run: RunView, at: float) -> None:
     if run.finals is not None:  # there may be fewer children than requested
-        of_children = (len(payload["finalists"]) + 1) * payload["seeds"]
-        run.finals.planned = payload.get("trainings", of_children)
+        run.finals.planned = event.most_trainings
         run.finals.opened = True
 
 
-def _finals_look(run: RunView, payload: Mapping[str, Any], at: float) -> None:
+@_apply.register
+def _finals_look(event: events.FinalsLook, run: RunView, at: float) -> None:
     if run.finals is not None:
-        run.finals.planned = run.finals.done + payload["to_come"]
+        run.finals.planned = run.finals.done + event.to_come
 
 
-def _budget_warning(run: RunView, payload: Mapping[str, Any], at: float) -> None:
-    name = str(payload["budget"]).removeprefix("budget.").replace("_", " ")
+@_apply.register
+def _budget_warning(event: events.BudgetWarning, run: RunView, at: float) -> None:
+    name = event.budget.removeprefix("budget.").replace("_", " ")
     name = name.replace("llm", "LLM").replace("usd", "USD")
-    used, cap = amount(payload["used"]), amount(payload["cap"])
-    lost = ""
-    if payload.get("lost"):
-        lost = f" ({amount(payload['lost'])} of it in lost replies)"
+    used, cap = amount(event.used), amount(event.cap)
+    lost = f" ({amount(event.lost)} of it in lost replies)" if event.lost else ""
     run.budget_use.pop(name, None)  # so that the newest comes last
     run.budget_use[name] = f"{used} of {cap} {name} used{lost}"
 
 
-def _worker_lost(run: RunView, payload: Mapping[str, Any], at: float) -> None:
+@_apply.register
+def _worker_lost(event: events.WorkerLost, run: RunView, at: float) -> None:
     run.workers_lost += 1
-
-
-_HANDLERS = {
-    kinds.RUN_STARTED: _run_started,
-    kinds.RUN_EXTENDED: _run_extended,
-    kinds.RUN_RESUMED: _run_resumed,
-    kinds.RUN_INTERRUPTED: _run_interrupted,
-    kinds.RUN_STOPPED: _run_stopped,
-    kinds.RUN_FINISHED: _run_finished,
-    kinds.DESIGN_STARTED: _design_started,
-    kinds.DESIGN_ACCEPTED: _design_accepted,
-    kinds.DESIGN_REJECTED: _design_rejected,
-    kinds.DESIGN_DUPLICATE: _design_duplicate,
-    kinds.DESIGN_EXHAUSTED: _design_exhausted,
-    kinds.DESIGN_ABANDONED: _design_abandoned,
-    kinds.VERIFICATION_STARTED: _verification_started,
-    kinds.VERIFICATION_FINISHED: _verification_finished,
-    kinds.VERIFICATION_FAILED: _verification_failed,
-    kinds.RUNG_OPENED: _rung_opened,
-    kinds.GENERATION_FINISHED: _generation_finished,
-    kinds.BEST_CHANGED: _best_changed,
-    kinds.DESIGN_DISQUALIFIED: _design_disqualified,
-    kinds.FINALS_OPENED: _finals_opened,
-    kinds.FINALS_LOOK: _finals_look,
-    kinds.BUDGET_WARNING: _budget_warning,
-    kinds.WORKER_LOST: _worker_lost,
-    kinds.DEVICE_USED: _device_used,
-    kinds.LLM_USED: _llm_used,
-    kinds.LLM_UNREACHABLE: _llm_unreachable,
-    kinds.LLM_REACHABLE: _llm_reachable,
-}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -81,13 +82,13 @@ def budgets(store: Store, run: RunView) -> list[dict[str, Any]]:
 def _finals(store: Store) -> dict[str, Any] | None:
     """Return the race of the finals; None before they open."""
     found = finals_view(store)
-    return None if found is None else {**found.to_json(), "sentences": list(found.sentences)}
+    return None if found is None else found.to_json()
 
 
-def _verdict(store: Store) -> dict[str, Any] | None:
+def _verdict(store: Store) -> Mapping[str, object] | None:
     """Return what may be reported so far; None before any child is verified."""
     found = verdict_view(store)
-    return None if found.child is None else found.to_json()
+    return None if found.child is None else found.record.to_json()
 
 
 def _designs(run: RunView) -> dict[str, int]:
@@ -166,10 +167,10 @@ def _age(task: Running, run: RunView, now: float | None) -> float:
 def _best(run: RunView) -> dict[str, Any] | None:
     if run.best is None:
         return None
-    design, rung = run.best["design"], run.best["rung"]
+    design, rung = run.best.design, run.best.rung
     return {
         "design": design,
         "name": run.names.get(design),
         "rung": run.rungs[rung].scale,
-        "fitness": run.best["fitness"],
+        "fitness": run.best.fitness,
     }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from genesys_engine.engine.common.text import listed, percent, plural, shortened
 from genesys_engine.engine.score.noise import BETTER, outcome
@@ -14,10 +13,10 @@ from genesys_engine.engine.score.verdict import (
     PARENT,
     REFERENCE,
     SEED,
-    Comparison,
     Verdict,
     judge,
 )
+from genesys_engine.engine.store.event_types import Comparison, RunFinished
 from genesys_engine.engine.store.names import design_names, label, scale_names
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.engine.views.leaderboard import LeaderboardRow, leaderboard_row
@@ -56,10 +55,10 @@ class VerdictView:
             line for line in (self.head, self.every_seed, *self.judged, *self.remarks) if line
         )
 
-    def to_json(self) -> dict[str, Any]:
-        """Return it as the event `run.finished` and the command line report it."""
-        text = {"verdict": " ".join(self.lines), "sentences": list(self.lines)}
-        return {**self.verdict.to_json(), **text}
+    @property
+    def record(self) -> RunFinished:
+        """The verdict and its sentences, as the log and the command line report it."""
+        return self.verdict.record(self.lines)
 
 
 def verdict_view(store: Store) -> VerdictView:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from genesys_engine.engine.config import load_experiment
 from genesys_engine.engine.run.assembly import assemble
-from genesys_engine.engine.run.lifecycle import started_payload
+from genesys_engine.engine.run.lifecycle import run_started
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.plugins.host import PluginHost
 from genesys_engine.plugins.testing.recorded import RecordedExecutor
@@ -82,7 +82,7 @@ def grow(work: Path, designs: int) -> None:
     with Store.create(work / "run", {}) as store:
         store.curves.allocate(designs * 2)
         with store.transaction():
-            store.add_event("run.started", started_payload(experiment, 1024))
+            store.add_event(run_started(experiment, 1024))
         corpus = {"folder": str(work), "vocab_size": 1024}
         evolution = assemble(store, experiment, host, executor, corpus, [], observe, lambda: None)
         evolution.run()

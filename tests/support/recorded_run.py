@@ -13,7 +13,7 @@ from sample_run import META
 from genesys_engine.engine.config import load_experiment
 from genesys_engine.engine.loop.evolution import Evolution, Stopped
 from genesys_engine.engine.run.assembly import assemble
-from genesys_engine.engine.run.lifecycle import started_payload
+from genesys_engine.engine.run.lifecycle import run_started
 from genesys_engine.engine.store.events import digest_events
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.plugins.host import PluginHost
@@ -85,7 +85,7 @@ class Trial:
         if fresh:
             store.curves.allocate(39)
             with store.transaction():
-                store.add_event("run.started", started_payload(experiment, 1024))
+                store.add_event(run_started(experiment, 1024))
         speed = {"workers": self.workers, "delay_s": self.delay_s}
         faults = {"reject": self.reject, "leaks": self.leaks, "fail": self.fail, "luck": self.luck}
         executor = RecordedExecutor(**speed, **faults, accuracy=self.untrained)

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
+from genesys_engine.engine.store.event_types import record_of
 from genesys_engine.engine.store.run_store import DesignRow, Store, VerificationRow
 from genesys_engine.gab import library
 from genesys_engine.gab.tree import GABTree, grow
@@ -99,7 +100,9 @@ class Sample:
 
     def emit(self, kind: str, *, decisive: bool = True, **payload: object) -> None:
         with self.store.transaction():
-            self.store.add_event(kind, payload, decisive=decisive)
+            record = record_of(kind, payload)
+            assert record is not None
+            self.store.add_event(record, decisive=decisive)
 
     # --- designs -----------------------------------------------------------------------------
 

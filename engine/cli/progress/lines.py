@@ -2,61 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from functools import singledispatch
 
 from genesys_engine.engine.common.text import duration, percent, plural, shortened
+from genesys_engine.engine.store import event_types as events
 from genesys_engine.engine.store.events import Event
 from genesys_engine.engine.store.replicates import is_fresh
 from genesys_engine.engine.views.finals import look_words
 from genesys_engine.engine.views.run import RunView
-from genesys_engine.plugins import event_kinds as kinds
-
-Payload = Mapping[str, Any]
 
 
 def line_of(event: Event, run: RunView) -> str:
     """Return `event` as a sentence; `run` has it applied already and knows the names."""
-    words = _WORDS.get(event.kind)
-    if words is None:
-        details = ", ".join(f"{key} {value}" for key, value in event.payload.items())
-        return f"{event.kind} {details}".strip()
-    return words(event.payload, run)
+    if (words := _words(event.record, run)) is not None:
+        return words
+    details = ", ".join(f"{key} {value}" for key, value in event.payload.items())
+    return f"{event.kind} {details}".strip()
 
 
-def _started(payload: Payload, run: RunView) -> str:
+@singledispatch
+def _words(event: events.EventRecord | None, run: RunView) -> str | None:
+    """Return what an event says; None where there are no words for its kind."""
+    return None
+
+
+@_words.register
+def _started(event: events.RunStarted, run: RunView) -> str:
     rungs = ", ".join(f"{rung.planned} at {rung.scale}" for rung in run.rungs)
     children = plural(run.designs_planned, "child", "children")
     return f"started: {children} to design; verifications: {rungs}"
 
 
-def _extended(payload: Payload, run: RunView) -> str:
+@_words.register
+def _extended(event: events.RunExtended, run: RunView) -> str:
     changes = ", ".join(
-        f"{c['key']} {c['now']}" + ("" if c["was"] is None else f" instead of {c['was']}")
-        for c in payload["changes"]
+        f"{c.key} {c.now}" + ("" if c.was is None else f" instead of {c.was}")
+        for c in event.changes
     )
     return f"extended: {changes}"
 
 
-def _accepted(payload: Payload, run: RunView) -> str:
-    parents = " and ".join(run.label(parent) for parent in payload["parents"])
+@_words.register
+def _accepted(event: events.DesignAccepted, run: RunView) -> str:
+    parents = " and ".join(run.label(parent) for parent in event.parents)
     origin = f" from {parents}" if parents else ""
-    return f"design {run.label(payload['design'])}{origin}: {shortened(payload['change'])}"
+    return f"design {run.label(event.design)}{origin}: {shortened(event.change)}"
 
 
-def _rejected(payload: Payload, run: RunView) -> str:
-    return f"design #{payload['design']} rejected: {', '.join(payload['codes'])}"
+@_words.register
+def _rejected(event: events.DesignRejected, run: RunView) -> str:
+    return f"design #{event.design} rejected: {', '.join(event.codes)}"
 
 
-def _exhausted(payload: Payload, run: RunView) -> str:
-    return f"no new design: {payload['reason']}"
+@_words.register
+def _exhausted(event: events.DesignExhausted, run: RunView) -> str:
+    return f"no new design: {event.reason}"
 
 
-def _abandoned(payload: Payload, run: RunView) -> str:
-    role, reply = payload.get("role"), payload.get("reply")
-    last = f"; the {role}'s last reply starts with: {reply}" if reply else ""
-    task = f"design abandoned (task t{payload['seq']})"
-    return f"{task}: {payload['code']}: {shortened(payload['reason']).rstrip('.')}{last}"
+@_words.register
+def _abandoned(event: events.DesignAbandoned, run: RunView) -> str:
+    last = f"; the {event.role}'s last reply starts with: {event.reply}" if event.reply else ""
+    task = f"design abandoned (task t{event.seq})"
+    return f"{task}: {event.code}: {shortened(event.reason).rstrip('.')}{last}"
 
 
 _FAULTS = {
@@ -69,92 +76,122 @@ _FAULTS = {
 }
 
 
-def _unreachable(payload: Payload, run: RunView) -> str:
-    fault = _FAULTS.get(payload.get("kind", ""), "does not answer")
-    address = f" at {payload['address']}" if payload.get("address") else ""
-    next_try = payload.get("next_try_s")
+@_words.register
+def _unreachable(event: events.LLMUnreachable, run: RunView) -> str:
+    fault = _FAULTS.get(event.kind, "does not answer")
+    address = f" at {event.address}" if event.address else ""
+    next_try = event.next_try_s
     again = "" if next_try is None else f"; retrying in {duration(next_try)}"
     what = f"the LLM{address} {fault}{again}; designers wait, verifiers continue"
-    return f"{what}: {shortened(payload['reason'])}"
+    return f"{what}: {shortened(event.reason)}"
 
 
-def _schema_refused(payload: Payload, run: RunView) -> str:
+@_words.register
+def _schema_refused(event: events.LLMSchemaRefused, run: RunView) -> str:
     return (
-        f"the LLM rejects the JSON Schema of the role {payload['role']}: requests continue without"
-        f" one, and replies are still validated: {shortened(payload['reason'])}"
+        f"the LLM rejects the JSON Schema of the role {event.role}: requests continue without"
+        f" one, and replies are still validated: {shortened(event.reason)}"
     )
 
 
-def _verified(payload: Payload, run: RunView) -> str:
-    fresh = run.finals if is_fresh(payload["replicate"]) else None
-    rung = fresh or run.rungs[payload["rung"]]
+@_words.register
+def _verified(event: events.VerificationFinished, run: RunView) -> str:
+    fresh = run.finals if is_fresh(event.replicate) else None
+    rung = fresh or run.rungs[event.rung]
     stage = f"finals at {rung.scale}" if fresh else rung.scale
     left = run.remaining_s()
     eta = f", about {duration(left)} left" if left else ""
-    gain = percent(payload["fitness"])
-    label = run.label(payload["design"])
-    if payload["replicate"] and not fresh:  # the reference with another seed: not a gain, but noise
+    gain = percent(event.fitness)
+    label = run.label(event.design)
+    if event.replicate and not fresh:  # the reference with another seed: not a gain, but noise
         label += " again, to measure the noise:"
     return f"{stage} {rung.done}/{rung.planned}: {label} {gain}{eta}"
 
 
-def _failed(payload: Payload, run: RunView) -> str:
-    scale = run.rungs[payload["rung"]].scale
-    label = run.label(payload["design"])
-    return f"{scale}: {label} failed: {payload['cause']}: {payload['reason']}"
+@_words.register
+def _failed(event: events.VerificationFailed, run: RunView) -> str:
+    scale = run.rungs[event.rung].scale
+    label = run.label(event.design)
+    return f"{scale}: {label} failed: {event.cause}: {event.reason}"
 
 
-def _best(payload: Payload, run: RunView) -> str:
-    scale, label = run.rungs[payload["rung"]].scale, run.label(payload["design"])
+@_words.register
+def _best(event: events.BestChanged, run: RunView) -> str:
+    scale, label = run.rungs[event.rung].scale, run.label(event.design)
     if label == run.reference:
         return f"best so far: {label} (the reference) at {scale}"
-    return f"best so far: {label} with a mean gain of {percent(payload['fitness'])} up to {scale}"
+    return f"best so far: {label} with a mean gain of {percent(event.fitness)} up to {scale}"
 
 
-def _disqualified(payload: Payload, run: RunView) -> str:
-    return f"design {run.label(payload['design'])} disqualified: {payload['reason']}"
+@_words.register
+def _disqualified(event: events.DesignDisqualified, run: RunView) -> str:
+    return f"design {run.label(event.design)} disqualified: {event.reason}"
 
 
-def _finals(payload: Payload, run: RunView) -> str:
-    designs = ", ".join(run.label(design) for design in payload["finalists"])
-    rivals = ", ".join(run.label(d) for d in payload.get("rivals", [payload["reference"]]))
-    seeds = plural(payload["seeds"], "fresh seed")
+@_words.register
+def _finals(event: events.FinalsOpened, run: RunView) -> str:
+    designs = ", ".join(run.label(design) for design in event.finalists)
+    rivals = ", ".join(run.label(seed) for seed in event.seeds_of_population)
+    seeds = plural(event.seeds, "fresh seed")
     return f"finals: {designs} against {rivals}, up to {seeds} each"
 
 
-def _warning(payload: Payload, run: RunView) -> str:
+@_words.register
+def _warning(event: events.BudgetWarning, run: RunView) -> str:
     return f"budget: {next(reversed(run.budget_use.values()))}"
 
 
-_WORDS: dict[str, Callable[[Payload, RunView], str]] = {
-    kinds.RUN_STARTED: _started,
-    kinds.RUN_EXTENDED: _extended,
-    kinds.RUN_RESUMED: lambda payload, run: "resumed",
-    kinds.RUN_INTERRUPTED: lambda payload, run: "interrupted",
-    kinds.RUN_STOPPED: lambda payload, run: f"stopped: {payload['reason']}",
+@_words.register
+def _resumed(event: events.RunResumed, run: RunView) -> str:
+    return "resumed"
+
+
+@_words.register
+def _interrupted(event: events.RunInterrupted, run: RunView) -> str:
+    return "interrupted"
+
+
+@_words.register
+def _stopped(event: events.RunStopped, run: RunView) -> str:
+    return f"stopped: {event.reason}"
+
+
+@_words.register
+def _finished(event: events.RunFinished, run: RunView) -> str:
     # The verdict itself is printed once, after the progress.
-    kinds.RUN_FINISHED: lambda payload, run: "all budgets are used up, or no work is left",
-    kinds.DESIGN_ACCEPTED: _accepted,
-    kinds.DESIGN_REJECTED: _rejected,
-    kinds.DESIGN_EXHAUSTED: _exhausted,
-    kinds.DESIGN_ABANDONED: _abandoned,
-    kinds.VERIFICATION_FINISHED: _verified,
-    kinds.VERIFICATION_FAILED: _failed,
-    kinds.RUNG_OPENED: lambda payload, run: f"rung {payload['scale']} opened",
-    kinds.GENERATION_FINISHED: lambda payload, run: f"generation {payload['generation']} finished",
-    kinds.BEST_CHANGED: _best,
-    kinds.DESIGN_CONFIRMED: lambda payload, run: (
-        f"design {run.label(payload['design'])} confirmed by its audit"
-    ),
-    kinds.DESIGN_DISQUALIFIED: _disqualified,
-    kinds.FINALS_OPENED: _finals,
-    kinds.FINALS_LOOK: lambda payload, run: f"finals: {look_words(payload, run.label)}",
-    kinds.BUDGET_WARNING: _warning,
-    kinds.ERROR_HANDLED: lambda payload, run: (
-        f"error handled by {payload['by']}: {payload['action']}"
-    ),
-    kinds.WORKER_LOST: lambda payload, run: f"worker lost: {payload['reason']}",
-    kinds.LLM_UNREACHABLE: _unreachable,
-    kinds.LLM_SCHEMA_REFUSED: _schema_refused,
-    kinds.LLM_REACHABLE: lambda payload, run: "the LLM is reachable again",
-}
+    return "all budgets are used up, or no work is left"
+
+
+@_words.register
+def _opened(event: events.RungOpened, run: RunView) -> str:
+    return f"rung {event.scale} opened"
+
+
+@_words.register
+def _generation(event: events.GenerationFinished, run: RunView) -> str:
+    return f"generation {event.generation} finished"
+
+
+@_words.register
+def _confirmed(event: events.DesignConfirmed, run: RunView) -> str:
+    return f"design {run.label(event.design)} confirmed by its audit"
+
+
+@_words.register
+def _look(event: events.FinalsLook, run: RunView) -> str:
+    return f"finals: {look_words(event, run.label)}"
+
+
+@_words.register
+def _handled(event: events.ErrorHandled, run: RunView) -> str:
+    return f"error handled by {event.by}: {event.action}"
+
+
+@_words.register
+def _lost(event: events.WorkerLost, run: RunView) -> str:
+    return f"worker lost: {event.reason}"
+
+
+@_words.register
+def _reachable(event: events.LLMReachable, run: RunView) -> str:
+    return "the LLM is reachable again"

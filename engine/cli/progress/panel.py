@@ -88,9 +88,9 @@ def _facts(run: RunView, now: float) -> Table:
 def _best(run: RunView) -> str:
     if run.best is None:
         return "–"
-    scale = run.rungs[run.best["rung"]].scale
-    gain = percent(run.best["fitness"])
-    return f"{run.label(run.best['design'])}  {gain} over {run.reference} at {scale}"
+    scale = run.rungs[run.best.rung].scale
+    gain = percent(run.best.fitness)
+    return f"{run.label(run.best.design)}  {gain} over {run.reference} at {scale}"
 
 
 def _task(run: RunView, task: Running, now: float) -> str:

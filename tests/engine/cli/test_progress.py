@@ -87,11 +87,16 @@ def test_routine_is_held_back_but_nothing_notable(log):
     assert any("more)" in line for line in lines)
 
 
+def accepted(change, at):
+    about = {"design": 1, "seq": 0, "parents": [], "operator": "llm_mutation", "change": change}
+    payload = {**about, "digest": "d", "parameters": 2e5}
+    return Event(2, events.DESIGN_ACCEPTED, payload, True, at)
+
+
 def test_the_long_idea_of_a_language_model_takes_one_short_line(log):
     begin = next(e for e in log if e.kind == events.RUN_STARTED)
     change = "Replace the normalization.\n" + 40 * "because of many reasons "
-    payload = {"design": 1, "seq": 0, "parents": [], "operator": "llm_mutation", "change": change}
-    lines = plain([begin, Event(2, events.DESIGN_ACCEPTED, payload, True, begin.at)])
+    lines = plain([begin, accepted(change, begin.at)])
     (line,) = (line for line in lines if "Replace the normalization. because of" in line)
     assert line.endswith(" …")
     assert len(line) < 200
@@ -100,12 +105,11 @@ def test_the_long_idea_of_a_language_model_takes_one_short_line(log):
 def test_a_text_of_a_design_cannot_steer_the_terminal(log):
     begin = next(e for e in log if e.kind == events.RUN_STARTED)
     change = "\x1b[2Jgone [bold red]x"
-    payload = {"design": 1, "seq": 0, "parents": [], "operator": "insertion", "change": change}
-    accepted = Event(2, events.DESIGN_ACCEPTED, payload, True, begin.at)
-    assert not any("\x1b" in line for line in plain([begin, accepted]))
+    design = accepted(change, begin.at)
+    assert not any("\x1b" in line for line in plain([begin, design]))
     run = RunView()
     run.apply(begin)
-    run.apply(accepted)
+    run.apply(design)
     shown = render(panel(run, begin.at))
     assert "\x1b" not in shown
     assert "[bold red]x" in shown  # not read as markup

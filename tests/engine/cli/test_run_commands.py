@@ -16,10 +16,11 @@ from genesys_engine.engine.cli import main
 from genesys_engine.engine.export.card import model_card
 from genesys_engine.engine.export.checkpoints import Weights
 from genesys_engine.engine.score.noise import NO_DIFFERENCE, outcome
+from genesys_engine.engine.score.verdict import Verdict
+from genesys_engine.engine.store.event_types import DesignDisqualified, RungOpened, RunResumed
 from genesys_engine.engine.store.events import digest_events
 from genesys_engine.engine.store.run_store import ConfirmationRow, Store
 from genesys_engine.engine.views.verdict import verdict_view
-from genesys_engine.plugins import event_kinds as kinds
 
 KEYS = {"design", "fitness", "rung", "scores", "controls", "parents", "change"}
 
@@ -168,8 +169,8 @@ def test_a_disqualified_design_is_told_as_one_in_every_view(ask, tmp_path):
         reason = "it claims 1.9 bits per byte and reaches 2.9"
         store.add_confirmation(ConfirmationRow(9_999, best, 2, reason, {}))
         store.set_standing(best, None, None)
-        told = {"design": best, "reason": reason, "seq": 9_999, "in_question": []}
-        store.add_event(kinds.DESIGN_DISQUALIFIED, told)
+        told = {"design": best, "rung": 2, "reason": reason, "seq": 9_999, "in_question": ()}
+        store.add_event(DesignDisqualified(**told))
     rows = data(ask("leaderboard", run, "--json"))
     assert best not in [row["design"] for row in rows]
     assert f"#{best} is disqualified: {reason}" in ask("leaderboard", run).err
@@ -247,10 +248,10 @@ def test_facts_of_the_machine_do_not_change_the_digest(tmp_path, ask):
     run = make_run(tmp_path / "run")
     before = ask("events", run, "--digest").out
     with Store.open(run, write=True) as store, store.transaction():
-        store.add_event(kinds.RUN_RESUMED, {}, decisive=False)
+        store.add_event(RunResumed(), decisive=False)
     assert ask("events", run, "--digest").out == before
     with Store.open(run, write=True) as store, store.transaction():
-        store.add_event(kinds.RUNG_OPENED, {"rung": 0, "scale": "0.2M"})
+        store.add_event(RungOpened(rung=0, scale="0.2M"))
     assert ask("events", run, "--digest").out != before
 
 
@@ -282,8 +283,8 @@ def test_follow_shows_what_comes_and_ends_with_the_run(tmp_path, ask):
             held.set()
             time.sleep(0.7)
             with store.transaction():
-                store.add_event(kinds.RUNG_OPENED, {"rung": 2, "scale": "late"})
-                store.add_event(kinds.RUN_FINISHED, {"verdict": "done"})
+                store.add_event(RungOpened(rung=2, scale="late"))
+                store.add_event(Verdict(None).record(["done"]))
 
     writer = threading.Thread(target=go_on)
     writer.start()

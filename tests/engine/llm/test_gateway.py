@@ -18,6 +18,7 @@ from genesys_engine.engine.llm.gateway import LLMOutage
 from genesys_engine.engine.llm.ledger import Ledger, call_key
 from genesys_engine.engine.llm.meters import Caps
 from genesys_engine.engine.llm.recording import lines_of, record
+from genesys_engine.engine.store.event_types import BudgetWarning, LLMReachable, LLMUnreachable
 from genesys_engine.gab.errors import InputError, PluginError
 from genesys_engine.plugins.api import (
     BudgetSpent,
@@ -283,8 +284,8 @@ def test_an_outage_is_told_once_and_its_end_too(bench: Bench) -> None:
     gateway = bench.gateway("scripted", ANY)
     program(gateway, failing(6, lambda: ConnectionRefusedError("connection refused")))
     gateway.client("1").ask("coder", request())
-    assert [notice.kind for notice in bench.notices] == ["unreachable", "reachable"]
-    assert "connection refused" in bench.notices[0].payload["reason"]
+    assert list(map(type, bench.notices)) == [LLMUnreachable, LLMReachable]
+    assert "connection refused" in bench.notices[0].reason
 
 
 def test_an_outage_without_end_stops_the_run(bench: Bench) -> None:
@@ -455,13 +456,13 @@ def test_warnings_come_once_at_50_and_80_percent(bench: Bench) -> None:
     program(gateway, yes)
     for seed in range(5):
         gateway.client("1").ask("coder", request(seed=seed))
-    assert [(n.kind, n.payload["used"]) for n in bench.notices] == [("warning", 60.0)]
+    assert [(n.budget, n.used) for n in bench.notices] == [("budget.llm_tokens", 60.0)]
     gateway.close()
     bench.notices.clear()
     later = bench.gateway("scripted", ANY, caps=Caps(tokens=110))
     program(later, yes)
     later.client("1").ask("coder", request(seed=5))
-    assert [n.payload["used"] for n in bench.notices] == [90.0]
+    assert [n.used for n in bench.notices] == [90.0]
 
 
 def lost() -> Exception:
@@ -473,10 +474,7 @@ def test_a_lost_reply_is_warned_of_and_forgotten_by_the_next_session(bench: Benc
     backend = program(gateway, failing(1, lost))
     backend.price = LLMPrice(1.0, 2.0)  # type: ignore[attr-defined]
     assert gateway.client("1").ask("coder", request()).text == "yes"
-    told = {notice.payload["budget"]: notice.payload for notice in bench.notices}
-    assert told == {
-        "budget.llm_tokens": {"budget": "budget.llm_tokens", "used": 42, "cap": 80, "lost": 27},
-    }
+    assert bench.notices == [BudgetWarning(budget="budget.llm_tokens", used=42, cap=80, lost=27)]
     with pytest.raises(BudgetSpent, match=r"lost replies .* budget\.llm_usd"):
         gateway.client("1").ask("coder", request(seed=1, max_tokens=22))  # 43 + 0.25 + 11 + 44
     assert gateway.usage()["coder"].tokens == 15

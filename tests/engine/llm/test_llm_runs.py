@@ -21,7 +21,7 @@ from genesys_engine.engine.llm.recording import lines_of, record
 from genesys_engine.engine.loop.evolution import Evolution, Stopped
 from genesys_engine.engine.propose.designer import Designer
 from genesys_engine.engine.run.assembly import assemble
-from genesys_engine.engine.run.lifecycle import started_payload
+from genesys_engine.engine.run.lifecycle import run_started
 from genesys_engine.engine.store.events import digest_events
 from genesys_engine.engine.store.run_store import DATABASE, Store
 from genesys_engine.engine.views.failures import failures
@@ -89,7 +89,7 @@ class Trial:
             store = Store.create(self.folder, {"experiment": experiment.to_json()})
             store.curves.allocate(20)
             with store.transaction():
-                store.add_event("run.started", started_payload(experiment, 1024))
+                store.add_event(run_started(experiment, 1024))
         else:
             store = Store.open(self.folder, write=True)
         executor = RecordedExecutor(workers=self.workers, delay_s=self.delay_s, reject=0.1)

@@ -13,6 +13,7 @@ from genesys_engine.engine.llm.attempt import SCHEMA_LEFT_OUT
 from genesys_engine.engine.llm.gateway import LLMOutage
 from genesys_engine.engine.llm.ledger import Ledger
 from genesys_engine.engine.llm.meters import Caps
+from genesys_engine.engine.store.event_types import LLMSchemaRefused
 from genesys_engine.operators.llm.ratings import Rating
 from genesys_engine.plugins.api import (
     BudgetSpent,
@@ -81,10 +82,8 @@ def test_a_fault_is_named_with_the_address(
     assert "litellm." not in told
     assert told.count("Error: ") <= 1
     for notice in bench.notices:
-        assert notice.kind == "unreachable"
-        assert notice.payload["kind"] == kind
-        assert notice.payload["address"] == server.url
-        assert notice.payload["next_try_s"] >= 0
+        assert (notice.kind, notice.address) == (kind, server.url)
+        assert notice.next_try_s >= 0
 
 
 def test_a_long_pause_that_a_service_asks_for_is_told_at_once(bench: Bench) -> None:
@@ -100,8 +99,8 @@ def test_a_long_pause_that_a_service_asks_for_is_told_at_once(bench: Bench) -> N
             gateway.client("1").ask("coder", request())
         assert len(server.asked) == 1
     (notice,) = bench.notices
-    assert notice.payload["kind"] == "limited"
-    assert 31 <= notice.payload["next_try_s"] < 32
+    assert notice.kind == "limited"
+    assert 31 <= notice.next_try_s < 32
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -176,11 +175,9 @@ def test_a_refused_schema_is_left_out_and_remembered(bench: Bench, model: str, s
         assert formats == [True, False, False, False]
         ask_json(client, "observer", request(schema=SCHEMA, seed=9))
         assert ["response_format" in asked for asked in server.asked[4:]] == [True, False]
-    assert [(n.kind, n.payload["role"]) for n in bench.notices] == [
-        ("schema_refused", "reviewer"),
-        ("schema_refused", "observer"),
-    ]
-    assert GRAMMAR in bench.notices[0].payload["reason"]
+    assert [notice.role for notice in bench.notices] == ["reviewer", "observer"]
+    assert all(isinstance(notice, LLMSchemaRefused) for notice in bench.notices)
+    assert GRAMMAR in bench.notices[0].reason
     calls = list(Ledger(bench.ledger_file, write=False).calls())
     assert [GRAMMAR in call.details[SCHEMA_LEFT_OUT] for call in calls] == [True] * 4
     assert all(call.request["schema"] == SCHEMA for call in calls), "the record has it whole"

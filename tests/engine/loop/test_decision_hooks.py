@@ -22,7 +22,7 @@ from genesys_engine.engine.config import load_experiment
 from genesys_engine.engine.evaluate.noise_cache import NoiseCache
 from genesys_engine.engine.loop.evolution import Evolution, Stopped
 from genesys_engine.engine.run.assembly import assemble
-from genesys_engine.engine.run.lifecycle import started_payload
+from genesys_engine.engine.run.lifecycle import run_started
 from genesys_engine.engine.store.events import digest_events
 from genesys_engine.engine.store.run_store import DATABASE, Store, TaskRow
 from genesys_engine.gab.errors import InputError, PluginError
@@ -96,7 +96,7 @@ class Loop:
             if fresh:
                 store.curves.allocate(15)
                 with store.transaction():
-                    store.add_event("run.started", started_payload(experiment, 1024))
+                    store.add_event(run_started(experiment, 1024))
             corpus = {"folder": ".", "vocab_size": 1024}
             parts = (store, experiment, host, self.executor, corpus, [])
             loop = assemble(*parts, lambda e: None, self.stop, self.noise)

@@ -93,7 +93,7 @@ def test_a_run_killed_before_between_and_after_looks_goes_on(whole: Trial, tmp_p
 def test_the_store_gives_the_race_that_the_log_has(whole: Trial) -> None:
     with Store.open(whole.folder) as store:
         race = race_of(store, noise_floor(store))
-    assert [look.to_json() for look in race.looks] == whole.events("finals.look")
+    assert [look.record().to_json() for look in race.looks] == whole.events("finals.look")
     assert race.wanted == ()
 
 

@@ -17,15 +17,16 @@ from genesys_engine.engine.config import load_experiment
 from genesys_engine.engine.loop.evolution import Stopped
 from genesys_engine.engine.propose.design_history import DesignHistories, Sight
 from genesys_engine.engine.run.assembly import assemble
-from genesys_engine.engine.run.lifecycle import started_payload
+from genesys_engine.engine.run.lifecycle import run_started
 from genesys_engine.engine.score import noise
+from genesys_engine.engine.store.event_types import DesignAbandoned
 from genesys_engine.engine.store.run_store import DATABASE, Store
 from genesys_engine.plugins.api import History
 from genesys_engine.plugins.host import PluginHost
 from genesys_engine.plugins.testing.recorded import RecordedExecutor
 
 ALL = Sight(10**6, 10**6, 10**6)
-GIVEN_UP = {"operator": "llm_mutation", "parents": [1], "details": {}}
+GIVEN_UP = {"operator": "llm_mutation", "parents": (1,), "details": {}}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         codes = ("proposal.rejected", "causality.leak", "llm.refused")
         for seq, code in enumerate(codes, 500):
             told = {**GIVEN_UP, "seq": seq, "code": code, "reason": f"An idea, ended by {code}."}
-            store.add_event("design.abandoned", told)
+            store.add_event(DesignAbandoned(**told))
     return folder
 
 
@@ -213,7 +214,7 @@ class Trial:
             store = Store.create(self.folder, {"experiment": experiment.to_json()})
             store.curves.allocate(25)
             with store.transaction():
-                store.add_event("run.started", started_payload(experiment, 1024))
+                store.add_event(run_started(experiment, 1024))
         executor = RecordedExecutor(workers=self.workers, delay_s=self.delay_s, reject=0.2)
         corpus = {"folder": ".", "vocab_size": 1024}
         with store:

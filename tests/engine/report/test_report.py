@@ -23,6 +23,13 @@ from genesys_engine.engine.report.sections import (
 )
 from genesys_engine.engine.score import noise
 from genesys_engine.engine.score.significance import Noise
+from genesys_engine.engine.store.event_types import (
+    DesignAccepted,
+    RungPlan,
+    RunStarted,
+    VerificationFailed,
+    VerificationFinished,
+)
 from genesys_engine.engine.store.events import digest_events
 from genesys_engine.engine.store.run_store import DesignRow, Store, VerificationRow
 from genesys_engine.engine.views.history import Point, best_so_far, thinned
@@ -32,7 +39,6 @@ from genesys_engine.engine.views.verdict import describe, verdict_view
 from genesys_engine.gab import library
 from genesys_engine.gab.tree import GABTree, grow
 from genesys_engine.gab.unit import parse_unit
-from genesys_engine.plugins import event_kinds as kinds
 
 HOSTILE = "</script><script>alert('x')</script><img src=x onerror=alert(1)>"
 
@@ -276,13 +282,8 @@ class Bad(nn.Module):
                 (number, first.id),
             )
             store.set_standing(number, 2, 9.0)
-            store.add_event(
-                "verification.failed",
-                {
-                    "verification": 0, "seq": 0, "design": 0, "rung": 0, "replicate": 0,
-                    "cause": HOSTILE, "reason": HOSTILE,
-                },
-            )  # fmt: skip
+            failed = {"verification": 0, "seq": 0, "design": 0, "rung": 0, "replicate": 0}
+            store.add_event(VerificationFailed(**failed, cause=HOSTILE, reason=HOSTILE))
         source = render_report(store)
     page = Page(source)
     assert HOSTILE in page.text  # it is shown, as text: change, docstring, cause
@@ -362,27 +363,25 @@ def large_run(folder, count):
     measured = {"fits": {"0.2M": fit}, "flops_per_token": {"0.2M": 1e6}}
     with Store.create(folder, META) as store, store.transaction():
         store.curves.allocate(count)
-        rungs = [{"scale": "0.2M", "verifications": count, "tokens": 10}]
         begun = {"seed": 7, "mode": "steady_state", "selection": "quadrant", "reference": "gpt"}
-        store.add_event(kinds.RUN_STARTED, {**begun, "rungs": rungs, "designs": count})
+        rungs = (RungPlan("0.2M", count, 10, 128, 1),)
+        store.add_event(RunStarted(experiment="e", **begun, rungs=rungs, designs=count))
         for number in range(count):
             parents, seq = ((number // 3,) if number else ()), 2 * number
             operator = "insertion" if number else "seed:gpt"
             change = f"Inserted a gate before the mixer of layer {number} and a norm behind it."
             row = DesignRow(number, seq, True, str(number), None, parents, operator, change)
             store.add_design(row, tree, {"findings": [], "measurements": measured})
-            about = {"design": number, "seq": seq, "parents": list(parents)}
+            about = {"design": number, "seq": seq, "parents": parents}
             made = {"operator": operator, "change": change, "digest": str(number)}
-            store.add_event(kinds.DESIGN_ACCEPTED, {**about, **made, "parameters": 200_000})
+            store.add_event(DesignAccepted(**about, **made, parameters=200_000))
             gain = float(number * 37 % 9973) / 500 if number else 0.0
             told = ("ok", "", gain, scores, {"untrained": scores}, 10, {})
             about = {"design": number, "rung": 0, "replicate": 0}
             store.add_verification(VerificationRow(number, seq + 1, number, 0, 0, *told), [])
             values = {"fitness": gain, "scores": {"bits_per_byte": 2.9}}
-            store.add_event(
-                kinds.VERIFICATION_FINISHED,
-                {"verification": number, "seq": seq + 1, **about, **values},
-            )
+            about = {"verification": number, "seq": seq + 1, **about}
+            store.add_event(VerificationFinished(**about, **values))
             store.set_standing(number, 0, gain)
 
 

@@ -12,7 +12,7 @@ from genesys_engine.engine.report.sections import _isolation
 from genesys_engine.engine.run import settings as engine_settings
 from genesys_engine.engine.run.assembly import assemble, demand_isolation, load
 from genesys_engine.engine.run.controls import bigram_scores
-from genesys_engine.engine.run.lifecycle import started_payload
+from genesys_engine.engine.run.lifecycle import run_started
 from genesys_engine.engine.run.settings import asks_to_compile, training_limits, verify_settings
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.engine.train.placement import Trials
@@ -115,7 +115,7 @@ def test_in_a_run_it_is_open_to_trainings_alone(experiment, tmp_path, choice):
     with Store.create(tmp_path / "run", {}) as store:
         store.curves.allocate(30)
         with store.transaction():
-            store.add_event("run.started", started_payload(loaded, 1024))
+            store.add_event(run_started(loaded, 1024))
         bigram = bigram_scores(store, loaded, executor, host, CORPUS)
         told = (lambda event: None, lambda: None)
         evolution = assemble(store, loaded, host, executor, CORPUS, bigram, *told)

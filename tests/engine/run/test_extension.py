@@ -11,7 +11,7 @@ from recorded_run import Trial
 from genesys_engine.engine.config import load_experiment
 from genesys_engine.engine.loop.evolution import Stopped
 from genesys_engine.engine.run.extension import Change, changes, demand_extension, extend
-from genesys_engine.engine.run.lifecycle import started_payload
+from genesys_engine.engine.run.lifecycle import run_started
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.engine.views.run import FINISHED, RUNNING, view
 from genesys_engine.gab.errors import InputError
@@ -27,7 +27,7 @@ def extended(trial: Trial, sets: tuple[str, ...]) -> Trial:
     found = changes(was.decisive(), now.decisive())
     demand_extension(found, len(was.ladder.rungs), str(file))
     with Store.open(trial.folder, write=True) as store, store.transaction():
-        extend(store, found, started_payload(now, 1024))
+        extend(store, found, run_started(now, 1024))
         store.set_meta("experiment", now.to_json())
     trial.sets = (*trial.sets, *sets)
     return trial

@@ -8,6 +8,7 @@ import pytest
 
 from genesys_engine.engine.config import load_experiment
 from genesys_engine.engine.run.trackers import Tracked, Trackers, open_trackers
+from genesys_engine.engine.store.event_types import RungOpened
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.gab.errors import PluginError
 from genesys_engine.plugins.host import PluginHost
@@ -80,7 +81,7 @@ class Run:
         ):
             for number in range(events):
                 with store.transaction():
-                    event = store.add_event("rung.opened", {"rung": number})
+                    event = store.add_event(RungOpened(rung=number, scale="0.2M"))
                 if tell is None or number < tell:
                     trackers.on_event(event)
 
@@ -145,7 +146,7 @@ def test_one_that_wants_to_end_the_process_is_switched_off(tmp_path: Path) -> No
         tracked = Tracked("leaving", "l", Leaving())
         trackers = Trackers(store, [tracked], said.append)
         with store.transaction():
-            event = store.add_event("rung.opened", {"rung": 0})
+            event = store.add_event(RungOpened(rung=0, scale="0.2M"))
         trackers.on_event(event)
         trackers.close()
     assert not tracked.works

@@ -76,8 +76,8 @@ def test_who_is_clearly_worse_drops_out_and_only_the_others_are_trained_on() -> 
         "the reference goes on: gains are measured against it"
     )
     assert look.to_come == 4 * 2
-    dropped = look.to_json()["dropped"]
-    assert {each["design"]: each["reason"] for each in dropped} == {0: "worse", 2: "worse"}
+    dropped = look.record().dropped
+    assert {each.design: each.reason for each in dropped} == {0: "worse", 2: "worse"}
 
 
 def test_it_is_over_when_one_is_left_or_no_child_is() -> None:
@@ -108,8 +108,7 @@ def test_a_failed_training_drops_out_unless_the_reference_failed_too() -> None:
     assert last.failed == (1,)
     assert last.gains[2] == (1.2, 1.0, 1.1), "a seed that the reference failed does not count"
     assert last.remaining == (0, 2)
-    (dropped,) = last.to_json()["dropped"]
-    assert dropped == {"design": 1, "reason": FAILED}
+    assert last.record().to_json()["dropped"] == [{"design": 1, "reason": FAILED}]
     standing = next(each for each in race.standings((0, 1, 2)) if each.design == 1)
     assert (standing.gains, standing.out_after, standing.failed) == ((1.0, 0.9), 4, True)
 

@@ -204,7 +204,7 @@ def test_one_minus_sign_and_one_word_everywhere(tmp_path: Path) -> None:
     with run(tmp_path) as made:
         made.child(2, {0: -1.0}, 1)
         found = verdict_view(made.store)
-    told = found.to_json()
+    told = found.record.to_json()
     assert told["verdict"] == " ".join(told["sentences"])
     assert percent(-4.0) in told["verdict"]
     assert " -" not in told["verdict"]
@@ -247,7 +247,7 @@ def test_after_finals_the_fresh_seeds_alone_speak(
         low if low is None else pytest.approx(low, abs=0.02),
         high if high is None else pytest.approx(high, abs=0.02),
     )
-    found = verdict.to_json()["finalists"]
+    found = verdict.record(()).to_json()["finalists"]
     assert [f["design"] for f in found] == sorted(gains, reverse=True)
 
 
@@ -286,7 +286,7 @@ def test_better_than_every_seed_is_said_only_where_every_interval_lies_above_0(
     every = found.verdict.every_seed
     assert every is not None
     assert (every.shown, every.left_out) == (better, left_out)
-    told = found.to_json()
+    told = found.record.to_json()
     assert (told["better_than_every_seed"], told["seeds_left_out"]) == (better, list(left_out))
     assert words in found.every_seed
     assert found.every_seed in found.lines
@@ -299,7 +299,7 @@ def test_without_finals_nothing_is_said_of_every_seed(tmp_path: Path) -> None:
         made.child(2, {0: 90.0}, 1)
         found = verdict_view(made.store)
     assert found.verdict.every_seed is None
-    assert "better_than_every_seed" not in found.to_json()
+    assert "better_than_every_seed" not in found.record.to_json()
     assert "every seed" not in " ".join(found.lines)
 
 
@@ -330,5 +330,5 @@ def test_before_the_first_look_the_ladder_speaks(tmp_path: Path) -> None:
         made.child(2, {0: 9.0}, 1)
         made.fresh({0: [0.0], 2: []})
         verdict = judge(made.store)
-    assert "finalists" not in verdict.to_json()
+    assert "finalists" not in verdict.record(()).to_json()
     assert compared(verdict)[REFERENCE,] == (9.0, BETTER)

@@ -16,11 +16,11 @@ from sample_run import SCALES, TOKENS, make_run
 from genesys_engine.engine.cli.commands import status as status_command
 from genesys_engine.engine.loop import evolution
 from genesys_engine.engine.store.curves import POINTS, Curve, Curves
+from genesys_engine.engine.store.event_types import VerificationStarted
 from genesys_engine.engine.store.live_curves import LiveCurves
 from genesys_engine.engine.store.run_store import Store, VerificationRow
 from genesys_engine.engine.views.run import view
 from genesys_engine.engine.views.status import status
-from genesys_engine.plugins import event_kinds as events
 from genesys_engine.plugins.testing.recorded import RecordedExecutor
 from genesys_engine.plugins.trainers.live_curve import LiveCurve
 
@@ -76,7 +76,7 @@ def test_status_tells_how_far_a_trial_is(tmp_path: Path) -> None:
         with store.transaction():
             for seq in (900, 901):
                 about = {"seq": seq, "design": 1, "rung": 1, "replicate": 0}
-                store.add_event(events.VERIFICATION_STARTED, about)
+                store.add_event(VerificationStarted(**about))
         store.curves.show(done, [(1000.0, 6.5), (TOKENS[1] / 4, 4.125)])
         found = status(store, now=view(store).last_at + 60)
         first, second = found["training"]

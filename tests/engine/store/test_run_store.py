@@ -15,6 +15,7 @@ import pytest
 import zarr
 
 from genesys_engine.engine.store.curves import ARRAYS, POINTS, ROWS_PER_CHUNK
+from genesys_engine.engine.store.event_types import BestChanged, RungOpened, RunResumed, WorkerLost
 from genesys_engine.engine.store.events import digest_events
 from genesys_engine.engine.store.run_store import DesignRow, Store, VerificationRow
 from genesys_engine.gab.errors import EnvironmentProblem, InputError
@@ -94,7 +95,7 @@ def test_leaderboard_puts_the_higher_rung_first(tmp_path: Path) -> None:
 def fail_in_the_middle(store: Store) -> None:
     with store.transaction():
         store.add_task(0, "design", {})
-        store.add_event("x", {})
+        store.add_event(RunResumed())
         raise RuntimeError
 
 
@@ -115,23 +116,23 @@ def test_a_result_is_paid_for_once(tmp_path: Path) -> None:
 
 def test_nan_never_reaches_the_log(tmp_path: Path) -> None:
     with Store.create(tmp_path / "run", {}) as store, pytest.raises(ValueError, match="float"):
-        store.add_event("x", {"value": math.nan})
+        store.add_event(BestChanged(design=0, rung=0, fitness=math.nan))
 
 
 def test_the_digest_leaves_out_what_does_not_decide(tmp_path: Path) -> None:
     with Store.create(tmp_path / "run", {}) as store, store.transaction():
-        store.add_event("a", {"n": 1})
+        store.add_event(RungOpened(rung=0, scale="1M"))
         before = digest_events(store.events())
-        store.add_event("machine", {"pid": os.getpid()}, decisive=False)
+        store.add_event(WorkerLost(seq=0, reason=str(os.getpid())), decisive=False)
         assert digest_events(store.events()) == before
-        store.add_event("b", {})
+        store.add_event(RungOpened(rung=1, scale="4M"))
         assert digest_events(store.events()) != before
-        assert [event.kind for event in store.events(after=1)] == ["machine", "b"]
+        assert [event.kind for event in store.events(after=1)] == ["worker.lost", "rung.opened"]
 
 
 def test_two_writers_are_refused_and_readers_are_not(tmp_path: Path) -> None:
     with Store.create(tmp_path / "run", {}) as store, store.transaction():
-        store.add_event("a", {})
+        store.add_event(RunResumed())
         with pytest.raises(EnvironmentProblem, match="another process"):
             Store.open(tmp_path / "run", write=True)
         with Store.open(tmp_path / "run") as reader:

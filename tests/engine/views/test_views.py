@@ -16,6 +16,7 @@ from genesys_engine.engine.llm.ledger import Call, Ledger
 from genesys_engine.engine.score import noise
 from genesys_engine.engine.score.noise import fitness_sigma, noise_floor, standing
 from genesys_engine.engine.score.significance import noise_of
+from genesys_engine.engine.store.event_types import DesignStarted
 from genesys_engine.engine.store.events import Event
 from genesys_engine.engine.store.run_store import DATABASE, DesignRow, Store, VerificationRow
 from genesys_engine.engine.views.details import composed_source, design_details
@@ -152,7 +153,7 @@ def test_best_of_the_events_is_the_head_of_the_leaderboard(store):
 
 def started(rungs=((4, 100), (2, 200))):
     told = [
-        {"scale": scale, "verifications": planned, "tokens": tokens, "context": 8}
+        {"scale": scale, "verifications": planned, "tokens": tokens, "context": 8, "noise_seeds": 1}
         for scale, (planned, tokens) in zip(("0.2M", "1M"), rungs, strict=True)
     ]
     return {
@@ -169,7 +170,8 @@ def fold(*entries) -> RunView:
 
 
 def verification(seq, rung=0):
-    return {"seq": seq, "design": 0, "rung": rung, "replicate": 0}
+    about = {"verification": seq, "seq": seq, "design": 0, "rung": rung, "replicate": 0}
+    return {**about, "fitness": 0.0, "scores": {}}
 
 
 def used(seq, seconds, workers=2):
@@ -193,7 +195,8 @@ def test_time_left_follows_measured_durations_and_parallelism():
 
 
 def child(seq):
-    return {"seq": seq, "design": seq, "operator": "llm_mutation", "parents": [0], "change": "It."}
+    about = {"seq": seq, "design": seq, "digest": str(seq), "parameters": 2e5}
+    return {**about, "operator": "llm_mutation", "parents": [0], "change": "It."}
 
 
 def test_time_left_does_not_count_what_a_result_waits_for_a_slow_designer():
@@ -225,7 +228,7 @@ def test_a_pause_between_two_sessions_is_not_work():
     run = fold(
         (0.0, events.RUN_STARTED, started()),
         (0.0, events.VERIFICATION_STARTED, verification(0)),
-        (5.0, events.RUN_INTERRUPTED, {}),
+        (5.0, events.RUN_INTERRUPTED, {"reason": "interrupted", "exit_code": 130}),
         (1000.0, events.RUN_RESUMED, {}),
         (1007.0, events.VERIFICATION_FINISHED, verification(0)),
     )
@@ -436,8 +439,7 @@ def test_status_tells_what_a_design_under_way_has_asked(tmp_path):
     folder = make_run(tmp_path / "run", finish=False)
     with Store.open(folder, write=True) as store:
         with store.transaction():
-            about = {"seq": 99, "parents": [0], "origin": "variation"}
-            store.add_event(events.DESIGN_STARTED, about)
+            store.add_event(DesignStarted(seq=99, parents=(0,), origin="variation"))
         ledger = Ledger(folder / DATABASE)
         for task, tokens in (("99", 700), ("99", 300), ("98", 50)):
             ledger.add(Call("coder", task, "m", {}, f"{task} {tokens}", "x = 1", tokens, 10))
