@@ -33,6 +33,12 @@ def selected(request):
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    """Begin with the files that train, so that no worker is left with one of them at the end."""
-    slow = {test.path for test in items if test.get_closest_marker("slow")}
-    items.sort(key=lambda test: test.path not in slow)
+    """Begin with the files that may take longest, then those that train, so that no worker is left
+    with one of them at the end."""
+    weights = {}
+    for test in items:
+        timeout = test.get_closest_marker("timeout")
+        longest = timeout.args[0] if timeout else 0
+        weight = (longest, test.get_closest_marker("slow") is not None)
+        weights[test.path] = max(weights.get(test.path, weight), weight)
+    items.sort(key=lambda test: weights[test.path], reverse=True)

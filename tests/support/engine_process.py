@@ -41,8 +41,8 @@ designs = {designs}
 [executor]
 timeout_s = {timeout_s}
 preload = [
-  "torch", "torch._dynamo", "safetensors.torch",
-  "genesys_engine.plugins.check_job", "genesys_engine.plugins.evaluate_job",
+  "genesys_engine.gab.lean_torch", "safetensors.torch", "genesys_engine.plugins.check_job",
+  "genesys_engine.plugins.train_job", "genesys_engine.plugins.evaluate_job",{preload}
 ]
 {more}
 """
@@ -66,18 +66,20 @@ def write_text(folder: Path, size: int = 200_000) -> Path:
 def write_experiment(
     folder: Path,
     *,
-    verifications: int = 6,
-    designs: int = 5,
+    verifications: int = 3,
+    designs: int = 2,
     lookahead: int = 4,
     more: str = "",
     timeout_s: int = 240,
+    preload: Sequence[str] = (),
 ) -> Path:
-    """Write `tiny.toml` and its text into `folder`."""
+    """Write `tiny.toml` and its text into `folder`; `preload` are further modules for workers."""
     text = folder / "text.txt"
     if not text.exists():
         write_text(folder)
     path = folder / "tiny.toml"
     values = {"verifications": verifications, "designs": designs, "timeout_s": timeout_s}
+    values["preload"] = "".join(f'"{name}",' for name in preload)
     path.write_text(EXPERIMENT.format(text=text, lookahead=lookahead, more=more, **values))
     return path
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from engine_process import EXPERIMENT, write_text
+from engine_process import write_experiment
 from safetensors.torch import load_file, save_file
 
 from genesys_engine.engine.check import audit, blind_test, confirmation
@@ -29,10 +29,8 @@ PRELOAD = ("torch", "torch._dynamo", "safetensors.torch", "genesys_engine.plugin
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("confirmed")
-    values = {"lookahead": 1, "verifications": 1, "designs": 1, "timeout_s": 120, "more": ""}
-    text = write_text(folder)
-    (folder / "experiment.toml").write_text(EXPERIMENT.format(text=text, **values))
-    main(["run", str(folder / "experiment.toml"), "--out", str(folder / "run")])
+    file = write_experiment(folder, verifications=1, designs=1, lookahead=1, timeout_s=120)
+    main(["run", str(file), "--out", str(folder / "run")])
     return folder / "run"
 
 

@@ -22,7 +22,7 @@ designers = 1
 use = "grammar"
 faults = { wrong_shape = 0.2, unchanged = 0.2 }
 [executor]
-preload = ["torch", "genesys_engine.plugins.check_job"]
+preload = ["genesys_engine.gab.lean_torch", "genesys_engine.plugins.check_job"]
 [compare]
 strata = [1]
 per_stratum = 2
@@ -51,7 +51,7 @@ def ask(*arguments, code=0):
 def shown(folder):
     """Go on with a study and return what it says, which `status` says too."""
     ended = ask("resume", folder, "--json").stdout
-    assert ask("status", folder, "--json").stdout == ended
+    assert here("status", folder, "--json").out == ended
     return json.loads(ended)
 
 
@@ -111,7 +111,7 @@ def test_a_finished_study_is_shown_again_and_nothing_is_asked(whole):
     again = ask("compare", path, "--out", folder, "--json")
     assert json.loads(again.stdout) == answer
     assert rows(folder, "llm_calls") == calls
-    table = ask("compare", path, "--out", folder).stdout
+    table = here("compare", path, "--out", folder).out
     assert "SIMULATION" in table
     assert "gp and direct" in table or "better than" in table
 
@@ -138,8 +138,8 @@ def test_killed_and_interrupted_it_ends_as_if_it_had_been_left_alone(whole, tmp_
 def test_a_recording_gives_the_same_table_without_the_back_end(whole, tmp_path):
     path, folder, answer = whole
     calls = tmp_path / "calls.jsonl.xz"
-    told = ask("llm", "record", folder, calls, "--json").stdout
-    assert ask("llm", "record", calls, folder, calls, "--json").stdout == told, "each request once"
+    told = here("llm", "record", folder, calls, "--json").out
+    assert here("llm", "record", calls, folder, calls, "--json").out == told, "each request once"
     replayed = tmp_path / "tiny.toml"
     faults = "faults = { wrong_shape = 0.2, unchanged = 0.2 }"
     text = path.read_text().replace('"grammar"', '"replay"')

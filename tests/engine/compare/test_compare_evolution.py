@@ -39,7 +39,8 @@ use = "heldout"
 windows = 8
 [executor]
 preload = [
-  "torch", "genesys_engine.plugins.check_job", "genesys_engine.plugins.evaluate_job",
+  "torch", "torch._dynamo", "safetensors.torch",
+  "genesys_engine.plugins.check_job", "genesys_engine.plugins.evaluate_job",
 ]
 [compare]
 study = "evolution"

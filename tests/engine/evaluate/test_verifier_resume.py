@@ -24,7 +24,7 @@ from genesys_engine.plugins.trainers.session import TRAINING
 BASE = "genesys_engine.plugins"
 MODEL = {"d_model": 32, "n_blocks": 1, "vocab_size": samples.VOCABULARY, "context": 64}
 HELDOUT = {"name": "heldout", "target": f"{BASE}.evaluators.heldout:HeldoutEvaluator"}
-OPTIONS = ProcessOptions(preload=("torch",))
+OPTIONS = ProcessOptions(preload=("torch", "torch._dynamo", "safetensors.torch"))
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from genesys_engine.engine.config import ConfigError, load_experiment
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.gab import library
 
-PRELOAD = '"genesys_engine.plugins.evaluate_job", "genesys_engine.plugins.audit_job"'
+PRELOAD = '"genesys_engine.plugins.audit_job"'
 OWN_BLOCK = '''"""A block of a user's own: gated, causal by a cumulative mean."""
 
 import torch
@@ -45,10 +45,10 @@ def write(folder: Path, name: str, population: str = 'seeds = ["gpt"]', **values
     if not text.exists():
         write_text(folder)
     numbers = {"lookahead": 2, "verifications": 2, "designs": 1, "timeout_s": 300} | values
-    filled = EXPERIMENT.format(text=text, more="", **numbers)
+    filled = EXPERIMENT.format(text=text, more="", preload=PRELOAD, **numbers)
     filled = filled.replace('seeds = ["gpt"]', population)
     path = folder / name
-    path.write_text(filled.replace('"genesys_engine.plugins.evaluate_job"', PRELOAD))
+    path.write_text(filled)
     return path
 
 

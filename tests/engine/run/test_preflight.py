@@ -55,10 +55,7 @@ def write(text: str, *, seeds: int = 3) -> Path:
 
 def prose(size: int) -> str:
     """Return about `size` bytes of text."""
-    lines = []
-    while sum(map(len, lines)) < size:
-        lines.append(SENTENCE.format(number=len(lines)))
-    return "".join(lines)
+    return "".join(SENTENCE.format(number=n) for n in range(1 + size // len(SENTENCE)))
 
 
 def own_tasks() -> None:

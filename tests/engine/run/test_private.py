@@ -5,6 +5,7 @@ import stat
 
 import pytest
 from engine_process import engine, write_experiment
+from exhaustive import exhaustive
 
 from genesys_engine.engine.compare.check_reports import CheckReports
 from genesys_engine.engine.compare.store import StudyStore
@@ -14,8 +15,10 @@ from genesys_engine.engine.store.recovery import recover
 from genesys_engine.engine.store.run_store import DATABASE, Store
 from genesys_engine.gab.private import close_to_others, private_file, private_folder
 
+UMASKS = (0, 0o022, 0o077)
 
-@pytest.fixture(params=[0, 0o022, 0o077], ids=oct, autouse=True)
+
+@pytest.fixture(params=UMASKS, ids=oct, autouse=True)
 def umask(request):
     before = os.umask(request.param)
     yield request.param
@@ -56,6 +59,7 @@ def test_a_run_is_for_its_owner_alone(tmp_path, experiment):
     assert mode(folder / DATABASE) == mode(folder / "experiment.toml") == 0o600
 
 
+@pytest.mark.parametrize("umask", exhaustive(UMASKS, but=(0,)), indirect=True, ids=oct)
 def test_all_that_a_run_leaves_is_for_its_owner_alone(tmp_path):
     """Checkpoints, curves and the report too: of a real run."""
     run = tmp_path / "run"

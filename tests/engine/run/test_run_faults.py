@@ -47,6 +47,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc"),
 ]
 
+TRAININGS = 3  # of the seed and of each of its children
 KEPT = {"arrays.zarr", "checkpoints", "experiment.toml", "lock", "report.html", "run.sqlite"}
 WAITING = {"samples"}  # of verifications that have ended and not yet entered the run
 TABLES = ("meta", "tasks", "designs", "verifications", "events")
@@ -68,7 +69,7 @@ def whole(experiment: Path) -> Path:
     assert answer.code == 0, answer.err
     told = json.loads(answer.out)  # progress is on stderr, so stdout is one object
     assert told["data"]["report"] == str(run / "report.html")
-    assert "finished: 6 designs, 6 verifications" in answer.err
+    assert f"finished: {TRAININGS} designs, {TRAININGS} verifications" in answer.err
     return run
 
 
@@ -76,8 +77,8 @@ def settled(run: Path, whole: Path) -> None:
     """Check that a disturbed run ended as the whole one: same log, nothing done twice."""
     assert digest(run) == digest(whole)
     assert ask(run, TWICE) == []
-    assert len(ask(run, "SELECT id FROM verifications")) == 6
-    assert len(list((run / "checkpoints").iterdir())) == 6
+    assert len(ask(run, "SELECT id FROM verifications")) == TRAININGS
+    assert len(list((run / "checkpoints").iterdir())) == TRAININGS
 
 
 def rests(run: Path) -> set[str]:
@@ -104,7 +105,7 @@ def test_a_finished_run_is_left_alone(whole: Path, experiment: Path) -> None:
     here("run", experiment, "--out", whole).refused(2, str(whole), "genesys-engine resume")
     here("resume", whole).refused(2, "is finished", f"leaderboard {whole}")
     more = here("resume", whole, "--set", "budget.designs=9")
-    more.refused(2, "4 more designs cannot be verified", "--set ladder.rungs.0.verifications=10")
+    more.refused(2, "7 more designs cannot be verified", "--set ladder.rungs.0.verifications=10")
     here("resume", whole, "--set", "run.seed=9").refused(2, "run.seed")
     assert [ask(whole, f"SELECT * FROM {table}") for table in TABLES] == before
 
@@ -172,14 +173,14 @@ def test_ctrl_c_finishes_what_is_under_way_and_a_cap_on_time_stops_before_anythi
     assert unpaid, "what had not begun was not begun"
     assert "scratch" not in rests(run)
 
-    capped = engine("resume", run, "--set", "budget.wall_hours=1e-6")
+    capped = here("resume", run, "--set", "budget.wall_hours=1e-6")
     assert capped.code == 5, capped.err
     last = capped.err.splitlines()[-1]
     assert "stopped (budget.wall_hours)" in last
     assert f"genesys-engine resume {run} --set budget.wall_hours=" in last
     assert ask(run, UNPAID) == unpaid, "nothing was begun beyond the cap"
 
-    again = engine("resume", run)
+    again = here("resume", run)
     assert (again.code, ask(run, UNPAID)) == (5, unpaid), "what was set holds from then on"
     assert "wall hours" in here("status", run).out
     (kept,) = ask(run, "SELECT value FROM meta WHERE key = 'sets'")[0]

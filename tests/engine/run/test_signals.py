@@ -49,6 +49,11 @@ def tmpdir(tmp_path, monkeypatch):
     return folder
 
 
+def short(folder):
+    """An experiment of one child, whose training may be all that a resume has to do."""
+    return write_experiment(folder, verifications=2, designs=1)
+
+
 def events(run, kind):
     return ask(run, f"SELECT payload FROM events WHERE kind = '{kind}'")
 
@@ -56,7 +61,7 @@ def events(run, kind):
 @pytest.mark.parametrize("number", ENDING[1:], ids=lambda number: number.name)
 def test_a_run_ends_after_what_is_under_way_and_can_be_resumed(tmp_path, number):
     run = tmp_path / "run"
-    with started("run", write_experiment(tmp_path), "--out", run) as process:
+    with started("run", short(tmp_path), "--out", run) as process:
         wait_for(lambda: verifying(process), process)
         workers = [template(process), *descendants(process.pid)]
         process.send_signal(number)
@@ -73,7 +78,7 @@ def test_a_run_whose_terminal_is_closed_ends_as_by_sigterm(tmp_path):
     run = tmp_path / "run"
     master, slave = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "genesys_engine", "run", write_experiment(tmp_path), "--out", run],
+        [sys.executable, "-m", "genesys_engine", "run", short(tmp_path), "--out", run],
         stdin=slave,
         stdout=slave,
         stderr=slave,
@@ -98,7 +103,7 @@ def test_a_run_under_nohup_goes_on(tmp_path, monkeypatch):
     run = tmp_path / "run"
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup leaves it to its command
     try:
-        with started("run", write_experiment(tmp_path), "--out", run) as process:
+        with started("run", short(tmp_path), "--out", run) as process:
             wait_for(lambda: verifying(process), process)
             process.send_signal(signal.SIGHUP)
             assert ended(process).code in (0, 1)

@@ -40,7 +40,8 @@ def experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "parity.yaml").write_text(PARITY)
     (folder / "words.py").write_text(WORDS)
     tasks = '[[evaluators]]\nuse = "lm_eval"\ntasks = ["./my_tasks"]\n'
-    return write_experiment(tmp_path, verifications=1, designs=1, more=tasks)
+    preload = ("datasets", "lm_eval.evaluator")
+    return write_experiment(tmp_path, verifications=1, designs=1, more=tasks, preload=preload)
 
 
 def test_a_digest_leaves_the_experiment_as_it_is(experiment: Path) -> None:

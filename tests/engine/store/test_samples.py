@@ -137,7 +137,8 @@ def test_a_first_row_of_one_item_does_not_cut_later_ones_into_pieces(folder: Pat
 @pytest.mark.slow
 def test_a_run_keeps_them_and_their_mean_is_the_score(tmp_path: Path) -> None:
     tasks = '[[evaluators]]\nuse = "lm_eval"\ntasks = ["minimal_pairs/participle"]\nlimit = 30'
-    experiment = write_experiment(tmp_path, verifications=2, designs=1, more=tasks)
+    values = {"verifications": 2, "designs": 1, "preload": ("datasets", "lm_eval.evaluator")}
+    experiment = write_experiment(tmp_path, more=tasks, **values)
     run = tmp_path / "run"
     assert engine("run", experiment, "--out", run).code in (0, 1)
     ids = [number for (number,) in ask(run, "SELECT id FROM verifications WHERE status = 'ok'")]

@@ -35,7 +35,8 @@ SAID_OTHERWISE = {
 @pytest.fixture(scope="module")
 def checks(selected, tmp_path_factory):
     """Submit everything at once; path -> future of an outcome."""
-    options = ProcessOptions(preload=("torch", "genesys_engine.plugins.check_job"))
+    preload = ("torch", "torch._dynamo", "genesys_engine.plugins.check_job")
+    options = ProcessOptions(preload=preload)
     executor = ProcessExecutor(options, workers=2)
     scratch = tmp_path_factory.mktemp("zoo-in-runs")
     yield {

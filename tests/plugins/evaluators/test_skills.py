@@ -186,7 +186,7 @@ def test_a_verification_reports_skills_with_their_controls(corpus, tmp_path):
     given = {"steps": 4, "batch": 4, "items": 8, "width": 32}
     target = {"name": "mqar", "target": f"{BASE}:MqarEvaluator", "options": given}
     job["evaluators"] = [EVALUATORS[0], target]
-    host = SandboxHost(workers=1, preload=("torch",))
+    host = SandboxHost(workers=1, preload=("torch", "torch._dynamo"))
     try:
         (tmp_path / "train").mkdir()
         trained = trained_in(host, job, corpus, tmp_path / "train")

@@ -130,7 +130,8 @@ LIES = {
 
 @pytest.fixture(scope="module")
 def host():
-    host = SandboxHost(workers=1, preload=("torch", "genesys_engine.plugins.check_job"))
+    preload = ("torch", "torch._dynamo", "genesys_engine.plugins.check_job")
+    host = SandboxHost(workers=1, preload=preload)
     yield host
     host.close()
 

@@ -153,7 +153,7 @@ CONTAINED = {
 AT_DEADLINE = {name for name, (status, _) in CONTAINED.items() if status == "timeout"}
 
 
-PRELOAD = ("torch", "genesys_engine.plugins.auditor.run")
+PRELOAD = ("torch", "torch._dynamo", "genesys_engine.plugins.auditor.run")
 
 
 @pytest.fixture(scope="module")

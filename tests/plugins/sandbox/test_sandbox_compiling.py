@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from sandbox_support import GONE_S, need
-from test_sandbox_attacks import DENIED, PRELOAD, STOPPED
+from test_sandbox_attacks import DENIED, STOPPED
 
 from genesys_engine.plugins.sandbox import SandboxHost, readable, seccomp, syscalls, toolchain
 from genesys_engine.plugins.sandbox.landlock import EXECUTE
@@ -21,6 +21,9 @@ OPENED = {
     "fork_by_syscall": ({"ok"}, ""),  # the child ends with the job
     "double_fork": ({"ok", "bad_reply"}, ""),  # the child, which may not leave, may answer too
 }
+
+# Without TorchDynamo: importing it sets what is looked for here.
+PRELOAD = ("torch", "genesys_engine.plugins.auditor.run")
 
 
 @pytest.fixture(scope="module", params=["standard", "strict"])

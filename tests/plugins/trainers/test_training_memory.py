@@ -133,7 +133,7 @@ def test_a_design_that_does_not_fit_fails_and_the_next_one_runs(corpus, tmp_path
     from verification_support import payload, trained_in
 
     greedy = BLOCK.replace("return X +", "torch.empty(1 << 33); return X +")
-    host = SandboxHost(workers=1, preload=("torch",))
+    host = SandboxHost(workers=1, preload=("torch", "torch._dynamo"))
     try:
         outcomes = []
         for name, source in (("greedy", greedy), ("plain", BLOCK)):
