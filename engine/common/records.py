@@ -28,7 +28,7 @@ def sparse(default: Any) -> Any:
 def to_json(record: object) -> dict[str, object]:
     """Return the fields of a record as JSON data, those of records in it likewise."""
     return {
-        each.name: _plain(value)
+        each.name: plain(value)
         for each in fields(record)  # type: ignore[arg-type]
         if not _is_left_out(each, value := getattr(record, each.name))
     }
@@ -51,7 +51,8 @@ def _is_left_out(each: Field[Any], value: object) -> bool:
     return bool(each.metadata) and _SPARSE in each.metadata and value == each.default
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
+    """Return a value as JSON data: records as their fields, whatever lies in them likewise."""
     if isinstance(value, _ATOMS):
         return value
     if (own := getattr(value, "to_json", None)) is not None:
@@ -59,7 +60,7 @@ def _plain(value: object) -> object:
     if is_dataclass(value):
         return to_json(value)
     if isinstance(value, Mapping):
-        return {key: _plain(each) for key, each in value.items()}
+        return {key: plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [plain(each) for each in value]
     return value

@@ -103,7 +103,7 @@ def _verified(nodes: Sequence[Node], scales: Sequence[str], limit: float) -> Tra
 def _marked(at: Mapping[int, Node], best: int | None) -> list[Trace]:
     """Return the labels of seeds and a ring around the best."""
     seeds = [node for node in at.values() if not node.parents and node.label[0] != "#"]
-    labels: dict[str, Any] = {
+    labels: dict[str, object] = {
         **_places(seeds),
         "mode": "text",
         "text": [f"{hover(node.label)}   " for node in seeds],
@@ -121,7 +121,7 @@ def _marked(at: Mapping[int, Node], best: int | None) -> list[Trace]:
     return [labels, {**_places([node]), "marker": ring, "hoverinfo": "skip"}]
 
 
-def _best_label(node: Node) -> dict[str, Any]:
+def _best_label(node: Node) -> dict[str, object]:
     """Return the label of the best: to its right, where no other dot of its generation lies."""
     return {
         "x": node.x,
@@ -135,7 +135,7 @@ def _best_label(node: Node) -> dict[str, Any]:
     }
 
 
-def _places(nodes: Sequence[Node]) -> dict[str, Any]:
+def _places(nodes: Sequence[Node]) -> dict[str, object]:
     x, y = [node.x for node in nodes], [round(node.y, 3) for node in nodes]
     return {"type": "scatter", "mode": "markers", "x": x, "y": y, "hoverinfo": "text"}
 
@@ -190,12 +190,12 @@ def _rungs(scales: Sequence[str]) -> range:
 
 def _fitness_traces(
     points: Sequence[Point], rows: Mapping[int, LeaderboardRow], scales: Sequence[str], x: Any
-) -> list[dict[str, Any]]:
-    traces = []
+) -> list[dict[str, object]]:
+    traces: list[dict[str, object]] = []
     drawn = thinned(points, MOST_POINTS)
     for rungs in _rungs(scales):
         at = [point for point in drawn if point.rungs == rungs]
-        trace = {
+        trace: dict[str, object] = {
             "type": "scatter",
             "mode": "markers",
             "name": f"up to {scales[rungs - 1]}",
@@ -212,7 +212,7 @@ def _fitness_traces(
     best = best_so_far(points)
     last = [(x(points[-1]), best[-1].fitness)] if points else []
     steps_at = [*((x(point), point.fitness) for point in best), *last]
-    steps = {
+    steps: dict[str, object] = {
         "type": "scatter",
         "mode": "lines",
         "name": "best so far",
@@ -234,7 +234,7 @@ def describe(
     return hover(f"{name} · {percent(row.fitness)} up to {row.rung} · {row.standing}", row.change)
 
 
-def _band(sigma: float | None) -> list[dict[str, Any]]:
+def _band(sigma: float | None) -> list[dict[str, object]]:
     if sigma is None:
         return []
     box = {"type": "rect", "xref": "paper", "x0": 0, "x1": 1, "y0": -SIGMAS * sigma}
@@ -296,7 +296,7 @@ def quadrant_figure(
     return figure([dots], layout, label="Fitness against confidence, in four quadrants", height=400)
 
 
-def _corner(x: int, y: int) -> dict[str, Any]:
+def _corner(x: int, y: int) -> dict[str, object]:
     words = f"{'good' if y else 'poor'}, {'confident' if x else 'unconfident'}"
     return {
         "text": words,
@@ -323,7 +323,7 @@ Curve = Sequence[tuple[float, float]]
 
 def curves_figure(scale: str, highlighted: Mapping[str, Curve], others: Sequence[Curve]) -> str:
     """Draw the loss curves of one rung: `highlighted` by label, the others faint."""
-    faint: dict[str, Any] = {
+    faint: dict[str, object] = {
         "type": "scatter",
         "mode": "lines",
         "name": "others",

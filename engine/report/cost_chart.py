@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from genesys_engine.engine.common.text import count, duration, percent, signed
 from genesys_engine.engine.report import figures as fig
@@ -57,7 +56,7 @@ def _traces(
     rows: Sequence[LeaderboardRow],
     scales: Sequence[str],
     axis: Callable[[Cost], float | None],
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     traces, ringed = [], []
     for rung, scale in enumerate(scales):
         dots = [
@@ -74,7 +73,7 @@ def _traces(
     return [*traces, {**ring, "showlegend": False}]
 
 
-def _dots(dots: Sequence[_Dot], name: str, colour: str) -> dict[str, Any]:
+def _dots(dots: Sequence[_Dot], name: str, colour: str) -> dict[str, object]:
     return {
         "type": "scatter",
         "mode": "markers",
@@ -87,7 +86,7 @@ def _dots(dots: Sequence[_Dot], name: str, colour: str) -> dict[str, Any]:
     }
 
 
-def _front(dots: Sequence[_Dot], colour: str) -> dict[str, Any]:
+def _front(dots: Sequence[_Dot], colour: str) -> dict[str, object]:
     """Return the steps over the designs that gain more than all that are as cheap."""
     steps: list[_Dot] = []
     for dot in sorted(dots, key=lambda dot: (dot.x, -dot.gain)):
@@ -114,5 +113,5 @@ def _about(dot: _Dot) -> str:
     return hover(f"{row.label} · {percent(dot.gain)} at {cost.rung}", ", ".join(facts), row.change)
 
 
-def _arrays(traces: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+def _arrays(traces: Sequence[Mapping[str, object]]) -> dict[str, list[object]]:
     return {key: [trace.get(key, []) for trace in traces] for key in ("x", "y", "hovertext")}

@@ -10,7 +10,6 @@ import html
 import json
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from genesys_engine.engine.report.templates import render
 
@@ -18,17 +17,18 @@ TEXT, MUTED, GRID, SURFACE = "var(--text)", "var(--muted)", "var(--grid)", "var(
 GOOD, MIDDLE, BAD, ACCENT = "var(--good)", "var(--middle)", "var(--bad)", "var(--accent)"
 SERIES = tuple(f"var(--series-{i})" for i in range(1, 6))
 
-Trace = Mapping[str, Any]
+Trace = Mapping[str, object]
+"""A trace of Plotly, in Plotly's own words."""
 
 
 def figure(
     traces: Sequence[Trace],
-    layout: Mapping[str, Any],
+    layout: Mapping[str, object],
     *,
     label: str,
     height: int = 380,
     caption: str = "",
-    switch: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]] | None = None,
+    switch: Mapping[str, tuple[Mapping[str, object], Mapping[str, object]]] | None = None,
 ) -> str:
     """Return the HTML of a figure.
 
@@ -57,14 +57,15 @@ def hover(*lines: str, width: int = 58) -> str:
     return "<br>".join(html.escape(part) for part in wrapped)
 
 
-def _base(height: int) -> dict[str, Any]:
-    axis: dict[str, Any] = {
+def _base(height: int) -> dict[str, object]:
+    axis = {
         "gridcolor": GRID,
         "zeroline": False,
         "linecolor": GRID,
         "automargin": True,
+        "title": {"font": {"size": 12, "color": MUTED}},
+        "tickfont": {"size": 12},
     }
-    axis |= {"title": {"font": {"size": 12, "color": MUTED}}, "tickfont": {"size": 12}}
     return {
         "template": "none",
         "height": height,
@@ -86,9 +87,12 @@ def _base(height: int) -> dict[str, Any]:
     }
 
 
-def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def _merge(base: Mapping[str, object], over: Mapping[str, object]) -> dict[str, object]:
     merged = dict(base)
     for key, value in over.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _merge(merged[key], value) if both else value
+        known = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(known, Mapping):
+            merged[key] = _merge(known, value)
+        else:
+            merged[key] = value
     return merged

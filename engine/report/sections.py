@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from difflib import unified_diff
 from itertools import groupby
-from typing import Any
 
-from genesys_engine.engine.common.text import metric_title, plural
+from genesys_engine.engine.common.text import metric_title
 from genesys_engine.engine.common.toml_text import tables_to_toml
 from genesys_engine.engine.report import charts
 from genesys_engine.engine.report.cost_chart import cost_figure
@@ -19,7 +19,7 @@ from genesys_engine.engine.score.noise import noise_floor
 from genesys_engine.engine.score.significance import SIGMAS
 from genesys_engine.engine.store.events import digest_events
 from genesys_engine.engine.store.names import design_names, label, scale_names
-from genesys_engine.engine.store.run_store import Store
+from genesys_engine.engine.store.run_store import DesignRow, Store
 from genesys_engine.engine.views.details import composed_source, design_details
 from genesys_engine.engine.views.explanations import explanations
 from genesys_engine.engine.views.failures import failures
@@ -30,10 +30,10 @@ from genesys_engine.engine.views.lineage import ancestry, lineage
 from genesys_engine.engine.views.llm import llm_view
 from genesys_engine.engine.views.operators import operators
 from genesys_engine.engine.views.remarks import all_behind_control, unresolved
-from genesys_engine.engine.views.run import view
+from genesys_engine.engine.views.run import RunView, view
 from genesys_engine.engine.views.rungs import rung_agreements
 from genesys_engine.engine.views.timing import elapsed_s, timing
-from genesys_engine.engine.views.verdict import describe, grounds, rival, verdict_view
+from genesys_engine.engine.views.verdict import VerdictView, verdict_view
 from genesys_engine.gab.tree import GABTree
 
 TABLE_ROWS = 50
@@ -52,25 +52,36 @@ def featured(store: Store, rows: Sequence[LeaderboardRow]) -> LeaderboardRow | N
     return once(store, verdict_view).child or (rows[0] if rows else None)
 
 
-def summary(store: Store) -> dict[str, Any]:
-    """Return what the head of the page says: the verdict, how it came about, the key figures."""
+@dataclass(frozen=True)
+class Summary:
+    """What the head of the page says: the verdict, how it came about, the key figures.
+
+    `audit` is what the audit of the winner found, "" before there is one.
+    """
+
+    run: RunView
+    leader: LeaderboardRow | None
+    view: VerdictView
+    reference: str
+    metric: str
+    wall_s: float
+    tokens: int
+    audit: str
+
+
+def summary(store: Store) -> Summary:
+    """Return what the head of the page says."""
     rows, run = once(store, leaderboard), view(store)
-    return {
-        "run": run,
-        "leader": rows[0] if rows else None,
-        "view": once(store, verdict_view),
-        "reference": reference_name(store),
-        "names": run.names,
-        "label": label,
-        "describe": describe,
-        "rival": rival,
-        "grounds": grounds,
-        "plural": plural,
-        "metric": metric_title(describe_metric(store.meta("experiment")["fitness"])),
-        "wall_s": elapsed_s(store, run),
-        "tokens": once(store, timing).tokens,
-        "confirmation": store.meta("confirmation"),
-    }
+    return Summary(
+        run=run,
+        leader=rows[0] if rows else None,
+        view=once(store, verdict_view),
+        reference=reference_name(store),
+        metric=metric_title(describe_metric(store.meta("experiment")["fitness"])),
+        wall_s=elapsed_s(store, run),
+        tokens=once(store, timing).tokens,
+        audit=(store.meta("confirmation") or {}).get("text", ""),
+    )
 
 
 def evolution_tree(store: Store) -> tuple[str, str]:
@@ -194,7 +205,7 @@ def best_design(store: Store) -> tuple[str, str]:
     steps = [*details.ancestors, details.row]
     code = python_html(composed_source(store, row.design))
     names = design_names(steps)
-    body = render("best", details=details, steps=steps, code=code, label=label, names=names)
+    body = render("best", details=details, steps=steps, code=code, names=names)
     return "Best design", body
 
 
@@ -207,11 +218,13 @@ def other_designs(store: Store) -> tuple[str, str]:
         return "Other designs", ""
     names = design_names(store.designs())
     designs = [_in_detail(store, row) for row in shown[:DETAILED]]
-    body = render("designs", designs=designs, label=label, names=names, plural=plural)
+    body = render("designs", designs=designs, names=names)
     return "Other designs", body
 
 
-def _in_detail(store: Store, row: LeaderboardRow) -> tuple[Any, ...]:
+def _in_detail(
+    store: Store, row: LeaderboardRow
+) -> tuple[LeaderboardRow, list[DesignRow], int, str, list[str]]:
     """Return a row, the last steps that led to it, the number of those before, its tree, and what
     it changed in its parent's."""
     line = ancestry(store, row.design)
@@ -306,7 +319,7 @@ def reproduce(store: Store) -> tuple[str, str]:
     return "How to reproduce", body
 
 
-def _isolation(sandbox: Mapping[str, Any]) -> str:
+def _isolation(sandbox: Mapping[str, object]) -> str:
     """Return the level of a run's jobs, and whether trainings had the compile profile."""
     level = str(sandbox.get("level", "not recorded"))
     opened = "; the compile profile is open to trainings" if sandbox.get("compiles") else ""

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genesys_engine.engine.common import text
-from genesys_engine.engine.views import llm
+from genesys_engine.engine.store.names import label
+from genesys_engine.engine.views import llm, verdict
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -37,6 +38,8 @@ def _environment() -> Environment:
         count=text.count,
         usd=llm.usd,
     )
+    sentences = {"describe": verdict.describe, "rival": verdict.rival, "grounds": verdict.grounds}
+    environment.globals.update(label=label, plural=text.plural, **sentences)
     return environment
 
 

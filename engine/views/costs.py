@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from genesys_engine.engine.store.names import scale_names
 from genesys_engine.engine.store.run_store import DesignRow, Store, VerificationRow
@@ -32,7 +31,7 @@ class Cost:
             return None
         return 100.0 * (self.flops / self.reference_flops - 1)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return it as the command line gives it out."""
         return {
             "parameters": self.parameters,

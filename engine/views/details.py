@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from genesys_engine.engine.common.records import to_json
 from genesys_engine.engine.store.event_types import DesignAccepted
 from genesys_engine.engine.store.names import label, scale_names, seed_name
 from genesys_engine.engine.store.run_store import DesignRow, Store, VerificationRow
 from genesys_engine.engine.views.costs import Cost
 from genesys_engine.engine.views.leaderboard import LeaderboardRow, leaderboard_row
 from genesys_engine.engine.views.lineage import ancestry, children
-from genesys_engine.engine.views.llm import usage, usage_json
+from genesys_engine.engine.views.llm import usage, usage_of
 from genesys_engine.engine.views.remarks import behind_control, more_compute
 from genesys_engine.engine.views.rungs import places
 from genesys_engine.gab.compose import compose
@@ -53,7 +54,7 @@ class DesignDetails:
         """What the design is called."""
         return self.name or f"#{self.row.id}"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the design as the command line gives it out."""
         row = self.row
         return {
@@ -80,11 +81,11 @@ class DesignDetails:
             "verifications": [self._verification(v) for v in self.verifications],
             "findings": [dict(finding) for finding in self.findings],
             "measurements": dict(self.measurements),
-            "llm": {role: usage_json(used) for role, used in self.llm.items()},
+            "llm": {role: to_json(usage_of(used)) for role, used in self.llm.items()},
             "details": dict(self.details),
         }
 
-    def _verification(self, row: VerificationRow) -> dict[str, Any]:
+    def _verification(self, row: VerificationRow) -> dict[str, object]:
         names = ("replicate", "status", "reason", "fitness", "scores", "controls", "tokens")
         facts = {name: getattr(row, name) for name in (*names, "facts")}
         return {"verification": row.id, "rung": self.scales[row.rung], **facts}
@@ -121,20 +122,16 @@ def design_details(store: Store, design: int) -> DesignDetails:
         disqualified=store.disqualification(design),
         places=tuple(places(store, design)),
         costs=() if result is None else result.costs,
-        remarks=()
-        if result is None
-        else (
-            *behind_control(result.scores, result.controls),
-            *more_compute(result.cost, reference),
-        ),
+        remarks=tuple(_remarks(result, reference)),
         llm=usage(store, row.seq),
         details=_operator_details(store, design),
     )
 
 
-def _remarks(result: LeaderboardRow, reference: str) -> Iterator[str]:
-    yield from behind_control(result.scores, result.controls)
-    yield from more_compute(result.cost, reference)
+def _remarks(result: LeaderboardRow | None, reference: str) -> Iterator[str]:
+    if result is not None:
+        yield from behind_control(result.scores, result.controls)
+        yield from more_compute(result.cost, reference)
 
 
 def _operator_details(store: Store, design: int) -> Mapping[str, object]:
@@ -151,5 +148,5 @@ def composed_source(store: Store, design: int) -> str:
     return compose(GABTree.from_json(store.tree(design)), title=title)
 
 
-def _step(row: DesignRow) -> dict[str, Any]:
+def _step(row: DesignRow) -> dict[str, object]:
     return {"design": row.id, "operator": row.operator, "change": row.change}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 from genesys_engine.engine.store import event_types as events
 from genesys_engine.engine.store.events import Event
@@ -30,7 +29,7 @@ class Failure:
     reason: str = ""
     designs: list[int] = field(default_factory=list)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the cause as the command line gives it out."""
         return asdict(self)
 

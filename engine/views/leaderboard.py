@@ -15,7 +15,7 @@ from genesys_engine.engine.store.names import design_names, scale_names
 from genesys_engine.engine.store.replicates import is_fresh
 from genesys_engine.engine.store.run_store import DesignRow, Store, VerificationRow
 from genesys_engine.engine.views.costs import Cost, Costs
-from genesys_engine.engine.views.llm import usage_by_task, usage_json
+from genesys_engine.engine.views.llm import usage_by_task, usage_of
 from genesys_engine.plugins.api import LLMUsage
 
 _FEW = 200
@@ -70,7 +70,7 @@ class LeaderboardRow:
             return None
         return self.standing == noise.NO_DIFFERENCE
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the row as the command line gives it out."""
         return {
             "design": self.design,
@@ -91,7 +91,7 @@ class LeaderboardRow:
             "standing": self.standing,
             "within_noise": self.within_noise,
             "fresh": None if self.fresh is None else to_json(self.fresh),
-            "llm": None if self.llm is None else usage_json(self.llm),
+            "llm": None if self.llm is None else to_json(usage_of(self.llm)),
         }
 
 

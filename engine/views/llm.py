@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from genesys_engine.engine.common.records import to_json
+from genesys_engine.engine.common.text import count, plural
 from genesys_engine.engine.llm.ledger import Call, Ledger
 from genesys_engine.engine.llm.meters import total
 from genesys_engine.engine.store.event_types import DesignAbandoned
@@ -32,12 +33,12 @@ class LLMView:
         """All roles together."""
         return total(self.roles)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the usage as the command line gives it out; an unknown price is null."""
-        rows = {role: usage_json(usage) for role, usage in self.roles.items()}
+        rows = {role: to_json(usage_of(usage)) for role, usage in self.roles.items()}
         return {
             "roles": rows,
-            "total": usage_json(self.total),
+            "total": to_json(usage_of(self.total)),
             "models": dict(self.models),
             "abandoned": dict(self.abandoned),
         }
@@ -98,15 +99,20 @@ def usage_by_task(store: Store) -> dict[int, LLMUsage]:
         ledger.close()
 
 
-def usage_json(used: LLMUsage) -> dict[str, Any]:
-    """Return usage as JSON data."""
-    return {
-        "calls": used.calls,
-        "input_tokens": used.input_tokens,
-        "output_tokens": used.output_tokens,
-        "tokens": used.tokens,
-        "usd": used.usd,
-    }
+@dataclass(frozen=True)
+class Usage:
+    """Usage as the command line gives it out; an unknown price is None."""
+
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    tokens: int
+    usd: float | None
+
+
+def usage_of(used: LLMUsage) -> Usage:
+    """Return usage with the sum of its tokens."""
+    return Usage(used.calls, used.input_tokens, used.output_tokens, used.tokens, used.usd)
 
 
 def usd(value: float | None) -> str:
@@ -116,8 +122,6 @@ def usd(value: float | None) -> str:
     return f"{value:.2f} USD" if value >= 1 or value == 0 else f"{value:.4f} USD"
 
 
-def usage_text(used: LLMUsage) -> str:
+def usage_text(used: LLMUsage | Usage) -> str:
     """Return usage in a line."""
-    from genesys_engine.engine.common.text import count, plural
-
     return f"{plural(used.calls, 'call')}, {count(used.tokens)} tokens, {usd(used.usd)}"

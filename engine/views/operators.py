@@ -7,7 +7,6 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 from genesys_engine.engine.score import noise
 from genesys_engine.engine.score.significance import SIGMAS, mean_half_width
@@ -42,7 +41,7 @@ class OperatorRow:
     high: float | None
     verdict: str
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the row as the command line gives it out."""
         return asdict(self)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from genesys_engine.engine.common.text import signed
 from genesys_engine.engine.score.significance import normal_quantile
@@ -53,7 +52,7 @@ class RungAgreement:
             " promote more designs, or train longer at the lower rung"
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return it as the command line gives it out."""
         return {**asdict(self), "foretells": self.foretells, "warning": self.warning}
 

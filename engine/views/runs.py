@@ -6,7 +6,6 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from genesys_engine.engine.score.verdict import judge
 from genesys_engine.engine.store.run_store import DATABASE, Store
@@ -37,7 +36,7 @@ class RunRow:
     elapsed_s: float = 0.0
     problem: str = ""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the row as the command line gives it out."""
         return asdict(self)
 

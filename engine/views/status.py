@@ -2,52 +2,147 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
+from dataclasses import dataclass
 
 from genesys_engine.engine.common.budget import Spending
+from genesys_engine.engine.common.records import plain
+from genesys_engine.engine.store.event_types import RunFinished
 from genesys_engine.engine.store.run_store import Store
-from genesys_engine.engine.views.finals import finals_view
-from genesys_engine.engine.views.llm import llm_view, usage_by_task, usage_json
+from genesys_engine.engine.views.finals import FinalsView, finals_view
+from genesys_engine.engine.views.llm import LLMView, Usage, llm_view, usage_by_task, usage_of
 from genesys_engine.engine.views.run import KILLED, RUNNING, WAITING, Running, RunView, view
 from genesys_engine.engine.views.timing import elapsed_s
 from genesys_engine.engine.views.verdict import verdict_view
 from genesys_engine.plugins.api import LLMUsage
 
 
-def status(store: Store, *, now: float | None = None) -> dict[str, Any]:
-    """Return the state of a run as plain data.
+@dataclass(frozen=True)
+class DesignCounts:
+    """The designs of a run by outcome."""
+
+    planned: int
+    accepted: int
+    seeds: int
+    children: int
+    rejected: int
+    duplicates: int
+    exhausted: int
+    abandoned: int
+    disqualified: int
+
+
+@dataclass(frozen=True)
+class RungCounts:
+    """The verifications at a rung by outcome."""
+
+    scale: str
+    planned: int
+    finished: int
+    failed: int
+    under_way: int
+
+
+@dataclass(frozen=True)
+class Best:
+    """The design that leads; `name` is None where it is no seed."""
+
+    design: int
+    name: str | None
+    rung: str
+    fitness: float
+
+
+@dataclass(frozen=True)
+class Making:
+    """A design that is being made: for how long, and what was asked of language models."""
+
+    seq: int
+    seconds: float
+    llm: Usage
+
+
+@dataclass(frozen=True)
+class Training:
+    """A running trial: how far it is, and its loss (nats per token) by its curve.
+
+    Both are None where it has reported nothing yet, as one that waits for a worker.
+    """
+
+    seq: int
+    design: int | None
+    name: str
+    rung: str
+    seconds: float
+    tokens: int | None
+    of: int
+    loss: float | None
+
+
+@dataclass(frozen=True)
+class Status:
+    """The state of a run; None where there is nothing yet."""
+
+    name: str
+    state: str
+    reason: str
+    seed: int | None
+    mode: str
+    selection: str
+    designs: DesignCounts
+    rungs: tuple[RungCounts, ...]
+    generation: int | None
+    finals: FinalsView | None
+    budgets: tuple[Spending, ...]
+    best: Best | None
+    verdict: RunFinished | None
+    under_way: int
+    making: tuple[Making, ...]
+    training: tuple[Training, ...]
+    elapsed_s: float
+    remaining_s: float | None
+    llm: LLMView
+    llm_unreachable: str
+    warnings: tuple[str, ...]
+    workers_lost: int
+    resumed: int
+
+    def to_json(self) -> dict[str, object]:
+        """Return it as the command line gives it out."""
+        return {name: plain(value) for name, value in vars(self).items()}
+
+
+def status(store: Store, *, now: float | None = None) -> Status:
+    """Return the state of a run.
 
     Args:
         now: epoch seconds, for the age of an active run; None takes the last event's time.
     """
-    run = run_state(store)
-    return {
-        "name": run.name,
-        "state": run.state,
-        "reason": run.stop_reason,
-        "seed": run.seed,
-        "mode": run.mode,
-        "selection": run.selection,
-        "designs": _designs(run),
-        "rungs": [_rung(run, index) for index in range(len(run.rungs))],
-        "generation": run.generation,
-        "finals": _finals(store),
-        "budgets": budgets(store, run),
-        "best": _best(run),
-        "verdict": _verdict(store),
-        "under_way": len(run.running),
-        "making": _making(store, run, now),
-        "training": _training(store, run, now),
-        "elapsed_s": elapsed_s(store, run, now),
-        "remaining_s": run.remaining_s(),
-        "llm": llm_view(store).to_json(),
-        "llm_unreachable": run.llm_out,
-        "warnings": list(run.warnings),
-        "workers_lost": run.workers_lost,
-        "resumed": run.resumed,
-    }
+    run, verdict = run_state(store), verdict_view(store)
+    return Status(
+        name=run.name,
+        state=run.state,
+        reason=run.stop_reason,
+        seed=run.seed,
+        mode=run.mode,
+        selection=run.selection,
+        designs=_designs(run),
+        rungs=tuple(_rung(run, index) for index in range(len(run.rungs))),
+        generation=run.generation,
+        finals=finals_view(store),
+        budgets=tuple(budgets(store, run)),
+        best=_best(run),
+        verdict=None if verdict.child is None else verdict.record,
+        under_way=len(run.running),
+        making=tuple(_making(store, run, now)),
+        training=tuple(_training(store, run, now)),
+        elapsed_s=elapsed_s(store, run, now),
+        remaining_s=run.remaining_s(),
+        llm=llm_view(store),
+        llm_unreachable=run.llm_out,
+        warnings=tuple(run.warnings),
+        workers_lost=run.workers_lost,
+        resumed=run.resumed,
+    )
 
 
 def run_state(store: Store) -> RunView:
@@ -59,7 +154,7 @@ def run_state(store: Store) -> RunView:
     return run
 
 
-def budgets(store: Store, run: RunView) -> list[dict[str, Any]]:
+def budgets(store: Store, run: RunView) -> list[Spending]:
     """Return what each budget has used of its cap; used None is unknown, a cap of None is none."""
     caps = store.meta("experiment")["budget"]
     children = run.accepted - len(run.names)
@@ -76,66 +171,39 @@ def budgets(store: Store, run: RunView) -> list[dict[str, Any]]:
     for name, amount in (("llm_tokens", used.tokens), ("llm_usd", used.usd)):
         if (cap := caps.get(name)) is not None:
             rows.append(Spending(name.replace("_", " "), amount, cap))
-    return [asdict(each) for each in rows]
+    return rows
 
 
-def _finals(store: Store) -> dict[str, Any] | None:
-    """Return the race of the finals; None before they open."""
-    found = finals_view(store)
-    return None if found is None else found.to_json()
+def _designs(run: RunView) -> DesignCounts:
+    return DesignCounts(
+        planned=run.designs_planned,
+        accepted=run.accepted,
+        seeds=len(run.names),
+        children=run.accepted - len(run.names),
+        rejected=run.rejected,
+        duplicates=run.duplicates,
+        exhausted=run.exhausted,
+        abandoned=run.abandoned,
+        disqualified=len(run.disqualified),
+    )
 
 
-def _verdict(store: Store) -> Mapping[str, object] | None:
-    """Return what may be reported so far; None before any child is verified."""
-    found = verdict_view(store)
-    return None if found.child is None else found.record.to_json()
-
-
-def _designs(run: RunView) -> dict[str, int]:
-    return {
-        "planned": run.designs_planned,
-        "accepted": run.accepted,
-        "seeds": len(run.names),
-        "children": run.accepted - len(run.names),
-        "rejected": run.rejected,
-        "duplicates": run.duplicates,
-        "exhausted": run.exhausted,
-        "abandoned": run.abandoned,
-        "disqualified": len(run.disqualified),
-    }
-
-
-def _rung(run: RunView, index: int) -> dict[str, Any]:
+def _rung(run: RunView, index: int) -> RungCounts:
     rung = run.rungs[index]
     under_way = sum(task.rung == index for task in run.running.values())
-    return {
-        "scale": rung.scale,
-        "planned": rung.planned,
-        "finished": rung.finished,
-        "failed": rung.failed,
-        "under_way": under_way,
-    }
+    return RungCounts(rung.scale, rung.planned, rung.finished, rung.failed, under_way)
 
 
-def _making(store: Store, run: RunView, now: float | None) -> list[dict[str, Any]]:
-    """Return the running designs: for how long, and what they have asked language models."""
+def _making(store: Store, run: RunView, now: float | None) -> list[Making]:
     making = [task for task in run.running.values() if task.design is None]
     used = usage_by_task(store) if making else {}
     return [
-        {
-            "seq": task.seq,
-            "seconds": _age(task, run, now),
-            "llm": usage_json(used.get(task.seq, LLMUsage())),
-        }
+        Making(task.seq, _age(task, run, now), usage_of(used.get(task.seq, LLMUsage())))
         for task in making
     ]
 
 
-def _training(store: Store, run: RunView, now: float | None) -> list[dict[str, Any]]:
-    """Return the running trials: how far each is, and its loss (nats per token) by its curve.
-
-    Both are None where it has reported nothing yet, as one that waits for a worker.
-    """
+def _training(store: Store, run: RunView, now: float | None) -> list[Training]:
     training = sorted(
         (task for task in run.running.values() if task.design is not None),
         key=lambda task: task.seq,
@@ -144,16 +212,16 @@ def _training(store: Store, run: RunView, now: float | None) -> list[dict[str, A
     for number, task in enumerate(training, run.verifications):  # numbered in the order of issue
         rung, curve = run.rungs[task.rung or 0], store.curves.read(number)
         tokens, loss = curve[-1] if curve else (None, None)
-        row = {
-            "seq": task.seq,
-            "design": task.design,
-            "name": run.label(task.design),
-            "rung": rung.scale,
-            "seconds": _age(task, run, now),
-            "tokens": None if tokens is None else int(tokens),
-            "of": rung.tokens,
-            "loss": loss,
-        }
+        row = Training(
+            seq=task.seq,
+            design=task.design,
+            name=run.label(task.design),
+            rung=rung.scale,
+            seconds=_age(task, run, now),
+            tokens=None if tokens is None else int(tokens),
+            of=rung.tokens,
+            loss=loss,
+        )
         rows.append(row)
     return rows
 
@@ -164,13 +232,8 @@ def _age(task: Running, run: RunView, now: float | None) -> float:
     return max(0.0, (now or task.since) - task.since)
 
 
-def _best(run: RunView) -> dict[str, Any] | None:
+def _best(run: RunView) -> Best | None:
     if run.best is None:
         return None
     design, rung = run.best.design, run.best.rung
-    return {
-        "design": design,
-        "name": run.names.get(design),
-        "rung": run.rungs[rung].scale,
-        "fitness": run.best.fitness,
-    }
+    return Best(design, run.names.get(design), run.rungs[rung].scale, run.best.fitness)

@@ -42,7 +42,7 @@ class Timing:
         """Seconds of work in all stages together."""
         return sum(stage.seconds for stage in self.stages)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the times as the command line gives them out."""
         return {**asdict(self), "work_s": self.work_s}
 

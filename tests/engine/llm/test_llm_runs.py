@@ -147,7 +147,7 @@ def test_a_design_that_is_given_up_is_told_and_is_no_design(finished: Trial) -> 
         run = view(store)
         assert run.abandoned == len(given_up)
         assert run.accepted == 10
-        assert status(store)["designs"]["abandoned"] == len(given_up)
+        assert status(store).designs.abandoned == len(given_up)
 
 
 def test_usage_is_the_same_by_the_ledger_and_by_the_events(finished: Trial) -> None:
@@ -156,7 +156,7 @@ def test_usage_is_the_same_by_the_ledger_and_by_the_events(finished: Trial) -> N
         by_ledger = llm_view(store).roles
         assert by_events == by_ledger
         assert all(used.usd == 0.0 and used.tokens > 0 for used in by_ledger.values())
-        assert status(store)["llm"]["total"]["calls"] == sum(u.calls for u in by_ledger.values())
+        assert status(store).llm.total.calls == sum(u.calls for u in by_ledger.values())
 
 
 def test_what_an_operator_tells_of_its_child_is_kept(finished: Trial) -> None:

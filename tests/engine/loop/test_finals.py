@@ -104,7 +104,7 @@ def test_the_log_status_and_report_say_who_dropped_out(whole: Trial, tmp_path: P
             run.apply(event)
             told.append(line_of(event, run))
         page = write_report(store, tmp_path / "report.html").read_text()
-        shown = status(store)
+        shown = status(store).to_json()
         planned = view(store).finals
     assert found is not None
     assert found.over
@@ -125,7 +125,7 @@ def test_a_run_under_way_shows_the_race_so_far(tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         trial.go(lambda: "enough" if trial.events("finals.look") else None)
     with Store.open(trial.folder) as store:
-        shown, stages = status(store), view(store).finals
+        shown, stages = status(store).to_json(), view(store).finals
     assert len(shown["finals"]["looks"]) == 1
     assert not shown["finals"]["over"]
     assert shown["verdict"]["finalists"]

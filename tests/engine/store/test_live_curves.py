@@ -78,7 +78,7 @@ def test_status_tells_how_far_a_trial_is(tmp_path: Path) -> None:
                 about = {"seq": seq, "design": 1, "rung": 1, "replicate": 0}
                 store.add_event(VerificationStarted(**about))
         store.curves.show(done, [(1000.0, 6.5), (TOKENS[1] / 4, 4.125)])
-        found = status(store, now=view(store).last_at + 60)
+        found = status(store, now=view(store).last_at + 60).to_json()
         first, second = found["training"]
         told = CliRunner().invoke(status_command.command, [str(folder)]).output
     assert (first["seq"], first["name"], first["rung"]) == (900, "mamba2", SCALES[1])

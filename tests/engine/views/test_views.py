@@ -132,7 +132,7 @@ def test_json_of_a_row_has_no_value_that_json_does_not_know(store):
 
 
 def test_status_counts_what_happened(store):
-    found = status(store)
+    found = status(store).to_json()
     rejected = sum(not row.accepted for row in store.designs())
     assert found["state"] == "finished"
     assert found["designs"]["seeds"] == len(SEED_QUALITY)
@@ -148,7 +148,7 @@ def test_status_counts_what_happened(store):
 
 
 def test_best_of_the_events_is_the_head_of_the_leaderboard(store):
-    assert status(store)["best"]["design"] == leaderboard(store)[0].design
+    assert status(store).best.design == leaderboard(store)[0].design
 
 
 def started(rungs=((4, 100), (2, 200))):
@@ -428,7 +428,7 @@ def test_the_leaderboard_holds_ten_thousand_designs(tmp_path: Path):
 
 def test_status_of_a_run_under_way_reads_the_same_as_the_fold(tmp_path):
     with Store.open(make_run(tmp_path / "run", finish=False), write=True) as store:
-        found = status(store, now=view(store).last_at + 10)
+        found = status(store, now=view(store).last_at + 10).to_json()
         assert found["state"] == "running"
         assert found["elapsed_s"] == pytest.approx(view(store).active_s + 10)
         assert found["remaining_s"] is not None
@@ -444,7 +444,7 @@ def test_status_tells_what_a_design_under_way_has_asked(tmp_path):
         for task, tokens in (("99", 700), ("99", 300), ("98", 50)):
             ledger.add(Call("coder", task, "m", {}, f"{task} {tokens}", "x = 1", tokens, 10))
         ledger.close()
-        found = status(store, now=view(store).last_at + 60)
+        found = status(store, now=view(store).last_at + 60).to_json()
         (task,) = [task for task in found["making"] if task["seq"] == 99]
         assert task["seconds"] == pytest.approx(60.0)
         assert (task["llm"]["calls"], task["llm"]["tokens"]) == (2, 1020)
@@ -455,12 +455,12 @@ def test_status_tells_what_a_design_under_way_has_asked(tmp_path):
 def test_a_run_without_an_end_that_nobody_writes_was_killed(tmp_path):
     run = make_run(tmp_path / "run", finish=False)
     with Store.open(run, write=True), Store.open(run) as reader:
-        assert status(reader)["state"] == "running"
+        assert status(reader).state == "running"
     with Store.open(run) as reader:
-        assert status(reader)["state"] == "killed"
-        assert status(reader, now=view(reader).last_at + 10)["elapsed_s"] == pytest.approx(
-            view(reader).active_s
-        )
+        assert status(reader).state == "killed"
+        assert status(reader, now=view(reader).last_at + 10).to_json()[
+            "elapsed_s"
+        ] == pytest.approx(view(reader).active_s)
 
 
 # --- what a score resolves -----------------------------------------------------------------------
