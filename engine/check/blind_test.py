@@ -6,15 +6,17 @@ cross-checks every verification (`plugins/crosscheck.py`), over eight times as m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from genesys_engine.engine.common.records import to_json
 from genesys_engine.engine.jobs.replies import ConfirmReply
 from genesys_engine.engine.jobs.subjects import serving
+from genesys_engine.engine.jobs.worker_jobs import ConfirmJob
 from genesys_engine.gab.errors import EnvironmentProblem, InputError
+from genesys_engine.gab.scales import ModelConfig
 from genesys_engine.plugins.api import Executor, Limits
 from genesys_engine.plugins.sandbox.scratch import remove
 
@@ -28,7 +30,7 @@ class Model:
     """The trained model that is asked: its composed source, its size, the file of its weights."""
 
     source: str
-    config: Mapping[str, int]
+    config: ModelConfig
     weights: Path
 
 
@@ -46,20 +48,19 @@ def blind_test(
         InputError: the design gave no answer.
         EnvironmentProblem: the job could not be run, and the design is not to blame.
     """
-    weights = str(model.weights)
-    payload = {
-        "source": model.source,
-        "model": dict(model.config),
-        "seed": seed % 2**31,
-        "device": "auto" if limits.accelerator else "cpu",
-        "corpus": str(corpus),
-        "checkpoint": weights,
-        "texts": TEXTS,
-    }
+    job = ConfirmJob(
+        source=model.source,
+        model=model.config,
+        seed=seed % 2**31,
+        device="auto" if limits.accelerator else "cpu",
+        corpus=str(corpus),
+        checkpoint=str(model.weights),
+        texts=TEXTS,
+    )
     scratch.mkdir(parents=True, exist_ok=True)
     try:
-        allowed = serving(limits, weights)
-        outcome = executor.submit(CONFIRM, payload, scratch, allowed).result()
+        allowed = serving(limits, job.checkpoint)
+        outcome = executor.submit(CONFIRM, to_json(job), scratch, allowed).result()
     finally:
         remove(scratch)
     if outcome.status == "infrastructure":

@@ -15,7 +15,7 @@ import math
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,15 +23,18 @@ from typing import Any
 from genesys_engine.engine.check import audit
 from genesys_engine.engine.check.blind_test import Model, blind_test
 from genesys_engine.engine.common.randomness import derived_seed
-from genesys_engine.engine.common.text import plural
+from genesys_engine.engine.common.records import from_json
 from genesys_engine.engine.common.threads import DaemonPool
+from genesys_engine.engine.jobs.design_report import DesignReport
 from genesys_engine.engine.jobs.replies import ConfirmReply
+from genesys_engine.engine.jobs.results import ConfirmResult
 from genesys_engine.engine.jobs.task import InfrastructureFailure, TaskResult
 from genesys_engine.engine.store.checkpoints import checkpoint_name
 from genesys_engine.engine.store.run_store import Store, VerificationRow
+from genesys_engine.gab.checks.report import Finding
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import EnvironmentProblem, GenesysError, InputError
-from genesys_engine.gab.scales import get_scale
+from genesys_engine.gab.scales import ModelConfig, get_scale
 from genesys_engine.gab.tree import GABTree
 from genesys_engine.plugins.api import Executor, Limits
 from genesys_engine.plugins.corpus import Corpus
@@ -40,39 +43,6 @@ METRIC = "bits_per_byte"
 _AUDIT_S = 900.0  # a slow machine must not disqualify a design
 STDERRS = 4.0
 _SHARE = 0.02  # of the claim, next to the noise: the two are not of the same tokens
-
-
-@dataclass(frozen=True)
-class Confirmation:
-    """What the audit at `design` found.
-
-    `claimed` are the bits per byte that the run knows, `blind` those without what follows, with
-    their standard error, `seen` how much less they are where what follows is in the input; None
-    where there was nothing to test, or where they are no finite numbers.  `problem` is a sentence,
-    "" where all is well.
-    """
-
-    design: int
-    findings: tuple[Mapping[str, Any], ...]
-    problem: str
-    claimed: float | None = None
-    blind: float | None = None
-    stderr: float | None = None
-    seen: float | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as the store keeps it, with its line."""
-        return {**asdict(self), "findings": [dict(f) for f in self.findings], "text": self.text}
-
-    @property
-    def text(self) -> str:
-        """Describe it in one line."""
-        warnings = sum(found["severity"] == "warning" for found in self.findings)
-        noted = f" ({plural(warnings, 'warning')})" if warnings else ""
-        result = self.problem or f"passed{noted}"
-        if self.blind is not None and not self.problem:
-            result += f"; blind test {self.blind:.3f} against {self.claimed:.3f} bits per byte"
-        return f"Audit of design {self.design}: {result}."
 
 
 @dataclass(frozen=True)
@@ -90,10 +60,10 @@ class Question:
     seed: int
     scratch: Path
     trained: VerificationRow | None = None
-    model: Mapping[str, int] = field(default_factory=dict)
+    model: ModelConfig | None = None
     weights: Path = Path()
     spread: float = math.nan
-    audited: tuple[Mapping[str, Any], ...] | None = None
+    audited: tuple[Finding, ...] | None = None
     context: int = 128
 
     @classmethod
@@ -101,9 +71,7 @@ class Question:
         """Read what is known of a design."""
         tree = GABTree.from_json(store.tree(design))
         parents = store.design(design).parents
-        prints = {
-            f"design {p}": store.report(p)["measurements"].get("fingerprint") for p in parents
-        }
+        prints = {f"design {p}": _report(store, p).measurements.fingerprint for p in parents}
         known = {name: value for name, value in prints.items() if value}
         target = audit.Target(f"design {design}", compose(tree), known)
         experiment = store.meta("experiment", {})
@@ -123,12 +91,11 @@ class Question:
         if trained is None:
             return asked
         scale = experiment["ladder"]["rungs"][trained.rung]["scale"]
-        fit = store.report(design)["measurements"]["fits"][scale]
-        keys = ("d_model", "n_blocks", "vocab_size", "context")
+        fit = _report(store, design).measurements.fits[scale]
         return replace(
             asked,
             trained=trained,
-            model={key: fit[key] for key in keys},
+            model=fit.model,
             weights=_weights(store, trained).absolute(),
             spread=_spread(store, trained),
         )
@@ -150,7 +117,7 @@ class Confirmer:
         self._limits = limits
         self._threads = DaemonPool(threads, "confirmer")
 
-    def start(self, store: Store, design: int) -> Future[TaskResult]:
+    def start(self, store: Store, design: int) -> Future[TaskResult[ConfirmResult]]:
         """Begin the audit of a design, with what the store holds of it now."""
         return self._threads.submit(self._look, Question.about(store, design))
 
@@ -158,29 +125,29 @@ class Confirmer:
         """Forget what has not started."""
         self._threads.close()
 
-    def _look(self, question: Question) -> TaskResult:
+    def _look(self, question: Question) -> TaskResult[ConfirmResult]:
         started = time.monotonic()
         try:
             found = look(question, self._executor, self._corpus, self._limits)
         except EnvironmentProblem as problem:
             raise InfrastructureFailure(str(problem)) from problem
-        return TaskResult(found.to_json(), {"confirmation_s": time.monotonic() - started})
+        return TaskResult(found, {"confirmation_s": time.monotonic() - started})
 
 
 def confirm(
     store: Store, design: int, executor: Executor, corpus: Path, limits: Limits
-) -> Confirmation:
+) -> ConfirmResult:
     """Audit a design in full and test it blindly; see `look`."""
     return look(Question.about(store, design), executor, corpus, limits)
 
 
-def look(question: Question, executor: Executor, corpus: Path, limits: Limits) -> Confirmation:
+def look(question: Question, executor: Executor, corpus: Path, limits: Limits) -> ConfirmResult:
     """Audit a design in full and test it blindly.
 
     Raises:
         EnvironmentProblem: the machine could not run the audit or the blind test.
     """
-    confirmation = partial(Confirmation, question.design)
+    confirmation = partial(ConfirmResult, question.design)
     findings = question.audited
     if findings is None:
         result = audit.audit(
@@ -190,11 +157,11 @@ def look(question: Question, executor: Executor, corpus: Path, limits: Limits) -
             reference=audit.reference_source(),
             context=question.context,
         )
-        findings = tuple(asdict(found) for found in result.report.findings)
+        findings = result.report.findings
         if not result.report.passed:
-            codes = ", ".join(f["code"] for f in findings if f["severity"] == "error")
+            codes = ", ".join(f.code for f in findings if f.severity == "error")
             return confirmation(findings, f"the full audit found {codes}")
-    if question.trained is None:
+    if question.trained is None or question.model is None:
         return confirmation(findings, "")
     claim = question.trained.scores[METRIC]
     claimed, spread = float(claim["value"]), _noise_of(claim, question.spread)
@@ -231,6 +198,10 @@ def disagreement(claimed: float, score: ConfirmReply, spread: float = 0.0) -> st
     return ""
 
 
+def _report(store: Store, design: int) -> DesignReport:
+    return DesignReport.from_json(store.report(design))
+
+
 def _noise_of(claimed: Mapping[str, Any], spread: float) -> float:
     """Return the standard error of a claim, no more than that of the reference's: who claims a
     score could claim any error too."""
@@ -254,11 +225,11 @@ def _weights(store: Store, row: VerificationRow) -> Path:
     return store.folder / "checkpoints" / checkpoint_name(row.design, row.rung, row.replicate)
 
 
-def _audited(store: Store, design: int) -> tuple[Mapping[str, Any], ...] | None:
+def _audited(store: Store, design: int) -> tuple[Finding, ...] | None:
     """Return what the audit found that a design has passed at an earlier look."""
     since = store.meta("looks_from", 0)  # before a further rung the texts were shorter
     looks = (row for row in store.confirmations(design) if row.seq >= since and not row.problem)
-    return next((tuple(row.found["findings"]) for row in looks), None)
+    return next((from_json(ConfirmResult, row.found).findings for row in looks), None)
 
 
 def _spread(store: Store, trained: VerificationRow) -> float:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
-from genesys_engine.engine.jobs.replies import CheckReply
+from genesys_engine.engine.common.records import to_json
+from genesys_engine.engine.jobs.design_report import DesignReport
 from genesys_engine.engine.jobs.task import refuse_infrastructure
-from genesys_engine.gab.checks.report import ADVICE
+from genesys_engine.engine.jobs.worker_jobs import CheckJob, ComponentSpec
+from genesys_engine.gab.checks.report import ADVICE, Finding
 from genesys_engine.gab.errors import PluginError
 from genesys_engine.plugins.api import Executor, Limits, Outcome
 from genesys_engine.plugins.auditor import judged
-from genesys_engine.plugins.checkers import FAULT
 from genesys_engine.plugins.sandbox.scratch import remove
 
 CHECK = "genesys_engine.plugins.check_job:check"
@@ -29,7 +29,7 @@ class CheckSettings:
     vocab_size: int
     seed: int
     limits: Limits
-    checkers: tuple[Mapping[str, Any], ...] = ()  # name, target, options
+    checkers: tuple[ComponentSpec, ...] = ()
 
 
 class DesignCheck:
@@ -40,7 +40,7 @@ class DesignCheck:
         self._settings = settings
         self._scratch = scratch
 
-    def report(self, source: str, name: str) -> Mapping[str, Any]:
+    def report(self, source: str, name: str) -> DesignReport:
         """Return the check report of a composed tree.
 
         Args:
@@ -54,53 +54,39 @@ class DesignCheck:
         scratch.mkdir(parents=True, exist_ok=True)
         limits = judged(self._settings.limits)
         try:
-            outcome = self._executor.submit(CHECK, self._payload(source), scratch, limits).result()
+            job = to_json(self._job(source))
+            outcome = self._executor.submit(CHECK, job, scratch, limits).result()
             refuse_infrastructure(outcome, scratch, limits)
         finally:
             remove(scratch)
         if outcome.status != "ok" or outcome.value is None:
             return failed_report(outcome)
         try:
-            report = CheckReply.read(outcome.value, self._settings.scales)
+            report = DesignReport.read(outcome.value, self._settings.scales)
         except ValidationError as error:
             reason = f"the reply is malformed: {error.errors()[0]['msg']}"
             return failed_report(Outcome("bad_reply", None, reason))
-        refuse_faulty_checker(report, [entry["name"] for entry in self._settings.checkers])
+        refuse_faulty_checker(report, [entry.name for entry in self._settings.checkers])
         return report
 
-    def _payload(self, source: str) -> dict[str, Any]:
-        payload = {
-            "source": source,
-            "scales": list(self._settings.scales),
-            "vocab_size": self._settings.vocab_size,
-            "seed": self._settings.seed,
-        }
-        if self._settings.checkers:
-            payload["checkers"] = [dict(entry) for entry in self._settings.checkers]
-        return payload
+    def _job(self, source: str) -> CheckJob:
+        asked = self._settings
+        return CheckJob(source, asked.scales, asked.vocab_size, asked.seed, asked.checkers)
 
 
-def refuse_faulty_checker(report: Mapping[str, Any], checkers: Sequence[str]) -> None:
+def refuse_faulty_checker(report: DesignReport, checkers: Sequence[str]) -> None:
     """Raise `PluginError` where one of the plugins' `checkers`, and not the design, is at fault."""
-    fault = report["measurements"].get(FAULT)
-    if fault is not None and fault["name"] in checkers:
+    fault = report.measurements.checker_fault
+    if fault is not None and fault.name in checkers:
         raise PluginError(
-            fault["reason"],
-            where=f"checker {fault['name']}",
+            fault.reason,
+            where=f"checker {fault.name}",
             hint="the run needs all its checkers: fix or update the plugin and resume, or start"
             " another run without it",
         )
 
 
-def failed_report(outcome: Outcome) -> dict[str, Any]:
+def failed_report(outcome: Outcome) -> DesignReport:
     """Return the report of a check that did not come to its end."""
-    finding: dict[str, Any] = {
-        "code": (code := f"check.{outcome.status}"),
-        "severity": "error",
-        "message": outcome.reason,
-        "advice": ADVICE[code],
-        "unit": None,
-        "line": None,
-        "evidence": {},
-    }
-    return {"passed": False, "findings": [finding], "measurements": {}}
+    code = f"check.{outcome.status}"
+    return DesignReport.refused(Finding(code, "error", outcome.reason, ADVICE[code]))

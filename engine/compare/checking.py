@@ -45,7 +45,7 @@ class StudyCheck:
     def _checked(self, source: str) -> Mapping[str, Any]:
         for left in reversed(range(RETRIES + 1)):
             try:
-                return self._check.report(source, str(next(self._numbers)))
+                return self._check.report(source, str(next(self._numbers))).to_json()
             except InfrastructureFailure as failure:
                 if not left:
                     raise EnvironmentProblem(

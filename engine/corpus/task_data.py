@@ -14,12 +14,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from genesys_engine.engine.common.cache import cache_folder
+from genesys_engine.engine.common.options import PluginOptions
 from genesys_engine.engine.corpus.items import FEWEST_ITEMS
+from genesys_engine.engine.jobs.worker_jobs import ComponentSpec
 from genesys_engine.gab.errors import EnvironmentProblem, InputError
 from genesys_engine.plugins.corpus import file_digest
 from genesys_engine.plugins.evaluators import bigbench
@@ -52,7 +55,7 @@ class Evaluator(Protocol):
         """Its registered name."""
 
     @property
-    def options(self) -> Mapping[str, Any]:
+    def options(self) -> PluginOptions:
         """Its options, checked."""
 
 
@@ -113,13 +116,13 @@ def _tasks(evaluators: Sequence[Evaluator], corpus: Corpus | None = None) -> Ite
             yield expand(entry.options["tasks"], corpus)
 
 
-def with_data(entry: Mapping[str, Any], folders: Mapping[str, str]) -> dict[str, Any]:
-    """Return an evaluator's payload with the folder of its tasks filled in."""
-    options = dict(entry["options"])
+def with_data(evaluator: ComponentSpec, folders: Mapping[str, str]) -> ComponentSpec:
+    """Return an evaluator with the folder of its tasks filled in."""
+    options = evaluator.options
     key = json.dumps(list(options.get("tasks", ())))
-    if entry.get("name") == USE and options.get(DATA) is None and key in folders:
-        options[DATA] = folders[key]
-    return {**entry, "options": options}
+    if evaluator.name != USE or options.get(DATA) is not None or key not in folders:
+        return evaluator
+    return replace(evaluator, options={**options, DATA: folders[key]})
 
 
 def _prepared(names: list[str], tasks: Tasks, say: Say) -> Path:

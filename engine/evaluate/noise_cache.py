@@ -8,14 +8,17 @@ import os
 import platform
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
 from genesys_engine.engine.common.canonical import canonical_json
+from genesys_engine.engine.jobs.facts import Facts
 from genesys_engine.engine.jobs.replies import VerifyReply
+from genesys_engine.engine.jobs.results import VerifyResult
 from genesys_engine.engine.jobs.task import TaskResult
+from genesys_engine.engine.jobs.worker_jobs import VerifyJob
 from genesys_engine.plugins.host import BUILTIN, PluginHost
 from genesys_engine.plugins.source_digest import source_digest
 
@@ -56,17 +59,18 @@ class NoiseCache:
             "tasks": list(tasks),
         }
 
-    def key(self, job: Mapping[str, Any], *, accelerator: bool) -> str:
+    def key(self, job: VerifyJob, *, accelerator: bool) -> str:
         """Return the digest of a job: where its files lie doesn't count, what is in them does."""
-        plain = {name: value for name, value in job.items() if name != "corpus"}
-        evaluators = [
-            {**entry, "options": {k: v for k, v in entry["options"].items() if k != "data"}}
-            for entry in job["evaluators"]
-        ]
-        whole = {**self._facts, "accelerator": accelerator, **plain, "evaluators": evaluators}
+        evaluators = tuple(
+            replace(entry, options={k: v for k, v in entry.options.items() if k != "data"})
+            for entry in job.evaluators
+        )
+        plain = replace(job, evaluators=evaluators).to_json()
+        del plain["corpus"]
+        whole = {**self._facts, "accelerator": accelerator, **plain}
         return hashlib.sha256(canonical_json(whole).encode()).hexdigest()
 
-    def get(self, key: str) -> TaskResult | None:
+    def get(self, key: str) -> TaskResult[VerifyResult] | None:
         """Return a kept result; None where there is none that can be read."""
         try:
             kept = json.loads(self._path(key).read_text(encoding="utf-8"))
@@ -75,19 +79,16 @@ class NoiseCache:
             return None
         if reply.status != "ok" or reply.not_measured() is not None:
             return None
-        value = reply.model_dump(exclude={"facts", "checkpoint"})
-        return TaskResult({**value, "cause": "", "reason": ""}, {"reused": key, **reply.facts})
+        return TaskResult(reply.result.passed(), {"reused": key, **reply.facts})
 
-    def put(
-        self, key: str, result: Mapping[str, Any], facts: Mapping[str, Any] | None = None
-    ) -> None:
+    def put(self, key: str, result: VerifyResult, facts: Facts | None = None) -> None:
         """Keep a good result; a cache that cannot be written costs time later, nothing else.
 
         Args:
             facts: of the machine; what the result cost counts for whoever uses it, so that runs
                 at equal cost do not differ by which came first.
         """
-        kept = {name: result[name] for name in REPLY_KEYS if name in result}
+        kept = {name: value for name, value in result.to_json().items() if name in REPLY_KEYS}
         kept["facts"] = {name: value for name, value in (facts or {}).items() if name in COSTS}
         path = self._path(key)
         try:

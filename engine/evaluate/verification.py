@@ -7,18 +7,21 @@ report becomes one result.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
+from genesys_engine.engine.common.records import to_json
+from genesys_engine.engine.jobs.facts import Facts, number
 from genesys_engine.engine.jobs.replies import EvaluateReply, TrainReply
-from genesys_engine.engine.jobs.results import failure, scrub, so_far
+from genesys_engine.engine.jobs.results import VerifyResult, scrub, so_far
 from genesys_engine.engine.jobs.subjects import serving
 from genesys_engine.engine.jobs.task import InfrastructureFailure, TaskResult, refuse_infrastructure
+from genesys_engine.engine.jobs.worker_jobs import VerifyJob
 from genesys_engine.engine.train.trained import TRAINED, Trained, keep_trained, kept_training
 from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins.api import Limits, Outcome
@@ -32,30 +35,8 @@ TRAIN = "genesys_engine.plugins.train_job:train"
 EVALUATE = "genesys_engine.plugins.evaluate_job:evaluate"
 DEVICE_S = "device_s"  # fact of a verification: seconds it kept its device, or all of them
 ADDED = ("wall_s", "cpu_s", "build_s", DEVICE_S)  # facts that both jobs have
-Reply = TypeVar("Reply", bound=BaseModel)
-EVALUATES = ("source", "model", "seed", "corpus", "evaluators")  # keys that an evaluation needs
-
-
-def training_job(job: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the training job of a verification is asked: nothing of what it is scored with.
-
-    Args:
-        job: see `verifier.verification_job`.
-    """
-    return {key: value for key, value in job.items() if key != "evaluators"}
-
-
-def evaluation_job(job: Mapping[str, Any], weights: Path | None) -> dict[str, Any]:
-    """Return what the evaluation job of a verification is asked, of the weights in a file.
-
-    Without a file it will fail; only an executor that answers from a record needs none.
-    """
-    return {
-        **{key: job[key] for key in EVALUATES},
-        "device": job["trainer"]["options"].get("device", "auto"),
-        "batch_tokens": job["budget"]["batch_tokens"],
-        "checkpoint": None if weights is None else str(weights.absolute()),
-    }
+Reply = TypeVar("Reply", TrainReply, EvaluateReply)
+Verified = TaskResult[VerifyResult]
 
 
 class TrialLost(InfrastructureFailure):
@@ -66,7 +47,7 @@ class TrialLost(InfrastructureFailure):
         self.device_s = device_s
 
 
-class Result(Future[TaskResult]):
+class Result(Future[TaskResult[VerifyResult]]):
     """What a verification gives; taking it back takes its job back, if that has not started."""
 
     def __init__(self) -> None:
@@ -110,24 +91,25 @@ class Verification:
     many the check has counted, if it is known.
     """
 
-    job: Mapping[str, Any]
+    job: VerifyJob
     placed: Placed
     places: Places
     limits: Limits
     evaluation: Limits
-    ended: Callable[[TaskResult, Trained | None], None]
+    ended: Callable[[Verified, Trained | None], None]
     lost: Callable[[BaseException], None]
     parameters: int | None = None
 
     def run(self, result: Result) -> None:
         """Train, or resume the training that an earlier session has kept; then evaluate."""
-        known = kept_training(self.places.trained, self.job)
+        training = self.job.training
+        known = kept_training(self.places.trained, training)
         if known is not None:
             self._evaluate(result, known)
             return
         scratch = self.places.training
         scratch.mkdir(parents=True, exist_ok=True)
-        result.job = self.placed.submit(TRAIN, training_job(self.job), scratch, self.limits)
+        result.job = self.placed.submit(TRAIN, to_json(training), scratch, self.limits)
 
         def then(outcome: Outcome) -> None:
             read = self._read_training(outcome)
@@ -139,13 +121,13 @@ class Verification:
         result.job.add_done_callback(self._guarded(then))
 
     def _evaluate(self, result: Result, trained: Trained) -> None:
-        job = evaluation_job(self.job, trained.weights)
+        job = self.job.evaluation(trained.weights)
         scratch = self.places.evaluation
         remove(scratch)
         scratch.mkdir(parents=True)
-        limits = serving(self.evaluation, job["checkpoint"])
+        limits = serving(self.evaluation, job.checkpoint)
         try:
-            result.job = self.placed.submit(EVALUATE, job, scratch, limits)
+            result.job = self.placed.submit(EVALUATE, to_json(job), scratch, limits)
         except RuntimeError as error:  # closed while the training ended
             raise TrialLost(str(error), 0.0) from error
 
@@ -167,49 +149,48 @@ class Verification:
 
     # --- reading -----------------------------------------------------------------------------
 
-    def _read_training(self, outcome: Outcome) -> TaskResult | Trained:
+    def _read_training(self, outcome: Outcome) -> Verified | Trained:
         """Return the kept training, or the result of one that failed."""
-        processes = int(self.job["trainer"]["options"].get("processes", 1))
-        scratch = self.places.training
-        read = self._reply(outcome, TrainReply, scratch, processes, so_far(scratch))
+        scratch, job = self.places.training, self.job.training
+        read = self._reply(outcome, TrainReply, scratch, job.processes, so_far(scratch))
         if isinstance(read, TaskResult):
             return read
         reply, facts = read
         if reply.status != "ok":
-            details = {**reply.model_dump(), **({} if reply.curve else so_far(scratch))}
-            return TaskResult(failure("training", scrub(reply.reason, scratch), details), facts)
+            known = reply.result if reply.curve else so_far(scratch) or reply.result
+            return _failed("training", scrub(reply.reason, scratch), facts, known)
         if (problem := reply.not_measured()) is not None:
-            return TaskResult(failure("not_finite", problem), facts)
+            return _failed("not_finite", problem, facts)
         weights = None if reply.checkpoint is None else scratch / Path(reply.checkpoint).name
         if weights is not None:
             try:
                 take_tensors(weights, self.limits.file_bytes)
             except InputError as error:
-                reason, details = f"its checkpoint {error.message}", reply.model_dump()
-                return TaskResult(failure("bad_reply", reason, details), facts)
+                reason = f"its checkpoint {error.message}"
+                return _failed("bad_reply", reason, facts, reply.result)
         try:
-            return keep_trained(self.places.trained, self.job, reply, facts, weights)
+            return keep_trained(self.places.trained, job, reply, facts, weights)
         except OSError as error:
-            raise TrialLost(f"its weights cannot be saved: {error}", facts[DEVICE_S]) from error
+            lost = number(facts, DEVICE_S)
+            raise TrialLost(f"its weights cannot be saved: {error}", lost) from error
 
-    def _read_evaluation(self, outcome: Outcome, trained: Trained) -> TaskResult:
+    def _read_evaluation(self, outcome: Outcome, trained: Trained) -> Verified:
         """Return the result of both jobs."""
         scratch = self.places.evaluation
-        training = trained.reply.model_dump(include={"curve", "tokens", "steps", "parameters"})
-        read = self._reply(outcome, EvaluateReply, scratch, 1, training)
+        read = self._reply(outcome, EvaluateReply, scratch, 1, trained.reply.result)
         if isinstance(read, TaskResult):
             return replace(read, facts=_together(trained.facts, read.facts))
         reply, facts = read
         facts = _together(trained.facts, facts)
-        whole = {**reply.model_dump(exclude={"facts"}), **training}
+        whole = reply.after(trained.reply.result)
         if problem := self._miscounted(trained.reply, reply):
-            return TaskResult(failure("contradicted", problem, whole), facts)
+            return _failed("contradicted", problem, facts, whole)
         if reply.status != "ok":
             cause, reason = reply.cause or "training", scrub(reply.reason, scratch)
-            return TaskResult(failure(cause, reason, whole), facts)
+            return _failed(cause, reason, facts, whole)
         if (fault := reply.not_measured()) is not None:
-            return TaskResult(failure("not_finite", fault), facts)
-        return TaskResult({**whole, "cause": "", "reason": ""}, facts)
+            return _failed("not_finite", fault, facts)
+        return TaskResult(whole.passed(), facts)
 
     def _miscounted(self, training: TrainReply, evaluation: EvaluateReply) -> str:
         """Say who counted other parameters than the checkpoint has; "" for nobody."""
@@ -229,45 +210,50 @@ class Verification:
         kind: type[Reply],
         scratch: Path,
         processes: int,
-        details: Mapping[str, Any],
-    ) -> TaskResult | tuple[Reply, dict[str, Any]]:
+        known: VerifyResult | None,
+    ) -> Verified | tuple[Reply, Facts]:
         """Return a job's reply with its facts, or the result of a job that gave none.
 
         Args:
             processes: how many devices the job kept.
-            details: what is known of the verification without it.
+            known: what the verification has without it.
 
         Raises:
             TrialLost: the machine is to blame, or the corpus.
         """
-        kept = {DEVICE_S: float(outcome.facts.get("wall_s", 0.0)) * processes}
+        device_s = number(outcome.facts, "wall_s") * processes
         try:
             refuse_infrastructure(outcome, scratch, self.limits)
-            refuse_damaged_corpus(outcome, Path(self.job["corpus"]))
+            refuse_damaged_corpus(outcome, Path(self.job.training.corpus))
         except InfrastructureFailure as lost:
-            raise TrialLost(str(lost), kept[DEVICE_S]) from lost
-        about = {**outcome.facts, **kept}
+            raise TrialLost(str(lost), device_s) from lost
+        about = {**outcome.facts, DEVICE_S: device_s}
         if outcome.status != "ok" or outcome.value is None:
-            reason = scrub(outcome.reason, scratch)
-            return TaskResult(failure(outcome.status, reason, details), about)
+            return _failed(outcome.status, scrub(outcome.reason, scratch), about, known)
         try:
             reply = kind.model_validate(outcome.value)
         except ValidationError as error:
             reason = f"the reply is malformed: {error.errors()[0]['msg']}"
-            return TaskResult(failure("bad_reply", reason), about)
-        return reply, {**getattr(reply, "facts", {}), **about}
+            return _failed("bad_reply", reason, about)
+        return reply, {**reply.facts, **about}
 
 
-def _together(training: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[str, Any]:
+def _failed(
+    cause: str, reason: str, facts: Facts, known: VerifyResult | None = None
+) -> TaskResult[VerifyResult]:
+    return TaskResult(VerifyResult.failed(cause, reason, known), facts)
+
+
+def _together(training: Facts, evaluation: Facts) -> Facts:
     """Return the facts of both jobs as those of one verification."""
     both = {key: facts for key in ADDED if (facts := _sum(key, training, evaluation)) is not None}
-    peak = max(float(facts.get("max_rss_bytes", 0)) for facts in (training, evaluation))
+    peak = max(number(facts, "max_rss_bytes") for facts in (training, evaluation))
     found = {**evaluation, **training, **both}
     return {**found, "max_rss_bytes": int(peak)} if peak else found
 
 
-def _sum(key: str, *facts: Mapping[str, Any]) -> float | None:
-    known = [float(each[key]) for each in facts if key in each]
+def _sum(key: str, *facts: Facts) -> float | None:
+    known = [number(each, key) for each in facts if key in each]
     return sum(known) if known else None
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from genesys_engine.engine.common.randomness import derived_seed
 from genesys_engine.engine.evaluate.verification import (
@@ -18,15 +18,25 @@ from genesys_engine.engine.evaluate.verification import (
     Result,
     TrialLost,
     Verification,
+    Verified,
 )
-from genesys_engine.engine.jobs.results import failure
-from genesys_engine.engine.jobs.task import TaskResult
+from genesys_engine.engine.jobs.facts import Facts, number
+from genesys_engine.engine.jobs.results import VerifyResult
+from genesys_engine.engine.jobs.task import Running, TaskResult
+from genesys_engine.engine.jobs.worker_jobs import (
+    Budget,
+    ComponentSpec,
+    TrainJob,
+    Trial,
+    VerifyJob,
+)
 from genesys_engine.engine.store.checkpoints import CHECKPOINTS
 from genesys_engine.engine.store.replicates import is_fresh
 from genesys_engine.engine.store.samples import pending_samples
 from genesys_engine.engine.train.placement import SUPPLIED_BY, Supplied, Trials
 from genesys_engine.engine.train.trained import Trained, is_trained
 from genesys_engine.gab.errors import InputError
+from genesys_engine.gab.scales import ModelConfig
 from genesys_engine.plugins.api import Limits
 from genesys_engine.plugins.sandbox.scratch import remove, take_tensors
 from genesys_engine.plugins.trainers.live_curve import read_live_curve
@@ -50,11 +60,16 @@ class RungSettings:
     peak_lr: float
     lr_scale: float = 1.0
 
+    @property
+    def budget(self) -> Budget:
+        """What one training may spend."""
+        return Budget(self.tokens, self.batch_tokens, self.peak_lr, self.lr_scale)
+
 
 @dataclass(frozen=True)
 class VerifySettings:
-    """What every verification of a run has in common; components are (target, options), and the
-    evaluators by the scale of the rung that they are asked at.
+    """What every verification of a run has in common; the
+    evaluators are by the scale of the rung that they are asked at.
 
     `limits` are those of a training job, which reads the training text alone, and `evaluation`
     those of an evaluation job.  Neither opens the compile profile; where the trainer `compiles`,
@@ -64,8 +79,8 @@ class VerifySettings:
     seed: int
     corpus: Path
     rungs: tuple[RungSettings, ...]
-    trainer: Mapping[str, Any]
-    evaluators: Mapping[str, Sequence[Mapping[str, Any]]]
+    trainer: ComponentSpec
+    evaluators: Mapping[str, tuple[ComponentSpec, ...]]
     limits: Limits
     evaluation: Limits
     compiles: bool = False
@@ -79,8 +94,8 @@ class VerifySettings:
 
 
 def verification_job(
-    settings: VerifySettings, source: str, model: Mapping[str, Any], rung: int, replicate: int
-) -> dict[str, Any]:
+    settings: VerifySettings, source: str, model: ModelConfig, rung: int, replicate: int
+) -> VerifyJob:
     """Return the job: every design at a rung gets the same data order and seed, so that
     designs are compared on equal terms.
 
@@ -91,30 +106,24 @@ def verification_job(
     seed, purpose = settings.seed, f"train/{rung}"
     if replicate and not is_fresh(replicate):
         seed, purpose = 0, f"noise/{at.scale}"
-    keys = ("d_model", "n_blocks", "vocab_size", "context")
-    return {
-        "source": source,
-        "model": {key: model[key] for key in keys},
-        "corpus": str(settings.corpus),
-        "seed": derived_seed(seed, purpose, replicate) % 2**31,
-        "budget": {
-            "tokens": at.tokens,
-            "batch_tokens": at.batch_tokens,
-            "peak_lr": at.peak_lr,
-            "lr_scale": at.lr_scale,
-        },
-        "trainer": dict(settings.trainer),
-        "evaluators": [dict(evaluator) for evaluator in settings.evaluators[at.scale]],
-    }
+    training = TrainJob(
+        source=source,
+        model=model,
+        corpus=str(settings.corpus),
+        seed=derived_seed(seed, purpose, replicate) % 2**31,
+        budget=at.budget,
+        trainer=settings.trainer,
+    )
+    return VerifyJob(training, settings.evaluators[at.scale])
 
 
-def device_s_of(ended: Future[TaskResult]) -> float:
+def device_s_of(ended: Running) -> float:
     """Return how long a task that has ended kept its device, whatever came of it."""
     if ended.cancelled():
         return 0.0
     error = ended.exception()
     if error is None:
-        return float(ended.result().facts.get(DEVICE_S, 0.0))
+        return number(ended.result().facts, DEVICE_S)
     return error.device_s if isinstance(error, TrialLost) else 0.0
 
 
@@ -133,9 +142,7 @@ class Verifier:
         self._folder = folder
         self._noise = noise
 
-    def payload(
-        self, source: str, model: Mapping[str, Any], rung: int, replicate: int
-    ) -> dict[str, Any]:
+    def job(self, source: str, model: ModelConfig, rung: int, replicate: int) -> VerifyJob:
         """Return the job of a verification; see `verification_job`."""
         return verification_job(self._settings, source, model, rung, replicate)
 
@@ -150,14 +157,14 @@ class Verifier:
     def start(
         self,
         seq: int,
-        job: Mapping[str, Any],
+        job: VerifyJob,
         checkpoint: str | None,
-        about: Mapping[str, Any],
+        trial: Trial,
         *,
         parameters: int | None = None,
         shared: bool = False,
         passed: bool = False,
-    ) -> Future[TaskResult]:
+    ) -> Future[Verified]:
         """Begin a verification whose weights are to be kept under the name `checkpoint`.
 
         A `shared` one is looked up among those of earlier runs first, and kept for later ones.
@@ -165,7 +172,7 @@ class Verifier:
         asked every time, so that a result doesn't depend on what earlier runs have kept.
 
         Args:
-            about: the design, the rung and the replicate, as plugins see them.
+            trial: which one it is, for plugins.
             parameters: how many its check has counted.
             passed: whether the design passed its check; only then may its training compile.
         """
@@ -176,7 +183,7 @@ class Verifier:
             known = None if self._trials.may_be_supplied else noise.get(key)
             if known is not None:
                 return _done(known)
-        if (supplied := self._trials.supplied(job, about)) is not None:
+        if (supplied := self._trials.supplied(job, trial)) is not None:
             return _done(read_supplied(supplied))
         places = Places(self._scratch(seq))
         # A task keeps its number: what an earlier attempt left is of this design at this rung,
@@ -184,8 +191,8 @@ class Verifier:
         keep_training(places.training, self._settings.limits.file_bytes)
         result = Result()
 
-        def ended(read: TaskResult, trained: Trained | None) -> None:
-            if read.result["status"] == "ok":
+        def ended(read: Verified, trained: Trained | None) -> None:
+            if read.result.ok:
                 self._keep(seq, places, trained, checkpoint)
                 if noise is not None:
                     noise.put(key, read.result, read.facts)
@@ -198,7 +205,7 @@ class Verifier:
             result.set_exception(error)
 
         limits = self._settings.limits_for(passed=passed)
-        placed = self._trials.place(job, about, limits)
+        placed = self._trials.place(job, trial, limits)
         evaluation = self._settings.evaluation
         Verification(job, placed, places, limits, evaluation, ended, lost, parameters).run(result)
         return result
@@ -223,23 +230,22 @@ class Verifier:
             found.replace(target)
 
 
-def _done(result: TaskResult) -> Future[TaskResult]:
+def _done(result: Verified) -> Future[Verified]:
     """Return the future of a verification that needs no job."""
-    future: Future[TaskResult] = Future()
+    future: Future[Verified] = Future()
     future.set_result(result)
     return future
 
 
-def read_supplied(supplied: Supplied) -> TaskResult:
+def read_supplied(supplied: Supplied) -> Verified:
     """Return the result of a verification that a plugin knows."""
-    reply, facts = supplied.reply, {DEVICE_S: 0.0, SUPPLIED_BY: supplied.by}
-    value = reply.model_dump(exclude={"facts", "checkpoint"})
-    facts = {**reply.facts, **facts}
+    reply = supplied.reply
+    facts: Facts = {**reply.facts, DEVICE_S: 0.0, SUPPLIED_BY: supplied.by}
     if reply.status != "ok":
-        return TaskResult(failure("training", reply.reason, value), facts)
+        return TaskResult(VerifyResult.failed("training", reply.reason, reply.result), facts)
     if (problem := reply.not_measured()) is not None:
-        return TaskResult(failure("not_finite", problem), facts)
-    return TaskResult({**value, "cause": "", "reason": ""}, facts)
+        return TaskResult(VerifyResult.failed("not_finite", problem), facts)
+    return TaskResult(reply.result.passed(), facts)
 
 
 def keep_training(scratch: Path, most_bytes: int) -> None:

@@ -6,7 +6,7 @@ A worker writes it with `gab.checks.report`; further figures and fields are kept
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationInfo, model_validator
@@ -17,6 +17,8 @@ from genesys_engine.gab.scales import ModelConfig
 
 if TYPE_CHECKING:
     from pydantic_core import CoreSchema
+
+LONGEST = 20_000  # characters of a sentence
 
 
 class _Open(BaseModel):
@@ -46,7 +48,7 @@ class CheckerFault(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(max_length=200)
-    reason: str = Field(max_length=20_000)
+    reason: str = Field(max_length=LONGEST)
 
 
 class Measurements(_Open):
@@ -63,8 +65,8 @@ class _Finding(_Open):
 
     code: str = Field(max_length=100)
     severity: Literal["error", "warning"]
-    message: str = Field(max_length=20_000)
-    advice: str = Field("", max_length=20_000)
+    message: str = Field(max_length=LONGEST)
+    advice: str = Field("", max_length=LONGEST)
     unit: str | None = None
     line: int | None = None
     evidence: dict[str, Any] = {}
@@ -120,7 +122,8 @@ class DesignReport:
     @classmethod
     def refused(cls, finding: Finding) -> DesignReport:
         """Return the report of a check that found one error and measured nothing."""
-        data: dict[str, Any] = {"passed": False, "findings": [asdict(finding)], "measurements": {}}
+        short = replace(finding, message=finding.message[:LONGEST])
+        data: dict[str, Any] = {"passed": False, "findings": [asdict(short)], "measurements": {}}
         return cls.from_json(data)
 
     @classmethod

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import JsonValue
 
@@ -105,7 +105,7 @@ class VerifyResult:
             return cls("failed", cause, reason)
         scores, tokens = measured(known.scores), known.tokens
         controls = {name: measured(group) for name, group in known.controls.items()}
-        curve = [point for point in known.curve if all(map(is_measured, point))]
+        curve = tuple(point for point in known.curve if all(map(is_measured, point)))
         return cls("failed", cause, reason, scores, controls, curve, tokens)
 
     @property
@@ -113,15 +113,19 @@ class VerifyResult:
         """Whether it has measured the design."""
         return self.status == "ok"
 
+    def passed(self) -> VerifyResult:
+        """Return the result of a verification with nothing against it."""
+        return replace(self, cause="", reason="")
+
     def to_json(self) -> dict[str, object]:
         """Return the result as the store keeps it."""
         return records.to_json(self)
 
 
-def so_far(scratch: Path) -> dict[str, Any]:
+def so_far(scratch: Path) -> VerifyResult | None:
     """Return how far a trial came that has no result: its curve and the tokens that it saw."""
-    curve = read_live_curve(scratch)
-    return {"curve": curve, "tokens": int(curve[-1][0])} if curve else {}
+    curve = tuple(read_live_curve(scratch))
+    return VerifyResult("failed", curve=curve, tokens=int(curve[-1][0])) if curve else None
 
 
 def scrub(reason: str, scratch: Path) -> str:
@@ -177,23 +181,3 @@ _KINDS: Mapping[str, type[Result]] = {
 def read_result(kind: str, data: object) -> Result:
     """Return the result of a task of this kind; raises `ValueError` where `data` holds none."""
     return from_json(_KINDS[kind], data)
-
-
-# --- to go: what the producers still use ---------------------------------------------------------
-def failure(cause: str, reason: str, value: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return the result of a verification that failed, with what is known of it all the same."""
-    kept = value or {}
-    return {
-        "status": "failed",
-        "cause": cause,
-        "reason": reason,
-        "scores": finite_scores(kept.get("scores", {})),
-        "controls": {k: finite_scores(v) for k, v in kept.get("controls", {}).items()},
-        "curve": [p for p in kept.get("curve", []) if all(map(is_measured, p))],
-        "tokens": kept.get("tokens", 0),
-    }
-
-
-def finite_scores(scores: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the scores that can be reckoned with."""
-    return {k: s for k, s in scores.items() if is_measured(s["value"])}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
@@ -17,7 +17,7 @@ Scores = Mapping[str, Score]
 """Scores by metric."""
 Controls = Mapping[str, Scores]
 """Scores of the models that a design is compared with, by the name of the control."""
-Curve = Sequence[tuple[float, float]]
+Curve = tuple[tuple[float, float], ...]
 """Points (tokens seen, training loss in nats per token)."""
 
 

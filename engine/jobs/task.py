@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Generic, TypeVar
 
-from genesys_engine.plugins.api import (
-    Limits,
-    Outcome,
-)
+from genesys_engine.engine.jobs.facts import Facts
+from genesys_engine.engine.jobs.results import ConfirmResult, DesignResult, Result, VerifyResult
+from genesys_engine.plugins.api import Limits, Outcome
 
+R = TypeVar("R", bound=Result, covariant=True)
 DISK_FULL = ("No space left on device", "Disk quota exceeded")
 
 
@@ -21,11 +21,20 @@ class InfrastructureFailure(Exception):
 
 
 @dataclass(frozen=True)
-class TaskResult:
+class TaskResult(Generic[R]):
     """What a task gave (the same on every machine) and the facts of this machine."""
 
-    result: Mapping[str, Any]
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    result: R
+    facts: Facts = field(default_factory=dict)
+
+
+Done = TaskResult[Result]
+Running = (
+    Future[TaskResult[DesignResult]]
+    | Future[TaskResult[VerifyResult]]
+    | Future[TaskResult[ConfirmResult]]
+)
+"""A task that is under way."""
 
 
 def refuse_infrastructure(outcome: Outcome, scratch: Path, limits: Limits) -> None:

@@ -393,15 +393,15 @@ class Client:
         self._used[role] = add(self._used.get(role, LLMUsage()), used)
         return call.as_reply()
 
-    def last_replies(self) -> dict[str, str]:
-        """Return the role that answered last and how its reply begins, {} before any reply."""
+    def last_reply(self) -> tuple[str, str] | tuple[None, None]:
+        """Return the role that answered last and how its reply begins; None before any reply."""
         if self._last is None:
-            return {}
+            return None, None
         lines = spoken(self._last.reply or "").split("\n")
         shown = [line.strip() for line in lines if line.strip()] or ["(nothing)"]
         # The line that opens a block of code says nothing.
         first = next((line for line in shown if not line.startswith("```")), shown[0])
-        return {"role": self._last.role, "reply": "".join(filter(str.isprintable, first))[:LINE]}
+        return self._last.role, "".join(filter(str.isprintable, first))[:LINE]
 
     def usage(self) -> Mapping[str, LLMUsage]:
         """Return what this task has used, by role, calls answered by the record included."""

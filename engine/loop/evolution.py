@@ -19,11 +19,15 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
-from genesys_engine.engine.check.confirmation import Confirmation, Confirmer
-from genesys_engine.engine.evaluate.verification import DEVICE_S
+from genesys_engine.engine.check.confirmation import Confirmer
+from genesys_engine.engine.common.records import from_json
+from genesys_engine.engine.evaluate.verification import DEVICE_S, Verified
 from genesys_engine.engine.evaluate.verifier import Verifier, device_s_of
-from genesys_engine.engine.jobs.results import failure
-from genesys_engine.engine.jobs.task import InfrastructureFailure, TaskResult
+from genesys_engine.engine.jobs.design_report import DesignReport
+from genesys_engine.engine.jobs.results import ConfirmResult, DesignResult, Result, VerifyResult
+from genesys_engine.engine.jobs.task import Done, InfrastructureFailure, Running, TaskResult
+from genesys_engine.engine.jobs.tasks import DesignTask
+from genesys_engine.engine.jobs.worker_jobs import Trial
 from genesys_engine.engine.llm.gateway import LLMOutage, Notice
 from genesys_engine.engine.llm.streak import Streak
 from genesys_engine.engine.loop.outcomes import Outcomes
@@ -96,11 +100,11 @@ class Evolution:
         self._should_stop = should_stop
         self._observe = observe
         self._notices = notices or queue.SimpleQueue()
-        self._arrived: queue.SimpleQueue[tuple[int, Future[TaskResult]]] = queue.SimpleQueue()
+        self._arrived: queue.SimpleQueue[tuple[int, Running]] = queue.SimpleQueue()
         self._tasks: dict[int, TaskRow] = {}  # running or waiting to be applied
         self._results: dict[int, Mapping[str, Any]] = {}
         self._facts: dict[int, Mapping[str, Any]] = {}
-        self._running: dict[int, Future[TaskResult]] = {}
+        self._running: dict[int, Running] = {}
         self._losses: dict[int, int] = {}
         self._retries: dict[int, int] = {}  # those that a plugin asked for
         self._draining = False  # nothing is started any more
@@ -182,15 +186,15 @@ class Evolution:
             except queue.Empty:
                 return
 
-    def _receive(self, seq: int, future: Future[TaskResult]) -> None:
+    def _receive(self, seq: int, future: Running) -> None:
         del self._running[seq]
         self._count_device(device_s_of(future))
         done = self._result_of(seq, future)
         if done is None:
             return
         with self.store.transaction(sync=self._tasks[seq].kind != DESIGN):
-            self.store.add_result(seq, done.result, done.facts)
-        self._results[seq] = done.result
+            self.store.add_result(seq, done.result.to_json(), done.facts)
+        self._results[seq] = done.result.to_json()
         self._facts[seq] = done.facts
 
     def _trials_under_way(self) -> Iterator[tuple[int, int]]:
@@ -212,7 +216,7 @@ class Evolution:
             with self.store.transaction(sync=True):
                 self.store.set_meta(DEVICE_S, self.outcomes.device_s)
 
-    def _result_of(self, seq: int, future: Future[TaskResult]) -> TaskResult | None:
+    def _result_of(self, seq: int, future: Running) -> Done | None:
         """Return what a task gave; None where it is done again, now or when the run is resumed."""
         row = self._tasks[seq]
         try:
@@ -223,12 +227,12 @@ class Evolution:
             raise Stopped(str(error)) from error
         except (InfrastructureFailure, PluginError) as error:
             return self._broken(row, error)
-        if row.kind == VERIFY and done.result["status"] != "ok":
-            cause, reason = done.result["cause"], done.result["reason"]
+        if isinstance(done.result, VerifyResult) and not done.result.ok:
+            cause, reason = done.result.cause, done.result.reason
             return None if self._asked(row, "verification", cause, reason) == RETRY else done
         return done
 
-    def _broken(self, row: TaskRow, error: Exception) -> TaskResult | None:
+    def _broken(self, row: TaskRow, error: Exception) -> Done | None:
         """Do with a task that came to no result what a plugin says, or else what is usual."""
         outage = isinstance(error, InfrastructureFailure)
         action = None
@@ -314,7 +318,7 @@ class Evolution:
         self._launch(task)
 
     def _launch(self, row: TaskRow) -> None:
-        start = {
+        start: Mapping[str, Callable[[TaskRow], Running]] = {
             DESIGN: self._start_design,
             VERIFY: self._start_verification,
             CONFIRM: self._start_confirmation,
@@ -323,51 +327,51 @@ class Evolution:
         self._running[row.seq] = future
         future.add_done_callback(lambda done: self._arrived.put((row.seq, done)))
 
-    def _start_design(self, row: TaskRow) -> Future[TaskResult]:
+    def _start_design(self, row: TaskRow) -> Future[TaskResult[DesignResult]]:
         parents = [
             Parent(p["design"], self.tree(p["design"]), p["fitness"], p["change"])
             for p in row.payload["parents"]
         ]
-        return self.designer.start(row.seq, row.payload, parents)
+        return self.designer.start(row.seq, from_json(DesignTask, row.payload), parents)
 
-    def _start_verification(self, row: TaskRow) -> Future[TaskResult]:
+    def _start_verification(self, row: TaskRow) -> Future[Verified]:
         design, rung, replicate = (row.payload[k] for k in ("design", "rung", "replicate"))
         scale = self.outcomes.scales[rung]
         try:
             report = self._report_at(design, scale, row.seq)
         except InfrastructureFailure as lost:
             return _ended(error=lost)
-        if not report["passed"]:
-            codes = ", ".join(finding["code"] for finding in report["findings"])
+        if not report.passed:
+            codes = ", ".join(finding.code for finding in report.findings)
             reason = f"its check at {scale}: {codes}"
-            return _ended(TaskResult(failure("check", reason)))
-        fit = report["measurements"]["fits"][scale]
-        job = self.verifier.payload(compose(self.tree(design)), fit, rung, replicate)
+            return _ended(TaskResult(VerifyResult.failed("check", reason)))
+        fit = report.measurements.fits[scale]
+        job = self.verifier.job(compose(self.tree(design)), fit.model, rung, replicate)
         name = checkpoint_name(design, rung, replicate)
         shared = replicate > 0 and not is_fresh(replicate)  # the noise of the reference
-        about = {"digest": self.store.design(design).digest, "scale": scale, **row.payload}
-        kept, passed = None if shared else name, report["passed"]
+        trial = Trial(design, self.store.design(design).digest, rung, scale, replicate)
+        kept, passed = None if shared else name, report.passed
         return self.verifier.start(
-            row.seq, job, kept, about, parameters=fit["parameters"], shared=shared, passed=passed
+            row.seq, job, kept, trial, parameters=fit.parameters, shared=shared, passed=passed
         )
 
-    def _report_at(self, design: int, scale: str, seq: int) -> Mapping[str, Any]:
+    def _report_at(self, design: int, scale: str, seq: int) -> DesignReport:
         """Return the check report of a design, made anew where its check did not know `scale`: a
         run that was extended may have a further rung.
 
         Raises:
             InfrastructureFailure: the check could not be run.
         """
-        known = self.store.report(design)
-        if scale in known["measurements"].get("fits", {}):
+        known = DesignReport.from_json(self.store.report(design))
+        if scale in known.measurements.fits:
             return known
         report = self.designer.check(compose(self.tree(design)), seq, 0)
-        if report["passed"]:
+        if report.passed:
             with self.store.transaction():
-                self.store.set_report(design, report)
+                self.store.set_report(design, report.to_json())
         return report
 
-    def _start_confirmation(self, row: TaskRow) -> Future[TaskResult]:
+    def _start_confirmation(self, row: TaskRow) -> Future[TaskResult[ConfirmResult]]:
         return self.confirmer.start(self.store, row.payload["design"])
 
     def _read_tree(self, design: int) -> GABTree:
@@ -436,9 +440,9 @@ class Evolution:
         self._observe(event)
 
 
-def _ended(result: TaskResult | None = None, error: Exception | None = None) -> Future[TaskResult]:
+def _ended(result: Verified | None = None, error: Exception | None = None) -> Future[Verified]:
     """Return the future of a task that has ended already."""
-    future: Future[TaskResult] = Future()
+    future: Future[Verified] = Future()
     if error is not None:
         future.set_exception(error)
     else:
@@ -447,14 +451,13 @@ def _ended(result: TaskResult | None = None, error: Exception | None = None) -> 
     return future
 
 
-def _aborted_result(row: TaskRow, reason: str) -> Mapping[str, Any]:
+def _aborted_result(row: TaskRow, reason: str) -> Result:
     """Return the result of a task that a plugin declared failed."""
     if row.kind == VERIFY:
-        return failure("infrastructure", reason)
+        return VerifyResult.failed("infrastructure", reason)
     if row.kind == CONFIRM:
-        problem = f"its audit was aborted: {reason}"
-        return Confirmation(row.payload["design"], (), problem).to_json()
-    return {"accepted": None, "rejected": [], "duplicates": []}
+        return ConfirmResult(row.payload["design"], (), f"its audit was aborted: {reason}")
+    return DesignResult()
 
 
 class WallClock:

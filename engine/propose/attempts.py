@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from genesys_engine.engine.common.text import percent
 from genesys_engine.engine.propose.vectors import Vectors
@@ -58,7 +58,7 @@ class Attempt:
     findings: tuple[str, ...] = ()
     nearness: float = 0.0
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the attempt as the command line gives it out."""
         return asdict(self)
 

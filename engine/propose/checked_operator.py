@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import JsonValue
+
 from genesys_engine.engine.common.canonical import canonical_json
 from genesys_engine.gab.errors import PluginError
 from genesys_engine.gab.tree import GABTree
@@ -53,7 +55,7 @@ def checked_child(answer: Any, operator: str) -> Child:
     return answer
 
 
-def checked_details(details: Any, operator: str) -> Mapping[str, Any]:
+def checked_details(details: Any, operator: str) -> Mapping[str, JsonValue]:
     """Return what an operator tells next to its answer; `PluginError` if JSON cannot hold it."""
     try:
         canonical_json(dict(details))

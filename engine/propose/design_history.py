@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from genesys_engine.engine.jobs.tasks import DesignTask
 from genesys_engine.engine.propose.attempts import findings_of, first_line, outcome_of
 from genesys_engine.engine.score import noise
 from genesys_engine.engine.score.fitness import Measure, metric_value
@@ -37,10 +37,9 @@ class Sight:
     tasks: int
 
     @classmethod
-    def of(cls, payload: Mapping[str, Any]) -> Sight:
-        """Read the sight of a task; one that an older version issued sees less."""
-        keys = ("known_before", "verified_before", "applied_before")
-        return cls(*(int(payload.get(key, 0)) for key in keys))
+    def of(cls, task: DesignTask) -> Sight:
+        """Return the sight of a task; one that an older version issued sees less."""
+        return cls(task.known_before, task.verified_before or 0, task.applied_before or 0)
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,18 @@ import random
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+
+from pydantic import JsonValue
 
 from genesys_engine.engine.check.design_check import DesignCheck
 from genesys_engine.engine.common.randomness import generator
 from genesys_engine.engine.common.threads import DaemonPool
 from genesys_engine.engine.config.schema import OwnSeed
+from genesys_engine.engine.jobs.design_report import DesignReport
+from genesys_engine.engine.jobs.results import Abandoned, DesignEntry, DesignResult, Duplicate
 from genesys_engine.engine.jobs.task import InfrastructureFailure, TaskResult
+from genesys_engine.engine.jobs.tasks import DesignTask
 from genesys_engine.engine.llm.gateway import Gateway
 from genesys_engine.engine.propose.checked_operator import MEND, checked_child, checked_details
 from genesys_engine.engine.propose.lookup import Lookup
@@ -99,10 +103,10 @@ class Designer:
         return Child(library.seed(name), f"Seed design {name}.")
 
     def start(
-        self, seq: int, payload: Mapping[str, Any], parents: Sequence[Parent]
-    ) -> Future[TaskResult]:
+        self, seq: int, task: DesignTask, parents: Sequence[Parent]
+    ) -> Future[TaskResult[DesignResult]]:
         """Begin a design task."""
-        return self._threads.submit(self._make, seq, payload, tuple(parents))
+        return self._threads.submit(self._make, seq, task, tuple(parents))
 
     @property
     def gateway(self) -> Gateway | None:
@@ -123,16 +127,14 @@ class Designer:
                 service.close()
 
     def _make(
-        self, seq: int, payload: Mapping[str, Any], parents: tuple[Parent, ...]
-    ) -> TaskResult:
+        self, seq: int, task: DesignTask, parents: tuple[Parent, ...]
+    ) -> TaskResult[DesignResult]:
         started = time.monotonic()
-        attempt = _Attempts(self, seq, payload, parents)
-        result = attempt.seed(payload["seed"]) if payload["seed"] else attempt.vary()
-        if attempt.llm is not None and (used := attempt.llm.usage()):
-            result["llm"] = {role: asdict(usage) for role, usage in sorted(used.items())}
+        attempts = _Attempts(self, seq, task, parents)
+        result = attempts.seed(task.seed) if task.seed else attempts.vary()
         return TaskResult(result, {"design_s": time.monotonic() - started})
 
-    def check(self, source: str, seq: int, attempt: int) -> Mapping[str, Any]:
+    def check(self, source: str, seq: int, attempt: int) -> DesignReport:
         """Return the check report of a composed tree; see `DesignCheck.report`."""
         return self._check.report(source, f"{seq}-{attempt}")
 
@@ -144,35 +146,32 @@ class _Attempts:
         self,
         designer: Designer,
         seq: int,
-        payload: Mapping[str, Any],
+        task: DesignTask,
         parents: tuple[Parent, ...],
     ) -> None:
         self.designer = designer
         self.seq = seq
         self.parents = parents
-        self.payload = payload
-        self.known_before = int(payload["known_before"])
+        self.task = task
         self.llm = None if designer._gateway is None else designer._gateway.client(str(seq))
-        self.reports: dict[str, Mapping[str, Any]] = {}
-        self.duplicates: list[dict[str, Any]] = []
-        self.rejected: list[dict[str, Any]] = []
+        self.reports: dict[str, DesignReport] = {}
+        self.duplicates: list[Duplicate] = []
+        self.rejected: list[DesignEntry] = []
         self.not_applicable = 0
 
-    def seed(self, name: str) -> dict[str, Any]:
+    def seed(self, name: str) -> DesignResult:
         """Check a seed design."""
-        child = self.designer.seed(name)
-        entry = self._try(child, f"seed:{name}")
-        return self._ended(entry)
+        return self._ended(self._try(self.designer.seed(name), f"seed:{name}"))
 
-    def vary(self) -> dict[str, Any]:
+    def vary(self) -> DesignResult:
         """Draw children until one is new and passes its check."""
         rng = generator(self.designer._seed, "design", self.seq)
         for _ in range(self.designer._tries):
             try:
                 drawn = self._draw(rng)
-            except _Abandoned as abandoned:
-                replies = {} if self.llm is None else self.llm.last_replies()
-                return self._ended(None, {**abandoned.record, **replies})
+            except _GivenUp as given_up:
+                role, reply = (None, None) if self.llm is None else self.llm.last_reply()
+                return self._ended(None, replace(given_up.record, role=role, reply=reply))
             if drawn is None:
                 self.not_applicable += 1
                 continue
@@ -184,13 +183,22 @@ class _Attempts:
 
     def _context(self, rng: random.Random) -> OperatorContext:
         """Return the services of an operator, seen from this task."""
-        services: dict[str, Any] = {"seeds": self.designer._seeds, "llm": self.llm}
-        if (lookup := self.designer._lookup) is not None:
-            services |= {"search": lookup.search, "tried": lookup.tried(self.payload)}
-            services |= {"history": lookup.history(self.payload)}
-        return OperatorContext(rng=rng, check=self._check, **services)
+        context = OperatorContext(
+            rng=rng,
+            seeds=self.designer._seeds,
+            llm=self.llm,
+            check=lambda tree: self._check(tree).to_json(),
+        )
+        if (lookup := self.designer._lookup) is None:
+            return context
+        return replace(
+            context,
+            search=lookup.search,
+            tried=lookup.tried(self.task),
+            history=lookup.history(self.task),
+        )
 
-    def _check(self, tree: GABTree) -> Mapping[str, Any]:
+    def _check(self, tree: GABTree) -> DesignReport:
         """Return the report of a tree; what an operator has had checked is not checked again."""
         source = compose(tree)  # equal trees may differ in comments, and so in lines
         if source not in self.reports:
@@ -213,9 +221,9 @@ class _Attempts:
             return None
         except DesignAbandoned as error:
             details = checked_details(error.details, entry.name)
-            raise _Abandoned(entry.name, str(error.code), str(error), details) from error
+            raise _GivenUp(entry.name, str(error.code), str(error), details) from error
         except LLMRequestRefused as error:
-            raise _Abandoned(entry.name, "llm.refused", error.message, {}) from error
+            raise _GivenUp(entry.name, "llm.refused", error.message, {}) from error
         except OF_SERVICES:
             raise
         except Exception as error:
@@ -226,55 +234,50 @@ class _Attempts:
             ) from error
         return entry.name, checked_child(answer, entry.name)
 
-    def _try(self, child: Child, operator: str) -> dict[str, Any] | None:
+    def _try(self, child: Child, operator: str) -> DesignEntry | None:
         """Return the entry of an accepted child, or None after noting why it was dropped."""
-        entry: dict[str, Any] = {
-            "tree": child.tree.to_json(),
-            "digest": child.tree.digest,
-            "operator": operator,
-            "change": child.change,
-            "details": dict(child.details),
-        }
-        if self._is_known(child.tree.digest, entry) or self._was_rejected(child.tree.digest):
+        tree, origin = child.tree, (operator, child.change)
+        if self._is_known(tree.digest, *origin) or self._was_rejected(tree.digest):
             return None
-        entry["report"] = self._check(child.tree)
-        if not entry["report"]["passed"]:
+        report = self._check(tree)
+        details = dict(child.details)
+        entry = DesignEntry(tree.to_json(), tree.digest, *origin, details, report)
+        if not report.passed:
             self.rejected.append(entry)
             return None
-        entry["fingerprint"] = entry["report"]["measurements"].get("fingerprint")
-        return None if self._is_known(entry["fingerprint"], entry) else entry
+        fingerprint = report.measurements.fingerprint
+        known = self._is_known(fingerprint, *origin)
+        return None if known else replace(entry, fingerprint=fingerprint)
 
     def _was_rejected(self, digest: str) -> bool:
-        return any(entry["digest"] == digest for entry in self.rejected)
+        return any(entry.digest == digest for entry in self.rejected)
 
-    def _is_known(self, digest: str | None, entry: Mapping[str, Any]) -> bool:
+    def _is_known(self, digest: str | None, operator: str, change: str) -> bool:
         of = self.designer._known.get(digest) if digest else None
-        if of is None or of >= self.known_before:
+        if of is None or of >= self.task.known_before:
             return False
-        keys = ("operator", "change")
-        self.duplicates.append({"of": of, **{key: entry[key] for key in keys}})
+        self.duplicates.append(Duplicate(of, operator, change))
         return True
 
     def _ended(
-        self, accepted: dict[str, Any] | None, abandoned: Mapping[str, Any] | None = None
-    ) -> dict[str, Any]:
-        return {
-            "accepted": accepted,
-            "rejected": self.rejected,
-            "duplicates": self.duplicates,
-            "not_applicable": self.not_applicable,
-            "abandoned": abandoned,
-        }
+        self, accepted: DesignEntry | None, abandoned: Abandoned | None = None
+    ) -> DesignResult:
+        used = {} if self.llm is None else self.llm.usage()
+        return DesignResult(
+            accepted,
+            tuple(self.rejected),
+            tuple(self.duplicates),
+            self.not_applicable,
+            abandoned,
+            dict(sorted(used.items())) or None,
+        )
 
 
-class _Abandoned(Exception):
+class _GivenUp(Exception):
     """An operator gave the design up; `record` is what the run records of it."""
 
-    def __init__(self, operator: str, code: str, reason: str, details: Mapping[str, Any]) -> None:
+    def __init__(
+        self, operator: str, code: str, reason: str, details: Mapping[str, JsonValue]
+    ) -> None:
         super().__init__(reason)
-        self.record = {
-            "operator": operator,
-            "code": code,
-            "reason": reason.partition("\n")[0],
-            "details": dict(details),
-        }
+        self.record = Abandoned(operator, code, reason.partition("\n")[0], details)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from genesys_engine.engine.config.schema import KnowledgeSection
+from genesys_engine.engine.jobs.tasks import DesignTask
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.plugins.api import Document, History
 
@@ -49,26 +50,26 @@ class Lookup:
             hits = self._base.search(query, min(limit, self._section.limit))
         return [_document(hit) for hit in hits]
 
-    def tried(self, payload: Mapping[str, Any]) -> Callable[[str, int], Sequence[str]]:
-        """Return what tells a design task (by its payload) what was tried near an idea."""
-        before = int(payload["known_before"])
-        limits = {
-            "before": before,
-            "before_verification": payload.get("verified_before"),
-            "before_task": payload.get("applied_before"),
-        }
+    def tried(self, task: DesignTask) -> Callable[[str, int], Sequence[str]]:
+        """Return what tells a design task what was tried near an idea."""
 
         def near(idea: str, limit: int) -> Sequence[str]:
             with self._lock:
-                if self._run is None or before == 0:
+                if self._run is None or task.known_before == 0:
                     return ()
-                found = self._memory.near(idea, limit, **limits)
+                found = self._memory.near(
+                    idea,
+                    limit,
+                    before=task.known_before,
+                    before_verification=task.verified_before,
+                    before_task=task.applied_before,
+                )
             return [str(attempt) for attempt in found]
 
         return near
 
-    def history(self, payload: Mapping[str, Any]) -> Callable[[int, int], History]:
-        """Return what tells a design task (by its payload) the history of a design."""
+    def history(self, task: DesignTask) -> Callable[[int, int], History]:
+        """Return what tells a design task the history of a design."""
 
         def known(design: int, limit: int) -> History:
             from genesys_engine.engine.propose.design_history import Sight
@@ -76,11 +77,11 @@ class Lookup:
             with self._lock:
                 if self._run is None:
                     return History()
-                return self._histories.of(design, limit, Sight.of(payload))
+                return self._histories.of(design, limit, Sight.of(task))
 
         return known
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, str]:
         """Return what a run records of the base, to tell on resume that it is another."""
         if not self._section.base:
             return {"base": "cards", "digest": cards_digest()}

@@ -33,7 +33,7 @@ from genesys_engine.engine.run.settings import (
     asks_to_compile,
     decision_settings,
     fitness_measure,
-    named_payload,
+    named_specs,
     rung_settings,
     verify_settings,
 )
@@ -277,7 +277,7 @@ def check_settings(
         corpus["vocab_size"],
         experiment.run.seed,
         limits,
-        tuple(named_payload(host, "checker", experiment.checkers)),
+        named_specs(host, "checker", experiment.checkers),
     )
 
 

@@ -13,15 +13,17 @@ import statistics
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genesys_engine.engine.check.design_check import CHECK
+from genesys_engine.engine.common.records import to_json
 from genesys_engine.engine.common.steps import Steps
 from genesys_engine.engine.common.temporary import temporary_folder
 from genesys_engine.engine.common.text import plural
-from genesys_engine.engine.jobs.task import TaskResult
+from genesys_engine.engine.jobs.design_report import DesignReport, Fit
+from genesys_engine.engine.jobs.worker_jobs import CheckJob, Trial
 from genesys_engine.engine.score.fitness import Measure, Reading, Unmeasured, reference_noise
 from genesys_engine.engine.score.significance import gain_sigmas
 from genesys_engine.gab.errors import EnvironmentProblem, InputError
@@ -30,7 +32,9 @@ from genesys_engine.plugins.host import PluginHost
 
 if TYPE_CHECKING:
     from genesys_engine.engine.config import Experiment
+    from genesys_engine.engine.evaluate.verification import Verified
     from genesys_engine.engine.evaluate.verifier import Verifier
+    from genesys_engine.plugins.api import Executor, Limits
 
 FEWEST_SEEDS = 2
 
@@ -114,20 +118,21 @@ def calibrate(
     ):
         scales = [rung.scale for rung in settings.rungs]
         say(f"checking {reference}")
-        fits = _fits(executor, source, scales, corpus["vocab_size"], folder, settings.limits)
-        pending: list[list[Future[TaskResult]]] = []
+        check = CheckJob(source, scales, corpus["vocab_size"], 0)
+        fits = _fits(executor, check, folder, settings.limits)
+        pending: list[list[Future[Verified]]] = []
         for number, (rung, asked) in enumerate(
             zip(settings.rungs, experiment.ladder.rungs, strict=True)
         ):
             count = seeds or max(FEWEST_SEEDS, asked.noise_seeds - 1)
-            about = {"design": 0, "digest": tree.digest, "scale": rung.scale, "rung": number}
+            first = Trial(0, tree.digest, number, rung.scale, 0)
             pending.append(
                 [
-                    _start(verifier, source, fits[rung.scale], {**about, "replicate": replicate})
+                    _start(verifier, source, fits[rung.scale], replace(first, replicate=replicate))
                     for replicate in range(1, count + 1)
                 ]
             )
-        costs = [rung.tokens * fits[rung.scale]["parameters"] for rung in settings.rungs]
+        costs = [rung.tokens * fits[rung.scale].parameters for rung in settings.rungs]
         rungs = list(zip(scales, pending, costs, strict=True))
         # What is known already is done before it is waited for, and takes no time.
         new = sum(cost for _, futures, cost in rungs for future in futures if not future.done())
@@ -139,46 +144,40 @@ def calibrate(
         ]
 
 
-def _start(
-    verifier: Verifier, source: str, fit: Mapping[str, Any], about: Mapping[str, Any]
-) -> Future[TaskResult]:
-    rung, replicate = about["rung"], about["replicate"]
-    job = verifier.payload(source, fit, rung, replicate)
-    number = 1000 * rung + replicate
+def _start(verifier: Verifier, source: str, fit: Fit, trial: Trial) -> Future[Verified]:
+    job = verifier.job(source, fit.model, trial.rung, trial.replicate)
+    number = 1000 * trial.rung + trial.replicate
     # `_fits` has refused a reference that does not pass its check.
     return verifier.start(
-        number, job, None, about, parameters=fit["parameters"], shared=True, passed=True
+        number, job, None, trial, parameters=fit.parameters, shared=True, passed=True
     )
 
 
-def _fits(
-    executor: Any, source: str, scales: list[str], vocab_size: int, folder: Path, limits: Any
-) -> Mapping[str, Any]:
+def _fits(executor: Executor, job: CheckJob, folder: Path, limits: Limits) -> Mapping[str, Fit]:
     """Return the reference brought to every scale, as its check measures it."""
     scratch = folder / "check"
     scratch.mkdir()
-    payload = {"source": source, "scales": scales, "vocab_size": vocab_size, "seed": 0}
-    outcome = executor.submit(CHECK, payload, scratch, judged(limits)).result()
+    outcome = executor.submit(CHECK, to_json(job), scratch, judged(limits)).result()
     if outcome.status != "ok" or outcome.value is None:
         raise EnvironmentProblem(
             f"the reference could not be checked: {outcome.status}: {outcome.reason}",
             hint="run `genesys-engine doctor`",
         )
-    if not outcome.value["passed"]:
-        found = outcome.value["findings"][0]
+    report = DesignReport.read(outcome.value, job.scales)
+    if not report.passed:
+        found = report.findings[0]
         raise InputError(
-            f"the reference does not pass its check: {found['code']}: {found['message']}",
+            f"the reference does not pass its check: {found.code}: {found.message}",
             where="[population] reference",
             hint="name another seed",
         )
-    fits: Mapping[str, Any] = outcome.value["measurements"]["fits"]
-    return fits
+    return report.measurements.fits
 
 
 def _rung_noise(
     scale: str,
     reference: str,
-    futures: list[Future[TaskResult]],
+    futures: list[Future[Verified]],
     measure: Measure,
     steps: Steps,
     cost: float,
@@ -189,11 +188,11 @@ def _rung_noise(
     reused = 0
     for number, future in enumerate(futures, 1):
         done = future.result()
-        if done.result["status"] != "ok":
-            why = f"{done.result['cause']}: {done.result['reason']}"
-            raise _failed(reference, scale, why)
+        if not done.result.ok:
+            raise _failed(reference, scale, f"{done.result.cause}: {done.result.reason}")
         try:
-            readings.append(measure.read(done.result["scores"], done.result["controls"], base=True))
+            told: Any = done.result.to_json()
+            readings.append(measure.read(told["scores"], told["controls"], base=True))
         except Unmeasured as problem:
             raise _failed(reference, scale, str(problem)) from None
         is_known = "reused" in done.facts
@@ -201,8 +200,8 @@ def _rung_noise(
         steps.done(0 if is_known else cost)
         known = " (known)" if is_known else ""
         steps.tell(f"{reference} at {scale}: seed {number} of {len(futures)}{known}")
-        for name, score in done.result["scores"].items():
-            values.setdefault(name, []).append(float(score["value"]))
+        for name, score in done.result.scores.items():
+            values.setdefault(name, []).append(score.value)
     metrics = {
         name: MetricNoise(tuple(v), statistics.fmean(v), statistics.stdev(v), _percent(v))
         for name, v in sorted(values.items())

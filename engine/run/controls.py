@@ -11,12 +11,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from genesys_engine.engine.common.records import to_json
 from genesys_engine.engine.config import Experiment
 from genesys_engine.engine.evaluate.verifier import RungSettings
 from genesys_engine.engine.jobs.replies import ControlsReply
+from genesys_engine.engine.jobs.worker_jobs import ControlsJob
 from genesys_engine.engine.run.settings import (
     evaluation_limits,
-    evaluator_payload,
+    evaluator_specs,
     fitness_measure,
     rung_settings,
 )
@@ -44,7 +46,7 @@ def bigram_scores(
     """
     known: dict[str, Any] = dict(store.meta("bigram", {}))
     rungs = rung_settings(experiment, corpus["vocab_size"])
-    asked = {rung.scale: evaluator_payload(host, experiment, corpus, rung.scale) for rung in rungs}
+    asked = {rung.scale: evaluator_specs(host, experiment, corpus, rung.scale) for rung in rungs}
     keys = [_key(rung, experiment) for rung in rungs]
     pending: dict[str, Future[Outcome]] = {}
     for rung, key in zip(rungs, keys, strict=True):
@@ -52,13 +54,9 @@ def bigram_scores(
             continue
         scratch = store.folder / "scratch" / f"bigram-{len(pending)}"
         scratch.mkdir(parents=True, exist_ok=True)
-        payload = {
-            "corpus": corpus["folder"],
-            "context": rung.context,
-            "evaluators": asked[rung.scale],
-        }
+        job = ControlsJob(corpus["folder"], rung.context, asked[rung.scale])
         limits = evaluation_limits(experiment, corpus)
-        pending[key] = executor.submit(CONTROLS, payload, scratch, limits)
+        pending[key] = executor.submit(CONTROLS, to_json(job), scratch, limits)
     measure = fitness_measure(experiment, host)
     for key, future in pending.items():
         outcome = future.result()
@@ -81,7 +79,7 @@ def _key(rung: RungSettings, experiment: Experiment) -> str:
     return str(rung.context) if every else f"{rung.context} {which}"
 
 
-def _scores(value: Mapping[str, Any], measure: Measure) -> dict[str, Any]:
+def _scores(value: object, measure: Measure) -> Mapping[str, object]:
     """Return the scores in the reply of a controls job.
 
     Raises:
@@ -100,7 +98,7 @@ def _scores(value: Mapping[str, Any], measure: Measure) -> dict[str, Any]:
         ) from error
     if reply.refused is not None:
         raise InputError(**reply.refused.model_dump())
-    scores = {name: score.model_dump() for name, score in reply.bigram.items()}
+    scores = {name: to_json(score) for name, score in reply.bigram.items()}
     for metric in (*measure.metrics, *measure.objectives):
         if metric not in reply.not_finite and metric_value(scores, metric) is None:
             raise InputError(

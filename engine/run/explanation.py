@@ -22,9 +22,12 @@ from genesys_engine.engine.common.steps import Steps
 from genesys_engine.engine.common.temporary import temporary_folder
 from genesys_engine.engine.config import Experiment
 from genesys_engine.engine.config.kept import kept_sets
-from genesys_engine.engine.evaluate.verification import DEVICE_S
+from genesys_engine.engine.evaluate.verification import DEVICE_S, Verified
 from genesys_engine.engine.evaluate.verifier import Verifier
-from genesys_engine.engine.jobs.task import TaskResult
+from genesys_engine.engine.jobs.design_report import DesignReport
+from genesys_engine.engine.jobs.facts import number
+from genesys_engine.engine.jobs.results import VerifyResult
+from genesys_engine.engine.jobs.worker_jobs import Trial
 from genesys_engine.engine.run.assembly import (
     check_settings,
     demand_machine,
@@ -231,17 +234,17 @@ class _Trainer:
             with closing(Verifier(trials, self.settings, self.folder, self.cache)) as verifier:
                 say(f"checking {len(asked.variants)} designs")
                 reports = [self._checked(check, at) for at in range(len(asked.variants))]
-                runs: dict[tuple[int, int], Future[TaskResult]] = {}
+                runs: dict[tuple[int, int], Future[Verified]] = {}
                 for seed in range(asked.seeds):
                     for at, report in enumerate(reports):
-                        if report is not None and report["passed"]:
+                        if report is not None and report.passed:
                             runs[at, seed] = self._start(verifier, at, seed, report)
                 results = self._collected(runs, say)
         return [self._row(at, report, results) for at, report in enumerate(reports)]
 
     def _collected(
-        self, runs: Mapping[tuple[int, int], Future[TaskResult]], say: Callable[[str], None]
-    ) -> dict[tuple[int, int], TaskResult]:
+        self, runs: Mapping[tuple[int, int], Future[Verified]], say: Callable[[str], None]
+    ) -> dict[tuple[int, int], Verified]:
         """Return all results; a line for each that was not known."""
         new = {key for key, future in runs.items() if not future.done()}
         steps, results = Steps(say, len(new)), {}
@@ -254,37 +257,31 @@ class _Trainer:
                 steps.tell(f"seed {seed + 1} of {self.asked.seeds}: {variant.change}{where}")
         return results
 
-    def _checked(self, check: DesignCheck, at: int) -> Mapping[str, Any] | None:
+    def _checked(self, check: DesignCheck, at: int) -> DesignReport | None:
         variant = self.asked.variants[at]
         return None if variant.problem else check.report(compose(variant.tree), str(at))
 
     def _start(
-        self, verifier: Verifier, at: int, seed: int, report: Mapping[str, Any]
-    ) -> Future[TaskResult]:
+        self, verifier: Verifier, at: int, seed: int, report: DesignReport
+    ) -> Future[Verified]:
         asked, tree = self.asked, self.asked.variants[at].tree
-        fit = report["measurements"]["fits"][asked.scale]
-        job = verifier.payload(compose(tree), fit, asked.rung, EXPLAINS + seed)
-        about = {
-            "design": asked.design,
-            "digest": tree.digest,
-            "scale": asked.scale,
-            "rung": asked.rung,
-            "replicate": EXPLAINS + seed,
-        }
-        number = at * asked.seeds + seed
+        fit, replicate = report.measurements.fits[asked.scale], EXPLAINS + seed
+        job = verifier.job(compose(tree), fit.model, asked.rung, replicate)
+        trial = Trial(asked.design, tree.digest, asked.rung, asked.scale, replicate)
+        seq = at * asked.seeds + seed
         return verifier.start(
-            number, job, None, about, parameters=fit["parameters"], shared=True, passed=True
+            seq, job, None, trial, parameters=fit.parameters, shared=True, passed=True
         )
 
     def _row(
         self,
         at: int,
-        report: Mapping[str, Any] | None,
-        results: Mapping[tuple[int, int], TaskResult],
+        report: DesignReport | None,
+        results: Mapping[tuple[int, int], Verified],
     ) -> Trained:
         variant = self.asked.variants[at]
-        if report is None or not report["passed"]:
-            why = variant.problem if report is None else report["findings"][0]["message"]
+        if report is None or not report.passed:
+            why = variant.problem if report is None else report.findings[0].message
             return Trained(variant.path, variant.change, problem=why)
         found = [results[at, seed] for seed in range(self.asked.seeds)]
         readings, problem = _readings(self.measure, [each.result for each in found])
@@ -292,22 +289,21 @@ class _Trainer:
             variant.path,
             variant.change,
             readings,
-            parameters=report["measurements"]["fits"][self.asked.scale]["parameters"],
-            device_s=fmean(float(each.facts.get(DEVICE_S, 0.0)) for each in found),
+            parameters=report.measurements.fits[self.asked.scale].parameters,
+            device_s=fmean(number(each.facts, DEVICE_S) for each in found),
             problem=problem,
         )
 
 
-def _readings(
-    measure: Measure, results: Sequence[Mapping[str, Any]]
-) -> tuple[tuple[Reading, ...], str]:
+def _readings(measure: Measure, results: Sequence[VerifyResult]) -> tuple[tuple[Reading, ...], str]:
     """Return what each training scored, or nothing and why."""
     readings = []
     for result in results:
-        if result["status"] != "ok":
-            return (), f"a training failed: {result['reason']}"
+        if not result.ok:
+            return (), f"a training failed: {result.reason}"
+        scored: Any = result.to_json()
         try:
-            readings.append(measure.read(result["scores"], result["controls"], base=True))
+            readings.append(measure.read(scored["scores"], scored["controls"], base=True))
         except Unmeasured as error:
             return (), f"a training was not measured: {error}"
     return tuple(readings), ""

@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from genesys_engine.engine.check.design_check import CHECK
+from genesys_engine.engine.common.records import to_json
 from genesys_engine.engine.common.steps import Steps
 from genesys_engine.engine.common.temporary import temporary_folder
 from genesys_engine.engine.config import Experiment
-from genesys_engine.engine.evaluate.verification import (
-    EVALUATE,
-    TRAIN,
-    evaluation_job,
-    training_job,
-)
+from genesys_engine.engine.evaluate.verification import EVALUATE, TRAIN
 from genesys_engine.engine.evaluate.verifier import RungSettings, verification_job
+from genesys_engine.engine.jobs.design_report import DesignReport
+from genesys_engine.engine.jobs.facts import number
+from genesys_engine.engine.jobs.replies import TrainReply
 from genesys_engine.engine.jobs.subjects import serving
+from genesys_engine.engine.jobs.worker_jobs import CheckJob, PaceJob, VerifyJob
 from genesys_engine.engine.llm.backends import check_llm_setup, open_models
 from genesys_engine.engine.run.assembly import build_corpus, demand_machine, open_executor
 from genesys_engine.engine.run.settings import (
@@ -31,7 +31,7 @@ from genesys_engine.engine.run.settings import (
 )
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import EnvironmentProblem
-from genesys_engine.gab.scales import get_scale
+from genesys_engine.gab.scales import ModelConfig, get_scale
 from genesys_engine.plugins.api import Executor, Limits
 from genesys_engine.plugins.auditor import judged
 from genesys_engine.plugins.host import PluginHost
@@ -39,7 +39,7 @@ from genesys_engine.plugins.host import PluginHost
 PACE = "genesys_engine.plugins.train_job:pace"
 STEPS = 3  # optimiser steps per measurement
 MOST_TOKENS = 8192  # of such a step: a step of a large scale takes minutes
-_UNFITTED = {"d_model": 0, "n_blocks": 0, "vocab_size": 0, "context": 0}  # the job fits it
+_UNFITTED = ModelConfig(0, 0, 0, 0)  # the job fits it
 MEASURING = "measuring"
 # No third seed is started so long after the reference: what came before was mostly the start of the
 # workers, and a single seed would leave the estimate without bounds.
@@ -236,53 +236,48 @@ class Meter:
         """Return what a check and a verification of the reference take at the lowest rung."""
         source = compose(self._population.tree(seed))
         scale = self.rungs[0].scale
-        payload = {
-            "source": source,
-            "scales": [scale],
-            "vocab_size": self._vocab_size,
-            "seed": 0,
-        }
-        report = self._done(CHECK, payload, f"check-{seed}", judged(self._settings.limits))
-        fit = report["measurements"]["fits"][scale]
-        job = verification_job(self._settings, source, fit, 0, 0)
-        job["budget"] |= self._few_steps(0)
-        trained = self._job(TRAIN, training_job(job), f"{seed}-trained", passed=report["passed"])
-        weights = self._folder / f"{seed}-trained" / trained["checkpoint"]
-        scored = self._evaluated(evaluation_job(job, weights), f"{seed}-scored")
-        facts = trained["facts"]
-        overhead_s = facts["build_s"] + float(scored["wall_s"])
-        return Speed(facts["tokens_per_s"], overhead_s, float(report["wall_s"]))
+        check = CheckJob(source, [scale], self._vocab_size, 0)
+        limits = judged(self._settings.limits)
+        checked, check_s = self._done(CHECK, to_json(check), f"check-{seed}", limits)
+        report = DesignReport.from_json(checked)
+        fit = report.measurements.fits[scale]
+        job = self._few_steps(verification_job(self._settings, source, fit.model, 0, 0), 0)
+        limits = self._settings.limits_for(passed=report.passed)
+        value, _ = self._done(TRAIN, to_json(job.training), f"{seed}-trained", limits)
+        trained = TrainReply.model_validate(value)
+        weights = self._folder / f"{seed}-trained" / str(trained.checkpoint)
+        scoring = job.evaluation(weights)
+        limits = serving(self._settings.evaluation, scoring.checkpoint)
+        _, score_s = self._done(EVALUATE, to_json(scoring), f"{seed}-scored", limits)
+        overhead_s = number(trained.facts, "build_s") + score_s
+        return Speed(number(trained.facts, "tokens_per_s"), overhead_s, check_s)
 
     def pace(self, seed: str, rung: int) -> float:
         """Return the tokens per second of a seed's training at a rung."""
         source = compose(self._population.tree(seed))
-        job = training_job(verification_job(self._settings, source, _UNFITTED, rung, 0))
-        job["budget"] |= self._few_steps(rung)
-        job |= {"scale": self.rungs[rung].scale, "vocab_size": self._vocab_size}
-        return float(self._job(PACE, job, f"{seed}-{rung}", passed=True)["tokens_per_s"])
+        job = self._few_steps(verification_job(self._settings, source, _UNFITTED, rung, 0), rung)
+        pace = PaceJob(job.training, self.rungs[rung].scale, self._vocab_size)
+        limits = self._settings.limits_for(passed=True)
+        value, _ = self._done(PACE, pace.to_json(), f"{seed}-{rung}", limits)
+        return float(value["tokens_per_s"])
 
-    def _few_steps(self, rung: int) -> dict[str, int]:
-        """Return a budget of a few steps, of a smaller batch where a whole one would take long."""
+    def _few_steps(self, job: VerifyJob, rung: int) -> VerifyJob:
+        """Return a job of a few steps, of a smaller batch where a whole one would take long."""
         at = self.rungs[rung]
         context = get_scale(at.scale).context
         batch = min(at.batch_tokens, max(MOST_TOKENS // context, 1) * context)
-        return {"tokens": STEPS * batch, "batch_tokens": batch}
+        return job.with_budget(STEPS * batch, batch)
 
-    def _job(self, target: str, payload: Any, name: str, *, passed: bool) -> dict[str, Any]:
-        limits = self._settings.limits_for(passed=True) if passed else self._settings.limits
-        return self._done(target, payload, name, limits)
-
-    def _evaluated(self, payload: Any, name: str) -> dict[str, Any]:
-        limits = serving(self._settings.evaluation, payload["checkpoint"])
-        return self._done(EVALUATE, payload, name, limits)
-
-    def _done(self, target: str, payload: Any, name: str, limits: Limits) -> dict[str, Any]:
+    def _done(
+        self, target: str, job: Mapping[str, object], name: str, limits: Limits
+    ) -> tuple[Mapping[str, Any], float]:
+        """Return what a job replied, and its seconds."""
         scratch = self._folder / name
         scratch.mkdir()
-        outcome = self._executor.submit(target, payload, scratch, limits).result()
+        outcome = self._executor.submit(target, job, scratch, limits).result()
         if outcome.status != "ok" or outcome.value is None:
             raise EnvironmentProblem(
                 f"the measurement {name} failed: {outcome.status}: {outcome.reason}",
                 hint="run `genesys-engine doctor`",
             )
-        return {**outcome.value, "wall_s": outcome.facts.get("wall_s", 0.0)}
+        return outcome.value, number(outcome.facts, "wall_s")

@@ -1,4 +1,4 @@
-"""What the parts of a run learn about the experiment: plain settings, and payloads of jobs."""
+"""What the parts of a run learn about the experiment: plain settings, and components of jobs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from genesys_engine.engine.config import Component, Experiment
 from genesys_engine.engine.config.metrics import objectives
 from genesys_engine.engine.corpus.task_data import with_data
 from genesys_engine.engine.evaluate.verifier import RungSettings, VerifySettings
+from genesys_engine.engine.jobs.worker_jobs import ComponentSpec
 from genesys_engine.engine.score.finals import most_trainings
 from genesys_engine.engine.score.fitness import Measure
 from genesys_engine.engine.select.policy import Settings
@@ -83,9 +84,9 @@ def verify_settings(
         experiment.run.seed,
         Path(corpus["folder"]),
         rung_settings(experiment, corpus["vocab_size"]),
-        _described(host, "trainer", experiment.trainer),
+        _spec(host, "trainer", experiment.trainer),
         {
-            rung.scale: evaluator_payload(host, experiment, corpus, rung.scale)
+            rung.scale: evaluator_specs(host, experiment, corpus, rung.scale)
             for rung in experiment.ladder.rungs
         },
         training_limits(experiment, corpus),
@@ -142,22 +143,22 @@ def _checkpoint_bytes(experiment: Experiment, vocab_size: int) -> int:
     return 24 * max(scale.reference_parameters(vocab_size) for scale in scales)
 
 
-def evaluator_payload(
+def evaluator_specs(
     host: PluginHost, experiment: Experiment, corpus: Mapping[str, Any], scale: str
-) -> list[dict[str, Any]]:
+) -> tuple[ComponentSpec, ...]:
     """Return the evaluators of a rung as workers need them, with where their tasks' data lie."""
     asked = [entry for entry in experiment.evaluators if entry.scores_at(scale)]
-    entries = named_payload(host, "evaluator", asked)
-    return [with_data(entry, corpus.get("tasks", {})) for entry in entries]
+    specs = named_specs(host, "evaluator", asked)
+    return tuple(with_data(spec, corpus.get("tasks", {})) for spec in specs)
 
 
-def named_payload(
+def named_specs(
     host: PluginHost, kind: str, entries: Sequence[Component]
-) -> list[dict[str, Any]]:
-    """Return components of a kind as workers need them: name, target, options."""
-    return [{"name": entry.use, **_described(host, kind, entry)} for entry in entries]
+) -> tuple[ComponentSpec, ...]:
+    """Return components of a kind as workers need them, by name."""
+    return tuple(replace(_spec(host, kind, entry), name=entry.use) for entry in entries)
 
 
-def _described(host: PluginHost, kind: str, component: Any) -> dict[str, Any]:
+def _spec(host: PluginHost, kind: str, component: Component) -> ComponentSpec:
     target = host.registry.get(kind, component.use).target
-    return {"target": target, "options": dict(component.options)}
+    return ComponentSpec(target, dict(component.options))

@@ -20,7 +20,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from genesys_engine.engine.common.canonical import canonical_json
+from genesys_engine.engine.common.options import PluginOptions
+from genesys_engine.engine.common.records import to_json
 from genesys_engine.engine.jobs.replies import VerifyReply
+from genesys_engine.engine.jobs.worker_jobs import TrainJob, Trial, VerifyJob
 from genesys_engine.gab.errors import PluginError
 from genesys_engine.plugins.api import Executor, Limits, Outcome
 from genesys_engine.plugins.host import PluginHost, PluginRecord
@@ -29,7 +32,9 @@ EVALUATE, PLACE = "genesys_evaluate_candidate", "genesys_place_trial"
 SUPPLIED_BY = "supplied_by"  # fact of a result that a plugin gave
 GIB = 2**30
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-OpenExecutor = Callable[[str, Mapping[str, Any]], AbstractContextManager[Executor]]
+Payload = Mapping[str, object]
+"""A job as a worker reads it."""
+OpenExecutor = Callable[[str, PluginOptions], AbstractContextManager[Executor]]
 """From name and options to an executor that meets what the experiment demands."""
 
 
@@ -39,7 +44,7 @@ class Place(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     executor: str | None = None
-    options: dict[str, Any] = {}
+    options: PluginOptions = {}
     timeout_s: Positive | None = None
     memory_gib: Positive | None = None
     priority: Annotated[float, Field(allow_inf_nan=False)] = 0.0
@@ -73,9 +78,7 @@ class Placed:
     place: Place
     number: int
 
-    def submit(
-        self, target: str, job: Mapping[str, Any], scratch: Path, limits: Limits
-    ) -> Future[Outcome]:
+    def submit(self, target: str, job: Payload, scratch: Path, limits: Limits) -> Future[Outcome]:
         """Run a job of the trial."""
         waiting = _Waiting(target, job, scratch, self.place.limits(limits))
         return self.queue.submit(waiting, self.place.priority, self.number)
@@ -102,18 +105,17 @@ class Trials:
         self._numbers = itertools.count()
         self._evaluates, self._places = host.implements(EVALUATE), host.implements(PLACE)
 
-    def supplied(self, job: Mapping[str, Any], about: Mapping[str, Any]) -> Supplied | None:
+    def supplied(self, job: VerifyJob, trial: Trial) -> Supplied | None:
         """Return the result of a trial that a plugin knows, None where it has to be run.
-
-        Args:
-            about: design, digest, rung, scale, replicate.
 
         Raises:
             PluginError: a plugin raised, or gave no answer of the documented form.
         """
-        return self._recorded({**about, **job}) if self._evaluates else None
+        if not self._evaluates:
+            return None
+        return self._recorded({**to_json(trial), **job.to_json()})
 
-    def place(self, job: Mapping[str, Any], about: Mapping[str, Any], limits: Limits) -> Placed:
+    def place(self, job: VerifyJob, trial: Trial, limits: Limits) -> Placed:
         """Return where the jobs of a trial run, how soon, and within what.
 
         Raises:
@@ -122,7 +124,7 @@ class Trials:
         number = next(self._numbers)
         if not self._places:
             return Placed(self._own, Place(), number)
-        return Placed(*self._placed(about, job, limits), number)
+        return Placed(*self._placed(trial, job.training, limits), number)
 
     @property
     def may_be_supplied(self) -> bool:
@@ -137,7 +139,7 @@ class Trials:
     def _own(self) -> _Queue:
         return next(iter(self._queues.values()))
 
-    def _recorded(self, candidate: Mapping[str, Any]) -> Supplied | None:
+    def _recorded(self, candidate: Payload) -> Supplied | None:
         who, answer = self._host.decided(EVALUATE, candidate=candidate)
         if who is None:
             return None
@@ -149,17 +151,16 @@ class Trials:
             raise self._wrong(who, EVALUATE, error) from error
         return Supplied(reply, f"{who.distribution} {who.version}")
 
-    def _placed(
-        self, about: Mapping[str, Any], job: Mapping[str, Any], limits: Limits
-    ) -> tuple[_Queue, Place]:
-        trial = {
-            **about,
-            **{key: job[key] for key in ("model", "budget")},
+    def _placed(self, trial: Trial, job: TrainJob, limits: Limits) -> tuple[_Queue, Place]:
+        about = {
+            **to_json(trial),
+            "model": to_json(job.model),
+            "budget": to_json(job.budget),
             "executor": self._name,
             "timeout_s": limits.wall_s,
             "memory_gib": limits.memory_bytes / GIB,
         }
-        who, answer = self._host.decided(PLACE, trial=trial)
+        who, answer = self._host.decided(PLACE, trial=about)
         if who is None:
             return self._own, Place()
         try:
@@ -196,7 +197,7 @@ def thawed(value: Any) -> Any:
 class _Waiting(Future[Outcome]):
     """A trial that has not been handed to its executor, and its outcome once it was."""
 
-    def __init__(self, target: str, job: Mapping[str, Any], scratch: Path, limits: Limits) -> None:
+    def __init__(self, target: str, job: Payload, scratch: Path, limits: Limits) -> None:
         super().__init__()
         self._arguments = (target, job, scratch, limits)
         self._inner: Future[Outcome] | None = None

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
 from genesys_engine.engine.common.canonical import canonical_json
 from genesys_engine.engine.common.disk import sync, write_whole
+from genesys_engine.engine.common.records import to_json
+from genesys_engine.engine.jobs.facts import Facts
 from genesys_engine.engine.jobs.replies import TrainReply
+from genesys_engine.engine.jobs.worker_jobs import TrainJob
 from genesys_engine.plugins.sandbox.scratch import remove
 
 NOTE, WEIGHTS = "training.json", "model.safetensors"
@@ -32,15 +33,15 @@ class Trained:
     where it reported none."""
 
     reply: TrainReply
-    facts: Mapping[str, Any]
+    facts: Facts
     weights: Path | None
 
 
 def keep_trained(
     folder: Path,
-    job: Mapping[str, Any],
+    job: TrainJob,
     reply: TrainReply,
-    facts: Mapping[str, Any],
+    facts: Facts,
     weights: Path | None,
 ) -> Trained:
     """Move the weights of a training into `folder`, and note there what it reported.
@@ -60,7 +61,7 @@ def keep_trained(
     return Trained(reply, facts, kept)
 
 
-def kept_training(folder: Path, job: Mapping[str, Any]) -> Trained | None:
+def kept_training(folder: Path, job: TrainJob) -> Trained | None:
     """Return the training of `job` that an earlier session kept; without one, no folder."""
     try:
         note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
@@ -79,6 +80,6 @@ def is_trained(folder: Path) -> bool:
     return folder.name.endswith(TRAINED) and (folder / NOTE).is_file()
 
 
-def _identity(job: Mapping[str, Any]) -> str:
-    decisive = {key: job[key] for key in DECIDES}
+def _identity(job: TrainJob) -> str:
+    decisive = {key: value for key, value in to_json(job).items() if key in DECIDES}
     return hashlib.sha256(canonical_json(decisive).encode()).hexdigest()

@@ -17,7 +17,6 @@ import json
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -81,12 +80,8 @@ class Bench:
 
     def row(self, scale: str, seed: str) -> dict[str, Any]:
         """Return the CPU seconds of a training and of its evaluation on both sides."""
-        from genesys_engine.engine.evaluate.verification import (
-            EVALUATE,
-            TRAIN,
-            evaluation_job,
-            training_job,
-        )
+        from genesys_engine.engine.common.records import to_json
+        from genesys_engine.engine.evaluate.verification import EVALUATE, TRAIN
         from genesys_engine.engine.evaluate.verifier import verification_job
         from genesys_engine.engine.jobs.subjects import serving
         from genesys_engine.gab.compose import compose, load_block
@@ -97,10 +92,11 @@ class Bench:
         source = compose(library_seed(seed))
         fit = fit_scale(load_block(source), get_scale(scale), self.corpus.vocab_size)
         number = rungs.index(scale)
-        job = verification_job(self.settings, source, asdict(fit.config), number, 0)
-        trained, value = self._job(TRAIN, training_job(job), self.settings.limits)
-        asked = evaluation_job(job, self.last / value["checkpoint"])
-        limits = serving(self.settings.evaluation, asked["checkpoint"])
+        job = verification_job(self.settings, source, fit.config, number, 0)
+        trained, value = self._job(TRAIN, to_json(job.training), self.settings.limits)
+        scoring = job.evaluation(self.last / value["checkpoint"])
+        asked = to_json(scoring)
+        limits = serving(self.settings.evaluation, scoring.checkpoint)
         now, told = self._job(EVALUATE, asked, limits)
         return {
             "scale": scale,

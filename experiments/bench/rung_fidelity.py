@@ -22,7 +22,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from genesys_engine.engine.evaluate.verifier import (
     verification_job,
 )
 from genesys_engine.engine.jobs.task import InfrastructureFailure
+from genesys_engine.engine.jobs.worker_jobs import Trial
 from genesys_engine.engine.run.assembly import build_corpus, load, open_executor, open_trials
 from genesys_engine.engine.run.settings import verify_settings
 from genesys_engine.gab.compose import compose, load_block
@@ -90,24 +91,24 @@ class Recorder:
         """Train a design, score it, append a line, return it."""
         settings, source = self._settings(recipe), compose(tree)
         fit = fit_scale(load_block(source), get_scale(recipe.scale), self.vocab_size)
-        job = verification_job(settings, source, asdict(fit.config), 0, seed)
-        about = {"design": 0, "digest": tree.digest, "rung": 0, "scale": recipe.scale}
+        job = verification_job(settings, source, fit.config, 0, seed)
+        trial = Trial(0, tree.digest, 0, recipe.scale, seed)
         verifier = Verifier(self.trials, settings, self.folder)
-        done = verifier.start(0, job, None, {**about, "replicate": seed}).result()
+        done = verifier.start(0, job, None, trial).result()
         read, facts = done.result, done.facts
-        score = read["scores"].get(METRIC) if read["status"] == "ok" else None
+        score = read.scores.get(METRIC) if read.ok else None
         record = Record(
             design=name,
             digest=tree.digest,
             recipe=recipe,
             seed=seed,
-            status=read["status"],
-            reason=read["reason"],
-            bits_per_byte=score and score["value"],
-            stderr=score and score["stderr"],
+            status=read.status,
+            reason=read.reason,
+            bits_per_byte=score and score.value,
+            stderr=score and score.stderr,
             parameters=fit.parameters,
-            tokens=read.get("tokens") or 0,
-            curve=thinned(read.get("curve") or ()),
+            tokens=read.tokens,
+            curve=thinned(read.curve),
             cpu_s=round(facts["cpu_s"], 2),
             train_s=round(facts.get("train_s", 0.0), 2),
             wall_s=round(facts["wall_s"], 2),

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from genesys_engine.engine.check.design_check import refuse_faulty_checker
+from genesys_engine.engine.jobs.design_report import DesignReport
 from genesys_engine.gab import library
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import PluginError
@@ -92,7 +93,7 @@ def test_findings_are_added_and_an_error_refuses() -> None:
     assert told["findings"][0]["evidence"]["units"] >= 3
     assert told["findings"][1]["evidence"] == {"seed": 3}
     assert told["passed"] is False
-    refuse_faulty_checker(told, ["Warns", "Refuses", "Raises"])
+    refuse_faulty_checker(DesignReport.from_json(told), ["Warns", "Refuses", "Raises"])
 
 
 def test_a_checker_has_the_block_run_and_judges_what_comes_back() -> None:
@@ -110,11 +111,11 @@ def test_a_checker_has_the_block_run_and_judges_what_comes_back() -> None:
     ],
 )
 def test_a_fault_of_the_checker_is_not_the_design_s(name: str, said: str) -> None:
-    told = report("Warns", name)
-    assert told["passed"] is True
-    refuse_faulty_checker(told, ["Warns"])  # nobody may blame what is not there
+    found = DesignReport.from_json(report("Warns", name))
+    assert found.passed
+    refuse_faulty_checker(found, ["Warns"])  # nobody may blame what is not there
     with pytest.raises(PluginError, match="update the plugin") as caught:
-        refuse_faulty_checker(told, ["Warns", name])
+        refuse_faulty_checker(found, ["Warns", name])
     assert caught.value.where == f"checker {name}"
     assert said in caught.value.message
 
@@ -123,4 +124,4 @@ def test_what_the_block_raises_is_the_block_s() -> None:
     told = report("MakesTheBlockRaise")
     assert [f["code"] for f in told["findings"]] == ["forward.error"]
     assert told["findings"][0]["line"]
-    refuse_faulty_checker(told, ["MakesTheBlockRaise"])
+    refuse_faulty_checker(DesignReport.from_json(told), ["MakesTheBlockRaise"])

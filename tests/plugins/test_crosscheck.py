@@ -7,9 +7,8 @@ import pytest
 import torch
 from exhaustive import exhaustive
 from training_support import BLOCK, CONTEXT
-from verification_support import evaluated_in, payload, trained_in
+from verification_support import evaluated_in, evaluation_job, payload, trained_in
 
-from genesys_engine.engine.evaluate.verification import evaluation_job
 from genesys_engine.gab import library
 from genesys_engine.gab.compose import compose
 from genesys_engine.plugins.crosscheck import (

@@ -14,13 +14,14 @@ from verification_support import (
     EVALUATORS,
     evaluated_here,
     evaluated_in,
+    evaluation_job,
     payload,
     plain,
     trained_in,
+    training_job,
     verify,
 )
 
-from genesys_engine.engine.evaluate.verification import evaluation_job, training_job
 from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins import checkpoint, evaluate_job
 from genesys_engine.plugins.evaluate_job import controls

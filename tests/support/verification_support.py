@@ -5,8 +5,9 @@ from pathlib import Path
 
 from training_support import BLOCK, CONTEXT
 
-from genesys_engine.engine.evaluate.verification import evaluation_job, training_job
+from genesys_engine.engine.common.records import from_json, to_json
 from genesys_engine.engine.jobs.subjects import serving
+from genesys_engine.engine.jobs.worker_jobs import ComponentSpec, TrainJob, VerifyJob
 from genesys_engine.plugins.api import run_job
 from genesys_engine.plugins.corpus import TRAINING_FILES
 from genesys_engine.plugins.sandbox import Limits
@@ -45,6 +46,17 @@ def payload(corpus, *, source=BLOCK, tokens=30_000, peak_lr=5e-3, **trainer):
         "trainer": {"target": f"{BASE}.trainers.pytorch:TorchTrainer", "options": trainer},
         "evaluators": EVALUATORS,
     }
+
+
+def training_job(job):
+    """Return what the training job of a verification is asked."""
+    return to_json(from_json(TrainJob, job))
+
+
+def evaluation_job(job, weights):
+    """Return what the evaluation job of a verification is asked, of the weights in a file."""
+    evaluators = tuple(from_json(ComponentSpec, each) for each in job["evaluators"])
+    return to_json(VerifyJob(from_json(TrainJob, job), evaluators).evaluation(weights))
 
 
 def verify(job, folder):

@@ -17,6 +17,7 @@ from genesys_engine.engine.check.confirmation import confirm, disagreement
 from genesys_engine.engine.cli import main
 from genesys_engine.engine.common.canonical import canonical_json
 from genesys_engine.engine.jobs.replies import ConfirmReply
+from genesys_engine.engine.jobs.results import ConfirmResult
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.gab.checks.report import CheckReport
 from genesys_engine.gab.errors import EnvironmentProblem
@@ -165,7 +166,7 @@ def test_no_number_confirms_nothing():
     assert "too good to be true" in disagreement(3.0, of_score(3.5, 0.05))
     for bits, stderr in ((None, 0.05), (3.1, None)):
         assert disagreement(3.0, of_score(bits, stderr))
-    assert replace(confirmation.Confirmation(0, (), "")).text.endswith("passed.")
+    assert replace(ConfirmResult(0, (), "")).text.endswith("passed.")
 
 
 def test_what_the_sample_says_is_told():

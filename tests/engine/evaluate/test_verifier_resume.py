@@ -10,8 +10,10 @@ import pytest
 from genesys_engine.engine.evaluate.verification import EVALUATE, TRAIN, TrialLost
 from genesys_engine.engine.evaluate.verifier import RungSettings, Verifier, VerifySettings, tidy
 from genesys_engine.engine.jobs.task import InfrastructureFailure
+from genesys_engine.engine.jobs.worker_jobs import ComponentSpec, Trial
 from genesys_engine.engine.train.placement import Trials
 from genesys_engine.engine.train.trained import NOTE
+from genesys_engine.gab.scales import ModelConfig
 from genesys_engine.plugins.api import Limits, Outcome
 from genesys_engine.plugins.corpus import TRAINING_FILES
 from genesys_engine.plugins.executors.process import ProcessExecutor, ProcessOptions
@@ -22,8 +24,9 @@ from genesys_engine.plugins.trainers.live_curve import LiveCurve
 from genesys_engine.plugins.trainers.session import TRAINING
 
 BASE = "genesys_engine.plugins"
-MODEL = {"d_model": 32, "n_blocks": 1, "vocab_size": samples.VOCABULARY, "context": 64}
-HELDOUT = {"name": "heldout", "target": f"{BASE}.evaluators.heldout:HeldoutEvaluator"}
+MODEL = ModelConfig(32, 1, samples.VOCABULARY, 64)
+TRIAL = Trial(0, "digest", 0, "0.2M", 0)
+HELDOUT = ComponentSpec(f"{BASE}.evaluators.heldout:HeldoutEvaluator", {"windows": 8}, "heldout")
 OPTIONS = ProcessOptions(preload=("torch", "torch._dynamo", "safetensors.torch"))
 
 
@@ -38,11 +41,8 @@ def settings_of(corpus, tokens=150_000):
         0,
         corpus.folder,
         (RungSettings("0.2M", 64, tokens, 512, 3e-3),),
-        {
-            "target": f"{BASE}.trainers.pytorch:TorchTrainer",
-            "options": {"checkpoint_every_s": 0.05},
-        },
-        {"0.2M": [{**HELDOUT, "options": {"windows": 8}}]},
+        ComponentSpec(f"{BASE}.trainers.pytorch:TorchTrainer", {"checkpoint_every_s": 0.05}),
+        {"0.2M": (HELDOUT,)},
         Limits(wall_s=250, readable=trained),
         Limits(wall_s=250, readable=(str(corpus.folder),)),
     )
@@ -52,8 +52,8 @@ def begun(executor, settings, folder, seq=7):
     """Begin a verification as a run does."""
     trials = Trials(PluginHost(), executor, "process", lambda *_: nullcontext())
     verifier = Verifier(trials, settings, folder)
-    job = verifier.payload(samples.small_source(), MODEL, 0, 0)
-    return verifier.start(seq, job, "kept", {})
+    job = verifier.job(samples.small_source(), MODEL, 0, 0)
+    return verifier.start(seq, job, "kept", TRIAL)
 
 
 def wait_for(path, running):
@@ -80,7 +80,7 @@ def test_what_was_trained_before_a_kill_is_not_trained_again(corpus, tmp_path):
     finally:
         executor.close()
     assert again.facts["resumed_at_step"] > 0 == fresh.facts["resumed_at_step"]
-    assert json.dumps(again.result) == json.dumps(fresh.result)
+    assert again.result == fresh.result
     assert not list((tmp_path / "scratch").iterdir())
 
 
@@ -102,18 +102,18 @@ def test_a_count_that_the_checkpoint_does_not_bear_out_is_a_failure(corpus, tmp_
     executor = ProcessExecutor(OPTIONS, workers=1)
     trials = Trials(PluginHost(), executor, "process", lambda *_: nullcontext())
     verifier = Verifier(trials, settings, tmp_path)
-    job = verifier.payload(samples.small_source(), MODEL, 0, 0)
+    job = verifier.job(samples.small_source(), MODEL, 0, 0)
     try:
-        plain = verifier.start(0, job, None, {}).result(timeout=250).result
+        plain = verifier.start(0, job, None, TRIAL).result(timeout=250).result
         right, wrong = (
-            verifier.start(n, job, None, {}, parameters=plain["parameters"] - n % 2).result(250)
+            verifier.start(n, job, None, TRIAL, parameters=plain.parameters - n % 2).result(250)
             for n in (2, 3)
         )
     finally:
         executor.close()
-    assert (right.result["status"], right.result["parameters"]) == ("ok", plain["parameters"])
-    assert (wrong.result["status"], wrong.result["cause"]) == ("failed", "contradicted")
-    assert f"{plain['parameters'] - 1:,}" in wrong.result["reason"]
+    assert (right.result.status, right.result.parameters) == ("ok", plain.parameters)
+    assert (wrong.result.status, wrong.result.cause) == ("failed", "contradicted")
+    assert f"{plain.parameters - 1:,}" in wrong.result.reason
 
 
 @pytest.mark.slow
@@ -136,7 +136,7 @@ def test_killed_between_its_jobs_it_goes_on_with_the_evaluation(corpus, tmp_path
     finally:
         executor.close()
     assert (first.given, second.given) == ([EVALUATE], [TRAIN, EVALUATE])
-    assert json.dumps(again.result) == json.dumps(fresh.result)
+    assert again.result == fresh.result
     assert again.facts["device_s"] > again.facts["train_s"], "both jobs count"
     assert not list((tmp_path / "scratch").iterdir())
 
@@ -145,15 +145,20 @@ def test_what_is_kept_of_another_training_is_not_evaluated(tmp_path):
     """A folder that is not of this design, or not whole, is trained anew."""
     executor = RecordedExecutor(workers=0, fail=0)
     settings = VerifySettings(
-        0, tmp_path, (RungSettings("0.2M", 64, 1000, 100, 1e-3),), {"options": {}}, {"0.2M": []},
-        Limits(), Limits(),
-    )  # fmt: skip
+        0,
+        tmp_path,
+        (RungSettings("0.2M", 64, 1000, 100, 1e-3),),
+        ComponentSpec("a:B", {}),
+        {"0.2M": ()},
+        Limits(),
+        Limits(),
+    )
     kept = tmp_path / "scratch" / "verify-7-trained"
     for note in ("{", json.dumps({"identity": "another", "reply": {"status": "ok"}, "facts": {}})):
         kept.mkdir(parents=True)
         (kept / "model.safetensors").write_bytes(b"")
         (kept / NOTE).write_text(note)
-        assert begun(executor, settings, tmp_path).result().result["status"] == "ok"
+        assert begun(executor, settings, tmp_path).result().result.status == "ok"
     assert executor.calls["train"] == executor.calls["evaluate"] == 2
 
 
@@ -193,14 +198,14 @@ def test_a_corpus_that_cannot_be_read_is_no_fault_of_the_design(tmp_path, answer
         Outcome("crashed", None, "killed by SIGBUS", facts),
     )
     for outcome in outcomes:
-        assert result_of(answering, settings, tmp_path, outcome).result["status"] == "failed"
+        assert result_of(answering, settings, tmp_path, outcome).result.status == "failed"
     shard.write_bytes(shard.read_bytes()[:-100])
     for outcome in outcomes:
         with pytest.raises(TrialLost, match=r"train\.bin: the file has") as lost:
             result_of(answering, settings, tmp_path, outcome)
         assert lost.value.device_s == 3.0
     own = Outcome("error", None, "ValueError: of the design", facts)
-    assert result_of(answering, settings, tmp_path, own).result["status"] == "failed"
+    assert result_of(answering, settings, tmp_path, own).result.status == "failed"
 
 
 def test_a_trial_that_fails_leaves_the_curve_that_it_told(corpus, tmp_path, answering):
@@ -211,9 +216,9 @@ def test_a_trial_that_fails_leaves_the_curve_that_it_told(corpus, tmp_path, answ
         LiveCurve(answering.scratch).write([(512.0, 6.5), (1024.0, 6.25)])
         answering.job.set_result(outcome)
         result = running.result(timeout=250).result
-        assert result["status"] == "failed"
-        assert result["curve"] == [(512.0, 6.5), (1024.0, 6.25)]
-        assert result["tokens"] == 1024
+        assert result.status == "failed"
+        assert result.curve == ((512.0, 6.5), (1024.0, 6.25))
+        assert result.tokens == 1024
 
 
 def trained(executor, running):
@@ -230,8 +235,8 @@ def test_an_evaluation_that_fails_is_told_with_what_was_trained(corpus, tmp_path
     failed = {"wall_s": 1.0, "max_rss_bytes": 4}
     answering.job.set_result(Outcome("crashed", None, "killed by SIGSEGV", failed))
     done = running.result(timeout=250)
-    assert (done.result["cause"], done.result["tokens"]) == ("crashed", 5)
-    assert done.result["curve"] == [(5.0, 6.0)]
+    assert (done.result.cause, done.result.tokens) == ("crashed", 5)
+    assert done.result.curve == ((5.0, 6.0),)
     assert (done.facts["device_s"], done.facts["max_rss_bytes"]) == (3.0, 9)
     assert not list((tmp_path / "scratch").iterdir())
 
@@ -250,7 +255,7 @@ def test_an_evaluation_that_is_lost_costs_no_training(corpus, tmp_path, answerin
     reply = {"status": "ok", "scores": {"bits_per_byte": score}}
     answering.job.set_result(Outcome("ok", reply, facts={"wall_s": 1.5}))
     done = again.result(timeout=250)
-    assert (done.result["status"], done.facts["device_s"]) == ("ok", 3.5)
+    assert (done.result.status, done.facts["device_s"]) == ("ok", 3.5)
     assert (tmp_path / "checkpoints" / "kept").is_file()
 
 
@@ -258,18 +263,18 @@ def test_a_training_without_weights_is_a_bad_reply(corpus, tmp_path, answering):
     for name in ("model.safetensors", "../../x"):
         reply = {"status": "ok", "checkpoint": name}
         done = result_of(answering, settings_of(corpus), tmp_path, Outcome("ok", reply))
-        assert done.result["cause"] == "bad_reply", name
+        assert done.result.cause == "bad_reply", name
 
 
 def test_what_waits_can_be_taken_back(corpus, tmp_path):
     executor = RecordedExecutor(workers=1, delay_s=0.3)
     trials = Trials(PluginHost(), executor, "process", lambda *_: nullcontext())
     verifier = Verifier(trials, settings_of(corpus), tmp_path)
-    job = verifier.payload(samples.small_source(), MODEL, 0, 0)
-    first, second = (verifier.start(seq, job, None, {}) for seq in (1, 2))
+    job = verifier.job(samples.small_source(), MODEL, 0, 0)
+    first, second = (verifier.start(seq, job, None, TRIAL) for seq in (1, 2))
     assert second.cancel()
     assert not first.cancel()
     with pytest.raises(CancelledError):
         second.result(timeout=250)
-    assert first.result(timeout=250).result["status"] == "ok"
+    assert first.result(timeout=250).result.status == "ok"
     executor.close()

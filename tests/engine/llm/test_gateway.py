@@ -162,7 +162,7 @@ def test_the_line_that_is_shown_of_a_reply_says_something(
     program(gateway, lambda asked: replace(yes(asked), text=reply))
     client = gateway.client("1")
     client.ask("coder", request())
-    assert client.last_replies() == {"role": "coder", "reply": line}
+    assert client.last_reply() == ("coder", line)
 
 
 def test_a_later_process_finds_the_record(bench: Bench) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,44 +12,55 @@ from engine_process import Answer, ask, digest, engine, here, write_experiment
 
 from genesys_engine.engine.evaluate.noise_cache import NoiseCache
 from genesys_engine.engine.evaluate.verifier import verification_job
+from genesys_engine.engine.jobs.results import VerifyResult
+from genesys_engine.engine.jobs.scores import Score
+from genesys_engine.engine.jobs.worker_jobs import Budget, ComponentSpec, TrainJob, VerifyJob
 from genesys_engine.engine.run.assembly import load, noise_cache
 from genesys_engine.engine.run.settings import verify_settings
+from genesys_engine.gab.scales import ModelConfig
 
-MODEL = {"d_model": 64, "n_blocks": 1, "vocab_size": 300, "context": 64}
+MODEL = ModelConfig(64, 1, 300, 64)
 VERSIONS = {"torch": "2.13.0"}
-JOB = {
-    "source": "class Block: ...",
-    "model": {"d_model": 64},
-    "corpus": "/here/corpus-1",
-    "seed": 5,
-    "budget": {"tokens": 1000},
-    "trainer": {"target": "a:B", "options": {}},
-    "evaluators": [{"name": "lm_eval", "target": "c:D", "options": {"limit": 3, "data": "/x"}}],
-}
-RESULT = {
-    "status": "ok",
-    "cause": "",
-    "reason": "",
-    "scores": {"bits_per_byte": {"value": 2.5, "stderr": 0.1, "higher_is_better": False, "n": 4}},
-    "controls": {},
-    "curve": [[1.0, 7.0]],
-    "tokens": 1000,
-    "steps": 2,
-    "parameters": 9,
-}
+EVALUATOR = ComponentSpec("c:D", {"limit": 3, "data": "/x"}, "lm_eval")
+TRAINING = TrainJob(
+    "class Block: ...",
+    MODEL,
+    "/here/corpus-1",
+    5,
+    Budget(1000, 100, 1e-3),
+    ComponentSpec("a:B", {}),
+)
+JOB = VerifyJob(TRAINING, (EVALUATOR,))
+RESULT = VerifyResult(
+    "ok",
+    scores={"bits_per_byte": Score(2.5, 0.1, False, 4)},
+    curve=((1.0, 7.0),),
+    tokens=1000,
+    steps=2,
+    parameters=9,
+)
 
 
 def test_a_key_holds_what_decides_a_training_and_nothing_else(tmp_path: Path) -> None:
     cache = NoiseCache(tmp_path, "digest", VERSIONS)
     key = cache.key(JOB, accelerator=False)
-    moved = {**JOB, "corpus": "/there"}
-    moved["evaluators"] = [{**JOB["evaluators"][0], "options": {"limit": 3, "data": "/y"}}]
+    elsewhere = replace(EVALUATOR, options={"limit": 3, "data": "/y"})
+    moved = VerifyJob(replace(TRAINING, corpus="/there"), (elsewhere,))
     assert cache.key(moved, accelerator=False) == key
-    for name, value in {
-        "source": "class Other: ...", "seed": 6, "budget": {"tokens": 2000},
-        "trainer": {"target": "a:B", "options": {"lr": 1}}, "evaluators": [],
-    }.items():  # fmt: skip
-        assert cache.key({**JOB, name: value}, accelerator=False) != key, name
+    others = [
+        replace(JOB, evaluators=()),
+        JOB.with_budget(2000, 100),
+        *(
+            replace(JOB, training=replace(TRAINING, **other))
+            for other in (
+                {"source": "class Other: ..."},
+                {"seed": 6},
+                {"trainer": ComponentSpec("a:B", {"lr": 1})},
+            )
+        ),
+    ]
+    for other in others:
+        assert cache.key(other, accelerator=False) != key, other
     assert cache.key(JOB, accelerator=True) != key
     assert NoiseCache(tmp_path, "other", VERSIONS).key(JOB, accelerator=False) != key
     assert NoiseCache(tmp_path, "digest", {"torch": "3"}).key(JOB, accelerator=False) != key
@@ -128,7 +140,7 @@ def test_what_cannot_be_read_is_measured_again(tmp_path: Path, damage: str) -> N
     cache.put("ab12", RESULT)
     known = cache.get("ab12")
     assert known is not None
-    assert known.result["scores"] == RESULT["scores"]
+    assert known.result == RESULT
     assert known.facts == {"reused": "ab12"}
     (file,) = tmp_path.rglob("*.json")
     failed = json.dumps({**json.loads(file.read_text()), "status": "failed"})

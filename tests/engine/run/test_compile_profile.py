@@ -8,6 +8,7 @@ import pytest
 from genesys_engine.engine.cli.doctor import _compile_profile
 from genesys_engine.engine.evaluate.verification import TRAIN
 from genesys_engine.engine.evaluate.verifier import RungSettings, Verifier, VerifySettings
+from genesys_engine.engine.jobs.worker_jobs import ComponentSpec, Trial
 from genesys_engine.engine.report.sections import _isolation
 from genesys_engine.engine.run import settings as engine_settings
 from genesys_engine.engine.run.assembly import assemble, demand_isolation, load
@@ -16,6 +17,7 @@ from genesys_engine.engine.run.lifecycle import run_started
 from genesys_engine.engine.run.settings import asks_to_compile, training_limits, verify_settings
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.engine.train.placement import Trials
+from genesys_engine.gab.scales import ModelConfig
 from genesys_engine.plugins.api import Limits
 from genesys_engine.plugins.host import PluginHost
 from genesys_engine.plugins.sandbox import toolchain
@@ -95,14 +97,21 @@ def test_a_trainer_that_knows_no_compiler_does_not_ask(experiment):
 def test_only_a_design_that_passed_compiles(tmp_path, passed):
     rung = RungSettings("0.2M", 64, 1000, 100, 1e-3)
     settings = VerifySettings(
-        0, Path("none"), (rung,), {"options": {}}, {"0.2M": []}, Limits(7), Limits(7), compiles=True
+        0,
+        Path("none"),
+        (rung,),
+        ComponentSpec("x", {}),
+        {"0.2M": ()},
+        Limits(7),
+        Limits(7),
+        compiles=True,
     )
     executor = Noting(workers=0, fail=0)
     trials = Trials(PluginHost(), executor, "process", lambda *_: nullcontext())
     verifier = Verifier(trials, settings, tmp_path)
-    model = {"d_model": 16, "n_blocks": 1, "vocab_size": 512, "context": 64}
-    verifier.start(0, verifier.payload("x", model, 0, 0), None, {}, passed=passed).result()
-    verifier.start(1, verifier.payload("x", model, 0, 0), None, {}).result()  # nothing said
+    job, trial = verifier.job("x", ModelConfig(16, 1, 512, 64), 0, 0), Trial(0, "", 0, "0.2M", 0)
+    verifier.start(0, job, None, trial, passed=passed).result()
+    verifier.start(1, job, None, trial).result()  # nothing said
     compiling = [limits.compiles for _, limits in executor.jobs]
     assert compiling == [passed, False, False, False], "an evaluation never compiles"
     assert {limits.wall_s for _, limits in executor.jobs} == {7}

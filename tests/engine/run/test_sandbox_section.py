@@ -12,7 +12,8 @@ from genesys_engine.engine.cli import main
 from genesys_engine.engine.common.canonical import canonical_json
 from genesys_engine.engine.config import ConfigError, load_experiment
 from genesys_engine.engine.evaluate.verifier import RungSettings, Verifier, VerifySettings
-from genesys_engine.engine.jobs.replies import CheckReply
+from genesys_engine.engine.jobs.design_report import DesignReport
+from genesys_engine.engine.jobs.worker_jobs import ComponentSpec, Trial
 from genesys_engine.engine.run import lifecycle
 from genesys_engine.engine.run.assembly import demand_isolation, load, open_executor
 from genesys_engine.engine.run.settings import verify_settings
@@ -21,6 +22,7 @@ from genesys_engine.engine.train.placement import Trials
 from genesys_engine.gab import library
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import EnvironmentProblem, PluginError
+from genesys_engine.gab.scales import ModelConfig
 from genesys_engine.plugins.api import Limits, Outcome
 from genesys_engine.plugins.host import PluginHost
 from genesys_engine.plugins.registry import Description
@@ -198,18 +200,18 @@ def checked(reply, folder, checkers=()):
 )
 def test_a_check_s_reply_that_does_not_fit_is_a_failed_check(reply, tmp_path):
     report = checked(reply, tmp_path)
-    assert not report["passed"]
-    assert report["findings"][0]["code"] == "check.bad_reply"
-    assert "malformed" in report["findings"][0]["message"]
+    assert not report.passed
+    assert report.errors == ["check.bad_reply"]
+    assert "malformed" in report.findings[0].message
 
 
 def test_only_a_checker_of_the_experiment_can_be_at_fault(tmp_path):
     fault = {"name": "mine", "reason": "broken"}
     reply = {**PASSED, "measurements": {**PASSED["measurements"], "checker_fault": fault}}
-    assert checked(reply, tmp_path)["passed"]
-    assert checked(reply, tmp_path, ({"name": "another"},))["passed"]
+    assert checked(reply, tmp_path).passed
+    assert checked(reply, tmp_path, (ComponentSpec("x", {}, "another"),)).passed
     with pytest.raises(PluginError, match="broken"):
-        checked(reply, tmp_path, ({"name": "mine"},))
+        checked(reply, tmp_path, (ComponentSpec("x", {}, "mine"),))
 
 
 OF_EVALUATION = {"scores", "controls"}
@@ -218,13 +220,13 @@ RUNG = RungSettings("0.2M", 64, 1000, 100, 1e-3)
 
 def started(folder, executor):
     """Begin a verification as a run does; return its result."""
-    common = ({"options": {}}, {"0.2M": []}, Limits(), Limits())
+    common = (ComponentSpec("x", {}), {"0.2M": ()}, Limits(), Limits())
     settings = VerifySettings(0, Path("none"), (RUNG,), *common)
     trials = Trials(PluginHost(), executor, "process", lambda *_: nullcontext())
     verifier = Verifier(trials, settings, folder)
-    model = {"d_model": 16, "n_blocks": 1, "vocab_size": 512, "context": 64}
-    job = verifier.payload("x", model, 0, 0)
-    return verifier.start(0, job, "design-0.safetensors", {}).result()
+    job = verifier.job("x", ModelConfig(16, 1, 512, 64), 0, 0)
+    trial = Trial(0, "digest", 0, "0.2M", 0)
+    return verifier.start(0, job, "design-0.safetensors", trial).result()
 
 
 def verified(folder, **reply):
@@ -240,7 +242,7 @@ def verified(folder, **reply):
             return Outcome("ok", told, facts={"wall_s": 3.0})
 
     read = started(folder, Liar(workers=0))
-    canonical_json(read.result)  # as the store does
+    canonical_json(read.result.to_json())  # as the store does
     return read
 
 
@@ -264,7 +266,7 @@ def test_what_the_parent_measured_counts_before_the_reply(tmp_path):
 )
 def test_a_verification_s_reply_that_does_not_fit_is_a_failure(reply, tmp_path):
     result = verified(tmp_path, **reply).result
-    assert (result["status"], result["cause"]) == ("failed", "bad_reply")
+    assert (result.status, result.cause) == ("failed", "bad_reply")
 
 
 @pytest.mark.parametrize("value", [math.inf, math.nan, -1e308, 1e101])
@@ -272,22 +274,22 @@ def test_a_score_that_cannot_be_reckoned_with_is_a_failure(value, tmp_path):
     given = {"m": score(value), "good": score(1.0)}
     for reply in ({"scores": given}, {"controls": {"untrained": given}}, {"curve": [(1, value)]}):
         result = verified(tmp_path, **reply).result
-        assert (result["status"], result["cause"]) == ("failed", "not_finite")
+        assert (result.status, result.cause) == ("failed", "not_finite")
     result = verified(tmp_path, status="failed", scores=given, curve=[(2, 3)]).result
-    assert (result["scores"].keys(), result["curve"]) == ({"good"}, [(2, 3)])
+    assert (result.scores.keys(), result.curve) == ({"good"}, ((2, 3),))
     result = verified(tmp_path, status="failed", curve=[(1, value), (2, 3)]).result
-    assert result["curve"] == [(2, 3)]
+    assert result.curve == ((2, 3),)
 
 
 @pytest.mark.parametrize("stderr", [10**400, math.nan, 1e308, "x"])
 def test_a_standard_error_that_is_none_is_left_out(stderr, tmp_path):
     result = verified(tmp_path, scores={"m": score(2.0, stderr=stderr)}).result
-    assert result["status"] == "ok"
-    assert result["scores"]["m"]["stderr"] is None
+    assert result.status == "ok"
+    assert result.scores["m"].stderr is None
 
 
 def test_a_true_reply_is_kept_word_by_word():
-    assert CheckReply.read(PASSED, ["0.2M"]) is PASSED
+    assert DesignReport.read(PASSED, ["0.2M"]).to_json() is PASSED
 
 
 @pytest.mark.parametrize("left", ["link", "garbage", "nothing"])
@@ -308,8 +310,8 @@ def test_a_checkpoint_that_is_none_is_a_failed_verification(left, tmp_path):
             return {**super()._train(payload), "checkpoint": "../../model.safetensors"}
 
     result = started(tmp_path, Liar(workers=0, fail=0)).result
-    assert (result["status"], result["cause"]) == ("failed", "bad_reply")
-    assert "checkpoint" in result["reason"]
+    assert (result.status, result.cause) == ("failed", "bad_reply")
+    assert "checkpoint" in result.reason
     assert not (tmp_path / "checkpoints").exists()
     assert secret.read_text() == "text"
     assert not (tmp_path / "scratch" / "verify-0").exists()

@@ -92,7 +92,9 @@ class RealCheck:
         scratch.mkdir()
         payload = {"source": source, "scales": ["0.2M"], "vocab_size": 512, "seed": 0}
         outcome = self.executor.submit(CHECK, payload, scratch, judged(Limits())).result()
-        return dict(outcome.value) if outcome.value is not None else failed_report(outcome)
+        if outcome.value is None:
+            return dict(failed_report(outcome).to_json())
+        return dict(outcome.value)
 
 
 def fenced(source: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from exhaustive import exhaustive
 
 from genesys_engine.engine.check.design_check import CHECK, failed_report
-from genesys_engine.engine.jobs.replies import CheckReply
+from genesys_engine.engine.jobs.design_report import DesignReport
 from genesys_engine.plugins.api import Limits
 from genesys_engine.plugins.auditor import judged
 from genesys_engine.plugins.executors.process import ProcessExecutor, ProcessOptions
@@ -53,9 +53,8 @@ def checks(selected, tmp_path_factory):
 
 def errors(outcome):
     if outcome.value is None:
-        return {failed_report(outcome)["findings"][0]["code"]}
-    report = CheckReply.read(outcome.value, SCALES)
-    return {each["code"] for each in report["findings"] if each["severity"] == "error"}
+        return set(failed_report(outcome).errors)
+    return set(DesignReport.read(outcome.value, SCALES).errors)
 
 
 @pytest.mark.parametrize("path", exhaustive(BAD, but=BY_CODE.values()), ids=lambda path: path.stem)
