@@ -8,48 +8,45 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from genesys_engine.engine.cli.commands.compare import said
-from genesys_engine.engine.compare.session import read
-from genesys_engine.engine.compare.tables import tables
+from genesys_engine.engine.compare.reading import read
+from genesys_engine.engine.compare.summary import Summary, findings, tables
 
 PAGE = Path(__file__).with_name("gp-vs-direct.md")
 _PARTIAL = re.compile(r"PARTIAL: [^.]*\. ")
 
 
-def place(data: Mapping[str, Any]) -> str:
+def place(study: Summary) -> str:
     """Return what the page calls the place of a study."""
-    if data["study"] == "evolution":
+    if study.study == "evolution":
         return "evolution"
-    return "simulation" if data["simulation"] else "results"
+    return "simulation" if study.simulation else "results"
 
 
-def results(data: Mapping[str, Any]) -> Iterator[str]:
+def results(study: Summary) -> Iterator[str]:
     """Yield the lines of a study's results."""
-    if not data["complete"]:
-        items = "runs" if data["study"] == "evolution" else "proposals"
+    if not study.complete:
+        items = "runs" if study.study == "evolution" else "proposals"
         yield f"**Partial results:** not every arm has met all its {items} yet (n in the table)."
         yield "What the intervals leave open is open."
         yield ""
-    for title, columns, rows in tables(data):
-        yield from [f"{_PARTIAL.sub('', title)}:", ""]
-        yield f"| {' | '.join(columns)} |"
-        yield "|---" * len(columns) + "|"
-        yield from (
-            f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows
-        )
+    for table in tables(study):
+        yield from [f"{_PARTIAL.sub('', table.title)}:", ""]
+        yield f"| {' | '.join(table.columns)} |"
+        yield "|---" * len(table.columns) + "|"
+        for row in table.rows:
+            yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |"
         yield ""
-    yield from (f"- {line}" for line in said(dict(data)))
+    yield from (f"- {line}" for line in findings(study))
 
 
 def main() -> None:
     """Replace the results in the page."""
-    data = read(Path(sys.argv[1]))
-    begin, end = f"<!-- {place(data)} -->", f"<!-- end of {place(data)} -->"
-    lines = "\n".join(results(data))
+    study = read(Path(sys.argv[1]))
+    begin, end = f"<!-- {place(study)} -->", f"<!-- end of {place(study)} -->"
+    lines = "\n".join(results(study))
     text = PAGE.read_text(encoding="utf-8")
     found = re.sub(
         f"{begin}.*{end}", lambda _: f"{begin}\n\n{lines}\n\n{end}", text, flags=re.DOTALL

@@ -8,7 +8,7 @@ Payloads of the other hooks are read-only JSON objects.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -79,6 +79,18 @@ def genesys_register_report_sections(register: Register) -> None:
 @hookspec
 def genesys_commands(cli: click.Group) -> None:
     """Add commands to `genesys-engine` (`cli.add_command`)."""
+
+
+# --- studies: what every plugin adds ------------------------------------------------------------
+
+
+@hookspec(firstresult=True)  # of each plugin, since the host asks them one by one
+def genesys_study_tables(study: Mapping[str, Any]) -> Sequence[Mapping[str, Any]] | None:
+    """Return tables that are shown with a study: `title`, `columns` and `rows`, all texts.
+
+    `study`: what `compare --json` answers, with `results` (item, arm, made, seconds) and, in an
+    implementation study, `units` (name of a proposal -> how many units it changes).
+    """
 
 
 # --- decisions: the first plugin that answers something else than None decides -------------------

@@ -14,7 +14,7 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -153,14 +153,24 @@ class PluginHost:
         Raises:
             PluginError: a plugin raised; a decision cannot be guessed.
         """
+        return next(self._answers(hook, payload), (None, None))
+
+    def answers(self, hook: str, **payload: Any) -> list[tuple[PluginRecord, Any]]:
+        """Return every answer that is not None, and who gave it.
+
+        Raises:
+            PluginError: a plugin raised.
+        """
+        return list(self._answers(hook, payload))
+
+    def _answers(self, hook: str, payload: Mapping[str, Any]) -> Iterator[tuple[PluginRecord, Any]]:
         frozen = {name: freeze(value) for name, value in payload.items()}
         for record, call in self._implementations(hook):
             answer, error = _attempt(call, **frozen)
             if error is not None:
                 raise PluginError(_broken(record, hook, error).describe()) from error
             if answer is not None:
-                return record, answer
-        return None, None
+                yield record, answer
 
     def implements(self, hook: str) -> bool:
         """Tell whether any active plugin has this hook."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from genesys_engine.engine.cli.output import note, print_json
+from genesys_engine.engine.cli.progress.display import Display
 from genesys_engine.engine.cli.progress.live import Progress
 from genesys_engine.engine.common.interrupt import INTERRUPTED, interruptible
 from genesys_engine.engine.loop.evolution import Stopped
@@ -22,15 +23,12 @@ from genesys_engine.gab.errors import (
 
 def session(work: Callable[[lifecycle.Callbacks], None], folder: Path, *, as_json: bool) -> int:
     """Do `work` with progress and Ctrl-C handled; return the exit code."""
-    with Progress() as progress, interruptible(progress.say) as asked:
-        callbacks = lifecycle.Callbacks(progress.on_event, progress.on_past, asked, progress.say)
-        try:
-            work(callbacks)
-        except Stopped as stopped:
-            reason = str(stopped)
-        else:
-            reason = ""
-    if reason:
+    progress = Progress()
+
+    def run(asked: Callable[[], str | None]) -> None:
+        work(lifecycle.Callbacks(progress.on_event, progress.on_past, asked, progress.say))
+
+    if reason := until_stopped(progress, run):
         return _stopped(folder, reason)
     try:
         return _finished(folder, as_json=as_json)
@@ -39,14 +37,33 @@ def session(work: Callable[[lifecycle.Callbacks], None], folder: Path, *, as_jso
         raise
 
 
+def until_stopped(display: Display, work: Callable[[Callable[[], str | None]], None]) -> str:
+    """Do `work` while `display` shows it; return the reason why it stopped early, "" for none.
+
+    Args:
+        work: gets what tells whether Ctrl-C, SIGTERM or SIGHUP have asked it to stop.
+    """
+    with display, interruptible(display.say) as asked:
+        try:
+            work(asked)
+        except Stopped as stopped:
+            return str(stopped)
+    return ""
+
+
+def stopped_note(folder: Path, reason: str, more: str = "") -> int:
+    """Say how what stopped early is resumed; return the exit code."""
+    note(f"stopped ({reason}); nothing is lost. Resume with: genesys-engine resume {folder}{more}")
+    return EXIT_INTERRUPTED if reason == INTERRUPTED else EXIT_BUDGET
+
+
 def _stopped(folder: Path, reason: str) -> int:
     code = EXIT_INTERRUPTED if reason == INTERRUPTED else EXIT_BUDGET
     kind = RunInterrupted if reason == INTERRUPTED else RunStopped
     with Store.open(folder, write=True) as store, store.transaction():
         store.add_event(kind(reason=reason, exit_code=code), decisive=False)
     more = f" --set {reason}=MORE" if reason.startswith("budget.") else ""
-    note(f"stopped ({reason}); nothing is lost. Resume with: genesys-engine resume {folder}{more}")
-    return code
+    return stopped_note(folder, reason, more)
 
 
 def _finished(folder: Path, *, as_json: bool) -> int:

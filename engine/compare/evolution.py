@@ -7,23 +7,21 @@ runs go seed by seed, so that whatever is finished compares all arms.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from genesys_engine.engine.compare.observer import StudyObserver
+from genesys_engine.engine.compare.results import FinishedRun, Result
 from genesys_engine.engine.compare.series import series_of
-from genesys_engine.engine.compare.store import FOLDER, RUNS, Result, StudyStore
+from genesys_engine.engine.compare.store import FOLDER, RUNS, StudyStore
 from genesys_engine.engine.config import Experiment, load_experiment
 from genesys_engine.engine.config.kept import kept_paths, kept_sets
 from genesys_engine.engine.config.schema import ARM_CAPS, CompareArm, CompareSection
 from genesys_engine.engine.loop.evolution import Stopped
 from genesys_engine.engine.run import lifecycle
-from genesys_engine.engine.store.run_store import DATABASE, EXPERIMENT, Store
+from genesys_engine.engine.store.events import Event
+from genesys_engine.engine.store.run_store import EXPERIMENT, Store
 from genesys_engine.gab.errors import InputError
-
-if TYPE_CHECKING:
-    from genesys_engine.engine.compare.callbacks import Callbacks
-
 
 MEASURE: Mapping[str, Callable[[Experiment], object]] = {
     "[corpus]": lambda experiment: experiment.corpus,
@@ -51,7 +49,7 @@ def arm_sets(arm: CompareArm, section: CompareSection, item: str) -> list[str]:
     return sets + [f"budget.{key}={value}" for key, value in caps.items() if value is not None]
 
 
-def run_arms(store: StudyStore, experiment: Experiment, callbacks: Callbacks) -> None:
+def run_arms(store: StudyStore, experiment: Experiment, observer: StudyObserver) -> None:
     """Do every run that is not finished.
 
     A run that a cap ends counts as it stands: the cap is what the arms have in common.
@@ -61,39 +59,28 @@ def run_arms(store: StudyStore, experiment: Experiment, callbacks: Callbacks) ->
             quantity than that of the others; nothing is started then.
         Stopped: the study ended early and can be continued.
     """
-    refuse_older(store.results())
-    section = experiment.compare
+    section, results = experiment.compare, store.results(FinishedRun)
     work = [(arm, item) for item in items(section) for arm in section.arms]
     loaded = {
         (arm.name, item): _arm_experiment(store, arm_sets(arm, section, item)) for arm, item in work
     }
     _refuse_other_measures([(name, found) for (name, _), found in loaded.items()])
-    callbacks.on_plan([(arm.name, len(section.seeds)) for arm in section.arms], store.results())
-    done = {(result.item, result.arm) for result in store.results()}
+    observer.on_plan([(arm.name, len(section.seeds)) for arm in section.arms], results)
+    done = {(result.item, result.arm) for result in results}
     for arm, item in work:
         if (item, arm.name) in done:
             continue
         started = time.monotonic()
         folder = store.folder / RUNS / f"{arm.name}-{item}"
-        callbacks.say(f"run {arm.name}, {item}")
+        observer.say(f"run {arm.name}, {item}")
         own, paths = arm_sets(arm, section, item), kept_paths(loaded[arm.name, item])
         sets = [*kept_sets(store.meta), *own, *paths]
-        cap = _one_run(folder, store.folder / EXPERIMENT, sets, callbacks)
+        cap = _one_run(folder, store.folder / EXPERIMENT, sets, observer)
         with Store.open(folder) as finished:
-            payload = series_of(finished, experiment.population) | {"cap": cap}
-        seconds = time.monotonic() - started
-        store.add_result(item, arm.name, payload, seconds)
-        callbacks.on_result(Result(item, arm.name, payload, seconds))
-
-
-def refuse_older(results: Iterable[Result]) -> None:
-    """Raise `InputError` where an older version stored results, with other measures."""
-    if any("generations" not in result.payload for result in results):
-        raise InputError(
-            "this study was stored by an older version with other measures",
-            where="[compare]",
-            hint="run it again in a new folder, or open it with the version that wrote it",
-        )
+            made = series_of(finished, experiment.population, cap=cap)
+        result = Result(item, arm.name, made, time.monotonic() - started)
+        store.add_result(result)
+        observer.on_result(result)
 
 
 def _refuse_other_measures(arms: Sequence[tuple[str, Experiment]]) -> None:
@@ -119,26 +106,26 @@ def _arm_experiment(store: StudyStore, own: Sequence[str]) -> Experiment:
     )
 
 
-def _one_run(folder: Path, path: Path, sets: Sequence[str], callbacks: Callbacks) -> str:
+def _one_run(folder: Path, path: Path, sets: Sequence[str], observer: StudyObserver) -> str:
     """Start a run or continue it, until it is finished or a cap of its budget ends it.
 
     Returns the name of the cap, "" where none ended it.
     """
 
-    def nothing(event: Any) -> None:
+    def nothing(event: Event) -> None:
         """Events stay in the run's own log."""
 
-    inner = lifecycle.Callbacks(nothing, nothing, callbacks.should_stop, callbacks.say)
-    begun = (folder / DATABASE).exists()
+    callbacks = lifecycle.Callbacks(nothing, nothing, observer.should_stop, observer.say)
+    begun = Store.exists(folder)
     if begun:
         with Store.open(folder) as store:
             if store.meta("finished"):
                 return ""
     try:
         if begun:
-            lifecycle.resume(folder, (), inner)
+            lifecycle.resume(folder, (), callbacks)
         else:
-            lifecycle.start(path, sets, folder, inner)
+            lifecycle.start(path, sets, folder, callbacks)
     except Stopped as stopped:
         if not str(stopped).startswith("budget."):
             raise

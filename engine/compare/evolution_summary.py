@@ -10,19 +10,23 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import Any
 
-from genesys_engine.engine.compare.evolution import items, refuse_older
+from genesys_engine.engine.common import records
+from genesys_engine.engine.compare.evolution import items
 from genesys_engine.engine.compare.gains import area_under
+from genesys_engine.engine.compare.results import FinishedRun, Result, Used
 from genesys_engine.engine.compare.statistics import (
     SEED,
+    Comparison,
+    Interval,
+    compared,
     mean_interval,
     paired_means,
     rate_interval,
-    sentence,
 )
-from genesys_engine.engine.compare.store import Result
+from genesys_engine.engine.compare.tables import Table
 from genesys_engine.engine.config.schema import CompareArm, CompareSection
 
 COMPARED = {
@@ -31,75 +35,133 @@ COMPARED = {
     "area": "area under the best so far",
 }
 _MEASURES = (*COMPARED, "end", "peak", "volatility", "sharpe", "drawdown")
+Runs = Mapping[str, FinishedRun]
+"""The runs of an arm by item."""
 
 
-def summarise_runs(section: CompareSection, results: Sequence[Result]) -> dict[str, Any]:
-    """Return the study as JSON data; numbers that nobody knows are None.
+@dataclass(frozen=True)
+class RunMeasures:
+    """One run of an arm; None where it has no such number (see `gains.Gains`)."""
 
-    Raises:
-        InputError: an older version stored it, with other measures.
+    item: str
+    costs: tuple[int, ...]
+    best_so_far: tuple[float, ...]
+    generations: tuple[float, ...]
+    best: float
+    mean: float | None
+    area: float | None
+    end: float | None
+    peak: float | None
+    volatility: float | None
+    sharpe: float | None
+    drawdown: float | None
+
+    def measure(self, name: str) -> float | None:
+        """Return one of `_MEASURES`."""
+        value: float | None = getattr(self, name)
+        return value
+
+
+@dataclass(frozen=True)
+class MeanUse(Used):
+    """What a run of an arm used, means over runs."""
+
+    training_tokens: float | None
+
+
+@dataclass(frozen=True)
+class ArmRuns:
+    """An arm over its runs, `n` of those `planned`: means, of how many runs, and intervals."""
+
+    arm: str
+    n: int
+    planned: int
+    valid_rate: float | None
+    valid_interval: Interval | None
+    used: MeanUse
+    device: tuple[str, ...]
+    caps: Mapping[str, int]
+    means: Mapping[str, float | None]
+    known: Mapping[str, int]
+    intervals: Mapping[str, Interval | None]
+    runs: tuple[RunMeasures, ...]
+
+
+@dataclass(frozen=True)
+class EvolutionSummary:
+    """What an evolution study shows; `until_tokens` is the cost up to which areas go.
+
+    `tables` are those that plugins add.
     """
-    refuse_older(results)
+
+    name: str
+    study: str
+    simulation: bool
+    until_tokens: int
+    complete: bool
+    arms: tuple[ArmRuns, ...]
+    comparisons: tuple[Comparison, ...]
+    tables: tuple[Table, ...] = ()
+
+    def with_tables(self, tables: Sequence[Table]) -> EvolutionSummary:
+        """Return the summary with the tables of plugins."""
+        return replace(self, tables=tuple(tables))
+
+    def to_json(self) -> dict[str, object]:
+        """Return what `compare --json` answers."""
+        return records.to_json(self)
+
+
+def summarise_runs(
+    section: CompareSection, results: Sequence[Result[FinishedRun]], *, name: str = ""
+) -> EvolutionSummary:
+    """Return what a study called `name` shows."""
     wanted = items(section)
     own = {
-        arm.name: {r.item: r.payload for r in results if r.arm == arm.name and r.item in wanted}
+        arm.name: {r.item: r.made for r in results if r.arm == arm.name and r.item in wanted}
         for arm in section.arms
     }
     # One run may fail early: areas go up to the largest cost, a run that has ended keeps its best.
-    spent = [payload["spent"] for runs in own.values() for payload in runs.values()]
-    until = max(spent, default=0)
-    arms = [_arm(arm, own[arm.name], len(wanted), until) for arm in section.arms]
-    return {
-        "study": "evolution",
-        "simulation": False,
-        "until_tokens": until,
-        "complete": all(arm["n"] == arm["planned"] for arm in arms),
-        "arms": arms,
-        "comparisons": _comparisons(section, own, until),
-    }
+    until = max((run.spent for runs in own.values() for run in runs.values()), default=0)
+    arms = tuple(_arm(arm, own[arm.name], len(wanted), until) for arm in section.arms)
+    complete = all(arm.n == arm.planned for arm in arms)
+    comparisons = _comparisons(section, {arm.arm: arm.runs for arm in arms})
+    return EvolutionSummary(name, "evolution", False, until, complete, arms, comparisons)
 
 
-def _arm(
-    arm: CompareArm, runs: Mapping[str, Mapping[str, Any]], planned: int, until: float
-) -> dict[str, Any]:
-    measured = {name: _measured(payload, until) for name, payload in runs.items()}
+def _arm(arm: CompareArm, runs: Runs, planned: int, until: float) -> ArmRuns:
+    measured = tuple(_measured(item, run, until) for item, run in sorted(runs.items()))
     columns = {
-        key: [value for m in measured.values() if (value := m[key]) is not None]
+        key: [value for each in measured if (value := each.measure(key)) is not None]
         for key in _MEASURES
     }
-    used = {
-        key: [payload["used"][key] for payload in runs.values()]
-        for key in ("llm_tokens", "llm_usd", "device_s", "wall_s")
-    }
-    children = [(payload["valid"], payload["made"]) for payload in runs.values()]
-    valid, made = (sum(pair[i] for pair in children) for i in (0, 1))
+    made = sum(run.made for run in runs.values())
     # Children of one run descend from each other: runs are drawn, not children.
-    valid_interval = rate_interval(children, SEED)
-    intervals = {key: mean_interval(values, SEED) for key, values in columns.items()}
-    return {
-        "arm": arm.name,
-        "n": len(runs),
-        "planned": planned,
-        "valid_rate": valid / made if made else None,
-        "valid_interval": None if valid_interval is None else valid_interval.to_json(),
-        "used": {key: _mean_known(values) for key, values in used.items()}
-        | {"training_tokens": _mean_known([payload["spent"] for payload in runs.values()])},
-        "device": sorted({device for payload in runs.values() for device in payload["device"]}),
-        "caps": dict(Counter(payload["cap"] for payload in runs.values() if payload["cap"])),
-        "means": {key: fmean(values) if values else None for key, values in columns.items()},
-        "known": {key: len(values) for key, values in columns.items()},
-        "intervals": {k: None if v is None else v.to_json() for k, v in intervals.items()},
-        "runs": [
-            {
-                "item": name,
-                "costs": payload["costs"],
-                "best_so_far": payload["best_so_far"],
-                "generations": payload["generations"],
-                **measured[name],
-            }
-            for name, payload in sorted(runs.items())
-        ],
-    }
+    children = [(run.valid, run.made) for run in runs.values()]
+    return ArmRuns(
+        arm=arm.name,
+        n=len(runs),
+        planned=planned,
+        valid_rate=sum(run.valid for run in runs.values()) / made if made else None,
+        valid_interval=rate_interval(children, SEED),
+        used=_mean_use(list(runs.values())),
+        device=tuple(sorted({device for run in runs.values() for device in run.device})),
+        caps=dict(Counter(run.cap for run in runs.values() if run.cap)),
+        means={key: fmean(values) if values else None for key, values in columns.items()},
+        known={key: len(values) for key, values in columns.items()},
+        intervals={key: mean_interval(values, SEED) for key, values in columns.items()},
+        runs=measured,
+    )
+
+
+def _mean_use(runs: Sequence[FinishedRun]) -> MeanUse:
+    return MeanUse(
+        llm_tokens=_mean_known([run.used.llm_tokens for run in runs]),
+        llm_usd=_mean_known([run.used.llm_usd for run in runs]),
+        device_s=_mean_known([run.used.device_s for run in runs]),
+        wall_s=_mean_known([run.used.wall_s for run in runs]),
+        training_tokens=_mean_known([run.spent for run in runs]),
+    )
 
 
 def _mean_known(values: Sequence[float | None]) -> float | None:
@@ -108,37 +170,35 @@ def _mean_known(values: Sequence[float | None]) -> float | None:
     return fmean(known) if known and len(known) == len(values) else None
 
 
-def _measured(payload: Mapping[str, Any], until: float) -> dict[str, float | None]:
-    """Return the numbers of one run."""
-    found = payload["gains"] or dict.fromkeys(("end", "peak", "volatility", "sharpe", "drawdown"))
-    area = area_under(payload["costs"], payload["best_so_far"], until)
-    return {"best": payload["best"], "mean": payload["mean"], "area": area, **found}
+def _measured(item: str, run: FinishedRun, until: float) -> RunMeasures:
+    area, gains = area_under(run.costs, run.best_so_far, until), run.gains
+    return RunMeasures(
+        item=item,
+        costs=run.costs,
+        best_so_far=run.best_so_far,
+        generations=run.generations,
+        best=run.best,
+        mean=run.mean,
+        area=area,
+        end=None if gains is None else gains.end,
+        peak=None if gains is None else gains.peak,
+        volatility=None if gains is None else gains.volatility,
+        sharpe=None if gains is None else gains.sharpe,
+        drawdown=None if gains is None else gains.drawdown,
+    )
 
 
 def _comparisons(
-    section: CompareSection, own: Mapping[str, Mapping[str, Mapping[str, Any]]], until: float
-) -> list[dict[str, Any]]:
+    section: CompareSection, measured: Mapping[str, Sequence[RunMeasures]]
+) -> tuple[Comparison, ...]:
     """Return every pair of arms over the seeds that both have met, for each measure."""
+    runs = {arm: {run.item: run for run in found} for arm, found in measured.items()}
     found = []
     for first, second in itertools.combinations([arm.name for arm in section.arms], 2):
+        both = [item for item in items(section) if item in runs[first] and item in runs[second]]
         for key, what in COMPARED.items():
-            pairs = [
-                (_measured(own[first][item], until)[key], _measured(own[second][item], until)[key])
-                for item in items(section)
-                if item in own[first] and item in own[second]
-            ]
+            pairs = [(runs[first][i].measure(key), runs[second][i].measure(key)) for i in both]
             known = [(a, b) for a, b in pairs if a is not None and b is not None]
             difference = paired_means([a for a, _ in known], [b for _, b in known], SEED)
-            interval = None if difference.interval is None else difference.interval.to_json()
-            found.append(
-                {
-                    "first": first,
-                    "second": second,
-                    "measure": key,
-                    "n": difference.n,
-                    "difference": difference.value if difference.n else None,
-                    "interval": interval,
-                    "sentence": sentence(first, second, difference, what, digits=2),
-                }
-            )
-    return found
+            found.append(compared(first, second, difference, what, measure=key, digits=2))
+    return tuple(found)

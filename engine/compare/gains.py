@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 ROUNDING = 1e-9  # of the largest step
 
@@ -29,10 +29,6 @@ class Gains:
     volatility: float | None
     sharpe: float | None
     drawdown: float
-
-    def to_json(self) -> dict[str, float | None]:
-        """Return the measures by name."""
-        return asdict(self)
 
 
 def gains(series: Sequence[float]) -> Gains | None:

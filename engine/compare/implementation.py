@@ -12,11 +12,10 @@ what it has used is known; where it ends depends on the clock only if the cap is
 from __future__ import annotations
 
 import time
-from collections import defaultdict, deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from genesys_engine.engine.common.randomness import generator
 from genesys_engine.engine.compare.caps import (
@@ -26,13 +25,13 @@ from genesys_engine.engine.compare.caps import (
     cap_reached,
     is_capped,
     spent_by,
-    spent_now,
-    tokens_of,
 )
 from genesys_engine.engine.compare.proposals import StudyProposal
-from genesys_engine.engine.compare.store import Result, StudyStore
+from genesys_engine.engine.compare.results import CutShort, Implemented, Result
+from genesys_engine.engine.compare.store import StudyStore
 from genesys_engine.engine.config.schema import CompareArm, CompareSection
 from genesys_engine.engine.llm.gateway import LLMOutage
+from genesys_engine.engine.llm.meters import total
 from genesys_engine.engine.loop.evolution import Stopped
 from genesys_engine.gab.errors import InputError
 from genesys_engine.gab.tree import GABTree
@@ -55,8 +54,6 @@ from genesys_engine.plugins.targets import read_options
 
 WHOLE_BUDGET = ("best_of_n", "sequential")
 """The implementers that ask until their tokens are spent."""
-CUT = "cut"
-"""What the store calls the arms that were ended in the middle of a proposal."""
 
 
 @dataclass(frozen=True)
@@ -72,33 +69,26 @@ class Job:
 class Ended:
     """How the work on a job ended: with what is stored of it, or by what cut it short."""
 
-    made: dict[str, Any] | BaseException
+    made: Implemented | BaseException
     seconds: float
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """Whether a design counts, by the measure of the study; `failure` is a stable code."""
+def failure_of(tree: GABTree | None, failure: str, proposal: StudyProposal, check: Check) -> str:
+    """Return the stable code of why a design does not count, "" where it does.
 
-    valid: bool
-    failure: str = ""
-
-
-def judge(tree: GABTree | None, failure: str, proposal: StudyProposal, check: Check) -> Verdict:
-    """Return whether `tree` passes the check and is faithful, whatever the arm says of it.
+    It counts if `tree` passes the check and is faithful, whatever the arm says of it.
 
     Args:
         failure: what the arm gave as the reason where it made no tree.
     """
     if tree is None:
-        return Verdict(False, failure or "no design")
+        return failure or "no design"
     report = check(tree)
     if not report["passed"]:
-        codes = [found["code"] for found in report["findings"] if found["severity"] == "error"]
-        return Verdict(False, codes[0])
+        errors = (each["code"] for each in report["findings"] if each["severity"] == "error")
+        return str(next(errors))
     paths = [change.path for change in proposal.proposal.changes]
-    faults = unfaithful(tree, proposal.tree(), paths, check)
-    return Verdict(not faults, faults[0].code if faults else "")
+    return next((each.code for each in unfaithful(tree, proposal.tree(), paths, check)), "")
 
 
 def plan_jobs(section: CompareSection, proposals: Sequence[StudyProposal]) -> list[Job]:
@@ -176,7 +166,7 @@ class ImplementationStudy:
         check: Check,
         should_stop: Callable[[], str | None] = lambda: None,
         interrupt: Callable[[], None] = lambda: None,
-        tell: Callable[[Result], None] = lambda result: None,
+        tell: Callable[[Result[Implemented]], None] = lambda result: None,
     ) -> None:
         self._store = store
         self._section = section
@@ -189,10 +179,8 @@ class ImplementationStudy:
         self._should_stop = should_stop
         self._interrupt = interrupt
         self._tell = tell
-        self._done = {(result.item, result.arm): result for result in store.results()}
-        # Arm -> the cap that cut it short ("" for none), and the seconds it used on proposals that
-        # were not recorded then.
-        self._cut: dict[str, dict[str, Any]] = dict(store.meta(CUT, {}))
+        self._done = {(result.item, result.arm): result for result in store.results(Implemented)}
+        self._cut = store.cut()
         self._ended: set[str] = set()
 
     def run(self) -> None:
@@ -270,9 +258,9 @@ class ImplementationStudy:
         cap = str(fault) if isinstance(fault, ArmSpent) else ""
         if cap:
             self._ended.add(arm)
-        seconds += self._cut.get(arm, {}).get("seconds", 0.0)
-        self._cut[arm] = {"cap": cap, "seconds": seconds}
-        self._store.keep(CUT, self._cut)
+        before = self._cut.get(arm, CutShort())
+        self._cut[arm] = CutShort(cap, before.seconds + seconds)
+        self._store.keep_cut(self._cut)
 
     def _receive(self, running: dict[Future[Ended], Job]) -> None:
         """Record what has come; wait a moment for it."""
@@ -306,27 +294,28 @@ class ImplementationStudy:
         self._record(job, ended.made, ended.seconds)
         return None
 
-    def _record(self, job: Job, payload: Mapping[str, Any], seconds: float) -> None:
-        result = Result(job.proposal.name, job.arm.name, payload, seconds)
-        self._store.add_result(result.item, result.arm, payload, seconds)
+    def _record(self, job: Job, made: Implemented, seconds: float) -> None:
+        result = Result(job.proposal.name, job.arm.name, made, seconds)
+        self._store.add_result(result)
         self._done[result.item, result.arm] = result
-        if self._cut.get(result.arm, {}).get("cap"):  # its cap was raised since
-            self._cut[result.arm]["cap"] = ""
-            self._store.keep(CUT, self._cut)
+        cut = self._cut.get(result.arm)
+        if cut is not None and cut.cap:  # its cap was raised since
+            self._cut[result.arm] = replace(cut, cap="")
+            self._store.keep_cut(self._cut)
         self._tell(result)
 
     # --- one job, in a thread of its own -------------------------------------------------------
 
     def _work(self, job: Job) -> Ended:
         started = time.monotonic()
-        made: dict[str, Any] | BaseException
+        made: Implemented | BaseException
         try:
             made = self._implement(job, started)
         except BaseException as fault:  # reported by the thread that records, with the time it took
             made = fault
         return Ended(made, time.monotonic() - started)
 
-    def _implement(self, job: Job, started: float) -> dict[str, Any]:
+    def _implement(self, job: Job, started: float) -> Implemented:
         client = self._client(job, started)
         context = OperatorContext(
             rng=generator(self._seed, "implement", job.index),
@@ -341,8 +330,8 @@ class ImplementationStudy:
             )
         except LLMRequestRefused:  # this one request: a prompt that is too long
             made = Implementation(None, "llm.refused", 0)
-        verdict = judge(made.tree, made.failure, job.proposal, self._check)
-        return _payload(made, verdict, client)
+        failure = failure_of(made.tree, made.failure, job.proposal, self._check)
+        return _implemented(made, failure, client.usage())
 
     def _client(self, job: Job, started: float) -> LLM:
         """Return what the arm asks through, until it reaches a cap."""
@@ -352,8 +341,8 @@ class ImplementationStudy:
         before = self._spent(job.arm.name)
 
         def check(usage: Mapping[str, LLMUsage]) -> None:
-            seconds = time.monotonic() - started
-            if (cap := cap_reached(self._section, before + spent_now(usage, seconds))) is not None:
+            now = Spent(total(usage), time.monotonic() - started)
+            if (cap := cap_reached(self._section, before + now)) is not None:
                 raise ArmSpent(cap)
 
         return ArmClient(client, check)
@@ -363,26 +352,21 @@ class ImplementationStudy:
         caps = [self._section.proposal_tokens]
         equal = self._done.get((job.proposal.name, self._section.equal_to))
         if job.arm.implementer in WHOLE_BUDGET and equal is not None:
-            caps.append(tokens_of(equal.payload))
+            caps.append(equal.made.used.tokens)
         return min((cap for cap in caps if cap is not None), default=None)
 
 
-def _payload(made: Implementation, verdict: Verdict, client: LLM) -> dict[str, Any]:
-    """Return a result as it is stored."""
-    repairs: dict[str, int] = defaultdict(int)
-    for entry in made.trace:
-        for name in entry.get("repairs", ()):
-            repairs[name] += 1
-    lines = None
-    if made.tree is not None:
-        lines = sum(function_lines(unit.source) for unit in made.tree.units())
-    return {
-        "valid": verdict.valid,
-        "failure": verdict.failure,
-        "attempts": made.attempts,
-        "usage": {role: asdict(used) for role, used in sorted(client.usage().items())},
-        "lines": lines,
-        "repairs": dict(sorted(repairs.items())),
-        "trace": [dict(entry) for entry in made.trace],
-        "tree": None if made.tree is None else made.tree.to_json(),
-    }
+def _implemented(made: Implementation, failure: str, usage: Mapping[str, LLMUsage]) -> Implemented:
+    """Return what is kept of a design and of how it was made."""
+    repairs = Counter(name for entry in made.trace for name in entry.get("repairs", ()))
+    tree = made.tree
+    return Implemented(
+        valid=not failure,
+        failure=failure,
+        attempts=made.attempts,
+        usage=dict(sorted(usage.items())),
+        lines=None if tree is None else sum(function_lines(u.source) for u in tree.units()),
+        repairs=dict(sorted(repairs.items())),
+        trace=tuple(dict(entry) for entry in made.trace),
+        tree=None if tree is None else tree.to_json(),
+    )

@@ -1,122 +1,191 @@
-"""What an implementation study shows, from its store alone: the table, the pairs, the lemmas."""
+"""What an implementation study shows, from its store alone: the arms, and pairs of them."""
 
 from __future__ import annotations
 
 import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, replace
 
-from genesys_engine.engine.compare.caps import cap_reached, spent_by, tokens_of, usd_of
+from genesys_engine.engine.common import records
+from genesys_engine.engine.compare.caps import cap_reached, spent_by
 from genesys_engine.engine.compare.implementation import plan_jobs
-from genesys_engine.engine.compare.lemmas import direct_calls, unitwise_calls
 from genesys_engine.engine.compare.proposals import StudyProposal
+from genesys_engine.engine.compare.results import CutShort, Implemented, Result
 from genesys_engine.engine.compare.statistics import (
-    SEED,
+    Comparison,
+    Interval,
+    compared,
     in_points,
     paired_rates,
-    rate_interval,
-    sentence,
     wilson,
 )
-from genesys_engine.engine.compare.store import Result
+from genesys_engine.engine.compare.tables import Table
 from genesys_engine.engine.config.schema import CompareArm, CompareSection
 
 _WHAT = "valid designs"
+Results = Sequence[Result[Implemented]]
+NO_CUT: Mapping[str, CutShort] = {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """What is counted of some results; means are per proposal, None where nobody knows."""
+
+    n: int
+    valid: int
+    valid_rate: float | None
+    interval: Interval
+    attempts: float | None
+    calls: float | None
+    tokens: float | None
+    tokens_total: int
+    tokens_per_valid: float | None
+    usd: float | None
+    usd_total: float | None
+    lines: float | None
+    failures: Mapping[str, int]
+    repairs: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stratum(Counts):
+    """An arm on the proposals that change so many units."""
+
+    units: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmCounts(Counts):
+    """An arm on all proposals that it has met, of those `planned`; `cap` is what ended it."""
+
+    arm: str
+    implementer: str
+    planned: int
+    strata: tuple[Stratum, ...]
+    cap: str | None
+
+
+@dataclass(frozen=True)
+class ImplementationSummary:
+    """What an implementation study shows; a `simulation` asked no language model.
+
+    `tables` are those that plugins add.
+    """
+
+    name: str
+    study: str
+    simulation: bool
+    proposals: int
+    complete: bool
+    arms: tuple[ArmCounts, ...]
+    comparisons: tuple[Comparison, ...]
+    tables: tuple[Table, ...] = ()
+
+    def with_tables(self, tables: Sequence[Table]) -> ImplementationSummary:
+        """Return the summary with the tables of plugins."""
+        return replace(self, tables=tuple(tables))
+
+    def to_json(self) -> dict[str, object]:
+        """Return what `compare --json` answers."""
+        return records.to_json(self)
 
 
 def summarise(
     section: CompareSection,
     proposals: Sequence[StudyProposal],
-    results: Sequence[Result],
+    results: Results,
     *,
+    name: str = "",
     simulation: bool = False,
-    cut: Mapping[str, Mapping[str, Any]] | None = None,
-) -> dict[str, Any]:
-    """Return the study as JSON data; numbers that nobody knows are None.
+    cut: Mapping[str, CutShort] = NO_CUT,
+) -> ImplementationSummary:
+    """Return what a study shows.
 
     Args:
-        simulation: whether no language model was asked; the data then says so.
+        name: of the study.
+        simulation: whether no language model was asked.
         cut: the arms that were ended in the middle of a proposal, as the store has them.
     """
     planned = Counter(job.arm.name for job in plan_jobs(section, proposals))
     strata = {each.name: each.stratum for each in proposals}
-    own: dict[str, list[Result]] = {arm.name: [] for arm in section.arms}
+    own: dict[str, list[Result[Implemented]]] = {arm.name: [] for arm in section.arms}
     for result in results:
         if result.item in strata and result.arm in own:
             own[result.arm].append(result)
-    arms = [
-        _arm(arm, own[arm.name], planned[arm.name], strata)
-        | {"cap": _cap(section, own[arm.name], arm.name, cut or {})}
+    arms = tuple(
+        _arm(arm, own[arm.name], planned[arm.name], strata, _cap(section, own[arm.name], arm, cut))
         for arm in section.arms
-    ]
-    return {
-        "study": "implementation",
-        "simulation": simulation,
-        "proposals": len(proposals),
-        "published_in": section.published_in,
-        # Arms may be given fewer proposals, but a study in which none met all is a part of one.
-        "complete": all(arm["n"] == arm["planned"] for arm in arms)
-        and any(arm["n"] == len(proposals) for arm in arms),
-        "arms": arms,
-        "comparisons": _comparisons(section, own, strata),
-        "lemmas": _lemmas(section, own, strata),
-    }
+    )
+    # Arms may be given fewer proposals, but a study in which none met all is a part of one.
+    complete = all(arm.n == arm.planned for arm in arms)
+    complete = complete and any(arm.n == len(proposals) for arm in arms)
+    comparisons = _comparisons(section, own, strata)
+    kind = "implementation"
+    return ImplementationSummary(
+        name, kind, simulation, len(proposals), complete, arms, comparisons
+    )
 
 
 def _cap(
-    section: CompareSection,
-    results: Sequence[Result],
-    arm: str,
-    cut: Mapping[str, Mapping[str, Any]],
+    section: CompareSection, results: Results, arm: CompareArm, cut: Mapping[str, CutShort]
 ) -> str | None:
     """Return the cap that ended an arm, None where none did."""
-    reached = cap_reached(section, spent_by(results, arm, cut))
-    return reached or (cut[arm]["cap"] if arm in cut else None) or None
+    reached = cap_reached(section, spent_by(results, arm.name, cut))
+    return reached or cut.get(arm.name, CutShort()).cap or None
 
 
 # --- an arm ------------------------------------------------------------------------------------
 
 
 def _arm(
-    arm: CompareArm, results: Sequence[Result], planned: int, strata: Mapping[str, int]
-) -> dict[str, Any]:
-    found = {"arm": arm.name, "implementer": arm.implementer, "planned": planned}
-    by_stratum = [
-        {"units": units, **_numbers([r for r in results if strata[r.item] == units])}
+    arm: CompareArm, results: Results, planned: int, strata: Mapping[str, int], cap: str | None
+) -> ArmCounts:
+    by_units = [
+        Stratum(**vars(_counts([r for r in results if strata[r.item] == units])), units=units)
         for units in sorted({strata[result.item] for result in results})
     ]
-    published = None if arm.published is None else arm.published.model_dump()
-    return found | _numbers(results) | {"published": published, "strata": by_stratum}
+    return ArmCounts(
+        **vars(_counts(results)),
+        arm=arm.name,
+        implementer=arm.implementer,
+        planned=planned,
+        strata=tuple(by_units),
+        cap=cap,
+    )
 
 
-def _numbers(results: Sequence[Result]) -> dict[str, Any]:
-    """Return what is counted of some results; means are per proposal."""
-    payloads = [result.payload for result in results]
-    n, valid = len(payloads), sum(payload["valid"] for payload in payloads)
-    failures = Counter(payload["failure"] for payload in payloads if not payload["valid"])
+def _counts(results: Results) -> Counts:
+    made = [result.made for result in results]
+    valid = sum(each.valid for each in made)
+    tokens = [each.used.tokens for each in made]
+    prices = [each.used.usd for each in made]
+    known = [price for price in prices if price is not None]
+    priced = len(known) == len(prices)
     repairs: Counter[str] = Counter()
-    for payload in payloads:
-        repairs.update(payload["repairs"])
-    prices = [usd_of(payload) for payload in payloads]
-    calls = [sum(role["calls"] for role in p["usage"].values()) for p in payloads]
-    tokens = sum(map(tokens_of, payloads))
-    return {
-        "n": n,
-        "valid": valid,
-        "valid_rate": valid / n if n else None,
-        "interval": wilson(valid, n).to_json(),
-        "attempts": _mean([payload["attempts"] for payload in payloads]),
-        "calls": _mean(calls),
-        "tokens": _mean(list(map(tokens_of, payloads))),
-        "tokens_total": tokens,
-        "tokens_per_valid": tokens / valid if valid else None,
-        "usd": None if None in prices else _mean([price or 0.0 for price in prices]),
-        "usd_total": None if None in prices else sum(price or 0.0 for price in prices),
-        "lines": _mean([payload["lines"] for payload in payloads if payload["valid"]]),
-        "failures": dict(sorted(failures.items(), key=lambda item: (-item[1], item[0]))),
-        "repairs": dict(sorted(repairs.items(), key=lambda item: (-item[1], item[0]))),
-    }
+    for each in made:
+        repairs.update(each.repairs)
+    return Counts(
+        n=len(made),
+        valid=valid,
+        valid_rate=valid / len(made) if made else None,
+        interval=wilson(valid, len(made)),
+        attempts=_mean([each.attempts for each in made]),
+        calls=_mean([each.used.calls for each in made]),
+        tokens=_mean(tokens),
+        tokens_total=sum(tokens),
+        tokens_per_valid=sum(tokens) / valid if valid else None,
+        usd=_mean(known) if priced else None,
+        usd_total=sum(known) if priced else None,
+        lines=_mean([each.lines or 0 for each in made if each.valid]),
+        failures=_by_count(Counter(each.failure for each in made if not each.valid)),
+        repairs=_by_count(repairs),
+    )
+
+
+def _by_count(counted: Counter[str]) -> dict[str, int]:
+    """Return what was counted, the most frequent first, equals by name."""
+    return dict(sorted(counted.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _mean(values: Sequence[float]) -> float | None:
@@ -127,20 +196,16 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def _comparisons(
-    section: CompareSection, own: Mapping[str, Sequence[Result]], strata: Mapping[str, int]
-) -> list[dict[str, Any]]:
+    section: CompareSection, own: Mapping[str, Results], strata: Mapping[str, int]
+) -> tuple[Comparison, ...]:
     """Return every pair of arms over the proposals that both have met.
 
     Next to all proposals stand those that change three units or more, where unit-wise work is
     expected to matter; the sentence names the numbers of units that both arms have met.
     """
     found = []
-    names = [arm.name for arm in section.arms]
-    for first, second in itertools.combinations(names, 2):
-        valid = [
-            {result.item: bool(result.payload["valid"]) for result in own[name]}
-            for name in (first, second)
-        ]
+    for first, second in itertools.combinations([arm.name for arm in section.arms], 2):
+        valid = [{r.item: r.made.valid for r in own[name]} for name in (first, second)]
         shared = sorted(valid[0].keys() & valid[1].keys())
         for label, least in (("all", 0), ("three units and more", 3)):
             items = [item for item in shared if strata[item] >= least]
@@ -148,60 +213,7 @@ def _comparisons(
                 continue
             pairs = [[rates[item] for item in items] for rates in valid]
             points = in_points(paired_rates(pairs[0], pairs[1]))
-            interval = None if points.interval is None else points.interval.to_json()
             units = " and ".join(map(str, sorted({strata[item] for item in items})))
             what = _WHAT if label == "all" else f"{_WHAT} at {units} units"
-            found.append(
-                {
-                    "first": first,
-                    "second": second,
-                    "proposals": label,
-                    "n": points.n,
-                    "difference": points.value if points.n else None,
-                    "interval": interval,
-                    "sentence": sentence(first, second, points, what),
-                }
-            )
-    return found
-
-
-# --- the lemmas --------------------------------------------------------------------------------
-
-
-def _lemmas(
-    section: CompareSection, own: Mapping[str, Sequence[Result]], strata: Mapping[str, int]
-) -> dict[str, Any]:
-    """Return the calls per valid design, measured and as Lemmas 1 and 2 predict them.
-
-    p is measured on the first arm that works unit by unit: of the coder's replies, the share
-    that passed the check, whatever the observer then stated of the unit.  Replies to one proposal
-    are alike, so its interval is over proposals.  Measured calls are those of the coder, over the
-    valid designs.
-    """
-    unitwise = next((arm.name for arm in section.arms if arm.implementer == "gp"), None)
-    whole = next((arm.name for arm in section.arms if arm.implementer == "direct"), None)
-    outcomes = [
-        [entry["outcome"] for entry in result.payload["trace"] if entry["role"] == "coder"]
-        for result in own.get(unitwise or "", ())
-    ]
-    counts = [(each.count("passed"), len(each)) for each in outcomes]
-    replies = sum(n for _, n in counts)
-    p = sum(passed for passed, _ in counts) / replies if replies else None
-    interval = rate_interval(counts, SEED)
-    rows = []
-    for units in sorted(set(strata.values())):
-        row: dict[str, Any] = {"units": units}
-        for key, name in (("unitwise", unitwise), ("direct", whole)):
-            results = [r for r in own.get(name or "", ()) if strata[r.item] == units]
-            calls = sum(r.payload["usage"].get("coder", {}).get("calls", 0) for r in results)
-            valid = sum(r.payload["valid"] for r in results)
-            row[f"{key}_measured"] = calls / valid if valid else None
-        row["unitwise_predicted"] = unitwise_calls(p, units) if p else None
-        row["direct_predicted"] = direct_calls(p, units) if p else None
-        rows.append(row)
-    return {
-        "unit_success_rate": p,
-        "interval": None if interval is None else interval.to_json(),
-        "replies": replies,
-        "rows": rows,
-    }
+            found.append(compared(first, second, points, what, proposals=label))
+    return tuple(found)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from statistics import fmean
-from typing import Any
 
 from genesys_engine.engine.compare.gains import gains
+from genesys_engine.engine.compare.results import FinishedRun, Used
 from genesys_engine.engine.config.schema import PopulationSection
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.engine.views.llm import llm_view
 
 
-def series_of(store: Store, population: PopulationSection) -> dict[str, Any]:
-    """Return the fitness of a run over its training tokens, as JSON data.
+def series_of(store: Store, population: PopulationSection, *, cap: str = "") -> FinishedRun:
+    """Return the fitness of a run over its training tokens.
 
     A design's gain is in percent over the reference, the mean over its rungs.  The reference gains
     0 and stands until a better design is found, so that `best_so_far` begins with 0 at cost 0 and
@@ -30,6 +30,7 @@ def series_of(store: Store, population: PopulationSection) -> dict[str, Any]:
 
     Args:
         population: of the study, not of the arm: all arms are measured in the same steps.
+        cap: the budget that ended the run, "" for none.
     """
     reference = store.meta("reference", 0)
     designs = list(store.designs())
@@ -63,22 +64,22 @@ def series_of(store: Store, population: PopulationSection) -> dict[str, Any]:
     found = [gain for design, gain in standing.items() if design != reference]
     llm = llm_view(store).total
     made = [row for row in designs if row.id not in seeds]
-    measured = gains(generations)
-    return {
-        "costs": costs,
-        "best_so_far": best,
-        "generations": generations,
-        "spent": spent,
-        "best": best[-1],
-        "mean": fmean(found) if found else None,
-        "gains": None if measured is None else measured.to_json(),
-        "made": len(made),
-        "valid": sum(row.accepted for row in made),
-        "used": {
-            "llm_tokens": llm.tokens,
-            "llm_usd": llm.usd,
-            "device_s": float(store.meta("device_s", 0.0)),
-            "wall_s": float(store.meta("wall_s", 0.0)),
-        },
-        "device": sorted(devices),
-    }
+    return FinishedRun(
+        costs=tuple(costs),
+        best_so_far=tuple(best),
+        generations=tuple(generations),
+        spent=spent,
+        best=best[-1],
+        mean=fmean(found) if found else None,
+        gains=gains(generations),
+        made=len(made),
+        valid=sum(row.accepted for row in made),
+        used=Used(
+            llm_tokens=llm.tokens,
+            llm_usd=llm.usd,
+            device_s=float(store.meta("device_s", 0.0)),
+            wall_s=float(store.meta("wall_s", 0.0)),
+        ),
+        device=tuple(sorted(devices)),
+        cap=cap,
+    )

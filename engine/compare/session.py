@@ -9,27 +9,17 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from genesys_engine.engine.check.design_check import CheckSettings, DesignCheck
 from genesys_engine.engine.common.canonical import canonical_json
 from genesys_engine.engine.common.machine import machine, versions
-from genesys_engine.engine.compare.callbacks import Callbacks
 from genesys_engine.engine.compare.check_reports import CheckReports
 from genesys_engine.engine.compare.checking import StudyCheck
-from genesys_engine.engine.compare.implementation import (
-    CUT,
-    ImplementationStudy,
-    open_arms,
-    plan_jobs,
-)
-from genesys_engine.engine.compare.implementation_summary import summarise
-from genesys_engine.engine.compare.proposals import (
-    StudyProposal,
-    make_proposals,
-    read_proposals,
-    study_proposal,
-)
+from genesys_engine.engine.compare.evolution import run_arms
+from genesys_engine.engine.compare.implementation import ImplementationStudy, open_arms, plan_jobs
+from genesys_engine.engine.compare.observer import StudyObserver
+from genesys_engine.engine.compare.proposals import StudyProposal, read_proposals, study_proposal
+from genesys_engine.engine.compare.results import Implemented
 from genesys_engine.engine.compare.store import FOLDER, RUNS, StudyStore
 from genesys_engine.engine.config import Experiment
 from genesys_engine.engine.config.kept import PATHS, kept_paths, kept_sets
@@ -48,7 +38,7 @@ GRAMMAR = "grammar"
 """The back end that asks no language model."""
 
 
-def begin(path: Path, sets: Sequence[str], folder: Path, callbacks: Callbacks) -> None:
+def begin(path: Path, sets: Sequence[str], folder: Path, observer: StudyObserver) -> None:
     """Begin the study of an experiment in `folder`, or continue it where it is there already.
 
     Raises:
@@ -61,12 +51,12 @@ def begin(path: Path, sets: Sequence[str], folder: Path, callbacks: Callbacks) -
         with StudyStore.open(folder, write=True) as store:
             _demand_same(store, experiment)
             with _noted(folder):
-                _execute(store, host, experiment, callbacks)
+                _execute(store, host, experiment, observer)
         return
     proposals: tuple[StudyProposal, ...] = ()
     if experiment.compare.study == "implementation":
         open_arms(experiment.compare)  # a fault in their options leaves no folder behind
-        proposals = _proposals(experiment)
+        proposals = read_proposals(Path(experiment.compare.proposals))
     meta = {
         "name": experiment.run.name,
         "sets": list(sets),
@@ -85,30 +75,14 @@ def begin(path: Path, sets: Sequence[str], folder: Path, callbacks: Callbacks) -
         _nothing_left(store, made=made),
         _noted(folder),
     ):
-        _execute(store, host, experiment, callbacks)
+        _execute(store, host, experiment, observer)
 
 
-def resume(folder: Path, sets: Sequence[str], callbacks: Callbacks) -> None:
+def resume(folder: Path, sets: Sequence[str], observer: StudyObserver) -> None:
     """Resume a study; `sets` may change what decides nothing, and the caps of its arms."""
     with StudyStore.open(folder) as store:
         kept = kept_sets(store.meta)
-    begin(folder / EXPERIMENT, [*kept, *sets], folder, callbacks)
-
-
-def read(folder: Path) -> dict[str, Any]:
-    """Return what the study in `folder` shows so far, as JSON data."""
-    with StudyStore.open(folder) as store:
-        compare = store.meta("experiment")["compare"]
-        section = Experiment.model_validate({"compare": compare}).compare
-        results = store.results()
-        named = {"name": store.meta("name")}
-        if section.study == "evolution":
-            from genesys_engine.engine.compare.evolution_summary import summarise_runs
-
-            return named | summarise_runs(section, results)
-        simulation = bool(store.meta("simulation"))
-        proposals, cut = stored_proposals(store), store.meta(CUT, {})
-        return named | summarise(section, proposals, results, simulation=simulation, cut=cut)
+    begin(folder / EXPERIMENT, [*kept, *sets], folder, observer)
 
 
 def stored_proposals(store: StudyStore) -> tuple[StudyProposal, ...]:
@@ -122,17 +96,16 @@ def stored_proposals(store: StudyStore) -> tuple[StudyProposal, ...]:
 def study_digest(experiment: Experiment) -> str:
     """Return the SHA-256 of all that can change a result of a study.
 
-    Left out are, next to what decides nothing in a run, how many proposals an arm gets, what was
-    published of it, and the caps of the arms of an implementation study: results that are there
-    stay what they are.
+    Left out are, besides what decides nothing in a run, how many proposals an arm gets and the caps
+    of the arms of an implementation study: results that are there stay what they are.
     """
     compare = experiment.compare
-    arms = [arm.model_dump(mode="json", exclude={"proposals", "published"}) for arm in compare.arms]
-    left_out = {"arms", "checks", "proposals", "published_in", "seeds", *ARM_CAPS}
+    arms = [arm.model_dump(mode="json", exclude={"proposals"}) for arm in compare.arms]
+    left_out = {"arms", "checks", "proposals", "seeds", *ARM_CAPS}
     kept = compare.model_dump(mode="json", exclude=left_out)
     if compare.checks:  # a path counts by its last part
         kept["checks"] = Path(compare.checks).name
-    data: dict[str, Any] = {"experiment": experiment.digest, "compare": {**kept, "arms": arms}}
+    data: dict[str, object] = {"experiment": experiment.digest, "compare": {**kept, "arms": arms}}
     if compare.study == "evolution":  # a run that a cap ended counts as it stands
         data["caps"] = [compare.model_dump(include=set(ARM_CAPS)), experiment.budget.model_dump()]
     return hashlib.sha256(canonical_json(data).encode()).hexdigest()
@@ -145,6 +118,9 @@ def _demand_arms(experiment: Experiment, path: Path) -> None:
     if experiment.compare.study == "implementation" and experiment.llm is None:
         hint = 'write [llm] with `use`, such as "litellm", "llama_cpp", "replay" or "grammar"'
         raise InputError("an implementation study asks language models", where=str(path), hint=hint)
+    if experiment.compare.study == "implementation" and not experiment.compare.proposals:
+        hint = "name a folder of files; experiments/catalogue/draw.py draws some"
+        raise InputError("[compare] has no `proposals`", where=str(path), hint=hint)
 
 
 def _demand_same(store: StudyStore, experiment: Experiment) -> None:
@@ -156,13 +132,6 @@ def _demand_same(store: StudyStore, experiment: Experiment) -> None:
             " proposals and seeds, and the caps of an implementation study may change",
         )
     store.keep("experiment", experiment.to_json())
-
-
-def _proposals(experiment: Experiment) -> tuple[StudyProposal, ...]:
-    compare = experiment.compare
-    if compare.proposals:
-        return read_proposals(Path(compare.proposals))
-    return make_proposals(experiment.run.seed, compare.per_stratum, compare.strata)
 
 
 def _is_simulation(experiment: Experiment) -> bool:
@@ -180,7 +149,7 @@ def _nothing_left(store: StudyStore, *, made: bool) -> Iterator[None]:
         yield
     except GenesysError:
         with contextlib.closing(Ledger(store.path, write=False)) as ledger:
-            begun = store.results() or (store.folder / RUNS).exists() or ledger.usage()
+            begun = store.any_result() or (store.folder / RUNS).exists() or ledger.usage()
         if made and not begun:
             shutil.rmtree(store.folder, ignore_errors=True)
         raise
@@ -201,27 +170,25 @@ def _noted(folder: Path) -> Iterator[None]:
 
 
 def _execute(
-    store: StudyStore, host: PluginHost, experiment: Experiment, callbacks: Callbacks
+    store: StudyStore, host: PluginHost, experiment: Experiment, observer: StudyObserver
 ) -> None:
     if experiment.compare.study == "evolution":
-        from genesys_engine.engine.compare.evolution import run_arms
-
-        run_arms(store, experiment, callbacks)
+        run_arms(store, experiment, observer)
     else:
-        _implement(store, host, experiment, callbacks)
+        _implement(store, host, experiment, observer)
 
 
 def _implement(
-    store: StudyStore, host: PluginHost, experiment: Experiment, callbacks: Callbacks
+    store: StudyStore, host: PluginHost, experiment: Experiment, observer: StudyObserver
 ) -> None:
     demand_isolation(host, experiment)
     proposals = stored_proposals(store)
     jobs = plan_jobs(experiment.compare, proposals)
     names = [arm.name for arm in experiment.compare.arms]
     planned = [(name, sum(job.arm.name == name for job in jobs)) for name in names]
-    callbacks.on_plan(planned, store.results())
+    observer.on_plan(planned, store.results(Implemented))
     with (
-        open_gateway(store, host, experiment, callbacks) as gateway,
+        open_gateway(store, host, experiment, observer) as gateway,
         open_executor(host, experiment) as executor,
     ):
         section = experiment.executor
@@ -247,9 +214,9 @@ def _implement(
             threads=experiment.run.designers,
             clients=gateway.client,
             check=check,
-            should_stop=callbacks.should_stop,
+            should_stop=observer.should_stop,
             interrupt=gateway.stop,
-            tell=callbacks.on_result,
+            tell=observer.on_result,
         ).run()
 
 
@@ -259,7 +226,7 @@ def _recorded_checks(experiment: Experiment) -> Path | None:
 
 @contextmanager
 def open_gateway(
-    store: StudyStore, host: PluginHost, experiment: Experiment, callbacks: Callbacks
+    store: StudyStore, host: PluginHost, experiment: Experiment, observer: StudyObserver
 ) -> Iterator[Gateway]:
     """Yield the way to the language models, its record in the study's own file."""
     assert experiment.llm is not None, "looked at before"
@@ -269,14 +236,14 @@ def open_gateway(
 
     def tell(notice: Notice) -> None:
         facts = ", ".join(f"{key} {value}" for key, value in notice.to_json().items())
-        callbacks.say(f"language models: {notice.KIND.partition('.')[2]}: {facts}")
+        observer.say(f"language models: {notice.KIND.partition('.')[2]}: {facts}")
 
     gateway = Gateway(
         experiment.llm,
         host.registry,
         Ledger(store.path),
         caps=Caps(budget.llm_tokens, usd),
-        should_stop=callbacks.should_stop,
+        should_stop=observer.should_stop,
         tell=tell,
     )
     try:

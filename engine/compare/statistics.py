@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from genesys_engine.engine.common.text import decimal, signed
-from genesys_engine.engine.score.noise import BETTER, NO_DIFFERENCE, interval_standing, outcome
+from genesys_engine.engine.common.records import sparse
+from genesys_engine.engine.common.text import plural, signed
+from genesys_engine.engine.score.noise import NOT_MEASURED, interval_standing, outcome
 from genesys_engine.engine.score.significance import CONFIDENCE, mean_half_width
 
 RESAMPLES = 10_000
@@ -193,32 +194,59 @@ def paired_means(first: Sequence[float], second: Sequence[float], seed: int) -> 
     return Difference(fmean(differences), mean_interval(differences, seed), len(differences))
 
 
-def sentence(first: str, second: str, difference: Difference, what: str, *, digits: int = 1) -> str:
-    """Return what a comparison shows, in one sentence.
+@dataclass(frozen=True)
+class Comparison:
+    """How the arm `first` compares with the arm `second`; None where nothing is known.
 
     Args:
-        difference: of `first` over `second`, in percentage points.
+        n: pairs of results.
+        difference: of `first` over `second`, in points of the unit.
+        proposals, measure: which proposals or which measure of runs were compared.
+        sentence: the same in words.
+    """
+
+    first: str
+    second: str
+    n: int
+    difference: float | None
+    interval: Interval | None
+    sentence: str
+    proposals: str = sparse("")
+    measure: str = sparse("")
+
+
+def compared(
+    first: str,
+    second: str,
+    difference: Difference,
+    what: str,
+    *,
+    proposals: str = "",
+    measure: str = "",
+    digits: int = 1,
+) -> Comparison:
+    """Return a comparison of two arms; the arguments are those of `Comparison` and `sentence`."""
+    text = sentence(first, second, difference, what, digits=digits)
+    value, n = (difference.value if difference.n else None), difference.n
+    return Comparison(first, second, n, value, difference.interval, text, proposals, measure)
+
+
+def sentence(first: str, second: str, difference: Difference, what: str, *, digits: int = 1) -> str:
+    """Return what a comparison shows, in one sentence, in the words of a run's verdict.
+
+    Args:
+        difference: of `first` over `second`, in points of the unit.
         what: what was measured, such as "valid designs".
         digits: behind the decimal point.
     """
-    value, interval, n = difference.value, difference.interval, difference.n
-    if n < 2 and interval is None:
-        pairs = "pair" if n == 1 else "pairs"
-        return f"{first} and {second}, {n} {pairs} of results: too few to compare."
-    between = f"No significant difference between {first} and {second} in {what}"
+    by, interval = f"{signed(difference.value, digits)} points", difference.interval
     if interval is None:
-        same = f"{signed(value, digits)} points in each of {n} pairs"
-        return f"{between} ({same}: no estimate of the noise)."
-    if difference.standing == NO_DIFFERENCE:
-        low, high = signed(interval.low, digits), signed(interval.high, digits)
-        found = f"{signed(value, digits)} points, 95 % interval {low} to {high}, n = {n}"
-        return f"{between} ({found})."
-    winner, loser = (first, second) if difference.standing == BETTER else (second, first)
-    ends = (decimal(end, digits) for end in sorted((abs(interval.low), abs(interval.high))))
-    return (
-        f"{winner} is {outcome(BETTER, loser)} by {decimal(abs(value), digits)} points in {what}"
-        f" (95 % interval {' to '.join(ends)}, n = {n})."
-    )
+        pairs = plural(difference.n, "pair")
+        found = f"{by} in each of {pairs}" if difference.n > 1 else pairs
+        return f"{first} against {second} in {what}: {NOT_MEASURED} ({found})."
+    ends = f"{signed(interval.low, digits)} to {signed(interval.high, digits)}"
+    standing = outcome(difference.standing, second)
+    return f"{first} is {standing} in {what}: {by} (95 % interval {ends}, n = {difference.n})."
 
 
 def in_points(difference: Difference) -> Difference:

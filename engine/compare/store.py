@@ -10,33 +10,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
+from genesys_engine.engine.common import records
 from genesys_engine.engine.common.canonical import canonical_json
+from genesys_engine.engine.compare.results import AnyResult, CutShort, Made, Result
 from genesys_engine.engine.store.columns import read_json
 from genesys_engine.engine.store.database import Database
+from genesys_engine.gab.errors import InputError
 
 RUNS = "runs"
 """Folder of the runs of an evolution study, in its own."""
 FOLDER = "folder"
 """Key of the metadata: where the file that the study was started with lies."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """What an arm made of an item; `seconds` is this machine's time and decides nothing."""
-
-    item: str
-    arm: str
-    payload: Mapping[str, Any]
-    seconds: float
+_CUT = "cut"
 
 
 class StudyStore(Database):
     """Reads and, when opened for writing, writes the folder of a study."""
 
-    kind, file, format = "study", "study.sqlite", 1
+    kind, file, format = "study", "study.sqlite", 2
     schema = """
 CREATE TABLE results (
   item TEXT NOT NULL, arm TEXT NOT NULL, payload TEXT NOT NULL, seconds REAL NOT NULL,
@@ -44,22 +36,53 @@ CREATE TABLE results (
 """
     how_to_get_one = "genesys-engine compare EXPERIMENT makes one"
 
-    def keep(self, key: str, value: Any) -> None:
+    def keep(self, key: str, value: object) -> None:
         """Set one fact of the study; on return the disk has it."""
         with self.transaction(sync=True):
             self.set_meta(key, value)
 
-    def add_result(self, item: str, arm: str, payload: Mapping[str, Any], seconds: float) -> None:
+    def keep_cut(self, cut: Mapping[str, CutShort]) -> None:
+        """Record the arms that were ended in the middle of a proposal."""
+        self.keep(_CUT, {arm: records.to_json(each) for arm, each in cut.items()})
+
+    def cut(self) -> dict[str, CutShort]:
+        """Return the arms that were ended in the middle of a proposal."""
+        kept = self.meta(_CUT, {})
+        return {arm: records.from_json(CutShort, each) for arm, each in kept.items()}
+
+    def add_result(self, result: AnyResult) -> None:
         """Record what an arm made of an item; on return the disk has it."""
+        made = canonical_json(records.to_json(result.made))
         with self.transaction(sync=True):
             self._db.execute(
                 "INSERT INTO results VALUES (?, ?, ?, ?, ?)",
-                (item, arm, canonical_json(payload), seconds, time.time()),
+                (result.item, result.arm, made, result.seconds, time.time()),
             )
 
-    def results(self) -> list[Result]:
-        """Return all results, ordered by item and arm."""
+    def any_result(self) -> bool:
+        """Tell whether there is a result of any kind."""
+        return self._db.execute("SELECT 1 FROM results").fetchone() is not None
+
+    def results(self, kind: type[Made]) -> list[Result[Made]]:
+        """Return all results, ordered by item and arm.
+
+        Raises:
+            InputError: one is not of this kind.
+        """
         rows = self._db.execute(
             "SELECT item, arm, payload, seconds FROM results ORDER BY item, arm"
         ).fetchall()
-        return [Result(item, arm, read_json(data), seconds) for item, arm, data, seconds in rows]
+        return [
+            Result(item, arm, self._made(kind, made, f"{item}, {arm}"), seconds)
+            for item, arm, made, seconds in rows
+        ]
+
+    def _made(self, kind: type[Made], text: str, name: str) -> Made:
+        try:
+            return records.from_json(kind, read_json(text))
+        except ValueError as error:
+            raise InputError(
+                f"the result of {name} does not fit: {error}",
+                where=str(self.path),
+                hint="compare again in a new folder",
+            ) from None

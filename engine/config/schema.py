@@ -370,16 +370,6 @@ class PluginsSection(Section):
     )
 
 
-class PublishedRow(Section):
-    """What others published of an arm like ours."""
-
-    valid_rate: float = Field(ge=0, le=1, description="share of valid designs")
-    n: Count = Field(description="proposals")
-    attempts: PositiveFloat = Field(description="tries per proposal")
-    cost: PositiveFloat = Field(description="US dollars per proposal")
-    lines: Count = Field(description="lines of code of a design")
-
-
 class CompareArm(Section):
     """One configuration in a comparison."""
 
@@ -399,10 +389,6 @@ class CompareArm(Section):
         (),
         description="evolution study: overrides of the experiment, in the form of --set",
     )
-    published: PublishedRow | None = Field(
-        None,
-        description="implementation study: published figures to show next to those of the arm",
-    )
 
 
 class CompareSection(Section):
@@ -417,7 +403,7 @@ class CompareSection(Section):
     )
     proposals: str = Field(
         "",
-        description="folder of proposals; default: drawn with run.seed",
+        description="implementation study: folder of proposals, one JSON file each",
         json_schema_extra=PATH,
     )
     checks: str = Field(
@@ -427,11 +413,6 @@ class CompareSection(Section):
         " recorded reports; checks without a recorded report are run",
         json_schema_extra=PATH,
     )
-    per_stratum: Count = Field(6, description="proposals drawn for each number of units changed")
-    strata: tuple[Count, ...] = Field(
-        (1, 2, 3, 5), min_length=1, description="numbers of units that drawn proposals change"
-    )
-    published_in: str = Field("", description="source of the arms' published figures")
     equal_to: str = Field(
         "",
         description="the arm whose tokens on a proposal best_of_n and sequential may use on it",

@@ -16,10 +16,10 @@ from genesys_engine.engine.cli.output import (
     print_table,
     set_option,
 )
-from genesys_engine.gab.errors import EXIT_BUDGET, EXIT_INTERRUPTED, EXIT_OK
+from genesys_engine.gab.errors import EXIT_OK
 
 if TYPE_CHECKING:
-    from genesys_engine.engine.compare.callbacks import Callbacks
+    from genesys_engine.engine.compare.observer import StudyObserver
 
 
 @click.command("compare")
@@ -44,56 +44,43 @@ def command(experiment: Path, out: Path | None, sets: tuple[str, ...], as_json: 
 
     folder = out or Path("studies") / load_experiment(experiment, sets).run.name
 
-    def work(callbacks: Callbacks) -> None:
-        session.begin(experiment, sets, folder, callbacks)
+    def work(observer: StudyObserver) -> None:
+        session.begin(experiment, sets, folder, observer)
 
     return study_session(work, folder, as_json=as_json)
 
 
-def study_session(work: Callable[[Callbacks], None], folder: Path, *, as_json: bool) -> int:
+def study_session(work: Callable[[StudyObserver], None], folder: Path, *, as_json: bool) -> int:
     """Do `work` with progress and Ctrl-C handled, then show the study; return the exit code."""
-    from genesys_engine.engine.common.interrupt import INTERRUPTED, interruptible
-    from genesys_engine.engine.compare.callbacks import Callbacks
-    from genesys_engine.engine.compare.progress import StudyProgress
-    from genesys_engine.engine.loop.evolution import Stopped
+    from genesys_engine.engine.cli.progress.study import StudyProgress
+    from genesys_engine.engine.cli.session import stopped_note, until_stopped
+    from genesys_engine.engine.compare.observer import StudyObserver
 
-    reason = ""
-    with StudyProgress() as progress, interruptible(progress.say) as asked:
-        try:
-            work(Callbacks(progress.on_plan, progress.on_result, progress.say, asked))
-        except Stopped as stopped:
-            reason = str(stopped)
+    progress = StudyProgress()
+    reason = until_stopped(
+        progress,
+        lambda asked: work(
+            StudyObserver(progress.on_plan, progress.on_result, progress.say, asked)
+        ),
+    )
     show(folder, as_json=as_json)
-    if not reason:
-        return EXIT_OK
-    note(f"stopped ({reason}); nothing is lost. Resume with: genesys-engine resume {folder}")
-    return EXIT_INTERRUPTED if reason == INTERRUPTED else EXIT_BUDGET
+    return stopped_note(folder, reason) if reason else EXIT_OK
 
 
 def show(folder: Path, *, as_json: bool) -> None:
     """Print the results of a study so far, and write its page."""
-    from genesys_engine.engine.compare import session
     from genesys_engine.engine.compare.page import write_page
-    from genesys_engine.engine.compare.tables import tables
+    from genesys_engine.engine.compare.reading import read
+    from genesys_engine.engine.compare.summary import findings, tables
 
-    data = session.read(folder)
-    page = write_page(data, folder)
+    study = read(folder)
+    page = write_page(study, folder)
     if as_json:
-        print_json(data)
+        print_json(study.to_json())
     else:
-        for title, columns, rows in tables(data):
-            answer(title)
-            print_table(columns, rows)
-        for line in findings(data):
+        for table in tables(study):
+            answer(table.title)
+            print_table(table.columns, table.rows)
+        for line in findings(study):
             answer(line)
     note(f"The page with plots: {page}")
-
-
-def findings(data: dict[str, object]) -> list[str]:
-    """Return one sentence for each comparison with the first arm."""
-    comparisons = data["comparisons"]
-    arms = data["arms"]
-    assert isinstance(comparisons, list)
-    assert isinstance(arms, list)
-    first = arms[0]["arm"]
-    return [each["sentence"] for each in comparisons if each["first"] == first]

@@ -11,7 +11,7 @@ from genesys_engine.engine.cli.output import json_option, set_option
 from genesys_engine.engine.cli.run_folder import note_how_to_resume
 
 if TYPE_CHECKING:
-    from genesys_engine.engine.compare.callbacks import Callbacks
+    from genesys_engine.engine.compare.observer import StudyObserver
 
 
 @click.command("resume")
@@ -50,7 +50,7 @@ def _resume_study(folder: Path, sets: tuple[str, ...], *, as_json: bool) -> int:
     from genesys_engine.engine.cli.commands.compare import study_session
     from genesys_engine.engine.compare import session
 
-    def work(callbacks: Callbacks) -> None:
-        session.resume(folder, sets, callbacks)
+    def work(observer: StudyObserver) -> None:
+        session.resume(folder, sets, observer)
 
     return study_session(work, folder, as_json=as_json)

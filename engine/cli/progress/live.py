@@ -8,14 +8,12 @@ held back to one a second.
 
 from __future__ import annotations
 
-import sys
-import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
+from genesys_engine.engine.cli.progress.display import Display
 from genesys_engine.engine.cli.progress.lines import line_of
-from genesys_engine.engine.common.terminal import open_panel, stamped
 from genesys_engine.engine.common.text import duration, plural
 from genesys_engine.engine.store.events import Event
 from genesys_engine.engine.views.run import RUNNING, WAITING, RunView
@@ -23,7 +21,6 @@ from genesys_engine.plugins import event_kinds as kinds
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.live import Live
 
 ROUTINE_EVERY_S = 1.0
 
@@ -44,11 +41,11 @@ _SILENT = {
 }
 
 
-class Progress:
-    """Shows a run; a context manager, so that the terminal is always left in order.
+class Progress(Display):
+    """Shows a run.
 
     `on_event` takes the events of the run, `on_past` those of its earlier sessions, `say` a
-    message that is no event.  All may be called from any thread.
+    message that is no event.
     """
 
     def __init__(
@@ -58,28 +55,14 @@ class Progress:
         live: bool | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Show on `stream` (stderr), as a panel if it is a terminal or `live` says so."""
+        super().__init__(stream, live=live, clock=clock)
         self.run = RunView()
-        self._stream = sys.stderr if stream is None else stream
-        self._is_live = self._stream.isatty() if live is None else live
-        self._clock = clock
-        self._lock = threading.RLock()
-        self._live: Live | None = None
-        self._message = ""
         self._last_routine = float("-inf")
         self._held_back = 0
 
-    def __enter__(self) -> Progress:
-        """Begin to show."""
-        if self._is_live:
-            self._live = open_panel(self._stream, self._panel)
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *error: object) -> None:
         """Stop; print one line that sums up the run."""
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
+        super().__exit__(*error)
         if self.run.started_at is not None:
             self._print(self._summary())
 
@@ -97,13 +80,6 @@ class Progress:
         with self._lock:
             self.run.apply(event)
 
-    def say(self, text: str) -> None:
-        """Show a message at once."""
-        with self._lock:
-            self._message = text
-            if self._live is None:
-                self._print(text)
-
     def _line(self, event: Event) -> None:
         """Print an event as a line: notable ones always, routine at most once a second."""
         if event.kind in _SILENT:
@@ -116,9 +92,6 @@ class Progress:
             more = f" (and {self._held_back} more)" if self._held_back else ""
             self._last_routine, self._held_back = self._clock(), 0
         self._print(line_of(event, self.run) + more)
-
-    def _print(self, text: str) -> None:
-        stamped(text, self._clock(), self._stream)
 
     def _summary(self) -> str:
         run = self.run

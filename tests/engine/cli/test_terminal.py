@@ -15,10 +15,10 @@ from sample_run import make_run
 import genesys_engine.engine
 from genesys_engine.engine.cli import app
 from genesys_engine.engine.cli.app import main
+from genesys_engine.engine.cli.progress.study import StudyProgress
 from genesys_engine.engine.common import interrupt
 from genesys_engine.engine.common.terminal import clean
-from genesys_engine.engine.compare.progress import StudyProgress
-from genesys_engine.engine.compare.store import Result
+from genesys_engine.engine.compare.results import Implemented, Result
 from genesys_engine.engine.llm.ledger import Call, Ledger
 from genesys_engine.engine.store.run_store import DATABASE, Store
 
@@ -127,7 +127,7 @@ def test_a_study_s_progress_does_not_steer_the_terminal():
     plain = StringIO()
     with StudyProgress(plain, live=False) as progress:
         progress.on_plan([(POISON, 2)], [])
-        progress.on_result(Result(POISON, POISON, {"best": 0.1}, 1.0))
+        progress.on_result(Result(POISON, POISON, Implemented(False, POISON, 1, {}), 1.0))
         progress.say(POISON)
     assert "gone" in plain.getvalue()
     assert steering(plain.getvalue()) == set()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
+from experiments.catalogue.draw import make_proposals
 from genesys_engine.engine.compare import implementation
 from genesys_engine.engine.compare.implementation import ImplementationStudy
-from genesys_engine.engine.compare.proposals import make_proposals
 from genesys_engine.engine.compare.store import StudyStore
 from genesys_engine.engine.config.schema import CompareArm, CompareSection
 from genesys_engine.gab.unit import parse_unit

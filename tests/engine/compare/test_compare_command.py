@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from engine_process import here
 
+from experiments.catalogue.draw import make_proposals, write_proposals
+
 ENGINE = [sys.executable, "-m", "genesys_engine"]
 STUDY = """
 [run]
@@ -24,8 +26,7 @@ faults = { wrong_shape = 0.2, unchanged = 0.2 }
 [executor]
 preload = ["genesys_engine.gab.lean_torch", "genesys_engine.plugins.check_job"]
 [compare]
-strata = [1]
-per_stratum = 2
+proposals = "proposals"
 equal_to = "gp"
 [[compare.arms]]
 name = "gp"
@@ -86,6 +87,7 @@ def whole(tmp_path_factory):
     base = tmp_path_factory.mktemp("whole")
     path = base / "tiny.toml"
     path.write_text(STUDY)
+    write_proposals(make_proposals(1, 2, (1,)), base / "proposals")
     done = ask("compare", path, "--out", base / "study", "--json")
     return path, base / "study", json.loads(done.stdout)
 
@@ -113,7 +115,7 @@ def test_a_finished_study_is_shown_again_and_nothing_is_asked(whole):
     assert rows(folder, "llm_calls") == calls
     table = here("compare", path, "--out", folder).out
     assert "SIMULATION" in table
-    assert "gp and direct" in table or "better than" in table
+    assert "gp is better than direct" in table or "gp is within noise of direct" in table
 
 
 @pytest.mark.exhaustive
@@ -140,7 +142,7 @@ def test_a_recording_gives_the_same_table_without_the_back_end(whole, tmp_path):
     calls = tmp_path / "calls.jsonl.xz"
     told = here("llm", "record", folder, calls, "--json").out
     assert here("llm", "record", calls, folder, calls, "--json").out == told, "each request once"
-    replayed = tmp_path / "tiny.toml"
+    replayed = path.with_name("replayed.toml")  # next to the proposals
     faults = "faults = { wrong_shape = 0.2, unchanged = 0.2 }"
     text = path.read_text().replace('"grammar"', '"replay"')
     replayed.write_text(text.replace(faults, f'path = "{calls}"'))
@@ -163,13 +165,14 @@ def test_another_experiment_is_refused_in_the_same_folder(whole, tmp_path):
         (STUDY.replace('implementer = "direct"', 'implementer = "dirct"'), "did you mean"),
         (STUDY.replace('name = "direct"', 'name = "gp"'), "named twice"),
         (STUDY.replace('equal_to = "gp"', 'equal_to = "pg"'), "none of compare.arms"),
-        (STUDY.replace("strata = [1]", "strata = [8]"), "no seed has 8 distinct units"),
+        (STUDY.replace('proposals = "proposals"', ""), "has no `proposals`"),
         (STUDY + "options = { tires = 3 }\n", "tires"),
     ],
 )
 def test_faults_are_told_before_anything_is_begun(tmp_path, text, message):
     path = tmp_path / "bad.toml"
     path.write_text(text)
+    write_proposals(make_proposals(1, 2, (1,)), tmp_path / "proposals")
     answer = here("compare", path, "--out", tmp_path / "study")
     assert answer.code == 2
     assert message in answer.err
@@ -180,6 +183,7 @@ def test_faults_are_told_before_anything_is_begun(tmp_path, text, message):
 def test_the_folder_of_something_else_is_left_alone(tmp_path):
     path = tmp_path / "tiny.toml"
     path.write_text(STUDY)
+    write_proposals(make_proposals(1, 2, (1,)), tmp_path / "proposals")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("all of it")
     answer = here("compare", path, "--out", tmp_path / "mine")

@@ -3,16 +3,19 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from engine_process import here
 
 from genesys_engine.engine.compare.evolution_summary import summarise_runs
+from genesys_engine.engine.compare.gains import Gains
 from genesys_engine.engine.compare.page import render_page
+from genesys_engine.engine.compare.results import FinishedRun, Implemented, Result, Used
 from genesys_engine.engine.compare.series import series_of
-from genesys_engine.engine.compare.store import Result
-from genesys_engine.engine.compare.tables import tables
+from genesys_engine.engine.compare.store import StudyStore
+from genesys_engine.engine.compare.summary import tables
 from genesys_engine.engine.config import load_experiment
 from genesys_engine.engine.config.schema import CompareArm, CompareSection, PopulationSection
 from genesys_engine.engine.store.run_store import DesignRow, Store, VerificationRow
@@ -54,14 +57,11 @@ sets = ["selection.use=random"]
 
 
 def run(costs, best, mean, *, made=4, valid=3):
-    return {
-        "costs": costs, "best_so_far": best, "generations": mean, "spent": costs[-1],
-        "best": best[-1], "mean": mean[-1], "made": made, "valid": valid,
-        "used": {"llm_tokens": 0, "llm_usd": 0.0, "device_s": 90.0, "wall_s": 60.0},
-        "device": ["cpu"], "cap": "",
-        "gains": {"end": mean[-1] - mean[0], "peak": 1.0, "volatility": None, "sharpe": None,
-                  "drawdown": 0.0},
-    }  # fmt: skip
+    return FinishedRun(
+        costs=tuple(costs), best_so_far=tuple(best), generations=tuple(mean), spent=costs[-1],
+        best=best[-1], mean=mean[-1], made=made, valid=valid, used=Used(0, 0.0, 90.0, 60.0),
+        device=("cpu",), gains=Gains(mean[-1] - mean[0], 1.0, None, None, 0.0),
+    )  # fmt: skip
 
 
 def section(seeds=(1, 2, 3)):
@@ -82,39 +82,38 @@ def results(differences):
 
 def test_arms_are_compared_seed_by_seed():
     data = summarise_runs(section(), results([0.9, 1.0, 1.1]))
-    assert data["complete"]
-    assert data["arms"][0]["means"]["best"] == pytest.approx(2.0)
-    best = next(each for each in data["comparisons"] if each["measure"] == "best")
-    assert best["difference"] == pytest.approx(1.0)
-    assert best["sentence"].startswith("a is better than b by 1.00 points in best fitness")
+    assert data.complete
+    assert data.arms[0].means["best"] == pytest.approx(2.0)
+    best = next(each for each in data.comparisons if each.measure == "best")
+    assert best.difference == pytest.approx(1.0)
+    assert best.sentence.startswith("a is better than b in best fitness: +1.00 points")
 
 
 def test_a_run_that_found_nothing_counts_as_the_reference():
-    unknown = dict.fromkeys(("mean", "gains"))
-    nothing = run([0], [0.0], [0.0], valid=0) | {"spent": 10} | unknown
+    nothing = replace(run([0], [0.0], [0.0], valid=0), spent=10, mean=None, gains=None)
     lucky = run([0, 10, 20], [0.0, 6.0, 6.0], [0.0, 5.5])
     steady = run([0, 10, 20], [0.0, 1.0, 1.0], [0.0, 0.5])
     arms = {"a": (lucky, nothing, nothing), "b": (steady, steady, steady)}
     data = summarise_runs(
         section(),
         [
-            Result(f"seed-{seed}", name, payload, 1.0)
+            Result(f"seed-{seed}", name, made, 1.0)
             for name, runs in arms.items()
-            for seed, payload in enumerate(runs, 1)
+            for seed, made in enumerate(runs, 1)
         ],
     )
-    arm = data["arms"][0]
-    assert arm["means"]["best"] == pytest.approx((6 + 0 + 0) / 3)
-    low, high = arm["intervals"]["best"]
-    assert low < 0 < high
+    arm = data.arms[0]
+    assert arm.means["best"] == pytest.approx((6 + 0 + 0) / 3)
+    best = arm.intervals["best"]
+    assert best.low < 0 < best.high
     # What ended at a cost of 10 does not shorten the others, which went on to 20.
-    assert (data["until_tokens"], [each["area"] for each in arm["runs"]]) == (20, [3.0, 0.0, 0.0])
-    best = next(each for each in data["comparisons"] if each["measure"] == "best")
-    assert (best["n"], best["sentence"][:25]) == (3, "No significant difference")
-    title, columns, rows = tables(data)[0]
-    shown = dict(zip(columns[:6], rows[0], strict=False))
+    assert (data.until_tokens, [each.area for each in arm.runs]) == (20, [3.0, 0.0, 0.0])
+    best = next(each for each in data.comparisons if each.measure == "best")
+    assert (best.n, "a is within noise of b in best" in best.sentence) == (3, True)
+    table = tables(data)[0]
+    shown = dict(zip(table.columns[:6], table.rows[0], strict=False))
     assert (shown["runs"], shown["best %"], shown["mean %"]) == ("3", "2.00", "5.50 (n = 1)")
-    assert "which stands until one is better" in title
+    assert "which stands until one is better" in table.title
 
 
 def test_children_that_are_valid_have_an_interval_over_runs():
@@ -123,11 +122,10 @@ def test_children_that_are_valid_have_an_interval_over_runs():
         Result(f"seed-{seed}", "a", run([0, 20], [0.0, 1.0], [0.0], valid=good, made=made), 1.0)
         for seed, (good, made) in enumerate(valid, 1)
     ]
-    arm = summarise_runs(section(), found)["arms"][0]
-    low, high = arm["valid_interval"]
-    assert arm["valid_rate"] == pytest.approx(0.5)
+    arm = summarise_runs(section(), found).arms[0]
+    assert arm.valid_rate == pytest.approx(0.5)
     # Taken as 30 independent children they would have 33 to 67 %.
-    assert (low, high) == (0.0, 1.0)
+    assert arm.valid_interval.to_json() == [0.0, 1.0]
 
 
 def store_of(folder, gains, seeds=()):
@@ -151,16 +149,16 @@ def series(folder, gains, seeds=(), size=3, offspring=2):
 def test_the_best_so_far_is_a_design_that_stands(tmp_path):
     rows = [(0, 0, 0.0), (1, 0, 5.0), (2, 0, 3.0), (1, 1, -1.0)]  # the leader climbs and falls
     found = series(tmp_path / "run", rows)
-    assert (found["costs"], found["best_so_far"]) == ([0, 20, 30, 40], [0.0, 5.0, 5.0, 3.0])
-    assert (found["best"], found["mean"]) == (3.0, 2.5)
+    assert (found.costs, found.best_so_far) == ((0, 20, 30, 40), (0.0, 5.0, 5.0, 3.0))
+    assert (found.best, found.mean) == (3.0, 2.5)
 
 
 def test_the_reference_stands_until_a_better_design_is_found(tmp_path):
     found = series(tmp_path / "none", [(0, 0, 0.0)])
-    assert (found["costs"], found["best_so_far"], found["spent"]) == ([0], [0.0], 10)
-    assert (found["best"], found["mean"], found["gains"]) == (0.0, None, None)
+    assert (found.costs, found.best_so_far, found.spent) == ((0,), (0.0,), 10)
+    assert (found.best, found.mean, found.gains) == (0.0, None, None)
     worse = series(tmp_path / "worse", [(0, 0, 0.0), (1, 0, -2.0)])
-    assert (worse["best"], worse["mean"]) == (0.0, -2.0)
+    assert (worse.best, worse.mean) == (0.0, -2.0)
 
 
 def test_a_step_is_a_generation_of_children_and_not_a_verification(tmp_path):
@@ -168,43 +166,45 @@ def test_a_step_is_a_generation_of_children_and_not_a_verification(tmp_path):
             (5, 0, 1.0), (6, 0, 9.0)]  # fmt: skip
     found = series(tmp_path / "run", rows, seeds=(1,))
     # Of the seeds; then of the three verified last, after two children and after four.
-    assert found["generations"] == pytest.approx([1.0, (2 + 5 + 6) / 3, (6 + 8 + 1) / 3])
-    assert found["gains"]["end"] == pytest.approx(4.0)
-    assert found["gains"]["sharpe"] is not None
+    assert found.generations == pytest.approx([1.0, (2 + 5 + 6) / 3, (6 + 8 + 1) / 3])
+    assert found.gains.end == pytest.approx(4.0)
+    assert found.gains.sharpe is not None
 
 
 def test_children_of_a_generation_that_is_not_full_are_in_no_step(tmp_path):
     rows = [(0, 0, 0.0), *((child, 0, float(child)) for child in range(1, 6))]
-    steps = series(tmp_path / "run", rows, size=50)["generations"]
+    steps = series(tmp_path / "run", rows, size=50).generations
     assert steps == pytest.approx([0.0, (0 + 1 + 2) / 3, (0 + 1 + 2 + 3 + 4) / 5])
 
 
 def test_luck_is_no_difference():
     data = summarise_runs(section(), results([1.0, -1.2, 0.3]))
-    best = next(each for each in data["comparisons"] if each["measure"] == "best")
-    assert best["sentence"].startswith("No significant difference between a and b in best fitness")
+    best = next(each for each in data.comparisons if each.measure == "best")
+    assert best.sentence.startswith("a is within noise of b in best fitness")
 
 
 def test_one_seed_is_too_few_and_missing_runs_make_it_partial():
     data = summarise_runs(section(), results([1.0]))
-    assert not data["complete"]
-    assert all("too few to compare" in each["sentence"] for each in data["comparisons"])
-    assert tables(data)[0][0].startswith("PARTIAL")
-    title, columns, rows = tables(data)[1]
-    assert "per run" in title
-    used = dict(zip(columns, rows[0], strict=True))
+    assert not data.complete
+    assert all("noise not measured (1 pair)" in each.sentence for each in data.comparisons)
+    assert tables(data)[0].title.startswith("PARTIAL")
+    table = tables(data)[1]
+    assert "per run" in table.title
+    used = dict(zip(table.columns, table.rows[0], strict=True))
     assert (used["device"], used["device time"], used["wall time"]) == (
         "processor", "1 min 30 s", "1 min 0 s",
     )  # fmt: skip
-    assert "Partial:" in render_page({"name": "x", **data})
+    assert "Partial:" in render_page(data)
 
 
-def test_a_study_of_an_older_version_is_told():
-    old = [Result(r.item, r.arm, {**r.payload, "population": []}, 1.0) for r in results([1.0])]
-    for result in old:
-        del result.payload["generations"]
-    with pytest.raises(InputError, match="older version"):
-        summarise_runs(section(), old)
+def test_a_result_of_another_form_is_an_error_with_its_name(tmp_path):
+    given = tmp_path / "given.toml"
+    given.write_text("[run]\n")
+    with StudyStore.create(tmp_path / "study", {}, given) as store:
+        store.add_result(results([1.0])[0])
+        assert store.results(FinishedRun) == results([1.0])[:1]
+        with pytest.raises(InputError, match="result of seed-1, a does not fit"):
+            store.results(Implemented)
 
 
 def test_the_committed_experiment_is_valid():

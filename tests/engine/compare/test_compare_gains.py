@@ -3,7 +3,6 @@ import math
 import pytest
 
 from genesys_engine.engine.compare.gains import area_under, gains
-from genesys_engine.engine.compare.lemmas import direct_calls, unitwise_calls
 
 
 def test_the_measures_of_a_series():
@@ -37,11 +36,3 @@ def test_the_area_is_the_mean_height_of_a_staircase_from_cost_0():
 def test_a_late_start_costs_area():
     assert area_under([10], [2.0], 40) == pytest.approx(1.5)
     assert area_under([30], [2.0], 40) == pytest.approx(0.5)
-
-
-def test_the_lemmas_meet_at_one_unit_and_part_from_there():
-    assert direct_calls(0.67, 1) == pytest.approx(unitwise_calls(0.67, 1))
-    # The paper's numbers: 0.67 per unit and 7 units give direct prompting 6 % of the blocks.
-    assert 1 / direct_calls(0.67, 7) == pytest.approx(0.06, abs=0.001)
-    assert unitwise_calls(0.67, 7) == pytest.approx(10.4, abs=0.1)
-    assert direct_calls(0.0, 3) == unitwise_calls(0.0, 3) == math.inf

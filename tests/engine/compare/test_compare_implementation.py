@@ -4,13 +4,13 @@ import time
 import pytest
 from study_support import World, changed, check, section, with_limit
 
-from genesys_engine.engine.compare.caps import tokens_of
-from genesys_engine.engine.compare.implementation import CUT, judge
+from experiments.catalogue.draw import make_proposals
+from genesys_engine.engine.compare.implementation import failure_of
 from genesys_engine.engine.compare.implementation_summary import summarise
 from genesys_engine.engine.compare.page import render_page
-from genesys_engine.engine.compare.proposals import make_proposals
-from genesys_engine.engine.compare.store import Result, StudyStore
-from genesys_engine.engine.compare.tables import tables
+from genesys_engine.engine.compare.results import Implemented
+from genesys_engine.engine.compare.store import StudyStore
+from genesys_engine.engine.compare.summary import tables
 from genesys_engine.engine.loop.evolution import Stopped
 from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins.api import BudgetSpent, LLMInterrupted
@@ -22,7 +22,7 @@ def world(monkeypatch):
 
 
 def by_key(store):
-    return {(result.item, result.arm): result.payload for result in store.results()}
+    return {(result.item, result.arm): result.made for result in store.results(Implemented)}
 
 
 # --- the measure -------------------------------------------------------------------------------
@@ -32,9 +32,9 @@ def test_a_design_counts_only_if_every_named_unit_is_changed():
     proposal = make_proposals(1, 1, (2,))[0]
     first, second = (change.path for change in proposal.proposal.changes)
     half = changed(proposal.tree(), first)
-    assert judge(half, "", proposal, check).failure == "faithful.syntax"
-    assert judge(changed(half, second), "", proposal, check).valid
-    assert judge(None, "reply.empty", proposal, check).failure == "reply.empty"
+    assert failure_of(half, "", proposal, check) == "faithful.syntax"
+    assert failure_of(changed(half, second), "", proposal, check) == ""
+    assert failure_of(None, "reply.empty", proposal, check) == "reply.empty"
 
 
 def test_a_design_that_fails_the_check_does_not_count_whatever_the_arm_says():
@@ -42,14 +42,14 @@ def test_a_design_that_fails_the_check_does_not_count_whatever_the_arm_says():
     tree = changed(proposal.tree(), proposal.proposal.changes[0].path)
     finding = {"severity": "error", "code": "causality.leak"}
     failing = {"passed": False, "findings": [finding], "measurements": {}}
-    assert judge(tree, "", proposal, lambda tree: failing).failure == "causality.leak"
+    assert failure_of(tree, "", proposal, lambda tree: failing) == "causality.leak"
 
 
 def test_a_change_of_syntax_alone_does_not_count():
     proposal = make_proposals(1, 1, (1,))[0]
     tree = changed(proposal.tree(), proposal.proposal.changes[0].path)
     same = {"passed": True, "findings": [], "measurements": {"fingerprint": "ab"}}
-    assert judge(tree, "", proposal, lambda tree: same).failure == "faithful.function"
+    assert failure_of(tree, "", proposal, lambda tree: same) == "faithful.function"
 
 
 # --- order and cost ----------------------------------------------------------------------------
@@ -75,9 +75,9 @@ def test_an_arm_may_get_proposals_by_name(world, tmp_path):
     assert [key for key in by_key(store) if key[1] == "extra"] == [
         (names[1], "extra"), (names[3], "extra")
     ]  # fmt: skip
-    data = summarise(compare, proposals, store.results())
-    assert [(arm["n"], arm["planned"]) for arm in data["arms"]] == [(4, 4), (2, 2)]
-    assert data["complete"]
+    data = summarise(compare, proposals, store.results(Implemented))
+    assert [(arm.n, arm.planned) for arm in data.arms] == [(4, 4), (2, 2)]
+    assert data.complete
     store.close()
 
 
@@ -96,7 +96,7 @@ def test_whole_budget_arms_get_what_the_other_used_on_that_proposal(world, tmp_p
     assert set(world.caps) == {
         ("gp", 2000), ("direct", 2000), ("best_of_n", 400), ("sequential", 400)
     }  # fmt: skip
-    used = {arm: tokens_of(payload) for (_, arm), payload in by_key(store).items()}
+    used = {arm: made.used.tokens for (_, arm), made in by_key(store).items()}
     assert used == {"gp": 400, "direct": 100, "best_of_n": 400, "sequential": 400}
     store.close()
 
@@ -117,16 +117,16 @@ def test_an_arm_ends_at_its_cap_and_the_others_go_on(monkeypatch, tmp_path, cap,
     arms = world.arms(gp=(3, 9), direct=(1, 0))
     compare = section(arms, **cap)
     store, proposals = world.run(tmp_path / "study", compare, per_stratum=2)
-    data = summarise(compare, proposals, store.results())
-    gp, direct = data["arms"]
-    assert (gp["n"], gp["planned"], gp["cap"]) == (1, 4, name)
-    assert direct["n"] == 3  # it reaches its cap later
-    assert not data["complete"]
+    data = summarise(compare, proposals, store.results(Implemented))
+    gp, direct = data.arms
+    assert (gp.n, gp.planned, gp.cap) == (1, 4, name)
+    assert direct.n == 3  # it reaches its cap later
+    assert not data.complete
     store.close()
 
 
 def capped(store, compare, proposals):
-    return summarise(compare, proposals, store.results(), cut=store.meta(CUT, {}))["arms"]
+    return summarise(compare, proposals, store.results(Implemented), cut=store.cut()).arms
 
 
 @pytest.mark.timeout(60)
@@ -149,7 +149,7 @@ def test_a_cap_stops_an_arm_within_one_call_and_leaves_no_failure(monkeypatch, t
     assert least <= world.asked[f"{proposals[0].name}/gp"] <= 6
     assert world.asked[f"{proposals[1].name}/gp"] == 0
     gp, direct = capped(store, section(arms, **cap), proposals)
-    assert (gp["n"], gp["cap"], direct["n"]) == (0, f"compare.{name}", 2)
+    assert (gp.n, gp.cap, direct.n) == (0, f"compare.{name}", 2)
     store.close()
     # The same cap allows nothing more; a higher one lets it go on.
     calls = world.asked[f"{proposals[0].name}/gp"]
@@ -158,7 +158,7 @@ def test_a_cap_stops_an_arm_within_one_call_and_leaves_no_failure(monkeypatch, t
         assert world.asked[f"{proposals[0].name}/gp"] == calls
     store, _ = world.run(tmp_path / "study", section(arms, **more))
     gp, direct = capped(store, section(arms, **more), proposals)
-    assert (gp["n"], gp["valid"], gp["cap"]) == (2, 2, None)
+    assert (gp.n, gp.valid, gp.cap) == (2, 2, None)
     store.close()
 
 
@@ -168,8 +168,8 @@ def test_whole_budget_arms_end_where_the_one_that_they_equal_was_ended(world, tm
     compare = section(arms, equal_to="gp", tokens=600)
     store, proposals = world.run(tmp_path / "study", compare, per_stratum=2)
     gp, best = capped(store, compare, proposals)
-    assert (gp["n"], gp["cap"]) == (1, "compare.tokens")
-    assert best["n"] == 1
+    assert (gp.n, gp.cap) == (1, "compare.tokens")
+    assert best.n == 1
     store.close()
 
 
@@ -241,14 +241,14 @@ def test_the_time_of_what_was_interrupted_is_not_lost(world, tmp_path, fault):
         with pytest.raises(Stopped):
             world.run(tmp_path / "study", section(arms, wall_hours=1.0), threads=2)
         with StudyStore.open(tmp_path / "study") as store:
-            used.append({arm: cut["seconds"] for arm, cut in store.meta(CUT).items()})
+            used.append({arm: cut.seconds for arm, cut in store.cut().items()})
     assert used[0].keys() == used[1].keys() == {"gp", "direct"}
     assert all(0.2 <= used[0][arm] <= used[1][arm] - 0.2 for arm in used[0])
     world.on_ask = None
     calls, compare = world.asked.total(), section(arms, wall_hours=0.4 / 3600)
     store, proposals = world.run(tmp_path / "study", compare)
     assert world.asked.total() == calls
-    assert [(arm["n"], arm["cap"]) for arm in capped(store, compare, proposals)] == [
+    assert [(arm.n, arm.cap) for arm in capped(store, compare, proposals)] == [
         (0, "compare.wall_hours"), (0, "compare.wall_hours"),
     ]  # fmt: skip
     store.close()
@@ -262,22 +262,19 @@ def test_the_summary_counts_rates_strata_failures_and_repairs(world, tmp_path):
     arms = world.arms(gp=(2, 2), direct=(1, 0))
     compare = section(arms)
     store, proposals = world.run(tmp_path / "study", compare, per_stratum=2, strata=(1, 2, 3))
-    data = summarise(compare, proposals, store.results())
-    gp, direct = data["arms"]
-    assert (gp["n"], gp["valid"], gp["failures"]) == (6, 4, {"faithful.syntax": 2})
-    assert [(row["units"], row["valid"], row["n"]) for row in gp["strata"]] == [
-        (1, 2, 2), (2, 2, 2), (3, 0, 2),
-    ]  # fmt: skip
-    assert gp["interval"] == pytest.approx([0.3, 0.903], abs=1e-3)
-    assert (gp["attempts"], gp["calls"], gp["tokens"], gp["tokens_per_valid"]) == (2, 2, 200, 300)
-    assert gp["repairs"] == {"import added": 12}
-    assert gp["lines"] > 20
-    assert (direct["valid"], direct["lines"]) == (0, None)
-    whole, large = data["comparisons"]
-    assert (whole["n"], large["n"], large["proposals"]) == (6, 2, "three units and more")
-    assert whole["sentence"].startswith("gp is better than direct by 66.7 points")
-    assert large["sentence"].startswith("No significant difference")
-    assert "in valid designs at 3 units (" in large["sentence"]
+    data = summarise(compare, proposals, store.results(Implemented))
+    gp, direct = data.arms
+    assert (gp.n, gp.valid, gp.failures) == (6, 4, {"faithful.syntax": 2})
+    assert [(row.units, row.valid, row.n) for row in gp.strata] == [(1, 2, 2), (2, 2, 2), (3, 0, 2)]
+    assert gp.interval.to_json() == pytest.approx([0.3, 0.903], abs=1e-3)
+    assert (gp.attempts, gp.calls, gp.tokens, gp.tokens_per_valid) == (2, 2, 200, 300)
+    assert gp.repairs == {"import added": 12}
+    assert gp.lines > 20
+    assert (direct.valid, direct.lines) == (0, None)
+    whole, large = data.comparisons
+    assert (whole.n, large.n, large.proposals) == (6, 2, "three units and more")
+    assert whole.sentence.startswith("gp is better than direct in valid designs: +66.7 points")
+    assert large.sentence.startswith("gp is within noise of direct in valid designs at 3 units:")
     store.close()
 
 
@@ -286,76 +283,31 @@ def test_a_sentence_names_the_numbers_of_units_that_both_arms_have_met(world, tm
     few = [each.name for each in make_proposals(1, 2, (1, 3, 5)) if each.stratum != 5]
     compare = section(with_limit(arms, "few", tuple(few)))
     store, proposals = world.run(tmp_path / "study", compare, per_stratum=2, strata=(1, 3, 5))
-    told = {
-        each["second"]: each["sentence"]
-        for each in summarise(compare, proposals, store.results())["comparisons"]
-        if (each["first"], each["proposals"]) == ("gp", "three units and more")
+    sentences = {
+        each.second: each.sentence
+        for each in summarise(compare, proposals, store.results(Implemented)).comparisons
+        if (each.first, each.proposals) == ("gp", "three units and more")
     }
-    assert "at 3 and 5 units" in told["direct"]
-    assert "at 3 units" in told["few"]
+    assert "at 3 and 5 units" in sentences["direct"]
+    assert "at 3 units" in sentences["few"]
     store.close()
-
-
-def test_the_lemmas_stand_beside_what_was_measured(world, tmp_path):
-    arms = world.arms(gp=(2, 9), direct=(1, 9))
-    compare = section(arms)
-    store, proposals = world.run(tmp_path / "study", compare, strata=(1, 3))
-    lemmas = summarise(compare, proposals, store.results())["lemmas"]
-    assert (lemmas["unit_success_rate"], lemmas["replies"]) == (1.0, 4)
-    row = lemmas["rows"][1]
-    assert (row["units"], row["unitwise_measured"], row["direct_measured"]) == (3, 2, 1)
-    assert (row["unitwise_predicted"], row["direct_predicted"]) == (3, 1)
-    store.close()
-
-
-def test_the_rate_of_the_lemmas_is_one_of_proposals_and_not_of_replies(world):
-    compare = section(world.arms(gp=(1, 9), direct=(1, 0)))
-    proposals = make_proposals(1, 2)
-    results = [
-        Result(each.name, "gp", payload(passed=1 + 8 * (i % 2), of=10), 1.0)
-        for i, each in enumerate(proposals)
-    ]
-    data = summarise(compare, proposals, results)
-    lemmas = data["lemmas"]
-    assert (lemmas["unit_success_rate"], lemmas["replies"]) == (0.5, 80)
-    low, high = lemmas["interval"]
-    assert low < 0.2, "80 replies that were independent would have 39 to 61 %"
-    assert high > 0.8
-    title = next(title for title, _, _ in tables(data) if "lemmas" in title)
-    assert f"to {100 * high:.0f} %), the share of 80 unit replies that passed" in title
-
-
-def payload(passed, of):
-    outcomes = ["passed"] * passed + ["load.error"] * (of - passed)
-    return {
-        "valid": True, "failure": "", "attempts": of, "usage": {}, "lines": 1, "repairs": {},
-        "trace": [{"role": "coder", "outcome": each} for each in outcomes], "tree": None,
-    }  # fmt: skip
 
 
 def test_a_partial_study_and_a_simulation_say_so_on_every_page(world, tmp_path):
-    row = {"valid_rate": 0.92, "n": 100, "attempts": 2.6, "cost": 15.0, "lines": 181}
-    arms = [arm.model_dump() for arm in world.arms(gp=(1, 9), direct=(1, 0))]
-    arms[0]["published"] = row
-    compare = section(arms, tokens=50, published_in="Somebody 2025, Table 3")
+    compare = section(world.arms(gp=(1, 9), direct=(1, 0)), tokens=50)
     store, proposals = world.run(tmp_path / "study", compare)
-    data = summarise(compare, proposals, store.results(), simulation=True)
-    assert [arm["published"] for arm in data["arms"]] == [row, None]
-    page = render_page({"name": "x", **data})
+    data = summarise(compare, proposals, store.results(Implemented), simulation=True)
+    page = render_page(data)
     assert "Simulation: no language model" in page
     assert "Partial:" in page
-    titles = [title for title, _, _ in tables(data)]
-    assert re.match(r"SIMULATION: .*PARTIAL: ", titles[0])
-    published = tables(data)[-1]
-    assert "Somebody 2025, Table 3" in published[0]
-    ((arm, *cells),) = published[2]
-    assert (arm, "92 %" in cells) == ("gp", True)
+    assert re.match(r"SIMULATION: .*PARTIAL: ", tables(data)[0].title)
     store.close()
 
 
 def test_an_empty_study_can_be_shown(world):
     compare = section(world.arms(gp=(1, 9), direct=(1, 0)))
     data = summarise(compare, make_proposals(1, 1), [])
-    assert data["arms"][0]["valid_rate"] is None
-    assert "too few to compare" in data["comparisons"][0]["sentence"]
-    render_page({"name": "x", **data})
+    assert data.arms[0].valid_rate is None
+    assert "noise not measured" in data.comparisons[0].sentence
+    assert "PARTIAL" in tables(data)[0].title
+    render_page(data)

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -14,8 +15,8 @@ from study_support import World, section
 from genesys_engine.engine.compare.evolution_summary import summarise_runs
 from genesys_engine.engine.compare.implementation_summary import summarise
 from genesys_engine.engine.compare.page import render_page, write_page
-from genesys_engine.engine.compare.store import Result
-from genesys_engine.engine.compare.tables import tables
+from genesys_engine.engine.compare.results import FinishedRun, Implemented, Result, Used
+from genesys_engine.engine.compare.summary import tables
 from genesys_engine.engine.config.schema import CompareArm, CompareSection
 
 BROWSERS = ("chromium-headless-shell", "chromium", "google-chrome")
@@ -79,7 +80,7 @@ def studied(monkeypatch, tmp_path):
     arms = world.arms(gp=(2, 2), direct=(1, 1), no_planner=(1, 0))
     compare = section(arms)
     store, proposals = world.run(tmp_path / "study", compare, per_stratum=2, strata=(1, 2, 3))
-    data = {"name": "three arms", **summarise(compare, proposals, store.results())}
+    data = summarise(compare, proposals, store.results(Implemented), name="three arms")
     store.close()
     return data
 
@@ -95,31 +96,28 @@ def evolved():
         for seed in compare.seeds
         for index, arm in enumerate(compare.arms)
     ]
-    return {"name": "two arms", **summarise_runs(compare, results)}
+    return summarise_runs(compare, results, name="two arms")
 
 
 def run_of(height):
-    best = [0.0, 0.7 * height, 1.0 * height]
-    return {
-        "costs": [0, 200, 300], "best_so_far": best, "generations": best, "spent": 300,
-        "best": best[-1], "mean": 0.5 * height, "made": 4, "valid": 3, "cap": "",
-        "used": {"llm_tokens": 0, "llm_usd": 0.0, "device_s": 9.0, "wall_s": 6.0},
-        "device": ["cpu"], "gains": None,
-    }  # fmt: skip
+    best = (0.0, 0.7 * height, 1.0 * height)
+    return FinishedRun(
+        costs=(0, 200, 300), best_so_far=best, generations=best, spent=300, best=best[-1],
+        mean=0.5 * height, gains=None, made=4, valid=3, used=Used(0, 0.0, 9.0, 6.0),
+        device=("cpu",),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", ["studied", "evolved"])
 def test_tables_and_sentences_are_those_of_the_terminal(kind, request):
     data = request.getfixturevalue(kind)
     page = Page(render_page(data))
-    expected = [[list(columns), *map(list, rows)] for _, columns, rows in tables(data)]
+    expected = [[list(table.columns), *map(list, table.rows)] for table in tables(data)]
     assert page.tables == expected
-    first = data["arms"][0]["arm"]
+    first = data.arms[0].arm
     told = {True: page.sentences, False: page.others}
     for of_first, sentences in told.items():
-        wanted = [
-            each["sentence"] for each in data["comparisons"] if (each["first"] == first) == of_first
-        ]
+        wanted = [each.sentence for each in data.comparisons if (each.first == first) == of_first]
         assert sentences == wanted
 
 
@@ -131,21 +129,21 @@ def ends(trace):
 
 
 def percent(*rows):
-    return [100 * v for row in rows for v in (row["valid_rate"], *row["interval"])]
+    return [100 * v for row in rows for v in (row.valid_rate, row.interval.low, row.interval.high)]
 
 
 def test_the_figures_of_an_implementation_study_show_the_numbers_of_the_json(studied):
     rates, costs, strata = Page(render_page(studied)).figures
-    arms = studied["arms"]
+    arms = studied.arms
     assert rates["data"][0]["x"] == ["gp", "direct", "no_planner"]
     assert ends(rates["data"][0]) == pytest.approx(percent(*arms))
-    assert len({arm["valid_rate"] for arm in arms}) == 3, "equal rows would hide a mix-up"
+    assert len({arm.valid_rate for arm in arms}) == 3, "equal rows would hide a mix-up"
     for trace, arm in zip(costs["data"], arms, strict=True):
-        assert (trace["name"], trace["x"]) == (arm["arm"], [arm["tokens"]])
+        assert (trace["name"], trace["x"]) == (arm.arm, [arm.tokens])
         assert ends(trace) == pytest.approx(percent(arm))
     for trace, arm in zip(strata["data"], arms, strict=True):
         assert [round(x) for x in trace["x"]] == [1, 2, 3]
-        assert ends(trace) == pytest.approx(percent(*arm["strata"]))
+        assert ends(trace) == pytest.approx(percent(*arm.strata))
     for figure in (rates, costs, strata):
         assert figure["layout"]["yaxis"]["title"]["text"] == "valid designs (%)"
     assert costs["layout"]["xaxis"]["title"]["text"] == "tokens per proposal, input and output"
@@ -154,24 +152,23 @@ def test_the_figures_of_an_implementation_study_show_the_numbers_of_the_json(stu
 def test_the_figures_of_an_evolution_study_show_the_numbers_of_the_json(evolved):
     bests, curves = Page(render_page(evolved)).figures
     runs, means = bests["data"]
-    assert runs["y"] == [run["best"] for arm in evolved["arms"] for run in arm["runs"]]
+    assert runs["y"] == [run.best for arm in evolved.arms for run in arm.runs]
     wanted = [
-        v for arm in evolved["arms"] for v in (arm["means"]["best"], *arm["intervals"]["best"])
+        v for arm in evolved.arms for v in (arm.means["best"], *arm.intervals["best"].to_json())
     ]
     assert ends(means) == pytest.approx(wanted)
     drawn = [(trace["x"], trace["y"]) for trace in curves["data"]]
-    until = evolved["until_tokens"]  # what a run found stands to the end of the longest one
+    until = evolved.until_tokens  # what a run found stands to the end of the longest one
     assert drawn == [
-        ([*run["costs"], until], [*run["best_so_far"], run["best"]])
-        for arm in evolved["arms"]
-        for run in arm["runs"]
+        ([*run.costs, until], [*run.best_so_far, run.best])
+        for arm in evolved.arms
+        for run in arm.runs
     ]
 
 
 def test_one_stratum_is_drawn_once(studied):
-    for arm in studied["arms"]:
-        arm["strata"] = arm["strata"][:1]
-    assert len(Page(render_page(studied)).figures) == 2
+    arms = tuple(replace(arm, strata=arm.strata[:1]) for arm in studied.arms)
+    assert len(Page(render_page(replace(studied, arms=arms))).figures) == 2
 
 
 @pytest.mark.parametrize("kind", ["studied", "evolved"])

@@ -3,6 +3,7 @@ import random
 
 import pytest
 
+from genesys_engine.engine.common.text import signed
 from genesys_engine.engine.compare.statistics import (
     Difference,
     Interval,
@@ -15,6 +16,7 @@ from genesys_engine.engine.compare.statistics import (
     sentence,
     wilson,
 )
+from genesys_engine.engine.score.noise import NO_DIFFERENCE, NOT_MEASURED, WORSE, outcome
 
 
 @pytest.mark.parametrize(
@@ -172,29 +174,34 @@ def test_a_rate_over_groups_is_silent_where_chance_is_not_seen():
     assert rate_interval([(0, 9), (9, 9)], 1) == Interval(0.0, 1.0)
 
 
-def test_sentences_name_the_better_one_or_say_that_nothing_is_shown():
+def test_sentences_have_the_words_of_a_verdict():
+    """One form for every standing, in the words and signs of `score.noise` and `common.text`."""
     shown = in_points(paired_rates(*pairs(20, 12, 2, 16)))
     assert sentence("gp", "direct", shown, "valid designs") == (
-        "gp is better than direct by 20.0 points in valid designs"
-        " (95 % interval 5.6 to 32.9, n = 50)."
+        "gp is better than direct in valid designs:"
+        " +20.0 points (95 % interval +5.6 to +32.9, n = 50)."
     )
     turned = in_points(paired_rates(*reversed(pairs(20, 12, 2, 16))))
-    assert sentence("gp", "direct", turned, "valid designs").startswith(
-        "direct is better than gp by 20.0 points"
+    assert sentence("direct", "gp", turned, "x").startswith(
+        f"direct is {outcome(WORSE, 'gp')} in x: {signed(-20.0, 1)} points"
     )
-    nothing = "No significant difference"
     hidden = in_points(paired_rates([True, False, True], [True, True, False]))
-    assert sentence("a", "b", hidden, "valid designs").startswith(
-        f"{nothing} between a and b in valid designs (0.0 points, 95 % interval −"
-    )
-    assert sentence("a", "b", Difference(2.0, None, 1), "x") == (
-        "a and b, 1 pair of results: too few to compare."
+    assert sentence("a", "b", hidden, "x").startswith(
+        f"a is {outcome(NO_DIFFERENCE, 'b')} in x: 0.0 points (95 % interval −"
     )
     small = Difference(0.04, Interval(0.01, 0.07), 9)
-    assert sentence("a", "b", small, "best fitness", digits=2) == (
-        "a is better than b by 0.04 points in best fitness (95 % interval 0.01 to 0.07, n = 9)."
+    assert "+0.04 points (95 % interval +0.01 to +0.07, n = 9)" in sentence(
+        "a", "b", small, "x", digits=2
     )
-    assert sentence("a", "b", paired_means([2.0, 3.0], [1.5, 2.5], 1), "best fitness") == (
-        f"{nothing} between a and b in best fitness"
-        " (+0.5 points in each of 2 pairs: no estimate of the noise)."
-    )
+
+
+@pytest.mark.parametrize(
+    ("difference", "found"),
+    [
+        (Difference(0.0, None, 0), "0 pairs"),
+        (Difference(2.0, None, 1), "1 pair"),
+        (paired_means([2.0, 3.0], [1.5, 2.5], 1), "+0.5 points in each of 2 pairs"),
+    ],
+)
+def test_where_no_interval_is_known_the_noise_is_not_measured(difference, found):
+    assert sentence("a", "b", difference, "x") == f"a against b in x: {NOT_MEASURED} ({found})."

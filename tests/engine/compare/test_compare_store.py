@@ -2,9 +2,16 @@ import sqlite3
 
 import pytest
 
+from genesys_engine.engine.compare.results import Implemented, Result
 from genesys_engine.engine.compare.store import StudyStore
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.gab.errors import EnvironmentProblem, InputError
+from genesys_engine.plugins.api import LLMUsage
+
+USAGE = {"coder": LLMUsage(2, 300, 40, None), "planner": LLMUsage(1, 20, 3, 0.5)}
+TRACE = ({"role": "coder", "outcome": "load.error", "codes": ["load.error"]},)
+MADE = Implemented(False, "load.error", 2, USAGE, None, {"import added": 1}, TRACE, None)
+RESULT = Result("01", "gp", MADE, 2.5)
 
 
 @pytest.fixture
@@ -13,16 +20,13 @@ def begun(tmp_path):
     given.write_text("[run]\n")
     folder = tmp_path / "study"
     with StudyStore.create(folder, {"name": "x"}, given) as store:
-        store.add_result("01", "gp", {"valid": True}, 2.5)
+        store.add_result(RESULT)
     return folder
 
 
 def test_what_is_written_is_read_back(begun):
     with StudyStore.open(begun) as store:
-        (result,) = store.results()
-        assert (result.item, result.arm, result.payload, result.seconds) == (
-            "01", "gp", {"valid": True}, 2.5,
-        )  # fmt: skip
+        assert store.results(Implemented) == [RESULT]
         assert store.meta("name") == "x"
         assert store.meta("nothing", 3) == 3
     assert (begun / "experiment.toml").read_text() == "[run]\n"
@@ -30,7 +34,7 @@ def test_what_is_written_is_read_back(begun):
 
 def test_a_result_is_paid_for_once(begun):
     with StudyStore.open(begun, write=True) as store, pytest.raises(sqlite3.IntegrityError):
-        store.add_result("01", "gp", {}, 0.0)
+        store.add_result(RESULT)
 
 
 def test_a_closed_study_is_one_file(begun):
@@ -62,7 +66,7 @@ def test_no_study_and_another_format_are_told(tmp_path, begun):
         StudyStore.open(tmp_path)
     with StudyStore.open(begun, write=True) as store:
         store.keep("format", 99)
-    with pytest.raises(InputError, match="in format 99, this version reads 1"):
+    with pytest.raises(InputError, match="in format 99, this version reads 2"):
         StudyStore.open(begun)
 
 
@@ -85,5 +89,5 @@ def test_a_damaged_study_is_an_error_with_its_place(begun):
     with sqlite3.connect(begun / "study.sqlite") as db:
         db.execute("UPDATE results SET payload = 'no JSON'")
     with pytest.raises(InputError, match="damaged") as caught, StudyStore.open(begun) as store:
-        store.results()
+        store.results(Implemented)
     assert caught.value.where == str(begun / "study.sqlite")

@@ -80,9 +80,9 @@ def test_the_runs_of_a_study_get_its_paths_and_it_is_gone_on_with(
     monkeypatch.setattr(evolution.lifecycle, "start", start)
     folder = file.parent / "studies" / "one"
     with pytest.raises(Stopped, match="enough"):
-        session.begin(file, (), folder, said(session.Callbacks))
+        session.begin(file, (), folder, said(session.StudyObserver))
     with pytest.raises(Stopped, match="enough"):
-        session.resume(folder, (), said(session.Callbacks))
+        session.resume(folder, (), said(session.StudyObserver))
     assert len(begun) == 2
     for experiment in begun:
         assert experiment.corpus.paths == (str(file.parent / "texts"),)
@@ -116,7 +116,7 @@ def test_what_an_arm_sets_is_relative_to_the_file_of_the_study(
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     with pytest.raises(Stopped):
-        session.begin(file, (), tmp_path / "study", said(session.Callbacks))
+        session.begin(file, (), tmp_path / "study", said(session.StudyObserver))
     with StudyStore.open(tmp_path / "study") as store:
         (_, arm) = load(file, ())[1].compare.arms
         experiment = evolution._arm_experiment(store, arm.sets)

@@ -4,20 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from genesys_engine.engine.compare.proposals import (
-    STRATA,
-    make_proposals,
-    read_proposals,
-    write_proposals,
-)
+from experiments.catalogue.draw import STRATA, make_proposals, write_proposals
+from genesys_engine.engine.compare.proposals import read_proposals
 from genesys_engine.gab import library
 from genesys_engine.gab.errors import InputError
 
-COMMITTED = Path(__file__).parents[3] / "experiments" / "proposals"
+COMMITTED = Path(__file__).parents[2] / "experiments" / "proposals"
 
 
 def test_the_proposals_of_the_repository_are_those_that_are_drawn():
     assert read_proposals(COMMITTED) == make_proposals(1, 6)
+    assert read_proposals(COMMITTED / "seven") == make_proposals(1, 40, (7,))
 
 
 def test_strata_are_equal_in_number_and_alternate():

@@ -4,7 +4,7 @@ import pytest
 from catalogue_solutions import SOLUTIONS
 from exhaustive import exhaustive
 
-from genesys_engine.engine.compare.catalogue import CATALOGUE
+from experiments.catalogue.changes import CATALOGUE
 from genesys_engine.gab import library
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.tree import grow

@@ -1,0 +1,18 @@
+"""How arms are told apart in the figures of a study."""
+
+from __future__ import annotations
+
+from genesys_engine.engine.report import figures as fig
+
+_SHAPES = ("circle", "diamond", "square", "cross")
+
+
+def colour(index: int) -> str:
+    """Return the colour of an arm."""
+    return fig.SERIES[index % len(fig.SERIES)]
+
+
+def marker(index: int, size: int = 11) -> dict[str, object]:
+    """Return the marker of an arm: colours come back after five, with another shape."""
+    shape = _SHAPES[index // len(fig.SERIES) % len(_SHAPES)]
+    return {"size": size, "color": colour(index), "symbol": shape}
