@@ -263,7 +263,8 @@ def test_arms_name_files_beside_the_study(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", ["run", "compare"])
 def test_a_refusal_leaves_no_folder_behind(folder: Path, tmp_path: Path, command: str) -> None:
     (folder / "study.toml").write_text(
-        '[llm]\nuse = "replay"\npath = "none.jsonl"\n[compare]\narms = [{ name = "a",'
+        '[llm]\nuse = "replay"\npath = "none.jsonl"\n[compare]\n'
+        f'proposals = "{REPOSITORY / "experiments" / "proposals"}"\narms = [{{ name = "a",'
         ' implementer = "gp" }, { name = "b", implementer = "direct" }]\n'
     )
     done = engine(command, folder / "study.toml", "--out", "out/one")
