@@ -119,7 +119,7 @@ def ablation(
         raise InputError(
             f"{called} is a seed: nothing of it was changed", where="DESIGN", hint=hint
         )
-    other = _base(store, number, base, called)
+    other = _base(store, number, base, names)
     rung = _rung(store, number, scale, called)
     tree, against = (GABTree.from_json(store.tree(each)) for each in (number, other))
     found = parts(tree, against)
@@ -148,16 +148,16 @@ def ablation(
     )
 
 
-def _base(store: Store, design: int, base: str | None, called: str) -> int:
+def _base(store: Store, design: int, base: str | None, names: Mapping[int, str]) -> int:
     """Return what a design is compared with."""
     if base is not None:
         return find_design(store, base)
     founder = ancestry(store, design)[0].id
     if founder == design:
         raise InputError(
-            f"{called} has no parents, so that nothing says what was changed",
+            f"{label(design, names)} has no parents, so that nothing says what was changed",
             where="DESIGN",
-            hint="name a design or a seed that it is to be compared with: --base gpt",
+            hint=f"name what it is to be compared with: --base {next(iter(names.values()), 1)}",
         )
     return founder
 

@@ -57,7 +57,11 @@ def command(
             _show_plan(asked, as_json=as_json)
             return
         note(_cost(asked))
-        found = explain(store, asked, note)
+        try:
+            found = explain(store, asked, note)
+        except KeyboardInterrupt as interrupt:
+            interrupt.add_note("trainings that ended are kept; the same command continues")
+            raise
     if as_json:
         print_json(found.to_json())
     else:

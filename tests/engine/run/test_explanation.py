@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -144,3 +145,15 @@ def test_a_design_that_was_not_verified_and_a_folder_without_run_are_refused(
     with Store.open(recorded) as store:
         rejected = next(row.id for row in store.designs() if not row.accepted)
     here("explain", recorded, rejected, "--base", "gpt").refused(2, "was not verified", "rejected")
+
+
+def test_a_design_without_parents_wants_a_base(tmp_path: Path) -> None:
+    recorded = make_run(tmp_path / "recorded")
+    with Store.open(recorded, write=True) as store, store.transaction():
+        row = next(row for row in store.designs() if row.parents and row.rung is not None)
+        new = replace(row, id=900, digest="9" * 64, parents=(), operator="seed_design")
+        store.add_design(new, store.tree(row.id), store.report(row.id))
+        known = next(iter(store.verifications(row.id)))
+        store.add_verification(replace(known, id=900, seq=900, design=900), [(1.0, 4.0)])
+    here("explain", recorded, 900).refused(2, "has no parents", "--base gpt")
+    assert here("explain", recorded, 900, "--base", "ttt").code == 0
