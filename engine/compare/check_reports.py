@@ -14,10 +14,9 @@ import hashlib
 import json
 import lzma
 import threading
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from genesys_engine.engine.jobs.design_report import DesignReport
 from genesys_engine.gab.errors import InputError
 from genesys_engine.gab.private import private_file
 
@@ -44,15 +43,15 @@ class CheckReports:
             _drop_part_of_a_line(self._file)
             self._known |= _read(self._file)
 
-    def find(self, source: str) -> Mapping[str, Any] | None:
+    def find(self, source: str) -> DesignReport | None:
         """Return the report of a source; None where it was not checked yet."""
         with self._lock:
             return self._known.get(digest(source))
 
-    def add(self, source: str, report: Mapping[str, Any]) -> None:
+    def add(self, source: str, report: DesignReport) -> None:
         """Keep a report; the order of its fields is that in which a prompt names them."""
         key = digest(source)
-        line = json.dumps({"source": key, "report": report}, allow_nan=False)
+        line = json.dumps({"source": key, "report": report.to_json()}, allow_nan=False)
         with self._lock, private_file(self._file).open("a", encoding="utf-8") as file:
             self._known[key] = report
             file.write(line + "\n")
@@ -69,17 +68,17 @@ def _drop_part_of_a_line(path: Path) -> None:
         file.truncate(file.read().rfind(b"\n") + 1)
 
 
-def _read(path: Path) -> dict[str, Mapping[str, Any]]:
+def _read(path: Path) -> dict[str, DesignReport]:
     if not path.is_file():
         raise InputError("no such recording of checks", where=str(path), hint=_HINT)
-    found: dict[str, Mapping[str, Any]] = {}
+    found: dict[str, DesignReport] = {}
     number = 0
     try:
         with lzma.open(path, "rt") if path.suffix == ".xz" else path.open("rt") as file:
             for line in file:
                 number += 1
                 entry = json.loads(line)
-                found[entry["source"]] = entry["report"]
+                found[entry["source"]] = DesignReport.from_json(entry["report"])
     except (ValueError, KeyError, TypeError, OSError, EOFError, lzma.LZMAError) as error:
         raise InputError(
             f"the recording of checks is damaged: {error}",

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
-from typing import Any
 
 from genesys_engine.engine.check.design_check import DesignCheck
 from genesys_engine.engine.compare.check_reports import CheckReports
+from genesys_engine.engine.jobs.design_report import DesignReport
 from genesys_engine.engine.jobs.task import InfrastructureFailure
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import EnvironmentProblem
@@ -17,7 +16,7 @@ RETRIES = 3
 
 
 class StudyCheck:
-    """Called with a tree, returns its report as JSON; several threads may call it.
+    """Called with a tree, returns its report; several threads may call it.
 
     Equal sources are checked once: a report depends on the source, the scales and the seed alone.
     Equal trees may differ in comments, and then in the lines that a report names.  What `reports`
@@ -29,7 +28,7 @@ class StudyCheck:
         self._reports = reports
         self._numbers = itertools.count()
 
-    def __call__(self, tree: GABTree) -> Mapping[str, Any]:
+    def __call__(self, tree: GABTree) -> DesignReport:
         """Return the report of `tree`.
 
         Raises:
@@ -42,10 +41,10 @@ class StudyCheck:
             self._reports.add(source, known)
         return known
 
-    def _checked(self, source: str) -> Mapping[str, Any]:
+    def _checked(self, source: str) -> DesignReport:
         for left in reversed(range(RETRIES + 1)):
             try:
-                return self._check.report(source, str(next(self._numbers))).to_json()
+                return self._check.report(source, str(next(self._numbers)))
             except InfrastructureFailure as failure:
                 if not left:
                     raise EnvironmentProblem(

@@ -30,6 +30,7 @@ from genesys_engine.engine.compare.proposals import StudyProposal
 from genesys_engine.engine.compare.results import CutShort, Implemented, Result
 from genesys_engine.engine.compare.store import StudyStore
 from genesys_engine.engine.config.schema import CompareArm, CompareSection
+from genesys_engine.engine.jobs.design_report import DesignReport
 from genesys_engine.engine.llm.gateway import LLMOutage
 from genesys_engine.engine.llm.meters import total
 from genesys_engine.engine.loop.evolution import Stopped
@@ -73,7 +74,12 @@ class Ended:
     seconds: float
 
 
-def failure_of(tree: GABTree | None, failure: str, proposal: StudyProposal, check: Check) -> str:
+StudiedCheck = Callable[[GABTree], DesignReport]
+
+
+def failure_of(
+    tree: GABTree | None, failure: str, proposal: StudyProposal, check: StudiedCheck
+) -> str:
     """Return the stable code of why a design does not count, "" where it does.
 
     It counts if `tree` passes the check and is faithful, whatever the arm says of it.
@@ -83,12 +89,16 @@ def failure_of(tree: GABTree | None, failure: str, proposal: StudyProposal, chec
     """
     if tree is None:
         return failure or "no design"
-    report = check(tree)
-    if not report["passed"]:
-        errors = (each["code"] for each in report["findings"] if each["severity"] == "error")
-        return str(next(errors))
+    if errors := check(tree).errors:
+        return errors[0]
     paths = [change.path for change in proposal.proposal.changes]
-    return next((each.code for each in unfaithful(tree, proposal.tree(), paths, check)), "")
+    faults = unfaithful(tree, proposal.tree(), paths, _as_operators_ask(check))
+    return faults[0].code if faults else ""
+
+
+def _as_operators_ask(check: StudiedCheck) -> Check:
+    """Return the check as the public API has it: its report is JSON."""
+    return lambda tree: check(tree).to_json()
 
 
 def plan_jobs(section: CompareSection, proposals: Sequence[StudyProposal]) -> list[Job]:
@@ -163,7 +173,7 @@ class ImplementationStudy:
         seed: int,
         threads: int,
         clients: Callable[[str], LLM],
-        check: Check,
+        check: StudiedCheck,
         should_stop: Callable[[], str | None] = lambda: None,
         interrupt: Callable[[], None] = lambda: None,
         tell: Callable[[Result[Implemented]], None] = lambda result: None,
@@ -321,7 +331,7 @@ class ImplementationStudy:
             rng=generator(self._seed, "implement", job.index),
             seeds=(job.proposal.parent,),
             llm=client,
-            check=self._check,
+            check=_as_operators_ask(self._check),
         )
         parent = Parent(0, job.proposal.tree(), None, f"Seed design {job.proposal.parent}.")
         try:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from genesys_engine.engine.common.disk import write_whole
 from genesys_engine.engine.compare.evolution_figures import evolution_figures
 from genesys_engine.engine.compare.evolution_summary import EvolutionSummary
 from genesys_engine.engine.compare.implementation_figures import implementation_figures
 from genesys_engine.engine.compare.summary import Summary, findings, tables
 from genesys_engine.engine.report.page import asset, script_hash
 from genesys_engine.engine.report.templates import render
-from genesys_engine.gab.private import private_file
 
 FILE = "compare.html"
 
@@ -23,12 +23,7 @@ FILE = "compare.html"
 def write_page(study: Summary, folder: Path) -> Path:
     """Write the page of a study, complete or not at all, and return its path."""
     target = folder / FILE
-    partial = target.with_name(f".{FILE}.partial")
-    try:
-        private_file(partial).write_text(render_page(study), encoding="utf-8")
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(target, render_page(study), private=True)
     return target
 
 

@@ -6,11 +6,12 @@ import contextlib
 import hashlib
 import math
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from genesys_engine.engine.check.design_check import CheckSettings, DesignCheck
+from genesys_engine.engine.check.design_check import DesignCheck
 from genesys_engine.engine.common.canonical import canonical_json
 from genesys_engine.engine.common.machine import machine, versions
 from genesys_engine.engine.compare.check_reports import CheckReports
@@ -26,11 +27,15 @@ from genesys_engine.engine.config.kept import PATHS, kept_paths, kept_sets
 from genesys_engine.engine.config.schema import ARM_CAPS
 from genesys_engine.engine.llm.gateway import Gateway, Notice
 from genesys_engine.engine.llm.ledger import Ledger
-from genesys_engine.engine.llm.meters import Caps
-from genesys_engine.engine.run.assembly import CHECK_SECONDS, demand_isolation, load, open_executor
+from genesys_engine.engine.run.assembly import (
+    check_settings,
+    demand_isolation,
+    load,
+    open_executor,
+    open_gateway,
+)
 from genesys_engine.engine.store.run_store import EXPERIMENT
 from genesys_engine.gab.errors import GenesysError, InputError
-from genesys_engine.plugins.api import Limits
 from genesys_engine.plugins.host import PluginHost
 from genesys_engine.plugins.sandbox.scratch import remove
 
@@ -182,33 +187,23 @@ def _implement(
     store: StudyStore, host: PluginHost, experiment: Experiment, observer: StudyObserver
 ) -> None:
     demand_isolation(host, experiment)
-    proposals = stored_proposals(store)
-    jobs = plan_jobs(experiment.compare, proposals)
-    names = [arm.name for arm in experiment.compare.arms]
-    planned = [(name, sum(job.arm.name == name for job in jobs)) for name in names]
-    observer.on_plan(planned, store.results(Implemented))
+    proposals, section = stored_proposals(store), experiment.compare
+    planned = Counter(job.arm.name for job in plan_jobs(section, proposals))
+    observer.on_plan(
+        [(arm.name, planned[arm.name]) for arm in section.arms], store.results(Implemented)
+    )
     with (
-        open_gateway(store, host, experiment, observer) as gateway,
+        _open_gateway(store, host, experiment, observer) as gateway,
         open_executor(host, experiment) as executor,
     ):
-        section = experiment.executor
-        settings = CheckSettings(
-            tuple(rung.scale for rung in experiment.ladder.rungs),
-            experiment.corpus.vocab_size,
-            experiment.run.seed,
-            Limits(
-                min(CHECK_SECONDS, section.timeout_s),
-                int(section.memory_gib * 2**30),
-                readable=experiment.sandbox.readable,
-            ),
-        )
+        settings = check_settings(experiment, host, experiment.corpus.vocab_size)
         check = StudyCheck(
             DesignCheck(executor, settings, store.folder / "scratch"),
-            CheckReports(store.folder, _recorded_checks(experiment)),
+            CheckReports(store.folder, Path(section.checks) if section.checks else None),
         )
         ImplementationStudy(
             store,
-            experiment.compare,
+            section,
             proposals,
             seed=experiment.run.seed,
             threads=experiment.run.designers,
@@ -220,34 +215,22 @@ def _implement(
         ).run()
 
 
-def _recorded_checks(experiment: Experiment) -> Path | None:
-    return Path(experiment.compare.checks) if experiment.compare.checks else None
-
-
 @contextmanager
-def open_gateway(
+def _open_gateway(
     store: StudyStore, host: PluginHost, experiment: Experiment, observer: StudyObserver
 ) -> Iterator[Gateway]:
     """Yield the way to the language models, its record in the study's own file."""
-    assert experiment.llm is not None, "looked at before"
-    budget, usd = experiment.budget, experiment.budget.llm_usd
-    if usd is None and experiment.compare.usd is not None:
-        usd = math.inf  # no cap on the whole, but one that needs prices: the arms have theirs
 
     def tell(notice: Notice) -> None:
         facts = ", ".join(f"{key} {value}" for key, value in notice.to_json().items())
         observer.say(f"language models: {notice.KIND.partition('.')[2]}: {facts}")
 
-    gateway = Gateway(
-        experiment.llm,
-        host.registry,
-        Ledger(store.path),
-        caps=Caps(budget.llm_tokens, usd),
-        should_stop=observer.should_stop,
-        tell=tell,
+    # A cap of the arms in dollars needs prices, though the whole may have no cap.
+    dollars = None if experiment.compare.usd is None else math.inf
+    gateway = open_gateway(
+        store.path, experiment, host, tell, observer.should_stop, dollars=dollars
     )
-    try:
+    assert gateway is not None, "an implementation study without [llm] was refused"
+    with contextlib.closing(gateway):
         gateway.prepare()
         yield gateway
-    finally:
-        gateway.close()

@@ -9,12 +9,12 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from genesys_engine.engine.common.disk import write_whole
 from genesys_engine.engine.common.steps import EVERY_S, Steps
 from genesys_engine.engine.report.reading import ReadOnce
 from genesys_engine.engine.report.sections import summary
 from genesys_engine.engine.report.templates import HERE, render
 from genesys_engine.engine.store.run_store import Store
-from genesys_engine.gab.private import private_file
 
 Section = Callable[[Store], tuple[str, str]]
 """From a store to (title as plain text, HTML); one without HTML is left out.
@@ -53,14 +53,8 @@ def write_report(
     say(f"writing the report: {target}")
     page = render_report(store, sections=sections, say=say)
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.partial")
-    try:
-        if path is None:  # of the run, for its owner alone; elsewhere whoever asked decides
-            private_file(partial)
-        partial.write_text(page, encoding="utf-8")
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    # Of the run, for its owner alone; elsewhere whoever asked decides.
+    write_whole(target, page, private=path is None)
     return target
 
 

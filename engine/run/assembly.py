@@ -42,7 +42,7 @@ from genesys_engine.engine.select.ladder import Ladder
 from genesys_engine.engine.select.policy import Policy
 from genesys_engine.engine.select.state import State
 from genesys_engine.engine.store.events import Event
-from genesys_engine.engine.store.run_store import DATABASE, Store
+from genesys_engine.engine.store.run_store import Store
 from genesys_engine.engine.train.placement import Trials
 from genesys_engine.gab.errors import EnvironmentProblem
 from genesys_engine.plugins.api import Executor, Isolation, Limits
@@ -199,23 +199,31 @@ def _another_executor(
 
 
 def open_gateway(
-    folder: Path,
+    database: Path,
     experiment: Experiment,
     host: PluginHost,
     tell: Callable[[Notice], None] = lambda notice: None,
     should_stop: Callable[[], str | None] = lambda: None,
+    *,
+    dollars: float | None = None,
 ) -> Gateway | None:
     """Return the way to the language models of an experiment, None where it has none.
 
     Args:
-        folder: of the run, whose database holds the ledger.
+        database: of the run or the study, which holds the ledger.
+        dollars: the cap where `[budget]` has none.
     """
     if experiment.llm is None:
         return None
-    ledger = Ledger(folder / DATABASE)
-    caps = Caps(experiment.budget.llm_tokens, experiment.budget.llm_usd)
+    budget = experiment.budget
+    caps = Caps(budget.llm_tokens, dollars if budget.llm_usd is None else budget.llm_usd)
     return Gateway(
-        experiment.llm, host.registry, ledger, caps=caps, should_stop=should_stop, tell=tell
+        experiment.llm,
+        host.registry,
+        Ledger(database),
+        caps=caps,
+        should_stop=should_stop,
+        tell=tell,
     )
 
 
@@ -262,19 +270,17 @@ def components(host: PluginHost, experiment: Experiment) -> Iterator[Any]:
         yield from (get("llm_backend", name) for name in sorted(used))
 
 
-def check_settings(
-    experiment: Experiment, host: PluginHost, corpus: Mapping[str, Any]
-) -> CheckSettings:
+def check_settings(experiment: Experiment, host: PluginHost, vocab_size: int) -> CheckSettings:
     """Return what the check of a design needs to know of an experiment."""
-    verify = verify_settings(experiment, host, corpus)
+    section = experiment.executor
     limits = Limits(
-        min(CHECK_SECONDS, verify.limits.wall_s),
-        verify.limits.memory_bytes,
+        min(CHECK_SECONDS, section.timeout_s),
+        int(section.memory_gib * 2**30),
         readable=experiment.sandbox.readable,
     )
     return CheckSettings(
-        tuple(rung.scale for rung in verify.rungs),
-        corpus["vocab_size"],
+        tuple(rung.scale for rung in rung_settings(experiment, vocab_size)),
+        vocab_size,
         experiment.run.seed,
         limits,
         named_specs(host, "checker", experiment.checkers),
@@ -306,7 +312,7 @@ def assemble(
     policy = Policy(settings, CheckedSelector(selector, selection.use))
     clock = WallClock(store.meta("wall_s", 0.0))
     verify = verify_settings(experiment, host, corpus)
-    check = check_settings(experiment, host, corpus)
+    check = check_settings(experiment, host, corpus["vocab_size"])
     notices: queue.SimpleQueue[Notice] = queue.SimpleQueue()
     designer = Designer(
         _operators(host, experiment),
@@ -317,7 +323,7 @@ def assemble(
         seeds=settings.seeds,
         own=experiment.population.own,
         threads=experiment.run.designers,
-        gateway=open_gateway(store.folder, experiment, host, notices.put),
+        gateway=open_gateway(store.path, experiment, host, notices.put),
         lookup=Lookup(experiment.knowledge, cache_folder() / "knowledge", store.folder),
     )
     verifier = Verifier(open_trials(host, experiment, executor), verify, store.folder, noise)

@@ -228,7 +228,7 @@ class _Trainer:
         """Return what every variant scored with every seed."""
         asked = self.asked
         with open_executor(self.host, self.experiment) as executor:
-            checks = check_settings(self.experiment, self.host, self.corpus)
+            checks = check_settings(self.experiment, self.host, self.corpus["vocab_size"])
             check = DesignCheck(executor, checks, self.folder)
             trials = open_trials(self.host, self.experiment, executor)
             with closing(Verifier(trials, self.settings, self.folder, self.cache)) as verifier:

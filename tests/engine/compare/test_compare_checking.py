@@ -4,6 +4,7 @@ import json
 import lzma
 
 import pytest
+from study_support import passing
 
 from genesys_engine.engine.check.design_check import CheckSettings, DesignCheck
 from genesys_engine.engine.compare.check_reports import FILE, CheckReports, digest
@@ -16,6 +17,7 @@ from genesys_engine.gab.unit import parse_unit
 from genesys_engine.plugins.api import Limits
 from genesys_engine.plugins.executors.process import ProcessExecutor, ProcessOptions
 
+GOOD = json.dumps({"source": "a", "report": passing("1").to_json()})
 SETTINGS = CheckSettings(("0.2M",), vocab_size=512, seed=1, limits=Limits(wall_s=120))
 
 
@@ -44,8 +46,8 @@ def test_a_report_names_the_lines_of_the_very_source_that_was_checked(check):
     plain, commented = failing(""), failing("Equal but for this.")
     assert plain.digest == commented.digest
     for tree in (plain, commented, plain):
-        (finding, *_) = check(tree)["findings"]
-        assert compose(tree).splitlines()[finding["line"] - 1].strip() == "raise OSError"
+        (finding, *_) = check(tree).findings
+        assert compose(tree).splitlines()[finding.line - 1].strip() == "raise OSError"
     assert check(plain) is check(plain), "an equal source is checked once"
 
 
@@ -53,7 +55,7 @@ def test_a_report_is_kept_and_not_made_again(check, tmp_path):
     tree = failing("")
     report = check(tree)
     kept = (tmp_path / FILE).read_text()
-    assert json.loads(kept) == {"source": digest(compose(tree)), "report": report}
+    assert json.loads(kept) == {"source": digest(compose(tree)), "report": report.to_json()}
     with lzma.open(tmp_path / "recording.jsonl.xz", "wt") as file:
         file.write(kept)
     (tmp_path / "other").mkdir()
@@ -67,16 +69,18 @@ def test_a_report_is_kept_and_not_made_again(check, tmp_path):
 
 def test_a_report_that_a_kill_cut_short_is_made_again(tmp_path):
     reports = CheckReports(tmp_path)
-    reports.add("one", {"passed": True})
+    reports.add("one", passing("1"))
     with (tmp_path / FILE).open("a") as file:
         file.write('{"source": "ab')
     again = CheckReports(tmp_path)
-    assert again.find("one") == {"passed": True}
-    again.add("two", {"passed": False})
-    assert CheckReports(tmp_path).find("two") == {"passed": False}
+    assert again.find("one") == passing("1")
+    again.add("two", passing("2"))
+    assert CheckReports(tmp_path).find("two") == passing("2")
 
 
-@pytest.mark.parametrize(("text", "line"), [("{}", 1), ('{"source": "a", "report": {}}\nno', 2)])
+@pytest.mark.parametrize(
+    ("text", "line"), [("{}", 1), ('{"source": "a", "report": {}}', 1), (f"{GOOD}\nno", 2)]
+)
 def test_a_damaged_recording_is_refused_with_its_line(tmp_path, text, line):
     (tmp_path / "recording.jsonl").write_text(text)
     with pytest.raises(InputError, match="damaged") as caught:

@@ -2,7 +2,7 @@ import re
 import time
 
 import pytest
-from study_support import World, changed, check, section, with_limit
+from study_support import World, changed, check, passing, section, with_limit
 
 from experiments.catalogue.draw import make_proposals
 from genesys_engine.engine.compare.implementation import failure_of
@@ -11,7 +11,9 @@ from genesys_engine.engine.compare.page import render_page
 from genesys_engine.engine.compare.results import Implemented
 from genesys_engine.engine.compare.store import StudyStore
 from genesys_engine.engine.compare.summary import tables
+from genesys_engine.engine.jobs.design_report import DesignReport
 from genesys_engine.engine.loop.evolution import Stopped
+from genesys_engine.gab.checks.report import Finding
 from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins.api import BudgetSpent, LLMInterrupted
 
@@ -40,15 +42,14 @@ def test_a_design_counts_only_if_every_named_unit_is_changed():
 def test_a_design_that_fails_the_check_does_not_count_whatever_the_arm_says():
     proposal = make_proposals(1, 1, (1,))[0]
     tree = changed(proposal.tree(), proposal.proposal.changes[0].path)
-    finding = {"severity": "error", "code": "causality.leak"}
-    failing = {"passed": False, "findings": [finding], "measurements": {}}
+    failing = DesignReport.refused(Finding("causality.leak", "error", "It reads the future.", ""))
     assert failure_of(tree, "", proposal, lambda tree: failing) == "causality.leak"
 
 
 def test_a_change_of_syntax_alone_does_not_count():
     proposal = make_proposals(1, 1, (1,))[0]
     tree = changed(proposal.tree(), proposal.proposal.changes[0].path)
-    same = {"passed": True, "findings": [], "measurements": {"fingerprint": "ab"}}
+    same = passing("ab")
     assert failure_of(tree, "", proposal, lambda tree: same) == "faithful.function"
 
 
