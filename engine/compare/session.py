@@ -28,15 +28,14 @@ from genesys_engine.engine.config.schema import ARM_CAPS
 from genesys_engine.engine.llm.gateway import Gateway, Notice
 from genesys_engine.engine.llm.ledger import Ledger
 from genesys_engine.engine.run.assembly import (
-    check_settings,
     demand_isolation,
     load,
     open_executor,
     open_gateway,
 )
+from genesys_engine.engine.run.context import Setup, check_settings
 from genesys_engine.engine.store.run_store import EXPERIMENT
 from genesys_engine.gab.errors import GenesysError, InputError
-from genesys_engine.plugins.host import PluginHost
 from genesys_engine.plugins.sandbox.scratch import remove
 
 GRAMMAR = "grammar"
@@ -50,13 +49,14 @@ def begin(path: Path, sets: Sequence[str], folder: Path, observer: StudyObserver
         GenesysError: the experiment, the folder or the environment is not usable.
         Stopped: the study ended early and can be continued.
     """
-    host, experiment = load(path, sets)
+    setup = load(path, sets)
+    experiment = setup.experiment
     _demand_arms(experiment, path)
     if StudyStore.exists(folder):
         with StudyStore.open(folder, write=True) as store:
             _demand_same(store, experiment)
             with _noted(folder):
-                _execute(store, host, experiment, observer)
+                _execute(store, setup, observer)
         return
     proposals: tuple[StudyProposal, ...] = ()
     if experiment.compare.study == "implementation":
@@ -80,7 +80,7 @@ def begin(path: Path, sets: Sequence[str], folder: Path, observer: StudyObserver
         _nothing_left(store, made=made),
         _noted(folder),
     ):
-        _execute(store, host, experiment, observer)
+        _execute(store, setup, observer)
 
 
 def resume(folder: Path, sets: Sequence[str], observer: StudyObserver) -> None:
@@ -174,29 +174,27 @@ def _noted(folder: Path) -> Iterator[None]:
         remove(folder / "scratch")
 
 
-def _execute(
-    store: StudyStore, host: PluginHost, experiment: Experiment, observer: StudyObserver
-) -> None:
+def _execute(store: StudyStore, setup: Setup, observer: StudyObserver) -> None:
+    experiment = setup.experiment
     if experiment.compare.study == "evolution":
         run_arms(store, experiment, observer)
     else:
-        _implement(store, host, experiment, observer)
+        _implement(store, setup, observer)
 
 
-def _implement(
-    store: StudyStore, host: PluginHost, experiment: Experiment, observer: StudyObserver
-) -> None:
-    demand_isolation(host, experiment)
+def _implement(store: StudyStore, setup: Setup, observer: StudyObserver) -> None:
+    demand_isolation(setup)
+    experiment = setup.experiment
     proposals, section = stored_proposals(store), experiment.compare
     planned = Counter(job.arm.name for job in plan_jobs(section, proposals))
     observer.on_plan(
         [(arm.name, planned[arm.name]) for arm in section.arms], store.results(Implemented)
     )
     with (
-        _open_gateway(store, host, experiment, observer) as gateway,
-        open_executor(host, experiment) as executor,
+        _open_gateway(store, setup, observer) as gateway,
+        open_executor(setup) as executor,
     ):
-        settings = check_settings(experiment, host, experiment.corpus.vocab_size)
+        settings = check_settings(setup, experiment.corpus.vocab_size)
         check = StudyCheck(
             DesignCheck(executor, settings, store.folder / "scratch"),
             CheckReports(store.folder, Path(section.checks) if section.checks else None),
@@ -216,9 +214,7 @@ def _implement(
 
 
 @contextmanager
-def _open_gateway(
-    store: StudyStore, host: PluginHost, experiment: Experiment, observer: StudyObserver
-) -> Iterator[Gateway]:
+def _open_gateway(store: StudyStore, setup: Setup, observer: StudyObserver) -> Iterator[Gateway]:
     """Yield the way to the language models, its record in the study's own file."""
 
     def tell(notice: Notice) -> None:
@@ -226,10 +222,8 @@ def _open_gateway(
         observer.say(f"language models: {notice.KIND.partition('.')[2]}: {facts}")
 
     # A cap of the arms in dollars needs prices, though the whole may have no cap.
-    dollars = None if experiment.compare.usd is None else math.inf
-    gateway = open_gateway(
-        store.path, experiment, host, tell, observer.should_stop, dollars=dollars
-    )
+    dollars = None if setup.experiment.compare.usd is None else math.inf
+    gateway = open_gateway(store.path, setup, tell, observer.should_stop, dollars=dollars)
     assert gateway is not None, "an implementation study without [llm] was refused"
     with contextlib.closing(gateway):
         gateway.prepare()

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from genesys_engine.engine.check.confirmation import Confirmer
-from genesys_engine.engine.check.design_check import CheckSettings, DesignCheck
+from genesys_engine.engine.check.design_check import DesignCheck
 from genesys_engine.engine.common.cache import cache_folder
 from genesys_engine.engine.common.machine import versions
+from genesys_engine.engine.common.options import PluginOptions
 from genesys_engine.engine.config import Experiment, load_experiment
+from genesys_engine.engine.corpus.prepared import PreparedCorpus, prepared
 from genesys_engine.engine.corpus.task_data import demand_items, prepare_tasks
 from genesys_engine.engine.evaluate.noise_cache import NoiseCache, component_code
 from genesys_engine.engine.evaluate.verifier import Verifier
@@ -29,14 +31,8 @@ from genesys_engine.engine.loop.time_caps import HourCap, HourCaps
 from genesys_engine.engine.propose.checked_operator import checked_operator
 from genesys_engine.engine.propose.designer import Designer, WeightedOperator
 from genesys_engine.engine.propose.lookup import Lookup
-from genesys_engine.engine.run.settings import (
-    asks_to_compile,
-    decision_settings,
-    fitness_measure,
-    named_specs,
-    rung_settings,
-    verify_settings,
-)
+from genesys_engine.engine.run.context import RunContext, Setup
+from genesys_engine.engine.run.settings import asks_to_compile, rung_settings
 from genesys_engine.engine.select.checked_selector import CheckedSelector
 from genesys_engine.engine.select.ladder import Ladder
 from genesys_engine.engine.select.policy import Policy
@@ -45,32 +41,32 @@ from genesys_engine.engine.store.events import Event
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.engine.train.placement import Trials
 from genesys_engine.gab.errors import EnvironmentProblem
-from genesys_engine.plugins.api import Executor, Isolation, Limits
+from genesys_engine.plugins.api import Executor, Isolation
 from genesys_engine.plugins.corpus import Corpus
 from genesys_engine.plugins.host import PluginHost
 from genesys_engine.plugins.models import resolve_device
+from genesys_engine.plugins.registry import Description
 from genesys_engine.plugins.sandbox import toolchain
 from genesys_engine.plugins.targets import load_target, read_options
 
-CHECK_SECONDS = 120.0  # a check takes about a second; a block that needs this long is useless
 
-
-def load(path: Path, sets: Sequence[str]) -> tuple[PluginHost, Experiment]:
+def load(path: Path, sets: Sequence[str]) -> Setup:
     """Return the plugins and the checked experiment."""
     experiment = load_experiment(path, sets)
     host = PluginHost(experiment.plugins.disable, experiment.plugins.local)
     host.require(experiment.plugins.require)
-    return host, experiment
+    return Setup(host, experiment)
 
 
-def demand_isolation(host: PluginHost, experiment: Experiment) -> dict[str, Any] | None:
+def demand_isolation(setup: Setup) -> Mapping[str, object] | None:
     """Return what keeps the jobs apart, as a run records it; None where the executor can't say.
 
     Raises:
         EnvironmentProblem: it is less than the experiment requires.
     """
+    experiment = setup.experiment
     section, required = experiment.executor, experiment.sandbox.require
-    isolation = _isolation(host, experiment)
+    isolation = _isolation(setup)
     if isolation is not None:
         isolation.demand(required)
         compiles = asks_to_compile(experiment) and bool(toolchain.programs())
@@ -85,7 +81,7 @@ def demand_isolation(host: PluginHost, experiment: Experiment) -> dict[str, Any]
     return None
 
 
-def demand_machine(host: PluginHost, experiment: Experiment) -> dict[str, Any] | None:
+def demand_machine(setup: Setup) -> Mapping[str, object] | None:
     """See that this machine has what the experiment requires, before anything is prepared.
 
     Returns what `demand_isolation` does.
@@ -94,11 +90,11 @@ def demand_machine(host: PluginHost, experiment: Experiment) -> dict[str, Any] |
         EnvironmentProblem: the isolation is less than what is required.
         InputError: CUDA is asked for, and this machine has none.
     """
-    demand_device(host, experiment)
-    return demand_isolation(host, experiment)
+    demand_device(setup)
+    return demand_isolation(setup)
 
 
-def demand_device(host: PluginHost, experiment: Experiment) -> None:
+def demand_device(setup: Setup) -> None:
     """Ask for the trainer's device as the first training would, hours before it.
 
     Only CUDA is asked for: it takes seconds to import torch.  Where an executor cannot tell how it
@@ -107,13 +103,13 @@ def demand_device(host: PluginHost, experiment: Experiment) -> None:
     Raises:
         InputError: CUDA is asked for, and this machine has none.
     """
-    if experiment.trainer.options.get("device") == "cuda" and _isolation(host, experiment):
+    if setup.experiment.trainer.options.get("device") == "cuda" and _isolation(setup):
         resolve_device("cuda")
 
 
-def _isolation(host: PluginHost, experiment: Experiment) -> Isolation | None:
-    section = experiment.executor
-    description = host.registry.get("executor", section.use)
+def _isolation(setup: Setup) -> Isolation | None:
+    section = setup.experiment.executor
+    description = setup.host.registry.get("executor", section.use)
     ask = getattr(load_target(description.target), "isolation", None)
     if ask is None:
         return None
@@ -121,7 +117,7 @@ def _isolation(host: PluginHost, experiment: Experiment) -> Isolation | None:
     return found
 
 
-def build_corpus(experiment: Experiment, progress: Callable[[str], None]) -> dict[str, Any]:
+def build_corpus(experiment: Experiment, progress: Callable[[str], None]) -> PreparedCorpus:
     """Prepare the corpus and the tasks of an experiment, or find them in the cache.
 
     Raises:
@@ -130,15 +126,7 @@ def build_corpus(experiment: Experiment, progress: Callable[[str], None]) -> dic
     """
     tasks = prepare_tasks(experiment.evaluators, progress)
     corpus = prepare_text(experiment, progress)
-    return {
-        "folder": str(corpus.folder),
-        "digest": corpus.digest,
-        "source": experiment.corpus.use,
-        "train_tokens": len(corpus.train),
-        "heldout_tokens": corpus.heldout_tokens,
-        "vocab_size": corpus.vocab_size,
-        "tasks": tasks,
-    }
+    return prepared(corpus, experiment.corpus.use, tasks)
 
 
 def demand_text(corpus: Corpus, experiment: Experiment) -> None:
@@ -163,45 +151,42 @@ def prepare_text(experiment: Experiment, progress: Callable[[str], None]) -> Cor
 
 
 @contextlib.contextmanager
-def open_executor(host: PluginHost, experiment: Experiment) -> Iterator[Executor]:
+def open_executor(setup: Setup) -> Iterator[Executor]:
     """Open the executor of an experiment, at the isolation that it demands."""
-    section = experiment.executor
-    description = host.registry.get("executor", section.use)
-    services: dict[str, Any] = {"workers": experiment.run.workers}
-    if experiment.sandbox.require != "process":  # refused before, where it is unknown
-        services["require"] = experiment.sandbox.require
-    executor: Executor = description.create(section.options, **services)
+    section, required = setup.experiment.executor, setup.experiment.sandbox.require
+    description = setup.host.registry.get("executor", section.use)
+    demanded = {} if required == "process" else {"require": required}  # refused before, if unknown
+    workers = setup.experiment.run.workers
+    executor: Executor = description.create(section.options, workers=workers, **demanded)
     try:
         yield executor
     finally:
         executor.close()
 
 
-def open_trials(host: PluginHost, experiment: Experiment, executor: Executor) -> Trials:
+def open_trials(setup: Setup, executor: Executor) -> Trials:
     """Return what hands trials to `executor`, or to where a plugin places them."""
-    elsewhere = partial(_another_executor, host, experiment)
-    return Trials(host, executor, experiment.executor.use, elsewhere)
+    elsewhere = partial(_another_executor, setup)
+    return Trials(setup.host, executor, setup.experiment.executor.use, elsewhere)
 
 
 @contextlib.contextmanager
-def _another_executor(
-    host: PluginHost, experiment: Experiment, name: str, options: Mapping[str, Any]
-) -> Iterator[Executor]:
+def _another_executor(setup: Setup, name: str, options: PluginOptions) -> Iterator[Executor]:
     """Open an executor that a plugin places trials on; it is held to the same isolation."""
+    host, experiment = setup.host, setup.experiment
     model = host.registry.get("executor", name).options_model()
     read = read_options(model, options)
     values = {} if read is None else read.model_dump(mode="json")
     section = experiment.executor.model_copy(update={"use": name, "options": values})
-    elsewhere = experiment.model_copy(update={"executor": section})
-    demand_isolation(host, elsewhere)
-    with open_executor(host, elsewhere) as executor:
+    elsewhere = Setup(host, experiment.model_copy(update={"executor": section}))
+    demand_isolation(elsewhere)
+    with open_executor(elsewhere) as executor:
         yield executor
 
 
 def open_gateway(
     database: Path,
-    experiment: Experiment,
-    host: PluginHost,
+    setup: Setup,
     tell: Callable[[Notice], None] = lambda notice: None,
     should_stop: Callable[[], str | None] = lambda: None,
     *,
@@ -213,13 +198,14 @@ def open_gateway(
         database: of the run or the study, which holds the ledger.
         dollars: the cap where `[budget]` has none.
     """
+    experiment = setup.experiment
     if experiment.llm is None:
         return None
     budget = experiment.budget
     caps = Caps(budget.llm_tokens, dollars if budget.llm_usd is None else budget.llm_usd)
     return Gateway(
         experiment.llm,
-        host.registry,
+        setup.host.registry,
         Ledger(database),
         caps=caps,
         should_stop=should_stop,
@@ -227,37 +213,39 @@ def open_gateway(
     )
 
 
-def services_meta(experiment: Experiment, host: PluginHost) -> dict[str, Any]:
+def services_meta(setup: Setup) -> Mapping[str, object]:
     """Return what a run records of its language models and of what they may look up."""
+    experiment, registry = setup.experiment, setup.host.registry
     if experiment.llm is None:
         return {}
     lookup = Lookup(experiment.knowledge, cache_folder() / "knowledge")
-    models = model_names(experiment.llm, host.registry)
+    models = model_names(experiment.llm, registry)
     return {"llm": {"models": models}, "knowledge": lookup.facts()}
 
 
-def noise_cache(corpus: Mapping[str, Any], experiment: Experiment, host: PluginHost) -> NoiseCache:
+def noise_cache(context: RunContext) -> NoiseCache:
     """Return the cache of the reference's trainings on a corpus, with an experiment's plugins."""
+    experiment, corpus = context.experiment, context.corpus
     used = [("trainer", experiment.trainer.use)]
     used += [("evaluator", entry.use) for entry in experiment.evaluators]
-    code = component_code(used, host)
-    tasks = sorted(Path(folder).name for folder in corpus.get("tasks", {}).values())
-    return NoiseCache(cache_folder() / "noise", corpus["digest"], versions(), code, tasks)
+    code = component_code(used, context.host)
+    tasks = sorted(Path(folder).name for folder in corpus.tasks.values())
+    return NoiseCache(cache_folder() / "noise", corpus.digest, versions(), code, tasks)
 
 
-def _operators(host: PluginHost, experiment: Experiment) -> list[WeightedOperator]:
+def _operators(setup: Setup) -> list[WeightedOperator]:
     found = []
-    for entry in experiment.operators:
-        operator = host.registry.get("operator", entry.use).create(entry.options)
+    for entry in setup.experiment.operators:
+        operator = setup.host.registry.get("operator", entry.use).create(entry.options)
         found.append(
             WeightedOperator(entry.use, checked_operator(operator, entry.use), entry.weight)
         )
     return found
 
 
-def components(host: PluginHost, experiment: Experiment) -> Iterator[Any]:
+def components(setup: Setup) -> Iterator[Description]:
     """Yield the descriptions of the plugins that an experiment uses, which a run records."""
-    get = host.registry.get
+    experiment, get = setup.experiment, setup.host.registry.get
     yield get("selector", experiment.selection.use)
     yield get("trainer", experiment.trainer.use)
     yield get("executor", experiment.executor.use)
@@ -270,68 +258,45 @@ def components(host: PluginHost, experiment: Experiment) -> Iterator[Any]:
         yield from (get("llm_backend", name) for name in sorted(used))
 
 
-def check_settings(experiment: Experiment, host: PluginHost, vocab_size: int) -> CheckSettings:
-    """Return what the check of a design needs to know of an experiment."""
-    section = experiment.executor
-    limits = Limits(
-        min(CHECK_SECONDS, section.timeout_s),
-        int(section.memory_gib * 2**30),
-        readable=experiment.sandbox.readable,
-    )
-    return CheckSettings(
-        tuple(rung.scale for rung in rung_settings(experiment, vocab_size)),
-        vocab_size,
-        experiment.run.seed,
-        limits,
-        named_specs(host, "checker", experiment.checkers),
-    )
-
-
 def assemble(
     store: Store,
-    experiment: Experiment,
-    host: PluginHost,
+    context: RunContext,
     executor: Executor,
-    corpus: Mapping[str, Any],
     bigram: Sequence[Mapping[str, Any]],
     observe: Callable[[Event], None],
     should_stop: Callable[[], str | None],
     noise: NoiseCache | None = None,
 ) -> Evolution:
     """Return the loop over `store`, its state rebuilt."""
-    settings = decision_settings(experiment)
-    rungs = rung_settings(experiment, corpus["vocab_size"])
-    scales = [rung.scale for rung in rungs]
-    measure = fitness_measure(experiment, host)
+    experiment, settings, measure = context.experiment, context.decisions, context.measure
     state = State(
         Ladder([r.verifications for r in experiment.ladder.rungs], experiment.ladder.release)
     )
     restore(store, state, reference_seed=settings.seeds[0], measure=measure)
     selection = experiment.selection
-    selector = host.registry.get("selector", selection.use).create(selection.options)
+    selector = context.host.registry.get("selector", selection.use).create(selection.options)
     policy = Policy(settings, CheckedSelector(selector, selection.use))
     clock = WallClock(store.meta("wall_s", 0.0))
-    verify = verify_settings(experiment, host, corpus)
-    check = check_settings(experiment, host, corpus["vocab_size"])
     notices: queue.SimpleQueue[Notice] = queue.SimpleQueue()
     designer = Designer(
-        _operators(host, experiment),
-        DesignCheck(executor, check, store.folder / "scratch"),
+        _operators(context),
+        DesignCheck(executor, context.check, store.folder / "scratch"),
         state.known,
         seed=settings.seed,
         tries=experiment.run.tries_per_design,
         seeds=settings.seeds,
         own=experiment.population.own,
         threads=experiment.run.designers,
-        gateway=open_gateway(store.path, experiment, host, notices.put),
+        gateway=open_gateway(store.path, context, notices.put),
         lookup=Lookup(experiment.knowledge, cache_folder() / "knowledge", store.folder),
     )
-    verifier = Verifier(open_trials(host, experiment, executor), verify, store.folder, noise)
+    trials = open_trials(context, executor)
+    verifier = Verifier(trials, context.verify, store.folder, noise)
     outcomes = Outcomes(
         store,
         state,
         policy,
-        scales=scales,
+        scales=[rung.scale for rung in context.rungs],
         measure=measure,
         bigram=bigram,
         workers=experiment.run.workers,
@@ -347,8 +312,8 @@ def assemble(
     def stop() -> str | None:
         return should_stop() or caps.reached()
 
-    corpus_folder, workers = Path(corpus["folder"]), experiment.run.workers
-    confirmer = Confirmer(executor, corpus_folder, verify.evaluation, workers)
+    evaluation, workers = context.verify.evaluation, experiment.run.workers
+    confirmer = Confirmer(executor, context.folder, evaluation, workers)
     parts = (store, state, policy, designer, verifier, confirmer, outcomes)
-    asked = Decisions(host)
+    asked = Decisions(context.host)
     return Evolution(*parts, decisions=asked, should_stop=stop, observe=observe, notices=notices)

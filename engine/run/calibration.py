@@ -28,12 +28,11 @@ from genesys_engine.engine.score.fitness import Measure, Reading, Unmeasured, re
 from genesys_engine.engine.score.significance import gain_sigmas
 from genesys_engine.gab.errors import EnvironmentProblem, InputError
 from genesys_engine.plugins.auditor import judged
-from genesys_engine.plugins.host import PluginHost
 
 if TYPE_CHECKING:
-    from genesys_engine.engine.config import Experiment
     from genesys_engine.engine.evaluate.verification import Verified
     from genesys_engine.engine.evaluate.verifier import Verifier
+    from genesys_engine.engine.run.context import Setup
     from genesys_engine.plugins.api import Executor, Limits
 
 FEWEST_SEEDS = 2
@@ -63,7 +62,7 @@ class RungNoise:
     metrics: Mapping[str, MetricNoise]
     fitness: float | None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return it as the command line gives it out."""
         metrics = {
             name: {
@@ -78,9 +77,7 @@ class RungNoise:
         return {**counts, "fitness_sigma_percent": self.fitness, "metrics": metrics}
 
 
-def calibrate(
-    experiment: Experiment, host: PluginHost, seeds: int | None, say: Callable[[str], None]
-) -> list[RungNoise]:
+def calibrate(setup: Setup, seeds: int | None, say: Callable[[str], None]) -> list[RungNoise]:
     """Train the reference at every rung with `seeds` seeds; what is known already costs nothing.
 
     Without `seeds` it is as many as the runs of this experiment will ask for.  Each result is
@@ -97,28 +94,25 @@ def calibrate(
         open_executor,
         open_trials,
     )
-    from genesys_engine.engine.run.settings import fitness_measure, verify_settings
     from genesys_engine.gab.compose import compose
 
     if seeds is not None and seeds < FEWEST_SEEDS:
         raise InputError("measuring noise takes at least two seeds", where="--seeds")
-    demand_machine(host, experiment)
-    corpus = build_corpus(experiment, say)
-    settings = verify_settings(experiment, host, corpus)
-    cache = noise_cache(corpus, experiment, host)
-    reference, measure = experiment.population.reference, fitness_measure(experiment, host)
+    demand_machine(setup)
+    experiment = setup.experiment
+    context = setup.on(build_corpus(experiment, say))
+    settings, cache = context.verify, noise_cache(context)
+    reference, measure = experiment.population.reference, context.measure
     tree = experiment.population.tree(reference)
     source = compose(tree)
     with (
         temporary_folder("calibrate") as folder,
-        open_executor(host, experiment) as executor,
-        closing(
-            Verifier(open_trials(host, experiment, executor), settings, folder, cache)
-        ) as verifier,
+        open_executor(setup) as executor,
+        closing(Verifier(open_trials(setup, executor), settings, folder, cache)) as verifier,
     ):
         scales = [rung.scale for rung in settings.rungs]
         say(f"checking {reference}")
-        check = CheckJob(source, scales, corpus["vocab_size"], 0)
+        check = CheckJob(source, scales, context.corpus.vocab_size, 0)
         fits = _fits(executor, check, folder, settings.limits)
         pending: list[list[Future[Verified]]] = []
         for number, (rung, asked) in enumerate(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import Future
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -16,48 +15,37 @@ from genesys_engine.engine.config import Experiment
 from genesys_engine.engine.evaluate.verifier import RungSettings
 from genesys_engine.engine.jobs.replies import ControlsReply
 from genesys_engine.engine.jobs.worker_jobs import ControlsJob
-from genesys_engine.engine.run.settings import (
-    evaluation_limits,
-    evaluator_specs,
-    fitness_measure,
-    rung_settings,
-)
+from genesys_engine.engine.run.context import RunContext
 from genesys_engine.engine.score.fitness import Measure, metric_value
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.gab.errors import EnvironmentProblem, InputError
 from genesys_engine.plugins.api import Executor, Outcome
-from genesys_engine.plugins.host import PluginHost
 
 CONTROLS = "genesys_engine.plugins.evaluate_job:controls"
 
 
 def bigram_scores(
-    store: Store,
-    experiment: Experiment,
-    executor: Executor,
-    host: PluginHost,
-    corpus: Mapping[str, Any],
-) -> list[Mapping[str, Any]]:
+    store: Store, context: RunContext, executor: Executor
+) -> list[Mapping[str, object]]:
     """Return the bigram model's scores per rung, measured once for rungs alike, and kept.
 
     Raises:
         InputError: an evaluator cannot use what it was given, or none gives what is relied on.
         EnvironmentProblem: the job came to no result.
     """
-    known: dict[str, Any] = dict(store.meta("bigram", {}))
-    rungs = rung_settings(experiment, corpus["vocab_size"])
-    asked = {rung.scale: evaluator_specs(host, experiment, corpus, rung.scale) for rung in rungs}
-    keys = [_key(rung, experiment) for rung in rungs]
+    known: dict[str, Mapping[str, object]] = dict(store.meta("bigram", {}))
+    rungs = context.rungs
+    keys = [_key(rung, context.experiment) for rung in rungs]
     pending: dict[str, Future[Outcome]] = {}
     for rung, key in zip(rungs, keys, strict=True):
         if key in known or key in pending:
             continue
         scratch = store.folder / "scratch" / f"bigram-{len(pending)}"
         scratch.mkdir(parents=True, exist_ok=True)
-        job = ControlsJob(corpus["folder"], rung.context, asked[rung.scale])
-        limits = evaluation_limits(experiment, corpus)
+        evaluators = context.evaluators[rung.scale]
+        job = ControlsJob(context.corpus.folder, rung.context, evaluators)
+        limits = context.verify.evaluation
         pending[key] = executor.submit(CONTROLS, to_json(job), scratch, limits)
-    measure = fitness_measure(experiment, host)
     for key, future in pending.items():
         outcome = future.result()
         if outcome.status != "ok" or outcome.value is None:
@@ -65,7 +53,7 @@ def bigram_scores(
                 f"the bigram control could not be measured: {outcome.status}: {outcome.reason}",
                 hint="run `genesys-engine doctor`",
             )
-        known[key] = _scores(outcome.value, measure)
+        known[key] = _scores(outcome.value, context.measure)
     with store.transaction():
         store.set_meta("bigram", known)
     return [known[key] for key in keys]

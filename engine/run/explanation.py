@@ -20,7 +20,6 @@ from typing import Any
 from genesys_engine.engine.check.design_check import DesignCheck
 from genesys_engine.engine.common.steps import Steps
 from genesys_engine.engine.common.temporary import temporary_folder
-from genesys_engine.engine.config import Experiment
 from genesys_engine.engine.config.kept import kept_sets
 from genesys_engine.engine.evaluate.verification import DEVICE_S, Verified
 from genesys_engine.engine.evaluate.verifier import Verifier
@@ -29,16 +28,15 @@ from genesys_engine.engine.jobs.facts import number
 from genesys_engine.engine.jobs.results import VerifyResult
 from genesys_engine.engine.jobs.worker_jobs import Trial
 from genesys_engine.engine.run.assembly import (
-    check_settings,
     demand_machine,
     load,
     noise_cache,
     open_executor,
     open_trials,
 )
+from genesys_engine.engine.run.context import RunContext
 from genesys_engine.engine.run.lifecycle import prepare_corpus
 from genesys_engine.engine.run.own_seeds import kept_seeds
-from genesys_engine.engine.run.settings import fitness_measure, verify_settings
 from genesys_engine.engine.score.explanation import Explanation, Trained, explained
 from genesys_engine.engine.score.fitness import Measure, Reading, Unmeasured
 from genesys_engine.engine.score.noise import noise_floor
@@ -51,7 +49,6 @@ from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import InputError
 from genesys_engine.gab.tree import GABTree
 from genesys_engine.operators.ablation import parts
-from genesys_engine.plugins.host import PluginHost
 
 EXPLAINS = 2 * FRESH
 """The first `replicate` of an explanation: no training of a run has its seed."""
@@ -190,11 +187,11 @@ def explain(store: Store, asked: Ablation, say: Callable[[str], None]) -> Explan
         InputError: the run's text or machine is not as it was, or the design itself fails.
     """
     kept = [*kept_sets(store.meta), *kept_seeds(store)]
-    host, experiment = load(store.folder / EXPERIMENT, kept)
-    demand_machine(host, experiment)
-    prepare_corpus(store, experiment, say)
+    setup = load(store.folder / EXPERIMENT, kept)
+    demand_machine(setup)
+    context = setup.on(prepare_corpus(store, setup.experiment, say))
     with temporary_folder("explain") as folder:
-        rows = _Trainer(store, experiment, host, folder, asked).train(say)
+        rows = _Trainer(context, folder, asked).train(say)
     noise = noise_floor(store).noise[asked.rung]
     found = explained(
         rows,
@@ -212,26 +209,19 @@ class _Trainer:
 
     def __init__(
         self,
-        store: Store,
-        experiment: Experiment,
-        host: PluginHost,
+        context: RunContext,
         folder: Path,
         asked: Ablation,
     ) -> None:
-        self.experiment, self.host, self.folder, self.asked = experiment, host, folder, asked
-        self.corpus: Mapping[str, Any] = store.meta("corpus")
-        self.settings = verify_settings(experiment, host, self.corpus)
-        self.measure = fitness_measure(experiment, host)
-        self.cache = noise_cache(self.corpus, experiment, host)
+        self.context, self.folder, self.asked = context, folder, asked
 
     def train(self, say: Callable[[str], None]) -> list[Trained]:
         """Return what every variant scored with every seed."""
-        asked = self.asked
-        with open_executor(self.host, self.experiment) as executor:
-            checks = check_settings(self.experiment, self.host, self.corpus["vocab_size"])
-            check = DesignCheck(executor, checks, self.folder)
-            trials = open_trials(self.host, self.experiment, executor)
-            with closing(Verifier(trials, self.settings, self.folder, self.cache)) as verifier:
+        asked, context = self.asked, self.context
+        with open_executor(context) as executor:
+            check = DesignCheck(executor, context.check, self.folder)
+            trials, cache = open_trials(context, executor), noise_cache(context)
+            with closing(Verifier(trials, context.verify, self.folder, cache)) as verifier:
                 say(f"checking {len(asked.variants)} designs")
                 reports = [self._checked(check, at) for at in range(len(asked.variants))]
                 runs: dict[tuple[int, int], Future[Verified]] = {}
@@ -284,7 +274,7 @@ class _Trainer:
             why = variant.problem if report is None else report.findings[0].message
             return Trained(variant.path, variant.change, problem=why)
         found = [results[at, seed] for seed in range(self.asked.seeds)]
-        readings, problem = _readings(self.measure, [each.result for each in found])
+        readings, problem = _readings(self.context.measure, [each.result for each in found])
         return Trained(
             variant.path,
             variant.change,

@@ -11,9 +11,11 @@ from typing import Any
 
 from genesys_engine.engine.common.cache import cache_folder
 from genesys_engine.engine.common.machine import machine, versions
+from genesys_engine.engine.common.records import from_json, to_json
 from genesys_engine.engine.config import Experiment, load_experiment
 from genesys_engine.engine.config.kept import PATHS, kept_paths, kept_sets
 from genesys_engine.engine.config.load import read_kept
+from genesys_engine.engine.corpus.prepared import PreparedCorpus
 from genesys_engine.engine.evaluate.verifier import tidy
 from genesys_engine.engine.llm.backends import check_llm_setup
 from genesys_engine.engine.propose.lookup import Lookup
@@ -30,6 +32,7 @@ from genesys_engine.engine.run.assembly import (
     open_executor,
     services_meta,
 )
+from genesys_engine.engine.run.context import RunContext, Setup
 from genesys_engine.engine.run.controls import bigram_scores
 from genesys_engine.engine.run.extension import (
     Change,
@@ -39,7 +42,7 @@ from genesys_engine.engine.run.extension import (
     extend,
 )
 from genesys_engine.engine.run.own_seeds import keep_seeds, kept_seeds
-from genesys_engine.engine.run.settings import finals_trainings, rung_settings
+from genesys_engine.engine.run.settings import finals_trainings
 from genesys_engine.engine.run.trackers import open_trackers
 from genesys_engine.engine.score.significance import gain_sigmas
 from genesys_engine.engine.score.verdict import Verdict
@@ -51,7 +54,6 @@ from genesys_engine.engine.views.verdict import VerdictView, verdict_view
 from genesys_engine.gab.errors import InputError
 from genesys_engine.gab.private import private_umask
 from genesys_engine.plugins.corpus import Corpus
-from genesys_engine.plugins.host import PluginHost
 from genesys_engine.plugins.sandbox.scratch import remove
 
 
@@ -81,11 +83,12 @@ def start(path: Path, sets: Sequence[str], folder: Path, callbacks: Callbacks) -
         Stopped: the run ended early and can be resumed.
         KeyboardInterrupt: it was to stop before there was anything to resume.
     """
-    host, experiment = load(path, sets)
+    setup = load(path, sets)
+    experiment = setup.experiment
     Store.refuse_used(folder)
-    preflight.demand(experiment, host)
-    sandbox = demand_isolation(host, experiment)
-    for warning in preflight.warnings(experiment, host):
+    preflight.demand(setup)
+    sandbox = demand_isolation(setup)
+    for warning in preflight.warnings(setup):
         callbacks.on_stage(f"warning: {warning}")
     stage = _preparing(callbacks)
     stage("preparing the corpus")
@@ -100,16 +103,16 @@ def start(path: Path, sets: Sequence[str], folder: Path, callbacks: Callbacks) -
         "versions": versions(),
         "machine": machine(),
         "sandbox": sandbox,
-        "components": [d.to_json() for d in components(host, experiment)],
-        "corpus": corpus,
-        **services_meta(experiment, host),
+        "components": [each.to_json() for each in components(setup)],
+        "corpus": to_json(corpus),
+        **services_meta(setup),
     }
     begun = False
     try:
         with Store.create(folder, meta, path) as store:
             keep_seeds(store, experiment.population)
             try:
-                execute(store, experiment, host, callbacks)
+                execute(store, setup.on(corpus), callbacks)
             finally:
                 begun = store.count("events") > 0
     except InputError:
@@ -144,8 +147,9 @@ def resume(folder: Path, sets: Sequence[str], callbacks: Callbacks) -> None:
     """
     with Store.open(folder, write=True) as store:
         kept = [*kept_sets(store.meta), *kept_seeds(store)]
-        host, experiment = load(folder / EXPERIMENT, [*kept, *sets])
-        found = _changes(store, experiment, host)
+        setup = load(folder / EXPERIMENT, [*kept, *sets])
+        experiment = setup.experiment
+        found = _changes(store, setup)
         if store.meta("finished") and not found:
             raise InputError(
                 "the run is finished",
@@ -154,33 +158,33 @@ def resume(folder: Path, sets: Sequence[str], callbacks: Callbacks) -> None:
                 " extend it with --set budget.designs=MORE or ladder.rungs.N.verifications=MORE,"
                 f" or by a further [[ladder.rungs]] in {folder / EXPERIMENT}",
             )
-        sandbox = demand_machine(host, experiment)
-        check_llm_setup(experiment, host.registry)
+        sandbox = demand_machine(setup)
+        check_llm_setup(experiment, setup.host.registry)
         _demand_knowledge(experiment, store)
-        prepare_corpus(store, experiment, _preparing(callbacks))
-        vocabulary = store.meta("corpus")["vocab_size"]
+        context = setup.on(prepare_corpus(store, experiment, _preparing(callbacks)))
         with store.transaction():
             if found:
-                extend(store, found, run_started(experiment, vocabulary))
+                extend(store, found, run_started(context))
             store.set_meta("sandbox", sandbox)
             store.set_meta("sets", [*store.meta("sets", []), *sets])
             store.set_meta(PATHS, kept_paths(experiment))
             store.set_meta("experiment", experiment.to_json())
             store.set_meta("experiment_digest", experiment.digest)
-        execute(store, experiment, host, callbacks, resumed=store.count("tasks") > 0)
+        execute(store, context, callbacks, resumed=store.count("tasks") > 0)
 
 
-def _changes(store: Store, experiment: Experiment, host: PluginHost) -> list[Change]:
+def _changes(store: Store, setup: Setup) -> list[Change]:
     """Return by what a run is extended; [] where its experiment is as it was.
 
     Raises:
         InputError: it is another experiment, or the extension has no room.
     """
+    experiment = setup.experiment
     if experiment.digest == store.meta("experiment_digest"):
         return []
     where = store.folder / EXPERIMENT
     known = store.meta("experiment")
-    before = read_kept(known, where, kept_seeds(store), host.registry)
+    before = read_kept(known, where, kept_seeds(store), setup.host.registry)
     if before.digest != store.meta("experiment_digest"):
         began = store.meta("versions", {}).get("genesys-engine", "another version")
         raise InputError(
@@ -197,17 +201,12 @@ def _changes(store: Store, experiment: Experiment, host: PluginHost) -> list[Cha
 
 
 def execute(
-    store: Store,
-    experiment: Experiment,
-    host: PluginHost,
-    callbacks: Callbacks,
-    *,
-    resumed: bool = False,
+    store: Store, context: RunContext, callbacks: Callbacks, *, resumed: bool = False
 ) -> VerdictView:
     """Run the loop to its end; an error that leaves the run resumable says so in a note."""
     try:
         with private_umask():  # curves, checkpoints, what trackers write: all of it is the run's
-            verdict = _execute(store, experiment, host, callbacks, resumed=resumed)
+            verdict = _execute(store, context, callbacks, resumed=resumed)
     except InputError:  # what was given has to change, which makes it another run
         remove(store.folder / "scratch")
         raise
@@ -220,14 +219,9 @@ def execute(
 
 
 def _execute(
-    store: Store,
-    experiment: Experiment,
-    host: PluginHost,
-    callbacks: Callbacks,
-    *,
-    resumed: bool,
+    store: Store, context: RunContext, callbacks: Callbacks, *, resumed: bool
 ) -> VerdictView:
-    corpus: Mapping[str, Any] = store.meta("corpus")
+    host, experiment = context.host, context.experiment
     if not store.curves.allocated:
         ladder = experiment.ladder
         on_ladder = sum(rung.verifications for rung in ladder.rungs)
@@ -241,26 +235,17 @@ def _execute(
             callbacks.on_stage(silenced.describe())
 
     with (
-        open_trackers(host, experiment, store, callbacks.on_stage) as trackers,
-        open_executor(host, experiment) as executor,
+        open_trackers(context, store, callbacks.on_stage) as trackers,
+        open_executor(context) as executor,
     ):
         callbacks.on_stage("starting workers")
-        bigram = bigram_scores(store, experiment, executor, host, corpus)
-        evolution = assemble(
-            store,
-            experiment,
-            host,
-            executor,
-            corpus,
-            bigram,
-            observe,
-            callbacks.should_stop,
-            noise_cache(corpus, experiment, host),
-        )
+        bigram = bigram_scores(store, context, executor)
+        noise, stop = noise_cache(context), callbacks.should_stop
+        evolution = assemble(store, context, executor, bigram, observe, stop, noise)
         try:
             for event in store.events():
                 callbacks.on_past(event)
-            _announce(store, experiment, observe, resumed=resumed)
+            _announce(store, context, observe, resumed=resumed)
             evolution.run()
         finally:
             evolution.designer.close()
@@ -284,48 +269,51 @@ def _demand_knowledge(experiment: Experiment, store: Store) -> None:
         )
 
 
-def prepare_corpus(store: Store, experiment: Experiment, stage: Callable[[str], None]) -> None:
-    """See to it that a run has its corpus again: whole, to the digest, as at its start, and made
-    again where the cache has lost it.
+def prepare_corpus(
+    store: Store, experiment: Experiment, stage: Callable[[str], None]
+) -> PreparedCorpus:
+    """Return the corpus of a run: whole, to the digest, as at its start, and made again where the
+    cache has lost it.
 
     Raises:
         InputError: it is damaged, or made from another text now.
     """
-    known = store.meta("corpus")
-    if all(Path(f).is_dir() for f in (known["folder"], *known.get("tasks", {}).values())):
-        corpus = Corpus.open(known["folder"])
+    known = from_json(PreparedCorpus, store.meta("corpus"))
+    if all(Path(folder).is_dir() for folder in (known.folder, *known.tasks.values())):
+        corpus = Corpus.open(known.folder)
         corpus.check()
         demand_text(corpus, experiment)  # a run may be extended by a rung of a longer context
-        return
+        return known
     stage("preparing the corpus")
-    facts = build_corpus(experiment, stage)
-    if known["digest"] != facts["digest"]:
+    made = build_corpus(experiment, stage)
+    if known.digest != made.digest:
         raise InputError(
             "the corpus has changed since the run started",
             where="[corpus]",
             hint="restore the text, or start another run",
         )
     with store.transaction():
-        store.set_meta("corpus", facts)
+        store.set_meta("corpus", to_json(made))
+    return made
 
 
 def _announce(
-    store: Store, experiment: Experiment, observe: Callable[[Event], None], *, resumed: bool
+    store: Store, context: RunContext, observe: Callable[[Event], None], *, resumed: bool
 ) -> None:
-    vocab = store.meta("corpus")["vocab_size"]
     with store.transaction():
         if resumed:
             event = store.add_event(events.RunResumed(), decisive=False)
         elif store.count("events") == 0:
-            event = store.add_event(run_started(experiment, vocab))
+            event = store.add_event(run_started(context))
         else:
             return
     observe(event)
 
 
-def run_started(experiment: Experiment, vocab_size: int) -> events.RunStarted:
+def run_started(context: RunContext) -> events.RunStarted:
     """Return the event that a run begins with."""
-    rungs = zip(experiment.ladder.rungs, rung_settings(experiment, vocab_size), strict=True)
+    experiment = context.experiment
+    rungs = zip(experiment.ladder.rungs, context.rungs, strict=True)
     return events.RunStarted(
         experiment=experiment.digest,
         seed=experiment.run.seed,

@@ -23,18 +23,13 @@ from genesys_engine.engine.jobs.subjects import serving
 from genesys_engine.engine.jobs.worker_jobs import CheckJob, PaceJob, VerifyJob
 from genesys_engine.engine.llm.backends import check_llm_setup, open_models
 from genesys_engine.engine.run.assembly import build_corpus, demand_machine, open_executor
-from genesys_engine.engine.run.settings import (
-    decision_settings,
-    finals_trainings,
-    rung_settings,
-    verify_settings,
-)
+from genesys_engine.engine.run.context import RunContext, Setup
+from genesys_engine.engine.run.settings import finals_trainings
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import EnvironmentProblem
 from genesys_engine.gab.scales import ModelConfig, get_scale
 from genesys_engine.plugins.api import Executor, Limits
 from genesys_engine.plugins.auditor import judged
-from genesys_engine.plugins.host import PluginHost
 
 PACE = "genesys_engine.plugins.train_job:pace"
 STEPS = 3  # optimiser steps per measurement
@@ -84,33 +79,33 @@ class Plan:
     longest_s: float = 0.0
     not_measured: tuple[str, ...] = ()
     measured_s: float = 0.0
-    llm: Mapping[str, Any] | None = None  # caps and prices; None without language models
+    llm: Mapping[str, object] | None = None  # caps and prices; None without language models
 
     def too_slow(self, timeout_s: float) -> list[str]:
         """Return the rungs at which the slowest seed may not end within `timeout_s`."""
         slowest = min(self.relative_speed.values())
         return [rung.scale for rung in self.rungs if rung.seconds_each / slowest > timeout_s]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return all figures."""
         return asdict(self)
 
 
-def plan(experiment: Experiment, host: PluginHost, say: Callable[[str], None]) -> Plan:
+def plan(setup: Setup, say: Callable[[str], None]) -> Plan:
     """Measure and extrapolate.
 
     The reference is checked, trained and scored at the lowest rung, and trained for a few steps at
     the others; the other seeds are trained for a few steps at the lowest rung, one at least, and
     as many more as are started within `ENOUGH_S`.
     """
-    demand_machine(host, experiment)
-    reference, *others = decision_settings(experiment).seeds
+    demand_machine(setup)
+    experiment = setup.experiment
+    reference, *others = setup.decisions.seeds
     with (
         temporary_folder("plan") as folder,
-        open_executor(host, experiment) as executor,  # starts while the corpus is prepared
+        open_executor(setup) as executor,  # starts while the corpus is prepared
     ):
-        corpus = build_corpus(experiment, say)
-        meter = Meter(experiment, host, executor, corpus, folder)
+        meter = Meter(setup.on(build_corpus(experiment, say)), executor, folder)
         rungs = range(1, len(meter.rungs))
         steps = Steps(say, 1 + len(rungs) + len(others))
         steps.next(MEASURING, f"{reference} at {meter.rungs[0].scale}")
@@ -140,20 +135,21 @@ def plan(experiment: Experiment, host: PluginHost, say: Callable[[str], None]) -
         found,
         not_measured=tuple(name for name in others if name not in relative),
         measured_s=steps.elapsed_s,
-        llm=_language_models(experiment, host),
+        llm=_language_models(setup),
     )
 
 
-def _language_models(experiment: Experiment, host: PluginHost) -> dict[str, Any] | None:
+def _language_models(setup: Setup) -> Mapping[str, object] | None:
     """Return what is known before a model is asked: the caps, and prices per million tokens.
 
     How many tokens a design takes depends on the model's own mistakes; that is not guessed.
     """
+    experiment, registry = setup.experiment, setup.host.registry
     if experiment.llm is None:
         return None
-    check_llm_setup(experiment, host.registry)
+    check_llm_setup(experiment, registry)
     roles = {}
-    models = open_models(experiment.llm, host.registry, lambda name, reason: None)
+    models = open_models(experiment.llm, registry, lambda name, reason: None)
     for role, model in models.items():
         price = model.price
         usd = None if price is None else [1e6 * price.input_usd, 1e6 * price.output_usd]
@@ -219,18 +215,16 @@ class Meter:
 
     def __init__(
         self,
-        experiment: Experiment,
-        host: PluginHost,
+        context: RunContext,
         executor: Executor,
-        corpus: Mapping[str, Any],
         folder: Path,
     ) -> None:
-        self.rungs = rung_settings(experiment, corpus["vocab_size"])
-        self._population = experiment.population
-        self._vocab_size = corpus["vocab_size"]
+        self.rungs = context.rungs
+        self._population = context.experiment.population
+        self._vocab_size = context.corpus.vocab_size
         self._executor = executor
         self._folder = folder
-        self._settings = verify_settings(experiment, host, corpus)
+        self._settings = context.verify
 
     def reference(self, seed: str) -> Speed:
         """Return what a check and a verification of the reference take at the lowest rung."""

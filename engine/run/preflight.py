@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from genesys_engine.engine.common.cache import cache_folder
 from genesys_engine.engine.config import ConfigError, Experiment, Problem
@@ -18,56 +17,52 @@ from genesys_engine.engine.corpus.sources import open_source
 from genesys_engine.engine.corpus.task_data import check_folders
 from genesys_engine.engine.llm.backends import check_llm_setup
 from genesys_engine.engine.run.assembly import demand_machine, prepare_text, services_meta
+from genesys_engine.engine.run.context import Setup
 from genesys_engine.engine.run.settings import rung_settings
 from genesys_engine.engine.score.significance import SIGMAS, widening
 from genesys_engine.gab.errors import GenesysError, InputError
 
-if TYPE_CHECKING:
-    from genesys_engine.plugins.host import PluginHost
-
 SMALL_BYTES = 400_000  # of text: prepared in a second or two, and the only amount to be too little
 FEW_SEEDS = 3  # below these the noise is hardly known
 
-Check = Callable[[Experiment, "PluginHost"], object]
+Check = Callable[[Setup], object]
 
 
-def demand(experiment: Experiment, host: PluginHost) -> None:
+def demand(setup: Setup) -> None:
     """Refuse an experiment that this machine cannot run, before anything is prepared.
 
     Raises:
         GenesysError: the one fault there is, or a `ConfigError` with all of them.
     """
-    _raise(list(_faults(CHECKS, experiment, host)))
+    _raise(list(_faults(CHECKS, setup)))
 
 
-def validate(experiment: Experiment, host: PluginHost) -> None:
+def validate(setup: Setup) -> None:
     """Do the same, and look at what preparing would find: a text that is too small, and the tasks
     in folders of the user's.
 
     Raises:
         GenesysError: the one fault there is, or a `ConfigError` with all of them.
     """
-    _raise(list(_faults((*CHECKS, _amount_of_text, _task_folders), experiment, host)))
+    _raise(list(_faults((*CHECKS, _amount_of_text, _task_folders), setup)))
 
 
-def warnings(experiment: Experiment, host: PluginHost) -> Iterator[str]:
+def warnings(setup: Setup) -> Iterator[str]:
     """Yield what ends no run, but will disappoint whoever began it."""
-    yield from _noise(experiment)
-    yield from _readable_text(experiment)
-    local = set(experiment.plugins.local)
-    for record in host.records:
+    yield from _noise(setup.experiment)
+    yield from _readable_text(setup.experiment)
+    local = set(setup.experiment.plugins.local)
+    for record in setup.host.records:
         if record.status == "broken" and record.origin in local:
             yield record.describe()
 
 
-def _faults(
-    checks: tuple[Check, ...], experiment: Experiment, host: PluginHost
-) -> Iterator[GenesysError]:
+def _faults(checks: tuple[Check, ...], setup: Setup) -> Iterator[GenesysError]:
     """Yield what each of the checks raises; a fault that two of them find is reported once."""
     reported: set[str] = set()
     for check in checks:
         try:
-            check(experiment, host)
+            check(setup)
         except GenesysError as error:
             if str(error) not in reported:
                 reported.add(str(error))
@@ -86,14 +81,14 @@ def as_problem(error: GenesysError) -> Problem:
     return Problem(error.message, error.where or "experiment", None, error.hint)
 
 
-def _models(experiment: Experiment, host: PluginHost) -> None:
-    check_llm_setup(experiment, host.registry)
+def _models(setup: Setup) -> None:
+    check_llm_setup(setup.experiment, setup.host.registry)
 
 
-def _knowledge(experiment: Experiment, host: PluginHost) -> None:
+def _knowledge(setup: Setup) -> None:
     """Open the knowledge base, which would be made where there is none."""
-    base = experiment.knowledge.base
-    if experiment.llm is None or not base:
+    base = setup.experiment.knowledge.base
+    if setup.experiment.llm is None or not base:
         return
     from genesys_engine.plugins.knowledge import table
 
@@ -103,11 +98,11 @@ def _knowledge(experiment: Experiment, host: PluginHost) -> None:
             where=base,
             hint=f"create one: genesys-engine knowledge add PATH --base {base}",
         )
-    services_meta(experiment, host)
+    services_meta(setup)
 
 
-def _text(experiment: Experiment, host: PluginHost) -> None:
-    find_text(experiment)
+def _text(setup: Setup) -> None:
+    find_text(setup.experiment)
 
 
 def find_text(experiment: Experiment) -> Source | None:
@@ -131,8 +126,9 @@ def find_text(experiment: Experiment) -> Source | None:
     return source
 
 
-def _amount_of_text(experiment: Experiment, host: PluginHost) -> None:
+def _amount_of_text(setup: Setup) -> None:
     """Prepare a text that may be too small, as a run does and for it."""
+    experiment = setup.experiment
     if (source := find_text(experiment)) is None or (size := source.text_bytes()) is None:
         return
     options = experiment.corpus
@@ -145,12 +141,12 @@ def _amount_of_text(experiment: Experiment, host: PluginHost) -> None:
         prepare_text(experiment, lambda stage: None)
 
 
-def _task_folders(experiment: Experiment, host: PluginHost) -> None:
-    check_folders(experiment.evaluators)
+def _task_folders(setup: Setup) -> None:
+    check_folders(setup.experiment.evaluators)
 
 
 CHECKS: tuple[Check, ...] = (
-    lambda experiment, host: demand_machine(host, experiment),
+    demand_machine,
     _models,
     _knowledge,
     _text,

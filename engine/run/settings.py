@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from genesys_engine.engine.config import Component, Experiment
 from genesys_engine.engine.config.metrics import objectives
-from genesys_engine.engine.corpus.task_data import with_data
-from genesys_engine.engine.evaluate.verifier import RungSettings, VerifySettings
+from genesys_engine.engine.corpus.prepared import PreparedCorpus
+from genesys_engine.engine.evaluate.verifier import RungSettings
 from genesys_engine.engine.jobs.worker_jobs import ComponentSpec
 from genesys_engine.engine.score.finals import most_trainings
 from genesys_engine.engine.score.fitness import Measure
@@ -18,7 +17,7 @@ from genesys_engine.engine.select.policy import Settings
 from genesys_engine.gab.scales import get_scale
 from genesys_engine.plugins.api import Limits
 from genesys_engine.plugins.corpus import TRAINING_FILES
-from genesys_engine.plugins.host import PluginHost
+from genesys_engine.plugins.registry import Registry
 from genesys_engine.plugins.sandbox.readable import accelerator_devices
 
 
@@ -50,10 +49,10 @@ def finals_trainings(experiment: Experiment) -> int:
     return most_trainings(seeds, ladder.finalists, ladder.finalist_seeds)
 
 
-def fitness_measure(experiment: Experiment, host: PluginHost) -> Measure:
+def fitness_measure(experiment: Experiment, registry: Registry) -> Measure:
     """Return what fitness is made of, and the metrics that the selector weighs next to it."""
     section = experiment.fitness
-    wanted = objectives(experiment.selection, host.registry)
+    wanted = objectives(experiment.selection, registry)
     return Measure(section.metrics, section.relative_to, wanted)
 
 
@@ -76,25 +75,6 @@ def rung_settings(experiment: Experiment, vocab_size: int) -> tuple[RungSettings
     return tuple(found)
 
 
-def verify_settings(
-    experiment: Experiment, host: PluginHost, corpus: Mapping[str, Any]
-) -> VerifySettings:
-    """Return what every verification of a run has in common."""
-    return VerifySettings(
-        experiment.run.seed,
-        Path(corpus["folder"]),
-        rung_settings(experiment, corpus["vocab_size"]),
-        _spec(host, "trainer", experiment.trainer),
-        {
-            rung.scale: evaluator_specs(host, experiment, corpus, rung.scale)
-            for rung in experiment.ladder.rungs
-        },
-        training_limits(experiment, corpus),
-        evaluation_limits(experiment, corpus),
-        asks_to_compile(experiment),
-    )
-
-
 def asks_to_compile(experiment: Experiment) -> bool:
     """Tell whether the trainer's options ask for a compiler here; a trainer may know none."""
     choice = experiment.trainer.options.get("compile", "never")
@@ -106,26 +86,26 @@ def _uses_accelerator(experiment: Experiment) -> bool:
     return device != "cpu" and bool(accelerator_devices())
 
 
-def training_limits(experiment: Experiment, corpus: Mapping[str, Any]) -> Limits:
+def training_limits(experiment: Experiment, corpus: PreparedCorpus) -> Limits:
     """Return what a training job may use: of the corpus, the training text alone."""
-    folder = Path(corpus["folder"]).absolute()
+    folder = Path(corpus.folder).absolute()
     return _limits(experiment, corpus, *(str(folder / name) for name in TRAINING_FILES))
 
 
-def evaluation_limits(experiment: Experiment, corpus: Mapping[str, Any]) -> Limits:
+def evaluation_limits(experiment: Experiment, corpus: PreparedCorpus) -> Limits:
     """Return what an evaluation job may use: the whole corpus, and the data of the tasks.
 
     The processes that serve it the candidate's model read neither.
     """
-    folder = str(Path(corpus["folder"]).absolute())
-    limits = _limits(experiment, corpus, folder, *corpus.get("tasks", {}).values())
+    folder = str(Path(corpus.folder).absolute())
+    limits = _limits(experiment, corpus, folder, *corpus.tasks.values())
     return replace(limits, subject_readable=experiment.sandbox.readable)
 
 
-def _limits(experiment: Experiment, corpus: Mapping[str, Any], *readable: str) -> Limits:
+def _limits(experiment: Experiment, corpus: PreparedCorpus, *readable: str) -> Limits:
     """Return what a job may use that reads these files and, where there is one, the accelerator."""
     section = experiment.executor
-    file_bytes = _checkpoint_bytes(experiment, corpus["vocab_size"])
+    file_bytes = _checkpoint_bytes(experiment, corpus.vocab_size)
     return Limits(
         file_bytes=max(Limits.file_bytes, file_bytes),
         disk_bytes=max(Limits.disk_bytes, 4 * file_bytes),
@@ -143,22 +123,11 @@ def _checkpoint_bytes(experiment: Experiment, vocab_size: int) -> int:
     return 24 * max(scale.reference_parameters(vocab_size) for scale in scales)
 
 
-def evaluator_specs(
-    host: PluginHost, experiment: Experiment, corpus: Mapping[str, Any], scale: str
-) -> tuple[ComponentSpec, ...]:
-    """Return the evaluators of a rung as workers need them, with where their tasks' data lie."""
-    asked = [entry for entry in experiment.evaluators if entry.scores_at(scale)]
-    specs = named_specs(host, "evaluator", asked)
-    return tuple(with_data(spec, corpus.get("tasks", {})) for spec in specs)
-
-
-def named_specs(
-    host: PluginHost, kind: str, entries: Sequence[Component]
+def component_specs(
+    registry: Registry, kind: str, entries: Sequence[Component]
 ) -> tuple[ComponentSpec, ...]:
     """Return components of a kind as workers need them, by name."""
-    return tuple(replace(_spec(host, kind, entry), name=entry.use) for entry in entries)
-
-
-def _spec(host: PluginHost, kind: str, component: Component) -> ComponentSpec:
-    target = host.registry.get(kind, component.use).target
-    return ComponentSpec(target, dict(component.options))
+    return tuple(
+        ComponentSpec(registry.get(kind, each.use).target, dict(each.options), each.use)
+        for each in entries
+    )

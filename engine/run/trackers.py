@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from functools import partial
 
 from genesys_engine.engine.common.canonical import canonical_json
-from genesys_engine.engine.config import Component, Experiment
+from genesys_engine.engine.config import Component
+from genesys_engine.engine.run.context import Setup
 from genesys_engine.engine.store.events import Event
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.gab.errors import GenesysError, PluginError
 from genesys_engine.plugins.api import TrackedRun, Tracker
-from genesys_engine.plugins.host import PluginHost, freeze
+from genesys_engine.plugins.host import freeze
 
 TRACKED = "tracked"
 """Fact of the run: the id of the last event that each tracker has taken."""
@@ -83,9 +84,7 @@ class Trackers:
 
 
 @contextmanager
-def open_trackers(
-    host: PluginHost, experiment: Experiment, store: Store, say: Callable[[str], None]
-) -> Iterator[Trackers]:
+def open_trackers(setup: Setup, store: Store, say: Callable[[str], None]) -> Iterator[Trackers]:
     """Make the trackers of an experiment, and close them at the end.
 
     Raises:
@@ -94,16 +93,16 @@ def open_trackers(
     made: list[Tracked] = []
     trackers = Trackers(store, made, say)
     try:
-        for entry in experiment.trackers:
-            made.append(_open(host, experiment, store, entry))
+        for entry in setup.experiment.trackers:
+            made.append(_open(setup, store, entry))
         trackers.catch_up()
         yield trackers
     finally:
         trackers.close()
 
 
-def _open(host: PluginHost, experiment: Experiment, store: Store, entry: Component) -> Tracked:
-    description = host.registry.get("tracker", entry.use)
+def _open(setup: Setup, store: Store, entry: Component) -> Tracked:
+    experiment, description = setup.experiment, setup.host.registry.get("tracker", entry.use)
     key = canonical_json(entry.to_json())
     facts: Mapping[str, int] = store.meta(TRACKED, {})
     about = TrackedRun(

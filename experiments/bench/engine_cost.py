@@ -18,7 +18,9 @@ import time
 from pathlib import Path
 
 from genesys_engine.engine.config import load_experiment
+from genesys_engine.engine.corpus.prepared import PreparedCorpus
 from genesys_engine.engine.run.assembly import assemble
+from genesys_engine.engine.run.context import RunContext
 from genesys_engine.engine.run.lifecycle import run_started
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.plugins.host import PluginHost
@@ -79,12 +81,12 @@ def grow(work: Path, designs: int) -> None:
                 print(f"{count:7,} designs: {per_design:6.2f} ms per design, {peak:.0f} MB peak")
             seen["last"] = now
 
+    context = RunContext(host, experiment, PreparedCorpus(str(work), 1024))
     with Store.create(work / "run", {}) as store:
         store.curves.allocate(designs * 2)
         with store.transaction():
-            store.add_event(run_started(experiment, 1024))
-        corpus = {"folder": str(work), "vocab_size": 1024}
-        evolution = assemble(store, experiment, host, executor, corpus, [], observe, lambda: None)
+            store.add_event(run_started(context))
+        evolution = assemble(store, context, executor, [], observe, lambda: None)
         evolution.run()
         evolution.designer.close()
     print(f"whole run: {time.perf_counter() - seen['started']:.1f} s, {executor.calls}")

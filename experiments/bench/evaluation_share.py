@@ -60,17 +60,17 @@ class Bench:
 
     def __init__(self, folder: Path, tokens: int | None) -> None:
         from genesys_engine.engine.run.assembly import build_corpus, load
-        from genesys_engine.engine.run.settings import verify_settings
         from genesys_engine.plugins.corpus import Corpus
         from genesys_engine.plugins.executors.process import ProcessExecutor, ProcessOptions
 
         sets = ["trainer.device=cpu"]
         if tokens is not None:
             sets += [f"ladder.rungs.{rung}.tokens={tokens}" for rung in (0, 1)]
-        self.host, self.experiment = load(QUICKSTART, sets)
+        setup = load(QUICKSTART, sets)
+        self.host, self.experiment = setup.host, setup.experiment
         built = build_corpus(self.experiment, lambda stage: None)
-        self.corpus = Corpus.open(built["folder"])
-        self.settings = verify_settings(self.experiment, self.host, built)
+        self.corpus = Corpus.open(built.folder)
+        self.settings = setup.on(built).verify
         self.executor = ProcessExecutor(ProcessOptions(), workers=1)
         self.folder = folder
 

@@ -41,7 +41,6 @@ from genesys_engine.engine.evaluate.verifier import (
 from genesys_engine.engine.jobs.task import InfrastructureFailure
 from genesys_engine.engine.jobs.worker_jobs import Trial
 from genesys_engine.engine.run.assembly import build_corpus, load, open_executor, open_trials
-from genesys_engine.engine.run.settings import verify_settings
 from genesys_engine.gab.compose import compose, load_block
 from genesys_engine.gab.errors import GenesysError, InputError
 from genesys_engine.gab.scales import fit_scale, get_scale
@@ -76,13 +75,14 @@ class Recorder:
         sets = ["trainer.device=cpu", "run.workers=1", "executor.timeout_s=3600"]
         sets += ["ladder.finalists=0", 'evaluators=[{use="heldout",windows=128}]']
         self.path = path
-        self.host, self.experiment = load(EXPERIMENT, sets)
+        setup = load(EXPERIMENT, sets)
+        self.experiment = setup.experiment
         built = build_corpus(self.experiment, lambda stage: print(stage, file=sys.stderr))
-        self.corpus = built["digest"]
-        self.vocab_size = built["vocab_size"]
-        self.settings = verify_settings(self.experiment, self.host, built)
-        executor = stack.enter_context(open_executor(self.host, self.experiment))
-        self.trials = open_trials(self.host, self.experiment, executor)
+        self.corpus = built.digest
+        self.vocab_size = built.vocab_size
+        self.settings = setup.on(built).verify
+        executor = stack.enter_context(open_executor(setup))
+        self.trials = open_trials(setup, executor)
         stack.callback(self.trials.close)
         self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fidelity-")))
         self.demand_same_text()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from genesys_engine.engine.config import load_experiment
 from genesys_engine.engine.run.assembly import build_corpus, open_executor
+from genesys_engine.engine.run.context import Setup
 from genesys_engine.engine.run.plan import Meter
 from genesys_engine.gab.library import seed_names
 from genesys_engine.plugins.host import PluginHost
@@ -28,10 +29,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="worker-memory-") as folder:
         file = Path(folder) / "experiment.toml"
         file.write_text(f'[[ladder.rungs]]\nscale = "{scale}"\nverifications = 9\n')
-        experiment = load_experiment(file, (), host.registry)
-        corpus = build_corpus(experiment, lambda stage: None)
-        with open_executor(host, experiment) as executor:
-            meter = Meter(experiment, host, executor, corpus, Path(folder))
+        setup = Setup(host, load_experiment(file, (), host.registry))
+        context = setup.on(build_corpus(setup.experiment, lambda stage: None))
+        with open_executor(setup) as executor:
+            meter = Meter(context, executor, Path(folder))
             for name in seed_names():
                 speed = meter.speed(name, 0)
                 print(

@@ -11,15 +11,17 @@ import pytest
 from sample_run import META
 
 from genesys_engine.engine.config import load_experiment
+from genesys_engine.engine.corpus.prepared import PreparedCorpus
 from genesys_engine.engine.loop.evolution import Evolution, Stopped
 from genesys_engine.engine.run.assembly import assemble
+from genesys_engine.engine.run.context import RunContext
 from genesys_engine.engine.run.lifecycle import run_started
 from genesys_engine.engine.store.events import digest_events
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.plugins.host import PluginHost
 from genesys_engine.plugins.testing.recorded import RecordedExecutor
 
-CORPUS = {"folder": ".", "vocab_size": 1024}
+CORPUS = PreparedCorpus(".", 1024)
 EXPERIMENT = """
 [run]
 seed = {seed}
@@ -79,22 +81,21 @@ class Trial:
         file.write_text(EXPERIMENT.format(**{key: getattr(self, key) for key in keys}))
         host = PluginHost()
         experiment = load_experiment(file, self.sets, host.registry)
+        context = RunContext(host, experiment, CORPUS)
         fresh = not (self.folder / "run.sqlite").exists()
         meta = {**META, "experiment": experiment.to_json()}
         store = Store.create(self.folder, meta) if fresh else Store.open(self.folder, write=True)
         if fresh:
             store.curves.allocate(39)
             with store.transaction():
-                store.add_event(run_started(experiment, 1024))
+                store.add_event(run_started(context))
         speed = {"workers": self.workers, "delay_s": self.delay_s}
         faults = {"reject": self.reject, "leaks": self.leaks, "fail": self.fail, "luck": self.luck}
         executor = RecordedExecutor(**speed, **faults, accuracy=self.untrained)
         self.executors.append(executor)
         bigram: list[dict[str, Any]] = []
         with store:
-            evolution = assemble(
-                store, experiment, host, executor, CORPUS, bigram, lambda event: None, should_stop
-            )
+            evolution = assemble(store, context, executor, bigram, lambda event: None, should_stop)
             try:
                 evolution.run()
             finally:

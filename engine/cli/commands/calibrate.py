@@ -33,8 +33,8 @@ def command(experiment: Path, seeds: int | None, sets: tuple[str, ...], as_json:
     from genesys_engine.engine.score.fitness import describe_metric
     from genesys_engine.engine.score.significance import widening
 
-    host, loaded = load(experiment, sets)
-    found = calibrate(loaded, host, seeds, note)
+    setup = load(experiment, sets)
+    loaded, found = setup.experiment, calibrate(setup, seeds, note)
     reference = loaded.population.reference
     if as_json:
         rungs = [rung.to_json() for rung in found]

@@ -42,9 +42,10 @@ def _rows(experiment: Path | None) -> Iterator[Row]:
         return
     from genesys_engine.engine.run.assembly import load
 
-    host, loaded = load(experiment, ())
+    setup = load(experiment, ())
     yield from examine()
-    yield from models(loaded, host.registry, lambda role: note(f"asking the {role}"))
+    asked = setup.experiment, setup.host.registry
+    yield from models(*asked, lambda role: note(f"asking the {role}"))
 
 
 def _show(row: Row) -> None:

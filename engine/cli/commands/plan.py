@@ -35,8 +35,8 @@ def command(experiment: Path, sets: tuple[str, ...], as_json: bool) -> None:
     from genesys_engine.engine.run.assembly import load
     from genesys_engine.engine.run.plan import plan
 
-    host, loaded = load(experiment, sets)
-    found = plan(loaded, host, note)
+    setup = load(experiment, sets)
+    loaded, found = setup.experiment, plan(setup, note)
     if slow := found.too_slow(loaded.executor.timeout_s):
         note(
             f"warning: verifications at {', '.join(slow)} may take longer than executor.timeout_s"

@@ -11,7 +11,7 @@ from genesys_engine.engine.cli.output import answer, json_option, note, print_js
 from genesys_engine.engine.config import ConfigError, Experiment
 
 if TYPE_CHECKING:
-    from genesys_engine.plugins.host import PluginHost
+    from genesys_engine.engine.run.context import Setup
 
 
 @click.command("validate")
@@ -31,16 +31,16 @@ def command(experiment: Path, sets: tuple[str, ...], live: bool, as_json: bool) 
     from genesys_engine.gab.errors import GenesysError
 
     try:
-        host, loaded = load(experiment, sets)
-        preflight.validate(loaded, host)
+        setup = load(experiment, sets)
+        preflight.validate(setup)
         if live:
-            _try_models(loaded, host)
+            _try_models(setup)
     except ConfigError as error:
         problems = list(error.problems)
     except GenesysError as error:
         problems = [preflight.as_problem(error)]
     else:
-        _report(experiment, loaded, list(preflight.warnings(loaded, host)), as_json)
+        _report(experiment, setup.experiment, list(preflight.warnings(setup)), as_json)
         return 0
     if not as_json:
         raise ConfigError(problems)
@@ -48,13 +48,14 @@ def command(experiment: Path, sets: tuple[str, ...], live: bool, as_json: bool) 
     return ConfigError.exit_code
 
 
-def _try_models(experiment: Experiment, host: PluginHost) -> None:
+def _try_models(setup: Setup) -> None:
     """Send one request to the model of every role; raise `ConfigError` with all failures."""
     from genesys_engine.engine.config.problems import Problem
     from genesys_engine.engine.llm.trial import try_models
 
     problems = []
-    for trial in try_models(experiment, host.registry, lambda role: note(f"asking the {role}")):
+    experiment, registry = setup.experiment, setup.host.registry
+    for trial in try_models(experiment, registry, lambda role: note(f"asking the {role}")):
         note(f"{trial.role}: {trial.place} {trial.found}".rstrip())
         if trial.fault:
             where = f"[llm] {trial.role}: {trial.place}"

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genesys_engine.engine.common.machine import machine, versions
+from genesys_engine.engine.common.records import from_json, to_json
 from genesys_engine.engine.config import Experiment, load_experiment
 from genesys_engine.engine.corpus import CorpusOptions, prepare
+from genesys_engine.engine.corpus.prepared import PreparedCorpus, prepared
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.plugins.corpus import Corpus
 from genesys_engine.plugins.host import PluginHost
@@ -37,6 +39,7 @@ class SampleEngine:
             local: files of plugins.
         """
         from genesys_engine.engine.run import lifecycle
+        from genesys_engine.engine.run.context import RunContext
 
         host = PluginHost(local=tuple(local))
         host.registry.register(
@@ -52,7 +55,8 @@ class SampleEngine:
             on_stage=lambda text: None,
         )
         with Store.create(folder, _meta(read, cache), file) as store:
-            lifecycle.execute(store, read, host, callbacks)
+            corpus = from_json(PreparedCorpus, store.meta("corpus"))
+            lifecycle.execute(store, RunContext(host, read, corpus), callbacks)
 
     def open(self, folder: Path) -> AbstractContextManager[RunStore]:
         """Open a run to read it."""
@@ -75,7 +79,7 @@ class SampleEngine:
             return render_report(store, sections={section: registered_sections(store)[section]})
 
 
-def _meta(experiment: Experiment, cache: Path) -> Mapping[str, Any]:
+def _meta(experiment: Experiment, cache: Path) -> Mapping[str, object]:
     corpus = Corpus.open(prepare(experiment.corpus, cache))
     return {
         "name": experiment.run.name,
@@ -85,12 +89,5 @@ def _meta(experiment: Experiment, cache: Path) -> Mapping[str, Any]:
         "versions": versions(),
         "machine": machine(),
         "components": [],
-        "corpus": {
-            "folder": str(corpus.folder),
-            "digest": corpus.digest,
-            "source": experiment.corpus.use,
-            "train_tokens": len(corpus.train),
-            "heldout_tokens": corpus.heldout_tokens,
-            "vocab_size": corpus.vocab_size,
-        },
+        "corpus": to_json(prepared(corpus, experiment.corpus.use, {})),
     }

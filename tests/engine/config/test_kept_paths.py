@@ -55,7 +55,7 @@ def said(calls: Callable[..., Any]) -> Any:
 @pytest.mark.parametrize("older", [False, True])
 def test_a_run_is_taken_up_with_its_paths(file: Path, *, older: bool) -> None:
     """An older version kept the whole paths of some options alone."""
-    _, experiment = load(file, ())
+    experiment = load(file, ()).experiment
     meta = {
         "experiment": experiment.to_json(),
         "experiment_digest": experiment.digest,
@@ -74,7 +74,7 @@ def test_the_runs_of_a_study_get_its_paths_and_it_is_gone_on_with(
     begun: list[Any] = []
 
     def start(path: Path, sets: list[str], folder: Path, callbacks: Any) -> None:
-        begun.append(load(path, sets)[1])
+        begun.append(load(path, sets).experiment)
         raise Stopped("enough")
 
     monkeypatch.setattr(evolution.lifecycle, "start", start)
@@ -98,10 +98,10 @@ def test_a_set_of_the_command_line_is_meant_wherever_it_is_resumed(
     (elsewhere / "mine").mkdir(parents=True)
     monkeypatch.chdir(elsewhere)
     sets = ["knowledge.base=mine"]
-    _, experiment = load(file, sets)
+    experiment = load(file, sets).experiment
     meta = {"sets": sets, PATHS: kept_paths(experiment)}
     monkeypatch.chdir(tmp_path)
-    _, again = load(file, kept_sets(lambda key, default=None: meta.get(key, default)))
+    again = load(file, kept_sets(lambda key, default=None: meta.get(key, default))).experiment
     assert again.knowledge.base == str(elsewhere / "mine")
     assert again.digest == experiment.digest
 
@@ -118,6 +118,6 @@ def test_what_an_arm_sets_is_relative_to_the_file_of_the_study(
     with pytest.raises(Stopped):
         session.begin(file, (), tmp_path / "study", said(session.StudyObserver))
     with StudyStore.open(tmp_path / "study") as store:
-        (_, arm) = load(file, ())[1].compare.arms
+        (_, arm) = load(file, ()).experiment.compare.arms
         experiment = evolution._arm_experiment(store, arm.sets)
     assert experiment.sandbox.readable == (str(file.parent / "mine"),)

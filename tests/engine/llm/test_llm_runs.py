@@ -15,12 +15,14 @@ import pytest
 from chat_server import Answer, ChatServer, answers, fails
 
 from genesys_engine.engine.config import load_experiment
+from genesys_engine.engine.corpus.prepared import PreparedCorpus
 from genesys_engine.engine.llm.gateway import LLMOutage
 from genesys_engine.engine.llm.ledger import Ledger
 from genesys_engine.engine.llm.recording import lines_of, record
 from genesys_engine.engine.loop.evolution import Evolution, Stopped
 from genesys_engine.engine.propose.designer import Designer
 from genesys_engine.engine.run.assembly import assemble
+from genesys_engine.engine.run.context import RunContext
 from genesys_engine.engine.run.lifecycle import run_started
 from genesys_engine.engine.store.events import digest_events
 from genesys_engine.engine.store.run_store import DATABASE, Store
@@ -84,23 +86,21 @@ class Trial:
         file.write_text(EXPERIMENT.format(asking=ASKING, **values))
         host = PluginHost(local=[str(ASKING)])
         experiment = load_experiment(file, (), host.registry)
+        context = RunContext(host, experiment, PreparedCorpus(".", 1024))
         fresh = not (self.folder / DATABASE).exists()
         if fresh:
             store = Store.create(self.folder, {"experiment": experiment.to_json()})
             store.curves.allocate(20)
             with store.transaction():
-                store.add_event(run_started(experiment, 1024))
+                store.add_event(run_started(context))
         else:
             store = Store.open(self.folder, write=True)
         executor = RecordedExecutor(workers=self.workers, delay_s=self.delay_s, reject=0.1)
-        corpus = {"folder": ".", "vocab_size": 1024}
         with store:
             self.evolution = assemble(
                 store,
-                experiment,
-                host,
+                context,
                 executor,
-                corpus,
                 [],
                 lambda event: self.told.append(event.kind),
                 should_stop,

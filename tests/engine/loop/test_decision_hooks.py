@@ -19,9 +19,11 @@ from typing import Any
 import pytest
 
 from genesys_engine.engine.config import load_experiment
+from genesys_engine.engine.corpus.prepared import PreparedCorpus
 from genesys_engine.engine.evaluate.noise_cache import NoiseCache
 from genesys_engine.engine.loop.evolution import Evolution, Stopped
 from genesys_engine.engine.run.assembly import assemble
+from genesys_engine.engine.run.context import RunContext
 from genesys_engine.engine.run.lifecycle import run_started
 from genesys_engine.engine.store.events import digest_events
 from genesys_engine.engine.store.run_store import DATABASE, Store, TaskRow
@@ -90,15 +92,15 @@ class Loop:
         file.write_text(EXPERIMENT.format(more=self.more))
         host = PluginHost()
         experiment = load_experiment(file, self.sets, host.registry)
+        context = RunContext(host, experiment, PreparedCorpus(".", 1024))
         fresh = not self.folder.exists()
         store = Store.create(self.folder, {}) if fresh else Store.open(self.folder, write=True)
         with store:
             if fresh:
                 store.curves.allocate(15)
                 with store.transaction():
-                    store.add_event(run_started(experiment, 1024))
-            corpus = {"folder": ".", "vocab_size": 1024}
-            parts = (store, experiment, host, self.executor, corpus, [])
+                    store.add_event(run_started(context))
+            parts = (store, context, self.executor, [])
             loop = assemble(*parts, lambda e: None, self.stop, self.noise)
             try:
                 loop.run()

@@ -14,9 +14,11 @@ import pytest
 from sample_run import make_run
 
 from genesys_engine.engine.config import load_experiment
+from genesys_engine.engine.corpus.prepared import PreparedCorpus
 from genesys_engine.engine.loop.evolution import Stopped
 from genesys_engine.engine.propose.design_history import DesignHistories, Sight
 from genesys_engine.engine.run.assembly import assemble
+from genesys_engine.engine.run.context import RunContext
 from genesys_engine.engine.run.lifecycle import run_started
 from genesys_engine.engine.score import noise
 from genesys_engine.engine.store.event_types import DesignAbandoned
@@ -208,17 +210,17 @@ class Trial:
         file.write_text(EXPERIMENT.format(plugin=TELLING, **about))
         host = PluginHost(local=[str(TELLING)])
         experiment = load_experiment(file, (), host.registry)
+        context = RunContext(host, experiment, PreparedCorpus(".", 1024))
         if (self.folder / DATABASE).exists():
             store = Store.open(self.folder, write=True)
         else:
             store = Store.create(self.folder, {"experiment": experiment.to_json()})
             store.curves.allocate(25)
             with store.transaction():
-                store.add_event(run_started(experiment, 1024))
+                store.add_event(run_started(context))
         executor = RecordedExecutor(workers=self.workers, delay_s=self.delay_s, reject=0.2)
-        corpus = {"folder": ".", "vocab_size": 1024}
         with store:
-            parts = (store, experiment, host, executor, corpus, [])
+            parts = (store, context, executor, [])
             evolution = assemble(*parts, lambda event: None, should_stop)
             try:
                 evolution.run()

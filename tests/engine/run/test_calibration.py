@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from engine_process import Answer, ask, digest, engine, here, write_experiment
 
+from genesys_engine.engine.corpus.prepared import PreparedCorpus
 from genesys_engine.engine.evaluate.noise_cache import NoiseCache
 from genesys_engine.engine.evaluate.verifier import verification_job
 from genesys_engine.engine.jobs.results import VerifyResult
 from genesys_engine.engine.jobs.scores import Score
 from genesys_engine.engine.jobs.worker_jobs import Budget, ComponentSpec, TrainJob, VerifyJob
 from genesys_engine.engine.run.assembly import load, noise_cache
-from genesys_engine.engine.run.settings import verify_settings
 from genesys_engine.gab.scales import ModelConfig
 
 MODEL = ModelConfig(64, 1, 300, 64)
@@ -91,11 +91,9 @@ def with_plugin(folder: Path, name: str, more: str = "") -> Path:
 
 
 def key_of(path: Path, tasks: dict[str, str] | None = None) -> str:
-    host, experiment = load(path, ())
-    corpus = {"digest": "d", "folder": ".", "vocab_size": 300, "tasks": tasks or {}}
-    settings = verify_settings(experiment, host, corpus)
-    job = verification_job(settings, "source", MODEL, 0, 1)
-    return noise_cache(corpus, experiment, host).key(job, accelerator=False)
+    context = load(path, ()).on(PreparedCorpus(".", 300, "d", tasks=tasks or {}))
+    job = verification_job(context.verify, "source", MODEL, 0, 1)
+    return noise_cache(context).key(job, accelerator=False)
 
 
 def test_a_key_tells_an_edited_evaluator_from_what_it_was(

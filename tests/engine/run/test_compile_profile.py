@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from genesys_engine.engine.cli.doctor import _compile_profile
+from genesys_engine.engine.corpus.prepared import PreparedCorpus
 from genesys_engine.engine.evaluate.verification import TRAIN
 from genesys_engine.engine.evaluate.verifier import RungSettings, Verifier, VerifySettings
 from genesys_engine.engine.jobs.worker_jobs import ComponentSpec, Trial
@@ -14,7 +15,7 @@ from genesys_engine.engine.run import settings as engine_settings
 from genesys_engine.engine.run.assembly import assemble, demand_isolation, load
 from genesys_engine.engine.run.controls import bigram_scores
 from genesys_engine.engine.run.lifecycle import run_started
-from genesys_engine.engine.run.settings import asks_to_compile, training_limits, verify_settings
+from genesys_engine.engine.run.settings import asks_to_compile, training_limits
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.engine.train.placement import Trials
 from genesys_engine.gab.scales import ModelConfig
@@ -23,7 +24,7 @@ from genesys_engine.plugins.host import PluginHost
 from genesys_engine.plugins.sandbox import toolchain
 from genesys_engine.plugins.testing.recorded import RecordedExecutor
 
-CORPUS = {"folder": ".", "vocab_size": 1024}
+CORPUS = PreparedCorpus(".", 1024)
 EXPERIMENT = """
 [run]
 seed = 1
@@ -80,17 +81,17 @@ def experiment(tmp_path):
 )
 def test_the_trainer_asks(experiment, monkeypatch, choice, device, devices, asks):
     monkeypatch.setattr(engine_settings, "accelerator_devices", lambda: devices)
-    host, loaded = experiment(choice, device=device)
-    assert asks_to_compile(loaded) is asks
-    found = verify_settings(loaded, host, CORPUS)
+    setup = experiment(choice, device=device)
+    assert asks_to_compile(setup.experiment) is asks
+    found = setup.on(CORPUS).verify
     assert found.limits_for(passed=True).compiles is asks
     assert not found.limits_for(passed=False).compiles
     assert not found.limits.compiles
-    assert not training_limits(loaded, CORPUS).compiles
+    assert not training_limits(setup.experiment, CORPUS).compiles
 
 
 def test_a_trainer_that_knows_no_compiler_does_not_ask(experiment):
-    assert not asks_to_compile(experiment(trainer="hf")[1])
+    assert not asks_to_compile(experiment(trainer="hf").experiment)
 
 
 @pytest.mark.parametrize("passed", [True, False])
@@ -119,15 +120,15 @@ def test_only_a_design_that_passed_compiles(tmp_path, passed):
 
 @pytest.mark.parametrize("choice", ["always", "never"])
 def test_in_a_run_it_is_open_to_trainings_alone(experiment, tmp_path, choice):
-    host, loaded = experiment(choice)
+    context = experiment(choice).on(CORPUS)
     executor = Noting(workers=0)
     with Store.create(tmp_path / "run", {}) as store:
         store.curves.allocate(30)
         with store.transaction():
-            store.add_event(run_started(loaded, 1024))
-        bigram = bigram_scores(store, loaded, executor, host, CORPUS)
+            store.add_event(run_started(context))
+        bigram = bigram_scores(store, context, executor)
         told = (lambda event: None, lambda: None)
-        evolution = assemble(store, loaded, host, executor, CORPUS, bigram, *told)
+        evolution = assemble(store, context, executor, bigram, *told)
         try:
             evolution.run()
         finally:
@@ -141,12 +142,12 @@ def test_in_a_run_it_is_open_to_trainings_alone(experiment, tmp_path, choice):
 
 def test_it_is_told(experiment, monkeypatch):
     monkeypatch.setattr(toolchain, "programs", lambda: ("/usr/bin/g++",))
-    told = demand_isolation(*experiment())
+    told = demand_isolation(experiment())
     assert told["compiles"] is True
     assert _isolation(told) == f"{told['level']}; the compile profile is open to trainings"
-    assert demand_isolation(*experiment("never"))["compiles"] is False
+    assert demand_isolation(experiment("never"))["compiles"] is False
     assert _isolation({"level": "strict"}) == "strict"
     monkeypatch.setattr(toolchain, "programs", tuple)
-    assert demand_isolation(*experiment())["compiles"] is False
+    assert demand_isolation(experiment())["compiles"] is False
     assert "no g++" in _compile_profile(()).found
     assert "1 programs" not in _compile_profile(("/usr/bin/g++", "/usr/bin/as")).found

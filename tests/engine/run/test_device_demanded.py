@@ -6,6 +6,7 @@ import torch
 from genesys_engine.engine.cli import main
 from genesys_engine.engine.run import lifecycle, plan
 from genesys_engine.engine.run.assembly import demand_device, load
+from genesys_engine.engine.run.context import Setup
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.plugins.registry import Description
 
@@ -46,7 +47,7 @@ def test_cuda_that_is_absent_is_told_first(command, experiment, tmp_path, monkey
     target = experiment
     if command == "resume":  # of a run that was begun on a machine with CUDA
         target = tmp_path / "run"
-        read = load(experiment, ())[1]
+        read = load(experiment, ()).experiment
         meta = {"experiment": read.to_json(), "experiment_digest": read.digest, "corpus": None}
         Store.create(target, meta, experiment).close()
     assert main([command, str(target)]) == 2
@@ -57,8 +58,9 @@ def test_cuda_that_is_absent_is_told_first(command, experiment, tmp_path, monkey
 
 
 def test_where_trials_may_run_elsewhere_it_is_not_for_this_machine_to_say(experiment):
-    host, read = load(experiment, ())
+    setup = load(experiment, ())
+    host, read = setup.host, setup.experiment
     recorded = "genesys_engine.plugins.testing.recorded:RecordedExecutor"
     host.registry.register(Description("executor", "elsewhere", recorded, "", "test", "1"))
     section = read.executor.model_copy(update={"use": "elsewhere", "options": {}})
-    demand_device(host, read.model_copy(update={"executor": section}))
+    demand_device(Setup(host, read.model_copy(update={"executor": section})))

@@ -9,12 +9,15 @@ import pytest
 from recorded_run import Trial
 
 from genesys_engine.engine.config import load_experiment
+from genesys_engine.engine.corpus.prepared import PreparedCorpus
 from genesys_engine.engine.loop.evolution import Stopped
+from genesys_engine.engine.run.context import RunContext
 from genesys_engine.engine.run.extension import Change, changes, demand_extension, extend
 from genesys_engine.engine.run.lifecycle import run_started
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.engine.views.run import FINISHED, RUNNING, view
 from genesys_engine.gab.errors import InputError
+from genesys_engine.plugins.host import PluginHost
 
 MORE = ("budget.designs=26", "ladder.rungs.0.verifications=36", "ladder.finalist_seeds=3")
 RUNG = ("ladder.rungs.3.scale=14M", "ladder.rungs.3.verifications=3")
@@ -27,7 +30,7 @@ def extended(trial: Trial, sets: tuple[str, ...]) -> Trial:
     found = changes(was.decisive(), now.decisive())
     demand_extension(found, len(was.ladder.rungs), str(file))
     with Store.open(trial.folder, write=True) as store, store.transaction():
-        extend(store, found, run_started(now, 1024))
+        extend(store, found, run_started(RunContext(PluginHost(), now, PreparedCorpus(".", 1024))))
         store.set_meta("experiment", now.to_json())
     trial.sets = (*trial.sets, *sets)
     return trial

@@ -73,8 +73,7 @@ designs = 2
 """
     )
     said: list[str] = []
-    host, experiment = load(file, [])
-    found = plan(experiment, host, said.append)
+    found = plan(load(file, []), said.append)
     # On a machine that is busy the third seed may be left out, and then it is named.
     assert {"gpt", "retnet"} <= set(found.relative_speed)
     assert found.not_measured == tuple({"mamba2"} - set(found.relative_speed))

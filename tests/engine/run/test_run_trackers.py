@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from genesys_engine.engine.config import load_experiment
+from genesys_engine.engine.run.context import Setup
 from genesys_engine.engine.run.trackers import Tracked, Trackers, open_trackers
 from genesys_engine.engine.store.event_types import RungOpened
 from genesys_engine.engine.store.run_store import Store
@@ -77,7 +78,7 @@ class Run:
         """Add events; show the first `tell` of them, as if the process was killed after that."""
         with (
             Store.open(self.folder, write=True) as store,
-            open_trackers(self.host, self.experiment, store, self.said.append) as trackers,
+            open_trackers(Setup(self.host, self.experiment), store, self.said.append) as trackers,
         ):
             for number in range(events):
                 with store.transaction():

@@ -11,12 +11,13 @@ from genesys_engine.engine.check.design_check import CheckSettings, DesignCheck
 from genesys_engine.engine.cli import main
 from genesys_engine.engine.common.canonical import canonical_json
 from genesys_engine.engine.config import ConfigError, load_experiment
+from genesys_engine.engine.corpus.prepared import PreparedCorpus
 from genesys_engine.engine.evaluate.verifier import RungSettings, Verifier, VerifySettings
 from genesys_engine.engine.jobs.design_report import DesignReport
 from genesys_engine.engine.jobs.worker_jobs import ComponentSpec, Trial
 from genesys_engine.engine.run import lifecycle
 from genesys_engine.engine.run.assembly import demand_isolation, load, open_executor
-from genesys_engine.engine.run.settings import verify_settings
+from genesys_engine.engine.run.context import Setup
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.engine.train.placement import Trials
 from genesys_engine.gab import library
@@ -85,24 +86,26 @@ def test_below_its_level_nothing_is_started(command, experiment, tmp_path, capsy
 
 
 def test_an_executor_that_cannot_tell_is_no_isolation(experiment):
-    host, loaded = load(experiment('[sandbox]\nrequire = "standard"'), ())
+    setup = load(experiment('[sandbox]\nrequire = "standard"'), ())
+    host, loaded = setup.host, setup.experiment
     target = "genesys_engine.plugins.testing.recorded:RecordedExecutor"
     recorded = Description("executor", "recorded", target, "", "test", "1")
     host.registry.register(recorded)
     section = loaded.executor.model_copy(update={"use": "recorded", "options": {}})
     silent = loaded.model_copy(update={"executor": section})
     with pytest.raises(EnvironmentProblem, match=r"'standard' .* executor 'recorded'"):
-        demand_isolation(host, silent)
+        demand_isolation(Setup(host, silent))
     open_to_all = silent.sandbox.model_copy(update={"require": "process"})
-    assert demand_isolation(host, silent.model_copy(update={"sandbox": open_to_all})) is None
+    willing = silent.model_copy(update={"sandbox": open_to_all})
+    assert demand_isolation(Setup(host, willing)) is None
 
 
 def test_the_level_of_this_machine_is_accepted_and_told(experiment):
     level = isolation_here().level
-    host, loaded = load(experiment(f'[sandbox]\nrequire = "{level}"'), ())
-    told = demand_isolation(host, loaded)
+    setup = load(experiment(f'[sandbox]\nrequire = "{level}"'), ())
+    told = demand_isolation(setup)
     assert (told["level"], told["required"]) == (level, level)
-    with open_executor(host, loaded) as executor:
+    with open_executor(setup) as executor:
         assert executor.isolation(executor.Options()).level == level
 
 
@@ -144,9 +147,8 @@ def test_doctor_tells_the_level_and_what_is_missing(capsys):
 
 def test_limits_of_training_open_the_corpus_and_what_the_file_says(experiment, tmp_path):
     text = f'[sandbox]\nreadable = ["{tmp_path}"]\n[trainer]\ndevice = "cpu"\n'
-    host, loaded = load(experiment(text), ())
-    corpus = {"folder": str(tmp_path / "corpus"), "vocab_size": 512}
-    settings = verify_settings(loaded, host, corpus)
+    corpus = PreparedCorpus(str(tmp_path / "corpus"), 512)
+    settings = load(experiment(text), ()).on(corpus).verify
     assert settings.evaluation.readable == (str(tmp_path / "corpus"), str(tmp_path))
     *files, own = settings.limits.readable
     assert own == str(tmp_path)
