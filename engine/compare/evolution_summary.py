@@ -15,7 +15,6 @@ from statistics import fmean
 
 from genesys_engine.engine.common import records
 from genesys_engine.engine.compare.evolution import items
-from genesys_engine.engine.compare.gains import area_under
 from genesys_engine.engine.compare.results import FinishedRun, Result, Used
 from genesys_engine.engine.compare.statistics import (
     SEED,
@@ -34,14 +33,13 @@ COMPARED = {
     "mean": "mean fitness",
     "area": "area under the best so far",
 }
-_MEASURES = (*COMPARED, "end", "peak", "volatility", "sharpe", "drawdown")
 Runs = Mapping[str, FinishedRun]
 """The runs of an arm by item."""
 
 
 @dataclass(frozen=True)
 class RunMeasures:
-    """One run of an arm; None where it has no such number (see `gains.Gains`)."""
+    """One run of an arm; `mean` is None without a design, `area` where nothing was spent."""
 
     item: str
     costs: tuple[int, ...]
@@ -50,14 +48,9 @@ class RunMeasures:
     best: float
     mean: float | None
     area: float | None
-    end: float | None
-    peak: float | None
-    volatility: float | None
-    sharpe: float | None
-    drawdown: float | None
 
     def measure(self, name: str) -> float | None:
-        """Return one of `_MEASURES`."""
+        """Return one of `COMPARED`."""
         value: float | None = getattr(self, name)
         return value
 
@@ -133,7 +126,7 @@ def _arm(arm: CompareArm, runs: Runs, planned: int, until: float) -> ArmRuns:
     measured = tuple(_measured(item, run, until) for item, run in sorted(runs.items()))
     columns = {
         key: [value for each in measured if (value := each.measure(key)) is not None]
-        for key in _MEASURES
+        for key in COMPARED
     }
     made = sum(run.made for run in runs.values())
     # Children of one run descend from each other: runs are drawn, not children.
@@ -171,7 +164,6 @@ def _mean_known(values: Sequence[float | None]) -> float | None:
 
 
 def _measured(item: str, run: FinishedRun, until: float) -> RunMeasures:
-    area, gains = area_under(run.costs, run.best_so_far, until), run.gains
     return RunMeasures(
         item=item,
         costs=run.costs,
@@ -179,13 +171,20 @@ def _measured(item: str, run: FinishedRun, until: float) -> RunMeasures:
         generations=run.generations,
         best=run.best,
         mean=run.mean,
-        area=area,
-        end=None if gains is None else gains.end,
-        peak=None if gains is None else gains.peak,
-        volatility=None if gains is None else gains.volatility,
-        sharpe=None if gains is None else gains.sharpe,
-        drawdown=None if gains is None else gains.drawdown,
+        area=area_under(run.costs, run.best_so_far, until),
     )
+
+
+def area_under(costs: Sequence[float], best: Sequence[float], until: float) -> float | None:
+    """Return the mean height of a best-so-far curve from cost 0 to the cost `until`.
+
+    The curve is a staircase: `best[i]` holds from `costs[i]`, which never falls, to the next
+    point; before the first one it is 0, as good as the reference.  None where `until` is 0.
+    """
+    if until <= 0:
+        return None
+    steps = zip(itertools.pairwise((*costs, until)), best, strict=True)
+    return sum(max(0, min(end, until) - start) * height for (start, end), height in steps) / until
 
 
 def _comparisons(

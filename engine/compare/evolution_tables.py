@@ -24,12 +24,10 @@ def evolution_tables(study: EvolutionSummary) -> list[Table]:
     """Return what the arms reached and what it cost, per run."""
     state = "" if study.complete else "PARTIAL: some seeds are still missing. "
     title = (
-        "Means over seeds; gains in percent of the reference, which stands until one is better;"
-        " gain to drawdown: of the population's mean, by generations"
+        "Means over seeds; gains in percent of the reference, which leads until a design is better"
     )
     columns = (
-        "arm", "runs", "best %", "95 % interval", "mean %", "area", "gain", "peak gain",
-        "volatility", "Sharpe", "drawdown", "valid", "95 % interval",
+        "arm", "runs", "best %", "95 % interval", "mean %", "area", "valid", "95 % interval",
     )  # fmt: skip
     reached = tuple(_reached(arm) for arm in study.arms)
     costs = (
@@ -50,8 +48,8 @@ def _reached(arm: ArmRuns) -> Row:
         of_planned(arm.n, arm.planned),
         _mean(arm, "best"),
         "–" if best is None else f"{decimal(best.low)} to {decimal(best.high)}",
-        *(_mean(arm, key) for key in ("mean", "area", "end", "peak")),
-        *(_mean(arm, key) for key in ("volatility", "sharpe", "drawdown")),
+        _mean(arm, "mean"),
+        _mean(arm, "area"),
         share(arm.valid_rate),
         interval(arm.valid_interval),
     )

@@ -9,7 +9,6 @@ from typing import Generic, TypeVar
 
 from pydantic import JsonValue
 
-from genesys_engine.engine.compare.gains import Gains
 from genesys_engine.engine.llm.meters import total
 from genesys_engine.plugins.api import LLMUsage
 
@@ -66,7 +65,6 @@ class FinishedRun:
     spent: int
     best: float
     mean: float | None
-    gains: Gains | None
     made: int
     valid: int
     used: Used

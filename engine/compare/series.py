@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from statistics import fmean
 
-from genesys_engine.engine.compare.gains import gains
 from genesys_engine.engine.compare.results import FinishedRun, Used
 from genesys_engine.engine.config.schema import PopulationSection
 from genesys_engine.engine.store.run_store import Store
@@ -24,9 +23,8 @@ def series_of(store: Store, population: PopulationSection, *, cap: str = "") -> 
     `generations` is the mean gain of the population: of the seeds, then after every
     `population.offspring` children that were verified, of the `population.size` designs that were
     verified last, whatever the mode of the run and its selector (who is in the published
-    "population 50, step 25" we do not know).  `gains` are the measures of `generations`; `valid` of
-    `made` children passed their check.  `used` is what a study can cap, `device` what the
-    verifications ran on.
+    "population 50, step 25" we do not know).  `valid` of `made` children passed their check.
+    `used` is what a study can cap, `device` what the verifications ran on.
 
     Args:
         population: of the study, not of the arm: all arms are measured in the same steps.
@@ -71,7 +69,6 @@ def series_of(store: Store, population: PopulationSection, *, cap: str = "") -> 
         spent=spent,
         best=best[-1],
         mean=fmean(found) if found else None,
-        gains=gains(generations),
         made=len(made),
         valid=sum(row.accepted for row in made),
         used=Used(

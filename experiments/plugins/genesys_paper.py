@@ -1,13 +1,17 @@
-"""What the Genesys paper (arXiv 2506.20249) says, next to an implementation study.
+"""What the Genesys paper (arXiv 2506.20249) predicts, publishes and measures, next to a study.
 
-A table of Lemmas 1 and 2: how many calls a valid design takes, from the success rate of one unit;
-and, where no language model was asked, the published rows of Table 3.
+Implementation studies get a table of Lemmas 1 and 2 (the calls that a valid design takes, from the
+success rate of one unit) and, where no language model was asked, the published rows of Table 3.
+Evolution studies get the paper's measures of generational fitness.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
+import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from genesys_engine.engine.compare.statistics import Interval, rate_interval
@@ -25,16 +29,18 @@ TABLE_3 = {
     "direct": (0.06, 1.1),
 }
 """Implementer -> published share of valid designs, of 100, and attempts."""
+MEASURES = ("end", "peak", "volatility", "sharpe", "drawdown")
+ROUNDING = 1e-9  # of the largest step
 
 Study = Mapping[str, Any]
 Table = dict[str, Any]
 
 
 @api.hookimpl
-def genesys_study_tables(study: Study) -> list[Table] | None:
-    """Return the table of the lemmas, and in a simulation the published rows."""
-    if study["study"] != "implementation":
-        return None
+def genesys_study_tables(study: Study) -> list[Table]:
+    """Return the tables of a study of either kind."""
+    if study["study"] == "evolution":
+        return [by_generations(study)]
     published = [arm for arm in study["arms"] if arm["implementer"] in TABLE_3]
     return [lemmas(study), *([next_to_published(published)] if study["simulation"] else [])]
 
@@ -122,3 +128,59 @@ def next_to_published(arms: Sequence[Mapping[str, Any]]) -> Table:
                     "simulated attempts", "published attempts"],
         "rows": rows,
     }  # fmt: skip
+
+
+# --- evolution studies ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Gains:
+    """Measures of the fitness of generations, in its own unit (percent of the reference).
+
+    `volatility` is the standard deviation of the differences between neighbours, `sharpe` their
+    mean over it; both None where there are too few, and `sharpe` where nothing varies.
+    `drawdown` is the deepest fall below an earlier peak, at most 0.
+    """
+
+    end: float
+    peak: float
+    volatility: float | None
+    sharpe: float | None
+    drawdown: float
+
+
+def gains(series: Sequence[float]) -> Gains | None:
+    """Return the measures of a series; None below two values.  Gains count from the first one."""
+    if len(series) < 2:
+        return None
+    steps = [after - before for before, after in itertools.pairwise(series)]
+    volatility = statistics.stdev(steps) if len(steps) > 1 else None
+    # Equal steps differ by rounding, and no ratio may be made of that.
+    varies = volatility is not None and volatility > ROUNDING * max(map(abs, steps))
+    sharpe = statistics.fmean(steps) / volatility if volatility and varies else None
+    peak, drawdown = series[0], 0.0
+    for value in series:
+        peak = max(peak, value)
+        drawdown = min(drawdown, value - peak)
+    return Gains(series[-1] - series[0], max(series) - series[0], volatility, sharpe, drawdown)
+
+
+def by_generations(study: Study) -> Table:
+    """Return the measures of each arm, means over its runs."""
+    rows = []
+    for arm in study["arms"]:
+        found = [gains(run["generations"]) for run in arm["runs"]]
+        measured = [asdict(each) for each in found if each is not None]
+        rows.append([arm["arm"], *(_mean(measured, key, arm["n"]) for key in MEASURES)])
+    return {
+        "title": "The population's mean gain by generations, means over seeds (arXiv 2506.20249)",
+        "columns": ["arm", "gain", "peak gain", "volatility", "Sharpe", "drawdown"],
+        "rows": rows,
+    }
+
+
+def _mean(measured: Sequence[Mapping[str, float | None]], key: str, n: int) -> str:
+    """Return a mean over runs; it says of how many where not all of them have the number."""
+    known = [value for each in measured if (value := each[key]) is not None]
+    of = f" (n = {len(known)})" if 0 < len(known) < n else ""
+    return plain(statistics.fmean(known) if known else None, 2) + of

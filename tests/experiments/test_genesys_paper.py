@@ -7,6 +7,7 @@ import pytest
 from experiments.catalogue.draw import make_proposals
 from experiments.plugins.genesys_paper import (
     direct_calls,
+    gains,
     genesys_study_tables,
     lemmas,
     unitwise_calls,
@@ -82,14 +83,40 @@ def test_a_study_without_results_has_no_rate():
     assert {cell for row in rows for cell in row[1:]} == {"–"}
 
 
-@pytest.mark.parametrize("kind", ["evolution"])
-def test_other_studies_get_nothing(kind):
-    assert genesys_study_tables({"study": kind}) is None
-
-
 def test_the_lemmas_meet_at_one_unit_and_part_from_there():
     assert direct_calls(0.67, 1) == pytest.approx(unitwise_calls(0.67, 1))
     # The paper's numbers: 0.67 per unit and 7 units give direct prompting 6 % of the blocks.
     assert 1 / direct_calls(0.67, 7) == pytest.approx(0.06, abs=0.001)
     assert unitwise_calls(0.67, 7) == pytest.approx(10.4, abs=0.1)
     assert direct_calls(0.0, 3) == unitwise_calls(0.0, 3) == math.inf
+
+
+def test_the_measures_of_a_series():
+    found = gains([1.0, 3.0, 2.0, 4.0])
+    assert (found.end, found.peak, found.drawdown) == (3.0, 3.0, -1.0)
+    assert found.volatility == pytest.approx(math.sqrt(3))  # of +2, -1, +2
+    assert found.sharpe == pytest.approx(1 / math.sqrt(3))
+
+
+def test_what_cannot_be_known_is_none():
+    assert gains([]) is gains([2.0]) is None, "without a step there is no gain"
+    assert gains([2.0, 3.0]).volatility is None
+    flat = gains([1.0, 2.0, 3.0])  # every step alike
+    assert (flat.volatility, flat.sharpe, flat.drawdown) == (0.0, None, 0.0)
+    assert gains([0.1 * i for i in range(9)]).sharpe is None, "alike but for rounding"
+
+
+def test_the_deepest_fall_counts_from_the_highest_peak_before_it():
+    assert gains([5.0, 1.0, 6.0, 4.0]).drawdown == -4.0
+
+
+def test_an_evolution_study_gets_the_measures_of_its_generations():
+    arms = [
+        {"arm": "a", "n": 2, "runs": [{"generations": [0.0, 2.0, 1.0]}, {"generations": [0.0]}]},
+        {"arm": "b", "n": 0, "runs": []},
+    ]
+    (table,) = genesys_study_tables({"study": "evolution", "arms": arms})
+    assert table["rows"] == [
+        ["a", "1.00 (n = 1)", "2.00 (n = 1)", "2.12 (n = 1)", "0.24 (n = 1)", "−1.00 (n = 1)"],
+        ["b", *["–"] * 5],
+    ]

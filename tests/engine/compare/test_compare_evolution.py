@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from engine_process import here
 
-from genesys_engine.engine.compare.evolution_summary import summarise_runs
-from genesys_engine.engine.compare.gains import Gains
+from genesys_engine.engine.compare.evolution_summary import area_under, summarise_runs
 from genesys_engine.engine.compare.page import render_page
 from genesys_engine.engine.compare.results import FinishedRun, Implemented, Result, Used
 from genesys_engine.engine.compare.series import series_of
@@ -60,7 +59,7 @@ def run(costs, best, mean, *, made=4, valid=3):
     return FinishedRun(
         costs=tuple(costs), best_so_far=tuple(best), generations=tuple(mean), spent=costs[-1],
         best=best[-1], mean=mean[-1], made=made, valid=valid, used=Used(0, 0.0, 90.0, 60.0),
-        device=("cpu",), gains=Gains(mean[-1] - mean[0], 1.0, None, None, 0.0),
+        device=("cpu",),
     )  # fmt: skip
 
 
@@ -90,7 +89,7 @@ def test_arms_are_compared_seed_by_seed():
 
 
 def test_a_run_that_found_nothing_counts_as_the_reference():
-    nothing = replace(run([0], [0.0], [0.0], valid=0), spent=10, mean=None, gains=None)
+    nothing = replace(run([0], [0.0], [0.0], valid=0), spent=10, mean=None)
     lucky = run([0, 10, 20], [0.0, 6.0, 6.0], [0.0, 5.5])
     steady = run([0, 10, 20], [0.0, 1.0, 1.0], [0.0, 0.5])
     arms = {"a": (lucky, nothing, nothing), "b": (steady, steady, steady)}
@@ -113,7 +112,7 @@ def test_a_run_that_found_nothing_counts_as_the_reference():
     table = tables(data)[0]
     shown = dict(zip(table.columns[:6], table.rows[0], strict=False))
     assert (shown["runs"], shown["best %"], shown["mean %"]) == ("3", "2.00", "5.50 (n = 1)")
-    assert "which stands until one is better" in table.title
+    assert "leads until a design is better" in table.title
 
 
 def test_children_that_are_valid_have_an_interval_over_runs():
@@ -126,6 +125,20 @@ def test_children_that_are_valid_have_an_interval_over_runs():
     assert arm.valid_rate == pytest.approx(0.5)
     # Taken as 30 independent children they would have 33 to 67 %.
     assert arm.valid_interval.to_json() == [0.0, 1.0]
+
+
+def test_the_area_is_the_mean_height_of_a_staircase_from_cost_0():
+    assert area_under([0, 10, 20], [0.0, 1.0, 3.0], 40) == pytest.approx((10 * 1 + 20 * 3) / 40)
+    assert area_under([10, 20], [1.0, 3.0], 40) == pytest.approx((10 * 1 + 20 * 3) / 40)
+    assert area_under([10, 20], [1.0, 3.0], 15) == pytest.approx(5 / 15)
+    assert area_under([10, 10], [1.0, 3.0], 20) == pytest.approx(1.5)
+    assert area_under([10], [1.0], 10) == area_under([], [], 10) == 0
+    assert area_under([0], [0.0], 0) is None
+
+
+def test_a_late_start_costs_area():
+    assert area_under([10], [2.0], 40) == pytest.approx(1.5)
+    assert area_under([30], [2.0], 40) == pytest.approx(0.5)
 
 
 def store_of(folder, gains, seeds=()):
@@ -156,7 +169,7 @@ def test_the_best_so_far_is_a_design_that_stands(tmp_path):
 def test_the_reference_stands_until_a_better_design_is_found(tmp_path):
     found = series(tmp_path / "none", [(0, 0, 0.0)])
     assert (found.costs, found.best_so_far, found.spent) == ((0,), (0.0,), 10)
-    assert (found.best, found.mean, found.gains) == (0.0, None, None)
+    assert (found.best, found.mean, found.generations) == (0.0, None, (0.0,))
     worse = series(tmp_path / "worse", [(0, 0, 0.0), (1, 0, -2.0)])
     assert (worse.best, worse.mean) == (0.0, -2.0)
 
@@ -167,8 +180,6 @@ def test_a_step_is_a_generation_of_children_and_not_a_verification(tmp_path):
     found = series(tmp_path / "run", rows, seeds=(1,))
     # Of the seeds; then of the three verified last, after two children and after four.
     assert found.generations == pytest.approx([1.0, (2 + 5 + 6) / 3, (6 + 8 + 1) / 3])
-    assert found.gains.end == pytest.approx(4.0)
-    assert found.gains.sharpe is not None
 
 
 def test_children_of_a_generation_that_is_not_full_are_in_no_step(tmp_path):

@@ -103,7 +103,7 @@ def run_of(height):
     best = (0.0, 0.7 * height, 1.0 * height)
     return FinishedRun(
         costs=(0, 200, 300), best_so_far=best, generations=best, spent=300, best=best[-1],
-        mean=0.5 * height, gains=None, made=4, valid=3, used=Used(0, 0.0, 9.0, 6.0),
+        mean=0.5 * height, made=4, valid=3, used=Used(0, 0.0, 9.0, 6.0),
         device=("cpu",),
     )  # fmt: skip
 
