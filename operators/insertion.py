@@ -1,4 +1,4 @@
-"""Insertion: a unit is put around a subtree, in a slot of the subtree's own interface."""
+"""Insertion: wrap a subtree in a unit that has a slot of the subtree's interface."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class NewUnitOptions(GrowthOptions):
 
 
 class NewUnit:
-    """Replaces one unit by one that the grammar writes on the spot.
+    """Replaces one unit by a new one, written by the grammar.
 
     Children keep to slots of their interface; slots without one are filled anew, and children
     without a slot are dropped.

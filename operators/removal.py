@@ -1,4 +1,4 @@
-"""Removal: a unit makes room for one of its children of the same interface."""
+"""Removal: replace a unit by one of its children of the same interface."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Subtree mutation: a whole subtree makes room for a newly grown one."""
+"""Subtree mutation: replace a subtree by a newly grown one."""
 
 from __future__ import annotations
 

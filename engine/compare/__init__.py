@@ -1,4 +1,4 @@
-"""*Studies*: arms compared at equal cost, their statistics, their pages.
+"""*Studies*: comparisons of arms at equal cost, with their statistics and pages.
 
 May import everything but `cli`.
 """

@@ -1,8 +1,8 @@
-"""What an arm of an implementation study used, and the caps that all arms have in common.
+"""The usage of an arm in an implementation study, and the caps that all arms share.
 
-A cap ends an arm within one call: `ArmClient` refuses the next one.  The proposal that was cut
-short is not recorded, since the arm has not failed at it; its replies are, so that a study that
-is continued under a higher cap pays for none of them again.
+A cap ends an arm within one call: `ArmClient` refuses the next one.  The interrupted proposal is
+not recorded, because the arm has not failed at it.  Its replies are, so that a study that resumes
+under a higher cap does not pay for them again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class ArmSpent(BudgetSpent):
 
 @dataclass(frozen=True)
 class Spent:
-    """What an arm used, of language models and of time."""
+    """Usage of an arm: language models and time."""
 
     llm: LLMUsage = field(default_factory=LLMUsage)
     seconds: float = 0.0
@@ -35,16 +35,16 @@ class Spent:
 def spent_by(
     results: Iterable[Result[Implemented]], arm: str, cut: Mapping[str, CutShort]
 ) -> Spent:
-    """Return what an arm used on the proposals that it has met, and the time of those cut short.
+    """Return the usage of an arm on finished proposals, and the time of interrupted ones.
 
-    Of these the tokens and dollars are counted again when the replies are read from the record.
+    Tokens and dollars of interrupted proposals count when their replies are read from the record.
     """
     own = [Spent(each.made.used, each.seconds) for each in list(results) if each.arm == arm]
     return sum(own, start=Spent(seconds=cut.get(arm, CutShort()).seconds))
 
 
 def cap_reached(section: CompareSection, spent: Spent) -> str | None:
-    """Return the name of the cap that ends an arm, None while it may continue."""
+    """Return the name of the cap that an arm has reached, None if it may continue."""
     hours = section.wall_hours
     return first_spent(
         (
@@ -56,16 +56,16 @@ def cap_reached(section: CompareSection, spent: Spent) -> str | None:
 
 
 def is_capped(section: CompareSection) -> bool:
-    """Tell whether the arms of an implementation study have a cap."""
+    """Return whether the arms of an implementation study are capped."""
     return any(getattr(section, cap) is not None for cap in ARM_CAPS)
 
 
 class ArmClient:
-    """What an arm asks through while it works on a proposal.
+    """The language models as an arm sees them while it works on a proposal.
 
     Args:
         client: of the task.
-        check: gets what the task used so far and raises `ArmSpent` at a cap.
+        check: called with the task's usage so far; raises `ArmSpent` at a cap.
     """
 
     def __init__(self, client: LLM, check: Callable[[Mapping[str, LLMUsage]], None]) -> None:
@@ -73,10 +73,10 @@ class ArmClient:
         self._check = check
 
     def ask(self, role: str, request: LLMRequest) -> LLMReply:
-        """Return the reply; `ArmSpent` where a cap allows no further call."""
+        """Return the reply; raises `ArmSpent` when a cap is reached."""
         self._check(self._client.usage())
         return self._client.ask(role, request)
 
     def usage(self) -> Mapping[str, LLMUsage]:
-        """Return what the task used, by role."""
+        """Return the task's usage by role."""
         return self._client.usage()

@@ -1,11 +1,10 @@
-"""The reports of a study's checks, as JSON lines next to its results, or recorded with it.
+"""The check reports of a study, as JSON lines in its folder or in a recording.
 
     {"source": "<SHA-256 of the composed source>", "report": {...}}
 
-What a check says goes into the prompts that follow it.  A study that is replayed from a recording
-of language models therefore needs the reports of then as well: a checker that finds more, or says
-it better, would ask other questions, to which nobody has recorded an answer.  It needs them for
-its numbers, too: they rest on the checker that judged the designs.
+Check reports become part of later prompts.  A study that replays recorded replies therefore needs
+the reports of the time as well: an improved checker would lead to requests that the recording does
+not contain.  The numbers depend on them too: they rest on the checker that judged the designs.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ _HINT = "give `checks.jsonl` of the recorded study, or leave `checks` out to run
 
 
 class CheckReports:
-    """Reports by source: those of a recording, and those that this study has made so far.
+    """Reports by source, from a recording and from this study.
 
     Args:
         folder: of the study; new reports are appended to `FILE` in it.
@@ -44,12 +43,12 @@ class CheckReports:
             self._known |= _read(self._file)
 
     def find(self, source: str) -> DesignReport | None:
-        """Return the report of a source; None where it was not checked yet."""
+        """Return the report of a source; None if it has not been checked."""
         with self._lock:
             return self._known.get(digest(source))
 
     def add(self, source: str, report: DesignReport) -> None:
-        """Keep a report; the order of its fields is that in which a prompt names them."""
+        """Store a report, with its fields in the order in which prompts list them."""
         key = digest(source)
         line = json.dumps({"source": key, "report": report.to_json()}, allow_nan=False)
         with self._lock, private_file(self._file).open("a", encoding="utf-8") as file:
@@ -58,12 +57,12 @@ class CheckReports:
 
 
 def digest(source: str) -> str:
-    """Return what a source is known by."""
+    """Return the key of a source."""
     return hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _drop_part_of_a_line(path: Path) -> None:
-    """Cut off what a kill left of a report that was being written."""
+    """Remove a report that a kill left half-written."""
     with path.open("rb+") as file:
         file.truncate(file.read().rfind(b"\n") + 1)
 

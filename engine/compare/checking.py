@@ -1,4 +1,4 @@
-"""The check that all arms of a study share: the run's own, in isolated workers, once per source."""
+"""The check shared by all arms of a study: that of a run, in isolated workers, once per source."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ RETRIES = 3
 class StudyCheck:
     """Called with a tree, returns its report; several threads may call it.
 
-    Equal sources are checked once: a report depends on the source, the scales and the seed alone.
-    Equal trees may differ in comments, and then in the lines that a report names.  What `reports`
-    has is not checked again.
+    Equal sources are checked once: a report depends only on the source, the scales and the seed.
+    Equal trees may differ in comments, and hence in the lines that a report names.  Sources that
+    have a report are not checked again.
     """
 
     def __init__(self, check: DesignCheck, reports: CheckReports) -> None:

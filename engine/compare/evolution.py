@@ -1,7 +1,7 @@
-"""The evolution study: whole runs, one for every arm and seed, each a run folder of its own.
+"""The evolution study: one whole run, in its own folder, for every arm and seed.
 
-Arms differ by what they set in the experiment; everything else, caps included, is the same.  The
-runs go seed by seed, so that whatever is finished compares all arms.
+Arms differ in the settings that they override; everything else, caps included, is the same.  Runs
+go seed by seed, so that an unfinished study still compares all arms.
 """
 
 from __future__ import annotations
@@ -34,30 +34,30 @@ MEASURE: Mapping[str, Callable[[Experiment], object]] = {
         for rung in experiment.ladder.rungs
     ],
 }
-"""What a fitness comes from, by where it stands: a fitness from elsewhere is another quantity."""
+"""The settings that define fitness: arms that differ in one measure different quantities."""
 
 
 def items(section: CompareSection) -> list[str]:
-    """Return the names of the seeds as the store calls them."""
+    """Return the names of the seeds in the store."""
     return [f"seed-{seed}" for seed in section.seeds]
 
 
 def arm_sets(arm: CompareArm, section: CompareSection, item: str) -> list[str]:
-    """Return what an arm sets for one seed; the caps of the study become those of its budget."""
+    """Return the overrides of an arm for one seed; the study's caps become its budget."""
     sets = [*arm.sets, f"run.seed={item.removeprefix('seed-')}", f"run.name={arm.name}-{item}"]
     caps = {key: getattr(section, cap) for cap, key in ARM_CAPS.items()}
     return sets + [f"budget.{key}={value}" for key, value in caps.items() if value is not None]
 
 
 def run_arms(store: StudyStore, experiment: Experiment, observer: StudyObserver) -> None:
-    """Do every run that is not finished.
+    """Carry out every unfinished run.
 
-    A run that a cap ends counts as it stands: the cap is what the arms have in common.
+    A run that reaches a cap counts as it stands, because all arms share the cap.
 
     Raises:
-        InputError: an arm sets what an experiment cannot have, or what makes its fitness another
-            quantity than that of the others; nothing is started then.
-        Stopped: the study ended early and can be continued.
+        InputError: an override of an arm is invalid, or makes its fitness a different quantity; no
+            run is started.
+        Stopped: the study stopped early and can be resumed.
     """
     section, results = experiment.compare, store.results(FinishedRun)
     work = [(arm, item) for item in items(section) for arm in section.arms]
@@ -84,7 +84,7 @@ def run_arms(store: StudyStore, experiment: Experiment, observer: StudyObserver)
 
 
 def _refuse_other_measures(arms: Sequence[tuple[str, Experiment]]) -> None:
-    """Raise `InputError` where the fitness of an arm is another quantity than that of the first."""
+    """Raise `InputError` if the fitness of an arm is not the same quantity as that of the first."""
     first, base = arms[0]
     for name, experiment in arms[1:]:
         for where, measure in MEASURE.items():
@@ -98,7 +98,7 @@ def _refuse_other_measures(arms: Sequence[tuple[str, Experiment]]) -> None:
 
 
 def _arm_experiment(store: StudyStore, own: Sequence[str]) -> Experiment:
-    """Return the experiment of an arm; paths in what it sets are relative to the study's file."""
+    """Return the experiment of an arm; paths in overrides are relative to the study's file."""
     sets = [*kept_sets(store.meta), *own]
     folder = store.meta(FOLDER, None)
     return load_experiment(
@@ -107,9 +107,9 @@ def _arm_experiment(store: StudyStore, own: Sequence[str]) -> Experiment:
 
 
 def _one_run(folder: Path, path: Path, sets: Sequence[str], observer: StudyObserver) -> str:
-    """Start a run or continue it, until it is finished or a cap of its budget ends it.
+    """Start or resume a run, until it finishes or reaches a cap of its budget.
 
-    Returns the name of the cap, "" where none ended it.
+    Returns the name of the cap, "" if it finished.
     """
 
     def nothing(event: Event) -> None:

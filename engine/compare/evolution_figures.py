@@ -1,4 +1,4 @@
-"""The figures of an evolution study: the best of each run, and the best so far over its cost."""
+"""The figures of an evolution study: the best of each run, and the best so far over cost."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What an evolution study shows, from its store alone: means over seeds, and pairs of arms.
+"""The summary of an evolution study: means over seeds, and comparisons of arms.
 
-A run that found nothing counts: the reference stands (see `series_of`), so that its best is 0 and
-so is its area.  What such a run does not have, as a mean of its designs, is a mean over the other
-runs, and the table says over how many.
+A run that found nothing counts: the reference still leads (see `series_of`), so its best and its
+area are 0.  Measures that such a run lacks, like the mean of its designs, are averaged over the
+other runs; the table gives their number.
 """
 
 from __future__ import annotations
@@ -57,14 +57,14 @@ class RunMeasures:
 
 @dataclass(frozen=True)
 class MeanUse(Used):
-    """What a run of an arm used, means over runs."""
+    """Mean usage per run of an arm."""
 
     training_tokens: float | None
 
 
 @dataclass(frozen=True)
 class ArmRuns:
-    """An arm over its runs, `n` of those `planned`: means, of how many runs, and intervals."""
+    """An arm, with `n` of `planned` runs: means, the runs that have each measure, intervals."""
 
     arm: str
     n: int
@@ -82,9 +82,9 @@ class ArmRuns:
 
 @dataclass(frozen=True)
 class EvolutionSummary:
-    """What an evolution study shows; `until_tokens` is the cost up to which areas go.
+    """The summary of an evolution study; areas extend to a cost of `until_tokens`.
 
-    `tables` are those that plugins add.
+    `tables` are added by plugins.
     """
 
     name: str
@@ -101,14 +101,14 @@ class EvolutionSummary:
         return replace(self, tables=tuple(tables))
 
     def to_json(self) -> dict[str, object]:
-        """Return what `compare --json` answers."""
+        """Return the answer of `compare --json`."""
         return records.to_json(self)
 
 
 def summarise_runs(
     section: CompareSection, results: Sequence[Result[FinishedRun]], *, name: str = ""
 ) -> EvolutionSummary:
-    """Return what a study called `name` shows."""
+    """Return the summary of the study called `name`."""
     wanted = items(section)
     own = {
         arm.name: {r.item: r.made for r in results if r.arm == arm.name and r.item in wanted}
@@ -158,7 +158,7 @@ def _mean_use(runs: Sequence[FinishedRun]) -> MeanUse:
 
 
 def _mean_known(values: Sequence[float | None]) -> float | None:
-    """Return the mean; None where there is nothing, or a number that nobody knows."""
+    """Return the mean; None if there are no values or one is unknown."""
     known = [value for value in values if value is not None]
     return fmean(known) if known and len(known) == len(values) else None
 
@@ -190,7 +190,7 @@ def area_under(costs: Sequence[float], best: Sequence[float], until: float) -> f
 def _comparisons(
     section: CompareSection, measured: Mapping[str, Sequence[RunMeasures]]
 ) -> tuple[Comparison, ...]:
-    """Return every pair of arms over the seeds that both have met, for each measure."""
+    """Return the comparison of every pair of arms, on shared seeds, for each measure."""
     runs = {arm: {run.item: run for run in found} for arm, found in measured.items()}
     found = []
     for first, second in itertools.combinations([arm.name for arm in section.arms], 2):

@@ -21,7 +21,7 @@ _DEVICES = {"cpu": "processor", "cuda": "GPU"}
 
 
 def evolution_tables(study: EvolutionSummary) -> list[Table]:
-    """Return what the arms reached and what it cost, per run."""
+    """Return the results of the arms and their cost per run."""
     state = "" if study.complete else "PARTIAL: some seeds are still missing. "
     title = (
         "Means over seeds; gains in percent of the reference, which leads until a design is better"
@@ -56,7 +56,7 @@ def _reached(arm: ArmRuns) -> Row:
 
 
 def _mean(arm: ArmRuns, key: str) -> str:
-    """Return a mean over runs; it says of how many where not all of them have the number."""
+    """Return a mean over runs, with their number if some lack the measure."""
     known = arm.known[key]
     of = f" (n = {known})" if 0 < known < arm.n else ""
     return plain(arm.means[key], 2) + of

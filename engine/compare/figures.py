@@ -1,4 +1,4 @@
-"""How arms are told apart in the figures of a study."""
+"""Colours and markers of arms in the figures of a study."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ def colour(index: int) -> str:
 
 
 def marker(index: int, size: int = 11) -> dict[str, object]:
-    """Return the marker of an arm: colours come back after five, with another shape."""
+    """Return the marker of an arm: colours repeat after five, with another shape."""
     shape = _SHAPES[index // len(fig.SERIES) % len(_SHAPES)]
     return {"size": size, "color": colour(index), "symbol": shape}

@@ -1,12 +1,12 @@
 """The implementation study: every arm turns the same proposals into designs (Table 3 of Genesys).
 
-All arms get the same proposal, the same parent's code, the same check and the same measure of
-what counts; for each proposal they also draw from generators that begin alike.  Arms that ask
-until a budget is spent get what the arm `equal_to` used on that very proposal.
+All arms get the same proposal, the same parent's code, the same check and the same judgement; on
+each proposal their random generators also start in the same state.  Arms that ask until a budget
+is spent get the tokens that the arm `equal_to` used on that proposal.
 
-Work goes proposal by proposal, so that whatever is finished is a fair part of the whole; arms
-that get fewer proposals come last.  Under a cap an arm works on one proposal at a time, so that
-what it has used is known; where it ends depends on the clock only if the cap is in hours.
+Work goes proposal by proposal, so that an unfinished study is a fair sample; arms with fewer
+proposals come last.  A capped arm works on one proposal at a time, so that its usage is known;
+where it ends depends on the clock only if the cap is in hours.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ from genesys_engine.plugins.registry import suggest
 from genesys_engine.plugins.targets import read_options
 
 WHOLE_BUDGET = ("best_of_n", "sequential")
-"""The implementers that ask until their tokens are spent."""
+"""Implementers that ask until their tokens are spent."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Ended:
-    """How the work on a job ended: with what is stored of it, or by what cut it short."""
+    """The outcome of a job: its result, or the exception that interrupted it."""
 
     made: Implemented | BaseException
     seconds: float
@@ -80,12 +80,12 @@ StudiedCheck = Callable[[GABTree], DesignReport]
 def failure_of(
     tree: GABTree | None, failure: str, proposal: StudyProposal, check: StudiedCheck
 ) -> str:
-    """Return the stable code of why a design does not count, "" where it does.
+    """Return the stable code of why a design is not valid, "" if it is.
 
-    It counts if `tree` passes the check and is faithful, whatever the arm says of it.
+    It is valid if `tree` passes the check and is faithful, whatever the arm reports.
 
     Args:
-        failure: what the arm gave as the reason where it made no tree.
+        failure: the arm's reason for not making a tree.
     """
     if tree is None:
         return failure or "no design"
@@ -97,15 +97,15 @@ def failure_of(
 
 
 def _as_operators_ask(check: StudiedCheck) -> Check:
-    """Return the check as the public API has it: its report is JSON."""
+    """Return the check as in the public API, where reports are JSON."""
     return lambda tree: check(tree).to_json()
 
 
 def plan_jobs(section: CompareSection, proposals: Sequence[StudyProposal]) -> list[Job]:
-    """Return all work in its order: see the module.
+    """Return all jobs in order (see the module).
 
     Raises:
-        InputError: an arm names a proposal that there is not.
+        InputError: an arm names an unknown proposal.
     """
     arms = sorted(section.arms, key=lambda arm: arm.name != section.equal_to)
     meets = {arm.name: _met_by(arm, [each.name for each in proposals]) for arm in arms}
@@ -138,7 +138,7 @@ def open_arms(section: CompareSection) -> dict[str, Implementer]:
     """Return the implementer of every arm.
 
     Raises:
-        InputError: an option or a template of an arm is not usable; it names the arm.
+        InputError: an option or a template of an arm is invalid; the message names the arm.
     """
     found = {}
     for arm in section.arms:
@@ -155,13 +155,13 @@ def open_arms(section: CompareSection) -> dict[str, Implementer]:
 
 
 class ImplementationStudy:
-    """Carries out what is left of a study.
+    """Carries out the remaining jobs of a study.
 
     Args:
-        clients: from the name of a task to what it asks language models through.
-        should_stop: a reason ends the study, which can be continued.
-        interrupt: makes every running request end.
-        tell: gets each result when it is recorded.
+        clients: returns the language models for the task of a given name.
+        should_stop: returns a reason to stop the study, which can be resumed; else None.
+        interrupt: ends all running requests.
+        tell: called with each result when it is recorded.
     """
 
     def __init__(
@@ -194,11 +194,11 @@ class ImplementationStudy:
         self._ended: set[str] = set()
 
     def run(self) -> None:
-        """Continue until every arm has met its proposals or its cap.
+        """Continue until every arm has finished its proposals or reached its cap.
 
         Raises:
-            Stopped: a reason to stop came, or a budget of the whole study is spent.
-            GenesysError: a service or the machine does not do what is needed.
+            Stopped: `should_stop` gave a reason, or a budget of the whole study is spent.
+            GenesysError: a service or the machine failed.
         """
         waiting = deque(
             job for job in self._jobs if (job.proposal.name, job.arm.name) not in self._done
@@ -221,7 +221,7 @@ class ImplementationStudy:
                 raise
 
     def _next(self, waiting: deque[Job], busy: Collection[str]) -> Job | None:
-        """Take the first job that can be done now; those that a cap forbids are dropped."""
+        """Take the first job that can start now; drop those that a cap forbids."""
         capped = is_capped(self._section)
         for job in list(waiting):
             if capped and job.arm.name in busy:
@@ -234,10 +234,9 @@ class ImplementationStudy:
         return None
 
     def _forbidden(self, job: Job, busy: Collection[str]) -> bool:
-        """Tell whether the arm is at its cap, or has no tokens to equal on this proposal.
+        """Return whether the arm is at its cap, or can never get an equal number of tokens.
 
-        Where a cap ended the arm `equal_to` before it met the proposal, nobody knows how much
-        would be equal.
+        If a cap ended the arm `equal_to` before it finished the proposal, its tokens are unknown.
         """
         if self._is_over(job.arm.name):
             return True
@@ -253,7 +252,7 @@ class ImplementationStudy:
         return spent_by(self._done.values(), arm, self._cut)
 
     def _ready(self, job: Job) -> bool:
-        """Tell whether the arm whose tokens this job may use has met the proposal."""
+        """Return whether the arm whose tokens this job may use has finished the proposal."""
         if job.arm.implementer not in WHOLE_BUDGET or not self._section.equal_to:
             return True
         key = (job.proposal.name, self._section.equal_to)
@@ -261,9 +260,9 @@ class ImplementationStudy:
         return key in self._done or not expected
 
     def _cut_short(self, arm: str, fault: BaseException, seconds: float) -> None:
-        """Note what an arm used on a proposal that a cap or anything else ended in its middle.
+        """Record the time that an arm spent on an interrupted proposal.
 
-        Its replies come at once from the record when it continues, so that the clock would stand.
+        When it resumes, its replies come from the record at once and take no time.
         """
         cap = str(fault) if isinstance(fault, ArmSpent) else ""
         if cap:
@@ -273,7 +272,7 @@ class ImplementationStudy:
         self._store.keep_cut(self._cut)
 
     def _receive(self, running: dict[Future[Ended], Job]) -> None:
-        """Record what has come; wait a moment for it."""
+        """Wait briefly for results and record them."""
         if not running:
             return
         for future in wait(running, timeout=0.2, return_when=FIRST_COMPLETED).done:
@@ -287,15 +286,15 @@ class ImplementationStudy:
             raise fault
 
     def _drain(self, running: dict[Future[Ended], Job], *, waited: bool) -> None:
-        """Record what still ends well; the first fault is reported already."""
+        """Record the jobs that still succeed; the first fault has been reported."""
         for future, job in running.items():
             if not future.cancel():
                 self._take(job, future.result(), waited=waited)
 
     def _take(self, job: Job, ended: Ended, *, waited: bool = False) -> BaseException | None:
-        """Record how the work on a job ended; return the fault that cut it short.
+        """Record the outcome of a job; return the exception that interrupted it, if any.
 
-        The time of one that only `waited` for a service is not the arm's.
+        Time that a job only `waited` for a service does not count.
         """
         if isinstance(ended.made, BaseException):
             idle = waited or isinstance(ended.made, LLMOutage)
@@ -344,7 +343,7 @@ class ImplementationStudy:
         return _implemented(made, failure, client.usage())
 
     def _client(self, job: Job, started: float) -> LLM:
-        """Return what the arm asks through, until it reaches a cap."""
+        """Return the language models of a job, with the caps of its arm."""
         client = self._clients(f"{job.proposal.name}/{job.arm.name}")
         if not is_capped(self._section):
             return client
@@ -358,7 +357,7 @@ class ImplementationStudy:
         return ArmClient(client, check)
 
     def _token_cap(self, job: Job) -> int | None:
-        """Return the tokens that an arm may use on a proposal, None for no limit."""
+        """Return the tokens that a job may use, None for no limit."""
         caps = [self._section.proposal_tokens]
         equal = self._done.get((job.proposal.name, self._section.equal_to))
         if job.arm.implementer in WHOLE_BUDGET and equal is not None:
@@ -367,7 +366,7 @@ class ImplementationStudy:
 
 
 def _implemented(made: Implementation, failure: str, usage: Mapping[str, LLMUsage]) -> Implemented:
-    """Return what is kept of a design and of how it was made."""
+    """Return the record of a design and of how it was made."""
     repairs = Counter(name for entry in made.trace for name in entry.get("repairs", ()))
     tree = made.tree
     return Implemented(

@@ -97,7 +97,7 @@ def _costs(arms: Sequence[ArmCounts]) -> str:
 
 
 def _strata(arms: Sequence[ArmCounts], units: Sequence[int]) -> str:
-    """Draw the arms next to each other at each number of units, so that no interval hides one."""
+    """Draw the arms side by side at each number of units: their intervals must not overlap."""
     room = 0.6 * min(after - before for before, after in itertools.pairwise(units))
     traces: list[Trace] = []
     for index, arm in enumerate(arms):

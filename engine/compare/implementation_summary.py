@@ -1,4 +1,4 @@
-"""What an implementation study shows, from its store alone: the arms, and pairs of them."""
+"""The summary of an implementation study: its arms, and comparisons of them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NO_CUT: Mapping[str, CutShort] = {}
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """What is counted of some results; means are per proposal, None where nobody knows."""
+    """Statistics of some results; means are per proposal, None if unknown."""
 
     n: int
     valid: int
@@ -50,14 +50,14 @@ class Counts:
 
 @dataclass(frozen=True, kw_only=True)
 class Stratum(Counts):
-    """An arm on the proposals that change so many units."""
+    """An arm on the proposals that change `units` units."""
 
     units: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArmCounts(Counts):
-    """An arm on all proposals that it has met, of those `planned`; `cap` is what ended it."""
+    """An arm on the proposals that it has finished, of `planned`; `cap` is what ended it early."""
 
     arm: str
     implementer: str
@@ -68,9 +68,9 @@ class ArmCounts(Counts):
 
 @dataclass(frozen=True)
 class ImplementationSummary:
-    """What an implementation study shows; a `simulation` asked no language model.
+    """The summary of an implementation study; a `simulation` asked no language model.
 
-    `tables` are those that plugins add.
+    `tables` are added by plugins.
     """
 
     name: str
@@ -87,7 +87,7 @@ class ImplementationSummary:
         return replace(self, tables=tuple(tables))
 
     def to_json(self) -> dict[str, object]:
-        """Return what `compare --json` answers."""
+        """Return the answer of `compare --json`."""
         return records.to_json(self)
 
 
@@ -100,12 +100,12 @@ def summarise(
     simulation: bool = False,
     cut: Mapping[str, CutShort] = NO_CUT,
 ) -> ImplementationSummary:
-    """Return what a study shows.
+    """Return the summary of a study.
 
     Args:
         name: of the study.
         simulation: whether no language model was asked.
-        cut: the arms that were ended in the middle of a proposal, as the store has them.
+        cut: the arms that were interrupted during a proposal.
     """
     planned = Counter(job.arm.name for job in plan_jobs(section, proposals))
     strata = {each.name: each.stratum for each in proposals}
@@ -130,7 +130,7 @@ def summarise(
 def _cap(
     section: CompareSection, results: Results, arm: CompareArm, cut: Mapping[str, CutShort]
 ) -> str | None:
-    """Return the cap that ended an arm, None where none did."""
+    """Return the cap that ended an arm, None if none did."""
     reached = cap_reached(section, spent_by(results, arm.name, cut))
     return reached or cut.get(arm.name, CutShort()).cap or None
 
@@ -184,7 +184,7 @@ def _counts(results: Results) -> Counts:
 
 
 def _by_count(counted: Counter[str]) -> dict[str, int]:
-    """Return what was counted, the most frequent first, equals by name."""
+    """Return the counts, most frequent first, then by name."""
     return dict(sorted(counted.items(), key=lambda item: (-item[1], item[0])))
 
 
@@ -198,10 +198,11 @@ def _mean(values: Sequence[float]) -> float | None:
 def _comparisons(
     section: CompareSection, own: Mapping[str, Results], strata: Mapping[str, int]
 ) -> tuple[Comparison, ...]:
-    """Return every pair of arms over the proposals that both have met.
+    """Return the comparison of every pair of arms on the proposals that both have finished.
 
-    Next to all proposals stand those that change three units or more, where unit-wise work is
-    expected to matter; the sentence names the numbers of units that both arms have met.
+    There is a second comparison on the proposals that change three units or more, where working
+    unit by unit should matter; its sentence names the numbers of units that both arms have
+    finished.
     """
     found = []
     for first, second in itertools.combinations([arm.name for arm in section.arms], 2):

@@ -1,4 +1,4 @@
-"""How a study talks to whoever started it."""
+"""How a study reports its progress."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from genesys_engine.engine.compare.results import AnyResult
 
 @dataclass(frozen=True)
 class StudyObserver:
-    """How a study talks to whoever started it.
+    """How a study reports its progress, and learns that it should stop.
 
-    `on_plan` gets (arm, results planned) for every arm and the results there are already; a reason
-    from `should_stop` ends the study, which can be continued.
+    `on_plan` gets (arm, planned results) for every arm, and the results that exist already;
+    `should_stop` returns a reason to stop the study, which can be resumed, or None.
     """
 
     on_plan: Callable[[Sequence[tuple[str, int]], Sequence[AnyResult]], None]

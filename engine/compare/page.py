@@ -1,4 +1,4 @@
-"""A study as one self-contained HTML page with plots: what is in it needs no network.
+"""A study as one self-contained HTML page with plots; it needs no network.
 
 Nearly all of its 4.8 MB is Plotly, as in the report of a run.  The Python package brings that one
 bundle; a smaller one would be a second copy of it from another registry, pinned and licensed in

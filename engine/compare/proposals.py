@@ -47,7 +47,7 @@ def read_proposals(folder: Path) -> tuple[StudyProposal, ...]:
     """Read all proposals of a folder, in the order of their names.
 
     Raises:
-        InputError: there is none, or one is not usable; it names the file and the fault.
+        InputError: there are none, or one is invalid; the message names the file and the fault.
     """
     paths = sorted(folder.glob("*.json"))
     if not paths:

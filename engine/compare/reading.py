@@ -1,4 +1,4 @@
-"""What the study in a folder shows so far, with the tables that plugins add."""
+"""Reading the summary of the study in a folder, with the tables that plugins add."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HOOK = "genesys_study_tables"
 
 
 def read(folder: Path) -> Summary:
-    """Return what the study in `folder` shows so far."""
+    """Return the summary of the study in `folder`, finished or not."""
     with StudyStore.open(folder) as store:
         kept, name = store.meta("experiment"), store.meta("name")
         compare, plugins = kept["compare"], kept["plugins"]
@@ -43,7 +43,7 @@ def read(folder: Path) -> Summary:
 def _with_tables(
     host: PluginHost, study: Summary, results: Sequence[AnyResult], units: Mapping[str, int]
 ) -> Summary:
-    """Add the tables of plugins; where one fails, a table says so: it must not cost the others.
+    """Add the tables of plugins; a failing plugin is reported in a table and costs nothing else.
 
     Args:
         units: how many units each proposal changes, by its name.

@@ -1,4 +1,4 @@
-"""What arms made of the items of a study: the records that its store keeps."""
+"""The results of a study, as its store keeps them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from genesys_engine.plugins.api import LLMUsage
 
 @dataclass(frozen=True)
 class Implemented:
-    """What an arm made of a proposal.
+    """The result of an arm on a proposal.
 
     Args:
-        failure: stable code of why it is not valid, "" where it is.
+        failure: stable code of why it is not valid, "" if it is.
         attempts: rounds, as `operators.llm.proposal.Implementation` counts them.
         usage: of language models, by role.
         lines: of the functions of all units; None without a tree.
@@ -38,13 +38,13 @@ class Implemented:
 
     @cached_property
     def used(self) -> LLMUsage:
-        """What all roles used together."""
+        """The usage of all roles together."""
         return total(self.usage)
 
 
 @dataclass(frozen=True)
 class Used:
-    """What a run used of everything that a study can cap; None where nobody knows."""
+    """Usage of a run, for everything that a study can cap; None if unknown."""
 
     llm_tokens: float | None
     llm_usd: float | None
@@ -54,9 +54,9 @@ class Used:
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """What a run is reduced to; `series.series_of` says what the numbers are.
+    """The result of a run in a study; see `series.series_of` for the numbers.
 
-    `cap` is the budget that ended it, "" for none.
+    `cap` is the budget that ended the run, "" if none did.
     """
 
     costs: tuple[int, ...]
@@ -77,7 +77,7 @@ Made = TypeVar("Made", Implemented, FinishedRun)
 
 @dataclass(frozen=True)
 class Result(Generic[Made]):
-    """What an arm made of an item; `seconds` is this machine's time and decides nothing."""
+    """The result of an arm on an item; `seconds` is this machine's time and decides nothing."""
 
     item: str
     arm: str
@@ -90,9 +90,9 @@ AnyResult = Result[Implemented] | Result[FinishedRun]
 
 @dataclass(frozen=True)
 class CutShort:
-    """An arm that was ended in the middle of a proposal: by `cap`, or by anything else ("").
+    """An arm that was interrupted during a proposal, by `cap` or for another reason ("").
 
-    `seconds` are those that it used on proposals that were not recorded then.
+    `seconds` is the time that it spent on interrupted proposals.
     """
 
     cap: str = ""

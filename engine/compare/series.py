@@ -1,4 +1,4 @@
-"""What a finished run is reduced to for a comparison: its fitness over what it cost."""
+"""A finished run as a study compares it: its fitness over its cost."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from genesys_engine.engine.views.llm import llm_view
 def series_of(store: Store, population: PopulationSection, *, cap: str = "") -> FinishedRun:
     """Return the fitness of a run over its training tokens.
 
-    A design's gain is in percent over the reference, the mean over its rungs.  The reference gains
-    0 and stands until a better design is found, so that `best_so_far` begins with 0 at cost 0 and
-    is never below: a run that finds nothing ends at 0, and not above one whose designs are worse
-    than the reference.  `costs` are the tokens trained on until each verification of another
-    design; `best_so_far` falls where a leader climbs and disappoints, and `best` is its last value.
-    `mean` is the mean gain of all designs but the reference, None without any.
+    A design's gain is in percent over the reference, averaged over its rungs.  The reference has
+    gain 0 and leads until a better design is found, so `best_so_far` starts at 0 and never falls
+    below it: a run that finds nothing ends at 0 and does not rank above one whose designs are
+    worse than the reference.  `costs` are the training tokens up to each verification of another
+    design.  `best_so_far` falls when a leader disappoints at a higher rung; `best` is its last
+    value.  `mean` is the mean gain of all designs except the reference, None without any.
 
-    `generations` is the mean gain of the population: of the seeds, then after every
-    `population.offspring` children that were verified, of the `population.size` designs that were
-    verified last, whatever the mode of the run and its selector (who is in the published
-    "population 50, step 25" we do not know).  `valid` of `made` children passed their check.
-    `used` is what a study can cap, `device` what the verifications ran on.
+    `generations` is the mean gain of the population: of the seeds and then, after every
+    `population.offspring` verified children, of the `population.size` most recently verified
+    designs, whatever the run's mode and selector (the members of the published "population 50,
+    step 25" are not known).  `valid` of `made` children passed their check.  `used` is the usage
+    that a study can cap, `device` the devices of the verifications.
 
     Args:
         population: of the study, not of the arm: all arms are measured in the same steps.
-        cap: the budget that ended the run, "" for none.
+        cap: the budget that ended the run, "" if none did.
     """
     reference = store.meta("reference", 0)
     designs = list(store.designs())

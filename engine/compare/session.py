@@ -1,4 +1,4 @@
-"""From an experiment's [compare] to a finished study: begin one, continue it, read it."""
+"""From an experiment's [compare] to a finished study: starting one and resuming it."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ from genesys_engine.gab.errors import GenesysError, InputError
 from genesys_engine.plugins.sandbox.scratch import remove
 
 GRAMMAR = "grammar"
-"""The back end that asks no language model."""
+"""The back end without a language model."""
 
 
 def begin(path: Path, sets: Sequence[str], folder: Path, observer: StudyObserver) -> None:
-    """Begin the study of an experiment in `folder`, or continue it where it is there already.
+    """Start the study of an experiment in `folder`, or resume the one that is there.
 
     Raises:
-        GenesysError: the experiment, the folder or the environment is not usable.
-        Stopped: the study ended early and can be continued.
+        GenesysError: the experiment, the folder or the environment is unusable.
+        Stopped: the study stopped early and can be resumed.
     """
     setup = load(path, sets)
     experiment = setup.experiment
@@ -84,14 +84,14 @@ def begin(path: Path, sets: Sequence[str], folder: Path, observer: StudyObserver
 
 
 def resume(folder: Path, sets: Sequence[str], observer: StudyObserver) -> None:
-    """Resume a study; `sets` may change what decides nothing, and the caps of its arms."""
+    """Resume a study; `sets` may change settings that affect no result, and the arms' caps."""
     with StudyStore.open(folder) as store:
         kept = kept_sets(store.meta)
     begin(folder / EXPERIMENT, [*kept, *sets], folder, observer)
 
 
 def stored_proposals(store: StudyStore) -> tuple[StudyProposal, ...]:
-    """Return the proposals of a study, as it began with them."""
+    """Return the proposals with which a study started."""
     return tuple(
         study_proposal(entry["name"], {k: v for k, v in entry.items() if k != "name"})
         for entry in store.meta("proposals")
@@ -99,10 +99,10 @@ def stored_proposals(store: StudyStore) -> tuple[StudyProposal, ...]:
 
 
 def study_digest(experiment: Experiment) -> str:
-    """Return the SHA-256 of all that can change a result of a study.
+    """Return the SHA-256 of everything that can change a result of a study.
 
-    Left out are, besides what decides nothing in a run, how many proposals an arm gets and the caps
-    of the arms of an implementation study: results that are there stay what they are.
+    It excludes settings that affect no result, the number of proposals of an arm, and the caps of
+    the arms of an implementation study, none of which changes the results that exist.
     """
     compare = experiment.compare
     arms = [arm.model_dump(mode="json", exclude={"proposals"}) for arm in compare.arms]
@@ -140,7 +140,7 @@ def _demand_same(store: StudyStore, experiment: Experiment) -> None:
 
 
 def _is_simulation(experiment: Experiment) -> bool:
-    """Tell whether no role asks a language model."""
+    """Return whether no role asks a language model."""
     section = experiment.llm
     if section is None:
         return False
@@ -149,7 +149,7 @@ def _is_simulation(experiment: Experiment) -> bool:
 
 @contextmanager
 def _nothing_left(store: StudyStore, *, made: bool) -> Iterator[None]:
-    """Remove the folder of a study, if it was `made`, that is refused before it has started."""
+    """Remove the folder, if it was `made` here, of a study that is refused before it starts."""
     try:
         yield
     except GenesysError:
@@ -162,7 +162,7 @@ def _nothing_left(store: StudyStore, *, made: bool) -> Iterator[None]:
 
 @contextmanager
 def _noted(folder: Path) -> Iterator[None]:
-    """Let an error that leaves the study resumable say so."""
+    """Add to errors that the study can be resumed."""
     try:
         yield
     except InputError:
@@ -215,7 +215,7 @@ def _implement(store: StudyStore, setup: Setup, observer: StudyObserver) -> None
 
 @contextmanager
 def _open_gateway(store: StudyStore, setup: Setup, observer: StudyObserver) -> Iterator[Gateway]:
-    """Yield the way to the language models, its record in the study's own file."""
+    """Yield the gateway to the language models; its record is in the study's file."""
 
     def tell(notice: Notice) -> None:
         facts = ", ".join(f"{key} {value}" for key, value in notice.to_json().items())

@@ -1,6 +1,6 @@
-"""Intervals for rates and for means over seeds, and what a comparison of two arms says.
+"""Intervals for rates and for means over seeds, and comparisons of two arms.
 
-A 95 % interval is meant wherever none is named.
+Intervals are 95 % unless stated otherwise.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from genesys_engine.engine.score.significance import CONFIDENCE, mean_half_width
 
 RESAMPLES = 10_000
 SEED = 1
-"""Of the bootstrap in a study: equal results give equal intervals."""
+"""Seed of the bootstrap: equal results give equal intervals."""
 ROUNDING = 1e-9  # of the range of the values: means as close as this are equal
 
 
@@ -36,9 +36,9 @@ class Interval:
 
 @dataclass(frozen=True)
 class Difference:
-    """How far one arm lies above another: `value` in points of their unit, over `n` pairs.
+    """By how much one arm exceeds another: `value` in points of their unit, over `n` pairs.
 
-    `interval` is None where there are too few pairs to know.
+    `interval` is None if there are too few pairs to estimate it.
     """
 
     value: float
@@ -114,11 +114,11 @@ def _added(one: float, two: float, phi: float) -> float:
 
 
 def mean_interval(values: Sequence[float], seed: int) -> Interval | None:
-    """Return the interval of a mean: the bootstrap's, or Student's t where that is wider.
+    """Return the interval of a mean: the bootstrap's, or Student's t if that is wider.
 
-    The bootstrap knows no value beyond the ones it has: of three values from one normal
-    distribution it misses the mean in every fifth case instead of every twentieth.  None for
-    fewer than two values, and where all are equal: nothing then tells how far chance goes.
+    The bootstrap sees no value beyond the sample: with three values from a normal distribution it
+    misses the mean in one case of five instead of twenty.  None for fewer than two values, and if
+    all are equal, since their spread then says nothing about chance.
     """
     if len(values) < 2 or max(values) == min(values):
         return None
@@ -130,11 +130,11 @@ def mean_interval(values: Sequence[float], seed: int) -> Interval | None:
 
 
 def rate_interval(counts: Sequence[tuple[int, int]], seed: int) -> Interval | None:
-    """Return the interval of a rate over groups of (successes, trials), where groups are drawn.
+    """Return the interval of a rate over groups of (successes, trials), where groups are sampled.
 
-    Trials of one group are alike, and an interval that takes them as independent is too narrow.
-    The rate is a ratio of two sums over groups; linearised, it is the mean of one value for each
-    group, and has the interval of `mean_interval`: None where that knows none.
+    Trials within a group are alike, so an interval that treats them as independent is too narrow.
+    The rate is a ratio of two sums over groups; linearised, it is the mean of one value per group
+    and has the interval of `mean_interval`, or None.
 
     Source: Cochran 1977, Sampling Techniques, chapter 6 (ratio estimators).
     """
@@ -156,8 +156,8 @@ def bootstrap_mean(
 ) -> Interval | None:
     """Return the bias-corrected and accelerated bootstrap interval of a mean; None for n < 2.
 
-    Equal values in any order give an equal interval.  With a handful of values it is too narrow
-    (see `mean_interval`).
+    The order of the values does not matter.  With few values it is too narrow (see
+    `mean_interval`).
 
     Source: Efron 1987, JASA 82:171.
     """
@@ -196,7 +196,7 @@ def paired_means(first: Sequence[float], second: Sequence[float], seed: int) -> 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How the arm `first` compares with the arm `second`; None where nothing is known.
+    """How the arm `first` compares with the arm `second`; None if unknown.
 
     Args:
         n: pairs of results.

@@ -1,9 +1,8 @@
 """The store of a study: a folder with one SQLite file, and the runs of an evolution study.
 
-The result of an arm on an item (a proposal, a seed) is one row, committed with the disk synced;
-what has a row is never done again.  The record of the language models' replies lies in the same
-file (`engine.llm.ledger`), so that an item that was cut short is started again with the replies
-that were paid for.
+The result of an arm on an item (a proposal, a seed) is one row, committed with the disk synced, and
+is never computed again.  The replies of language models are recorded in the same file
+(`engine.llm.ledger`), so that an interrupted item restarts with the replies that were paid for.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from genesys_engine.gab.errors import InputError
 RUNS = "runs"
 """Folder of the runs of an evolution study, in its own."""
 FOLDER = "folder"
-"""Key of the metadata: where the file that the study was started with lies."""
+"""Key of the metadata: the folder of the experiment file that started the study."""
 _CUT = "cut"
 
 
@@ -37,21 +36,21 @@ CREATE TABLE results (
     how_to_get_one = "genesys-engine compare EXPERIMENT makes one"
 
     def keep(self, key: str, value: object) -> None:
-        """Set one fact of the study; on return the disk has it."""
+        """Set one metadata value; on return it is on disk."""
         with self.transaction(sync=True):
             self.set_meta(key, value)
 
     def keep_cut(self, cut: Mapping[str, CutShort]) -> None:
-        """Record the arms that were ended in the middle of a proposal."""
+        """Record the arms that were interrupted during a proposal."""
         self.keep(_CUT, {arm: records.to_json(each) for arm, each in cut.items()})
 
     def cut(self) -> dict[str, CutShort]:
-        """Return the arms that were ended in the middle of a proposal."""
+        """Return the arms that were interrupted during a proposal."""
         kept = self.meta(_CUT, {})
         return {arm: records.from_json(CutShort, each) for arm, each in kept.items()}
 
     def add_result(self, result: AnyResult) -> None:
-        """Record what an arm made of an item; on return the disk has it."""
+        """Record a result; on return it is on disk."""
         made = canonical_json(records.to_json(result.made))
         with self.transaction(sync=True):
             self._db.execute(
@@ -60,7 +59,7 @@ CREATE TABLE results (
             )
 
     def any_result(self) -> bool:
-        """Tell whether there is a result of any kind."""
+        """Return whether there are results."""
         return self._db.execute("SELECT 1 FROM results").fetchone() is not None
 
     def results(self, kind: type[Made]) -> list[Result[Made]]:

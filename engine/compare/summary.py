@@ -1,4 +1,4 @@
-"""What a study of either kind shows: a summary, and the tables made of it."""
+"""The summary of a study of either kind, and its tables."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ Row = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Table:
-    """What stands on the terminal and on the page."""
+    """A table on the terminal and on the page."""
 
     title: str
     columns: tuple[str, ...]
@@ -20,7 +20,7 @@ class Table:
 
 
 def of_planned(n: int, planned: int) -> str:
-    """Return how many results there are, and of how many where some are missing: `8/24`."""
+    """Return the number of results, and of how many if some are missing: `8/24`."""
     return f"{n}" if n == planned else f"{n}/{planned}"
 
 
@@ -40,7 +40,7 @@ def plain(value: float | None, digits: int = 1) -> str:
 
 
 def price(usd: float | None, n: int) -> str:
-    """Return US dollars; a dash where there are no results, `unknown` where a price is."""
+    """Return US dollars: a dash without results, `unknown` if a price is unknown."""
     return "unknown" if usd is None and n else plain(usd, 4)
 
 
@@ -55,5 +55,5 @@ def counted(value: float | None) -> str:
 
 
 def times(counts: dict[str, int]) -> str:
-    """Return how often what occurred: `forward.error ×4, build.error ×1`."""
+    """Return names with their counts: `forward.error ×4, build.error ×1`."""
     return ", ".join(f"{name} ×{n}" for name, n in counts.items())

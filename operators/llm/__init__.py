@@ -1,4 +1,4 @@
 """Operators that ask language models: ideation, implementation unit by unit, and the baselines.
 
-`proposal` holds what travels between the stages.
+`proposal` holds the records that pass between the stages.
 """

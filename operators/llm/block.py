@@ -1,7 +1,7 @@
 """A whole block in one prompt and in one reply: its units under names of their own.
 
-A unit that stands in several places is shown once.  A place that the proposal names gets an entry
-of its own, so that a change of one place is not a change of the others.
+A unit that occurs in several places is shown once.  A place named in the proposal gets its own
+entry, so that changing it leaves the others alone.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Entry:
 
 
 def entries(tree: GABTree, changes: Sequence[UnitChange]) -> list[Entry]:
-    """Return the units of a tree, in prefix order, named places by themselves."""
+    """Return the units of a tree in prefix order; named places have their own entries."""
     asked = {change.path: change.change for change in changes}
     groups: dict[tuple[str, str], list[str]] = {}
     units: dict[str, Unit] = {}
@@ -81,10 +81,9 @@ def entries(tree: GABTree, changes: Sequence[UnitChange]) -> list[Entry]:
 
 @dataclass(frozen=True)
 class BlockReading:
-    """What a reply with a whole block holds: a tree, or what is wrong.
+    """The content of a whole-block reply: a tree, or a fault.
 
-    `kept` are the units that the reply leaves out although nothing was to change in them: they
-    stay as they were.
+    `kept` are the units that the reply omits and that needed no change: they stay as they are.
     """
 
     tree: GABTree | None
@@ -95,7 +94,7 @@ class BlockReading:
 
 
 def read_block(reply: LLMReply, tree: GABTree, listed: Sequence[Entry]) -> BlockReading:
-    """Read the units of a reply and put them into `tree`, whose units `listed` are."""
+    """Read the units of a reply and put them into `tree`, whose units are `listed`."""
     blocks = code_answers(reply.text)
     fault = fault_without_code(reply, blocks)
     if fault is not None:
@@ -121,7 +120,7 @@ def read_block(reply: LLMReply, tree: GABTree, listed: Sequence[Entry]) -> Block
 
 
 def _read(found: Sequence[Piece], entry: Entry) -> Reading:
-    """Read the version of a unit that counts; where no change was asked for it is the last."""
+    """Read the version of a unit that counts, the last one if it needed no change."""
     versions = [piece.version for piece in (found if entry.change else found[-1:])]
     return best(versions, lambda source: read_source(source, entry.unit), entry.unit)
 
@@ -147,7 +146,7 @@ def _assembled(
     repairs: tuple[str, ...],
     kept: tuple[str, ...],
 ) -> BlockReading:
-    """Put the units at their places, parents before children; places that are gone are passed."""
+    """Put the units in their places, parents before children, skipping places that are gone."""
     units = {
         path: reading.unit
         for entry in listed

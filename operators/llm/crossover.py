@@ -1,4 +1,4 @@
-"""Crossover by language models: units of a second design are taken over, others rewritten."""
+"""Crossover by language models: take units from a second design and rewrite others."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class LLMCrossoverOptions(LLMOptions):
 class LLMCrossover(LLMDesigner):
     """Merges two designs: the proposer sees the units of both.
 
-    A unit of the second design that is taken as it is comes by reference and costs no token; a
-    unit that is to be rewritten is shown to the coder next to one that does the same job in the
-    second design.
+    A unit taken unchanged from the second design is inserted by reference and costs no tokens.
+    For a unit to rewrite, the coder also sees the unit that does the same job in the second
+    design.
     """
 
     arity: tuple[int, int] = (2, 2)
 
     def __call__(self, parents: Sequence[Parent], context: OperatorContext) -> Child:
-        """Return the first parent with what an accepted proposal takes from the second."""
+        """Return the first parent with the changes of an accepted proposal."""
         if len(parents) != 2:
             raise OperatorNotApplicable(f"needs two parents, got {len(parents)}")
         receiver, donor = parents

@@ -30,7 +30,7 @@ class LLMDesigner:
         """Read the templates.
 
         Raises:
-            InputError: there is no such implementer, or a template is not usable.
+            InputError: the implementer is unknown, or a template is invalid.
         """
         self.options = options
         self.templates = Templates(options)
@@ -86,7 +86,7 @@ class LLMDesigner:
 
 
 def _with_gifts(brief: Brief, idea: Idea) -> GABTree:
-    """Return the parent's tree with the donor's units in it, by reference: no token is spent.
+    """Return the parent's tree with the donor's units, inserted by reference at no cost.
 
     Raises:
         TreeError: a unit does not fit after all, such as one that reads a value of Z.
@@ -104,5 +104,5 @@ def _with_gifts(brief: Brief, idea: Idea) -> GABTree:
 
 
 def usage_of(llm: LLM | None) -> Mapping[str, Any]:
-    """Return what a design used, by role, as JSON data."""
+    """Return the usage of a design by role, as JSON data."""
     return {} if llm is None else {role: asdict(used) for role, used in llm.usage().items()}

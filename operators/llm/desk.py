@@ -49,7 +49,7 @@ class Desk:
         return self._cap is not None and self.tokens >= self._cap
 
     def note(self, role: str, outcome: str, **facts: Any) -> None:
-        """Add what came of a call to the trace; facts that are empty are left out."""
+        """Add the outcome of a call to the trace, without empty facts."""
         kept = {name: value for name, value in facts.items() if value}
         self.trace.append({"role": role, "outcome": outcome, **kept})
 
@@ -80,7 +80,7 @@ class Desk:
     ) -> Model | None:
         """Return the reply as data; a malformed one is sent back once, then it is None.
 
-        It is held to every bound of `model` here, whatever the server was able to keep.
+        Every bound of `model` is checked here, whatever the server enforces.
         """
         messages = self._messages(role, template, fields)
         asked = [text for _, text in messages]
@@ -123,7 +123,7 @@ class Desk:
 
 
 def _validated(model: type[Model], value: Any) -> Model:
-    """Return a value as `model` has it; raises `BadReply` with the first fault in a sentence."""
+    """Return a value validated by `model`; raises `BadReply` with the first fault in words."""
     try:
         return model.model_validate(value)
     except ValidationError as error:

@@ -1,7 +1,7 @@
 """Faithfulness: every unit that a proposal names really differs from the parent's.
 
-It differs in its syntax tree, and in function: with only that unit put back to the parent's, the
-block computes something else.
+Its syntax tree differs, and so does its function: putting back only that unit of the parent changes
+what the block computes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Checks:
 
 @dataclass(frozen=True)
 class Unfaithful:
-    """A unit that the proposal names and that was not really changed; `code` is stable."""
+    """A unit named in the proposal that did not really change; `code` is stable."""
 
     path: str
     code: str
@@ -45,11 +45,10 @@ class Unfaithful:
 def unfaithful(
     tree: GABTree, parent: GABTree, paths: Iterable[str], check: Check
 ) -> tuple[Unfaithful, ...]:
-    """Return which units of `tree`, one that passed its check, are not faithful.
+    """Return the unfaithful units of `tree`, which has passed its check.
 
-    `paths` are those that the proposal names, in the tree of `parent`.  The function of the
-    block without a change is looked at once for each path: give a `Checks`, so that no tree is
-    checked twice.
+    `paths` are those named in the proposal, in the tree of `parent`.  Each path needs one check of
+    the block without its change: pass a `Checks`, so that no tree is checked twice.
     """
     found = []
     for path in paths:
@@ -60,7 +59,7 @@ def unfaithful(
 
 
 def unwritten(tree: GABTree, parent: GABTree, path: str) -> Unfaithful | None:
-    """Return the fault where a place is gone or its unit is written as before."""
+    """Return a fault if a place is gone or the source of its unit is unchanged."""
     old, new = find(parent, path), find(tree, path)
     if old is None or new is None:
         return Unfaithful(path, "faithful.missing", f"There is no unit at {path} any more.")
@@ -70,7 +69,7 @@ def unwritten(tree: GABTree, parent: GABTree, path: str) -> Unfaithful | None:
 
 
 def _idle(tree: GABTree, parent: GABTree, path: str, check: Check) -> Unfaithful | None:
-    """Return the fault where the block computes the same with the parent's unit put back."""
+    """Return a fault if the block computes the same with the parent's unit put back."""
     other = reverted(tree, parent, path)
     if other is None:
         return None
@@ -82,7 +81,7 @@ def _idle(tree: GABTree, parent: GABTree, path: str, check: Check) -> Unfaithful
 
 
 def reverted(tree: GABTree, parent: GABTree, path: str) -> GABTree | None:
-    """Return `tree` with the parent's unit at `path`; None where it no longer fits there."""
+    """Return `tree` with the parent's unit at `path`; None if it no longer fits there."""
     old = find(parent, path)
     if old is None:
         return None
@@ -98,7 +97,7 @@ def reverted(tree: GABTree, parent: GABTree, path: str) -> GABTree | None:
 
 
 def function_of(report: Report) -> str | None:
-    """Return the fingerprint of what a block computes; None for one that did not pass."""
+    """Return the fingerprint of the block's function; None if its check failed."""
     if not report["passed"]:
         return None
     fingerprint = report["measurements"].get("fingerprint")

@@ -1,9 +1,9 @@
 """A back end without a model: it answers the roles' requests with units that the grammar writes.
 
-It reads what is asked from `LLMRequest.purpose`, not from the words, and replies in the form that
-a model would.  With fault rates the designer can be studied in simulation: every unit is broken
-with the probability that was set, independent of all others.  Such numbers are simulations of the
-process, and say nothing about any language model.
+It takes the request from `LLMRequest.purpose` instead of the prompt, and replies in the form that
+a model would use.  With fault rates the designer can be studied in simulation: every unit is
+broken with the given probability, independently of the others.  Such numbers simulate the process
+and say nothing about any language model.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ EDITS = (
 
 
 class GrammarOptions(Options):
-    """How often the replies are faulty."""
+    """The fault rates of the replies."""
 
     faults: dict[str, float] = Field(
         default_factory=dict,
@@ -71,7 +71,7 @@ class GrammarOptions(Options):
 
 
 class GrammarBackend:
-    """Answers by the request alone: an equal request gets an equal reply, whoever asks first."""
+    """Answers from the request alone: equal requests get equal replies, in any order."""
 
     Options = GrammarOptions
     live = False
@@ -134,8 +134,8 @@ class GrammarBackend:
 def write(unit: Mapping[str, Any], rng: random.Random) -> str:
     """Return the source of a working unit in place of `unit`: same name, interface and slots.
 
-    One without children is written anew; one with children is changed, since what it does with
-    them cannot be guessed.
+    A unit without children is written from scratch; one with children is modified, because its use
+    of them cannot be guessed.
 
     Raises:
         InputError: there is neither a source nor a production for the interface.
@@ -175,7 +175,7 @@ def _changed(unit: Unit, rng: random.Random) -> str:
 
 
 def _asked(unit: Mapping[str, Any], purpose: Mapping[str, Any]) -> bool:
-    """Tell whether a unit is to be written: alone, or named by a change among others."""
+    """Return whether a unit is to be written: alone, or as one of several changes."""
     return bool(unit.get("change")) if purpose.get("units") else True
 
 
@@ -193,7 +193,7 @@ def _plan(purpose: Mapping[str, Any]) -> str:
 
 
 class _Filler:
-    """Writes a JSON value that follows a schema: paths that exist, scores as approval has it."""
+    """Writes JSON that follows a schema, with existing paths and scores as approval demands."""
 
     def __init__(self, request: LLMRequest, rng: random.Random, approval: float) -> None:
         self._rng = rng
@@ -246,7 +246,7 @@ class _Filler:
 
 
 def _paths(purpose: Mapping[str, Any]) -> list[str]:
-    """Return the places of the tree that a request is about, the root if it names none."""
+    """Return the places that a request names, by default the root."""
     found = [str(path) for path in purpose.get("paths") or ()]
     found += [str(unit["path"]) for unit in purpose.get("units") or () if "path" in unit]
     found += [str(purpose["path"])] if "path" in purpose else []

@@ -43,10 +43,10 @@ _RUNGS, _SCORES, _FINDINGS = 3, 3, 2  # of a parent that are shown: the highest,
 
 @dataclass(frozen=True)
 class Brief:
-    """What an operator asks ideas for.
+    """The task for which an operator wants an idea.
 
-    `donor` is the other parent of a crossover; `must` are paths of which one has to be changed,
-    empty for any; `idea` is what a design from scratch is to become.
+    `donor` is the other parent of a crossover; `must` are paths of which one has to change (any if
+    empty); `idea` describes a design from scratch.
     """
 
     parent: Parent
@@ -65,12 +65,12 @@ class Idea:
 
     @property
     def summary(self) -> str:
-        """One sentence that says what is changed."""
+        """The change in one sentence."""
         return summary(self.proposal, self.taken)
 
 
 def summary(proposal: Proposal, taken: Mapping[str, str]) -> str:
-    """Return a proposal in one sentence: what the lineage keeps and duplicates are found by."""
+    """Return a proposal in one sentence, for the lineage and for finding duplicates."""
     parts = [f"{each.path}: {each.change.rstrip('. ')}" for each in proposal.changes]
     parts += [f"{path} taken from {other} of the second parent" for path, other in taken.items()]
     text = f"{proposal.title.rstrip('. ')}: {'; '.join(parts)}"
@@ -210,10 +210,10 @@ class _Ideation:
         return ""
 
     def _same(self, idea: str) -> str:
-        """Return what says the same: an earlier idea of this search or a design of the run.
+        """Return an earlier idea of this search, or a design of the run, that says the same.
 
-        The same places are named and the same numbers: else it is another experiment.  What is
-        merely near is shown to the reviewer.
+        It names the same places and numbers: otherwise it is a different experiment.  The reviewer
+        sees ideas that are merely similar.
         """
         known = [*self.seen, *(_first(line) for line in self.context.tried(idea, 5))]
         known = [each for each in known if _marks(each) == _marks(idea)]
@@ -226,7 +226,7 @@ class _Ideation:
         return known[best] if cosines[best] >= self.options.same else ""
 
     def _review(self, proposal: Proposal, taken: Mapping[str, str]) -> Rating:
-        """Return the review; a reviewer that gives none has no objection."""
+        """Return the review; a reviewer that gives none does not object."""
         idea = summary(proposal, taken)
         fields = {
             "proposal": proposal.to_json(),
@@ -251,7 +251,7 @@ class _Ideation:
         return self.context.tried(query, self.options.tried)
 
     def _tried(self, query: str) -> list[str]:
-        """Return what was tried near `query`, but for what is shown of the parent's children."""
+        """Return attempts similar to `query`, except the children of the parent, shown anyway."""
         shown = {each.change for each in self.history.children}
         return [_line_shown(line) for line in self._near(query) if _first(line) not in shown]
 
@@ -260,7 +260,7 @@ class _Ideation:
 
 
 def shown_passages(context: OperatorContext, query: str, limit: int) -> list[dict[str, str]]:
-    """Return passages of the knowledge base as a prompt shows them."""
+    """Return passages of the knowledge base in the form used in prompts."""
     found = context.search(query, limit) if limit else ()
     return [{"title": each.title, "text": each.text[:_PASSAGE]} for each in found]
 
@@ -277,7 +277,7 @@ def _first(line: str) -> str:
 
 
 def _gifts(tree: GABTree) -> dict[str, Place]:
-    """Return the places of a donor whose units may be taken: all but its root."""
+    """Return the places of a donor whose units may be taken: all except its root."""
     return {place.path: place for place in tree.places() if place.parent is not None}
 
 
@@ -300,7 +300,7 @@ def _parent_shown(parent: Parent, history: History) -> dict[str, Any]:
 
 
 def _donor_shown(donor: Parent, context: OperatorContext) -> dict[str, Any]:
-    """Return the second parent without its children: what was tried on the first is enough."""
+    """Return the second parent without its children: attempts on the first are enough."""
     return _parent_shown(donor, context.history(donor.design, 0))
 
 
@@ -323,7 +323,7 @@ def _child_shown(child: Tried) -> dict[str, str]:
 
 
 def _line_shown(line: str) -> str:
-    """Return an attempt on one line; a long sentence doesn't cost what came of it."""
+    """Return an attempt on one line; a long sentence is cut, its outcome is not."""
     change, _, outcome = line.partition("\n")
     return f"{_short(change, _CHANGE)} {_short(outcome, _OUTCOME)}".rstrip()
 

@@ -1,7 +1,8 @@
 """The implementers by name: `gp`, its ablations, and the direct-prompting baselines.
 
-All of them share the prompts' knowledge, the mechanical repairs, the checker and the measure of
-what counts: a block that passes its check and is faithful to every change of the proposal.
+They all share the knowledge in the prompts, the mechanical repairs, the checker and the criterion
+of
+success: a block that passes its check and is faithful to every change of the proposal.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def implementer(name: str, options: ImplementerOptions | None = None) -> Impleme
     """Return the implementer of this name.
 
     Raises:
-        InputError: there is none, or a template of the options is not usable.
+        InputError: it is unknown, or a template of the options is invalid.
     """
     if name not in IMPLEMENTERS:
         near = difflib.get_close_matches(name, IMPLEMENTERS, n=2)

@@ -15,9 +15,9 @@ class LLMMutationOptions(LLMOptions):
 
 
 class LLMMutation(LLMDesigner):
-    """Proposes a change of one or more units of a design, and writes them anew.
+    """Proposes a change to one or more units of a design, and rewrites them.
 
-    Raises `DesignAbandoned` where tokens were spent and there is no child to show for it.
+    Raises `DesignAbandoned` if tokens were spent without producing a child.
     """
 
     arity: tuple[int, int] = (1, 1)

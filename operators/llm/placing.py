@@ -36,7 +36,7 @@ def place_unit(
     the nearest unit of the library.
 
     Raises:
-        TreeError: there is no such path, the interface differs, or a slot cannot be filled.
+        TreeError: the path does not exist, the interface differs, or a slot cannot be filled.
     """
     place = find(tree, path)
     if place is None:

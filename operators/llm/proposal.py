@@ -1,4 +1,4 @@
-"""What travels between the stages of an LLM-driven operator: proposals and their outcome."""
+"""The records passed between the stages of an LLM-driven operator: proposals and outcomes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class UnitChange:
 
 @dataclass(frozen=True)
 class Proposal:
-    """An idea for a design: what to change in which units, why, and what is hoped for.
+    """An idea for a design: which units to change, how, why, and the expected effect.
 
     `changes` stand in the order of the tree (prefix order); all paths are those of the first
     parent, the root's for a design from scratch.
@@ -44,12 +44,12 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Implementation:
-    """What an implementer made of a proposal.
+    """The outcome of implementing a proposal.
 
-    `tree` passed the check and is faithful: every unit that the proposal names differs from the
-    parent's, in its syntax tree and in function.  Where there is none, `failure` is a stable
-    code of the last reason.  `attempts` counts rounds as the paper's Table 3 does; `trace` holds
-    one JSON object per call: role, path, outcome, finding codes.
+    `tree` passed the check and is faithful: every unit named in the proposal differs from the
+    parent's, in its syntax tree and in function.  Without a tree, `failure` is the stable code of
+    the last fault.  `attempts` counts rounds as the paper's Table 3 does; `trace` holds one JSON
+    object per call: role, path, outcome, finding codes.
     """
 
     tree: GABTree | None
@@ -59,7 +59,7 @@ class Implementation:
 
 
 class Implementer(Protocol):
-    """Turns a proposal into a design: `gp` unit by unit, and the baselines in their ways."""
+    """Turns a proposal into a design: `gp` unit by unit, each baseline in its own way."""
 
     def implement(
         self,
@@ -69,8 +69,8 @@ class Implementer(Protocol):
         *,
         token_cap: int | None = None,
     ) -> Implementation:
-        """Return what came of `proposal`, asking through `context.llm`.
+        """Return the outcome of `proposal`, using the models of `context.llm`.
 
-        `token_cap` ends the tries once as many tokens are used (whole-budget baselines); what is
-        running then is the last try.
+        No try starts after `token_cap` tokens have been used (whole-budget baselines); a running
+        one is finished.
         """

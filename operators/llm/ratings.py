@@ -1,4 +1,4 @@
-"""What observers and reviewers reply: a rating with its reason."""
+"""The reply of observers and reviewers: a rating with its reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a reply to a unit: find the code, fix mechanical faults, read it against the contract."""
+"""From a reply to a unit: find the code, fix mechanical faults, check the contract."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FULL = ("length", "max_tokens")
 
 @dataclass(frozen=True)
 class Reading:
-    """What a reply holds: a unit, or the code of what is wrong and words about it."""
+    """The content of a reply: a unit, or the code and a description of its fault."""
 
     unit: Unit | None
     source: str = ""
@@ -29,10 +29,10 @@ class Reading:
 
 
 def read_unit(reply: LLMReply, original: Unit, shown: Iterable[str] = ()) -> Reading:
-    """Read the one unit of a reply, meant to take the place of `original`.
+    """Read the single unit of a reply, which replaces `original`.
 
-    Of several versions the one that counts is read (`operators.llm.versions`); `shown` are
-    further sources that the prompt showed.
+    Of several versions `operators.llm.versions` selects one; `shown` are further sources in the
+    prompt.
     """
     blocks = code_answers(reply.text)
     fault = fault_without_code(reply, blocks)
@@ -55,7 +55,7 @@ def read_source(source: str, original: Unit) -> Reading:
 
 
 def fault_without_code(reply: LLMReply, blocks: Sequence[Answer]) -> Reading | None:
-    """Return what is wrong with a reply that holds no code."""
+    """Return the fault of a reply without code."""
     text = spoken(reply.text)
     if len(text) > _LONGEST:
         return Reading(
@@ -73,7 +73,7 @@ def fault_without_code(reply: LLMReply, blocks: Sequence[Answer]) -> Reading | N
 
 
 def note_if_cut(reading: Reading, reply: LLMReply) -> Reading:
-    """Say that a reply was cut where that is why it cannot be read."""
+    """Note that a reply was cut off, if that is why it cannot be read."""
     fences = spoken(reply.text).count("```")
     cut = reply.details.get("finish_reason") in _FULL or fences % 2 == 1
     if reading.code == "contract.syntax" and cut:

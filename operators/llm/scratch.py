@@ -29,7 +29,7 @@ class LLMScratchOptions(LLMOptions):
 
 
 class Sketch(BaseModel):
-    """What a design from scratch is to become."""
+    """The plan of a design from scratch."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -38,10 +38,10 @@ class Sketch(BaseModel):
 
 
 class LLMScratch(LLMDesigner):
-    """Sketches a block without parents, and writes its root anew.
+    """Sketches a block without parents, and rewrites the root of a seed.
 
-    A small model writes no valid block from an empty page, so the library design whose units are
-    nearest to the sketch is what the new root starts from.
+    Small models cannot write a valid block from scratch, so the new root starts from the library
+    design whose units are most similar to the sketch.
     """
 
     arity: tuple[int, int] = (0, 0)

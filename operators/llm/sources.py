@@ -1,4 +1,4 @@
-"""Sources of units as prompts show them and as replies hold them."""
+"""Sources of units in prompts and replies."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _Documented = ast.Module | ast.ClassDef | ast.FunctionDef
 
 
 def compact(unit: Unit, *, name: str = "") -> str:
-    """Return a unit's source as a prompt shows it: docstrings cut to a line, the class renamed.
+    """Return a unit's source for a prompt: docstrings cut to one line, the class renamed.
 
-    What a docstring tells beyond its first line is the specification, which a prompt gives in
-    words: so the model need not write it again.
+    The rest of a docstring is the specification, which prompts state separately, so that the model
+    need not repeat it.
     """
     module = parse(unit.source)
     lines = Lines(unit.source)
@@ -42,7 +42,7 @@ def compact(unit: Unit, *, name: str = "") -> str:
 
 
 def class_of(source: str, name: str) -> str:
-    """Return the text of one class of a source; all of it where there is none, or a fault."""
+    """Return the text of a class; the whole source if it has none or cannot be parsed."""
     try:
         module = parse(source)
     except UNREADABLE:
@@ -68,7 +68,7 @@ def function_lines(source: str) -> int:
 
 @dataclass(frozen=True)
 class Piece:
-    """One class of a reply with what it needs: imports, helpers, constants."""
+    """One class of a reply with the imports, helpers and constants that it needs."""
 
     name: str
     interface: str | None
@@ -78,7 +78,7 @@ class Piece:
 def split_units(
     blocks: Sequence[Answer], names: Iterable[str]
 ) -> tuple[Mapping[str, Sequence[Piece]], str]:
-    """Take a reply with several units apart.
+    """Split a reply with several units.
 
     A class is a unit if it is called by one of `names` or names an interface.  Returns by name
     every version of a unit, in the order of the reply, and the first syntax error, or "".

@@ -1,7 +1,7 @@
-"""The prompt templates: found, checked before anything is asked, and filled.
+"""The prompt templates: finding them, checking them before the first request, filling them.
 
-A template is a Jinja2 file `NAME.j2`; its first lines are a comment that says who reads it and
-which fields it gets.  A field that a template names and does not get is an error at the start.
+A template is a Jinja2 file `NAME.j2` that starts with a comment on its reader and its fields.
+Using an unknown field is an error at the start.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Templates:
         """Read and check every template.
 
         Raises:
-            InputError: a file is missing or no template, names a field that it does not get, or
+            InputError: a file is missing or is not a template, uses an unknown field, or includes
                 another template.
         """
         self._environment = Environment(
@@ -82,7 +82,7 @@ class Templates:
 
 
 def _refuse_others(parsed: nodes.Template, path: Path) -> None:
-    """Raise `InputError` where a template needs another one: each is read alone."""
+    """Raise `InputError` if a template includes another one: each must stand alone."""
     for node in parsed.find_all((nodes.Include, nodes.Extends, nodes.Import, nodes.FromImport)):
         raise InputError(
             "a template cannot include, extend or import another one",

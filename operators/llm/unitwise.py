@@ -1,9 +1,9 @@
 """Unit by unit: each unit that a proposal names is written, judged and frozen by itself.
 
-On failure only this unit is tried again, with what was found as feedback.  After `tries` replies
-the search steps back: to the nearest unit above it that was written too, or else it begins this
-unit afresh.  The other units stay as they were accepted; those below the unit that is written anew
-are taken again without a question where they still do with it.
+After a failure only this unit is retried, with the findings as feedback.  After `tries` replies
+the search backtracks to the nearest rewritten unit above, or restarts this unit if there is none.
+Other accepted units stay; those below the rewritten unit are reused without asking wherever they
+still fit.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ class UnitByUnit:
         *,
         token_cap: int | None = None,
     ) -> Implementation:
-        """Return what came of `proposal`; see `Implementer`."""
+        """Return the outcome of `proposal`; see `Implementer`."""
         desk = Desk(context, self.templates, self.options, token_cap)
         return _Search(desk, proposal, parents, context).run()
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A reply of the coder as far as it was judged; `code` is "" where nothing is wrong."""
+    """A reply of the coder, judged as far as its first fault; `code` is "" without one."""
 
     reading: Reading
     tree: GABTree | None = None
@@ -95,7 +95,7 @@ class _Search:
         self.notes: dict[str, str] = {}
 
     def run(self) -> Implementation:
-        """Write every unit of the agenda, stepping back where one cannot be had."""
+        """Write every unit of the agenda, backtracking when one fails."""
         left = self.options.rounds
         while (change := self._next()) is not None:
             failure = self._write(change)
@@ -126,7 +126,7 @@ class _Search:
         return tree
 
     def _fault(self, tree: GABTree) -> str:
-        """Return the code of what keeps the finished tree from counting, or ""."""
+        """Return the code of the fault of the finished tree, or ""."""
         report = self.check(tree)
         if not report["passed"]:
             return feedback.codes(report)[0]
@@ -135,7 +135,7 @@ class _Search:
         return faults[0].code if faults else ""
 
     def _step_back(self, change: UnitChange, failure: str) -> None:
-        """Take back the nearest written unit above, with what stands below it."""
+        """Withdraw the nearest rewritten unit above, with everything below it."""
         above = [path for path in self.done if change.path.startswith(f"{path}.")]
         if not above:
             return
@@ -155,7 +155,7 @@ class _Search:
     # --- one unit --------------------------------------------------------------------------
 
     def _write(self, change: UnitChange) -> str:
-        """Write and freeze one unit; return the code of the last failure where it fails."""
+        """Write and freeze one unit; return the code of the last fault if it fails."""
         before = self._tree()
         place = find(before, change.path)
         if place is None:
@@ -190,7 +190,7 @@ class _Search:
         return ""
 
     def _take_again(self, change: UnitChange, before: GABTree) -> bool:
-        """Freeze the unit that a step back set aside, if it does with what is above it now."""
+        """Freeze again a unit set aside by backtracking, if it still fits the units above."""
         unit = self.set_aside.pop(change.path, None)
         if unit is None:
             return False
@@ -267,7 +267,7 @@ class _Search:
         former: str,
         repeats: int,
     ) -> Candidate:
-        """Ask for `beam` candidates and return the best; the cheapest look comes first."""
+        """Ask for `beam` candidates and return the best, testing cheap criteria first."""
         readings: list[Reading] = []
         for number in range(self.options.beam):
             if number and self.desk.spent:
@@ -316,17 +316,17 @@ class _Search:
         return read_unit(reply, place.node.unit, shown)
 
     def _may_declare(self, place: Place) -> bool:
-        """Tell whether the coder is offered child slots of its own.
+        """Return whether the coder may declare child slots.
 
-        It is where a unit is new: in a design from scratch, which begins at no design of the run,
-        and where new slots are written too.  Else a working unit is to be changed, and a small
-        model that sees slots there declares some for nothing.
+        It may for new units: in a design from scratch, and if new slots are implemented.
+        Otherwise it changes a working unit, and small models that see slots there declare useless
+        ones.
         """
         new = self.afresh or self.options.new_slots == "implement"
         return new and place.node.ret in _PARTED and place.depth < _DEEPEST
 
     def _relatives(self, place: Place) -> list[dict[str, str]]:
-        """Return units of the other parents that stand at places of this interface."""
+        """Return units of the other parents with this interface."""
         found = {
             node.unit.digest: node.unit
             for tree in self.others
@@ -339,7 +339,7 @@ class _Search:
     def _judge(
         self, change: UnitChange, before: GABTree, reading: Reading, former: str
     ) -> Candidate:
-        """Look at a unit, cheapest look first; the first fault ends it."""
+        """Judge a unit, cheapest criterion first, up to the first fault."""
         if reading.unit is None:
             return Candidate(reading, code=reading.code, message=reading.message)
         try:
@@ -373,7 +373,7 @@ class _Search:
         return Candidate(reading, tree)
 
     def _observe(self, change: UnitChange, place: Place, candidate: Candidate) -> Candidate:
-        """Let the observer rate a unit that passed; without a usable rating it stands."""
+        """Let the observer rate a unit that passed; without a usable rating it is accepted."""
         unit = candidate.reading.unit
         if not self.options.observer or unit is None:
             return candidate

@@ -1,8 +1,8 @@
-"""Which of several versions of a class in one reply counts.
+"""Choosing between several versions of a class in one reply.
 
 A reply may show the old class before or after the new one, a draft before the final one, a usage
-example behind it, or one file in several blocks.  What is in a version decides, before its place:
-it can be read, it differs from what the prompt showed, it is no aside, it has the right name.
+example after it, or one file in several blocks.  The content of a version matters more than its
+position: it is readable, differs from the prompt, is not an aside, and has the right name.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAX_VERSIONS = 24
 
 @dataclass(frozen=True)
 class Version:
-    """One class of a reply in a source of its own; `named` tells whether it has the name asked."""
+    """One class of a reply as its own source; `named` is whether it has the requested name."""
 
     source: str
     named: bool = True
@@ -32,7 +32,7 @@ class Version:
 
 
 class Read(Protocol):
-    """What reading a version gave."""
+    """The result of reading a version."""
 
     @property
     def unit(self) -> Unit | None:
@@ -52,13 +52,13 @@ def best(
     original: Unit,
     shown: Iterable[str] = (),
 ) -> R:
-    """Return what reading the version that counts gives.
+    """Read the version that counts.
 
     Args:
         versions: in the order of the reply, at least one.
         read: reads a source.
-        original: the unit that is to be replaced.
-        shown: further sources that the prompt showed, such as the last try.
+        original: the unit to replace.
+        shown: further sources in the prompt, such as the last try.
     """
     if len(versions) == 1:
         return read(versions[0].source)
@@ -77,9 +77,9 @@ def best(
 def versions_of(blocks: Sequence[Answer], name: str) -> list[Version]:
     """Return every version of the class `name` in the blocks of a reply, in order.
 
-    Other classes with a `forward` count next to it, unless they use it or are used by it.  What a
-    version needs and another block defines is put before it.  Without any class the longest block
-    is all there is.
+    Other classes with a `forward` count too, unless they use it or are used by it.  Definitions
+    from other blocks that a version needs are put before it.  Without any class, the longest block
+    is returned.
     """
     parts = parts_of(blocks)
     named = [node for part in parts for node in part.classes if node.name == name]
@@ -98,7 +98,7 @@ def versions_of(blocks: Sequence[Answer], name: str) -> list[Version]:
 
 @dataclass(frozen=True)
 class Part:
-    """A block of a reply with its syntax tree; None where it is no Python, as `fault` says."""
+    """A block of a reply with its syntax tree, None if it is not Python (see `fault`)."""
 
     text: str
     aside: bool
@@ -187,7 +187,7 @@ def completed(text: str, own: Part, parts: Sequence[Part]) -> str:
 
 
 def _is_example(node: ast.stmt, name: str) -> bool:
-    """Tell whether a value is one of a usage example: constants are written in capitals."""
+    """Return whether a value belongs to a usage example: constants are in capitals."""
     return isinstance(node, ast.Assign | ast.AnnAssign) and not name.strip("_").isupper()
 
 
@@ -202,7 +202,7 @@ def _undefined(text: str) -> set[str]:
 
 
 def _canonical(source: str) -> str:
-    """Return what equal sources have in common, "" where one cannot be read."""
+    """Return a canonical form, equal for equal sources; "" if it cannot be parsed."""
     try:
         return canonical(parse(source))
     except UNREADABLE:

@@ -1,7 +1,7 @@
-"""The whole block in one reply: direct prompting, and what is built on it.
+"""The whole block in one reply: direct prompting, and the methods built on it.
 
-`direct` asks once, as published.  `best_of_n` asks afresh until its tokens are spent.
-`sequential` asks with what was found as feedback.  `no_unitwise` is the full designer (planner,
+`direct` asks once, as published.  `best_of_n` asks independently until its tokens are spent.
+`sequential` asks with the findings as feedback.  `no_unitwise` is the full designer (planner,
 feedback, observer) without writing unit by unit.
 """
 
@@ -28,10 +28,10 @@ _LONGEST_PLAN = 1500  # characters
 
 @dataclass(frozen=True)
 class Way:
-    """How a whole-block implementer goes about it.
+    """The procedure of a whole-block implementer.
 
-    `replies` is the most it asks for: 0 stands for "until the tokens are spent" where there is a
-    cap, and for `tries` times `rounds` where there is none.
+    `replies` is the largest number of replies; 0 means until the tokens are spent if there is a
+    cap, else `tries` times `rounds`.
     """
 
     replies: int = 0
@@ -56,7 +56,7 @@ class WholeBlock:
         *,
         token_cap: int | None = None,
     ) -> Implementation:
-        """Return what came of `proposal`; see `Implementer`."""
+        """Return the outcome of `proposal`; see `Implementer`."""
         desk = Desk(context, self.templates, self.options, token_cap)
         if context.check is None:
             raise OperatorNotApplicable("it needs the check, which this context does not give")
@@ -80,7 +80,7 @@ class _Work:
         self.vetoes = 0
 
     def run(self, *, bounded: bool) -> Implementation:
-        """Ask until a block is valid and faithful, or there is nothing left to ask with."""
+        """Ask until a block is valid and faithful, or the budget is spent."""
         most = self.way.replies or (0 if bounded else self.options.tries * self.options.rounds)
         plan = self._plan() if self.way.planned else ""
         feedback, failure, repeats, asked = "", "tokens.spent", 0, 0
@@ -153,7 +153,7 @@ class _Work:
         return {"stage": stage, "units": [entry.purpose() for entry in self.entries]}
 
     def _judge(self, reading: BlockReading) -> tuple[str, str]:
-        """Return the code of the first fault and words about it, or two empty texts."""
+        """Return the code and the description of the first fault, or two empty texts."""
         if reading.tree is None:
             return reading.code, reading.message
         report = self.check(reading.tree)
@@ -173,7 +173,7 @@ class _Work:
         self.desk.note("coder", code or "passed", **facts)
 
     def _objection(self, reading: BlockReading) -> str:
-        """Return what the observer has against a block that is valid, or ""."""
+        """Return the observer's objection to a valid block, or ""."""
         if self.vetoes >= self.options.observer_vetoes or reading.tree is None:
             return ""
         places = {place.path: place.node.unit for place in reading.tree.places()}

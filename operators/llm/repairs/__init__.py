@@ -1,7 +1,7 @@
-"""Mechanical repairs: faults of a reply that need no thought, fixed on its syntax tree.
+"""Mechanical repairs: faults of a reply fixed in its syntax tree.
 
-Each repair is recorded in a few words.  None looks at what the unit is to compute: a repair makes
-a source fit the unit contract, or spells a name as PyTorch does, and leaves everything else.
+Each repair is recorded in a few words.  No repair considers what the unit should compute: it makes
+a source fit the unit contract, or corrects a PyTorch name, and leaves everything else alone.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _STEPS = (
 
 @dataclass(frozen=True)
 class Repaired:
-    """A source after all repairs, and what they were; without any, the source is untouched."""
+    """A source after all repairs, with their names; unchanged if there were none."""
 
     source: str
     repairs: tuple[str, ...]

@@ -27,7 +27,7 @@ _WIDTHS = ("embed_dim", "dim", "d", "D", "C", "n_embd", "hidden_size", "model_di
 
 
 def call_super(draft: Draft) -> None:
-    """Let every module's constructor begin with the call of super."""
+    """Make every module's constructor start with the call of super."""
     classes = [node for node in draft.module.body if isinstance(node, ast.ClassDef)]
     for node in classes:
         init = method(node, "__init__")
@@ -99,8 +99,7 @@ def _parameters(arguments: ast.arguments) -> dict[str, ast.expr | None]:
 
 
 def _shape(arguments: ast.arguments) -> tuple[object, ...]:
-    """Return what the contract looks at: names by kind, and defaults; the order of keywords is
-    free."""
+    """Return what the contract checks: names by kind, and defaults; keywords may have any order."""
     keywords = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
     described = {each.arg: default and ast.unparse(default) for each, default in keywords}
     plain = [each.arg for each in [*arguments.posonlyargs, *arguments.args]]
@@ -109,7 +108,7 @@ def _shape(arguments: ast.arguments) -> tuple[object, ...]:
 
 
 def add_constructor_slots(draft: Draft) -> None:
-    """Call a child by the name of its slot, and take in a slot that forward uses."""
+    """Rename children to their slots, and add slots that forward uses."""
     init = draft.init
     if init is None:
         return
@@ -162,7 +161,7 @@ def drop_unused_parameters(draft: Draft) -> None:
 
 
 def hand_on_dtype(draft: Draft) -> None:
-    """Give every layer and tensor that the constructor makes its device and dtype."""
+    """Pass device and dtype to every layer and tensor that the constructor creates."""
     init = draft.init
     if init is None:
         return

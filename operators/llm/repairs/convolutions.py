@@ -1,4 +1,4 @@
-"""Repairs of convolutions over time: transposes that were lost, padding on both sides."""
+"""Repairs of convolutions over time: missing transposes, padding on both sides."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _TURNED = ("transpose(", "permute(", "swapaxes(", "movedim(", ".mT", "rearrange(
 def turn_to_time(draft: Draft) -> None:
     """Give a Conv1d its channels in the middle and its padding on the left.
 
-    X is (batch, time, channels), a Conv1d takes (batch, channels, time), and a unit is causal: so
-    there is one way to apply it.  Only where nothing was turned: else the reply has its own way.
+    X is (batch, time, channels), a Conv1d takes (batch, channels, time), and units are causal, so
+    there is only one way to apply it.  Code that already transposes is left alone.
     """
     layers = _convolutions(draft)
     for function in draft.methods():
@@ -32,7 +32,7 @@ def turn_to_time(draft: Draft) -> None:
 
 
 def pad_once(draft: Draft) -> None:
-    """Take a Conv1d's own padding away where forward pads on the left already."""
+    """Remove a Conv1d's own padding if forward already pads on the left."""
     for name in _convolutions(draft):
         pads = [
             node

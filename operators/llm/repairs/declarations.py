@@ -1,4 +1,4 @@
-"""Repairs of what the class declares: interface, slots, choices, values of Z, docstring, base."""
+"""Repairs of the class's declarations: interface, slots, choices, Z, docstring, base class."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _METHODS = ("__init__", "forward")
 
 
 def keep_declarations(draft: Draft) -> None:
-    """Take over the declarations that a reply leaves out, and the constructor or forward."""
+    """Restore declarations that a reply omits, and an omitted constructor or forward."""
     module = parse(draft.original.source)
     old = next(n for n in module.body if isinstance(n, ast.ClassDef) and attribute(n, "interface"))
     before = len(draft.repairs)
@@ -51,7 +51,7 @@ def _order(node: ast.stmt) -> int:
 
 
 def fix_slots(draft: Draft) -> None:
-    """Declare the slots that the constructor takes; drop those that nothing uses."""
+    """Declare the slots of the constructor; drop unused ones."""
     init = draft.init
     if init is None:
         return
@@ -93,7 +93,7 @@ def fix_interface(draft: Draft) -> None:
 
 
 def fix_choices(draft: Draft) -> None:
-    """Keep the choices that fit the hyper-parameters that there are."""
+    """Keep the choices that match existing hyper-parameters."""
     init, declared = draft.init, _read(draft, "choices", {})
     if init is None or not isinstance(declared, dict):
         return

@@ -1,4 +1,4 @@
-"""The syntax tree under repair, and the ways of looking at it that several repairs share."""
+"""The syntax tree under repair, and helpers shared by several repairs."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def is_super_init(node: ast.stmt) -> bool:
 
 
 def statement(text: str) -> ast.stmt:
-    """Return the one statement that `text` is."""
+    """Parse a single statement."""
     return parse(text).body[0]
 
 

@@ -1,4 +1,4 @@
-"""Repairs of the file: its imports, and what stands at its top level next to definitions."""
+"""Repairs of the file: its imports and other top-level statements."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def drop_other_units(draft: Draft) -> None:
 
 
 def keep_helpers(draft: Draft) -> None:
-    """Take over what the working file defines next to the unit, where it is used and missing."""
+    """Restore definitions of the working file that are used and missing."""
     old = parse(draft.original.source)
     while missing := draft.undefined(*draft.module.body):
         found = [node for node in old.body if _defines(node) in missing]
@@ -104,7 +104,7 @@ def _defines(node: ast.stmt) -> str:
 
 
 def add_imports(draft: Draft) -> None:
-    """Import what the working file or every PyTorch file imports, where it is missing."""
+    """Add missing imports of the working file and of common PyTorch code."""
     missing = draft.undefined(*draft.module.body)
     known: dict[str, str] = {}
     for node in parse(draft.original.source).body:

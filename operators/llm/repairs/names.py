@@ -33,7 +33,7 @@ _OF_X = {
 
 
 def fix_constructor_names(draft: Draft) -> None:
-    """In the constructor: other words for the width, `kw`, hyper-parameters that went missing."""
+    """In the constructor: other names of the width, `kw`, missing hyper-parameters."""
     init = draft.init
     if init is None:
         return
@@ -53,7 +53,7 @@ def fix_constructor_names(draft: Draft) -> None:
 
 
 def fix_forward_names(draft: Draft) -> None:
-    """In forward: sizes of X that are used and never taken from it, and the like."""
+    """In forward: sizes of X that are used without being defined, and the like."""
     for function in draft.methods():
         takes_x = any(each.arg == "X" for each in function.args.args)
         undefined = draft.undefined(function) if takes_x else set()

@@ -1,4 +1,4 @@
-"""Repairs of PyTorch's words: functions spelled as nobody spells them, devices wired in."""
+"""Repairs of PyTorch names: misspelt functions, hard-coded devices."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _CREATORS = _FLOATS | {"arange", "tensor"}
 
 
 def spell(draft: Draft) -> None:
-    """Spell functions as PyTorch does, and look for each in the module that has it."""
+    """Correct the names of functions and the modules that they are taken from."""
 
     def change(node: ast.AST) -> ast.AST | None:
         if not isinstance(node, ast.Attribute):
@@ -69,7 +69,7 @@ def spell(draft: Draft) -> None:
 
 
 def free_device(draft: Draft) -> None:
-    """Take out devices that are wired in."""
+    """Remove hard-coded devices."""
 
     def change(node: ast.AST) -> ast.AST | None:
         match node:
