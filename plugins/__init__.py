@@ -1,4 +1,4 @@
-"""Plugins: everything that can be exchanged, and the one way to exchange it.
+"""Plugins: the replaceable parts, and the one way to replace them.
 
 `hookspecs` holds every hook on one screen.  A plugin is a module, a class or an object with
 functions marked `hookimpl`; it is found through an entry point in the group `genesys_engine`.

@@ -169,7 +169,7 @@ def _nothing_found(query: str, limit: int) -> tuple[Any, ...]:
 
 @dataclass(frozen=True)
 class Parent:
-    """What an operator sees of a design that it descends from.
+    """A parent design as an operator sees it.
 
     `design` is its number in the run, negative for a tree that is no design of the run.
     `OperatorContext.history` tells its results, its findings and what was tried on it.
@@ -183,7 +183,7 @@ class Parent:
 
 @dataclass(frozen=True)
 class Child:
-    """What an operator returns: a tree, and one sentence that says what was changed."""
+    """The result of an operator: a tree, and one sentence that describes the change."""
 
     tree: GABTree
     change: str
@@ -209,7 +209,7 @@ class RungResult:
 
 @dataclass(frozen=True)
 class Tried:
-    """Something that was tried on a design: the sentence that tells it, and what came of it.
+    """An earlier attempt on a design: its sentence and its outcome.
 
     `outcome` is "rejected", "failed", "verified", "untested" or "abandoned"; `summary` says it in
     one line.  What its operator gave up has no `design`.
@@ -223,7 +223,7 @@ class Tried:
 
 @dataclass(frozen=True)
 class History:
-    """What the run knows of a design, as far as the one that is made now may see it.
+    """The history of a design, as far as the current task may see it.
 
     `results` begin at the lowest rung; `findings` are the warnings of its check, "code: words";
     `children` are what was tried on it so far, newest first: the siblings of the one that is made.
@@ -267,7 +267,7 @@ class OperatorNotApplicable(Exception):
 
 
 class DesignAbandoned(Exception):
-    """Raised by an operator that spent something and has no child to show for it.
+    """Raised by an operator that spent something without producing a child.
 
     The message is the reason, `code` a stable name of it, `details` (JSON) what was tried.  The
     run records it as a failed try.
@@ -297,7 +297,7 @@ class LLMRequestRefused(LLMRefused):
 
 
 class LLMUnavailable(Exception):
-    """Raised by a back end where the same request may be answered later.
+    """Raised by a back end if the same request may succeed later.
 
     `retry_after_s` is what the service asked one to wait, None if it did not say.  `billed` says
     that this call may be billed all the same: the service got it, and its reply was lost.  `kind`
@@ -341,7 +341,7 @@ class Operator(Protocol):
 
 
 class Selector(Protocol):
-    """Picks designs; sees what the look-ahead allows and nothing else.
+    """Picks designs; sees only what the look-ahead allows.
 
     The arrays are parallel and hold one entry per candidate: `fitness` (higher is better),
     `confidence` (rungs verified), `parameters`, `flops` (per token, the deterministic measure
@@ -387,7 +387,7 @@ class TrialDiverged(Exception):
 
 @dataclass(frozen=True)
 class TrainBudget:
-    """What one trial may spend.
+    """The budget of one trial.
 
     `tokens` counts real (unmasked) target tokens; `batch_tokens` is the effective batch;
     `peak_lr` is that of AdamW for all weights: the rung's, or its scale's.  `lr_scale` is what the
@@ -404,7 +404,7 @@ class TrainBudget:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What training did: real tokens, optimiser steps and the loss curve.
+    """The result of training: real tokens, optimiser steps and the loss curve.
 
     `curve` holds (tokens seen, training loss in nats per token) pairs, at most 200 of them.
     `facts` are of this machine (micro-batch, compiled or not) and decide nothing.
@@ -420,8 +420,7 @@ class TrainResult:
 class Trainer(Protocol):
     """Trains a model in place, inside an isolated worker process, and writes a checkpoint.
 
-    What the model will be scored with is not in that process: `corpus` has no held-out text and no
-    items of tasks.
+    That process has no evaluation data: `corpus` contains neither held-out text nor items of tasks.
     """
 
     def train(
@@ -538,7 +537,7 @@ class Executor(Protocol):
 
 
 class Register(Protocol):
-    """What a registration hook is given: call it once per component."""
+    """The argument of registration hooks: call it once per component."""
 
     def __call__(
         self,

@@ -1,4 +1,4 @@
-"""What the project brings along, registered through the same hooks as any other plugin.
+"""The built-in components, registered through the same hooks as those of any plugin.
 
 Targets are strings, so listing them imports nothing.
 """
@@ -92,7 +92,7 @@ LLM_BACKENDS = {
 
 @hookimpl
 def genesys_register_llm_backends(register: Register) -> None:
-    """Services, files and records; and a grammar where there is no model."""
+    """Services, files, recordings, and a grammar in place of a model."""
     base = "genesys_engine.plugins.llm"
     for name, (stem, summary) in LLM_BACKENDS.items():
         options = f"{base}.{name}:{stem}Options"
@@ -215,7 +215,7 @@ def genesys_register_trackers(register: Register) -> None:
 
 @hookimpl
 def genesys_register_report_sections(register: Register) -> None:
-    """What the report shows, in the order of `engine.report.page.ORDER`."""
+    """The sections of the report, in the order of `engine.report.page.ORDER`."""
     module = "genesys_engine.engine.report.sections"
     register("tree", f"{module}:evolution_tree", summary="lineage of all designs")
     register("fitness", f"{module}:fitness", summary="gain over designs and time, with noise")

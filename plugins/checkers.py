@@ -1,8 +1,8 @@
 """Runs the checkers of plugins on a block that has passed the built-in checks.
 
-They run with the judge: nothing of the block is in their process, and what it computes they ask
-for (`ProbedBlock`).  What a checker raises is the checker's fault and no finding, unless it was
-raised by the block's own code: a design must not be refused for a plugin that is broken.
+Checkers run with the judge: no code of the block is in their process, and they request what it
+computes (`ProbedBlock`).  An exception in a checker is the checker's fault, not a finding, unless
+the block's own code raised it: a broken plugin must not reject a design.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class ProbedBlock:
 def check_subject(
     source: str, seed: int, fits: Mapping[str, Mapping[str, Any]], candidate: Candidate
 ) -> CheckSubject:
-    """Return what a checker is given of a block that `candidate` has loaded."""
+    """Return a checker's view of the block that `candidate` has loaded."""
 
     def block(
         embed_dim: int, block_loc: tuple[int, int] = (0, 1), *, dtype: str = "float32"
@@ -118,10 +118,10 @@ def with_checkers(
 
 
 def _findings(checker: Checker, subject: CheckSubject) -> tuple[Finding, ...]:
-    """Return what a checker finds.
+    """Return the findings of a checker.
 
     Raises:
-        TypeError, ValueError: it is not findings, or cannot be written as JSON (NaN, tensors).
+        TypeError, ValueError: it returns no findings, or some that are not JSON (NaN, tensors).
     """
     found = tuple(checker.check(subject))
     for finding in found:

@@ -20,7 +20,7 @@ def save_checkpoint(model: nn.Module, path: Path) -> None:
     Tied weights are stored once.
 
     Raises:
-        EnvironmentProblem: what is on the disk is not what the model holds.
+        EnvironmentProblem: the file on the disk differs from the model.
     """
     from safetensors.torch import save_model
 

@@ -1,4 +1,4 @@
-"""The bigram control: what a table of neighbouring tokens achieves on the same scores.
+"""The bigram control: a table of neighbouring tokens, scored like a model.
 
 Imports torch: workers only.
 """
@@ -16,7 +16,7 @@ from genesys_engine.plugins.corpus import Corpus
 
 @dataclass(frozen=True)
 class ControlConfig:
-    """What evaluators read of a model's configuration."""
+    """The part of a model's configuration that evaluators read."""
 
     context: int
     vocab_size: int

@@ -99,7 +99,7 @@ class Corpus:
         """Compare every file with the SHA-256 of the manifest; reads the whole corpus.
 
         Raises:
-            InputError: a file differs from what was prepared.
+            InputError: a file has changed since it was prepared.
         """
         for name, entry in self.manifest["files"].items():
             if file_digest(self.folder / name) != entry["sha256"]:
@@ -246,7 +246,7 @@ class Corpus:
             )
 
     def _demand_evaluation(self) -> None:
-        """Refuse what a score is made of to a process that trains."""
+        """Refuse evaluation data to a process that trains."""
         if self.training:
             raise InputError(
                 "held-out text and the items of tasks are closed to a process that trains",

@@ -48,7 +48,7 @@ STDERRS, SHARE = 4.0, 0.002
 
 @dataclass(frozen=True)
 class Place:
-    """A place that was drawn: the tokens up to it, the one that followed and its log-likelihood."""
+    """A sampled place: the tokens before it, the token that follows and its log-likelihood."""
 
     before: tuple[int, ...]
     following: int
@@ -62,8 +62,8 @@ class Sample:
     batches.  Places behind which nothing follows in the input are left out.
 
     Args:
-        seed: of the draw; nobody that is asked may know it.
-        texts: how many are kept.
+        seed: of the sample, unknown to the model.
+        texts: number of texts to sample.
     """
 
     def __init__(self, seed: Sequence[int], texts: int = TEXTS) -> None:
@@ -99,7 +99,7 @@ class Sample:
 
     @property
     def places(self) -> list[Place]:
-        """What was drawn, in the order of the draw."""
+        """The sampled places, in the order of sampling."""
         return [place for _, _, place in sorted(self._kept, key=lambda kept: -kept[0])]
 
     def _keys(self, count: int) -> list[float]:

@@ -108,7 +108,7 @@ def evaluate(
 def confirm(
     payload: Mapping[str, Any], scratch: Path, asked: Asked, blind: Asked
 ) -> dict[str, Any]:
-    """Compare what a model says with what follows in its input and without, in a larger sample.
+    """Compare a model's answers with and without the continuation in its input, in a larger sample.
 
     Payload: as for `evaluate`, with the number of `texts` in the place of `evaluators`.  Returns
     what `Comparison.to_json` says of the places whose tokens are text.
@@ -176,7 +176,7 @@ def _secret(payload: Mapping[str, Any], corpus: Corpus) -> list[int]:
 def _watched(
     asked: Asked, payload: Mapping[str, Any], corpus: Corpus, evaluators: Sequence[Evaluator]
 ) -> tuple[Scores, list[Sample]]:
-    """Return the trained model's scores, and a sample of what each evaluator asked."""
+    """Return the trained model's scores, and a sample of each evaluator's questions."""
     secret = _secret(payload, corpus)
     samples = [Sample([*secret, number]) for number in range(len(evaluators))]
     _built(asked, payload, payload["checkpoint"])
@@ -212,7 +212,7 @@ def _trains(evaluator: Any) -> bool:
 
 
 def _of_block(asked: Asked, payload: Mapping[str, Any], evaluators: Sequence[Any]) -> BlockScores:
-    """Return what the evaluators that train models find out about the block."""
+    """Return the scores of the evaluators that train models of the block."""
     trained: Scores = {}
     untrained: Scores = {}
     students = Students(asked, payload)
@@ -261,7 +261,7 @@ def _write_samples(evaluators: Sequence[Evaluator], path: Path) -> None:
 
 
 def _what_is_wrong(trained: Scores, untrained: Scores) -> str:
-    """Return why the trained scores are no result, or ""."""
+    """Return why the trained scores are invalid, or ""."""
     for metric, score in trained.items():
         if not math.isfinite(score.value):
             return f"{metric} of the trained model is {score.value}"

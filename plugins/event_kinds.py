@@ -1,4 +1,4 @@
-"""The kinds of events in the log of a run, by name; docs/hooks.md tells what each one holds."""
+"""The kinds of events in the log of a run; docs/hooks.md describes their payloads."""
 
 RUN_STARTED = "run.started"
 RUN_RESUMED = "run.resumed"

@@ -1,9 +1,8 @@
-"""The host: finds plugins, asks each what it brings, and calls hooks.
+"""The host: finds plugins, registers their components, and calls hooks.
 
-Every plugin is loaded and called on its own.  One that cannot be loaded, or raises while it
-registers, is kept as a broken record and takes no part; it stops only an experiment that uses
-it.  The order is fixed (built-ins, then by distribution and name), so equal installations
-behave equally.
+Every plugin is loaded and called separately.  A plugin that cannot be loaded, or raises while
+registering, is recorded as broken and ignored; it stops only experiments that use it.  The order
+is fixed (built-ins, then by distribution and name), so equal installations behave equally.
 """
 
 from __future__ import annotations
@@ -42,11 +41,11 @@ BUILTIN = "genesys-engine"
 
 @dataclass(frozen=True)
 class PluginRecord:
-    """One plugin, and how it fared.
+    """One plugin and its state.
 
-    `where` is the hook (or "import") that failed, `location` its file:line, `fix` what to do.
-    `origin` is the folder that it was found in, `seconds` what loading it took, `heavy` the
-    large modules that it imported meanwhile.
+    `where` is the hook (or "import") that failed, `location` its file:line, `fix` the remedy.
+    `origin` is the folder in which it was found, `seconds` its loading time, `heavy` the large
+    modules that it imported.
     """
 
     distribution: str
@@ -85,7 +84,7 @@ class PluginRecord:
         return f'{fix}; or leave it alone: [plugins] disable = ["{self.distribution}"]'
 
     def goes_by(self, name: str) -> bool:
-        """Whether a person means this plugin by `name`: its distribution or its own name."""
+        """Return whether `name` is its distribution or its own name."""
         return _normal(name) in {_normal(self.distribution), _normal(self.name), _normal(self.id)}
 
 
@@ -177,7 +176,7 @@ class PluginHost:
         return bool(self._implementations(hook))
 
     def wrong_answer(self, record: PluginRecord, hook: str, message: str, hint: str) -> PluginError:
-        """Return the error that an answer of a plugin is not what its hook promises."""
+        """Return the error that a plugin's answer does not fit its hook."""
         plugin = self._manager.get_plugin(record.id)
         fault = HookFault(message, place_of(getattr(plugin, hook, None)), hint)
         return PluginError(_broken(record, hook, fault).describe())
@@ -199,7 +198,7 @@ class PluginHost:
         return tuple(failed)
 
     def add_commands(self, cli: click.Group) -> None:
-        """Add the commands of all plugins to `cli`; one that collides makes its plugin broken."""
+        """Add the commands of all plugins to `cli`; a collision breaks the plugin."""
         import click
 
         for record, call in self._implementations("genesys_commands"):
@@ -241,7 +240,7 @@ class PluginHost:
             self._enlist(record, plugin)
 
     def _enlist(self, record: PluginRecord, plugin: Any) -> None:
-        """Register one plugin and ask what it brings: all of it is taken, or nothing."""
+        """Register one plugin with its components: all of them, or none."""
         hook, found = "hooks", list[Description]()
         _, error = _attempt(self._check_hooks, record, plugin)
         for kind, name in KINDS.items():
@@ -342,7 +341,7 @@ def _identity(dist: metadata.Distribution) -> tuple[str, str]:
 def _attempt(
     call: Callable[..., Any], *args: Any, **kwargs: Any
 ) -> tuple[Any, BaseException | None]:
-    """Call what a plugin wrote: return (answer, None) or (None, what it raised)."""
+    """Call a plugin's function: return (answer, None) or (None, exception)."""
     try:
         return call(*args, **kwargs), None
     except KeyboardInterrupt:

@@ -74,7 +74,7 @@ class Checker(Protocol):
     """
 
     def check(self, subject: CheckSubject) -> Iterable[Finding]:
-        """Return what is wrong; a finding of severity "error" refuses the block."""
+        """Return the findings; one of severity "error" rejects the block."""
 
 
 # --- trackers ----------------------------------------------------------------------------------
@@ -101,7 +101,7 @@ class Tracker(Protocol):
         """Take one event: read-only `id`, `kind`, `payload`, `at` (seconds since the epoch)."""
 
     def close(self) -> None:
-        """Write what is still held and let everything go; safe to call twice."""
+        """Flush and release everything; safe to call twice."""
 
 
 # --- selectors ---------------------------------------------------------------------------------
@@ -117,7 +117,7 @@ OBJECTIVES = {
 
 
 class RunStore(Protocol):
-    """What a section of the report reads of a run; see `engine/store/run_store.py` for the rows."""
+    """A run as a report section sees it; see `engine/store/run_store.py` for the rows."""
 
     folder: Path
 
@@ -171,7 +171,7 @@ class KnowledgeSource(Protocol):
 
 @dataclass(frozen=True)
 class LLMRequest:
-    """What a language model is asked.
+    """A request to a language model.
 
     `messages` are (role, text) pairs, role one of system, user, assistant.  `schema` is the JSON
     Schema that the reply must follow, or None for plain text.  `purpose` says in facts what the
@@ -190,9 +190,9 @@ class LLMRequest:
 
 @dataclass(frozen=True)
 class LLMReply:
-    """The answer and what it took; a count or a price that the service does not tell is None.
+    """A reply and its cost; counts and prices that the service does not report are None.
 
-    `usd` is what this reply cost: 0 for a model of one's own, None where nobody knows.
+    `usd` is the price of this reply: 0 for a local model, None if unknown.
     """
 
     text: str
@@ -262,7 +262,7 @@ NAME_UNLESS_THERE: dict[str, Any] = {PATH_RULE: "there"}
 
 @dataclass(frozen=True)
 class LLMUsage:
-    """What a role has used: calls made and tokens; `usd` is None once a price was unknown."""
+    """The usage of a role: calls and tokens; `usd` is None if any price was unknown."""
 
     calls: int = 0
     input_tokens: int = 0
@@ -271,16 +271,16 @@ class LLMUsage:
 
     @property
     def tokens(self) -> int:
-        """Input and output together: what a cap in tokens counts."""
+        """Input and output together, as counted by caps in tokens."""
         return self.input_tokens + self.output_tokens
 
 
 class LLM(Protocol):
-    """What an operator asks language models through; the engine's gateway stands behind it.
+    """An operator's access to language models, provided by the engine's gateway.
 
-    One object per design task.  It picks the model of the role, waits while a service is out,
-    retries what can be retried, keeps the caps, and records every call, so that a design that is
-    made again after a crash gets the replies that were paid for.
+    One object per design task.  It picks the model of the role, waits during outages, retries,
+    enforces the caps, and records every call, so that a design that is repeated after a crash
+    reuses the replies that were paid for.
     """
 
     def ask(self, role: str, request: LLMRequest) -> LLMReply:
@@ -296,7 +296,7 @@ class LLM(Protocol):
         """
 
     def usage(self) -> Mapping[str, LLMUsage]:
-        """Return what this design has used so far, by role, calls answered by a record included."""
+        """Return the usage of this design by role, including calls answered from the record."""
 
 
 ROLES = ("proposer", "reviewer", "planner", "coder", "observer")

@@ -1,6 +1,6 @@
-"""What a task of lm-eval asks of its data, held against what they have before anything is spent.
+"""The demands of lm-eval tasks on their data, checked before anything is spent.
 
-lm-eval itself finds too few documents only when it draws from them, and then names no task.
+lm-eval itself notices missing documents only when it draws from them, and does not name the task.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Demands:
 
 
 def read_demands(name: str, where: str, config: Mapping[str, Any], fix: str = "") -> Demands:
-    """Read what a task asks out of its configuration: of its file, or as lm-eval has read it.
+    """Read the demands of a task from its configuration: its file, or lm-eval's reading of it.
 
     Raises:
         InputError: it scores no split, or `num_fewshot` is no number of examples.
@@ -121,7 +121,7 @@ def read_demands(name: str, where: str, config: Mapping[str, Any], fix: str = ""
 
 
 def loaded_demands(name: str, where: str, task: Any, fix: str = "") -> Demands:
-    """Read what a task asks that lm-eval has loaded; its class may decide what its file does not.
+    """Read the demands of a loaded task; its class may decide what its file leaves open.
 
     Raises:
         InputError: it scores no split, or `num_fewshot` is no number of examples.

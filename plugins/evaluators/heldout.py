@@ -44,9 +44,9 @@ class HeldoutEvaluator:
         return (METRIC,)
 
     def for_control(self) -> HeldoutEvaluator:
-        """Return what scores an untrained model: the same on every fourth of the windows.
+        """Return the evaluator of an untrained model: the same, on every fourth window.
 
-        That is enough to tell that it is worse than the trained one.
+        That is enough to show that it is worse than the trained one.
         """
         return HeldoutEvaluator(self.options, every=CONTROL_EVERY * self._every)
 

@@ -48,7 +48,7 @@ def has_cached_data() -> bool:
 
 @contextmanager
 def offline() -> Iterator[None]:
-    """Have the hub's libraries use what they hold, and fail at once for everything else."""
+    """Make the hub's libraries use their caches, and fail at once for everything else."""
     from datasets import config
     from huggingface_hub import constants
 

@@ -129,7 +129,7 @@ def _with_data(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _load(tasks: Tasks, folder: Path, say: Say, problem: str) -> Iterator[Loaded]:
-    """Yield all tasks, loaded; `problem`: why only what is here already can be had."""
+    """Yield all tasks, loaded; `problem` says why only cached data are available."""
     if tasks.library:
         yield from _library(tasks.library, say, problem)
     for number, name in enumerate(tasks.folders):
@@ -245,10 +245,10 @@ def _members(configs: Mapping[Path, Mapping[str, Any]]) -> Iterator[tuple[str, s
 
 
 def _read(file: Path, folder: Path) -> dict[str, Any]:
-    """Return what a file of the user's says, with the names of functions in their place.
+    """Return the content of a user's file, with functions as their names.
 
     Raises:
-        InputError: it is no YAML, no mapping, or includes what lies outside its folder.
+        InputError: it is not a YAML mapping, or includes files outside its folder.
     """
     import yaml
     from lm_eval.tasks._yaml_loader import load_yaml
@@ -297,7 +297,7 @@ def _own_data(config: Mapping[str, Any], folder: Path) -> Any:
 
 
 def _in_folder(value: Any, folder: Path) -> Any:
-    """Return the files of a task: relative to its file, or, what is not there, as lm-eval does."""
+    """Return the files of a task: relative to its file, else as lm-eval finds them."""
     if isinstance(value, list):
         return [_in_folder(item, folder) for item in value]
     if isinstance(value, dict):
@@ -311,7 +311,7 @@ def _in_folder(value: Any, folder: Path) -> Any:
 
 @contextmanager
 def _faults_of(name: str, where: str, problem: str) -> Iterator[None]:
-    """Tell what goes wrong in loading a task: it is never a bug of the engine."""
+    """Report faults in loading a task, which are never bugs of the engine."""
     try:
         yield
     except OSError as error:

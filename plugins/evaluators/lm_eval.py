@@ -54,9 +54,9 @@ class LmEvalEvaluator:
         return score_names(options.tasks, corpus)
 
     def for_control(self) -> LmEvalEvaluator:
-        """Return what scores an untrained model: the same on the first quarter of the items.
+        """Return the evaluator of an untrained model: the same, on the first quarter of the items.
 
-        It guesses, so that its score is known but for chance.
+        The model guesses, so its score is known up to chance.
         """
         limit = CONTROL_LIMIT if self.options.limit is None else self.options.limit // CONTROL_SHARE
         return LmEvalEvaluator(self.options.model_copy(update={"limit": max(2, limit)}))
@@ -101,10 +101,10 @@ class LmEvalEvaluator:
 
 
 def task_config(name: str) -> dict[str, Any]:
-    """Return what lm-eval has to know of a multiple-choice task, but for where its items are.
+    """Return lm-eval's configuration of a multiple-choice task, without the place of its items.
 
-    The fields are named and not put into templates: lm-eval compiles a template for every item
-    anew, which took longer than to score it, and reads a text of digits back as a number.
+    It names fields instead of using templates: lm-eval compiles a template again for every item,
+    which took longer than scoring it, and reads a text of digits back as a number.
     """
     return {
         "task": name,
@@ -156,7 +156,7 @@ def _config(label: str, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _demand_answers(results: Any, label: str, task: Task, limit: int | None) -> None:
-    """Hold what came back of a task against what was asked of it.
+    """Compare the result of a task with the request.
 
     Raises:
         InputError: not every document was scored, or there is no score.

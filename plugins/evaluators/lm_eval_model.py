@@ -1,7 +1,7 @@
 """Our language models as lm-eval sees them.  Imports torch and lm-eval: workers only.
 
-Texts are cut into tokens as lm-eval's own `HFLM` cuts them, so that an exported model gets the
-same scores there (docs/evaluation.md); what differs is how the work is batched.
+Texts are tokenised as by lm-eval's own `HFLM`, so that an exported model gets the same scores there
+(docs/evaluation.md); only the batching differs.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ class Text(NamedTuple):
 class CorpusLM(TemplateLM):  # type: ignore[misc]  # lm-eval has no types
     """A model with the tokenizer of its corpus.
 
-    Every token of a continuation is scored.  What stands before it loses its beginning where both
-    together exceed the model's context; a continuation that exceeds it alone is scored window by
-    window.  A text without context is conditioned on the end-of-text token, which stands before
-    every document in training.
+    Every token of a continuation is scored.  If it exceeds the model's context together with the
+    text before it, that text is cut at its start; a continuation that is too long by itself is
+    scored window by window.  A text without context is conditioned on the end-of-text token, which
+    precedes every document in training.
     """
 
     def __init__(self, model: nn.Module, corpus: Corpus, batch_tokens: int) -> None:
@@ -100,7 +100,7 @@ class CorpusLM(TemplateLM):  # type: ignore[misc]  # lm-eval has no types
         return before or [self.eot_token_id], after
 
     def _rows(self, before: list[int], after: list[int]) -> list[Row]:
-        """Return what scores each token of `after` once: itself, or windows of a full context."""
+        """Return rows that score each token of `after` once: all of it, or one row per window."""
         if len(after) <= self.context:
             return [(before, after)]
         windows = get_rolling_token_windows(after, before[-1], self.context, context_len=1)
@@ -248,8 +248,8 @@ class CorpusLM(TemplateLM):  # type: ignore[misc]  # lm-eval has no types
     def _logits(self, tokens: Tensor, rows: Tensor, places: Tensor) -> Tensor:
         """Return the logits (n, vocabulary) at the n places that are scored.
 
-        The head costs as much as the blocks of a small model, and most positions are context:
-        a model that can is asked for what is needed alone.
+        The head costs as much as the blocks of a small model, and most positions are context, so
+        models that support it compute only the positions that are needed.
         """
         at_places = getattr(self.model, "logits_at", None)
         logits: Tensor = (
@@ -261,7 +261,7 @@ class CorpusLM(TemplateLM):  # type: ignore[misc]  # lm-eval has no types
 
 
 def _empty(request: Any) -> InputError:
-    """Return what is wrong with a request whose continuation has no token."""
+    """Return the fault of a request whose continuation has no token."""
     context, continuation = request.args
     task = f" of the task {request.task_name}" if request.task_name else ""
     item = "an item" if request.doc_id is None else f"item {request.doc_id}"
@@ -274,9 +274,9 @@ def _empty(request: Any) -> InputError:
 
 
 def _readers(inputs: Mapping[int, tuple[int, ...]]) -> dict[int, list[int]]:
-    """Return which inputs are read, and for each the inputs that it begins with or equals.
+    """Return the inputs to read, each with the inputs that are prefixes of it or equal to it.
 
-    In the order of a dictionary, what begins with a text follows it at once.
+    In lexicographic order the extensions of a text follow it immediately.
     """
     readers: dict[int, list[int]] = {}
     reader = -1

@@ -1,4 +1,4 @@
-"""Tasks as lm-eval has loaded them, made to keep what they promise.  Workers only.
+"""Tasks loaded by lm-eval, adapted so that they keep their promises.  Workers only.
 
 * Few-shot examples are drawn with a fixed seed, that of lm-eval's command line: without one every
   process draws others.
@@ -40,7 +40,7 @@ def load_tasks(configs: Sequence[tuple[Mapping[str, Any], str]]) -> dict[str, An
 
 
 def adapted(task: Any, name: str, where: str) -> Any:
-    """Return a task that keeps what it promises.
+    """Return a task that keeps its promises.
 
     Raises:
         InputError: it asks for more than its data have.
@@ -140,7 +140,7 @@ def _without_lengths(task: Any) -> Callable[..., dict[str, Any]]:
 
 
 def _named(name: str, where: str, do: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `do` such that what it raises names the task and its file."""
+    """Return `do` with errors that name the task and its file."""
 
     def done(*args: Any, **options: Any) -> Any:
         try:

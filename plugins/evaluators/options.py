@@ -109,7 +109,7 @@ _OF_MODEL = {"width": 64, "blocks": 2, "batch": 64}
 
 
 class SkillOptions(Options):
-    """One skill's task and the model that learns it; what is left out follows from `size`."""
+    """The task of one skill and the model that learns it; `size` sets the defaults."""
 
     skill: ClassVar[str]
     of_task_names: ClassVar[tuple[str, ...]]
@@ -129,7 +129,7 @@ class SkillOptions(Options):
         return int(self._chosen(name))
 
     def of_task(self) -> dict[str, Any]:
-        """Return what the task is made of."""
+        """Return the parameters of the task."""
         found = {name: self._chosen(name) for name in self.of_task_names}
         return {n: v if n == "noise" else int(v) for n, v in found.items()}
 

@@ -1,4 +1,4 @@
-"""Skills: a small model of the block alone is trained on a synthetic task, and tested on new items.
+"""Skills: train a small model of the block on a synthetic task, and test it on new items.
 
 What a block can do at all shows here in seconds, long before held-out text tells it: attention
 solves `mqar` at any number of pairs that it is trained for, a recurrence only up to what its state

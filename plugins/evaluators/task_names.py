@@ -1,6 +1,6 @@
-"""Names of tasks: what an experiment may list, and what each name stands for.
+"""Names of tasks that an experiment may list, and their meanings.
 
-Nothing heavy is imported: an experiment is checked with it.
+It imports nothing heavy, because it is used to check experiments.
 """
 
 from __future__ import annotations
@@ -61,18 +61,18 @@ class Task:
 
     @property
     def label(self) -> str:
-        """What lm-eval calls it: without what it would take for a path."""
+        """Its name in lm-eval, without characters of a path."""
         return self.key.replace("/", "_")
 
     @property
     def key(self) -> str:
-        """What its scores are called: `group/name` within a group."""
+        """The name of its scores: `group/name` within a group."""
         return f"{self.group}/{self.name}" if self.group else self.name
 
 
 @dataclass(frozen=True)
 class Tasks:
-    """What a list of names stands for.
+    """The tasks that a list of names stands for.
 
     `local` tasks have their items here or in the corpus; `bigbench` ones in its package;
     `library` ones in lm-eval and on the hub; `folders` hold YAML of the user's own.
@@ -122,10 +122,10 @@ def expand(names: Sequence[str], corpus: Corpus | None = None) -> Tasks:
 
 
 def unknown(names: Iterable[str]) -> str | None:
-    """Return what is wrong with the first name that stands for nothing, with near names; or None.
+    """Return the fault of the first unknown name, with similar names; or None.
 
-    lm-eval's own names are looked for only where a name is none of ours: its index takes 10 to
-    20 seconds to build, its files can be searched in about one.
+    lm-eval's own names are searched only if a name is not one of ours: building its index takes 10
+    to 20 seconds, searching its files about one.
     """
     from genesys_engine.plugins.registry import suggest
 
@@ -215,7 +215,7 @@ _GROUP_KEYS = ("group_alias", "aggregate_metric_list", "metadata")
 
 
 def task_metrics(path: Path) -> list[str] | None:
-    """Return the metrics of a task as its file, or the one that it includes, lists them."""
+    """Return the metrics that a task's file, or an included one, lists."""
     seen: set[Path] = set()
     while path not in seen and path.is_file():
         seen.add(path)

@@ -80,7 +80,7 @@ class ProcessExecutor:
 
     @staticmethod
     def isolation(options: ProcessOptions) -> Isolation:
-        """Return what jobs on this machine are kept in; takes some 0.1 s."""
+        """Return the isolation of jobs on this machine; takes about 0.1 s."""
         return isolation_here(options.isolation)
 
     def submit(

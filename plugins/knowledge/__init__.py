@@ -1,4 +1,4 @@
-"""The knowledge engine: what is known about architectures, and how it is found.
+"""The knowledge engine: documents about architectures, and how to find them.
 
 documents   what is held: documents, and the passages that they are searched by
 base        the knowledge base: add, search, list; an embedded LanceDB table

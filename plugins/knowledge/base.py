@@ -42,7 +42,7 @@ COLUMNS = [
 
 @dataclass(frozen=True)
 class Added:
-    """What `add` did, in documents."""
+    """The result of `add`, in documents."""
 
     new: int = 0
     updated: int = 0
@@ -89,7 +89,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Stats:
-    """What a base holds; `bytes` counts its files."""
+    """The content of a base; `bytes` is the size of its files."""
 
     documents: int
     passages: int
@@ -101,7 +101,7 @@ class Stats:
 
 
 class KnowledgeBase:
-    """Opens the base in `folder`, making it where there is none.
+    """Opens the base in `folder`, creating it if necessary.
 
     Args:
         folder: where it is; several processes may use it at once.
@@ -320,7 +320,7 @@ class KnowledgeBase:
         return hits
 
     def documents(self, source: str | None = None) -> Iterator[Entry]:
-        """Yield what the base holds, by source and id."""
+        """Yield the documents, by source and id."""
         where = "part = 0" if source is None else f"part = 0 AND {_among('source', [source])}"
         columns = ["document", "source", "title", "year", "parts"]
         rows = self._table.search().where(where).select(columns).limit(None).to_arrow().to_pylist()
@@ -328,7 +328,7 @@ class KnowledgeBase:
             yield Entry(row["document"], row["source"], row["title"], row["year"], row["parts"])
 
     def digest(self) -> str:
-        """Return the SHA-256 over what is held: equal for equal documents, in whatever order."""
+        """Return the SHA-256 of the content: equal for equal documents in any order."""
         columns = ["document", "digest"]
         rows = self._table.search().where("part = 0").select(columns).limit(None).to_arrow()
         lines = sorted(f"{row['document']} {row['digest']}" for row in rows.to_pylist())

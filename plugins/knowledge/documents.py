@@ -1,4 +1,4 @@
-"""What the knowledge engine holds: documents, and the passages that they are searched by."""
+"""The content of the knowledge engine: documents, and the passages used to search them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Document:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What it is called, each as `name_of` gives it: title, its head, key, unit, aliases."""
+        """Its names, as given by `name_of`: title, its head, key, unit, aliases."""
         head = self.title.partition(":")[0]
         called = (self.title, head, self.id.partition(":")[2], self.unit, *self.aliases)
         return tuple(dict.fromkeys(filter(None, map(name_of, called))))

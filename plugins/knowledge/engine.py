@@ -1,7 +1,7 @@
 """The base and the live sources together.
 
-A source that cannot be reached is reported once and left alone from then on: whoever asks gets what
-the base and the other sources know.
+An unreachable source is reported once and skipped from then on: searches use the base and the other
+sources.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def default_folder() -> Path:
 
 @dataclass(frozen=True)
 class Report:
-    """What adding from one place did; `problems` could not be used and are not in the base.
+    """The result of adding one place; `problems` could not be used and are not in the base.
 
     `failure` is what ended it; None where all that is at the place was read.
     """

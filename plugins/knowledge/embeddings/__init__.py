@@ -37,10 +37,10 @@ class Embedding(Protocol):
 
 
 def check_name(name: str) -> str:
-    """Return `name` if it may be that of an embedding; nothing is loaded.
+    """Return `name` if it is the name of an embedding, without loading it.
 
     Raises:
-        InputError: there is no such embedding.
+        InputError: the embedding is unknown.
     """
     if name not in BUILT_IN and not name.partition(":")[2]:
         known = (*BUILT_IN, *(f"{service}:NAME" for service in SERVICES))

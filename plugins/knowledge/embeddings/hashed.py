@@ -1,4 +1,4 @@
-"""Counted words as vectors: the embedding that needs no model.
+"""Word counts as vectors: an embedding that needs no model.
 
 Words without their endings and pairs of neighbours are hashed to 2,048 signed places (feature
 hashing, Weinberger et al. 2009, arXiv 0902.2206), with the square root of their counts.  It

@@ -112,7 +112,7 @@ def _folder() -> Path:
 
 
 def _verify(path: Path, expected: str) -> None:
-    """Compare a file with the digest of what the model's authors published."""
+    """Compare a file with the digest published by the model's authors."""
     try:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
