@@ -19,7 +19,7 @@ CHECK = "genesys_engine.plugins.check_job:check"
 
 @pytest.fixture(scope="module")
 def check(tmp_path_factory):
-    preload = ("torch", "torch._dynamo", "genesys_engine.plugins.check_job")
+    preload = ("genesys_engine.gab.lean_torch", "genesys_engine.plugins.check_job")
     executor = ProcessExecutor(ProcessOptions(preload=preload), workers=1)
 
     def run(tree):

@@ -83,19 +83,24 @@ import contextlib, io, json, pathlib, sys
 from genesys_engine.engine.cli import main
 
 answers, file = [], pathlib.Path(sys.argv[1])
-for text in json.loads(sys.argv[2]):
-    file.write_text(text)
+for asked in json.loads(sys.argv[2]):
+    if isinstance(asked, str):
+        file.write_text(asked)
+        asked = ["validate", str(file)]
     with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(out):
-        code = main(["validate", str(file)])
+        code = main(asked)
     answers.append((code, out.getvalue()))
 print(json.dumps(answers))
 """
 
 
-def validate_all(site: Site, *texts: str) -> list[tuple[int, str]]:
-    """Validate experiments one after the other; return the exit code and the output of each."""
+def validate_all(site: Site, *asked: str | list[str]) -> list[tuple[int, str]]:
+    """Validate experiments one after the other, all in one new process.
+
+    Words of another command may stand between them.  Return the exit code and the output of each.
+    """
     file = site.folder.parent / "experiment.toml"
-    done = site.run([sys.executable, "-c", VALIDATE, str(file), json.dumps(texts)], {})
+    done = site.run([sys.executable, "-c", VALIDATE, str(file), json.dumps(asked)], {})
     assert done.returncode == 0, done.stderr
     return [(code, text) for code, text in json.loads(done.stdout)]
 
@@ -181,10 +186,9 @@ def test_options_that_workers_would_not_find_are_told_when_used(site: Site, kind
     parts.write_text(f"{HEAD}{MINE}".replace("    Options = Options\n", ""))
     tables = {"trainer": "[trainer]", "evaluator": "[[evaluators]]", "checker": "[[checkers]]"}
     text = f'{tables[kind]}\nuse = "mine"\n'
-    assert validate(site, "")[0] == 0
-    listed = site.run([sys.executable, "-m", "genesys_engine", "plugins", "show", "mine"], {})
-    assert "level" in listed.stdout  # listing does not ask for the class
-    code, told = validate(site, text)
+    unrelated, listed, (code, told) = validate_all(site, "", ["plugins", "show", "mine"], text)
+    assert unrelated[0] == 0, unrelated
+    assert "level" in listed[1]  # listing does not ask for the class
     told = " ".join(told.split())
     assert code == 2
     assert f"the options of the {kind} 'mine' of aa-options 1.5 are registered" in told
@@ -227,14 +231,14 @@ def test_local_plugins_beside_the_experiment(site: Site) -> None:
     (package / "__init__.py").write_text(HEAD + second + MINE)
     text = '[plugins]\nlocal = ["my_file.py", "my_package"]\n[selection]\nlevel = 4\nuse = "{}"\n'
     unknown = text.format("mine") + '[[operators]]\nuse = "nothing"\n'
-    mine, other, refused = validate_all(site, text.format("mine"), text.format("other"), unknown)
+    disabled = text.format("mine").replace("[plugins]", '[plugins]\ndisable = ["my_file"]')
+    texts = (text.format("mine"), text.format("other"), unknown, disabled)
+    mine, other, refused, (_, told_disabled) = validate_all(site, *texts)
     for code, told in (mine, other):
         assert (code, "is valid" in told) == (0, True), told
     assert refused[0] == 2
-    disabled = text.format("mine").replace("[plugins]", '[plugins]\ndisable = ["my_file"]')
-    code, told = validate(site, disabled)
-    assert "plugin 'my_file' of local" in told
-    assert "is disabled" in told
+    assert "plugin 'my_file' of local" in told_disabled
+    assert "is disabled" in told_disabled
 
 
 def test_a_local_project_is_read_by_its_entry_points(site: Site) -> None:
@@ -252,35 +256,35 @@ def test_a_local_project_is_read_by_its_entry_points(site: Site) -> None:
 
 def test_a_local_plugin_that_is_none_or_hidden_is_told(site: Site) -> None:
     here = site.folder.parent
-    code, told = validate(site, '[plugins]\nlocal = ["nothing.py"]\n')
-    assert code == 2
-    assert "nothing at" in told
-    assert "nothing.py" in told
     (here / "operator.py").write_text(HEAD)  # the name of a module of Python's own
-    code, told = validate(site, '[plugins]\nlocal = ["operator.py"]\n[selection]\nuse = "mine"\n')
-    assert code == 2
-    assert "the module 'operator' is another one" in told
     (here / "notes").mkdir()
-    code, told = validate(site, '[plugins]\nlocal = ["notes"]\n[selection]\nuse = "mine"\n')
+    text = '[plugins]\nlocal = ["{}"]\n[selection]\nuse = "mine"\n'
+    missing, hidden, (_, told) = validate_all(
+        site, *(text.format(name) for name in ("nothing.py", "operator.py", "notes"))
+    )
+    assert missing[0] == 2
+    assert "nothing at" in missing[1]
+    assert "nothing.py" in missing[1]
+    assert hidden[0] == 2
+    assert "the module 'operator' is another one" in hidden[1]
     assert "no plugin at" in told
     assert "pyproject.toml" in told
 
 
 def test_show_tells_options_and_origin(site: Site) -> None:
     site.install("aa-options", HEAD + REGISTER + MINE)
-    program = [sys.executable, "-m", "genesys_engine", "plugins", "show"]
-    told = json.loads(site.run([*program, "mine", "--json"], {}).stdout)["data"]
-    (component,) = told["components"]
+    words = (["mine", "--json"], ["aa-options"], ["minne"])
+    first, second, wrong = validate_all(site, *(["plugins", "show", *each] for each in words))
+    _, _, answer = first[1].partition("starting\n")
+    (component,) = json.loads(answer)["data"]["components"]
     assert component["origin"] == str(site.folder)
     assert [(o["name"], o["type"], o["default"]) for o in component["options"]] == [
         ("level", "integer", 3)
     ]
-    text = site.run([*program, "aa-options"], {}).stdout
-    assert "selector mine: a selector" in text
-    assert re.search(r"level +integer +3", text)
-    wrong = site.run([*program, "minne"], {})
-    assert wrong.returncode == 2
-    assert "did you mean 'mine'?" in wrong.stderr
+    assert "selector mine: a selector" in second[1]
+    assert re.search(r"level +integer +3", second[1])
+    assert wrong[0] == 2
+    assert "did you mean 'mine'?" in wrong[1]
 
 
 def test_the_schema_holds_the_options_of_installed_plugins(site: Site) -> None:

@@ -3,12 +3,12 @@
 import pytest
 from verification_support import payload, trained_in
 
-from genesys_engine.plugins.executors.process import ProcessOptions
 from genesys_engine.plugins.sandbox import SandboxHost, environment, isolation_here, toolchain
 
 SANDBOXED = pytest.mark.skipif(
     bool(isolation_here().missing("standard")), reason="this kernel confines no files or calls"
 )
+PRELOAD = ("torch", "torch._dynamo", "safetensors.torch", "genesys_engine.plugins.train_job")
 
 
 def job(corpus, choice):
@@ -24,7 +24,7 @@ def verify(corpus, tmp_path):
     hosts = []
 
     def verify(level, choice, *, compiles):
-        host = SandboxHost(workers=1, preload=ProcessOptions().preload, at_most=level)
+        host = SandboxHost(workers=1, preload=PRELOAD, at_most=level)
         hosts.append(host)
         scratch = tmp_path / f"{level}-{choice}-{compiles}"
         limits = {"wall_s": 500, "compiles": compiles}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from exhaustive import exhaustive
 
 from genesys_engine.engine.cli import main
 from genesys_engine.engine.store.run_store import Store
@@ -86,7 +87,7 @@ max_bytes = 300_000
 vocab_size = 512
 heldout = 0.2
 [ladder]
-rungs = [{ scale = "0.2M", verifications = 2, tokens = 16_384 }]
+rungs = [{ scale = "0.2M", verifications = 2, tokens = 4_096 }]
 [selection]
 use = "my_selector"
 [[operators]]
@@ -107,7 +108,7 @@ forbidden = ["layer_norm", "normalize", "tanh"]  # every other norm of the libra
 [[trackers]]
 use = "my_tracker"
 [executor]
-use = "my_executor"
+use = "EXECUTOR"
 [budget]
 designs = 1
 [plugins]
@@ -116,14 +117,17 @@ require = ["genesys-engine-my-report-section"]
 
 
 @pytest.mark.slow
-def test_a_run_uses_one_of_each_kind(made: tuple[Path, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("executor", exhaustive(("process", "my_executor"), but=("process",)))
+def test_a_run_uses_one_of_each_kind(
+    made: tuple[Path, Path], tmp_path: Path, executor: str
+) -> None:
     site, _ = made
-    (tmp_path / "all.toml").write_text(EXPERIMENT)
+    (tmp_path / "all.toml").write_text(EXPERIMENT.replace("EXECUTOR", executor))
     done = python(site, "-m", "genesys_engine", "run", "all.toml", "--out", "run", cwd=tmp_path)
     assert done.returncode in (0, 1), done.stderr  # whether the child is better is not the point
     with Store.open(tmp_path / "run") as store:
         used = {c["kind"]: c["name"] for c in store.meta("components")}
-        assert used["executor"] == "my_executor"
+        assert used["executor"] == executor
         assert used["selector"] == "my_selector"
         designs, verified = list(store.designs()), list(store.verifications())
         kinds = [event.kind for event in store.events()]

@@ -14,6 +14,11 @@ from genesys_engine.plugins.sandbox import Limits
 from genesys_engine.plugins.train_job import train
 
 BASE = "genesys_engine.plugins"
+PRELOAD = (
+    "genesys_engine.gab.lean_torch", "safetensors.torch", f"{BASE}.train_job",
+    f"{BASE}.evaluate_job",
+)  # fmt: skip
+"""For a template of a few jobs that need no lm-eval: it starts in a third of the time."""
 TRAIN = f"{BASE}.train_job:train"
 EVALUATE = f"{BASE}.evaluate_job:evaluate"
 EVALUATORS = [

@@ -27,7 +27,8 @@ def study_check(executor, folder, reports):
 
 @pytest.fixture
 def check(tmp_path):
-    executor = ProcessExecutor(ProcessOptions(), workers=1)
+    preload = ("genesys_engine.gab.lean_torch", "genesys_engine.plugins.check_job")
+    executor = ProcessExecutor(ProcessOptions(preload=preload), workers=1)
     yield study_check(executor, tmp_path, CheckReports(tmp_path))
     executor.close()
 

@@ -6,6 +6,7 @@ from concurrent.futures import CancelledError, Future
 from contextlib import nullcontext
 
 import pytest
+from verification_support import PRELOAD
 
 from genesys_engine.engine.evaluate.verification import EVALUATE, TRAIN, TrialLost
 from genesys_engine.engine.evaluate.verifier import RungSettings, Verifier, VerifySettings, tidy
@@ -27,7 +28,7 @@ BASE = "genesys_engine.plugins"
 MODEL = ModelConfig(32, 1, samples.VOCABULARY, 64)
 TRIAL = Trial(0, "digest", 0, "0.2M", 0)
 HELDOUT = ComponentSpec(f"{BASE}.evaluators.heldout:HeldoutEvaluator", {"windows": 8}, "heldout")
-OPTIONS = ProcessOptions(preload=("torch", "torch._dynamo", "safetensors.torch"))
+OPTIONS = ProcessOptions(preload=PRELOAD)
 
 
 @pytest.fixture(scope="module")

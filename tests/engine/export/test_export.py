@@ -33,7 +33,7 @@ heldout = 0.2
 [[ladder.rungs]]
 scale = "0.2M"
 verifications = 2
-tokens = 16_384
+tokens = 8_192
 batch_tokens = 512
 [[evaluators]]
 use = "heldout"
@@ -171,72 +171,72 @@ def our_logits(folder: Path, tokens: list[int]) -> list[float]:
     return logits
 
 
-@pytest.mark.slow
-def test_lm_evals_own_model_gives_our_scores(exported: Path, tmp_path: Path) -> None:
-    code = """
-    import json
-    from lm_eval.evaluator import simple_evaluate
-    from lm_eval.tasks import TaskManager
-
-    folder = sys.argv[1]
-    tasks = sys.argv[2].split(",")
-    results = simple_evaluate(
-        model="hf", model_args=f"pretrained={folder},trust_remote_code=True", tasks=tasks,
-        task_manager=TaskManager(include_path=folder + "/tasks", include_defaults=False),
-        device="cpu", batch_size=4, limit=40, bootstrap_iters=0,
-    )
-    print(json.dumps({
-        "acc": {task: results["results"][task]["acc,none"] for task in tasks},
-        "likelihoods": {
-            task: [[r[0] for r in sample["filtered_resps"]] for sample in results["samples"][task]]
-            for task in tasks
-        },
-    }))
-    """
-    tasks = ["continuation", "corruption", "minimal_pairs_verb_agreement"]
-    found = alone(code, tmp_path, exported, ",".join(tasks))
-    scores = json.loads((exported / "scores.json").read_text())["scores"]
-    for task, accuracy in found["acc"].items():
-        own = scores[f"{task.replace('pairs_verb', 'pairs/verb')}:acc"]
-        assert own["n"] == 40
-        assert accuracy == pytest.approx(own["value"], abs=1e-5)
-    own_likelihoods = our_likelihoods(exported, tasks)
-    for task in tasks:
-        for ours, theirs in zip(own_likelihoods[task], found["likelihoods"][task], strict=True):
-            assert ours == pytest.approx(theirs, rel=1e-5, abs=1e-4), task
-
-
+TASKS = ["continuation", "corruption", "minimal_pairs_verb_agreement"]
 BOUNDARIES = [
     ("import", " os"), ("import ", "os"), ("import\n", "os"), ("", "def"), ("\n", "def"),
     ("self", "."), ("retu", "rn"), ("x = [1, 2", ", 3]"), ("héll", "o"), ("日", "本"),
     ("日 ", "本"), ("import", ""), ("import ", ""), ("value = 1\n" * 60, " return"),
     ("def", " value = 1\n" * 40),
 ]  # fmt: skip
-
-
-@pytest.mark.exhaustive
-@pytest.mark.slow
-def test_boundaries_are_those_of_lm_evals_own_model(exported: Path, tmp_path: Path) -> None:
-    """It gives no answer where a side has no token or the answer exceeds the window."""
-    code = """
+HFLM = """
     import json
     from lm_eval.api.instance import Instance
+    from lm_eval.evaluator import simple_evaluate
     from lm_eval.models.huggingface import HFLM
+    from lm_eval.tasks import TaskManager
 
-    lm = HFLM(pretrained=sys.argv[1], trust_remote_code=True, device="cpu", logits_cache=False)
-    found = []
-    for pair in json.loads(sys.argv[2]):
+    folder = sys.argv[1]
+    tasks = sys.argv[2].split(",")
+    lm = HFLM(pretrained=folder, trust_remote_code=True, device="cpu", batch_size=4)
+    results = simple_evaluate(
+        model=lm, tasks=tasks,
+        task_manager=TaskManager(include_path=folder + "/tasks", include_defaults=False),
+        limit=40, bootstrap_iters=0,
+    )
+    lm.logits_cache, boundaries = False, []
+    for pair in json.loads(sys.argv[3]):
         try:
             asked = [Instance("loglikelihood", {}, tuple(pair), 0)]
-            found.append(lm.loglikelihood(asked, disable_tqdm=True)[0])
+            boundaries.append(lm.loglikelihood(asked, disable_tqdm=True)[0])
         except AssertionError:
-            found.append(None)
-    print(json.dumps({"found": found}))
-    """
-    theirs = alone(code, tmp_path, exported, json.dumps(BOUNDARIES))["found"]
+            boundaries.append(None)
+    print(json.dumps({
+        "acc": {task: results["results"][task]["acc,none"] for task in tasks},
+        "likelihoods": {
+            task: [[r[0] for r in sample["filtered_resps"]] for sample in results["samples"][task]]
+            for task in tasks
+        },
+        "boundaries": boundaries,
+    }))
+"""
+
+
+@pytest.fixture(scope="module")
+def theirs(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """What lm-eval's own model finds in the folder."""
+    words = (exported, ",".join(TASKS), json.dumps(BOUNDARIES))
+    return alone(HFLM, tmp_path_factory.mktemp("hflm"), *words)
+
+
+@pytest.mark.slow
+def test_lm_evals_own_model_gives_our_scores(exported: Path, theirs: dict) -> None:
+    scores = json.loads((exported / "scores.json").read_text())["scores"]
+    for task, accuracy in theirs["acc"].items():
+        own = scores[f"{task.replace('pairs_verb', 'pairs/verb')}:acc"]
+        assert own["n"] == 40
+        assert accuracy == pytest.approx(own["value"], abs=1e-5)
+    own_likelihoods = our_likelihoods(exported, TASKS)
+    for task in TASKS:
+        for ours, others in zip(own_likelihoods[task], theirs["likelihoods"][task], strict=True):
+            assert ours == pytest.approx(others, rel=1e-5, abs=1e-4), task
+
+
+@pytest.mark.slow
+def test_boundaries_are_those_of_lm_evals_own_model(exported: Path, theirs: dict) -> None:
+    """It gives no answer where a side has no token or the answer exceeds the window."""
     lm = our_lm(exported)
     compared = 0
-    for pair, answer in zip(BOUNDARIES, theirs, strict=True):
+    for pair, answer in zip(BOUNDARIES, theirs["boundaries"], strict=True):
         if answer is None:
             continue
         before, _ = lm._encode_pair(*pair)
@@ -285,7 +285,7 @@ def test_the_card_tells_what_it_is(exported: Path) -> None:
         f"seed:{SEED}",
         "Tree digest",
         "Findings of the check",
-        "16,",
+        "8,",
     ):
         assert part in card
     row = next(line for line in card.splitlines() if line.startswith("| bits_per_byte |"))

@@ -26,7 +26,7 @@ local = ["{asking}"]
 def experiment(folder: Path, model: str, more: str = "") -> Path:
     asking = Path(__file__).with_name("asking.py")
     text = LLM.format(model=model, more=more, asking=asking)
-    return write_experiment(folder, verifications=3, designs=2, more=text)
+    return write_experiment(folder, verifications=2, designs=1, more=text)
 
 
 def test_a_missing_key_is_told_before_anything_starts(

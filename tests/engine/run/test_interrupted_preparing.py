@@ -15,7 +15,8 @@ def test_a_run_that_is_stopped_while_preparing_says_that_nothing_was_begun(
     tmp_path: Path, monkeypatch, number: signal.Signals
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    write_text(tmp_path, 3_000_000)
+    text = write_text(tmp_path)
+    text.write_text(15 * text.read_text())  # so that preparing takes its time
     file = write_experiment(tmp_path)
     with started("run", file, "--out", tmp_path / "run") as process:
         wait_for(lambda: "preparing the corpus" in process.answer().err, process)

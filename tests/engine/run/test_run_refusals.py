@@ -201,13 +201,13 @@ def genesys_on_event(event):
 def test_an_observer_that_raises_is_named_once_and_the_run_goes_on(tmp_path: Path) -> None:
     site, run = install(tmp_path / "site", ""), tmp_path / "run"
     (site / "odd_plugin.py").write_text(OBSERVER)
-    file = write_experiment(tmp_path, verifications=2, designs=1)
+    file = write_experiment(tmp_path, verifications=1, designs=1)
     answer = engine("run", file, "--out", run, path=site)
-    assert answer.code == 0, answer.err
+    assert answer.code == 1, answer.err  # no child was verified
     assert answer.err.count("cannot bear designs") == 1
     place = f"genesys_on_event ({site}/odd_plugin.py:7)"
     assert f"genesys-engine-odd 1.0 is silenced: {place}: ValueError" in answer.err
-    assert len(ask(run, "SELECT 1 FROM verifications WHERE status = 'ok'")) == 2
+    assert len(ask(run, "SELECT 1 FROM verifications WHERE status = 'ok'")) == 1
 
 
 RECORDED = """

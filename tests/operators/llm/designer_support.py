@@ -74,7 +74,7 @@ class RealCheck:
     """
 
     def __init__(self, scratch: Path) -> None:
-        preload = ("torch", "torch._dynamo", "genesys_engine.plugins.check_job")
+        preload = ("genesys_engine.gab.lean_torch", "genesys_engine.plugins.check_job")
         self.executor = ProcessExecutor(ProcessExecutor.Options(preload=preload), workers=1)
         self.scratch = scratch
         self.count = 0

@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from pydantic import ValidationError
-from verification_support import EVALUATE, EVALUATORS, evaluation_job, payload, serving, trained_in
+from verification_support import (
+    EVALUATE,
+    EVALUATORS,
+    PRELOAD,
+    evaluation_job,
+    payload,
+    serving,
+    trained_in,
+)
 
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import InputError
@@ -186,7 +194,7 @@ def test_a_verification_reports_skills_with_their_controls(corpus, tmp_path):
     given = {"steps": 4, "batch": 4, "items": 8, "width": 32}
     target = {"name": "mqar", "target": f"{BASE}:MqarEvaluator", "options": given}
     job["evaluators"] = [EVALUATORS[0], target]
-    host = SandboxHost(workers=1, preload=("torch", "torch._dynamo"))
+    host = SandboxHost(workers=1, preload=PRELOAD)
     try:
         (tmp_path / "train").mkdir()
         trained = trained_in(host, job, corpus, tmp_path / "train")

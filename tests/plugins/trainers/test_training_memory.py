@@ -130,10 +130,10 @@ def test_a_real_limit_of_memory_shrinks_the_micro_batch(corpus, tmp_path):
 
 
 def test_a_design_that_does_not_fit_fails_and_the_next_one_runs(corpus, tmp_path):
-    from verification_support import payload, trained_in
+    from verification_support import PRELOAD, payload, trained_in
 
     greedy = BLOCK.replace("return X +", "torch.empty(1 << 33); return X +")
-    host = SandboxHost(workers=1, preload=("torch", "torch._dynamo"))
+    host = SandboxHost(workers=1, preload=PRELOAD)
     try:
         outcomes = []
         for name, source in (("greedy", greedy), ("plain", BLOCK)):
