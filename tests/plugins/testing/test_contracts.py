@@ -55,6 +55,8 @@ class TestMqar(testing.BlockEvaluatorContract):
     options = {"steps": 3, "batch": 4, "items": 8, "width": 32}
 
 
+@pytest.mark.exhaustive
+@pytest.mark.slow
 class TestMemorise(testing.BlockEvaluatorContract):
     name = "memorise"
     options = {"steps": 3, "batch": 4, "items": 8, "width": 32}

@@ -119,6 +119,7 @@ def test_what_was_given_up_for_want_of_memory_stays_given_up(corpus, tmp_path, m
 ELSEWHERE = """
 import sys
 from pathlib import Path
+from genesys_engine.gab import lean_torch  # three such processes: without what no training needs
 import torch
 torch.set_num_threads(1)
 from genesys_engine.plugins.trainers import session
