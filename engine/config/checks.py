@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from genesys_engine.engine.common.text import plural
 from genesys_engine.engine.config.components import report_endless
@@ -19,29 +17,30 @@ from genesys_engine.engine.config.schema import (
     PopulationSection,
     SandboxSection,
 )
+from genesys_engine.engine.config.sections import Sections
 from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins.builtin import LLM_OPERATORS
 from genesys_engine.plugins.registry import Registry, suggest
 
 
-def check(document: Document, sections: Mapping[str, Any], registry: Registry) -> None:
+def check(document: Document, sections: Sections, registry: Registry) -> None:
     """Report what is wrong between values; sections that are None are faulty already."""
-    if sections["population"]:
-        _population(document, sections["population"])
-    if sections["ladder"]:
-        _ladder(document, sections["ladder"])
-    if sections["sandbox"]:
-        _sandbox(document, sections["sandbox"])
-    if sections["compare"]:
-        _compare(document, sections["compare"])
-    if sections["operators"]:
-        _llm_operators(document, sections["operators"], registry)
-    if sections["evaluators"] and sections["ladder"]:
-        _evaluator_rungs(document, sections["evaluators"], sections["ladder"])
-    if sections["evaluators"] and sections["corpus"]:
+    if sections.population:
+        _population(document, sections.population)
+    if sections.ladder:
+        _ladder(document, sections.ladder)
+    if sections.sandbox:
+        _sandbox(document, sections.sandbox)
+    if sections.compare:
+        _compare(document, sections.compare)
+    if sections.operators:
+        _llm_operators(document, sections.operators, registry)
+    if sections.evaluators and sections.ladder:
+        _evaluator_rungs(document, sections.evaluators, sections.ladder)
+    if sections.evaluators and sections.corpus:
         check_metrics(document, sections, registry)
-    if sections["ladder"] and sections["population"]:
-        first, seeds = sections["ladder"].rungs[0], sections["population"].seeds
+    if sections.ladder and sections.population:
+        first, seeds = sections.ladder.rungs[0], sections.population.seeds
         if first.verifications < len(seeds):
             document.report(
                 ("ladder", "rungs", 0, "verifications"),

@@ -99,9 +99,7 @@ def _endless(path: Path, value: Any) -> Iterator[tuple[Path, float]]:
 
 def _own(model: type[Component]) -> type[BaseModel]:
     """Return the model of the section's own keys: `model` without what is read apart."""
-    fields: dict[str, Any] = {
-        key: (field.annotation, field)
-        for key, field in model.model_fields.items()
-        if key not in NESTED
-    }
-    return create_model(f"Own{model.__name__}", __base__=Section, **fields)
+    own = {key: field for key, field in model.model_fields.items() if key not in NESTED}
+    fields: Any = {key: (field.annotation, field) for key, field in own.items()}
+    made: type[BaseModel] = create_model(f"Own{model.__name__}", __base__=Section, **fields)
+    return made

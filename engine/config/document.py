@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pathlib
 from dataclasses import dataclass, field
-from typing import Any
 
+from genesys_engine.engine.common.options import TomlTable
 from genesys_engine.engine.config.positions import Path, Place, Positions
 from genesys_engine.engine.config.problems import ConfigError, Problem
 
@@ -26,7 +26,7 @@ class Document:
     """
 
     source: str
-    data: dict[str, Any]
+    data: TomlTable
     positions: Positions
     overrides: dict[Path, Override] = field(default_factory=dict)
     paths: dict[Path, str] = field(default_factory=dict)

@@ -6,8 +6,9 @@ the component that it names.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from genesys_engine.engine.common.options import JsonSchema
 from genesys_engine.engine.config.components import NESTED
 from genesys_engine.engine.config.load import COMPONENTS, ENTRIES, LLM_KIND
 from genesys_engine.engine.config.schema import Component, Experiment, LLMSection
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
-def experiment_schema(registry: Registry) -> dict[str, Any]:
+def experiment_schema(registry: Registry) -> JsonSchema:
     """Return the schema; a component that cannot be imported is allowed any option."""
-    properties: dict[str, Any] = {}
-    definitions: dict[str, Any] = {}
+    properties: JsonSchema = {}
+    definitions: JsonSchema = {}
     for name, field in Experiment.model_fields.items():
         default = field.get_default(call_default_factory=True)
         if name == "llm":
@@ -57,8 +58,8 @@ def _uses(
     own: type[Component],
     default: str | None,
     registry: Registry,
-    definitions: dict[str, Any],
-) -> dict[str, Any]:
+    definitions: JsonSchema,
+) -> JsonSchema:
     """Return the schema of a table that uses a component: one alternative per component."""
     descriptions = [registry.get(kind, name) for name in registry.names(kind)]
     names = [described.name for described in descriptions]
@@ -73,7 +74,7 @@ def _uses(
         }
         for described in descriptions
     ]
-    table: dict[str, Any] = {"type": "object", "properties": {"use": {"enum": names}}}
+    table: JsonSchema = {"type": "object", "properties": {"use": {"enum": names}}}
     if default is None:
         table["required"] = ["use"]
     if rules:
@@ -81,7 +82,7 @@ def _uses(
     return table
 
 
-def _llm_schema(registry: Registry, definitions: dict[str, Any]) -> dict[str, Any]:
+def _llm_schema(registry: Registry, definitions: JsonSchema) -> JsonSchema:
     """Return the schema of [llm]: a table that uses a back end, and such tables for roles.
 
     What a role's table may hold follows from the table that it changes, so it is left open.
@@ -100,9 +101,7 @@ def _llm_schema(registry: Registry, definitions: dict[str, Any]) -> dict[str, An
     return section
 
 
-def _table(
-    described: Description, own: type[Component], definitions: dict[str, Any]
-) -> dict[str, Any]:
+def _table(described: Description, own: type[Component], definitions: JsonSchema) -> JsonSchema:
     """Return the schema of a table with one certain component."""
     shared = own.model_json_schema()
     allowed = {k: v for k, v in shared["properties"].items() if k not in NESTED}
@@ -111,7 +110,7 @@ def _table(
         model = described.options_model()
     except PluginError:
         return {"properties": allowed}
-    options: dict[str, Any] = {}
+    options: JsonSchema = {}
     if model is not None:
         options = _model_schema(model, f"{described.kind}.{described.name}", definitions)
     return {
@@ -121,7 +120,7 @@ def _table(
     }
 
 
-def _model_schema(model: type[BaseModel], name: str, definitions: dict[str, Any]) -> dict[str, Any]:
+def _model_schema(model: type[BaseModel], name: str, definitions: JsonSchema) -> JsonSchema:
     """Return a model's schema; what it refers to goes into `definitions`, under its own name."""
     schema = model.model_json_schema(ref_template=f"#/$defs/{name}.{{model}}")
     for key, definition in schema.pop("$defs", {}).items():

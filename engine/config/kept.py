@@ -5,9 +5,10 @@ The copy lies elsewhere than the file that its paths are relative to.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from genesys_engine.engine.common.options import TomlTable
 from genesys_engine.engine.common.toml_text import toml_key, toml_value
 from genesys_engine.engine.config.schema import Experiment
 
@@ -37,7 +38,7 @@ def kept_sets(meta: Callable[..., Any]) -> list[str]:
     """
     paths = meta(PATHS, None)
     if paths is None:  # an older version began it
-        experiment: Mapping[str, Any] = meta("experiment")
+        experiment: TomlTable = meta("experiment")
         found = ((section, key, experiment.get(section, {}).get(key)) for section, key in FIRST)
         paths = [f"{section}.{key}={toml_value(value)}" for section, key, value in found if value]
     return [*meta("sets", []), *paths]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import tomli
 
+from genesys_engine.engine.common.options import TomlTable
 from genesys_engine.engine.config import checks, positions
 from genesys_engine.engine.config.components import read_component
 from genesys_engine.engine.config.document import Document
@@ -25,6 +26,7 @@ from genesys_engine.engine.config.schema import (
     LLMSection,
     OperatorEntry,
 )
+from genesys_engine.engine.config.sections import Sections
 from genesys_engine.engine.config.seeds import read_seeds
 from genesys_engine.engine.config.validate import validate
 from genesys_engine.gab.errors import InputError
@@ -79,15 +81,13 @@ def load_experiment(
     return read_experiment(document, registry)
 
 
-def read_kept(
-    tables: Mapping[str, Any], path: Path, sets: Sequence[str], registry: Registry
-) -> Experiment:
+def read_kept(tables: TomlTable, path: Path, sets: Sequence[str], registry: Registry) -> Experiment:
     """Read an experiment from what a run keeps of it (`Experiment.to_json`).
 
     Args:
         path: of the run's copy of the file, which relative paths would be relative to.
     """
-    document = Document(str(path), copy.deepcopy(dict(tables)), Positions("", {}, {}))
+    document = Document(str(path), copy.deepcopy(tables), Positions("", {}, {}))
     for text in sets:
         apply_override(document, text)
     return read_experiment(document, registry)
@@ -138,7 +138,7 @@ def read_experiment(document: Document, registry: Registry | None = None) -> Exp
     for name in document.data:
         if name not in known:
             document.report_key((name,), f"unknown section [{name}]", suggest(name, known))
-    sections: dict[str, Any] = {
+    sections = {
         "plugins": _plugins(document),
         "population": _population(document),
         "knowledge": _knowledge(document),
@@ -152,7 +152,7 @@ def read_experiment(document: Document, registry: Registry | None = None) -> Exp
             sections[name] = _components(document, name, registry)
         elif name not in sections:
             sections[name] = _section(document, name)
-    checks.check(document, sections, registry)
+    checks.check(document, Sections(**sections), registry)
     document.raise_problems()
     experiment = Experiment(**sections)
     experiment._paths = tuple(document.paths.items())
@@ -212,7 +212,7 @@ def _section(document: Document, name: str) -> Any:
     return validate(document, (name,), model, table)
 
 
-def _arms(document: Document, table: dict[str, Any]) -> dict[str, Any]:
+def _arms(document: Document, table: TomlTable) -> TomlTable:
     """Return [compare] with whole paths in the options of its arms' implementers."""
     from genesys_engine.operators.llm.options import ImplementerOptions
 
@@ -266,7 +266,7 @@ def _llm(document: Document, registry: Registry) -> LLMSection | None:
 
 
 def _roles(
-    document: Document, table: dict[str, Any], base: LLMSection | None, registry: Registry
+    document: Document, table: TomlTable, base: LLMSection | None, registry: Registry
 ) -> dict[str, Component]:
     """Return the models of [llm.roles.NAME]; a table without `use` changes options of [llm]."""
     roles = table.get("roles", {})

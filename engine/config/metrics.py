@@ -5,11 +5,12 @@ A metric that nobody gives would otherwise be noticed at the first verification,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from genesys_engine.engine.config.document import Document
 from genesys_engine.engine.config.schema import Component
+from genesys_engine.engine.config.sections import Sections
 from genesys_engine.gab.errors import PluginError
 from genesys_engine.plugins.kinds import OBJECTIVES
 from genesys_engine.plugins.registry import suggest
@@ -22,14 +23,13 @@ if TYPE_CHECKING:
 ACCURACY, BITS = "accuracy", "bits_per_byte"
 
 
-def check_metrics(document: Document, sections: Mapping[str, Any], registry: Registry) -> None:
+def check_metrics(document: Document, sections: Sections, registry: Registry) -> None:
     """Report the metrics of the fitness and of the selector that no evaluator will give.
 
-    `sections` holds evaluators and corpus; others are None where they are faulty.  Nothing is
-    reported where an evaluator does not say which scores it gives.  A metric has to be given at
-    every rung.
+    Nothing is reported where an evaluator does not say which scores it gives, or where evaluators
+    or corpus are faulty.  A metric has to be given at every rung.
     """
-    fitness, selection = sections["fitness"], sections["selection"]
+    fitness, selection = sections.fitness, sections.selection
     wanted: dict[str, tuple[str, ...]] = {}  # each is reported once, at the first place
     if selection is not None:
         key = "objectives" if "objectives" in selection.options else "use"
@@ -38,12 +38,14 @@ def check_metrics(document: Document, sections: Mapping[str, Any], registry: Reg
         wanted |= dict.fromkeys(fitness.metrics, ("fitness", "metric"))
     if BITS not in wanted:
         wanted[BITS] = ("evaluators",)  # every verification rests on it
-    ladder, evaluators = sections["ladder"], sections["evaluators"]
+    ladder, evaluators, corpus = sections.ladder, sections.evaluators, sections.corpus
+    if evaluators is None or corpus is None:
+        return
     scales = [] if ladder is None else [rung.scale for rung in ladder.rungs]
     everywhere = all(entry.rungs is None for entry in evaluators)
     for scale in [""] if everywhere else scales:
         entries = [entry for entry in evaluators if everywhere or entry.scores_at(scale)]
-        known = _known(entries, wanted, registry, sections["corpus"].use)
+        known = _known(entries, wanted, registry, corpus.use)
         if known is None:
             continue
         for name, path in wanted.items():

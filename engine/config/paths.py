@@ -7,11 +7,12 @@ Everything behind `load_experiment` sees whole paths, and so do its errors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genesys_engine.engine.common.options import TomlTable
 from genesys_engine.engine.config import positions
 from genesys_engine.engine.config.validate import model_in
 from genesys_engine.plugins.paths import exists, user_path
@@ -27,8 +28,8 @@ LONGEST_NAME = 255
 
 
 def whole_paths(
-    document: Document, model: type[BaseModel], place: positions.Path, table: Mapping[str, Any]
-) -> dict[str, Any]:
+    document: Document, model: type[BaseModel], place: positions.Path, table: TomlTable
+) -> TomlTable:
     """Return the table at `place`, which `model` is to read, with whole paths.
 
     They are remembered in `document.paths`; a fault in one is reported.

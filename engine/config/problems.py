@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from genesys_engine.engine.config.positions import Place
 from genesys_engine.gab.errors import InputError
@@ -42,7 +41,7 @@ class Problem:
             lines.append(f"  help: {self.hint}")
         return "\n".join(lines)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, str | int | None]:
         """Return it as a JSON object; line and column are null without a place."""
         return {
             "message": self.message,

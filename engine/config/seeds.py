@@ -12,7 +12,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue
 
 from genesys_engine.engine.config.document import Document
 from genesys_engine.engine.config.paths import whole_path
@@ -176,6 +177,6 @@ def _of_run(
     return found
 
 
-def kept_seed(name: str, own: OwnSeed) -> dict[str, Any]:
+def kept_seed(name: str, own: OwnSeed) -> dict[str, JsonValue]:
     """Return the file that a run keeps of an own seed: its tree, and what it is called."""
     return {**own.tree, "name": name, "change": own.change}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
+from genesys_engine.engine.common.options import TomlTable
 from genesys_engine.engine.config.document import Document
 from genesys_engine.engine.config.positions import Path
 from genesys_engine.plugins.registry import suggest
@@ -21,7 +23,7 @@ def validate(
     document: Document,
     path: Path,
     model: type[M],
-    table: Mapping[str, Any],
+    table: TomlTable,
     also: tuple[str, ...] = (),
 ) -> M | None:
     """Return `table` read by `model`, or None after its faults are reported at `path`.
@@ -32,14 +34,14 @@ def validate(
     try:
         return typing.cast(M, read_options(model, table))
     except ValidationError as error:
-        faults = [dict(fault) for fault in error.errors(include_url=False)]
+        faults = error.errors(include_url=False)
         for fault in faults:
             if not _follows(fault, faults):
                 _report(document, path, model, fault, also)
         return None
 
 
-def _follows(fault: Mapping[str, Any], faults: Sequence[Mapping[str, Any]]) -> bool:
+def _follows(fault: ErrorDetails, faults: Sequence[ErrorDetails]) -> bool:
     """Whether a list is called too short only because its items are faulty."""
     place = fault["loc"]
     return fault["type"] == "too_short" and any(
@@ -51,7 +53,7 @@ def _report(
     document: Document,
     path: Path,
     model: type[BaseModel],
-    fault: dict[str, Any],
+    fault: ErrorDetails,
     also: tuple[str, ...],
 ) -> None:
     where = path + fault["loc"]
@@ -62,7 +64,7 @@ def _report(
         document.report_key(where, message, suggest(str(key), known))
     elif fault["type"] == "missing" and isinstance(key, str):
         document.report_key(table, f"missing key {key!r} in {_table(table)}")
-    elif fault["type"] == "missing":
+    elif fault["type"] == "missing" and isinstance(key, int):
         document.report(
             table, f"{value_name(table)} has too few values", f"it needs {key + 1} or more"
         )
@@ -70,7 +72,7 @@ def _report(
         document.report(where, value_name(where) + _reason(fault))
 
 
-def _reason(fault: Mapping[str, Any]) -> str:
+def _reason(fault: ErrorDetails) -> str:
     """Return pydantic's message as the rest of a sentence, and what stands there instead."""
     text, replaced = re.subn(
         r"^(Input|Value|List|Tuple|Dictionary|String) should ", " must ", fault["msg"]
