@@ -66,7 +66,7 @@ class AuditResult:
     """The report of an audit, and what holds on this machine alone."""
 
     report: CheckReport
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, float] = field(default_factory=dict)
     machine_findings: tuple[Finding, ...] = ()
 
 
@@ -228,7 +228,7 @@ def _unfinished(status: str, reason: str) -> Finding:
     return Finding(code, "error", reason, ADVICE[code])
 
 
-def _read_reply(value: Mapping[str, Any]) -> AuditResult:
+def _read_reply(value: Any) -> AuditResult:
     """Read an audit's reply; what the candidate's process says is data, and is checked."""
     report = CheckReport.from_json(value["report"])
     machine = tuple(Finding(**each) for each in value["machine_findings"])

@@ -6,7 +6,6 @@ import contextlib
 import os
 import platform
 import sys
-from typing import Any
 
 from genesys_engine import __version__
 
@@ -24,7 +23,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def machine() -> dict[str, Any]:
+def machine() -> dict[str, str | int | None]:
     """Return the facts of the machine that a run records; none of them names it."""
     return {
         "system": f"{platform.system()} {platform.release()}",

@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from genesys_engine.engine.common.options import PluginOptions
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -25,7 +27,7 @@ OPTION = "key_variable"
 _opened: set[str] = set()  # names of variables; it only grows, so that threads need no lock
 
 
-def hide_key(model: type[BaseModel] | None, options: Mapping[str, Any]) -> None:
+def hide_key(model: type[BaseModel] | None, options: PluginOptions) -> None:
     """Let `redact` hide from now on what stands in the variable that options name, if any do.
 
     Args:

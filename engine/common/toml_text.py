@@ -6,13 +6,15 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from genesys_engine.engine.common.options import TomlTable
 
-def tables_to_toml(tables: Mapping[str, Any]) -> str:
+
+def tables_to_toml(tables: TomlTable) -> str:
     """Return an experiment in the JSON that `Experiment.to_json` gives (and a run keeps)."""
     return "\n".join(_tables((), tables)).lstrip("\n") + "\n"
 
 
-def _tables(path: tuple[str, ...], table: Mapping[str, Any]) -> Iterator[str]:
+def _tables(path: tuple[str, ...], table: Mapping[str, object]) -> Iterator[str]:
     """Yield the lines of a table: its own values first, then the tables in it."""
     inner = {key: value for key, value in table.items() if _is_tables(value)}
     if path and (len(inner) < len(table) or not inner):
@@ -25,7 +27,7 @@ def _tables(path: tuple[str, ...], table: Mapping[str, Any]) -> Iterator[str]:
             yield ""
             yield from _tables((*path, key), value)
             continue
-        for item in value:
+        for item in value if isinstance(value, list) else ():
             yield ""
             yield f"[[{'.'.join(map(toml_key, (*path, key)))}]]"
             yield from (

@@ -28,6 +28,7 @@ from genesys_engine.plugins.corpus import FORMAT, MANIFEST, Corpus, file_digest,
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from pydantic import JsonValue
     from tokenizers import Tokenizer
 
 Progress = Callable[[str], None]
@@ -106,7 +107,7 @@ class _Job:
     source: Source
     content: str
     options: CorpusOptions
-    settings: Mapping[str, Any]
+    settings: Mapping[str, JsonValue]
     pretrained: Tokenizer | None
     progress: Progress
     processes: int | None
@@ -203,9 +204,11 @@ def _require_both(splits: Mapping[str, Mapping[str, int]], job: _Job) -> None:
         )
 
 
-def _settings(options: CorpusOptions, pretrained: Tokenizer | None) -> dict[str, Any]:
+def _settings(options: CorpusOptions, pretrained: Tokenizer | None) -> dict[str, JsonValue]:
     """Return what of the options changes the result; where text lies doesn't, its content does."""
-    settings = options.model_dump(mode="json", exclude={"paths", "tokenizer", "parts"})
+    settings: dict[str, JsonValue] = options.model_dump(
+        mode="json", exclude={"paths", "tokenizer", "parts"}
+    )
     if pretrained is not None:
         del settings["vocab_size"]
         settings["tokenizer"] = hashlib.sha256(pretrained.to_str().encode()).hexdigest()
@@ -261,7 +264,7 @@ def _count_bigrams(tokens: Path, dtype: str, vocab_size: int, end: int, path: Pa
         )
 
 
-def _write_manifest(folder: Path, facts: dict[str, Any]) -> None:
+def _write_manifest(folder: Path, facts: Mapping[str, object]) -> None:
     """Record size and digest of every file, after all of them are safely on disk."""
     files = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
@@ -270,7 +273,7 @@ def _write_manifest(folder: Path, facts: dict[str, Any]) -> None:
             "bytes": path.stat().st_size,
             "sha256": file_digest(path),
         }
-    body = {**facts, "files": files}
+    body: dict[str, object] = {**facts, "files": files}
     body["digest"] = _digest(body)
     path = folder / MANIFEST
     path.write_text(json.dumps(body, indent=1, sort_keys=True) + "\n", encoding="utf-8")

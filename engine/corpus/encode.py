@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genesys_engine.engine.common.disk import size_of, write_whole
+from genesys_engine.engine.common.records import from_json, to_json
 from genesys_engine.engine.common.steps import Steps
 from genesys_engine.gab.errors import EnvironmentProblem
 from genesys_engine.plugins.corpus import file_digest, load_tokenizer
@@ -70,6 +71,17 @@ class _Part:
         return f"{self.split}-{self.number:05}"
 
 
+@dataclass(frozen=True)
+class PartNote:
+    """What a part holds: the digests of its text and of its tokens, and how much it is."""
+
+    text: str
+    sha256: str
+    documents: int
+    bytes: int
+    tokens: int
+
+
 def encode(
     documents: Iterable[tuple[str, str]],
     encoding: Encoding,
@@ -92,16 +104,16 @@ def encode(
     parts = folder / PARTS
     parts.mkdir(exist_ok=True)
     cores = min(processes or _cores(), MOST_PROCESSES)
-    notes: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
+    notes: dict[str, list[PartNote]] = {split: [] for split in SPLITS}
     steps = Steps(progress, total_bytes, every_s=TELL_EVERY_S)
     with _workers(1 if total_bytes < SERIAL_BYTES and processes is None else cores) as submit:
-        waiting: deque[tuple[str, Future[dict[str, Any]]]] = deque()
+        waiting: deque[tuple[str, Future[PartNote]]] = deque()
 
         def collect() -> None:
             split, future = waiting.popleft()
             note = future.result()
             notes[split].append(note)
-            steps.done(note["bytes"])
+            steps.done(note.bytes)
             steps.tell(f"encoding: {100 * steps.share:.0f} % of {size_of(total_bytes)}")
 
         for part in _parts(documents):
@@ -113,7 +125,8 @@ def encode(
     for split in SPLITS:
         _join([parts / f"{split}-{i:05}" for i in range(len(notes[split]))], folder / split)
     return {
-        split: {key: sum(note[key] for note in notes[split]) for key in COUNTS} for split in SPLITS
+        split: {key: sum(getattr(note, key) for note in notes[split]) for key in COUNTS}
+        for split in SPLITS
     }
 
 
@@ -130,7 +143,7 @@ def _parts(documents: Iterable[tuple[str, str]]) -> Iterator[_Part]:
     yield from (part for part in open_parts.values() if part.texts)
 
 
-def _encode_part(part: _Part, encoding: Encoding, folder: Path) -> dict[str, Any]:
+def _encode_part(part: _Part, encoding: Encoding, folder: Path) -> PartNote:
     """Write one part and its note, unless both are there; return the note."""
     text = hashlib.sha256()
     for document in part.texts:
@@ -140,23 +153,24 @@ def _encode_part(part: _Part, encoding: Encoding, folder: Path) -> dict[str, Any
         return known
     path = folder / f"{part.name}.bin"
     tokens = _write_tokens(part.texts, encoding, path)
-    note = {
-        "text": text.hexdigest(),
-        "sha256": file_digest(path),
-        "documents": len(part.texts),
-        "bytes": sum(len(document.encode()) for document in part.texts),
-        "tokens": tokens,
-    }
-    write_whole(folder / f"{part.name}.json", json.dumps(note))
+    note = PartNote(
+        text=text.hexdigest(),
+        sha256=file_digest(path),
+        documents=len(part.texts),
+        bytes=sum(len(document.encode()) for document in part.texts),
+        tokens=tokens,
+    )
+    write_whole(folder / f"{part.name}.json", json.dumps(to_json(note)))
     return note
 
 
-def _finished(stem: Path, text: str) -> dict[str, Any] | None:
+def _finished(stem: Path, text: str) -> PartNote | None:
     """Return the note of a part that holds this text and is intact."""
     try:
-        note: dict[str, Any] = json.loads(stem.with_suffix(".json").read_text(encoding="utf-8"))
-        intact = note["text"] == text and file_digest(stem.with_suffix(".bin")) == note["sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
+        written = json.loads(stem.with_suffix(".json").read_text(encoding="utf-8"))
+        note = from_json(PartNote, written)
+        intact = note.text == text and file_digest(stem.with_suffix(".bin")) == note.sha256
+    except (OSError, ValueError):
         return None
     return note if intact else None
 

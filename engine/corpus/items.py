@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genesys_engine.engine.common.records import to_json
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tokenizers import Tokenizer
@@ -50,6 +52,15 @@ class Passage:
     continuation: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Item:
+    """One item, as the task's configuration reads it; `label` is the place of the right choice."""
+
+    context: str
+    choices: tuple[str, ...]
+    label: int
+
+
 def write_items(
     texts: Iterable[str], training: NDArray[Any], tokenizer: Tokenizer, folder: Path
 ) -> dict[str, int]:
@@ -66,7 +77,7 @@ def write_items(
     }
     folder.mkdir()
     for name, items in tasks.items():
-        lines = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items)
+        lines = "".join(json.dumps(to_json(item), ensure_ascii=False) + "\n" for item in items)
         (folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
     return {name: len(items) for name, items in tasks.items()}
 
@@ -148,9 +159,9 @@ def _text(ids: tuple[int, ...], tokenizer: Tokenizer) -> str:
 
 def _continuation_items(
     passages: list[Passage], tokenizer: Tokenizer, rng: random.Random
-) -> list[dict[str, Any]]:
+) -> list[Item]:
     """Return items with four choices; the label's place is random."""
-    items: list[dict[str, Any]] = []
+    items: list[Item] = []
     for passage in passages:
         if len(items) == ITEMS:
             break
@@ -167,9 +178,9 @@ def _continuation_items(
 
 def _corruption_items(
     passages: list[Passage], tokenizer: Tokenizer, rng: random.Random
-) -> list[dict[str, Any]]:
+) -> list[Item]:
     """Return items with two choices, the intact ending and one with two words swapped."""
-    items: list[dict[str, Any]] = []
+    items: list[Item] = []
     for passage in reversed(passages):  # far from those that `continuation` used
         if len(items) == ITEMS:
             break
@@ -204,12 +215,9 @@ def _item(
     wrong: list[tuple[int, ...]],
     tokenizer: Tokenizer,
     rng: random.Random,
-) -> dict[str, Any]:
-    """Return one item in the shape that the task configuration reads."""
+) -> Item:
+    """Return one item, its choices in a random order."""
     choices = [right, *wrong]
     rng.shuffle(choices)
-    return {
-        "context": _text(passage.context, tokenizer),
-        "choices": [_text(choice, tokenizer) for choice in choices],
-        "label": choices.index(right),
-    }
+    texts = tuple(_text(choice, tokenizer) for choice in choices)
+    return Item(_text(passage.context, tokenizer), texts, choices.index(right))

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from genesys_engine.engine.corpus import rows
 from genesys_engine.engine.corpus.files import Files, open_files
@@ -47,7 +46,7 @@ class HubPart:
         yield from rows.texts(numbered, field, self.tally, lambda row: f"{where}, row {row}")
         self.tally.require_text(field)
 
-    def _rows(self, where: str) -> Iterator[dict[str, Any]]:
+    def _rows(self, where: str) -> Iterator[Mapping[str, object]]:
         import datasets
 
         part = self.part

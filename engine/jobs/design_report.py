@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationInfo, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
 from genesys_engine.engine.jobs.facts import Finite
 from genesys_engine.gab.checks.report import Finding
@@ -101,10 +101,10 @@ class DesignReport:
     passed: bool
     findings: tuple[Finding, ...]
     measurements: Measurements
-    data: Mapping[str, JsonValue] = field(repr=False, compare=False)
+    data: Mapping[str, object] = field(repr=False, compare=False)
 
     @classmethod
-    def read(cls, reply: Mapping[str, JsonValue], scales: Sequence[str]) -> DesignReport:
+    def read(cls, reply: Mapping[str, object], scales: Sequence[str]) -> DesignReport:
         """Return what a worker replied, once it fits.
 
         Raises:
@@ -115,7 +115,7 @@ class DesignReport:
         return cls._of(form, reply)
 
     @classmethod
-    def from_json(cls, data: Mapping[str, JsonValue]) -> DesignReport:
+    def from_json(cls, data: Mapping[str, object]) -> DesignReport:
         """Return what `to_json` wrote; raises `ValidationError` where it is no report."""
         return cls._of(_Report.model_validate(data), data)
 
@@ -123,11 +123,11 @@ class DesignReport:
     def refused(cls, finding: Finding) -> DesignReport:
         """Return the report of a check that found one error and measured nothing."""
         short = replace(finding, message=finding.message[:LONGEST])
-        data: dict[str, Any] = {"passed": False, "findings": [asdict(short)], "measurements": {}}
+        data = {"passed": False, "findings": [asdict(short)], "measurements": {}}
         return cls.from_json(data)
 
     @classmethod
-    def _of(cls, form: _Report, data: Mapping[str, JsonValue]) -> DesignReport:
+    def _of(cls, form: _Report, data: Mapping[str, object]) -> DesignReport:
         findings = tuple(found.finding() for found in form.findings)
         return cls(form.passed, findings, form.measurements, data)
 
@@ -136,7 +136,7 @@ class DesignReport:
         """The codes of what must be fixed."""
         return [found.code for found in self.findings if found.severity == "error"]
 
-    def to_json(self) -> Mapping[str, JsonValue]:
+    def to_json(self) -> Mapping[str, object]:
         """Return the report as it was read: a prompt names its fields in their order."""
         return self.data
 

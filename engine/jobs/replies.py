@@ -67,6 +67,13 @@ class TrainReply(_Trial):
         return None if finite else _not_measured("training loss")
 
 
+class PaceReply(_Reply):
+    """The reply of the measurement of a training's speed (plugins/train_job.py, `pace`)."""
+
+    tokens_per_s: Finite
+    build_s: Finite
+
+
 class EvaluateReply(_Trial):
     """The reply of the evaluation job (plugins/evaluate_job.py)."""
 

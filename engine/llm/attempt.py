@@ -7,7 +7,8 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+
+from pydantic import JsonValue
 
 from genesys_engine.engine.common.canonical import canonical_json
 from genesys_engine.engine.common.redact import redact
@@ -106,7 +107,7 @@ def _counted(tokens: int | None) -> int | None:
     return tokens if isinstance(tokens, int) and 0 <= tokens < MOST_TOKENS else None
 
 
-def _details(given: Mapping[str, Any]) -> dict[str, Any]:
+def _details(given: Mapping[str, object]) -> dict[str, JsonValue]:
     """Return what a back end tells of a reply, or nothing of it where it is no JSON."""
     try:
         return dict(json.loads(canonical_json(dict(given))))

@@ -15,9 +15,11 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue
 
 from genesys_engine.engine.common.canonical import canonical_json
+from genesys_engine.engine.common.records import from_json
 from genesys_engine.engine.common.redact import redact
 from genesys_engine.gab.private import private_file
 from genesys_engine.plugins.api import LLMReply, LLMUsage
@@ -44,13 +46,13 @@ class Call:
     role: str
     task: str
     model: str
-    request: Mapping[str, Any]
+    request: Mapping[str, JsonValue]
     request_digest: str
     reply: str | None
     input_tokens: int = 0
     output_tokens: int = 0
     usd: float | None = 0.0
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, JsonValue] = field(default_factory=dict)
     refused: str | None = None
     latency_s: float = 0.0
     attempt: int = 1
@@ -60,6 +62,11 @@ class Call:
     def key(self) -> str:
         """What the call is found by."""
         return call_key(self.model, self.request_digest)
+
+    @property
+    def messages(self) -> list[tuple[str, str]]:
+        """The role and the text of every message of the request."""
+        return from_json(list[tuple[str, str]], self.request["messages"])
 
     def as_reply(self) -> LLMReply:
         """Return the reply as it was given."""

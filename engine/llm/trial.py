@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from genesys_engine.engine.common.temporary import temporary_folder
 from genesys_engine.engine.config.schema import Experiment
@@ -101,7 +101,7 @@ def _tried(gateway: Gateway, role: str) -> Trial:
 
 def _judged(trial: Trial, reply: LLMReply, rated: bool) -> Trial:
     """Return the trial with what is wrong with the reply, if anything is."""
-    about: dict[str, Any] = dict(reply.details)
+    about = dict(reply.details)
     found, fault, hint = trial.found, "", ""
     if SCHEMA_LEFT_OUT in about:
         found += f"; it refuses a JSON Schema and is asked without: {about[SCHEMA_LEFT_OUT]}"

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue
 
 from genesys_engine.engine.check.design_check import CHECK
 from genesys_engine.engine.common.records import to_json
@@ -18,7 +19,7 @@ from genesys_engine.engine.evaluate.verification import EVALUATE, TRAIN
 from genesys_engine.engine.evaluate.verifier import RungSettings, verification_job
 from genesys_engine.engine.jobs.design_report import DesignReport
 from genesys_engine.engine.jobs.facts import number
-from genesys_engine.engine.jobs.replies import TrainReply
+from genesys_engine.engine.jobs.replies import PaceReply, TrainReply
 from genesys_engine.engine.jobs.subjects import serving
 from genesys_engine.engine.jobs.worker_jobs import CheckJob, PaceJob, VerifyJob
 from genesys_engine.engine.llm.backends import check_llm_setup, open_models
@@ -253,7 +254,7 @@ class Meter:
         pace = PaceJob(job.training, self.rungs[rung].scale, self._vocab_size)
         limits = self._settings.limits_for(passed=True)
         value, _ = self._done(PACE, pace.to_json(), f"{seed}-{rung}", limits)
-        return float(value["tokens_per_s"])
+        return PaceReply.model_validate(value).tokens_per_s
 
     def _few_steps(self, job: VerifyJob, rung: int) -> VerifyJob:
         """Return a job of a few steps, of a smaller batch where a whole one would take long."""
@@ -264,7 +265,7 @@ class Meter:
 
     def _done(
         self, target: str, job: Mapping[str, object], name: str, limits: Limits
-    ) -> tuple[Mapping[str, Any], float]:
+    ) -> tuple[Mapping[str, JsonValue], float]:
         """Return what a job replied, and its seconds."""
         scratch = self._folder / name
         scratch.mkdir()

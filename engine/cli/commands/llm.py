@@ -19,6 +19,7 @@ from genesys_engine.gab.errors import InputError
 
 if TYPE_CHECKING:
     from genesys_engine.engine.llm.ledger import Call
+    from genesys_engine.engine.llm.recording import Line
     from genesys_engine.engine.store.run_store import Store
     from genesys_engine.engine.views.llm import Asker
 
@@ -115,7 +116,7 @@ def _print_call(number: int, call: Call) -> None:
     counts = f"{call.input_tokens}+{call.output_tokens} tokens in {call.latency_s:.1f} s"
     head = f"=== {number}. {call.role}: {call.model}, {counts}"
     texts = [head + (f", {details}" if details else "")]
-    for role, text in call.request["messages"]:
+    for role, text in call.messages:
         texts += [f"--- {role}", text]
     texts += ["--- reply", call.reply] if call.reply is not None else []
     texts += ["--- refused", call.refused] if call.refused is not None else []
@@ -143,7 +144,7 @@ def record(runs: tuple[Path, ...], file: Path, as_json: bool) -> None:
         note(f"{plural(calls, 'reply', 'replies')} in {file} ({file.stat().st_size:,} bytes)")
 
 
-def _lines(run: Path, stack: contextlib.ExitStack) -> Iterator[dict[str, Any]]:
+def _lines(run: Path, stack: contextlib.ExitStack) -> Iterator[Line]:
     """Return the recorded calls of a run, a study or a recording, which `stack` will close."""
     from genesys_engine.engine.compare.store import StudyStore
     from genesys_engine.engine.llm.ledger import Ledger
