@@ -47,7 +47,7 @@ class TrialLost(InfrastructureFailure):
         self.device_s = device_s
 
 
-class Result(Future[TaskResult[VerifyResult]]):
+class Pending(Future[TaskResult[VerifyResult]]):
     """What a verification gives; taking it back takes its job back, if that has not started."""
 
     def __init__(self) -> None:
@@ -100,7 +100,7 @@ class Verification:
     lost: Callable[[BaseException], None]
     parameters: int | None = None
 
-    def run(self, result: Result) -> None:
+    def run(self, result: Pending) -> None:
         """Train, or resume the training that an earlier session has kept; then evaluate."""
         training = self.job.training
         known = kept_training(self.places.trained, training)
@@ -120,7 +120,7 @@ class Verification:
 
         result.job.add_done_callback(self._guarded(then))
 
-    def _evaluate(self, result: Result, trained: Trained) -> None:
+    def _evaluate(self, result: Pending, trained: Trained) -> None:
         job = self.job.evaluation(trained.weights)
         scratch = self.places.evaluation
         remove(scratch)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from genesys_engine.engine.common.randomness import derived_seed
 from genesys_engine.engine.evaluate.verification import (
     DEVICE_S,
+    Pending,
     Places,
-    Result,
     TrialLost,
     Verification,
     Verified,
@@ -189,7 +189,7 @@ class Verifier:
         # A task keeps its number: what an earlier attempt left is of this design at this rung,
         # and the trainer continues from it only if it is of the very same trial.
         keep_training(places.training, self._settings.limits.file_bytes)
-        result = Result()
+        result = Pending()
 
         def ended(read: Verified, trained: Trained | None) -> None:
             if read.result.ok:
