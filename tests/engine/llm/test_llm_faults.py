@@ -122,7 +122,7 @@ def test_a_server_that_is_not_there_is_an_outage(bench: Bench) -> None:
     gateway = through(bench, server, give_up_after_s=0.6)
     with pytest.raises(LLMOutage, match=r"no answer for 0\.6 s"):
         gateway.client("1").ask("coder", request())
-    assert [notice.kind for notice in bench.notices] == ["unreachable"]
+    assert [notice.KIND for notice in bench.notices] == ["llm.unreachable"]
 
 
 # --- what is refused ---------------------------------------------------------------------------

@@ -101,7 +101,7 @@ def test_a_real_grammar_takes_every_schema_that_is_sent(model: Path, bench: Benc
     strange = {"type": "object", "properties": {"a": {"type": "matrix"}}}
     reply = client.ask("observer", request("Say it.", max_tokens=8, schema=strange))
     assert "matrix" in reply.details[SCHEMA_LEFT_OUT]
-    assert [notice.kind for notice in bench.notices] == ["schema_refused"]
+    assert [notice.KIND for notice in bench.notices] == ["llm.schema_refused"]
 
 
 @pytest.mark.exhaustive
