@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from chat_server import Answer, ChatServer, Handler, answers, fails, says
-from engine_process import engine, here, write_experiment
+from engine_process import here, write_experiment
 from test_llm_runs import Trial, http
 
 from genesys_engine.engine.cli.progress.lines import line_of
@@ -219,7 +219,7 @@ def test_doctor_asks_the_models_of_an_experiment(tmp_path: Path) -> None:
         file = experiment(tmp_path, server)
         role = f'[llm.roles.observer]\napi_base = "{down.url}"\n'
         file.write_text(f"{file.read_text()}\n{role}")
-        rows = json.loads(engine("doctor", file, "--json").out)["data"]
+        rows = json.loads(here("doctor", file, "--json").out)["data"]
         assert len(server.asked) == 4
     found = [row for row in rows if row["name"].startswith("LLM ") and row["name"] != "LLM keys"]
     assert sorted(row["status"] for row in found) == ["fail", *["ok"] * 4]

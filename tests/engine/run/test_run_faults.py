@@ -232,7 +232,7 @@ def test_nothing_survives_a_kill_or_a_second_ctrl_c_and_nothing_is_done_twice(
         wait_for(lambda: "Ctrl-C again" in process.answer().err, process)
         interrupt(process)
         answer = ended(process)
-        assert gone(below, 0.5)
+        assert gone(below)
     answer.refused(130, "interrupted", f"genesys-engine resume {run}")
     assert rests(run) <= WAITING | {"scratch"}
     assert all(map(resumable, run.glob("scratch/*"))), (
