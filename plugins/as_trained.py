@@ -4,12 +4,17 @@ Scores are made in eval mode, and a block may compute something else in a traini
 is in its input as well.  So the weights that a training left are asked in train mode, with a graph,
 in the precision and in a batch of the shape of a training's step, for text that they were trained
 on; and once more with other text behind a place.  What stands before the place must be as likely.
+
+The same is asked of the weights that the training began with, after a few of its steps: how many
+nobody there can know, nor what is drawn in the step that is looked at, nor whether it is the first
+of those whose gradients are added up.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,26 +23,37 @@ from genesys_engine.plugins.corpus import Corpus
 from genesys_engine.plugins.crosscheck import beyond_rounding
 from genesys_engine.plugins.remote_model import log_likelihoods
 from genesys_engine.plugins.sandbox.subject import Asked
-from genesys_engine.plugins.trainers.stepping import IN_CACHE
+from genesys_engine.plugins.trainers.stepping import IGNORED, IN_CACHE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
 PLACES = 8  # at least; a batch with fewer rows is changed several times
+EARLY = 3
+"""Fewer steps than these are taken before an untrained model is looked at.  A step costs as much as
+three looks; of a training on 200,000 tokens all this is a sixtieth."""
 
 
 def looks_ahead(
-    subject: Asked, payload: Mapping[str, Any], corpus: Corpus, secret: Sequence[int]
+    subject: Asked,
+    payload: Mapping[str, Any],
+    corpus: Corpus,
+    secret: Sequence[int],
+    *,
+    untrained: bool = False,
 ) -> str:
     """Say how what follows a place changes what is reported there in training; "" for not at all.
 
     Args:
-        subject: serves the trained model (`model_subject`); nothing trains there.
+        subject: serves the trained model (`model_subject`), which does not train any more; where
+            it is `untrained`, steps of a training are taken first.
         payload: that of an evaluation.
-        secret: seed of the places.
+        secret: seed of the places, and of all else that is drawn.
     """
-    step = _Step(subject, payload, corpus, secret)
+    step = _Step(subject, payload, corpus, [*secret, 1 + untrained])
+    if untrained:
+        step.begin()
     whole = step.likely(range(len(step.cuts)), changed=False)
     seen = np.abs(np.concatenate([step.likely([n]) for n in range(len(step.cuts))]) - whole)
     if beyond_rounding(seen, np.abs(whole)) is not None:  # some kernels add in any order
@@ -62,13 +78,27 @@ class _Step:
 
         context, size = payload["model"]["context"], payload["batch_tokens"]
         rows = max(1, min(IN_CACHE, size) // context)
-        batches = corpus.batches(payload["seed"], rows, context)
-        self._text, self._other = (torch.from_numpy(next(batches).inputs.copy()) for _ in range(2))
+        self._batches = corpus.batches(payload["seed"], rows, context)
+        self._text, self._other = (
+            torch.from_numpy(next(self._batches).inputs.copy()) for _ in range(2)
+        )
         self._subject = subject
         self._shape = payload["model"]["vocab_size"]
         runs = math.ceil(PLACES / rows)
-        rng = np.random.default_rng([*secret, 1])
-        self.cuts = torch.from_numpy(rng.integers(1, max(2, context), size=(runs, rows)))
+        self._rng = np.random.default_rng(secret)
+        self.cuts = torch.from_numpy(self._rng.integers(1, max(2, context), size=(runs, rows)))
+        how = self._rng.integers(1 << 31), self._rng.integers(2)
+        self._how = {"seed": int(how[0]), "adds_up": bool(how[1])}
+
+    def begin(self) -> None:
+        """Have a few steps taken on other text; none on a GPU, whose memory may be full by now."""
+        import torch
+
+        steps = 0 if torch.cuda.is_available() else int(self._rng.integers(EARLY))
+        for batch in islice(self._batches, steps):
+            targets = torch.from_numpy(np.where(batch.mask, batch.targets, IGNORED))
+            inputs = torch.from_numpy(batch.inputs.copy())
+            self._subject.ask("teach", {"progress": 0.0}, [inputs, targets])
 
     def likely(self, runs: Sequence[int], *, changed: bool = True) -> NDArray[np.float64]:
         """Return the log-likelihood (runs * rows,) of what follows the place before each cut.
@@ -82,7 +112,7 @@ class _Step:
         rows = torch.arange(len(tokens)).repeat(len(cuts))
         places = cuts.flatten() - 1
         order = [tokens, rows, places]
-        _, made = self._subject.ask("step", {"seed": 0}, order)
+        _, made = self._subject.ask("step", self._how, order)
         found = log_likelihoods(made, (len(rows), self._shape))
         following = self._text[rows, cuts.flatten().clamp_max(self._text.shape[1] - 1)]
         return found[torch.arange(len(rows)), following].double().numpy()

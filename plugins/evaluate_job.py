@@ -90,7 +90,7 @@ def evaluate(
         cause = "contradicted"
         again = _built(blind, payload, payload["checkpoint"])
         problem = learned.contradiction() or _contradiction(again, payload, samples)
-        problem = problem or looks_ahead(blind, payload, corpus, _secret(payload, corpus))
+        problem = problem or _looks_ahead(blind, payload, corpus)
     facts["blind_s"] = clock.lap()
     facts["eval_s"] = sum(facts.values())
     _write_samples(evaluators, scratch / SAMPLES)
@@ -103,6 +103,16 @@ def evaluate(
         "parameters": learned.parameters,
         "facts": facts,
     }
+
+
+def _looks_ahead(subject: Asked, payload: Mapping[str, Any], corpus: Corpus) -> str:
+    """Say how the trained model, or the one that it began as, looks ahead in a training step."""
+    secret = _secret(payload, corpus)
+    problem = looks_ahead(subject, payload, corpus, secret)
+    if problem:
+        return problem
+    _built(subject, payload, None)
+    return looks_ahead(subject, payload, corpus, secret, untrained=True)
 
 
 def confirm(

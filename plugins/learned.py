@@ -34,7 +34,8 @@ class Learned:
             return ""
         return (
             f"training has changed {self.others:,} numbers that are no parameters, next to"
-            f" {self.parameters:,} that are: what is learned counts as parameters"
+            f" {self.parameters:,} that are: what is learned counts as parameters, so make it some,"
+            " or keep less"
         )
 
 

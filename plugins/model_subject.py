@@ -99,19 +99,23 @@ class _Served:
         """Run the forward pass of a training step on tokens (B, T); return the logits (n, V) in
         float32 at n `rows` and `places`.  It leaves the model as it was.
 
-        Arguments: `seed`, of what is drawn.
+        Arguments: `seed`, of what is drawn; `adds_up`, whether parameters have gradients already,
+        as they have behind the first part of a batch.
         """
         import torch
 
         from genesys_engine.plugins.auditor.memory import buffers_kept
 
         model = self._model
+        trained = [p for p in model.parameters() if p.requires_grad]
+        for parameter in trained if arguments["adds_up"] else ():
+            parameter.grad = torch.zeros_like(parameter)
         device = device_of(model)
         on_cuda = device.type == "cuda"
         torch.manual_seed(arguments["seed"])
         with buffers_kept(model), torch.autocast(device.type, torch.bfloat16, enabled=on_cuda):
             made = model.train().logits_at(*(tensor.to(device) for tensor in tensors))
-        model.eval()
+        model.eval().zero_grad(set_to_none=True)
         return {}, [made.detach().float()]
 
     def logits(

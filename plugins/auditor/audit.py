@@ -141,7 +141,7 @@ def _subject(order: Order, report: ReportBuilder, candidate: Candidate) -> Subje
         order.layers,
         beyond=order.level == "full",
     )
-    if report.attempt("build.error", subject.block) is None:
+    if report.attempt("build.error", lambda: subject.block().parameters) is None:
         return None
     subject = in_layers(subject, report)
     report.measurements["probe"]["layers"] = subject.blocks

@@ -51,11 +51,11 @@ def _mixed(subject: Subject, mode: str, sets: Sequence[list[int]]) -> Finding | 
     """Replace the sequences of each set: the others' outputs stay."""
     model = subject.shared.train(mode == "train")
     tokens = subject.tokens(_ROWS, _LENGTH)
-    before = subject.run(model, tokens)
-    for replaced in sets:
-        other = _with_others(subject, tokens, replaced)
+    others = [_with_others(subject, tokens, replaced) for replaced in sets]
+    before, *after = subject.all_of([subject.to_run(model, each) for each in (tokens, *others)])
+    for replaced, other, output in zip(sets, others, after, strict=True):
         kept = [row for row in range(_ROWS) if row not in replaced]
-        outputs = before, subject.run(model, other)
+        outputs = before, output
         apart = settled(partial(_apart, subject, outputs, (tokens, other), kept), EQUAL)
         if not apart <= EQUAL:
             return _finding(subject, mode, (tokens, other), kept, apart)
@@ -122,7 +122,7 @@ def among_others(subject: Subject, rows: Tensor, output: Tensor) -> Finding | No
         return difference(subject.alone(length)[-1], output[:1])
 
     apart = settled(change, EQUAL)
-    if not apart > EQUAL or _is_chaos(subject, rows[:1], apart):  # NaN is for the caller to find
+    if not apart > EQUAL or is_chaos(subject, rows[:1], apart):  # NaN is for the caller to find
         return None
     runs = subject.trace(model, rows), subject.trace(model, rows[:1])
     views = _sequences([0], len(rows)), _sequences([0], 1)
@@ -132,7 +132,7 @@ def among_others(subject: Subject, rows: Tensor, output: Tensor) -> Finding | No
     return finding("batch.mixed", text, evidence, place=place)
 
 
-def _is_chaos(subject: Subject, tokens: Tensor, apart: float) -> bool:
+def is_chaos(subject: Subject, tokens: Tensor, apart: float) -> bool:
     """Tell whether the rounding of fp64 alone may make a change that large.
 
     Batches of other sizes round otherwise.  What that becomes at the output is read from a change

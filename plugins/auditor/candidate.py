@@ -9,17 +9,25 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from torch import Tensor
 
 from genesys_engine.plugins.auditor import SERVED
+from genesys_engine.plugins.auditor.numbers import fan_in
 from genesys_engine.plugins.auditor.untouched import PatchedError
-from genesys_engine.plugins.sandbox.subject import Asked, BadAnswer, SameProcess
+from genesys_engine.plugins.sandbox.subject import (
+    Asked,
+    BadAnswer,
+    Question,
+    Reply,
+    SameProcess,
+)
 
+T = TypeVar("T")
 Form = Literal["plain", "pairs", "adapted"]
 _ENOUGH = 8  # things that nobody holds, until they are let go
 _MAX_SIZE = 1 << 62
@@ -51,23 +59,59 @@ class Parameter:
 
     @property
     def fan_in(self) -> int:
-        """How many inputs each of its outputs sums; 4 for vectors."""
-        return self.count // max(1, self.shape[0]) if len(self.shape) > 1 else 4
+        """How many inputs each of its outputs sums."""
+        return fan_in(self.shape)
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True)
+class Asking(Generic[T]):
+    """A question that was not asked yet, and how its answer is read."""
+
+    question: Question
+    read: Callable[[dict[str, Any], list[Tensor]], T]
+
+
 class Model:
-    """A block or a model that was built in the other process; `unit` is the class it is of.
+    """A block or a model in the other process, built with the next question that is asked.
 
     It is let go there when nobody holds this any more.  One that is `steady` keeps its buffers in
     train mode too, so that what was asked before is still its answer.
     """
 
-    number: int
-    unit: str
-    parameters: tuple[Parameter, ...] = field(repr=False)
-    training: bool = True
-    steady: bool = False
+    def __init__(self, number: int, settle: Callable[[], None]) -> None:
+        self.number = number
+        self.training = True
+        self.steady = False
+        self._settle = settle
+        self._described: tuple[str, tuple[Parameter, ...]] | None = None
+
+    @property
+    def unit(self) -> str:
+        """The class it is of."""
+        return self._known[0]
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Its parameters.
+
+        Raises:
+            SubjectRaised: the block raises as it is built.
+        """
+        return self._known[1]
+
+    @property
+    def _known(self) -> tuple[str, tuple[Parameter, ...]]:
+        if self._described is None:
+            self._settle()
+        assert self._described is not None, "it was built"
+        return self._described
+
+    def describe(self, answer: dict[str, Any], made: Sequence[Tensor]) -> None:
+        """Take note of what was built."""
+        rows = answer.get("parameters")
+        if not isinstance(rows, list) or len(rows) > _NAMES:
+            raise BadAnswer("a module without parameters")
+        self._described = text(answer, "unit"), tuple(_parameter(row) for row in rows)
 
     def train(self, mode: bool = True) -> Model:
         """Have the next runs be in train mode, or in eval mode."""
@@ -87,11 +131,18 @@ class Trace:
 
 
 class Candidate:
-    """Asks the process of a block."""
+    """Asks the process of a block.
+
+    Whatever is built there is known by a number that is given out here.  What has no answer that
+    matters now waits for the next question, and goes with it: a message costs both sides more than
+    many operations do.
+    """
 
     def __init__(self, asked: Asked) -> None:
         self._asked = asked
         self._dropped: list[int] = []
+        self._waiting: list[Asking[None]] = []
+        self._count = 0
 
     def load(
         self,
@@ -114,49 +165,83 @@ class Candidate:
         return truth(answer, "module")
 
     def build(self, kind: str, **given: Any) -> Model:
-        """Have something built."""
-        answer, _ = self.ask(f"build_{kind}", **given)
-        rows = answer.get("parameters")
-        if not isinstance(rows, list) or len(rows) > _NAMES:
-            raise BadAnswer("a module without parameters")
-        parameters = tuple(_parameter(row) for row in rows)
-        model = Model(number(answer, "number"), text(answer, "unit"), parameters)
-        self._let_go_with(model)
+        """Have something built, with the next question at the latest."""
+        model = Model(self.new_number(), self.settle)
+        question = Question(f"build_{kind}", {**given, "number": model.number})
+        self._waiting.append(Asking(question, model.describe))
+        weakref.finalize(model, self._dropped.append, model.number)
         return model
 
     def trace(self, model: Model, *tensors: Tensor, **given: Any) -> Trace:
         """Have a run traced."""
-        answer, _ = self.of(model, "trace", *tensors, **given)
-        trace = Trace(number(answer, "number"))
-        self._let_go_with(trace)
+        trace = Trace(self.new_number())
+        self.of(model, "trace", *tensors, number=trace.number, **given)
+        weakref.finalize(trace, self._dropped.append, trace.number)
         return trace
 
-    def of(
-        self, model: Model, operation: str, *tensors: Tensor, **given: Any
-    ) -> tuple[dict[str, Any], list[Tensor]]:
-        """Ask something of a model, in its present mode."""
+    def to_ask(self, model: Model, operation: str, *tensors: Tensor, **given: Any) -> Question:
+        """Return a question about a model, in its present mode."""
         how = {"training": model.training, "steady": model.steady}
-        return self.ask(operation, *tensors, model=model.number, **how, **given)
+        return Question(operation, {"model": model.number, **how, **given}, tensors)
 
-    def ask(
-        self, operation: str, *tensors: Tensor, **given: Any
-    ) -> tuple[dict[str, Any], list[Tensor]]:
+    def of(self, model: Model, operation: str, *tensors: Tensor, **given: Any) -> Reply:
+        """Ask something of a model, in its present mode."""
+        return next(self.ask_all([self.to_ask(model, operation, *tensors, **given)]))
+
+    def have(self, model: Model, operation: str, *tensors: Tensor, **given: Any) -> None:
+        """Have something done to a model before the next question."""
+        self._waiting.append(_silent(self.to_ask(model, operation, *tensors, **given)))
+
+    def have_done(self, operation: str, *tensors: Tensor, **given: Any) -> None:
+        """Have something done before the next question."""
+        self._waiting.append(_silent(Question(operation, given, tensors)))
+
+    def ask(self, operation: str, *tensors: Tensor, **given: Any) -> Reply:
         """Ask for an operation of `served`.
 
         Raises:
             SubjectRaised, MemoryError: as `sandbox.subject.Asked` says.
             PatchedError: a class was changed there that others rely on.
         """
+        return next(self.ask_all([Question(operation, given, tensors)]))
+
+    def answers(self, askings: Sequence[Asking[T]]) -> Iterator[T]:
+        """Ask several questions in one message; what one raises is raised in its place."""
+        replies = self.ask_all([each.question for each in askings])
+        return (each.read(*reply) for each, reply in zip(askings, replies, strict=True))
+
+    def ask_all(self, questions: Sequence[Question]) -> Iterator[Reply]:
+        """Ask several questions in one message; see `Asked.ask_all` and `ask`."""
+        waiting, self._waiting = self._waiting, []
         if len(self._dropped) >= _ENOUGH:
             dropped, self._dropped[:] = list(self._dropped), []
-            self._asked.ask("drop", {"numbers": dropped})
-        answer, made = self._asked.ask(operation, given, tensors)
-        if "patched" in answer:
-            raise PatchedError(text(answer, "patched"))
-        return answer, made
+            waiting.append(_silent(Question("drop", {"numbers": dropped})))
+        if not (waiting or questions):
+            return iter(())
+        replies = map(_unpatched, self._asked.ask_all([*(w.question for w in waiting), *questions]))
+        for each in waiting:
+            each.read(*next(replies))
+        return replies
 
-    def _let_go_with(self, held: Model | Trace) -> None:
-        weakref.finalize(held, self._dropped.append, held.number)
+    def settle(self) -> None:
+        """Have done what waits for the next question."""
+        list(self.ask_all([]))
+
+    def new_number(self) -> int:
+        """Return the number of a model, a trace or a note that is to be made there."""
+        self._count += 1
+        return self._count
+
+
+def _unpatched(reply: Reply) -> Reply:
+    if "patched" in reply[0]:
+        raise PatchedError(text(reply[0], "patched"))
+    return reply
+
+
+def _silent(question: Question) -> Asking[None]:
+    """Return what is asked without looking at the answer."""
+    return Asking(question, lambda answer, made: None)
 
 
 def here(source: str = "", class_name: str = "Block", *, form: Form = "pairs") -> Candidate:

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from genesys_engine.gab.checks.report import Evidence, Finding, finding
 from genesys_engine.gab.checks.sourcemap import Place
-from genesys_engine.plugins.auditor.batch import among_others
+from genesys_engine.plugins.auditor.batch import among_others, is_chaos
 from genesys_engine.plugins.auditor.candidate import Model
 from genesys_engine.plugins.auditor.gradient import origin_of_nan
 from genesys_engine.plugins.auditor.lengths import SHORT, cuts, prefixes, rows_at_once, rows_of_step
@@ -38,6 +38,10 @@ LEAK_FP32 = 1e-3
 # A change of fp32's own size is rounding where fp64 knows it not; a larger one must also stay as
 # large when the change of the future is made a hundred times smaller: a leak shrinks along.
 _NEARER, _SHRINKS = 1e-2, 0.1
+_AS_TRAINED: dict[str, Any] = {"gradient": True, "bare": True}
+# Of a deep model: the first token and the last, the end of a chunk of any power of two up to 16,
+# and insides of chunks.
+_DEEP = (1, 7, 16, 21, 30)
 
 
 def check_causality(subject: Subject) -> Iterator[Finding]:
@@ -66,9 +70,15 @@ def check_causality_fast(subject: Subject) -> Iterator[Finding]:
         yield found
 
 
-def check_causality_deep(subject: Subject) -> Iterator[Finding]:
-    """`causality.leak` at one short length: for a deep model, whose every layer may be another."""
-    found = probe_rows(subject, subject.shared, "moved", (SHORT,), few=True)
+def check_causality_deep(subject: Subject, noise: float) -> Iterator[Finding]:
+    """`causality.leak` at one short length and few cuts: for a deep model, whose every layer may be
+    another.
+
+    `noise` is how far the parameters of a shallow one can be moved; seldom is it too far here.
+    """
+    found = probe_rows(subject, subject.model(noise=noise), "moved", (SHORT,), only=_DEEP)
+    if found is not None and not math.isfinite(float(found.evidence["change"] or 0)):
+        found = probe_rows(subject, subject.shared, "moved", (SHORT,), only=_DEEP)
     if found is not None:
         yield found
 
@@ -76,13 +86,16 @@ def check_causality_deep(subject: Subject) -> Iterator[Finding]:
 def check_causality_as_trained(subject: Subject) -> Iterator[Finding]:
     """`causality.leak` in fp32, in train mode and with a graph: as training runs it.
 
-    The batches have the shape of a training's, and tokens come as often as words do.  What leaks in
-    one dtype, mode or batch size only does not show in fp64.
+    The batches have the shape of a training's, and tokens come as often as words do, equal ones as
+    equal vectors.  What leaks in one dtype, mode or batch size only does not show in fp64.  What
+    leaks with the small weights that a training begins with is asked in a small batch.
     """
-    model = subject.model(noise=subject.noise, dtype=torch.float32).train()
-    contexts = dict.fromkeys((*subject.contexts, subject.context))
-    for length, rows in ((SHORT, 4), *((each, rows_of_step(each)) for each in contexts)):
-        found = _replace_in_step(subject, model, length, rows)
+    moved, initial = (subject.model(noise=n, dtype=torch.float32) for n in (subject.noise, 0.0))
+    steps = [_Step(subject, initial, "initial", SHORT, 4)]
+    for each in dict.fromkeys((*subject.contexts, subject.context)):
+        steps.append(_Step(subject, moved, "moved", each, rows_of_step(each)))
+    for step, after in zip(steps, subject.all_of([step.asked for step in steps]), strict=True):
+        found = step.fault(after)
         if found is not None:
             yield found
             return
@@ -95,6 +108,8 @@ def check_lengths(subject: Subject) -> Iterator[Finding]:
     leak at one of the two lengths, or on their number alone.
     """
     longest, shared = subject.longest, subject.shared.eval()
+    lengths = prefixes(longest, subject.context, subject.chunks)
+    subject.run_alone([*lengths, longest])
 
     def change(cut: int, wide: bool) -> float:
         one, other = (
@@ -103,7 +118,7 @@ def check_lengths(subject: Subject) -> Iterator[Finding]:
         )
         return worst(difference(a, b[:, :cut]) for a, b in zip(one, other, strict=True))
 
-    for cut in prefixes(longest, subject.context, subject.chunks):
+    for cut in lengths:
         apart = settled(partial(change, cut), LEAK)
         if not apart <= LEAK:
             found = None
@@ -130,16 +145,54 @@ def probe_rows(
     `few` leaves out cuts of long lengths; `only` are all that are asked.
     """
     model.eval()
-    for length in lengths:
-        tokens = subject.tokens(1, length)
+    longer = [length for length in lengths if length > 1]  # one token has no future
+    probes = [_Probe(subject, model, state, each, few=few, only=only) for each in longer]
+    asked = [subject.to_layers(model, probe.first) for probe in probes]
+    for probe, outputs in zip(probes, subject.all_of(asked), strict=True):
+        found = probe.fault(outputs)
+        if found is not None:
+            return found
+    return None
+
+
+class _Probe:
+    """Suffixes of one text that are replaced, a group of cuts at a time."""
+
+    def __init__(
+        self,
+        subject: Subject,
+        model: Model,
+        state: str,
+        length: int,
+        *,
+        few: bool,
+        only: Sequence[int],
+    ) -> None:
+        self._subject, self._model, self._state = subject, model, state
+        self._tokens = subject.tokens(1, length)
         where = only or cuts(length, subject.chunks, few=few)
-        for group in _groups(where, rows_at_once(length) - 1):
-            if group[0] != where[0] and _stays(subject, model, tokens, group):
+        self._groups = list(_groups(where, rows_at_once(length) - 1))
+        self.first = self._rows_of(self._groups[0])
+
+    def _rows_of(self, where: Sequence[int]) -> Tensor:
+        """Return the text, and below it one with a new suffix for each cut."""
+        changed = [_with_new_suffix(self._subject, self._tokens, cut) for cut in where]
+        return torch.cat([self._tokens, *changed])
+
+    def fault(self, outputs: list[Tensor]) -> Finding | None:
+        """Return what is wrong, given the layers' outputs for the `first` rows."""
+        subject, model, state = self._subject, self._model, self._state
+        found = _fault_of_group(subject, model, state, self.first, self._groups[0], outputs)
+        if found is not None:
+            return found
+        for where in self._groups[1:]:
+            if _stays(subject, model, self._tokens, where):
                 continue
-            found = _probe_group(subject, model, state, tokens, group)
+            rows = self._rows_of(where)
+            found = _fault_of_group(subject, model, state, rows, where, subject.layers(model, rows))
             if found is not None:
                 return found
-    return None
+        return None
 
 
 def _groups(where: Sequence[int], size: int) -> Iterator[Sequence[int]]:
@@ -160,12 +213,17 @@ def _stays(subject: Subject, model: Model, tokens: Tensor, where: Sequence[int])
     return all(bool((_changes(torch.cat(pair), where) <= LEAK).all()) for pair in pairs)
 
 
-def _probe_group(
-    subject: Subject, model: Model, state: str, tokens: Tensor, where: Sequence[int]
+def _fault_of_group(
+    subject: Subject,
+    model: Model,
+    state: str,
+    rows: Tensor,
+    where: Sequence[int],
+    outputs: list[Tensor],
 ) -> Finding | None:
-    """Probe some cuts of `tokens` (1, time) in one forward pass."""
-    rows = torch.cat([tokens, *(_with_new_suffix(subject, tokens, cut) for cut in where)])
-    outputs = subject.layers(model, rows)
+    """Return what is wrong with the layers' outputs for `rows`: a text, and below it one with a new
+    suffix for each cut."""
+    tokens = rows[:1]
     if subject.is_shared(model) and (found := among_others(subject, rows, outputs[-1])):
         return found
     changes = torch.stack([_changes(output, where) for output in outputs]).amax(0)
@@ -180,8 +238,10 @@ def _probe_group(
         if change <= LEAK or _is_rounding(ask, tokens, change):
             continue
         pair = _rows(outputs, [0]), _rows(outputs, [row])
-        leak = _leak(subject, model, pair, rows[[0, row]], cut, state, LEAK)
         alone = _apart((subject.layers(model, rows[[one]]) for one in (0, row)), cut)
+        if alone <= LEAK and is_chaos(subject, rows[:1], change):
+            continue  # kernels round the rows of a batch in their own ways
+        leak = _leak(subject, model, pair, rows[[0, row]], cut, state, LEAK)
         return _mixes(leak) if alone <= LEAK else leak
     return None
 
@@ -235,41 +295,51 @@ def _replace_in_training(subject: Subject, model: Model, state: str, length: int
     tokens, cut = subject.tokens(1, length), length // 2 + 1
     other = _with_new_suffix(subject, tokens, cut)
 
-    def run(**how: Any) -> tuple[list[Tensor], list[Tensor]]:
-        one, two = (subject.layers(model, t, gradient=True, **how) for t in (tokens, other))
-        return one, two
+    def run(**how: Any) -> list[list[Tensor]]:
+        asked = [subject.to_layers(model, t, gradient=True, **how) for t in (tokens, other)]
+        return list(subject.all_of(asked))
 
     def ask(**how: Any) -> float:
         return _apart(run(**how), cut)
 
-    pair = run()
-    change = _apart(pair, cut)
+    before, after = run()
+    change = _apart((before, after), cut)
     if change <= LEAK or _is_rounding(ask, tokens, change):
         return None
     rows = torch.cat([tokens, other])
-    return _leak(subject, model, pair, rows, cut, f"{state}, training", LEAK)
+    return _leak(subject, model, (before, after), rows, cut, f"{state}, training", LEAK)
 
 
-def _replace_in_step(subject: Subject, model: Model, length: int, rows: int) -> Finding | None:
-    """Replace suffixes in the batch of a training's step, behind another cut in each row but one.
+class _Step:
+    """The batch of a training's step, with the suffix replaced behind another cut in each row but
+    the first."""
 
-    Where rows differ they may have drawn differently (dropout): then batches are compared, which
-    draw alike.
-    """
-    text = subject.text(1, length)
-    where = _cuts_of_step(length, max(2, rows - 1))
-    changed = torch.cat([text, *(_with_new_suffix(subject, text, cut) for cut in where)])
-    after = subject.layers(model, changed, gradient=True)
-    if all(bool((_changes(output, where) <= LEAK_FP32).all()) for output in after):
+    def __init__(self, subject: Subject, model: Model, state: str, length: int, rows: int) -> None:
+        self._subject, self._model, self._state = subject, model.train(), state
+        self._text = subject.text(1, length)
+        self._where = _cuts_of_step(length, max(2, rows - 1))
+        behind = [_with_new_suffix(subject, self._text, cut) for cut in self._where]
+        self._changed = torch.cat([self._text, *behind])
+        self.asked = subject.to_layers(self._model, self._changed, **_AS_TRAINED)
+
+    def fault(self, after: list[Tensor]) -> Finding | None:
+        """Return a leak, given the layers' outputs for what was asked.
+
+        Where rows differ they may have drawn differently (dropout): then batches are compared,
+        which draw alike.
+        """
+        subject, where = self._subject, self._where
+        if all(bool((_changes(output, where) <= LEAK_FP32).all()) for output in after):
+            return None
+        whole = self._text.repeat(len(self._changed), 1)
+        before = subject.layers(self._model, whole, **_AS_TRAINED)
+        for row, cut in enumerate(where, start=1):
+            pair = _rows(before, [row]), _rows(after, [row])
+            if not _apart(pair, cut) <= LEAK_FP32:
+                both = torch.stack([whole[row], self._changed[row]])
+                state = f"{self._state}, fp32, training"
+                return _leak(subject, self._model, pair, both, cut, state, LEAK_FP32)
         return None
-    whole = text.repeat(len(changed), 1)
-    before = subject.layers(model, whole, gradient=True)
-    for row, cut in enumerate(where, start=1):
-        pair = _rows(before, [row]), _rows(after, [row])
-        if not _apart(pair, cut) <= LEAK_FP32:
-            both, state = torch.stack([whole[row], changed[row]]), "moved, fp32, training"
-            return _leak(subject, model, pair, both, cut, state, LEAK_FP32)
-    return None
 
 
 def _cuts_of_step(length: int, count: int) -> list[int]:
@@ -331,20 +401,16 @@ def _gradient(subject: Subject, model: Model, lengths: Sequence[int]) -> Finding
     Every row of a batch has its own cut, so one backward pass asks for all.
     """
     model.eval()
-    for length in dict.fromkeys(lengths):
-        where = _gradient_cuts(length)
-        tokens = subject.tokens(1, length).repeat(len(where), 1)
-        generator = subject.generator(7)
-        weights = torch.randn((*tokens.shape, VOCABULARY), generator=generator, dtype=torch.float64)
-        weights *= (torch.arange(length) < torch.tensor(where)[:, None])[..., None]
-        slope = subject.pull(model, tokens, weights)
+    asked = [(length, *_weighted(subject, length)) for length in dict.fromkeys(lengths)]
+    slopes = subject.all_of([subject.to_pull(model, *given) for _, *given in asked])
+    for (length, tokens, weights), slope in zip(asked, slopes, strict=True):
         if slope is None:
             return None  # the gradient's own check says so
         if not torch.isfinite(slope).all():
             text = "The gradient for the blocks' input is NaN or infinite."
             place = origin_of_nan(subject, model, length)
             return finding("gradient.nonfinite", text, {"length": length}, place=place)
-        for row, cut in enumerate(where):
+        for row, cut in enumerate(_gradient_cuts(length)):
             change = settled(_pulls(subject, model, tokens, weights, slope, (row, cut)), LEAK)
             if not change <= LEAK:
                 text = f"Outputs before position {cut} have a gradient for inputs from it on."
@@ -352,6 +418,15 @@ def _gradient(subject: Subject, model: Model, lengths: Sequence[int]) -> Finding
                 place = _place_of_pull(subject, model, tokens[:1], cut)
                 return finding("causality.gradient", text, evidence, place=place)
     return None
+
+
+def _weighted(subject: Subject, length: int) -> tuple[Tensor, Tensor]:
+    """Return a text, once for each cut of the gradient's test, and weights of the logits before."""
+    where = _gradient_cuts(length)
+    tokens = subject.tokens(1, length).repeat(len(where), 1)
+    generator = subject.generator(7)
+    weights = torch.randn((*tokens.shape, VOCABULARY), generator=generator, dtype=torch.float64)
+    return tokens, weights * (torch.arange(length) < torch.tensor(where)[:, None])[..., None]
 
 
 def _place_of_pull(subject: Subject, model: Model, tokens: Tensor, cut: int) -> Place:

@@ -34,7 +34,7 @@ from genesys_engine.plugins.auditor.flops import (
     stack,
 )
 from genesys_engine.plugins.auditor.subject import BLOCKS, Subject
-from genesys_engine.plugins.sandbox.subject import SubjectRaised
+from genesys_engine.plugins.sandbox.subject import Question, SubjectRaised
 
 _SHORT = 64  # calls are counted at this length and at twice it
 # Operations too, where the block works without a loop over time: narrow, so that what grows with
@@ -80,7 +80,7 @@ def check_growth_with_length(subject: Subject) -> Iterator[Finding]:
 def _growth(subject: Subject, cost: dict[str, Any]) -> Generator[Finding, None, Cost]:
     """Count calls and operations at two lengths into `cost`; return the longer one's."""
     width = subject.width
-    short, double = (counted(subject, width, length) for length in (_SHORT, 2 * _SHORT))
+    short, double = counted(subject, width, (_SHORT, 2 * _SHORT))
     calls = _exponent(short.calls, double.calls)
     looping = not (double.calls - short.calls) / _SHORT <= LOOP
     place = subject.place_of(subject.block())
@@ -94,7 +94,7 @@ def _growth(subject: Subject, cost: dict[str, Any]) -> Generator[Finding, None, 
     pair = short, double
     if not looping:
         narrow = min(width, _NARROW)
-        pair = counted(subject, narrow, _LONG), counted(subject, narrow, 2 * _LONG)
+        pair = counted(subject, narrow, (_LONG, 2 * _LONG))
     growth = _exponent(pair[0].operations, pair[1].operations)
     if not growth <= CUBIC:
         evidence: dict[str, Evidence] = {"length": pair[1].length, "exponent": round(growth, 2)}
@@ -107,14 +107,21 @@ def _growth(subject: Subject, cost: dict[str, Any]) -> Generator[Finding, None, 
     return double
 
 
-def counted(subject: Subject, width: int, length: int) -> Cost:
-    """Return what a block's forward pass takes, as its process counts it.
+def counted(subject: Subject, width: int, lengths: tuple[int, int]) -> tuple[Cost, Cost]:
+    """Return what a block's forward pass takes at two lengths, as its process counts it.
 
     Where layers differ, it is their mean.
     """
-    answer, _ = subject.candidate.ask("cost", width=width, length=length, blocks=subject.stacked)
-    least = length * width  # it has written its output
-    return Cost(length, max(least, number(answer, "operations")), number(answer, "calls"))
+    how = {"width": width, "blocks": subject.stacked}
+    questions = [Question("cost", {**how, "length": length}) for length in lengths]
+
+    def read(length: int, answer: dict[str, Any]) -> Cost:
+        least = length * width  # it has written its output
+        return Cost(length, max(least, number(answer, "operations")), number(answer, "calls"))
+
+    replies = zip(lengths, subject.candidate.ask_all(questions), strict=True)
+    short, long = (read(length, answer) for length, (answer, _) in replies)
+    return short, long
 
 
 def flops_per_token(subject: Subject, config: ModelConfig, device: str = "meta") -> float:
@@ -186,6 +193,7 @@ def time_against(
 def _there(subject: Subject, length: int) -> Callable[[], object]:
     """Return what has the candidate's blocks take a step."""
     blocks, X = subject.stack(torch.float32), _input(subject, length)
+    subject.candidate.settle()  # what is timed is the step alone
 
     def step() -> None:  # which holds the blocks: they are let go there with the last reference
         numbers = [block.number for block in blocks]

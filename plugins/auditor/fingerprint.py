@@ -33,7 +33,7 @@ def fingerprint(subject: Subject) -> str:
         for parameter in block.parameters:
             values.append(_fill(parameter.shape, shift) * parameter.fan_in**-0.5)
             shift += 1.0
-        subject.candidate.of(block, "fill", *values)
+        subject.candidate.have(block, "fill", *values)
         blocks.append(block)
     numbers = [block.number for block in blocks]
     _, made = subject.candidate.ask("run_blocks", X, models=numbers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,10 +11,10 @@ from torch import Tensor
 
 from genesys_engine.gab.checks.report import Evidence, Finding, finding
 from genesys_engine.gab.checks.sourcemap import Place
-from genesys_engine.plugins.auditor.candidate import Model, names, number, only, text
+from genesys_engine.plugins.auditor.candidate import Asking, Model, names, only, text
 from genesys_engine.plugins.auditor.numbers import EQUAL, difference, worst
 from genesys_engine.plugins.auditor.subject import WHOLE, Subject
-from genesys_engine.plugins.sandbox.subject import SubjectRaised
+from genesys_engine.plugins.sandbox.subject import Reply, SubjectRaised
 
 _LENGTH = 31
 _SEEDS = 32  # that a block which draws in eval mode is run from
@@ -39,22 +40,29 @@ def check_shapes_fast(subject: Subject) -> Iterator[Finding]:
 
 def _shapes(subject: Subject, cases: Iterable[tuple[torch.dtype, int]]) -> Iterator[Finding]:
     blocks: dict[torch.dtype, list[Model]] = {}  # to build one costs as much as to run it
+    asked = []
     for dtype, length in cases:
         if dtype not in blocks:
             blocks[dtype] = [block.eval() for block in subject.each_kind(dtype)]
-        for block in blocks[dtype]:
-            fault = _shape_fault(subject, block, dtype, length)
-            if fault is not None:
-                yield fault
-                return
+        X = torch.randn(2, length, subject.width, generator=subject.generator(length), dtype=dtype)
+        asked += [(block, X) for block in blocks[dtype]]
+    questions = [subject.candidate.to_ask(block, "reply", X, seed=0) for block, X in asked]
+    replies = subject.candidate.ask_all(questions)
+    for block, X in asked:
+        fault = _shape_fault(subject, block, X, replies)
+        if fault is not None:
+            yield fault
+            return
 
 
-def _shape_fault(subject: Subject, block: Model, dtype: torch.dtype, length: int) -> Finding | None:
-    """Return what is wrong with the reply of a block to an input."""
-    X = torch.randn(2, length, subject.width, generator=subject.generator(length), dtype=dtype)
-    evidence: dict[str, Evidence] = {"length": length, "dtype": str(dtype).removeprefix("torch.")}
+def _shape_fault(
+    subject: Subject, block: Model, X: Tensor, replies: Iterator[Reply]
+) -> Finding | None:
+    """Return what is wrong with the next reply, that of a block to an input."""
+    dtype = str(X.dtype).removeprefix("torch.")
+    evidence: dict[str, Evidence] = {"length": X.shape[1], "dtype": dtype}
     try:
-        reply, made = subject.candidate.of(block, "reply", X, seed=0)
+        reply, made = next(replies)
     except SubjectRaised as error:
         return subject.source.fault("forward.error", error.raised, evidence)
     fault = _fault_of_reply(reply, made, X)
@@ -94,14 +102,15 @@ def check_finite(subject: Subject) -> Iterator[Finding]:
     if not subject.noise:  # else they were moved so far that outputs stay finite
         models["moved"] = subject.opened()
     for state, model in models.items():
-        for length in (_LENGTH, subject.context):
-            tokens = subject.tokens(1, length)
-            output = subject.run(model.eval(), tokens)
+        inputs = [subject.tokens(1, length) for length in (_LENGTH, subject.context)]
+        outputs = subject.all_of([subject.to_run(model.eval(), tokens) for tokens in inputs])
+        for tokens, output in zip(inputs, outputs, strict=True):
             bad = int((~torch.isfinite(output)).sum())
             if bad:
                 message = f"{bad} of {output.numel()} outputs are NaN or infinite."
                 place = subject.first_nonfinite(subject.trace(model, tokens))
-                evidence: dict[str, Evidence] = {"length": length, "parameters": state, "bad": bad}
+                evidence: dict[str, Evidence] = {"length": tokens.shape[1], "parameters": state}
+                evidence |= {"bad": bad}
                 yield finding("output.nonfinite", message, evidence, place=place)
                 return
 
@@ -119,16 +128,20 @@ def check_repeatable(subject: Subject) -> Iterator[Finding]:
 def _unlike(subject: Subject, model: Model) -> Finding | None:
     """Run the same again, and again after something else; look for what is kept meanwhile."""
     tokens, others = subject.tokens(2, _LENGTH), subject.tokens(3, 9, salt=5)
-    mode = "train" if model.training else "eval"
-    before = None if model.training else _note(subject, model)
-    first = subject.run(model, tokens)
-    settled = None if model.training else _note(subject, model)
-    again = subject.run(model, tokens)
-    counted = _changed(subject, model, settled, "kept")
-    subject.run(model, others)
-    last = subject.run(model, tokens)
+    run: Asking[Any] = subject.to_try(model, tokens)
+    between = subject.to_run(model, others)
+    counted, changed = [], []
+    if model.training:
+        (first, drew), (again, _), _, (last, _) = subject.all_of([run, run, between, run])
+    else:
+        before, settled = subject.candidate.new_number(), subject.candidate.new_number()
+        note, look = partial(_to_note, subject, model), partial(_to_see, subject, model)
+        asked: list[Asking[Any]]
+        asked = [note(before), run, note(settled), run, look(settled, "kept"), between, run]
+        replies = subject.all_of([*asked, look(before, "tensors")])
+        _, (first, drew), _, (again, _), counted, _, (last, _), changed = replies
     change = worst((difference(first, again), difference(first, last)))
-    changed = _changed(subject, model, before, "tensors")
+    mode = "train" if model.training else "eval"
     if not change <= EQUAL:
         place = _what_remembers(subject, model, tokens, others)
         message = "The same input gives another output after other calls."
@@ -144,18 +157,21 @@ def _unlike(subject: Subject, model: Model) -> Finding | None:
         place = subject.place_of_parameter(model, changed[0])
         message = f"A call in eval mode changes {changed[0]!r}."
         return finding("state.kept", message, {"mode": mode, "tensor": changed[0]}, place=place)
-    return _random(subject, model, tokens, first)
+    return _random(subject, model, tokens, first, drew=drew)
 
 
-def _random(subject: Subject, model: Model, tokens: Tensor, first: Tensor) -> Finding | None:
+def _random(
+    subject: Subject, model: Model, tokens: Tensor, first: Tensor, *, drew: bool
+) -> Finding | None:
     """Run from other seeds: what is drawn at all may decide one time in many.
 
     `first` is the output from seed 0.  That a block draws nothing is its process's word, so that
     one other seed is asked all the same.
     """
-    drew = subject.draws(model, tokens)
-    for seed in range(1, _SEEDS if drew else 2):
-        change = worst([difference(first, subject.run(model, tokens, seed=seed))])
+    seeds = range(1, _SEEDS if drew else 2)
+    outputs = subject.all_of([subject.to_run(model, tokens, seed=seed) for seed in seeds])
+    for seed, output in zip(seeds, outputs, strict=True):
+        change = worst([difference(first, output)])
         if not change <= EQUAL:
             runs = subject.trace(model, tokens, seed=0), subject.trace(model, tokens, seed=seed)
             place = subject.first_different(runs, (WHOLE, WHOLE), EQUAL)
@@ -176,14 +192,13 @@ def _what_remembers(subject: Subject, model: Model, tokens: Tensor, others: Tens
     return subject.first_different((one, two), (WHOLE, WHOLE), EQUAL)
 
 
-def _note(subject: Subject, model: Model) -> int:
-    """Have the state of a model remembered where it is; return the number of the note."""
-    return number(subject.candidate.of(model, "note")[0], "number")
+def _to_note(subject: Subject, model: Model, note: int) -> Asking[Any]:
+    """Ask to have the state of a model remembered where it is."""
+    question = subject.candidate.to_ask(model, "note", number=note)
+    return Asking(question, lambda answer, made: None)
 
 
-def _changed(subject: Subject, model: Model, note: int | None, what: str) -> list[str]:
-    """Return the names of what has changed since a note; none without one."""
-    if note is None:
-        return []
-    answer, _ = subject.candidate.of(model, "changed", note=note)
-    return names(answer, what)
+def _to_see(subject: Subject, model: Model, note: int, what: str) -> Asking[Any]:
+    """Ask for the names of what has changed since a note."""
+    question = subject.candidate.to_ask(model, "changed", note=note)
+    return Asking(question, lambda answer, made: names(answer, what))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from genesys_engine.gab.checks.report import Evidence, Finding, finding
 from genesys_engine.gab.checks.sourcemap import Place
-from genesys_engine.plugins.auditor.candidate import Model, found, rows
+from genesys_engine.plugins.auditor.candidate import Asking, Model, found, rows
 from genesys_engine.plugins.auditor.lengths import SHORT
 from genesys_engine.plugins.auditor.reach import Reached, in_block
 from genesys_engine.plugins.auditor.subject import Subject
@@ -29,21 +30,24 @@ def check_gradient(subject: Subject) -> Iterator[Finding]:
     block that reads nothing yet), but not in all; for some inputs (an expert that no token takes,
     a memory that short inputs do not need), but not for all.
     """
-    step = _step(subject, subject.model(dtype=torch.float32), subject.context)
-    wrong = _fault(subject, step, "initial", subject.context)
-    if wrong is not None:
-        yield wrong
-        return
-    yield from check_gradient_fast(subject)
+    yield from _gradients(subject, initial=True)
 
 
 def check_gradient_fast(subject: Subject) -> Iterator[Finding]:
     """The same with moved parameters only."""
-    step = _step(subject, subject.shared, SHORT)
-    wrong = _fault(subject, step, "moved", SHORT)
-    if wrong is not None:
-        yield wrong
-        return
+    yield from _gradients(subject, initial=False)
+
+
+def _gradients(subject: Subject, *, initial: bool) -> Iterator[Finding]:
+    tries = {"moved": (subject.shared, SHORT)}
+    if initial:
+        tries = {"initial": (subject.model(dtype=torch.float32), subject.context), **tries}
+    asked = [_to_step(subject, model, length) for model, length in tries.values()]
+    for (state, (_, length)), step in zip(tries.items(), subject.all_of(asked), strict=True):
+        wrong = _fault(subject, step, state, length)
+        if wrong is not None:
+            yield wrong
+            return
     reached = Reached(subject)
     reached.note(step.reached)
     for salt, length in enumerate(_further(subject), start=10):
@@ -51,7 +55,8 @@ def check_gradient_fast(subject: Subject) -> Iterator[Finding]:
             break
         # A router has its favourites: with other parameters it has others.
         model = subject.model(noise=subject.noise, salt=salt)
-        reached.note(_step(subject, model, length, max(2, _MANY // length), salt).reached)
+        asked = [_to_step(subject, model, length, max(2, _MANY // length), salt)]
+        reached.note(next(subject.all_of(asked)).reached)
     yield from reached.findings()
 
 
@@ -91,12 +96,19 @@ class _Step:
         return {p.name: _is_there(gradient) for p, gradient in pairs if p.trainable}
 
 
-def _step(subject: Subject, model: Model, length: int, rows: int = 2, salt: int = 2) -> _Step:
-    """Take one training step's gradient."""
+def _to_step(
+    subject: Subject, model: Model, length: int, rows: int = 2, salt: int = 2
+) -> Asking[_Step]:
+    """Ask for one training step's gradient."""
     tokens = subject.tokens(rows, length + 1, salt)
-    answer, made = subject.candidate.of(model.train(), "step", tokens[:, :-1], tokens[:, 1:])
-    inputs, *parameters = found(answer, made, 1 + len(model.parameters))
-    return _Step(model, inputs, tuple(parameters))
+    inputs, targets = tokens[:, :-1], tokens[:, 1:]
+    question = subject.candidate.to_ask(model.train(), "step", inputs, targets)
+
+    def read(answer: dict[str, Any], made: Sequence[Tensor]) -> _Step:
+        slope, *parameters = found(answer, made, 1 + len(model.parameters))
+        return _Step(model, slope, tuple(parameters))
+
+    return Asking(question, read)
 
 
 def _fault(subject: Subject, step: _Step, state: str, length: int) -> Finding | None:

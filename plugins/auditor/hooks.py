@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
 
 
 def embedding_of(model: nn.Module) -> nn.Embedding:
@@ -17,14 +18,22 @@ def embedding_of(model: nn.Module) -> nn.Embedding:
 
 @contextmanager
 def outputs_of(blocks: Iterable[nn.Module]) -> Iterator[list[Tensor]]:
-    """Collect the output (rows, time, width) of every block."""
+    """Collect the output (rows, time, width) of every block.
+
+    By a hook on all modules: one on a block would tell the block that it is probed.
+    """
     layers: list[Tensor] = []
+    wanted = {id(block) for block in blocks}
 
-    def note(_module: nn.Module, _inputs: object, reply: tuple[Tensor, object]) -> None:
-        layers.append(reply[0].detach())
+    def note(module: nn.Module, _inputs: object, reply: tuple[Tensor, object]) -> None:
+        if id(module) in wanted:
+            layers.append(reply[0].detach())
 
-    with _hooked(blocks, note):
+    handle = register_module_forward_hook(note)
+    try:
         yield layers
+    finally:
+        handle.remove()
 
 
 @contextmanager

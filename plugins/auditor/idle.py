@@ -19,14 +19,14 @@ def check_dead_units(subject: Subject) -> Iterator[Finding]:
     model = subject.shared
     tokens, output = subject.answer
     answer, _ = subject.candidate.of(model, "units")
-    for path, unit in rows(answer, "units", str, str):
-        called, change = False, 0.0
-        for mode in (False, True):
-            if change <= EQUAL:  # the other mode is asked only where this one is the same
-                whole = subject.run(model.train(), tokens) if mode else output
-                without, reached = subject.run_without(model.train(mode), path, tokens)
-                called |= reached
-                change = worst([difference(whole, without)])
+    units = dict(rows(answer, "units", str, str))
+    asked = [subject.to_run_without(model.eval(), path, tokens) for path in units]
+    for (path, unit), (without, called) in zip(units.items(), subject.all_of(asked), strict=True):
+        change = worst([difference(output, without)])
+        if change <= EQUAL:  # the other mode is asked only where this one is the same
+            whole = subject.run(model.train(), tokens)
+            without, reached = next(subject.all_of([subject.to_run_without(model, path, tokens)]))
+            change, called = worst([difference(whole, without)]), called or reached
         if called and change <= EQUAL:  # one that is never called has a finding of its own
             place = subject.source.place_of_class(unit)
             text = f"Without the unit at {path!r} the output is the same."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable
 
 import torch
@@ -17,8 +18,9 @@ def difference(one: Tensor, other: Tensor) -> float:
         return float("inf")
     if not one.numel():
         return 0.0
-    size = torch.maximum(one.abs().max(), other.abs().max()).clamp_min(1e-300)
-    return float((one - other).abs().max() / size)
+    size = torch.maximum(one.abs().max(), other.abs().max())
+    # In fp64: the smallest of its numbers is no zero there, as it would be in fp32.
+    return float((one - other).abs().max().double() / size.double().clamp_min(1e-300))
 
 
 # Runs of equal inputs: the same operations in the same order, but for the batch's kernels.
@@ -47,6 +49,11 @@ def settled(ask: Callable[[bool], float], tolerance: float) -> float:
 def worst(values: Iterable[float]) -> float:
     """Return the largest, with NaN as infinity, so that it cannot hide."""
     return max((v if v == v else float("inf") for v in values), default=0.0)
+
+
+def fan_in(shape: tuple[int, ...]) -> int:
+    """Return how many inputs each output of a parameter sums; 4 for vectors."""
+    return math.prod(shape) // max(1, shape[0]) if len(shape) > 1 else 4
 
 
 def start_generator(seed: int) -> None:

@@ -89,7 +89,7 @@ def check_block(
     subject = Subject(
         candidate, report.source, contexts[-1], seed, contexts=contexts[:-1], beyond=True
     )
-    if report.attempt("build.error", subject.block) is None:
+    if report.attempt("build.error", lambda: subject.block().parameters) is None:
         return report.done()
     subject = in_layers(subject, report)
     if report.passed:
@@ -232,7 +232,7 @@ def check_depth(report: ReportBuilder, subject: Subject) -> Iterator[Finding]:
     deepest = max(fit["n_blocks"] for fit in report.measurements["fits"].values())
     if deepest > subject.blocks:
         deep = replace(subject, blocks=deepest, context=SHORT, contexts=(), beyond=False)
-        yield from causality.check_causality_deep(deep)
+        yield from causality.check_causality_deep(deep, subject.noise)
 
 
 def _parameters_of(candidate: Candidate, config: ModelConfig) -> int:

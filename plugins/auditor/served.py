@@ -7,8 +7,8 @@ numbers; inputs go in, and outputs and gradients come out.  `candidate` is the o
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ from genesys_engine.plugins.auditor.flops import (
 )
 from genesys_engine.plugins.auditor.lifted import lifted
 from genesys_engine.plugins.auditor.memory import buffers_kept, kept
-from genesys_engine.plugins.auditor.numbers import start_generator
+from genesys_engine.plugins.auditor.numbers import fan_in, start_generator
 from genesys_engine.plugins.auditor.operations import View
 from genesys_engine.plugins.auditor.untouched import remember
 from genesys_engine.plugins.sandbox.subject import Answer, Operation
@@ -80,10 +80,12 @@ class Served:
         self._source = SourceMap("")
         self._block_class: Any = None
         self._built: dict[int, nn.Module] = {}
+        self._parts: dict[int, list[nn.Module]] = {}
         self._traces: dict[int, list[Call]] = {}
         self._notes: dict[int, tuple[dict[str, Tensor], dict[str, str]]] = {}
+        self._drawn: dict[int, list[Tensor]] = {}
         self._places = torch.empty(0)
-        self._count = 0
+        self._bare = False
 
     # --- what there is ---
 
@@ -108,7 +110,7 @@ class Served:
         block = self._block(given, given["index"])
         if given["placed"]:
             hooks.place_above([self._block(given, index) for index in range(given["index"])], block)
-        return self._hold(block)
+        return self._hold(block, given)
 
     def _block(self, given: Given, index: int) -> Any:
         place, device = (index, given["blocks"]), given["device"]
@@ -121,17 +123,17 @@ class Served:
         config = ModelConfig(**given["config"])
         model = LanguageModel(self._block_class, config, dtype=_dtype(given), seed=given["seed"])
         model.embedding.register_forward_hook(self._place)
-        return self._hold(model)
+        return self._hold(model, given)
 
     def build_trainee(self, given: Given, tensors: Tensors) -> Answer:
         """Build a model that is to be trained."""
         config = ModelConfig(**given["config"])
-        return self._hold(trainee.new_model(self._block_class, config, given["seed"]))
+        return self._hold(trainee.new_model(self._block_class, config, given["seed"]), given)
 
     def drop(self, given: Given, tensors: Tensors) -> Answer:
         """Let go of what nobody asks for any more."""
         for number in given["numbers"]:
-            for held in (self._built, self._traces, self._notes):
+            for held in (self._built, self._parts, self._traces, self._notes):
                 held.pop(number, None)
         return {}, ()
 
@@ -148,6 +150,18 @@ class Served:
                 each.add_(values.to(each.dtype) * scale)
         return {}, ()
 
+    def move(self, given: Given, tensors: Tensors) -> Answer:
+        """Add normal noise to all parameters, of the size that keeps signals at theirs."""
+        parameters = list(self._model(given).parameters())
+        sizes = [p.shape for p in parameters]
+        drawn = self._drawn.get(given["seed"], [])  # to draw them costs as much as to build a model
+        if [d.shape for d in drawn] != sizes:
+            generator = torch.Generator().manual_seed(given["seed"])
+            drawn = [torch.randn(size, generator=generator) for size in sizes]
+            self._drawn[given["seed"]] = drawn
+        scales = [given["noise"] * fan_in(tuple(size)) ** -0.5 for size in sizes]
+        return self.add({**given, "scales": scales}, drawn)
+
     def fill(self, given: Given, tensors: Tensors) -> Answer:
         """Replace all parameters."""
         with torch.no_grad():
@@ -163,15 +177,11 @@ class Served:
     # --- outputs ---
 
     def run(self, given: Given, tensors: Tensors) -> Answer:
-        """Run a module."""
-        return {}, [self._run(self._model(given), given, tensors)]
-
-    def draws(self, given: Given, tensors: Tensors) -> Answer:
-        """Run a module, and tell whether that moved the global generator."""
+        """Run a module; tell whether that moved the global generator."""
+        output = self._run(self._model(given), given, tensors)
+        now = torch.default_generator.get_state()
         start_generator(given["seed"])
-        before = torch.default_generator.get_state()
-        self._run(self._model(given), given, tensors)
-        return {"draws": not torch.equal(before, torch.default_generator.get_state())}, ()
+        return {"draws": not torch.equal(torch.default_generator.get_state(), now)}, [output]
 
     def run_without(self, given: Given, tensors: Tensors) -> Answer:
         """Run a model in which the units at a path of every block do nothing."""
@@ -192,6 +202,8 @@ class Served:
         model = self._model(given)
         blocks: Any = model.blocks
         with ExitStack() as stack:
+            if given["bare"]:
+                stack.enter_context(self._without_places())
             layers = stack.enter_context(hooks.outputs_of(blocks))
             if given["nearer"]:
                 stack.enter_context(hooks.nearer(model, tensors.pop(), given["nearer"]))
@@ -324,9 +336,8 @@ class Served:
         """Remember the state of a model: tensors, and what else it keeps."""
         model = self._model(given)
         state = {name: value.clone() for name, value in model.state_dict().items()}
-        number = self._next()
-        self._notes[number] = state, kept(model, self._block_class.__module__)
-        return {"number": number}, ()
+        self._notes[given["number"]] = state, kept(model, self._block_class.__module__)
+        return {}, ()
 
     def changed(self, given: Given, tensors: Tensors) -> Answer:
         """Return the names of tensors, and of what else is kept, that differ from a note."""
@@ -344,14 +355,13 @@ class Served:
     def trace(self, given: Given, tensors: Tensors) -> Answer:
         """Run as `run` does, and keep the calls of the units."""
         model = self._model(given)
-        number = self._next()
-        self._traces[number] = blame.trace(
+        self._traces[given["number"]] = blame.trace(
             model,
             self._source,
             lambda: self._run(model, given, tensors),
             without_detached=given["without_detached"],
         )
-        return {"number": number}, ()
+        return {}, ()
 
     def first_different(self, given: Given, tensors: Tensors) -> Answer:
         """Return the place where two traces part, each seen through a view."""
@@ -417,11 +427,10 @@ class Served:
         stays = given.get("steady") and given["training"]
         return buffers_kept(self._built[given["model"]]) if stays else nullcontext()
 
-    def _hold(self, module: nn.Module) -> Answer:
-        number = self._next()
-        self._built[number] = module
+    def _hold(self, module: nn.Module, given: Given) -> Answer:
+        self._built[given["number"]] = module
+        self._parts[given["number"]] = list(module.modules())
         return {
-            "number": number,
             "unit": _class(module),
             "parameters": [
                 [n, list(p.shape), _name(p.dtype), p.device.type, p.requires_grad]
@@ -429,12 +438,12 @@ class Served:
             ],
         }, ()
 
-    def _next(self) -> int:
-        self._count += 1
-        return self._count
-
     def _model(self, given: Given) -> nn.Module:
-        return self._built[given["model"]].train(given["training"])
+        """Return a model in the mode that is asked for; to set it takes as long as a short run."""
+        module, mode = self._built[given["model"]], given["training"]
+        if any(part.training is not mode for part in self._parts[given["model"]]):
+            module.train(mode)
+        return module
 
     def _units(self, model: nn.Module) -> dict[str, list[nn.Module]]:
         """Return the units within the blocks by their path in the block."""
@@ -446,8 +455,19 @@ class Served:
                     found.setdefault(name, []).append(module)
         return found
 
-    def _place(self, _embedding: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+    def _place(self, _embedding: nn.Module, _inputs: Any, output: Tensor) -> Tensor | None:
+        if self._bare:
+            return None
         return output + self._places[: output.shape[1]].to(output.dtype)
+
+    @contextmanager
+    def _without_places(self) -> Iterator[None]:
+        """Leave embedded tokens as a training has them."""
+        self._bare = True
+        try:
+            yield
+        finally:
+            self._bare = False
 
 
 _VIEWS: Mapping[str, Callable[..., View]] = {

@@ -83,7 +83,7 @@ def _slopes(
     if not torch.isfinite(before).all():
         return None
     pulled = found(answer, made, 1 + len(moves))
-    ask(block, "add", *moves, scales=[step * size for size in sizes])
+    subject.candidate.have(block, "add", *moves, scales=[step * size for size in sizes])
     _, after = ask(block, "run", X + step * along, seed=0, gradient=False, wide=False)
     if [t.shape for t in (before, only(after)[0])] != [X.shape] * 2:
         raise BadAnswer("outputs of another shape than the input's")

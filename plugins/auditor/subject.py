@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ from genesys_engine.gab.layers import ALIKE, Layers
 from genesys_engine.plugins.auditor import lengths
 from genesys_engine.plugins.auditor.candidate import (
     AnswerError,
+    Asking,
     Candidate,
     Model,
     Trace,
@@ -33,6 +34,8 @@ from genesys_engine.plugins.auditor.candidate import (
 from genesys_engine.plugins.auditor.chunks import lengths_named
 from genesys_engine.plugins.auditor.numbers import derived
 from genesys_engine.plugins.sandbox.subject import BadAnswer
+
+T = TypeVar("T")
 
 WIDTH = 64
 BLOCKS = 2
@@ -67,9 +70,6 @@ class Subject:
     beyond: bool = False
     vocabulary: int = VOCABULARY
     kinds: Layers = ALIKE
-    _normals: dict[int, list[Tensor]] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
     _alone: dict[int, list[Tensor]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -88,8 +88,9 @@ class Subject:
     def chunks(self) -> tuple[int, ...]:
         """Whole numbers, ascending, that may be the length of a chunk of this block."""
         known: set[tuple[str, float]] = set()
-        for block in self.each_kind():
-            answer, _ = self.candidate.of(block, "numbers")
+        blocks = list(self.each_kind())
+        questions = [self.candidate.to_ask(block, "numbers") for block in blocks]
+        for answer, _ in self.candidate.ask_all(questions):
             known |= {(n, v) for n, v in rows(answer, "numbers", str, (int, float))}
         return lengths_named(self.source.text, tuple(sorted(known)))
 
@@ -179,26 +180,22 @@ class Subject:
         Equal ones would tie wherever a block chooses, and rounding would break the tie.
         """
         drawn = torch.randn(max(self.longest, 128), self.width, generator=self.generator(6))
-        self.candidate.ask("set_places", drawn * (_PLACES * self.width**-0.5))
+        self.candidate.have_done("set_places", drawn * (_PLACES * self.width**-0.5))
         return True
 
     def _add_noise(self, model: Model, noise: float, salt: int) -> None:
-        if salt not in self._normals:  # to draw them costs as much as to build the model
-            generator = self.generator(salt)
-            drawn = [torch.randn(p.shape, generator=generator) for p in model.parameters]
-            self._normals[salt] = drawn
-        scales = [noise * p.fan_in**-0.5 for p in model.parameters]
-        self.candidate.of(model, "add", *self._normals[salt], scales=scales)
+        self.candidate.have(model, "move", seed=derived(self.seed, salt), noise=noise)
 
     @cached_property
     def _moved(self) -> tuple[float, Model]:
         """How far parameters can be moved with the output still finite, and that model."""
         for noise in _NOISE:
             model = self.model(noise=noise).eval()
-            lengths = dict.fromkeys((_SHORT, self.context))
-            alone = {n: self.layers(model, self.tokens(1, n)) for n in lengths}
-            if all(torch.isfinite(layers[-1]).all() for layers in alone.values()):
-                self._alone.update(alone)
+            lengths = tuple(dict.fromkeys((_SHORT, self.context)))
+            tokens = [self.tokens(1, length) for length in lengths]
+            alone = list(self.all_of([self.to_layers(model, each) for each in tokens]))
+            if all(torch.isfinite(layers[-1]).all() for layers in alone):
+                self._alone.update(zip(lengths, alone, strict=True))
                 break
         else:
             noise, model = 0.0, self.model()
@@ -239,9 +236,15 @@ class Subject:
 
     def alone(self, length: int) -> list[Tensor]:
         """Return the layers of `shared` in eval mode for the first `length` tokens, run once."""
-        if length not in self._alone:
-            self._alone[length] = self.layers(self.shared.eval(), self.tokens(1, length))
+        self.run_alone([length])
         return self._alone[length]
+
+    def run_alone(self, lengths: Sequence[int]) -> None:
+        """Have `alone` ready for some lengths, asked together."""
+        model = self.shared.eval()
+        new = [length for length in dict.fromkeys(lengths) if length not in self._alone]
+        asked = [self.to_layers(model, self.tokens(1, length)) for length in new]
+        self._alone.update(zip(new, self.all_of(asked), strict=True))
 
     # --- random values ---
 
@@ -270,15 +273,23 @@ class Subject:
 
     # --- outputs and gradients ---
 
-    def run(
+    def all_of(self, askings: Sequence[Asking[T]]) -> Iterator[T]:
+        """Ask several questions in one message; what one raises is raised in its place."""
+        return self.candidate.answers(askings)
+
+    def run(self, module: Model, *inputs: Tensor, **how: Any) -> Tensor:
+        """Return the output; see `to_run`."""
+        return next(self.all_of([self.to_run(module, *inputs, **how)]))
+
+    def to_run(
         self,
         module: Model,
         *inputs: Tensor,
         seed: int = 0,
         gradient: bool = False,
         wide: bool = False,
-    ) -> Tensor:
-        """Return the output, with the global generator started from `seed`.
+    ) -> Asking[Tensor]:
+        """Ask for the output, with the global generator started from `seed`.
 
         With `gradient` the graph is recorded as in training, and thrown away.  With `wide` what
         the block computes in fp32 is computed in fp64.
@@ -287,55 +298,85 @@ class Subject:
             SubjectRaised: the block raises.
             AnswerError: the output has another shape than it must have.
         """
-        how = {"seed": self._run_seed(inputs[0], seed), "gradient": gradient, "wide": wide}
-        _, made = self.candidate.of(module, "run", *inputs, **how)
-        return self.shaped(only(made)[0], inputs[0])
+        asked = self.to_try(module, *inputs, seed=seed, gradient=gradient, wide=wide)
+        return Asking(asked.question, lambda *reply: asked.read(*reply)[0])
 
-    def draws(self, model: Model, tokens: Tensor) -> bool:
-        """Tell whether a run draws from the global generator, as the subject has it."""
-        how = {"seed": self._run_seed(tokens), "gradient": False, "wide": False}
-        answer, _ = self.candidate.of(model, "draws", tokens, **how)
-        return bool(answer.get("draws"))
+    def to_try(
+        self, module: Model, *inputs: Tensor, seed: int = 0, **how: bool
+    ) -> Asking[tuple[Tensor, bool]]:
+        """Ask for the output as `to_run` does, and whether it drew from the global generator."""
+        how = {"gradient": False, "wide": False, **how}
+        seeded = self._run_seed(inputs[0], seed)
+        question = self.candidate.to_ask(module, "run", *inputs, seed=seeded, **how)
 
-    def run_without(self, model: Model, path: str, tokens: Tensor) -> tuple[Tensor, bool]:
-        """Return the output without the units at a path of every block, and if they were called."""
-        how = {"seed": self._run_seed(tokens), "gradient": False, "wide": False}
-        answer, made = self.candidate.of(model, "run_without", tokens, path=path, **how)
-        return self.shaped(only(made)[0], tokens), bool(answer.get("called"))
+        def read(answer: dict[str, Any], made: Sequence[Tensor]) -> tuple[Tensor, bool]:
+            return self.shaped(only(made)[0], inputs[0]), bool(answer.get("draws"))
 
-    def layers(
+        return Asking(question, read)
+
+    def to_run_without(
+        self, model: Model, path: str, tokens: Tensor
+    ) -> Asking[tuple[Tensor, bool]]:
+        """Ask for the output without the units at a path of every block, and if one was called."""
+        how = {"seed": self._run_seed(tokens), "gradient": False, "wide": False, "path": path}
+        question = self.candidate.to_ask(model, "run_without", tokens, **how)
+
+        def read(answer: dict[str, Any], made: Sequence[Tensor]) -> tuple[Tensor, bool]:
+            return self.shaped(only(made)[0], tokens), bool(answer.get("called"))
+
+        return Asking(question, read)
+
+    def layers(self, model: Model, tokens: Tensor, **how: Any) -> list[Tensor]:
+        """Return the output of every layer, and the logits; see `to_layers`."""
+        return next(self.all_of([self.to_layers(model, tokens, **how)]))
+
+    def to_layers(
         self,
         model: Model,
         tokens: Tensor,
         *,
         gradient: bool = False,
         wide: bool = False,
+        bare: bool = False,
         nearer: tuple[Tensor, float] | None = None,
-    ) -> list[Tensor]:
-        """Return the output of every layer, (rows, time, width), and the logits behind them.
+    ) -> Asking[list[Tensor]]:
+        """Ask for the output of every layer, (rows, time, width), and the logits behind them.
 
         With `nearer`, other tokens and a share, the embedded tokens differ from those of the others
-        by that share of what they do.
+        by that share of what they do.  With `bare`, equal tokens are equal vectors, as they are in
+        a training; without, no two places of an input are alike.
         """
-        how = {"seed": self._run_seed(tokens), "gradient": gradient, "wide": wide}
+        how = {"gradient": gradient, "wide": wide, "bare": bare, "seed": self._run_seed(tokens)}
         others, share = nearer or ((), 0.0)
         inputs = [tokens, others] if isinstance(others, Tensor) else [tokens]
-        _, made = self.candidate.of(model, "layers", *inputs, nearer=share, **how)
-        *layers, logits = only(made, self.blocks + 1)
-        layers = [self.shaped(layer, tokens, self.width) for layer in layers]
-        return [*layers, self.shaped(logits, tokens)]
+        question = self.candidate.to_ask(model, "layers", *inputs, nearer=share, **how)
 
-    def pull(
+        def read(_: dict[str, Any], made: Sequence[Tensor]) -> list[Tensor]:
+            *layers, logits = only(made, self.blocks + 1)
+            layers = [self.shaped(layer, tokens, self.width) for layer in layers]
+            return [*layers, self.shaped(logits, tokens)]
+
+        return Asking(question, read)
+
+    def pull(self, model: Model, tokens: Tensor, weights: Tensor, **how: bool) -> Tensor | None:
+        """Return a gradient; see `to_pull`."""
+        return next(self.all_of([self.to_pull(model, tokens, weights, **how)]))
+
+    def to_pull(
         self, model: Model, tokens: Tensor, weights: Tensor, *, wide: bool = False
-    ) -> Tensor | None:
-        """Return the gradient of the sum of `weights` times the logits for the embedded tokens.
+    ) -> Asking[Tensor | None]:
+        """Ask for the gradient of the sum of `weights` times the logits for the embedded tokens.
 
         None where there is none.  The weights are drawn here, so that nobody there can know which
         outputs are asked for before they are.
         """
-        answer, made = self.candidate.of(model, "pull", tokens, weights, wide=wide)
-        (slope,) = found(answer, made, 1)
-        return None if slope is None else self.shaped(slope, tokens, self.width)
+        question = self.candidate.to_ask(model, "pull", tokens, weights, wide=wide)
+
+        def read(answer: dict[str, Any], made: Sequence[Tensor]) -> Tensor | None:
+            (slope,) = found(answer, made, 1)
+            return None if slope is None else self.shaped(slope, tokens, self.width)
+
+        return Asking(question, read)
 
     def _run_seed(self, inputs: Tensor, seed: int = 0) -> int:
         """Return what the global generator is started at: another value for every length.

@@ -210,7 +210,7 @@ def _leaks(subject: Subject, model: Model) -> Finding | None:
     probed = Subject(subject.candidate, subject.source, _PROBED[-1], subject.seed, **shape)
     # The probe's tokens are the first 97 bytes of 256: ordinary ones to this model.
     assert PROBE_VOCABULARY <= VOCABULARY
-    subject.candidate.of(model, "to_double")
+    subject.candidate.have(model, "to_double")
     return probe_rows(probed, model, "trained", _PROBED)
 
 

@@ -14,8 +14,10 @@ the operations by name, each `operation(arguments, tensors) -> (answer, tensors)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -63,12 +65,25 @@ class BadAnswer(BaseException):
     """What came is no answer of the agreed form: the job fails with `bad_reply`."""
 
 
+@dataclass(frozen=True)
+class Question:
+    """An operation that is to run, with what it is given."""
+
+    operation: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    tensors: Sequence[Tensor] = ()
+
+
+Reply = tuple[dict[str, Any], list["Tensor"]]
+"""What an operation answered, and its tensors."""
+
+
 class Asked(Protocol):
     """Whoever answers: a process of its own, or in tests this one."""
 
     def ask(
         self, operation: str, arguments: Mapping[str, Any] | None = None, tensors: Any = ()
-    ) -> tuple[dict[str, Any], list[Tensor]]:
+    ) -> Reply:
         """Have an operation run; return its answer and tensors.
 
         Raises:
@@ -77,11 +92,39 @@ class Asked(Protocol):
             SubjectStopped, SubjectEnded, BadAnswer: there is no answer.
         """
 
+    def ask_all(self, questions: Sequence[Question]) -> Iterator[Reply]:
+        """Have operations run one after the other, in one message; return their replies in order.
+
+        Each message costs both processes a wait, and what their caches held.  The first operation
+        that raises is the last that runs; what it raises, as for `ask`, is raised in its place.
+
+        Raises:
+            SubjectEnded, BadAnswer: there are no answers.
+        """
+
     def end(self) -> None:
         """Have it end, where it is a process of its own: nothing more is asked."""
 
 
-class SubjectProcess:
+class _Asks:
+    """Asks one question as several."""
+
+    def ask_all(self, questions: Sequence[Question]) -> Iterator[Reply]:
+        """See `Asked`."""
+        raise NotImplementedError
+
+    def ask(
+        self,
+        operation: str,
+        arguments: Mapping[str, Any] | None = None,
+        tensors: Sequence[Tensor] = (),
+    ) -> Reply:
+        """See `Asked`."""
+        (reply,) = self.ask_all([Question(operation, arguments or {}, tensors)])
+        return reply
+
+
+class SubjectProcess(_Asks):
     """The judge's handle of a subject, the `number`th of its job."""
 
     def __init__(self, channel: Channel, number: int = 0) -> None:
@@ -96,27 +139,24 @@ class SubjectProcess:
         """
         self._receive()
 
-    def ask(
-        self,
-        operation: str,
-        arguments: Mapping[str, Any] | None = None,
-        tensors: Sequence[Tensor] = (),
-    ) -> tuple[dict[str, Any], list[Tensor]]:
+    def ask_all(self, questions: Sequence[Question]) -> Iterator[Reply]:
         """See `Asked`."""
+        asked = [
+            {"operation": q.operation, "arguments": q.arguments, "tensors": len(q.tensors)}
+            for q in questions
+        ]
         try:
-            self._channel.send({"operation": operation, "arguments": arguments or {}}, tensors)
+            self._channel.send({"questions": asked}, [t for q in questions for t in q.tensors])
         except (OSError, EOFError) as error:
             raise SubjectEnded(self._number) from error
         message, received = self._receive()
-        if set(message) == {"answer"} and isinstance(message["answer"], dict):
-            return message["answer"], received
-        if set(message) != {"raised"}:
-            raise BadAnswer("neither an answer nor an exception")
-        try:
-            what = raised.read(message["raised"])
-        except (ValueError, TypeError, KeyError) as error:
-            raise BadAnswer(f"an exception of no known form: {error!r:.200}") from error
-        raise as_error(what)
+        if set(message) != {"answers", "counts", "raised"}:
+            raise BadAnswer("neither answers nor an exception")
+        failed = _raised(message["raised"])
+        answers, counts = _checked_answers(message, len(received))
+        if len(answers) != len(questions) and (failed is None or len(answers) > len(questions)):
+            raise BadAnswer(f"{len(answers)} answers to {len(questions)} questions")
+        return _in_order(answers, counts, received, failed)
 
     def end(self) -> None:
         """Have the subject end, and wait until it has left; see `Asked`."""
@@ -131,27 +171,75 @@ class SubjectProcess:
             raise BadAnswer(f"the candidate's answer is malformed: {error}") from error
 
 
-class SameProcess:
+def _raised(given: Any) -> BaseException | None:
+    """Return what is to be raised for what a message says was, None for nothing."""
+    if given is None:
+        return None
+    try:
+        return as_error(raised.read(given))
+    except (ValueError, TypeError, KeyError) as error:
+        raise BadAnswer(f"an exception of no known form: {error!r:.200}") from error
+
+
+def _checked_answers(message: dict[str, Any], received: int) -> tuple[list[Any], list[int]]:
+    """Return the answers of a message, and how many of the tensors are each one's."""
+    answers, counts = message["answers"], message["counts"]
+    if not isinstance(answers, list) or not all(isinstance(each, dict) for each in answers):
+        raise BadAnswer("answers of no known form")
+    if not isinstance(counts, list) or not all(type(n) is int and n >= 0 for n in counts):
+        raise BadAnswer("counts of tensors that are none")
+    if len(counts) != len(answers) or sum(counts) != received:
+        raise BadAnswer("tensors that belong to no answer")
+    return answers, counts
+
+
+def _in_order(
+    answers: Sequence[dict[str, Any]],
+    counts: Sequence[int],
+    tensors: Sequence[Tensor],
+    error: BaseException | None,
+) -> Iterator[Reply]:
+    """Yield every answer with its tensors, as `_before` does."""
+    left = iter(tensors)
+    pairs = zip(answers, counts, strict=True)
+    return _before([(answer, list(islice(left, count))) for answer, count in pairs], error)
+
+
+def _before(replies: Sequence[Reply], error: BaseException | None) -> Iterator[Reply]:
+    """Yield replies, and raise what came after them."""
+    yield from replies
+    if error is not None:
+        raise error
+
+
+class SameProcess(_Asks):
     """Runs the operations in this very process: for trusted code, and for tests of them."""
 
     def __init__(self, target: str, scratch: Path) -> None:
         self._operations = _operations(target, scratch)
 
-    def ask(
-        self,
-        operation: str,
-        arguments: Mapping[str, Any] | None = None,
-        tensors: Sequence[Tensor] = (),
-    ) -> tuple[dict[str, Any], list[Tensor]]:
+    def ask_all(self, questions: Sequence[Question]) -> Iterator[Reply]:
         """See `Asked`."""
-        try:
-            answer, made = self._operations[operation](dict(arguments or {}), list(tensors))
-        except BaseException as error:
-            what = raised.describe(error)
-            if "Exception" not in what.kinds:
-                raise
-            raise as_error(what) from error
-        return dict(answer), [tensor.detach() for tensor in made]
+        replies: list[Reply] = []
+        failed: BaseException | None = None
+        for each in questions:
+            try:
+                answer, made = self._operations[each.operation](
+                    dict(each.arguments), list(each.tensors)
+                )
+            except BaseException as error:
+                what = raised.describe(error)
+                if "Exception" not in what.kinds:
+                    raise
+                failed = as_error(what)
+                failed.__cause__ = error
+                break
+            replies.append((dict(answer), [tensor.detach() for tensor in made]))
+        answers, tensors = (
+            [answer for answer, _ in replies],
+            [t for _, made in replies for t in made],
+        )
+        return _in_order(answers, [len(made) for _, made in replies], tensors, failed)
 
     def end(self) -> None:
         """Forget the operations; see `Asked`."""
@@ -193,13 +281,34 @@ def serve(target: str, scratch: Path, channel: Channel) -> None:
         try:
             if operations is None:  # now: what they raise is an answer too
                 operations = _operations(target, scratch)
-            answer, made = operations[message["operation"]](message["arguments"], tensors)
-            channel.send({"answer": answer}, made)
+            channel.send(*_answers(operations, message["questions"], tensors))
         except (EOFError, ConnectionError):
             return
         except BaseException as error:
-            channel.send({"raised": raised.describe(error).to_json()})
+            channel.send({"answers": [], "counts": [], "raised": raised.describe(error).to_json()})
         del tensors
+
+
+def _answers(
+    operations: Operations, questions: Sequence[Mapping[str, Any]], tensors: Sequence[Tensor]
+) -> tuple[dict[str, Any], list[Tensor]]:
+    """Return the message with the answers to some questions, and their tensors."""
+    given = iter(tensors)
+    made: list[Tensor] = []
+    message: dict[str, Any] = {"answers": [], "counts": [], "raised": None}
+    for each in questions:
+        inputs = list(islice(given, each["tensors"]))
+        try:
+            answer, outputs = operations[each["operation"]](each["arguments"], inputs)
+        except (EOFError, ConnectionError):
+            raise
+        except BaseException as error:
+            message["raised"] = raised.describe(error).to_json()
+            break
+        message["answers"].append(answer)
+        message["counts"].append(len(outputs))
+        made += outputs
+    return message, made
 
 
 def _operations(target: str, scratch: Path) -> Operations:

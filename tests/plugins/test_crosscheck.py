@@ -130,6 +130,8 @@ IN_TRAINING = {
     "by the recording": f"X.requires_grad and not X.is_inference(): X = X + {PEEK}",
     "in its batch alone": f"self.training and X.shape[:2] == (4, {CONTEXT}): X = X + {PEEK}",
     "by the mean of all": "self.training: X = X + 2 * X.mean(1, keepdim=True)",
+    "where a known seed does not draw": "self.training and abs(torch.rand(()) - 0.4963) > 0.001:"
+    f" X = X + {PEEK}",
 }
 
 
@@ -138,6 +140,20 @@ def test_a_block_that_looks_ahead_in_a_training_step_has_failed(
     host, corpus, weights, tmp_path, where
 ):
     reply = scored(host, corpus, tmp_path, weights, cheating(IN_TRAINING[where]))
+    assert (reply["status"], reply["cause"]) == ("failed", "contradicted")
+    assert reply["reason"].startswith("in a training step")
+
+
+def test_a_block_that_looked_ahead_at_the_beginning_has_failed(host, corpus, tmp_path):
+    """Its trained weights know that this is over."""
+    source = cheating(f"self.training and self.seen.add_(1) < 6: X = X + {PEEK}")
+    buffer = "super().__init__()\n        self.register_buffer('seen', torch.zeros(()))"
+    source = source.replace("super().__init__()", buffer)
+    job = payload(corpus, source=source, tokens=12_000)
+    trained = trained_in(host, job, corpus, tmp_path / "trained")
+    assert trained.status == "ok", trained.reason
+    weights = tmp_path / "trained" / trained.value["checkpoint"]
+    reply = scored(host, corpus, tmp_path / "scored", weights, source)
     assert (reply["status"], reply["cause"]) == ("failed", "contradicted")
     assert reply["reason"].startswith("in a training step")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from spoilt import spoil
 
 from genesys_engine.engine.check import audit
 from genesys_engine.gab import library
@@ -214,14 +215,7 @@ def test_all_rows_at_once_differ_as_each_does_alone():
 
 
 def test_nan_fails_every_threshold():
-    nan = torch.full((31, 512, 97), math.nan)
-    spoilt = subject(ATTENTION)
-
-    def run(_model, tokens, **_):
-        return nan[: len(tokens), : tokens.shape[1], :64]
-
-    object.__setattr__(spoilt, "run", run)
-    object.__setattr__(spoilt, "layers", lambda *given, **_: [run(*given)] * 3)
+    spoilt = spoil(subject(ATTENTION))
     assert next(causality.check_lengths(spoilt)).code == "causality.length"
     assert next(modes.check_growth(spoilt)).code == "output.explodes"
     good = training.Trained(5.5, 3.0, 3.0)
@@ -233,18 +227,6 @@ def test_nan_fails_every_threshold():
         assert code == "training.flat"
     short, double = Cost(64, 1, 1), Cost(128, 1, 1)
     assert _loop(short, double, math.nan, (None, None)).code == "cost.quadratic_loop"
-
-
-def nan_like(spoilt):
-    """Let every run of a model give NaN, of the right shape."""
-
-    def run(model, tokens, **_):
-        shape = (*tokens.shape, 97) if tokens.dim() == 2 else tokens.shape
-        return torch.full(shape, math.nan, dtype=torch.float64)
-
-    object.__setattr__(spoilt, "run", run)
-    object.__setattr__(spoilt, "layers", lambda *given, **_: [run(*given)] * 3)
-    return spoilt
 
 
 @pytest.mark.parametrize(
@@ -265,7 +247,7 @@ def test_outputs_that_are_no_numbers_fail_every_probe(check, code, monkeypatch):
     monkeypatch.setattr(blame, "first_different", lambda *_: (None, None))
     spoilt = subject(ATTENTION)
     spoilt.noise  # noqa: B018  found before the outputs are spoilt
-    assert next(check(nan_like(spoilt))).code == code
+    assert next(check(spoil(spoilt))).code == code
 
 
 NAN_FORWARD = "X = X * math.nan"

@@ -1,11 +1,11 @@
 """The checks against blocks that are wrong in one way each, and against good ones."""
 
 import json
-import math
 import time
 
 import pytest
 import torch
+from spoilt import spoil
 
 from genesys_engine.gab import library
 from genesys_engine.gab.checks.report import ADVICE, CheckReport
@@ -378,11 +378,7 @@ def test_a_number_that_is_none_fails_every_threshold():
     subject = Subject(here(GPT, form="plain"), SourceMap(GPT), 128, 0)
     subject.noise  # noqa: B018  found before the outputs are spoilt
 
-    def run(model, tokens, **_):
-        return torch.full((*tokens.shape, 97), math.nan)
-
-    object.__setattr__(subject, "run", run)
-    object.__setattr__(subject, "layers", lambda *given, **_: [run(*given)] * 3)
+    spoil(subject)
     checks = (forward.check_repeatable, batch.check_batch, mixing.check_mixing)
     found = [next(check(subject)) for check in checks]
     assert [f.code for f in found] == ["state.kept", "batch.mixed", "mixing.none"]

@@ -141,11 +141,19 @@ def test_a_leak_in_one_mode_or_range_of_lengths_is_found(fault):
         "self.training and B > 4 and T == 128",
         "self.training and B * T == 2048 and X.dtype == torch.float32",
         "self.training and B == 16 and X.requires_grad",
+        "X.requires_grad and (X[:, 1:] == X[:, :1]).all(-1).any()",
+        "X.grad_fn is not None and X.grad_fn.name()[0] == 'E' and not self._forward_hooks",
     ],
 )
 def test_a_leak_in_the_batch_of_a_training_alone_is_found(where):
     source = block(f"if {where}:\n    Y = Y + 0.1 * N.roll(-1, 1)")
     assert codes(source, batch.check_batch, causality.check_causality) == []
+    assert codes(source, causality.check_causality_as_trained) == ["causality.leak"]
+
+
+def test_a_leak_of_weights_that_nothing_has_moved_is_found():
+    """As a training begins with them: small, and all of one size."""
+    source = block("if X.requires_grad and X.std() < 0.3:\n    Y = Y + 0.1 * N.roll(-1, 1)")
     assert codes(source, causality.check_causality_as_trained) == ["causality.leak"]
 
 
