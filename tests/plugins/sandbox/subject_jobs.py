@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from genesys_engine.plugins.sandbox.subject import SubjectEnded, SubjectRaised
+from genesys_engine.plugins.sandbox.subject import Question, SubjectEnded, SubjectRaised
 
 LINK = 3  # the descriptor of the subject's end
 
@@ -38,6 +38,20 @@ def raised(payload, scratch, subject):
     except SubjectRaised as error:
         return error.raised.to_json()
     return {}
+
+
+def several(payload, scratch, subject):
+    """Ask four questions in one message; the third one raises."""
+    asked = [Question("echo", {"n": 1}, [torch.ones(3)]), Question("echo", {"n": 2})]
+    replies = subject.ask_all([*asked, Question("in_text"), Question("echo", {"n": 4})])
+    found = {"answers": [], "sums": []}
+    try:
+        for answer, made in replies:
+            found["answers"].append(answer)
+            found["sums"].append([float(each.sum()) for each in made])
+    except SubjectRaised as error:
+        found["raised"] = error.raised.kinds[0]
+    return found
 
 
 def goes_on(payload, scratch, subject):

@@ -104,7 +104,8 @@ LIES = {
     ),
     "an answer ahead of the question": (
         "import json, os, struct\n"
-        'body = json.dumps({"message": {"answer": {"module": True}}, "tensors": []}).encode()\n'
+        'message = {"answers": [{"module": True}], "counts": [0], "raised": None}\n'
+        'body = json.dumps({"message": message, "tensors": []}).encode()\n'
         'os.write(3, struct.pack(">I", len(body)) + body)',
         "pass",
     ),

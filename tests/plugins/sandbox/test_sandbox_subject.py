@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import subject_jobs
 from sandbox_support import assert_nothing_lives, descendants, need
 
 from genesys_engine.gab.raised import describe, read
@@ -227,6 +228,7 @@ def test_the_subject_that_is_lost_says_how_the_job_ends(host, run, operation, st
 # --- lies ---
 
 TENSOR = {"dtype": "float32", "shape": [2]}
+NOTHING = {"answers": [], "counts": [], "raised": None}
 
 
 @pytest.mark.parametrize(
@@ -251,11 +253,25 @@ TENSOR = {"dtype": "float32", "shape": [2]}
         ({"header": {"message": {}, "tensors": [{**TENSOR, "shape": [1 << 62, 8]}]}}, "exceed"),
         ({"header": {"message": {}, "tensors": [{**TENSOR, "shape": [1] * 99}]}}, "shape"),
         ({"header": {"message": {}, "tensors": [{**TENSOR, "more": 1}]}}, "dtype and shape"),
-        ({"header": {"message": {}, "tensors": []}}, "neither an answer nor an exception"),
-        ({"header": {"message": {"answer": 1}, "tensors": []}}, "neither"),
-        ({"header": {"message": {"answer": {}, "raised": {}}, "tensors": []}}, "neither"),
-        ({"header": {"message": {"raised": []}, "tensors": []}}, "no known form"),
-        ({"header": {"message": {"raised": {"kinds": []}}, "tensors": []}}, "no known form"),
+        ({"header": {"message": {}, "tensors": []}}, "neither answers nor an exception"),
+        *[
+            ({"header": {"message": {**NOTHING, **lie}, "tensors": tensors}}, reason)
+            for lie, tensors, reason in (
+                ({"more": 1}, [], "neither"),
+                ({"answers": {}}, [], "answers of no known form"),
+                ({"answers": [1], "counts": [0]}, [], "answers of no known form"),
+                ({"answers": [{}], "counts": 0}, [], "counts"),
+                ({"answers": [{}], "counts": [-1]}, [], "counts"),
+                ({"answers": [{}], "counts": [False]}, [], "counts"),
+                ({"answers": [{}], "counts": []}, [], "belong to no answer"),
+                ({"answers": [{}], "counts": [2]}, [TENSOR], "belong to no answer"),
+                ({"answers": [{}], "counts": [0]}, [TENSOR], "belong to no answer"),
+                ({}, [], "0 answers to 1 questions"),
+                ({"answers": [{}] * 2, "counts": [0] * 2}, [], "2 answers to 1 questions"),
+                ({"raised": []}, [], "no known form"),
+                ({"raised": {"kinds": []}}, [], "no known form"),
+            )
+        ],
     ],
 )
 def test_an_answer_of_another_form_is_no_answer(run, lie, reason):
@@ -266,8 +282,16 @@ def test_an_answer_of_another_form_is_no_answer(run, lie, reason):
 
 def test_a_piece_that_never_comes_ends_at_the_deadline(run):
     shape = [SHARED_BYTES]
-    header = {"message": {"answer": {}}, "tensors": [{"dtype": "uint8", "shape": shape * 1 + [2]}]}
+    message = {"answers": [{}], "counts": [1], "raised": None}
+    header = {"message": message, "tensors": [{"dtype": "uint8", "shape": [*shape, 2]}]}
     assert ask(run, "lies", replace(LIMITS, wall_s=2.0), header=header).status == "timeout"
+
+
+def test_what_one_of_several_questions_raises_comes_in_its_place(run, tmp_path):
+    """The ones before it are answered, and those behind it are not asked."""
+    here = subject_jobs.several({}, tmp_path, SameProcess("subject_jobs:operations", tmp_path))
+    assert run("several").value == here
+    assert here == {"answers": [{"n": 1}, {"n": 2}], "sums": [[3.0], []], "raised": "RuntimeError"}
 
 
 def test_an_exception_is_data(run):
