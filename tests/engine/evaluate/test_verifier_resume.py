@@ -36,7 +36,7 @@ def corpus(tmp_path_factory):
     return samples.tiny_corpus(tmp_path_factory.mktemp("cache"))
 
 
-def settings_of(corpus, tokens=150_000):
+def settings_of(corpus, tokens=80_000):
     trained = tuple(str(corpus.folder / name) for name in TRAINING_FILES)
     return VerifySettings(
         0,
