@@ -1,4 +1,4 @@
-"""The genome: what a design is, how it becomes a model, and how large that model is.
+"""The genome: designs, how they become models, and the sizes of those models.
 
 A language model embeds tokens, applies the same kind of block N times, and predicts the next
 token.  What evolves is the block.  A block is a tree of *units*, all of one type of map,

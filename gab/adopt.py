@@ -95,7 +95,7 @@ def _without_interfaces(text: str, units: list[ast.ClassDef]) -> str:
 
 
 def _module_name(module: ast.Module) -> str:
-    """Return what the file calls `torch.nn.Module`."""
+    """Return the file's name for `torch.nn.Module`."""
     for node in module.body:
         match node:
             case ast.ImportFrom(module="torch", names=names):

@@ -1,4 +1,4 @@
-"""The unit contract: what a unit's source must look like, checked on its syntax tree.
+"""The unit contract: the required form of a unit's source, checked on its syntax tree.
 
 Each rule raises `Breach` with a stable code, the line and how to fix it.  The rules, in the
 order in which they are checked:
@@ -32,7 +32,7 @@ _TAKEN |= {"training", "forward", "unit", "children"}
 
 @dataclass(frozen=True)
 class Contract:
-    """What a unit's source declares; slots are (name, interface, requirement)."""
+    """The declarations of a unit's source; slots are (name, interface, requirement)."""
 
     node: ast.ClassDef
     interface: str
@@ -43,7 +43,7 @@ class Contract:
 
 
 def read_contract(module: ast.Module) -> Contract:
-    """Check every rule and return what the unit declares.
+    """Check every rule and return the unit's declarations.
 
     Raises:
         Breach: the first rule that is broken.

@@ -54,7 +54,7 @@ class GenesysError(Exception):
 
 
 class InputError(GenesysError):
-    """What the user gave (a file, an option, a run folder) is not usable."""
+    """Invalid input of the user: a file, an option, a run folder."""
 
 
 class PluginError(GenesysError):
@@ -85,6 +85,6 @@ class ScaleError(GenesysError):
 
 
 class EnvironmentProblem(GenesysError):
-    """The machine cannot do what was asked: disk full, no CUDA, no fork."""
+    """The machine cannot do its part: disk full, no CUDA, no fork."""
 
     exit_code = EXIT_ENVIRONMENT

@@ -108,7 +108,7 @@ def _is_text(node: ast.stmt) -> bool:
 
 
 def _bindings(node: ast.stmt) -> list[tuple[str, str]]:
-    """Return (name, import target or "") for what a top-level statement binds."""
+    """Return (name, import target or "") for the names that a top-level statement binds."""
     match node:
         case ast.Import() | ast.ImportFrom():
             return [(item.bound, item.target) for item in imports(node)]

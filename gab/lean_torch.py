@@ -119,7 +119,7 @@ class _AsItIs(Loader):
         return self._module
 
     def exec_module(self, module: ModuleType) -> None:
-        """Undo what the import system noted on it."""
+        """Undo the import system's changes to it."""
         module.__spec__ = self._spec
 
 
@@ -133,7 +133,7 @@ def _graph_break(*_: Any, **__: Any) -> None:
 
 
 def _of_plain_sizes(name: str, answer: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that gives `answer` for plain numbers, else what the module says."""
+    """Return a function that returns `answer` for plain numbers, else asks the module."""
 
     def ask(*values: Any) -> Any:
         if all(map(_is_plain, values)):

@@ -1,4 +1,4 @@
-"""What a refused allocation looks like; imports nothing heavy."""
+"""Recognising refused allocations; imports nothing heavy."""
 
 from __future__ import annotations
 

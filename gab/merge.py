@@ -150,7 +150,7 @@ def _bound_name(node: ast.stmt) -> str:
 
 
 def _meaning(name: str, own: Mapping[str, str], uses: Mapping[str, set[str]]) -> str:
-    """Return what a name means: its definition and all definitions reached from it."""
+    """Return the meaning of a name: its definition and all definitions reached from it."""
     if name not in uses:
         return own[name]  # an import
     reached, queue = {name}, [name]
@@ -180,7 +180,7 @@ def _identifiers(node: ast.AST) -> tuple[str | None, ...]:
 
 
 def _text(source: str, part: _Part, names: Mapping[str, str], known: set[str]) -> str:
-    """Return a unit's source without what is written elsewhere, with its names renamed."""
+    """Return a unit's source with renamed names, without parts that are written elsewhere."""
     data = source.encode()
     edits = [(start, end, b"") for start, end in part.dropped]
     changed = {old: new for old, new in names.items() if old != new}

@@ -38,7 +38,7 @@ def on_meta(action: Callable[[], Result]) -> Result:
 
 
 class _ShapesFromCPU(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Has the CPU compute what has no shape function, unless its shape depends on values."""
+    """Runs operations without a shape function on the CPU, unless shapes depend on values."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         try:

@@ -41,7 +41,7 @@ def private_file(path: Path) -> Path:
 
 @contextmanager
 def private_umask() -> Iterator[None]:
-    """Close what this process and those that it starts make from now on to others."""
+    """Make everything that this process and its children create from now on private."""
     before = os.umask(_OTHERS)
     try:
         yield

@@ -1,4 +1,4 @@
-"""What an exception of a candidate says, as data: it was raised in another process.
+"""Exceptions of a candidate, raised in another process, as data.
 
 `describe` writes it down where it was raised, `read` takes it where it is judged: every text is
 bounded and without control characters, every list has an end.  All of it is the candidate's word.
@@ -60,7 +60,7 @@ class Raised:
 
 
 def describe(error: BaseException, causes: int = _CAUSES) -> Raised:
-    """Return what an exception that was caught here says; never raises."""
+    """Return the message of a caught exception; never raises."""
     kinds = [_clean(kind.__name__, _NAME) for kind in type(error).__mro__[:-1]]
     line = error.lineno if isinstance(error, SyntaxError) else None
     cause = error.__cause__ or error.__context__

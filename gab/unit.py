@@ -23,7 +23,7 @@ __all__ = ["HyperParameter", "Slot", "Unit", "Value", "parse_unit"]
 
 @dataclass(frozen=True)
 class Slot:
-    """A place for a child: its name, the interface a child must offer, what it is needed for."""
+    """A place for a child: its name, the required interface, and its purpose."""
 
     name: str
     interface: str

@@ -1,8 +1,8 @@
-"""How many numbers a training has learned: counted in its checkpoint, where the judge is.
+"""How many numbers training has learned: counted in its checkpoint, by the judge.
 
-What a block calls a parameter decides its size class, and smaller is better.  So whatever else of
-the checkpoint training has changed is counted too: state that a block hides in buffers is as
-learned as its weights.
+The parameters that a block declares decide its size class, and smaller is better.  Everything else
+in the checkpoint that training has changed is therefore counted too: state hidden in buffers is as
+learned as weights.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Learned:
     others: int
 
     def contradiction(self) -> str:
-        """Say what is wrong with calling only the parameters so; "" for nothing.
+        """Return what contradicts the declared parameters, "" for nothing.
 
         Running statistics are few; what is allowed is what models of one scale may differ by.
         """
@@ -40,7 +40,7 @@ class Learned:
 
 
 def count_learned(subject: Asked, checkpoint: str | None) -> Learned:
-    """Count what a checkpoint holds; `subject` has built the same model, untrained.
+    """Count the numbers in a checkpoint; `subject` has built the same model, untrained.
 
     Which names are parameters, and what the others began with, is the subject's word.  A name that
     it leaves out counts as changed, and so does one whose beginning is not what is in the file.

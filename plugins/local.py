@@ -26,7 +26,7 @@ DISTRIBUTION = "local"
 
 @dataclass(frozen=True)
 class LocalPlugin:
-    """One plugin of a path: what it is called, the module or "module:object", its folder."""
+    """One plugin of a path: its name, the module or "module:object", its folder."""
 
     distribution: str
     version: str
@@ -58,7 +58,7 @@ def find_local(path: Path) -> list[LocalPlugin]:
     """Return the plugins at an absolute path.
 
     Raises:
-        PluginError: there is no plugin of one of the three forms.
+        PluginError: it has none of the three forms of a plugin.
     """
     if path.is_file() and path.suffix == ".py" and path.stem.isidentifier():
         return [LocalPlugin(DISTRIBUTION, _digest([path]), path.stem, path.stem, path.parent)]
@@ -74,7 +74,7 @@ def find_local(path: Path) -> list[LocalPlugin]:
 
 
 def _project(path: Path) -> list[LocalPlugin]:
-    """Return what the entry points of a project name."""
+    """Return the plugins of a project's entry points."""
     file = path / "pyproject.toml"
     try:
         project = tomli.loads(file.read_text(encoding="utf-8-sig")).get("project", {})
@@ -92,7 +92,7 @@ def _project(path: Path) -> list[LocalPlugin]:
 
 
 def _digest(files: list[Path]) -> str:
-    """Return what stands for a version: a run records it."""
+    """Return a digest that runs record in place of a version."""
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.read_bytes())

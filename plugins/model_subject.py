@@ -1,7 +1,7 @@
 """The operations of an evaluation's subject: a candidate's model in a process of its own.
 
-It gets tokens and answers with logits; what follows a text, which answer is right, and what the
-scores are is known to the judge alone (`evaluate_job`).
+It gets tokens and answers with logits.  Only the judge (`evaluate_job`) knows the continuation of a
+text, the right answers and the scores.
 """
 
 from __future__ import annotations

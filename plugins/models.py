@@ -1,4 +1,4 @@
-"""What trainers and evaluators ask of a model, whatever it is made of."""
+"""The interface of models for trainers and evaluators."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def device_of(model: nn.Module) -> torch.device:
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device of that name; `auto` is CUDA where there is one.
+    """Return the device of that name; `auto` is CUDA if available.
 
     Raises:
-        InputError: CUDA is asked for, and PyTorch finds none.
+        InputError: CUDA is requested, and PyTorch finds none.
     """
     import torch
 

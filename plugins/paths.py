@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def user_path(text: str) -> Path:
-    """Return a path; ~ is home, and stays what it is for a user who is unknown."""
+    """Return a path with ~ expanded, except for unknown users."""
     try:
         return Path(text).expanduser()
     except RuntimeError:
@@ -14,7 +14,7 @@ def user_path(text: str) -> Path:
 
 
 def exists(path: Path) -> bool:
-    """Tell whether there is something; no for what cannot be a path, such as too long a name."""
+    """Return whether a path exists; False for invalid paths, such as too long a name."""
     try:
         return path.exists()
     except OSError:

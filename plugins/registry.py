@@ -1,4 +1,4 @@
-"""The registry: what components there are, by kind and name, without importing them."""
+"""The registry: the available components by kind and name, without importing them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ WORKER_KINDS = frozenset({"trainer", "evaluator", "checker"})
 
 @dataclass(frozen=True)
 class Description:
-    """One component: what it is called, where it lives, which options it takes, who brings it.
+    """One component: its name, its location, its options and its distribution.
 
     `options` is a pydantic model, a "module:Class" string that names one, or None: then the
     attribute `Options` of the target is it, if there is one.
@@ -78,7 +78,7 @@ class Description:
         return construct(self.target, self.options_model(), options, **services)
 
     def to_json(self) -> dict[str, str]:
-        """Return what a run records about a component that it uses."""
+        """Return the record of a component in a run."""
         names = ("kind", "name", "target", "summary", "distribution", "version")
         return {name: getattr(self, name) for name in names}
 
@@ -150,7 +150,7 @@ def _collision(first: Description, second: Description) -> PluginError:
 
 
 def suggest(wrong: str, known: Iterable[str]) -> str:
-    """Return "did you mean ...?" for a near name, else the list of what there is."""
+    """Return "did you mean ...?" for a similar name, else the list of names."""
     names = {name.lower(): name for name in known}
     near = difflib.get_close_matches(wrong.lower(), names, n=2, cutoff=0.6)
     if near:

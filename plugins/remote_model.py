@@ -19,18 +19,18 @@ MOST_BYTES = 64 << 20  # of logits that are asked for at a time, but for a text 
 
 
 class Watch(Protocol):
-    """Who sees what a model was asked and what it answered."""
+    """An observer of a model's questions and answers."""
 
     def note(self, tokens: Tensor, rows: Tensor, places: Tensor, likely: Tensor) -> None:
-        """Take note of log-probabilities (n, V) of what follows n places of tokens (B, T)."""
+        """Note log-probabilities (n, V) of the tokens after n places of tokens (B, T)."""
 
     def note_all(self, tokens: Tensor, likely: Tensor) -> None:
-        """Take note of log-probabilities (B, T, V) of what follows every place."""
+        """Note log-probabilities (B, T, V) of the tokens after every place."""
 
 
 @dataclass(frozen=True)
 class RemoteConfig:
-    """What evaluators read of a model's configuration."""
+    """The part of a model's configuration that evaluators read."""
 
     context: int
     vocab_size: int

@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 
 
 def seconds_of(header: str) -> float | None:
-    """Return the seconds that a header asks one to wait, None where it is neither of the two.
+    """Return the seconds to wait according to a header, None if it has neither form.
 
     What a service says may be past, and need not be finite.
     """

@@ -1,5 +1,5 @@
-"""The digest of a component's source: it tells an edited plugin from what it was, where its
-version does not."""
+"""The digest of a component's source: it identifies an edited plugin even if its version stays the
+same."""
 
 from __future__ import annotations
 

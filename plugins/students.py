@@ -1,7 +1,7 @@
 """Models that an evaluator trains: small ones of the candidate's block, in the subject's process.
 
-The evaluator draws the items and knows what is right; the subject is given lessons, and of a test
-the inputs alone.
+The evaluator draws the items and knows the right answers; the subject gets the training examples
+and only the inputs of a test.
 
 Imports torch: workers only.
 """

@@ -67,7 +67,7 @@ def incidental_options(model: type[BaseModel] | None, options: Mapping[str, Any]
     """Return the options that change no result: see `api.INCIDENTAL` and `api.incidental_with`.
 
     Args:
-        options: what is given; an option may be incidental only next to another one.
+        options: as given; an option may be incidental only together with another one.
     """
     fields = {} if model is None else model.model_fields
     marks = {
@@ -151,7 +151,7 @@ def build(target: str, options: Mapping[str, Any], **services: Any) -> Any:
     Args:
         target: "module:Class".
         options: a JSON object.
-        services: what else its constructor takes by keyword (an executor's `workers` ...).
+        services: further keyword arguments of its constructor (an executor's `workers` ...).
 
     Raises:
         PluginError: it cannot be imported, or does not take these options.

@@ -92,8 +92,7 @@ def _budget(payload: Mapping[str, Any]) -> TrainBudget:
 
 
 def _speed(result: TrainResult, seconds: float) -> float:
-    """Return the tokens per second of those that were seen in `seconds`, since the trial continued
-    from where an earlier attempt had been."""
+    """Return the tokens per second of an attempt of `seconds` that may resume an earlier one."""
     seen = result.tokens - int(result.facts.get("resumed_at_tokens", 0))
     return seen / max(seconds, 1e-9)
 

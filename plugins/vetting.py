@@ -1,4 +1,4 @@
-"""What is wrong with a plugin before one of its hooks is called: each fault with its line.
+"""Faults of a plugin, found before one of its hooks is called, each with its line.
 
 pluggy would refuse most of this too, but without a place, and an `async` hook it would call and
 never await.

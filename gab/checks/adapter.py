@@ -65,7 +65,7 @@ def place(module: nn.Module, device: Any, dtype: torch.dtype | None) -> None:
 
 
 def lacking(function: ast.FunctionDef | None, named: tuple[str, ...], *, x: bool) -> list[str]:
-    """Return the parameters without a default that nobody would give a value.
+    """Return the parameters without a default that would get no value.
 
     `named` go by name, and one more, the width of a constructor or with `x` that of forward.
     """

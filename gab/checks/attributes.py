@@ -1,4 +1,4 @@
-"""What a block may name by itself: functions of Python, special names, attributes of values.
+"""Names that a block may use: functions of Python, special names, attributes of values.
 
 `never` are names that lead from an ordinary value to frames, code, modules or memory, collected
 from their classes as they are installed; no definition of the block's own opens them.

@@ -1,4 +1,4 @@
-"""What an exception of a block tells its author to change: more than its code can say."""
+"""Advice from the exceptions of a block, more specific than that of their codes."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _RULES: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
 
 
 def advice_for(code: str, error: Raised) -> str:
-    """Return what to change, by the kind of the exception; "" where the finding's code says all."""
+    """Return advice by the kind of the exception; "" if the finding's code says enough."""
     if code == "build.error":
         given = "AttributeError" in error.kinds and "'int' object" in error.text
         return _CONFIG if given else ""

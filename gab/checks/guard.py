@@ -1,4 +1,4 @@
-"""The language of a block: what it may reach for, held before anything of it runs.
+"""The language of a block: what it may access, enforced before any of it runs.
 
 A help to honest authors and a tripwire, not the wall: the kernel confines what runs.  Python has
 many ways to what is not the block's; they begin with one of a few constructs, and whole classes of

@@ -1,4 +1,4 @@
-"""What PyTorch or this processor cannot do, as opposed to what a block does wrongly.
+"""Limits of PyTorch or this processor, as opposed to faults of a block.
 
 Blocks are checked on a CPU.  Some operations have no kernel there, or none in a dtype, while a GPU
 has one; some have none in reduced precision on any device.  The exception's text is all that

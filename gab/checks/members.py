@@ -169,7 +169,7 @@ def words_of(module: str) -> str:
 
 @cache
 def refused(dotted: str) -> str:
-    """Return why a block may not use what a dotted name stands for, or ""."""
+    """Return why a block may not use a dotted name, or ""."""
     first, *rest = dotted.split(".")
     if not words_of(first):
         return f"{first!r} is no module that a block may use"

@@ -1,4 +1,4 @@
-"""What the names and the attributes of a module stand for, all its scopes taken together."""
+"""The meaning of names and attributes in a module, over all of its scopes."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _targets(
 
 
 def _choices(value: ast.expr) -> Iterator[ast.expr]:
-    """Yield what a value may be: `nn.RMSNorm if new else nn.LayerNorm`."""
+    """Yield the alternatives of a value: `nn.RMSNorm if new else nn.LayerNorm`."""
     match value:
         case ast.IfExp(body=body, orelse=other):
             yield from (*_choices(body), *_choices(other))
@@ -133,7 +133,7 @@ def binds(node: ast.AST) -> Iterator[str]:
 
 
 def _attributes(node: ast.AST) -> Iterator[tuple[str, bool]]:
-    """Yield the attributes that a node defines: the whole name, or what it begins with."""
+    """Yield the attributes that a node defines: the whole name, or its prefix."""
     match node:
         case ast.Attribute(attr=name, ctx=ast.Store()):
             yield name, True
@@ -167,7 +167,7 @@ def _text(node: ast.expr) -> Iterator[tuple[str, bool]]:
 
 
 def defined(statement: ast.stmt) -> Iterator[tuple[str, int]]:
-    """Yield what a statement of a class's body binds, wherever in it, with its line."""
+    """Yield the names that a statement of a class body binds, with their lines."""
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         yield statement.name, statement.lineno
         return

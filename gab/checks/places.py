@@ -1,4 +1,4 @@
-"""Where a node of a syntax tree stands: what is done with the value that it gives."""
+"""The context of a node in a syntax tree: how its value is used."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Places:
             self.parents.update((child, node) for child in ast.iter_child_nodes(node))
 
     def parent(self, node: ast.AST) -> ast.AST | None:
-        """Return what a node is a part of."""
+        """Return the parent of a node."""
         return self.parents.get(node)
 
     def is_called(self, node: ast.AST) -> bool:

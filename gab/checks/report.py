@@ -1,4 +1,4 @@
-"""What a check says: findings with stable codes, and a report of them with measurements."""
+"""The result of a check: findings with stable codes, and a report with measurements."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ Severity = Literal["error", "warning"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One fault: a stable code, where it is, its evidence as numbers, and what to change.
+    """One fault: a stable code, its place, its evidence as numbers, and the remedy.
 
     `unit` is the class and `line` the line in the composed source, where they are known.
     """
@@ -130,14 +130,14 @@ class Finding:
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """Return one line for a person: where, what, and what to change."""
+        """Return one line for people: place, fault and remedy."""
         place = f"{self.unit or 'block'}" + (f", line {self.line}" if self.line else "")
         return f"{self.severity} {self.code} ({place}): {self.message} {self.advice}"
 
 
 @dataclass(frozen=True)
 class CheckReport:
-    """All findings of one block, and what was measured on the way.
+    """All findings of one block, with its measurements.
 
     `measurements` holds `fits` (scale -> d_model, n_blocks, context, vocab_size, parameters,
     reference), `flops_per_token` (scale -> number), `fingerprint` (hex), and where layers differ

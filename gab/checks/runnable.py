@@ -1,4 +1,4 @@
-"""The part of a module that can run when it is loaded as a block: what is judged is what is loaded.
+"""The part of a module that can run when it is loaded as a block: the part that is judged.
 
 Published modules hold code that never runs where they are imported: a self test, imports for a
 type checker, kernels that are used where they are installed.  It is cut out of the syntax tree
@@ -85,7 +85,7 @@ def runnable(source: str, keep: frozenset[str] = frozenset({"Block"})) -> Runnab
 
 
 class _Names:
-    """What the names of a module stand for, all scopes taken together, on the safe side."""
+    """The meaning of a module's names, over all scopes, erring on the safe side."""
 
     def __init__(self, module: ast.Module) -> None:
         self.imported: dict[str, Import] = {}
@@ -117,7 +117,7 @@ class _Names:
         return ".".join([self.imported[node.id].target, *reversed(parts)])
 
     def truth(self, test: ast.expr) -> bool | None:
-        """Return what a condition is whenever the module is loaded as a block, None if unknown."""
+        """Return the value of a condition when the module is loaded as a block, None if unknown."""
         match test:
             case ast.Constant(value=bool() | int() | None as value):
                 return bool(value)
@@ -286,7 +286,7 @@ class _Cutter(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        """Read `getattr(torch, "compile")` and `hasattr(torch, "compile")` as what they are."""
+        """Evaluate `getattr(torch, "compile")` and `hasattr(torch, "compile")`."""
         match node:
             case ast.Call(
                 func=ast.Name(id="getattr" | "hasattr" as how),
@@ -327,7 +327,7 @@ def _gives_up(statement: ast.stmt) -> bool:
 
 
 def _drop_what_only_names(module: ast.Module, cut: Iterable[ast.AST], keep: frozenset[str]) -> None:
-    """Remove from the top level what is named in what was cut, and nowhere else."""
+    """Remove top-level definitions that only removed code names."""
     wanted = set().union(*map(_loads, cut)) - keep
     while True:
         for place, statement in enumerate(module.body):

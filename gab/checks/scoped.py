@@ -12,7 +12,7 @@ OWN = ("self", "ctx")
 
 
 def root_of(node: ast.expr) -> ast.expr:
-    """Return what a chain of attributes begins at."""
+    """Return the start of a chain of attributes."""
     while isinstance(node, ast.Attribute):
         node = node.value
     return node
@@ -35,7 +35,7 @@ class Scoped(ast.NodeVisitor):
         return [] if own else chain(node, self.names.targets)
 
     def _is_own(self, name: str) -> bool:
-        """Tell whether a function around binds a name; not one that any scope takes as global."""
+        """Return whether an enclosing function binds a name that no scope declares global."""
         return name not in self.names.shared and any(name in names for names in self.own)
 
     def _annotation(self, node: ast.expr | None) -> None:

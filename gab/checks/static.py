@@ -1,4 +1,4 @@
-"""What the source says before anything of it runs: its language, its class, what is unused.
+"""Static checks of a source: its language, its class, unused parts.
 
 Every line that does not belong into a block is reported at once, to a person or an LLM.
 """
@@ -46,7 +46,7 @@ def check_static(
 
 
 def _left_out(read: Runnable, where: SourceMap) -> Iterator[Finding]:
-    """Say what the block's author wrote and the engine leaves out."""
+    """Report parts of the source that the engine omits."""
     lines: dict[str, list[int]] = {}
     for each in read.left_out:
         lines.setdefault(each.what, []).append(each.line)
@@ -161,7 +161,7 @@ def _forward(
 def _constructor(
     block: ast.ClassDef, constructor: ast.FunctionDef | None, *, adapt: bool
 ) -> Iterator[Finding]:
-    """Yield `static.constructor`: what a model gives has no place, or more is demanded."""
+    """Yield `static.constructor`: arguments of a model are not accepted, or others are required."""
     line = constructor.lineno if constructor else block.lineno
     # An adapter takes care of what is only not taken, but for the width.
     missing = _missing_parameters(constructor)

@@ -1,4 +1,4 @@
-"""Going through the syntax tree of a module for what the language of a block refuses.
+"""Searching the syntax tree of a module for constructs outside the block language.
 
 See `guard` for the language.  It knows the names that the functions around a place bind, and
 the parent of every node.
@@ -52,7 +52,7 @@ _FIELD = re.compile(r"\{[^{}:!]*[.\[]")  # in a format: a field that reads an at
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that the language refuses; `cure` says what to write in its place."""
+    """A construct that the language refuses; `cure` says what to write instead."""
 
     line: int
     code: str
@@ -62,7 +62,7 @@ class Fault:
 
 
 def walk(module: ast.Module, names: Names) -> tuple[list[Fault], bool]:
-    """Return what the language refuses in a module, and whether it uses TorchScript.
+    """Return the refused constructs of a module, and whether it uses TorchScript.
 
     Raises:
         RecursionError: the source is nested too deeply.
@@ -79,7 +79,7 @@ def _hidden(name: str) -> bool:
 
 @dataclass
 class _Walker(Scoped, ast.NodeVisitor):
-    """Notes what the language refuses."""
+    """Collects refused constructs."""
 
     at: Places
     faults: list[Fault] = field(default_factory=list)
@@ -113,7 +113,7 @@ class _Walker(Scoped, ast.NodeVisitor):
             self._as_value(node, target)
 
     def _as_value(self, node: ast.expr, target: str) -> None:
-        """Check a use of something imported that is no further chain."""
+        """Check a use of an import that is not part of a longer chain."""
         self.scripts = self.scripts or target.startswith("torch.jit.")
         if reason := refused(target):
             self._say(node, INTERPRETER, target, f"{reason}.")
@@ -172,7 +172,7 @@ class _Walker(Scoped, ast.NodeVisitor):
             self.visit(node.value)
 
     def _other_name(self, node: ast.Attribute) -> str:
-        """Return what to write where the name is one that the block gives itself."""
+        """Return the remedy for a name that the block defines itself."""
         mine = node.attr in self.names.attributes and not is_special(node.attr)
         return f"Give the attribute {node.attr!r} of your own another name." if mine else ""
 
@@ -235,7 +235,7 @@ class _Walker(Scoped, ast.NodeVisitor):
                 self.visit(part)
 
     def visit_Subscript(self, node: ast.Subscript) -> None:
-        """The words of `Literal["a"]` and the notes of `Annotated[T, "a"]` are no code."""
+        """The strings of `Literal["a"]` and `Annotated[T, "a"]` are not code."""
         kind = ast.unparse(node.value).split(".")[-1] if self.in_annotation else ""
         notes = kind in ("Literal", "Annotated")
         self.visit(node.value)
@@ -382,7 +382,7 @@ class _Walker(Scoped, ast.NodeVisitor):
         self._class_body(node)
 
     def _base(self, node: ast.ClassDef, base: ast.expr) -> None:
-        """Check what a class derives from: a class that is named, and no tensor or number."""
+        """Check the bases of a class: named classes, neither tensors nor numbers."""
         while isinstance(base, ast.Subscript):  # Generic[T]
             base = base.value
         if not self._is_named_class(base):

@@ -18,7 +18,7 @@ MOST_WORDS = 64
 
 @dataclass(frozen=True)
 class Query:
-    """What is asked: the `text`, and the phrases in it, each as its words."""
+    """A query: its `text`, and the phrases in it as lists of words."""
 
     text: str
     phrases: tuple[tuple[str, ...], ...] = ()

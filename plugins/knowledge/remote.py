@@ -38,7 +38,7 @@ DAY_S = 86_400.0
 
 
 class SourceUnavailable(EnvironmentProblem):
-    """A source cannot be reached, or answers what cannot be read."""
+    """A source is unreachable, or its answer cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Answer:
 
 
 class _TryAgain(Exception):
-    """A failure that may pass; `pause_s` is what the service asked for, if it did."""
+    """A temporary failure; `pause_s` is the pause that the service asked for, if any."""
 
     def __init__(self, reason: str, pause_s: float | None = None) -> None:
         super().__init__(reason)

@@ -30,7 +30,7 @@ OLD_VERSIONS = timedelta(hours=1)  # active readers may still use them
 
 @dataclass(frozen=True)
 class Facts:
-    """What a table says about itself."""
+    """The metadata of a table."""
 
     format: int
     embedding: str
@@ -65,7 +65,7 @@ def schema(facts: Facts) -> pa.Schema:
 
 
 def open_table(folder: Path, embedding: Embedding | str) -> tuple[Any, Facts]:
-    """Return the table in `folder` and its facts, making it where there is none.
+    """Return the table in `folder` and its metadata, creating it if necessary.
 
     Args:
         embedding: the embedding, or its name: it is loaded only to make a table.

@@ -1,4 +1,4 @@
-"""Language models: the built-in back ends, and how their replies are read.
+"""Language models: the built-in back ends, and reading their replies.
 
 litellm     any provider and any server that speaks OpenAI's protocol
 llama_cpp   a GGUF file, in this process

@@ -1,4 +1,4 @@
-"""What an error of a service means: ask again later, never ask this again, or never ask again."""
+"""The meaning of service errors: retry later, never retry this request, or stop asking."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _NO_CHOICES = re.compile(r"provider returned .*'choices'")
 
 
 def classify(error: BaseException) -> Exception | None:
-    """Return what `error` means, as one of the three errors of a back end.
+    """Return the back-end error, one of three, that corresponds to `error`.
 
     A status of HTTP decides where there is one (attributes `status_code`, `code` or `status`);
     else time-outs, errors of connections and replies that break off may pass.  None: it is
@@ -72,7 +72,7 @@ def classify(error: BaseException) -> Exception | None:
 
 
 def lost(error: BaseException) -> LLMUnavailable:
-    """Return an error that may pass, with what is wrong by kind."""
+    """Return a temporary error with the kind of its fault."""
     body = _no_reply(error)
     kind = "strange" if body else _kind(error)
     behind = _causes(error)[-1] if kind in ("down", "lost") else error
@@ -95,7 +95,7 @@ def _kind(error: BaseException) -> str:
 
 
 def _no_reply(error: BaseException) -> str:
-    """Return the first line of a body that is no JSON at all, such as a page of HTML, or ""."""
+    """Return the first line of a body that is not JSON, such as an HTML page, else ""."""
     for each in _causes(error):
         found = _BODY.search(str(each))
         body = each.doc if isinstance(each, json.JSONDecodeError) else found and found["body"]
@@ -118,7 +118,7 @@ def may_be_billed(error: BaseException) -> bool:
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    """Return an error and what is behind it, the first cause last."""
+    """Return an error and its causes, the original one last."""
     causes: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None and cause not in causes:

@@ -111,7 +111,7 @@ class LiteLLMOptions(Options):
     @field_validator("extra")
     @classmethod
     def _nothing_of_the_engine(cls, extra: dict[str, Any]) -> dict[str, Any]:
-        """Refuse what would overrule the request, the options next to `extra`, and the caps."""
+        """Refuse entries that override the request, the options besides `extra`, or the caps."""
         body = extra.get(BODY)
         names = [*extra, *(body if isinstance(body, dict) else ())]
         if found := [name for name in names if name in OWN]:
@@ -160,7 +160,7 @@ class LiteLLMBackend:
 
     @cached_property
     def price(self) -> LLMPrice | None:
-        """US dollars for a token: the options', else what LiteLLM knows, else None."""
+        """US dollars per token: from the options, else from LiteLLM, else None."""
         options = self.options
         known: tuple[float | None, float | None] = (None, None)
         try:

@@ -48,9 +48,9 @@ class ReplayOptions(Options):
 
 
 class ReplayBackend:
-    """Answers what is in the recording, with the tokens and the price of then.
+    """Answers from a recording, with the recorded tokens and prices.
 
-    A request that is not in it is refused: the message says what differs from the nearest one.
+    Other requests are refused; the message says how they differ from the nearest recorded one.
     """
 
     Options = ReplayOptions
@@ -94,7 +94,7 @@ class ReplayBackend:
         return recorded_reply(call, {"recorded": call.get("model", "")})
 
     def find(self, request: LLMRequest) -> Mapping[str, Any] | None:
-        """Return the recorded call of a request, None where there is none."""
+        """Return the recorded call of a request, or None."""
         with self._reading:
             return self._calls.get(request_digest(request))
 

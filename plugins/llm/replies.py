@@ -1,4 +1,4 @@
-"""JSON and code out of what a language model says: fences, prose and small slips are borne.
+"""Extracting JSON and code from replies; fences, prose and small slips are tolerated.
 
 A reply may hold several answers: a draft and the final one, the example of the prompt, what there
 was before.  Reasoning between tags is no answer.  Of the rest every one is found, in order, with
@@ -62,7 +62,7 @@ T = TypeVar("T")
 
 
 class BadReply(GenesysError):
-    """A reply that is not what was asked for; the message says what is wrong with it."""
+    """A reply that does not fit the request; the message describes the fault."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,9 @@ class Answer:
 
 
 def spoken(text: str) -> str:
-    """Return what a reply says after its reasoning: all of it where there are no tags.
+    """Return a reply without its reasoning, all of it if there are no tags.
 
-    A reply that ends within its reasoning says nothing.
+    A reply that ends within its reasoning is empty.
     """
     last = 0
     if _CHANNEL in text:  # the form of gpt-oss, where a server doesn't take it apart
@@ -93,7 +93,7 @@ def spoken(text: str) -> str:
 
 
 def plain_answer(text: str) -> str:
-    """Return the words of a reply, from the heading of a final version on where there is one."""
+    """Return the text of a reply, from the heading of a final version if there is one."""
     reply_text = spoken(text).strip()
     rests = [reply_text[heading.end() :].strip() for heading in _FINAL_VERSION.finditer(reply_text)]
     return next((rest for rest in reversed(rests) if rest), reply_text)
@@ -123,9 +123,9 @@ def json_answers(text: str) -> list[Answer]:
 
 
 def extract_json(text: str) -> Any:
-    """Return the JSON value of a reply: the last object, or the last array where there is none.
+    """Return the JSON value of a reply: the last object, or else the last array.
 
-    Whoever knows what the value must be like asks `parse_json_reply`.
+    Callers that know the form of the value use `parse_json_reply`.
 
     Raises:
         BadReply: there is none.
@@ -140,12 +140,12 @@ def extract_json(text: str) -> Any:
 
 
 def read_json(text: str, read: Callable[[Any], T], asked: Sequence[str] = ()) -> T:
-    """Return what `read` makes of the answer of a reply, the last of those that it accepts.
+    """Return the result of `read` on the last value of a reply that it accepts.
 
     An aside, and what merely repeats words of a prompt, counts only where nothing else does.
 
     Args:
-        read: raises `BadReply` where a value isn't what was asked for.
+        read: raises `BadReply` for a value that does not fit the request.
         asked: the texts of the prompt, whose examples a model may repeat.
 
     Raises:
@@ -187,10 +187,10 @@ def parse_json_reply(text: str, schema: Mapping[str, Any], asked: Sequence[str] 
 
 
 def ask_json(llm: LLM, role: str, request: LLMRequest) -> Any:
-    """Ask for JSON by `request.schema`; a reply that breaks it is sent back once, to be corrected.
+    """Ask for JSON that follows `request.schema`; an invalid reply is returned once for correction.
 
     Raises:
-        BadReply: the second reply is no better.
+        BadReply: the second reply is invalid too.
         BudgetSpent, LLMRefused: as `LLM.ask`.
     """
     assert request.schema is not None, "JSON is asked for by its schema"

@@ -1,4 +1,4 @@
-"""What tells requests apart: the same words are the same request, in a ledger and a recording."""
+"""The identity of requests: equal texts are the same request, in ledgers and recordings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from genesys_engine.plugins.api import LLMRequest
 
 
 def canonical_request(request: LLMRequest) -> dict[str, Any]:
-    """Return what tells requests apart, as JSON data: no deadline, no purpose."""
+    """Return the identity of a request as JSON data, without deadline and purpose."""
     return {
         "messages": [list(message) for message in request.messages],
         "max_tokens": request.max_tokens,

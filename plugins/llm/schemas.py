@@ -1,4 +1,4 @@
-"""The JSON Schema that a server is sent: the form of a reply, without its bounds.
+"""The JSON Schema sent to servers: the form of a reply, without its bounds.
 
 Servers turn a schema into a grammar, and what a grammar cannot say is dropped in silence or refuses
 the request: llama.cpp drops bounds of numbers that are no integers, `multipleOf`, `not` and
@@ -26,7 +26,7 @@ MOST_VALUES = 100
 
 
 def sent_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is sent of a schema: whatever follows `schema` follows it too."""
+    """Return the schema to send: every value that fits `schema` fits it too."""
     found = {key: value for key, value in schema.items() if key in KEPT}
     for key in INNER:
         if key in schema:
@@ -46,7 +46,7 @@ def sent_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _inner(schema: Any) -> Any:
-    """Return what is sent of a schema inside another; it may be true or false."""
+    """Return the form to send of a nested schema, which may be true or false."""
     return sent_schema(schema) if isinstance(schema, Mapping) else schema
 
 

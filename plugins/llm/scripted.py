@@ -19,9 +19,9 @@ class ScriptedOptions(Options):
 
 
 class ScriptedBackend:
-    """Answers each request with one of the replies, chosen by what is asked and its seed.
+    """Answers each request with one of the replies, chosen by its text and seed.
 
-    So equal requests get equal replies, whoever asks first.
+    Equal requests therefore get equal replies, in any order.
     """
 
     Options = ScriptedOptions

@@ -1,4 +1,4 @@
-"""What the built-in trackers draw: an event as numbers and as a sentence."""
+"""Events for the built-in trackers, as numbers and as sentences."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def numbers(event: Mapping[str, Any]) -> dict[str, float]:
 
 
 def sentence(event: Mapping[str, Any]) -> str:
-    """Return what a person wants to read of an event, or ""."""
+    """Return an event as a sentence, or ""."""
     payload = event["payload"]
     if event["kind"] == "design.accepted":
         return f"design {payload['design']}: {payload['change']}"

@@ -53,5 +53,5 @@ class TensorboardTracker:
         summary.value.add(tag="log", metadata=about, tensor=tensor)
 
     def close(self) -> None:
-        """Write what is held and close the file."""
+        """Flush and close the file."""
         self._writer.close()

@@ -1,4 +1,4 @@
-"""What of `transformers` the trainer `hf` is made of; imports it, so only workers import this."""
+"""The parts of `transformers` used by the trainer `hf`; imported by workers only."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Batches(IterableDataset[Any]):
         self._feed = feed
 
     def __len__(self) -> int:
-        """Return the number of batches: what the trainer plans with."""
+        """Return the number of batches, for the trainer's planning."""
         return self._feed.steps
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:

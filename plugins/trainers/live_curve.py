@@ -1,8 +1,8 @@
 """The loss curve of a trial while it trains: a small file next to the checkpoint.
 
 The file holds pairs of float64 in the machine's byte order, (tokens seen, loss in nats per token),
-and is replaced whole, so that whoever reads it sees one moment.  The trial's process writes it and
-the engine reads it from outside: it is what a candidate's code could have written.
+and is replaced atomically, so that readers see one moment.  The trial's process writes it, so the
+engine treats it as something that a candidate's code could have written.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ class LiveCurve:
 
 
 def read_live_curve(folder: Path) -> list[tuple[float, float]]:
-    """Return the curve that a trial left in its folder so far; empty where there is none to use.
+    """Return the curve in a trial's folder so far; empty if there is no valid one.
 
-    A file that no trainer would write counts as none.
+    A file that no trainer would write is ignored.
     """
     try:
         raw = read_plain(folder / LIVE_CURVE, CURVE_POINTS * POINT_BYTES)

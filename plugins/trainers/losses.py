@@ -19,8 +19,8 @@ READ_LOSS_EVERY = 8  # steps; reading waits for the device
 class Losses:
     """Collects losses (nats per token), ends the trial when they run away or stall.
 
-    `points` holds (tokens seen, loss) of every step; given those of an earlier session, all goes
-    on as if there had been no break.  `live` gets the curve as it grows.
+    `points` holds (tokens seen, loss) of every step; with those of an earlier session it continues
+    as if there had been no break.  `live` gets the curve as it grows.
     """
 
     explode_factor: float
@@ -52,7 +52,7 @@ class Losses:
             self.tell()
 
     def tell(self) -> None:
-        """Tell the curve so far to whoever looks on; a trial that ends early does so at its end."""
+        """Report the curve so far; a trial that ends early does so at its end."""
         if self.live is not None:
             self.live.write(self.curve())
 

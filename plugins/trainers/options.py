@@ -28,7 +28,7 @@ def _tuple(value: object) -> object:
 
 
 class TrainerOptions(Options):
-    """What all built-in trainers have in common."""
+    """Options shared by all built-in trainers."""
 
     recipe: Literal["measured", "published"] = Field(
         "measured",
@@ -75,7 +75,7 @@ class TrainerOptions(Options):
     @model_validator(mode="before")
     @classmethod
     def _begin_with_the_recipe(cls, given: Any) -> Any:
-        """Fill in what the recipe says and the options do not."""
+        """Fill in defaults from the recipe."""
         if isinstance(given, dict) and given.get("recipe") == "published":
             return {**PUBLISHED, **given}
         return given

@@ -28,8 +28,8 @@ SHARE = 0.01  # of the peak rates, for the reference; any will do
 
 
 class Pace:
-    """Measures the first steps that `stepper` takes of a trial; does nothing where
-    `options.slowest_ratio` is None."""
+    """Measures the first steps that `stepper` takes in a trial, unless `options.slowest_ratio` is
+    None."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class Pace:
                 return self._now() - started
 
     def _now(self) -> float:
-        """Return the time when the device has done what it was given."""
+        """Return the time once the device has finished its work."""
         if self._device.type == "cuda":
             import torch
 

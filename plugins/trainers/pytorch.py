@@ -123,7 +123,7 @@ class TorchTrainer:
     def _training_checkpoint(
         self, model: nn.Module, corpus: Corpus, budget: TrainBudget, checkpoint: Path, team: Team
     ) -> TrainingCheckpoint:
-        """Return what keeps the trial's state; several processes together keep none."""
+        """Return the keeper of the trial's state; several processes together have none."""
         identity = {
             "options": self.options.model_dump(mode="json", exclude=RESUMABLE_OPTIONS),
             "budget": asdict(budget),

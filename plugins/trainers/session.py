@@ -1,4 +1,4 @@
-"""The training checkpoint: all that a trial needs to continue as if there had been no break.
+"""The training checkpoint: everything that a trial needs to resume exactly.
 
 One safetensors file next to the final checkpoint: weights, optimiser state, the generators' states
 and every loss so far; its metadata hold the position in the data, what the trial is, and a digest
@@ -45,7 +45,7 @@ class TrainingCheckpoint:
 
     Args:
         path: the file.
-        identity: what the trial is; a file with another one is not used.
+        identity: of the trial; a file with another one is not used.
         every_s: seconds between two checkpoints, more where one takes long; 0 writes none.
     """
 
@@ -69,7 +69,7 @@ class TrainingCheckpoint:
         """Write the state of now.
 
         Raises:
-            EnvironmentProblem: what is on the disk is not what was to be written.
+            EnvironmentProblem: the file on the disk differs from what was written.
             OSError: the disk is full.
         """
         from safetensors.torch import save_file

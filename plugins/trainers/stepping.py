@@ -1,4 +1,4 @@
-"""One optimiser step over the effective batch, however little memory there is for it.
+"""One optimiser step over the effective batch, with whatever memory is available.
 
 A batch is cut into micro-batches, and the loss of each is divided by the real tokens of the whole
 batch: how it is cut changes rounding and nothing else.  A processor is faster with what its cache
@@ -83,7 +83,7 @@ class Stepper:
         }
 
     def clone_for(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> Stepper:
-        """Return what takes steps of another model in the way of this one."""
+        """Return a stepper for another model, configured like this one."""
         same = {**self.memory_fallbacks, "compile": "always" if self._compiled else "never"}
         options = self._options.model_copy(update=same)
         return Stepper(model, optimizer, options, self._device, self._team)
@@ -141,7 +141,7 @@ class Stepper:
         return part.detach()
 
     def _prepare(self) -> None:
-        """Make what is called for the logits: the model, shared out and compiled as asked."""
+        """Return the callable for the logits: the model, distributed and compiled as requested."""
         import torch
 
         self._forward: Any = self._team.share_model(self._model, self._device)
@@ -192,7 +192,7 @@ class Stepper:
 
 
 def usual_micro_batch(model: nn.Module, device: torch.device) -> int | None:
-    """Return the sequences per forward pass where none are asked for; None: the whole batch."""
+    """Return the default number of sequences per forward pass; None for the whole batch."""
     return max(1, IN_CACHE // context_of(model)) if device.type == "cpu" else None
 
 

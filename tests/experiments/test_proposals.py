@@ -57,7 +57,7 @@ def test_too_many_units_are_refused():
         (lambda data: data.update(format=9), "in format 9"),
     ],
 )
-def test_faults_in_a_file_are_told_with_its_name(tmp_path, change, message):
+def test_faults_in_a_file_are_reported_with_its_name(tmp_path, change, message):
     write_proposals(make_proposals(1, 1, (2,)), tmp_path)
     path = next(tmp_path.glob("*.json"))
     data = json.loads(path.read_text())

@@ -16,5 +16,5 @@ from genesys_engine.gab.errors import in_a_line
         (ValueError("x" * 280 + " sk-secret-0123456789"), "ValueError: " + "x" * 280 + " ..."),
     ],
 )
-def test_an_error_of_others_is_told_in_one_line(error, told):
+def test_an_error_of_others_is_reported_in_one_line(error, told):
     assert in_a_line(error) == told

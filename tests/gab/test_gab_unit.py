@@ -158,7 +158,7 @@ def test_every_breach_has_its_code_and_its_line(code, old, new, line):
     assert caught.value.hint
 
 
-def test_the_error_message_says_where_what_and_how_to_mend():
+def test_the_error_message_says_where_what_and_how_to_fix():
     with pytest.raises(UnitError) as caught:
         parse_unit(GOOD.replace('Z["seen"]', 'Z["seem"]'), where="mix.py")
     assert str(caught.value) == (

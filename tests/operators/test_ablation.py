@@ -42,7 +42,7 @@ def test_hyperparameters_are_parts_of_their_own() -> None:
             assert made[0].without.digest == HYBRID.digest
 
 
-def test_several_steps_are_told_apart_and_each_leaves_the_others() -> None:
+def test_several_steps_are_distinguished_and_each_leaves_the_others() -> None:
     gated = grow(library.unit("gated_attention"), {"position": grow(library.unit("rotary"))})
     local = {"local": grow(library.unit("short_convolution"))}
     mlp = grow(library.unit("local_glu_mlp"), local, expand=4.0)

@@ -1,4 +1,4 @@
-"""What the fields of a BibTeX entry say: values put together, and fields inherited.
+"""The values of BibTeX fields: concatenated, and inherited.
 
 bibtexparser finds the entries and hands the values over as they were written: `{...}`, `"..."`, a
 number, the name of a string, or several of them joined by `#`.
@@ -96,7 +96,7 @@ class Strings:
 
 
 def _closing(text: str, at: int) -> int:
-    """Return where what opens at `at` is closed, or the end of the text."""
+    """Return the position that closes the group opened at `at`, or the end of the text."""
     closing, depth = ("}" if text[at] == "{" else '"'), 0
     for found in re.finditer(r'\\.|[{}"]', text[at + 1 :], re.S):
         sign = found[0]

@@ -54,7 +54,7 @@ class FolderSource:
         return ()
 
     def _all(self, files: Sequence[Path]) -> Iterator[Found]:
-        """Yield what is in all files; `share` follows their bytes."""
+        """Yield the documents of all files; `share` counts their bytes."""
         sizes = [_size(file) for file in files]
         before, whole = 0, max(1, sum(sizes))
 

@@ -49,7 +49,7 @@ class _Vocabulary:
         return cls(Counter(_WORD.findall(plain)), compounds)
 
     def joint(self, first: str, second: str) -> str:
-        """Return what stands between the parts of a word at a line's end: a hyphen or nothing."""
+        """Return what joins the parts of a word split at a line's end: a hyphen or nothing."""
         if not second[0].islower() or not _is_word(first):
             return "-"  # GPT-2, KV-cache, Mamba-Based
         pair = (first.lower(), second.lower())

@@ -59,7 +59,7 @@ class LibrarySource:
         """Yield every card, or the one whose key is `place`.
 
         Raises:
-            InputError: the folder does not exist, or there is no card of this key.
+            InputError: the folder does not exist, or the key is unknown.
         """
         folder = CARDS if self.options.folder is None else user_path(self.options.folder)
         if self.options.folder is not None and not folder.is_dir():
@@ -88,7 +88,7 @@ def read_card(path: Path) -> Document:
     """Return the card in a file.
 
     Raises:
-        InputError: it has no front matter, or one that breaks the format.
+        InputError: its front matter is missing or invalid.
     """
     import yaml
 

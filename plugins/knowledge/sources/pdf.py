@@ -53,7 +53,7 @@ def read(path: Path) -> Iterator[Document]:
 
 
 def _readable(text: str) -> str:
-    """Return text without what nothing can print, ligatures as their letters."""
+    """Return text without unprintable characters, with ligatures as letters."""
     return printable(_LIGATURE.sub(lambda found: unicodedata.normalize("NFKC", found[0]), text))
 
 

@@ -38,7 +38,7 @@ class SemanticScholarSource:
         that the service knows.
 
         Raises:
-            InputError: there is no such paper.
+            InputError: the paper is unknown.
             SourceUnavailable: the service cannot be reached.
         """
         arxiv = arxiv_id(place)

@@ -1,4 +1,4 @@
-"""Texts of a bibliography without TeX: what is typeset, and what is data.
+"""Texts of a bibliography without TeX: typeset text and plain data.
 
 Titles, names and abstracts may hold TeX (accents, dashes, braces, formulas).  But who writes them
 is an exporter or a person who pastes an abstract, and no TeX runs over them: a per cent sign begins
@@ -93,7 +93,7 @@ def _decoder() -> LatexNodes2Text:
             return f"{text} " if node.macro_post_space and len(node.macroname) > 2 else text
 
     def source(node: Any) -> str:
-        """Return an unknown command as it was written, apart from what follows."""
+        """Return an unknown command as written, separated from the following text."""
         return f"{node.latex_verbatim()} "
 
     known = get_default_latex_context_db()

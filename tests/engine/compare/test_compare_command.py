@@ -169,7 +169,7 @@ def test_another_experiment_is_refused_in_the_same_folder(whole, tmp_path):
         (STUDY + "options = { tires = 3 }\n", "tires"),
     ],
 )
-def test_faults_are_told_before_anything_is_begun(tmp_path, text, message):
+def test_faults_are_reported_before_anything_starts(tmp_path, text, message):
     path = tmp_path / "bad.toml"
     path.write_text(text)
     write_proposals(make_proposals(1, 2, (1,)), tmp_path / "proposals")

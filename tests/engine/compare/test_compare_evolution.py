@@ -259,7 +259,7 @@ def test_every_arm_does_whole_runs_and_is_not_done_again(tmp_path):
     assert ask() == data
 
 
-def test_an_arm_that_sets_what_cannot_be_is_told_at_once(tmp_path):
+def test_an_arm_that_sets_what_cannot_be_is_reported_at_once(tmp_path):
     path = tmp_path / "tiny.toml"
     path.write_text(STUDY.replace("selection.use=random", "selection.use=randon"))
     here("compare", path, "--out", tmp_path / "study").refused(2, "did you mean 'random'?")

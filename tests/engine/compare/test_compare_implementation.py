@@ -82,7 +82,7 @@ def test_an_arm_may_get_proposals_by_name(world, tmp_path):
     store.close()
 
 
-def test_a_proposal_that_there_is_not_is_told_with_a_near_one(world, tmp_path):
+def test_a_proposal_that_there_is_not_is_reported_with_a_near_one(world, tmp_path):
     arms = with_limit(world.arms(gp=(1, 9)), "gp", ("01-1-gqt",))
     with pytest.raises(InputError, match="proposal '01-1-gqt'") as told:
         world.run(tmp_path / "study", section(arms))
@@ -113,7 +113,7 @@ def test_arms_draw_alike_on_a_proposal_and_not_on_the_next(world, tmp_path):
 @pytest.mark.parametrize(
     ("cap", "name"), [({"tokens": 250}, "compare.tokens"), ({"usd": 0.25}, "compare.usd")]
 )
-def test_an_arm_ends_at_its_cap_and_the_others_go_on(monkeypatch, tmp_path, cap, name):
+def test_an_arm_ends_at_its_cap_and_the_others_continue(monkeypatch, tmp_path, cap, name):
     world = World(monkeypatch, price=0.1)
     arms = world.arms(gp=(3, 9), direct=(1, 0))
     compare = section(arms, **cap)

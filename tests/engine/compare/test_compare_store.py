@@ -50,7 +50,7 @@ def test_two_writers_are_one_too_many(begun):
         StudyStore.open(begun, write=True)
 
 
-def test_a_beginning_that_was_killed_is_begun_again(tmp_path):
+def test_a_beginning_that_was_killed_is_restarted(tmp_path):
     given = tmp_path / "given.toml"
     given.write_text("[run]\n")
     folder = tmp_path / "study"
@@ -61,7 +61,7 @@ def test_a_beginning_that_was_killed_is_begun_again(tmp_path):
     assert StudyStore.exists(folder)
 
 
-def test_no_study_and_another_format_are_told(tmp_path, begun):
+def test_no_study_and_another_format_are_reported(tmp_path, begun):
     with pytest.raises(InputError, match="no study here"):
         StudyStore.open(tmp_path)
     with StudyStore.open(begun, write=True) as store:

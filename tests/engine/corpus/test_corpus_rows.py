@@ -95,7 +95,7 @@ def test_a_line_that_is_no_object_is_named(tmp_path, row):
         list(open_source(options).documents())
 
 
-def test_a_field_that_no_row_has_is_an_error_even_beside_plain_text(tmp_path):
+def test_a_field_that_no_row_has_is_an_error_even_next_to_plain_text(tmp_path):
     lines(tmp_path / "a.jsonl", '{"body": "one"}', '{"body": "two"}')
     (tmp_path / "README.md").write_text("About these texts.")
     options = CorpusOptions(use="text", paths=(str(tmp_path),))
@@ -128,7 +128,7 @@ def test_a_byte_order_mark_is_no_text(tmp_path, name):
     assert documents == ["one"] if name == "a.jsonl" else [text]
 
 
-def test_parts_of_a_mixture_go_on_behind_such_rows(tmp_path):
+def test_parts_of_a_mixture_continue_after_such_rows(tmp_path):
     """Files and a data set as the hub has them, read through `datasets`."""
     for name in ("files", "hub"):
         (tmp_path / name).mkdir()

@@ -71,7 +71,7 @@ def test_processes_and_parts_do_not_change_the_corpus(alone, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
 
 
-def test_an_interrupted_preparation_is_taken_up_where_it_was(alone, tmp_path):
+def test_an_interrupted_preparation_is_resumed_where_it_was(alone, tmp_path):
     with pytest.raises(Killed):
         prepare(OPTIONS, tmp_path, killed_at("bigram"), processes=1)
     (parts,) = tmp_path.glob(".preparing-*/parts")
@@ -100,7 +100,7 @@ def test_an_interrupted_preparation_is_taken_up_where_it_was(alone, tmp_path):
         MemoryError(),
     ],
 )
-def test_what_the_machine_interrupts_is_taken_up_too(alone, tmp_path, error):
+def test_what_the_machine_interrupts_is_resumed_too(alone, tmp_path, error):
     def fail(stage):
         if "bigram" in stage:
             raise error
@@ -194,7 +194,7 @@ def test_a_second_process_waits_and_finds_the_corpus(alone, tmp_path):
     assert [path.name for path in cache.iterdir()] == [folder.name]
 
 
-def test_progress_is_told_while_it_encodes(tmp_path, monkeypatch):
+def test_progress_is_reported_while_it_encodes(tmp_path, monkeypatch):
     monkeypatch.setattr(encode, "TELL_EVERY_S", 0.0)
     stages = []
     prepare(OPTIONS, tmp_path, stages.append, processes=1)

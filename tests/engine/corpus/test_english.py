@@ -87,7 +87,7 @@ DATA = archive_of({"data/1790_someone_n.txt": "A speech of many words.\n"})
 SCOPED = pinned("@scope/speeches", DATA)
 
 
-def test_a_broken_off_download_goes_on_where_it_was(tmp_path, without_npm, monkeypatch):
+def test_a_broken_off_download_resumes_where_it_was(tmp_path, without_npm, monkeypatch):
     with registry({"/some/path/@scope/speeches/-/speeches-1.2.3.tgz": DATA}) as (address, asked):
         monkeypatch.setenv("NPM_CONFIG_REGISTRY", address)
         (tmp_path / "scope-speeches-1.2.3.tgz.partial").write_bytes(DATA[:50])

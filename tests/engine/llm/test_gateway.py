@@ -86,7 +86,7 @@ def test_what_a_recording_holds_is_not_asked_again(bench: Bench, recorded: Path)
     assert [call.task for call in Ledger(bench.ledger_file, write=False).calls()] == ["9"] * 3
 
 
-def test_a_recording_that_was_gone_on_from_keeps_the_times_of_then(
+def test_a_recording_that_was_continued_keeps_the_times_of_then(
     bench: Bench, recorded: Path, tmp_path: Path
 ) -> None:
     client = bench.gateway("scripted", ANY, recording=str(recorded)).client("9")
@@ -123,7 +123,7 @@ def test_recorded_replies_count_against_a_cap(bench: Bench, recorded: Path) -> N
         gateway.client("1").ask("coder", request(seed=0))
 
 
-def test_a_missing_recording_is_told_before_anything_is_asked(bench: Bench) -> None:
+def test_a_missing_recording_is_reported_before_anything_is_asked(bench: Bench) -> None:
     gateway = bench.gateway("scripted", ANY, recording="nowhere.jsonl")
     with pytest.raises(InputError, match="no such recording"):
         gateway.prepare()
@@ -280,7 +280,7 @@ def test_a_fault_of_a_back_end_names_it(bench: Bench) -> None:
 # --- outages -----------------------------------------------------------------------------------
 
 
-def test_an_outage_is_told_once_and_its_end_too(bench: Bench) -> None:
+def test_an_outage_is_reported_once_and_its_end_too(bench: Bench) -> None:
     gateway = bench.gateway("scripted", ANY)
     program(gateway, failing(6, lambda: ConnectionRefusedError("connection refused")))
     gateway.client("1").ask("coder", request())
@@ -351,7 +351,7 @@ def test_a_late_reply_is_the_one_that_is_used(
     assert later.client("1").ask("coder", request()).text == "reply 1"
 
 
-def test_a_pause_that_is_too_long_is_told_as_such(bench: Bench) -> None:
+def test_a_pause_that_is_too_long_is_reported_as_such(bench: Bench) -> None:
     gateway = bench.gateway("scripted", ANY, give_up_after_s=5.0)
     program(gateway, failing(1, lambda: LLMUnavailable("status 429", retry_after_s=7200.0)))
     with pytest.raises(LLMOutage, match="a pause of 7200 s, longer than 5 s"):
@@ -429,7 +429,7 @@ def test_a_cap_in_dollars_counts_earlier_sessions(bench: Bench) -> None:
         later.client("1").ask("coder", request(seed=4))
 
 
-def test_calls_under_way_count_against_a_cap(bench: Bench) -> None:
+def test_calls_running_count_against_a_cap(bench: Bench) -> None:
     def slowly(asked: LLMRequest) -> LLMReply:
         time.sleep(0.1)
         return yes(asked)

@@ -193,7 +193,7 @@ def test_validate_asks_nobody_without_live(tmp_path: Path) -> None:
     ],
     ids=["401", "429", "no JSON", "down"],
 )
-def test_what_fails_is_told_for_every_role(
+def test_what_fails_is_reported_for_every_role(
     tmp_path: Path, answer: Answer | None, words: tuple[str, ...]
 ) -> None:
     with ChatServer(answer or says("never")) as server:

@@ -29,7 +29,7 @@ def experiment(folder: Path, model: str, more: str = "") -> Path:
     return write_experiment(folder, verifications=2, designs=1, more=text)
 
 
-def test_a_missing_key_is_told_before_anything_starts(
+def test_a_missing_key_is_reported_before_anything_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
@@ -43,7 +43,7 @@ def test_a_missing_key_is_told_before_anything_starts(
     assert "OPENAI_API_KEY" in problem["message"]
 
 
-def test_a_cap_without_a_price_is_told_before_anything_starts(tmp_path: Path) -> None:
+def test_a_cap_without_a_price_is_reported_before_anything_starts(tmp_path: Path) -> None:
     file = experiment(tmp_path, "openai/tiny", 'api_base = "http://127.0.0.1:9/v1"')
     answer = here("run", file, "--out", tmp_path / "run", "--set", "budget.llm_usd=1.0")
     answer.refused(2, "is unknown", "input_usd_per_million")

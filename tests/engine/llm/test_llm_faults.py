@@ -157,7 +157,7 @@ def test_an_empty_reply_is_a_reply(bench: Bench) -> None:
     assert len(server.asked) == 1
 
 
-def test_a_wrong_schema_is_mended_once(bench: Bench) -> None:
+def test_a_wrong_schema_is_fixed_once(bench: Bench) -> None:
     with ChatServer(says('{"grade": 5}'), says('Sorry: {"score": 5}')) as server:
         client = through(bench, server).client("1")
         assert ask_json(client, "reviewer", request(schema=SCHEMA)) == {"score": 5}
@@ -194,7 +194,7 @@ def test_a_reply_without_counts_is_counted(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("value", [None, "", " \n"])
-def test_a_missing_key_is_told_before_anything_is_asked(
+def test_a_missing_key_is_reported_before_anything_is_asked(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, value: str | None
 ) -> None:
     for name in ("OPENAI_API_KEY", "MY_SECRET_KEY"):

@@ -133,7 +133,7 @@ def test_every_role_is_asked_and_recorded(finished: Trial) -> None:
     assert len({row[1:] for row in rows}) == 1
 
 
-def test_a_design_that_is_given_up_is_told_and_is_no_design(finished: Trial) -> None:
+def test_a_design_that_is_given_up_is_reported_and_is_no_design(finished: Trial) -> None:
     with Store.open(finished.folder) as store:
         given_up = [e for e in store.events() if e.kind == "design.abandoned"]
         assert given_up
@@ -215,7 +215,7 @@ SELECT kind, payload FROM events WHERE decisive = 1 AND kind != 'run.started' OR
 """
 
 
-def test_a_cap_ends_the_run_and_more_of_it_goes_on(finished: Trial, tmp_path: Path) -> None:
+def test_a_cap_ends_the_run_and_more_of_it_continues(finished: Trial, tmp_path: Path) -> None:
     total = finished.ask("SELECT SUM(input_tokens + output_tokens) FROM llm_calls")[0][0]
     trial = Trial(tmp_path / "capped", budget=f"llm_tokens = {int(total * 0.6)}")
     with pytest.raises(Stopped, match=r"budget\.llm_tokens"):
@@ -230,7 +230,7 @@ def test_a_cap_ends_the_run_and_more_of_it_goes_on(finished: Trial, tmp_path: Pa
     assert keys[0] == keys[1], "something was paid for twice"
 
 
-def test_an_interrupted_run_goes_on_where_it_was(finished: Trial, tmp_path: Path) -> None:
+def test_an_interrupted_run_resumes_where_it_was(finished: Trial, tmp_path: Path) -> None:
     trial = Trial(tmp_path / "stopped")
     while True:
         count = [0]
@@ -256,7 +256,7 @@ def http(server: ChatServer, **more: Any) -> str:
     return f'use = "litellm"\nmodel = "openai/tiny"\napi_base = "{server.url}"\n{pauses}'
 
 
-def test_an_outage_is_no_failed_design_and_verifiers_go_on(tmp_path: Path) -> None:
+def test_an_outage_is_no_failed_design_and_verifiers_continue(tmp_path: Path) -> None:
     script: list[Answer] = [fails(503)] * 12 + [answers]
     with ChatServer(*script) as server:
         trial = Trial(tmp_path / "out", llm=http(server), operator="give_up = 1000", designs=3)

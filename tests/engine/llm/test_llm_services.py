@@ -86,7 +86,7 @@ def test_a_fault_is_named_with_the_address(
         assert notice.next_try_s >= 0
 
 
-def test_a_long_pause_that_a_service_asks_for_is_told_at_once(bench: Bench) -> None:
+def test_a_long_pause_that_a_service_asks_for_is_reported_at_once(bench: Bench) -> None:
     waited: list[int] = []
 
     def stop() -> str | None:
@@ -128,7 +128,7 @@ def test_a_page_of_a_proxy_may_pass_where_the_service_has_answered(bench: Bench)
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_names_of_errors_are_said_once(bench: Bench, model: str) -> None:
+def test_names_of_errors_are_reported_once(bench: Bench, model: str) -> None:
     with ChatServer(fails(401, "Incorrect API key")) as server:
         client = through(bench, server, model).client("1")
         with pytest.raises(LLMRefused) as caught:

@@ -174,7 +174,7 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
         LlamaCppBackend(LlamaCppOptions(path=str(file), sha256="0" * 64)).prepare()
 
 
-def test_a_missing_package_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("genesys_engine.plugins.llm.llama_cpp.PACKAGE", "surely_not_installed")
     with pytest.raises(InputError, match="is not installed") as caught:
         LlamaCppBackend(LlamaCppOptions(path="some.gguf")).prepare()

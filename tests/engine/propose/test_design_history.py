@@ -49,7 +49,7 @@ def store(run: Path) -> Iterator[Store]:
         yield store
 
 
-def test_results_are_told_by_rung_beside_the_reference(store: Store) -> None:
+def test_results_are_reported_by_rung_next_to_the_reference(store: Store) -> None:
     histories, floor = DesignHistories(store), noise.noise_floor(store)
     several = 0
     for row in store.leaderboard():
@@ -75,7 +75,7 @@ def _at_rung(store: Store, design: int, rung: int) -> list[Any]:
     return [v for v in store.verifications(design) if v.rung == rung]
 
 
-def test_a_failed_verification_is_told_with_its_reason(store: Store) -> None:
+def test_a_failed_verification_is_reported_with_its_reason(store: Store) -> None:
     failed = next(v for v in store.verifications() if v.status == "failed")
     (result,) = DesignHistories(store).of(failed.design, 0, ALL).results
     assert (result.gain, result.within_noise, result.scores) == (None, None, {})
@@ -97,7 +97,7 @@ def test_children_come_newest_first_with_what_came_of_them(store: Store) -> None
     assert outcomes >= {"rejected", "verified"}
 
 
-def test_what_was_given_up_is_told_once_there_was_an_idea(store: Store) -> None:
+def test_what_was_given_up_is_reported_once_there_was_an_idea(store: Store) -> None:
     newest = DesignHistories(store).of(1, 1, ALL).children[0]
     assert (newest.outcome, newest.design) == ("abandoned", None)
     assert newest.change == "An idea, ended by causality.leak."
@@ -119,7 +119,7 @@ def test_of_one_task_what_came_last_comes_first(run: Path, tmp_path: Path) -> No
     assert [child.design for child in children] == [None, made[2], made[1]]
 
 
-def test_what_differs_from_time_to_time_is_not_told(run: Path, tmp_path: Path) -> None:
+def test_what_differs_from_time_to_time_is_not_reported(run: Path, tmp_path: Path) -> None:
     folder = tmp_path / "logged"
     shutil.copytree(run, folder)
     with Store.open(folder, write=True) as store, store.transaction():
@@ -132,7 +132,7 @@ def test_what_differs_from_time_to_time_is_not_told(run: Path, tmp_path: Path) -
     assert not any("0x7f" in each for each in told)
 
 
-def test_warnings_of_the_check_are_told(run: Path, tmp_path: Path) -> None:
+def test_warnings_of_the_check_are_reported(run: Path, tmp_path: Path) -> None:
     folder = tmp_path / "warned"
     shutil.copytree(run, folder)
     warning = {"code": "cost.slow", "message": "It is slow.", "advice": "Fuse."}
@@ -148,7 +148,9 @@ def test_a_tree_that_is_no_design_of_the_run_has_no_history(store: Store) -> Non
     assert DesignHistories(store).of(9, 5, Sight(9, 10**6, 10**6)) == History()
 
 
-def test_what_is_told_does_not_depend_on_what_else_the_run_has(run: Path, tmp_path: Path) -> None:
+def test_what_is_reported_does_not_depend_on_what_else_the_run_has(
+    run: Path, tmp_path: Path
+) -> None:
     """A design that is made again after a crash is shown what it was shown."""
     sight = Sight(designs=12, verifications=9, tasks=501)
     with Store.open(run) as store:
@@ -242,7 +244,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Trial:
     return trial
 
 
-def test_an_operator_is_told_of_its_parents(finished: Trial) -> None:
+def test_an_operator_sees_the_history_of_its_parents(finished: Trial) -> None:
     told = finished.told()
     assert any(len(each["results"]) == 2 for each in told)
     children = [child for each in told for child in each["children"]]
@@ -250,7 +252,7 @@ def test_an_operator_is_told_of_its_parents(finished: Trial) -> None:
     assert any("too bold" in child["change"] for child in children)
 
 
-def test_what_is_told_does_not_depend_on_workers(finished: Trial, tmp_path: Path) -> None:
+def test_what_is_reported_does_not_depend_on_workers(finished: Trial, tmp_path: Path) -> None:
     for workers, delay in ((1, 0.0), (6, 0.03)):
         trial = Trial(tmp_path / f"w{workers}", workers, delay)
         trial.go()
@@ -269,7 +271,7 @@ def go_on_and_off(trial: Trial, looks: int) -> int:
     raise AssertionError("it comes to no end")
 
 
-def test_an_interrupted_run_is_told_the_same(finished: Trial, tmp_path: Path) -> None:
+def test_an_interrupted_run_is_reported_the_same(finished: Trial, tmp_path: Path) -> None:
     trial = Trial(tmp_path / "stopped", delay_s=0.02)
     assert go_on_and_off(trial, 20) > 3
     assert trial.told() == finished.told()

@@ -154,7 +154,7 @@ def test_a_proposal_names_paths_that_exist() -> None:
         assert len(set(named)) == len(named)
 
 
-def test_what_cannot_be_written_is_told() -> None:
+def test_what_cannot_be_written_is_reported() -> None:
     with pytest.raises(InputError, match="interface 'telepathy'"):
         write({"unit": "X", "interface": "telepathy"}, random.Random(0))
 

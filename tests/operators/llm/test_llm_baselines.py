@@ -152,7 +152,7 @@ def test_no_checker_checks_at_the_end_only(real_check):
     assert "not run" in llm.prompts("observer")[0]
 
 
-def test_no_checker_does_not_mend_what_it_cannot_read(real_check):
+def test_no_checker_does_not_repair_what_it_cannot_read(real_check):
     broken = fenced(MLP.replace("gate, up = self", "gate, up = undefined"))
     made = run("no_checker", Scripted(coder=[broken, fenced(MLP)]), real_check, "root.mlp")
     assert made.failure == "contract.undefined_name"
@@ -168,7 +168,7 @@ def test_every_arm_counts_by_the_same_measure(real_check, name):
     assert (made.tree, made.failure) in ((None, "faithful.function"), (None, "tokens.spent"))
 
 
-def test_an_unknown_implementer_is_told_with_the_nearest():
+def test_an_unknown_implementer_is_reported_with_the_nearest():
     with pytest.raises(InputError) as caught:
         implementer("best_of")
     assert "best_of_n" in str(caught.value.hint)

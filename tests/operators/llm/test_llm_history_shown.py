@@ -77,7 +77,7 @@ def test_the_second_parent_is_shown_with_its_results():
     assert "Tried on this design" not in second
 
 
-def test_a_child_that_is_shown_is_not_told_twice():
+def test_a_child_that_is_shown_is_not_reported_twice():
     lines = [
         f"design 7 (0.91): {SQUARED}\n    gain +0.42 % up to 0.2M",
         "design 9 (0.30): Narrow heads.\n    gain -1.00 % up to 0.2M",

@@ -133,7 +133,7 @@ def test_what_can_be_read_between_ends_no_search(real_check):
     assert mutate(llm, real_check).tree is not None
 
 
-def test_a_failed_implementation_is_told_with_what_was_tried(real_check):
+def test_a_failed_implementation_is_reported_with_what_was_tried(real_check):
     llm = Scripted(proposer=SQUARED, coder="no code")
     with pytest.raises(DesignAbandoned) as caught:
         mutate(llm, real_check, options={"tries": 1, "rounds": 1})
@@ -164,7 +164,7 @@ def test_a_unit_of_the_second_parent_comes_by_reference(real_check):
     assert "taken from root.mixer of the second parent" in child.change
 
 
-def test_crossover_rewrites_beside_what_it_takes(real_check):
+def test_crossover_rewrites_next_to_what_it_takes(real_check):
     reply = idea(("root.mixer", "", "root.mixer"), ("root.mlp", "Square it."))
     llm = Scripted(proposer=reply, coder=fenced(MLP))
     child = LLMCrossover(LLMCrossoverOptions())([gpt(), retnet()], context(llm, real_check))
@@ -213,7 +213,7 @@ def test_the_nearest_design_is_found_by_its_units():
         (LLMScratch(LLMScratchOptions()), []),
     ],
 )
-def test_without_a_language_model_the_reason_is_told(operator, parents):
+def test_without_a_language_model_the_reason_is_reported(operator, parents):
     with pytest.raises(OperatorNotApplicable, match="no \\[llm\\]"):
         operator(parents, OperatorContext(random.Random(1), check=lambda tree: {}))
 

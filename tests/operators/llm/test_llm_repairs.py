@@ -110,7 +110,7 @@ def test_what_is_no_unit_comes_back_as_it_is(source):
          "tensors created on X's device"),
     ],
 )  # fmt: skip
-def test_one_fault_is_mended(old, new, repair):
+def test_one_fault_is_fixed(old, new, repair):
     source = changed((old, new))
     if repair is None:  # something else is said, or it is no mechanical fault
         found = fix(source, SWIGLU)

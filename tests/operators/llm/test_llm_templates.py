@@ -42,7 +42,7 @@ def test_a_template_of_ones_own_takes_the_place(tmp_path):
         ("{% if %}", "Expected an expression"),
     ],
 )
-def test_a_faulty_template_is_told_at_the_start(tmp_path, text, said):
+def test_a_faulty_template_is_reported_at_the_start(tmp_path, text, said):
     (tmp_path / "coder.j2").write_text(text)
     options = ImplementerOptions(prompts=str(tmp_path))
     with pytest.raises(InputError, match=said) as caught:
@@ -61,7 +61,7 @@ def test_a_faulty_template_is_told_at_the_start(tmp_path, text, said):
         "{% if fault %}{% include ['a', 'b'] %}{% endif %}",
     ],
 )
-def test_a_template_that_needs_another_one_is_told_at_the_start(tmp_path, statement):
+def test_a_template_that_needs_another_one_is_reported_at_the_start(tmp_path, statement):
     path = tmp_path / "mend.j2"
     path.write_text(f"It failed:\n{statement}\n")
     with pytest.raises(InputError, match="cannot include, extend or import") as caught:
@@ -77,12 +77,12 @@ def test_a_template_that_needs_another_one_is_told_at_the_start(tmp_path, statem
         ({"templates": {"code": "x.j2"}}, "no prompt 'code'"),
     ],
 )
-def test_a_missing_file_is_told_at_the_start(options, said):
+def test_a_missing_file_is_reported_at_the_start(options, said):
     with pytest.raises(InputError, match=said):
         Templates(ImplementerOptions(**options))
 
 
-def test_a_misspelt_template_in_a_folder_is_told(tmp_path):
+def test_a_misspelt_template_in_a_folder_is_reported(tmp_path):
     (tmp_path / "codr.j2").write_text("x")
     with pytest.raises(InputError, match="no prompt 'codr'"):
         Templates(ImplementerOptions(prompts=str(tmp_path)))

@@ -38,7 +38,7 @@ def test_one_unit_through_every_stage(real_check):
     assert "silu -> relu" in llm.prompts("coder")[0], "the plan is shown"
 
 
-def test_a_leak_is_told_and_mended(real_check):
+def test_a_leak_is_reported_and_fixed(real_check):
     llm = Scripted(coder=[fenced(LEAKING), fenced(MLP)])
     made = gp(llm, real_check, "root.mlp")
     assert outcomes(made) == ["causality.leak", "passed"]
@@ -134,7 +134,7 @@ def test_units_below_that_no_longer_do_are_written_anew(real_check):
     assert made.tree is None
 
 
-def test_units_beside_are_kept_when_it_steps_back(real_check):
+def test_units_next_to_are_kept_when_it_steps_back(real_check):
     answers = [fenced(MIXER), fenced(LEAKING), fenced(MLP)]
     llm = Scripted(coder=answers)
     made = gp(llm, real_check, "root.mixer", "root.mlp", tries=1, rounds=2)
@@ -174,7 +174,7 @@ def test_what_never_counts(real_check, reply, code):
     assert (made.tree, made.failure) == (None, code)
 
 
-def test_an_unchanged_unit_is_told_so(real_check):
+def test_an_unchanged_unit_is_reported_so(real_check):
     llm = Scripted(coder=[fenced(library.unit("swiglu_mlp").source), fenced(MLP)])
     made = gp(llm, real_check, "root.mlp")
     assert outcomes(made) == ["faithful.syntax", "passed"]
@@ -191,7 +191,7 @@ def test_a_lost_slot_that_is_changed_next_is_refused(real_check):
     assert outcomes(made) == ["faithful.missing", "passed", "passed"]
 
 
-def test_the_observer_sends_back_and_is_told_apart_from_the_check(real_check):
+def test_the_observer_sends_back_and_is_distinguished_from_the_check(real_check):
     ratings = [
         '{"reason": "hardly anything changed", "score": 1}',
         '{"reason": "good", "score": 4}',

@@ -246,7 +246,7 @@ def test_what_is_called_exactly_so_comes_first_with_its_best_passage(base):
     assert base.search("zebra gate", 1, mode="text")[0].score < 1  # the two rankings stay bare
 
 
-def test_a_damaged_table_is_told(tmp_path):
+def test_a_damaged_table_is_reported(tmp_path):
     KnowledgeBase(tmp_path).add([paper(1)])
     for manifest in (tmp_path / "passages.lance" / "_versions").iterdir():
         manifest.write_bytes(b"broken")
@@ -254,7 +254,7 @@ def test_a_damaged_table_is_told(tmp_path):
         KnowledgeBase(tmp_path)
 
 
-def test_an_unknown_embedding_is_told_with_near_names(tmp_path):
+def test_an_unknown_embedding_is_reported_with_near_names(tmp_path):
     with pytest.raises(InputError, match="did you mean 'minilm'"):
         KnowledgeBase(tmp_path / "b", "minilmm")
 
@@ -294,7 +294,7 @@ def test_two_processes_add_at_once_and_no_document_is_lost_or_doubled(tmp_path):
     assert base._table.count_rows() == 120
 
 
-def test_a_killed_load_keeps_what_it_told_and_goes_on_behind_it(tmp_path):
+def test_a_killed_load_keeps_what_it_reported_and_continues_behind_it(tmp_path):
     process = writer(tmp_path / "b", 0, 4000)
     told = [int(process.stdout.readline()) for _ in range(4)]
     time.sleep(0.05)

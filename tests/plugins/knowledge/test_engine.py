@@ -62,7 +62,7 @@ def test_what_a_live_source_finds_is_fused_and_remembered(knowledge, service):
     assert knowledge.base.search("structured matrices")[0].id == "arxiv:2405.21060"
 
 
-def test_a_source_out_of_reach_is_told_once_and_the_rest_goes_on(knowledge, service, notes):
+def test_a_source_out_of_reach_is_reported_once_and_the_rest_continues(knowledge, service, notes):
     service.will(recorded.ARXIV)
     for _ in range(3):
         hits = knowledge.search("state space duality", 5, live=["web", "arxiv"])
@@ -71,7 +71,7 @@ def test_a_source_out_of_reach_is_told_once_and_the_rest_goes_on(knowledge, serv
     assert "knowledge source web: cannot be used" in notes[0]
 
 
-def test_what_cannot_be_used_is_told_and_the_rest_is_added(knowledge, notes, tmp_path):
+def test_what_cannot_be_used_is_reported_and_the_rest_is_added(knowledge, notes, tmp_path):
     folder = tmp_path / "notes"
     folder.mkdir()
     (folder / "a.md").write_text("# Fine\n\ntext", encoding="utf-8")
@@ -126,7 +126,7 @@ def test_weights_that_are_not_the_published_ones_are_refused(monkeypatch):
         open_embedding("minilm")
 
 
-def test_a_missing_package_is_told_with_what_to_install(monkeypatch):
+def test_a_missing_package_is_reported_with_what_to_install(monkeypatch):
     from genesys_engine.plugins.knowledge.embeddings import minilm
 
     monkeypatch.setattr(minilm, "PACKAGE", "no_such_package_anywhere")
@@ -166,6 +166,6 @@ def test_an_embedding_of_ones_own_by_target(tmp_path):
         open_embedding("no.such.module:Embedding")
 
 
-def test_a_wrong_name_is_told():
+def test_a_wrong_name_is_reported():
     with pytest.raises(InputError, match="did you mean 'hashed'"):
         open_embedding("hashd")

@@ -98,7 +98,7 @@ def test_all_cards_or_one(cards):
         (MAMBA.replace("mamba2", "retnet"), r"has the key of a\.md"),
     ],
 )
-def test_a_faulty_card_is_told_and_the_others_are_read(tmp_path, text, told):
+def test_a_faulty_card_is_reported_and_the_others_are_read(tmp_path, text, told):
     (tmp_path / "a.md").write_text(RETNET, encoding="utf-8")
     (tmp_path / "card.md").write_text(text, encoding="utf-8")
     documents, errors = fetch(LibrarySource(LibraryOptions(folder=str(tmp_path))))
@@ -177,7 +177,7 @@ def test_a_pdf_is_read_with_its_title(tmp_path):
         ("huge.jsonl", "a line of more than 4,000,000 bytes"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_told_and_the_others_go_on(tmp_path, name, told):
+def test_a_file_that_cannot_be_used_is_reported_and_the_others_continue(tmp_path, name, told):
     (tmp_path / "good.md").write_text("# Good\n\ntext", encoding="utf-8")
     path = tmp_path / name
     if name.startswith("huge"):

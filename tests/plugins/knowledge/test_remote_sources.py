@@ -85,26 +85,26 @@ def test_a_feed_in_its_newer_form_is_read_too(service, tmp_path):
     assert (paper.authors, paper.tags) == (("Tri Dao",), ("cs.LG",))
 
 
-def test_who_asks_too_often_is_told_so(service, tmp_path):
+def test_who_asks_too_often_is_reported_so(service, tmp_path):
     service.will("Rate exceeded.")
     with pytest.raises(SourceUnavailable, match="Rate exceeded"):
         arxiv(service, tmp_path).search("x", 3)
 
 
-def test_an_unknown_identifier_is_told(service, tmp_path):
+def test_an_unknown_identifier_is_reported(service, tmp_path):
     service.will(recorded.ARXIV_EMPTY)
     with pytest.raises(InputError, match="knows no such paper"):
         list(arxiv(service, tmp_path).fetch("2405.99999"))
 
 
 @pytest.mark.parametrize("status", [400, 200])
-def test_an_identifier_that_arxiv_refuses_is_told_with_its_reason(service, tmp_path, status):
+def test_an_identifier_that_arxiv_refuses_is_reported_with_its_reason(service, tmp_path, status):
     service.will(recorded.ARXIV_ERROR, status=status)
     with pytest.raises(InputError, match="incorrect id format"):
         list(arxiv(service, tmp_path).fetch("9999.99999"))
 
 
-def test_a_malformed_identifier_is_told_without_asking(service, tmp_path):
+def test_a_malformed_identifier_is_reported_without_asking(service, tmp_path):
     with pytest.raises(InputError, match=r"not an arXiv identifier(?s:.*)2405\.21060"):
         list(arxiv(service, tmp_path).fetch("mamba"))
     assert service.asked == []
@@ -255,14 +255,14 @@ def test_lone_surrogates_of_an_answer_are_written_out(service, tmp_path):
 
 
 @pytest.mark.parametrize("body", ["<html>not JSON</html>", '{"hello": 1}', "[1]"])
-def test_an_answer_of_another_kind_is_told(service, tmp_path, body):
+def test_an_answer_of_another_kind_is_reported(service, tmp_path, body):
     service.will(body)
     options = WebOptions(url=service.url)
     with pytest.raises(SourceUnavailable, match=r"the answer (is not JSON|has neither)"):
         WebSource(options, cache=tmp_path).search("x", 3)
 
 
-def test_an_arxiv_answer_that_is_no_feed_is_told(service, tmp_path):
+def test_an_arxiv_answer_that_is_no_feed_is_reported(service, tmp_path):
     service.will("<html><p>Service down")
     with pytest.raises(SourceUnavailable, match="not the expected XML"):
         arxiv(service, tmp_path).search("x", 3)
@@ -295,7 +295,7 @@ def test_an_answer_without_end_is_given_up(service, tmp_path, monkeypatch):
         arxiv(service, tmp_path, attempts=1).search("x", 3)
 
 
-def test_a_wrong_address_is_told(tmp_path):
+def test_a_wrong_address_is_reported(tmp_path):
     with pytest.raises(SourceUnavailable, match="wrong address"):
         WebSource(WebOptions(url="no-scheme/at/all"), cache=tmp_path).search("x", 3)
 

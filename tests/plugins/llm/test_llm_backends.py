@@ -118,7 +118,7 @@ def test_a_recorded_refusal_is_one_again(tmp_path: Path) -> None:
         replay(path).complete(ASKED)
 
 
-def test_a_damaged_recording_is_told_with_its_line(tmp_path: Path) -> None:
+def test_a_damaged_recording_is_reported_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "calls.jsonl"
     with pytest.raises(InputError, match="no such recording"):
         replay(path)
@@ -136,7 +136,7 @@ def test_a_damaged_recording_is_told_with_its_line(tmp_path: Path) -> None:
         replay(path, sha256="0" * 64)
 
 
-def test_a_corrupt_gzip_file_is_told(tmp_path: Path) -> None:
+def test_a_corrupt_gzip_file_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "calls.jsonl.gz"
     whole = bytearray(gzip.compress(b"[]" * 100))
     whole[10] = 0xFF  # behind the head: a kind of block that does not exist

@@ -41,7 +41,7 @@ def test_json_is_found(text: str, value: object) -> None:
 @pytest.mark.parametrize(
     "text", ["", "no json here", '{"score": ', "{" * 100_000, '{"score": NaN}', "Je ne sais pas."]
 )
-def test_a_reply_without_json_is_told(text: str) -> None:
+def test_a_reply_without_json_is_reported(text: str) -> None:
     with pytest.raises(BadReply, match="no JSON"):
         extract_json(text)
 
@@ -95,7 +95,7 @@ class Scripted:
         return {}
 
 
-def test_a_bad_reply_is_mended_once() -> None:
+def test_a_bad_reply_is_fixed_once() -> None:
     request = LLMRequest((("user", "Score it."),), schema=SCHEMA)
     llm = Scripted(["five", '{"score": 5}'])
     assert ask_json(llm, "reviewer", request) == {"score": 5}
