@@ -83,8 +83,8 @@ def test_every_trained_model_beats_its_untrained_control(
         for row in store.verifications():
             if row.status != "ok":
                 continue
-            trained = row.scores["bits_per_byte"]["value"]
-            assert trained < row.controls["untrained"]["bits_per_byte"]["value"]
+            trained = row.scores["bits_per_byte"].value
+            assert trained < row.controls["untrained"]["bits_per_byte"].value
             assert "bits_per_byte" in row.controls["bigram"]
             losses = [loss for _, loss in store.curves.read(row.id)]
             tenth = len(losses) // 10  # one step is a few hundred tokens, and noisy

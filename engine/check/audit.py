@@ -202,7 +202,7 @@ def _design(run: Path, name: str) -> Target:
         design = find_design(store, name)
         tree = GABTree.from_json(store.tree(design))
         prints = {
-            f"design {parent}": store.report(parent)["measurements"].get("fingerprint")
+            f"design {parent}": store.report(parent).measurements.fingerprint
             for parent in store.design(design).parents
         }
     known = {parent: value for parent, value in prints.items() if value}

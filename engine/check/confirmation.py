@@ -13,21 +13,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from genesys_engine.engine.check import audit
 from genesys_engine.engine.check.blind_test import Model, blind_test
 from genesys_engine.engine.common.randomness import derived_seed
-from genesys_engine.engine.common.records import from_json
 from genesys_engine.engine.common.threads import DaemonPool
-from genesys_engine.engine.jobs.design_report import DesignReport
 from genesys_engine.engine.jobs.replies import ConfirmReply
 from genesys_engine.engine.jobs.results import ConfirmResult
+from genesys_engine.engine.jobs.scores import Score
 from genesys_engine.engine.jobs.task import InfrastructureFailure, TaskResult
 from genesys_engine.engine.store.checkpoints import checkpoint_name
 from genesys_engine.engine.store.run_store import Store, VerificationRow
@@ -71,7 +68,7 @@ class Question:
         """Read what is known of a design."""
         tree = GABTree.from_json(store.tree(design))
         parents = store.design(design).parents
-        prints = {f"design {p}": _report(store, p).measurements.fingerprint for p in parents}
+        prints = {f"design {p}": store.report(p).measurements.fingerprint for p in parents}
         known = {name: value for name, value in prints.items() if value}
         target = audit.Target(f"design {design}", compose(tree), known)
         experiment = store.meta("experiment", {})
@@ -91,7 +88,7 @@ class Question:
         if trained is None:
             return asked
         scale = experiment["ladder"]["rungs"][trained.rung]["scale"]
-        fit = _report(store, design).measurements.fits[scale]
+        fit = store.report(design).measurements.fits[scale]
         return replace(
             asked,
             trained=trained,
@@ -164,7 +161,7 @@ def look(question: Question, executor: Executor, corpus: Path, limits: Limits) -
     if question.trained is None or question.model is None:
         return confirmation(findings, "")
     claim = question.trained.scores[METRIC]
-    claimed, spread = float(claim["value"]), _noise_of(claim, question.spread)
+    claimed, spread = claim.value, _noise_of(claim, question.spread)
     model = Model(question.target.source, question.model, question.weights)
     try:
         score = blind_test(model, corpus, question.seed, question.scratch, executor, limits)
@@ -198,17 +195,12 @@ def disagreement(claimed: float, score: ConfirmReply, spread: float = 0.0) -> st
     return ""
 
 
-def _report(store: Store, design: int) -> DesignReport:
-    return DesignReport.from_json(store.report(design))
-
-
-def _noise_of(claimed: Mapping[str, Any], spread: float) -> float:
+def _noise_of(claimed: Score, spread: float) -> float:
     """Return the standard error of a claim, no more than that of the reference's: who claims a
     score could claim any error too."""
-    own = claimed.get("stderr")
-    if own is None or not math.isfinite(spread):
+    if claimed.stderr is None or not math.isfinite(spread):
         return 0.0
-    return min(float(own), spread)
+    return min(claimed.stderr, spread)
 
 
 def _best_kept(store: Store, design: int) -> VerificationRow | None:
@@ -229,7 +221,7 @@ def _audited(store: Store, design: int) -> tuple[Finding, ...] | None:
     """Return what the audit found that a design has passed at an earlier look."""
     since = store.meta("looks_from", 0)  # before a further rung the texts were shorter
     looks = (row for row in store.confirmations(design) if row.seq >= since and not row.problem)
-    return next((from_json(ConfirmResult, row.found).findings for row in looks), None)
+    return next((row.found.findings for row in looks), None)
 
 
 def _spread(store: Store, trained: VerificationRow) -> float:
@@ -237,8 +229,8 @@ def _spread(store: Store, trained: VerificationRow) -> float:
     reference = "seed:" + store.meta("experiment")["population"]["reference"]
     of = next((d.id for d in store.designs() if d.accepted and d.operator == reference), None)
     rows = [] if of is None else [r for r in store.verifications(of) if r.rung == trained.rung]
-    known = [r.scores[METRIC].get("stderr") for r in rows if METRIC in r.scores]
-    return next((float(each) for each in known if each is not None), math.nan)
+    known = [row.scores[METRIC].stderr for row in rows if METRIC in row.scores]
+    return next((each for each in known if each is not None), math.nan)
 
 
 def _demand(corpus: Path) -> None:

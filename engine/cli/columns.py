@@ -7,6 +7,7 @@ from typing import Any
 
 from genesys_engine.engine.cli.tables import HIDDEN, Column
 from genesys_engine.engine.common.text import count, duration, metric_title, number, percent, signed
+from genesys_engine.engine.jobs.scores import value_of
 from genesys_engine.engine.store.names import label
 from genesys_engine.engine.views.leaderboard import LeaderboardRow, metric_names
 from genesys_engine.engine.views.llm import usd
@@ -67,15 +68,15 @@ def _label(row: LeaderboardRow) -> str:
 
 
 def _metric(name: str, rank: int) -> Column[LeaderboardRow]:
-    def value(row: LeaderboardRow) -> Any:
-        return row.scores.get(name, {}).get("value")
+    def value(row: LeaderboardRow) -> float | None:
+        return row.scores[name].value if name in row.scores else None
 
     return Column(name, metric_title(name), value, lambda row: number(value(row)), rank=rank)
 
 
 def _control(control: str, metric: str) -> Column[LeaderboardRow]:
-    def value(row: LeaderboardRow) -> Any:
-        return row.controls.get(control, {}).get(metric, {}).get("value")
+    def value(row: LeaderboardRow) -> float | None:
+        return value_of(row.controls, control, metric)
 
     title = f"{control} {metric_title(metric)}"
     return Column(f"{control}.{metric}", title, value, lambda row: number(value(row)))

@@ -8,6 +8,8 @@ from typing import Any
 
 from genesys_engine.engine.common import text
 from genesys_engine.engine.export.checkpoints import Weights
+from genesys_engine.engine.jobs.design_report import Fit
+from genesys_engine.engine.jobs.scores import value_of
 from genesys_engine.engine.score.noise import NOT_MEASURED, noise_floor, outcome
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.engine.views.details import design_details
@@ -21,7 +23,7 @@ HERE = Path(__file__).parent
 def model_card(
     store: Store,
     weights: Weights,
-    fit: Mapping[str, Any],
+    fit: Fit,
     parameters: int,
     tasks: Sequence[str],
 ) -> str:
@@ -47,6 +49,7 @@ def model_card(
     best = found.verdict.best_child == row.design
     return environment.get_template("card.md.j2").render(
         run=store.meta("name"),
+        value_of=value_of,
         details=details,
         steps=[*details.ancestors, details.row],
         row=row,

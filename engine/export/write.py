@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genesys_engine.engine.common.records import plain
 from genesys_engine.engine.common.steps import Steps
 from genesys_engine.engine.export.card import model_card
 from genesys_engine.engine.export.checkpoints import Weights, find_weights
@@ -16,6 +17,7 @@ from genesys_engine.engine.export.tasks import write_tasks
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.engine.views.details import composed_source
 from genesys_engine.gab.errors import InputError
+from genesys_engine.gab.scales import ModelConfig
 from genesys_engine.plugins.corpus import Corpus
 
 if TYPE_CHECKING:
@@ -66,10 +68,10 @@ def export(
     weights = find_weights(store, design, scale, replicate)
     steps.next(EXPORTING, f"design {design}, trained at {weights.scale}")
     corpus = _corpus(store)
-    fit = store.report(design)["measurements"]["fits"][weights.scale]
-    if fit["vocab_size"] != corpus.vocab_size:
+    fit = store.report(design).measurements.fits[weights.scale]
+    if fit.vocab_size != corpus.vocab_size:
         raise InputError(
-            f"the model reads {fit['vocab_size']} tokens, the tokenizer has {corpus.vocab_size}",
+            f"the model reads {fit.vocab_size} tokens, the tokenizer has {corpus.vocab_size}",
             where=str(corpus.folder),
             hint="prepare the corpus of the run's experiment again",
         )
@@ -77,7 +79,8 @@ def export(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        parameters = write_model(partial, weights.path, composed_source(store, design), fit, corpus)
+        block = composed_source(store, design)
+        parameters = write_model(partial, weights.path, block, fit.model, corpus)
         steps.next(EXPORTING, "the tasks of lm-eval")
         tasks = write_tasks(partial / "tasks", corpus, store.meta("experiment")["evaluators"])
         exported = Exported(folder, design, weights.scale, weights.row.replicate, parameters, tasks)
@@ -94,19 +97,17 @@ def export(
     return exported
 
 
-def write_model(
-    folder: Path, weights: Path, block: str, fit: Mapping[str, Any], corpus: Corpus
-) -> int:
+def write_model(folder: Path, weights: Path, block: str, model: ModelConfig, corpus: Corpus) -> int:
     """Write what transformers loads to an existing folder; return the number of parameters.
 
-    `block` is a composed module, `fit` its shape (d_model, n_blocks, vocab_size, context).
+    `block` is a composed module, `model` the language model around it.
 
     Raises:
         InputError: the weights are spoilt.
     """
-    parameters = _write_weights(weights, folder / "model.safetensors", int(fit["n_blocks"]))
-    _write_code(folder, block, fit, corpus.end_of_text)
-    _write_tokenizer(folder, corpus, int(fit["context"]))
+    parameters = _write_weights(weights, folder / "model.safetensors", model.n_blocks)
+    _write_code(folder, block, model, corpus.end_of_text)
+    _write_tokenizer(folder, corpus, model.context)
     return parameters
 
 
@@ -192,7 +193,7 @@ def _spoilt(source: Path, what: str) -> InputError:
     )
 
 
-def _write_code(folder: Path, block: str, fit: Mapping[str, Any], end_of_text: int) -> None:
+def _write_code(folder: Path, block: str, model: ModelConfig, end_of_text: int) -> None:
     """Write the module of the block, the model around it, and both configurations."""
     (folder / "block.py").write_text(block, encoding="utf-8")
     for name in CODE:
@@ -207,7 +208,10 @@ def _write_code(folder: Path, block: str, fit: Mapping[str, Any], end_of_text: i
                 "AutoConfig": "configuration_genesys.GenesysConfig",
                 "AutoModelForCausalLM": "modeling_genesys.GenesysForCausalLM",
             },
-            **{key: fit[key] for key in ("d_model", "n_blocks", "vocab_size", "context")},
+            "d_model": model.d_model,
+            "n_blocks": model.n_blocks,
+            "vocab_size": model.vocab_size,
+            "context": model.context,
             **ends,
             "dtype": "float32",
             "use_cache": False,
@@ -233,10 +237,10 @@ def _write_tokenizer(folder: Path, corpus: Corpus, context: int) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def _scores(weights: Weights) -> dict[str, Any]:
+def _scores(weights: Weights) -> dict[str, object]:
     row = weights.row
     facts = {"rung": weights.scale, "replicate": row.replicate, "tokens": row.tokens}
-    return {**facts, "scores": dict(row.scores), "controls": dict(row.controls)}
+    return {**facts, "scores": plain(row.scores), "controls": plain(row.controls)}
 
 
 def _write_json(path: Path, value: Any) -> None:

@@ -21,6 +21,12 @@ Curve = tuple[tuple[float, float], ...]
 """Points (tokens seen, training loss in nats per token)."""
 
 
+def value_of(controls: Controls, control: str, metric: str) -> float | None:
+    """Return what a control scores in a metric, None where it was not scored."""
+    score = controls.get(control, {}).get(metric)
+    return None if score is None else score.value
+
+
 def is_measured(value: float) -> bool:
     """Tell whether a score or a loss is finite, and no larger than can be reckoned with."""
     return abs(value) <= MAX_ABS_SCORE

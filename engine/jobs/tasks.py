@@ -36,9 +36,9 @@ class DesignTask:
     applied_before: int | None = sparse(None)
 
     @property
-    def parent_ids(self) -> list[int]:
+    def parent_ids(self) -> tuple[int, ...]:
         """The numbers of the parents."""
-        return [parent.design for parent in self.parents]
+        return tuple(parent.design for parent in self.parents)
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from genesys_engine.engine.jobs.results import Abandoned
 from genesys_engine.engine.llm.gateway import Gateway, LLMOutage
 
 UNREADABLE = ("proposal.malformed", "reply.", "llm.refused")
@@ -23,7 +21,7 @@ class Streak:
         self._reason: tuple[str, str] | None = None
         self._count = 0
 
-    def note(self, seq: int, abandoned: Mapping[str, Any] | None) -> None:
+    def note(self, seq: int, abandoned: Abandoned | None) -> None:
         """Note why the design of the task `seq` was abandoned, None where it was not.
 
         Raises:
@@ -34,16 +32,16 @@ class Streak:
         self._reason = reason
         most = 0 if self._gateway is None else self._gateway.stop_after_failures
         if abandoned is not None and self._gateway is not None and 0 < most <= self._count:
-            place = self._gateway.place(str(abandoned.get("role", "")))
+            place = self._gateway.place(abandoned.role or "")
             raise _error(self._count, seq, abandoned, place)
 
 
-def _error(count: int, seq: int, abandoned: Mapping[str, Any], place: str) -> LLMNoUse:
+def _error(count: int, seq: int, abandoned: Abandoned, place: str) -> LLMNoUse:
     """Return what ends a run: the failure, what was reported, and where to look."""
-    last = f"; its last reply starts with {abandoned['reply']!r}" if abandoned.get("reply") else ""
+    last = f"; its last reply starts with {abandoned.reply!r}" if abandoned.reply else ""
     return LLMNoUse(
-        f"the last {count} designs were abandoned for the same reason: {abandoned['code']}:"
-        f" {str(abandoned['reason']).rstrip('.')}{last}",
+        f"the last {count} designs were abandoned for the same reason: {abandoned.code}:"
+        f" {abandoned.reason.rstrip('.')}{last}",
         where=place or "[llm]",
         hint=f"read a full exchange: genesys-engine llm show RUN t{seq}. Check that `api_base`"
         " serves the intended model, that the model is capable enough, and that its server"
@@ -52,7 +50,7 @@ def _error(count: int, seq: int, abandoned: Mapping[str, Any], place: str) -> LL
     )
 
 
-def _reason(abandoned: Mapping[str, Any]) -> tuple[str, str]:
+def _reason(abandoned: Abandoned) -> tuple[str, str]:
     """Return what equal failures have in common: the code, and the sentence where it matters."""
-    code = str(abandoned["code"])
-    return code, "" if code.startswith(UNREADABLE) else str(abandoned["reason"])
+    code = abandoned.code
+    return code, "" if code.startswith(UNREADABLE) else abandoned.reason

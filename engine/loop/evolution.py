@@ -13,20 +13,18 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from functools import lru_cache
-from typing import Any
 
 from genesys_engine.engine.check.confirmation import Confirmer
-from genesys_engine.engine.common.records import from_json
 from genesys_engine.engine.evaluate.verification import DEVICE_S, Verified
 from genesys_engine.engine.evaluate.verifier import Verifier, device_s_of
 from genesys_engine.engine.jobs.design_report import DesignReport
 from genesys_engine.engine.jobs.results import ConfirmResult, DesignResult, Result, VerifyResult
 from genesys_engine.engine.jobs.task import Done, InfrastructureFailure, Running, TaskResult
-from genesys_engine.engine.jobs.tasks import DesignTask
+from genesys_engine.engine.jobs.tasks import ConfirmTask, DesignTask, Task, VerifyTask
 from genesys_engine.engine.jobs.worker_jobs import Trial
 from genesys_engine.engine.llm.gateway import LLMOutage, Notice
 from genesys_engine.engine.llm.streak import Streak
@@ -53,7 +51,7 @@ from genesys_engine.engine.store.event_types import (
 from genesys_engine.engine.store.events import Event
 from genesys_engine.engine.store.live_curves import LiveCurves
 from genesys_engine.engine.store.replicates import is_fresh
-from genesys_engine.engine.store.run_store import CONFIRM, DESIGN, VERIFY, Store, TaskRow
+from genesys_engine.engine.store.run_store import DESIGN, VERIFY, Store, TaskRow
 from genesys_engine.engine.store.samples import drop_samples
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import EnvironmentProblem, PluginError
@@ -102,8 +100,7 @@ class Evolution:
         self._notices = notices or queue.SimpleQueue()
         self._arrived: queue.SimpleQueue[tuple[int, Running]] = queue.SimpleQueue()
         self._tasks: dict[int, TaskRow] = {}  # running or waiting to be applied
-        self._results: dict[int, Mapping[str, Any]] = {}
-        self._facts: dict[int, Mapping[str, Any]] = {}
+        self._results: dict[int, Done] = {}
         self._running: dict[int, Running] = {}
         self._losses: dict[int, int] = {}
         self._retries: dict[int, int] = {}  # those that a plugin asked for
@@ -167,8 +164,7 @@ class Evolution:
                 self._launch(row)
             else:
                 self._earlier.add(row.seq)
-                self._results[row.seq] = row.result
-                self._facts[row.seq] = row.facts
+                self._results[row.seq] = TaskResult(row.result, row.facts)
 
     def _collect(self, *, block: bool) -> None:
         """Make arrived results durable; wait a moment for one if `block`."""
@@ -193,9 +189,8 @@ class Evolution:
         if done is None:
             return
         with self.store.transaction(sync=self._tasks[seq].kind != DESIGN):
-            self.store.add_result(seq, done.result.to_json(), done.facts)
-        self._results[seq] = done.result.to_json()
-        self._facts[seq] = done.facts
+            self.store.add_result(seq, done.result, done.facts)
+        self._results[seq] = done
 
     def _trials_under_way(self) -> Iterator[tuple[int, int]]:
         """Yield the task and the number-to-be of every verification without a result."""
@@ -236,7 +231,7 @@ class Evolution:
         """Do with a task that came to no result what a plugin says, or else what is usual."""
         outage = isinstance(error, InfrastructureFailure)
         action = None
-        if outage or not row.payload.get("seed"):  # without its seeds a run has no beginning
+        if outage or not row.is_seed:  # without its seeds a run has no beginning
             stage, cause = ("infrastructure", "outage") if outage else ("design", "plugin")
             action = self._asked(row, stage, cause, str(error))
         if action == FAIL:
@@ -256,12 +251,12 @@ class Evolution:
             Stopped: one ends the run; the task is done again when it is resumed.
         """
         seq, tried = row.seq, self._retries.get(row.seq, 0)
-        about = {key: row.payload.get(key) for key in ("design", "rung", "replicate")}
+        about = {key: getattr(row.task, key, None) for key in ("design", "rung", "replicate")}
         error = {"seq": seq, "stage": stage, "cause": cause, "reason": reason, **about}
         action = self._decisions.on_error({**error, "attempt": tried + 1})
         if action is None or (action.what == RETRY and tried >= RETRIES):
             return None
-        if action.what == FAIL and row.payload.get("seed"):
+        if action.what == FAIL and row.is_seed:
             return None
         self._emit_now(ErrorHandled(seq=seq, stage=stage, action=action.what, by=action.by))
         if action.what == STOP:
@@ -310,35 +305,35 @@ class Evolution:
     def _issue(self, decision: Design | Verify | Confirm) -> None:
         """Record a decision, then carry it out."""
         with self.store.transaction():
-            task = self.outcomes.issue(decision)
-            self.store.add_task(task.seq, task.kind, task.payload)
+            row = self.outcomes.issue(decision)
+            self.store.add_task(row.seq, row.task)
             self._save()
         self._publish()
-        self._tasks[task.seq] = task
-        self._launch(task)
+        self._tasks[row.seq] = row
+        self._launch(row)
 
     def _launch(self, row: TaskRow) -> None:
-        start: Mapping[str, Callable[[TaskRow], Running]] = {
-            DESIGN: self._start_design,
-            VERIFY: self._start_verification,
-            CONFIRM: self._start_confirmation,
-        }
-        future = start[row.kind](row)
+        future = self._start(row.seq, row.task)
         self._running[row.seq] = future
         future.add_done_callback(lambda done: self._arrived.put((row.seq, done)))
 
-    def _start_design(self, row: TaskRow) -> Future[TaskResult[DesignResult]]:
-        parents = [
-            Parent(p["design"], self.tree(p["design"]), p["fitness"], p["change"])
-            for p in row.payload["parents"]
-        ]
-        return self.designer.start(row.seq, from_json(DesignTask, row.payload), parents)
+    def _start(self, seq: int, task: Task) -> Running:
+        match task:
+            case DesignTask():
+                parents = [
+                    Parent(p.design, self.tree(p.design), p.fitness, p.change) for p in task.parents
+                ]
+                return self.designer.start(seq, task, parents)
+            case VerifyTask():
+                return self._start_verification(seq, task)
+            case ConfirmTask():
+                return self.confirmer.start(self.store, task.design)
 
-    def _start_verification(self, row: TaskRow) -> Future[Verified]:
-        design, rung, replicate = (row.payload[k] for k in ("design", "rung", "replicate"))
+    def _start_verification(self, seq: int, task: VerifyTask) -> Future[Verified]:
+        design, rung, replicate = task.design, task.rung, task.replicate
         scale = self.outcomes.scales[rung]
         try:
-            report = self._report_at(design, scale, row.seq)
+            report = self._report_at(design, scale, seq)
         except InfrastructureFailure as lost:
             return _ended(error=lost)
         if not report.passed:
@@ -352,7 +347,7 @@ class Evolution:
         trial = Trial(design, self.store.design(design).digest, rung, scale, replicate)
         kept, passed = None if shared else name, report.passed
         return self.verifier.start(
-            row.seq, job, kept, trial, parameters=fit.parameters, shared=shared, passed=passed
+            seq, job, kept, trial, parameters=fit.parameters, shared=shared, passed=passed
         )
 
     def _report_at(self, design: int, scale: str, seq: int) -> DesignReport:
@@ -362,17 +357,14 @@ class Evolution:
         Raises:
             InfrastructureFailure: the check could not be run.
         """
-        known = DesignReport.from_json(self.store.report(design))
+        known = self.store.report(design)
         if scale in known.measurements.fits:
             return known
         report = self.designer.check(compose(self.tree(design)), seq, 0)
         if report.passed:
             with self.store.transaction():
-                self.store.set_report(design, report.to_json())
+                self.store.set_report(design, report)
         return report
-
-    def _start_confirmation(self, row: TaskRow) -> Future[TaskResult[ConfirmResult]]:
-        return self.confirmer.start(self.store, row.payload["design"])
 
     def _read_tree(self, design: int) -> GABTree:
         return GABTree.from_json(self.store.tree(design))
@@ -389,22 +381,17 @@ class Evolution:
             if self._should_stop() is not None:
                 return False
             self._collect(block=True)
-        row, result, facts = self._tasks.pop(seq), self._results.pop(seq), self._facts.pop(seq)
+        row, done = self._tasks.pop(seq), self._results.pop(seq)
         with self.store.transaction():
-            if row.kind == DESIGN:
-                self.outcomes.apply_design(row, result)
-            elif row.kind == CONFIRM:
-                self.outcomes.apply_confirmation(row, result)
-            else:
-                self.outcomes.apply_verification(row, result, facts)
+            self.outcomes.apply(row, done)
             self.store.mark_applied(seq)
             self._save()
         self.store.curves.write_full_chunk()
         self.store.backup.make_if_due()
         drop_samples(self.store.folder, seq)
         self._publish()
-        if row.kind == DESIGN and seq not in self._earlier:
-            self._streak.note(seq, result.get("abandoned"))
+        if isinstance(done.result, DesignResult) and seq not in self._earlier:
+            self._streak.note(seq, done.result.abandoned)
         return True
 
     def _take_step(self, step: NextGeneration | OpenFinals | LookAtFinals) -> None:
@@ -453,11 +440,13 @@ def _ended(result: Verified | None = None, error: Exception | None = None) -> Fu
 
 def _aborted_result(row: TaskRow, reason: str) -> Result:
     """Return the result of a task that a plugin declared failed."""
-    if row.kind == VERIFY:
-        return VerifyResult.failed("infrastructure", reason)
-    if row.kind == CONFIRM:
-        return ConfirmResult(row.payload["design"], (), f"its audit was aborted: {reason}")
-    return DesignResult()
+    match row.task:
+        case VerifyTask():
+            return VerifyResult.failed("infrastructure", reason)
+        case ConfirmTask(design=design):
+            return ConfirmResult(design, (), f"its audit was aborted: {reason}")
+        case DesignTask():
+            return DesignResult()
 
 
 class WallClock:

@@ -7,10 +7,26 @@ task, so that replaying the same results gives the same log.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, field
 
 from genesys_engine.engine.common.budget import Spending, new_warnings
 from genesys_engine.engine.common.text import listed
+from genesys_engine.engine.jobs.facts import Facts
+from genesys_engine.engine.jobs.results import (
+    ConfirmResult,
+    DesignEntry,
+    DesignResult,
+    VerifyResult,
+)
+from genesys_engine.engine.jobs.scores import Controls, Scores
+from genesys_engine.engine.jobs.task import Done
+from genesys_engine.engine.jobs.tasks import (
+    ConfirmTask,
+    DesignTask,
+    Task,
+    TaskParent,
+    VerifyTask,
+)
 from genesys_engine.engine.loop import transitions
 from genesys_engine.engine.score.finals import Entries, most_trainings
 from genesys_engine.engine.score.fitness import Measure, Unmeasured
@@ -29,9 +45,6 @@ from genesys_engine.engine.store.event_types import EventRecord
 from genesys_engine.engine.store.events import Event
 from genesys_engine.engine.store.replicates import is_fresh
 from genesys_engine.engine.store.run_store import (
-    CONFIRM,
-    DESIGN,
-    VERIFY,
     ConfirmationRow,
     DesignRow,
     Store,
@@ -40,6 +53,16 @@ from genesys_engine.engine.store.run_store import (
 )
 from genesys_engine.engine.store.samples import write_samples
 from genesys_engine.gab.errors import InputError
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What a verification gained, also in other objectives, or why it has failed."""
+
+    fitness: float | None
+    objectives: Mapping[str, float] = field(default_factory=dict)
+    cause: str = ""
+    reason: str = ""
 
 
 class Outcomes:
@@ -53,7 +76,7 @@ class Outcomes:
         *,
         scales: Sequence[str],
         measure: Measure,
-        bigram: Sequence[Mapping[str, Any]],
+        bigram: Sequence[Scores],
         workers: int,
         wall_s: Callable[[], float],
     ) -> None:
@@ -96,49 +119,44 @@ class Outcomes:
         counts = self.state.counts
         origin = f"seed:{decision.seed}" if decision.seed else "variation"
         self.emit(events.DesignStarted(seq=seq, parents=decision.parents, origin=origin))
-        parents = [
-            {
-                "design": design,
-                "fitness": self.state.standings[design].fitness,
-                "change": self.store.design(design).change,
-            }
-            for design in decision.parents
-        ]
-        payload = {
-            "parents": parents,
-            "seed": decision.seed,
-            "known_before": counts.next_design,
-            "verified_before": counts.next_verification,
-            "applied_before": next(iter(self.state.in_flight), seq),
-        }
-        return self._issued(seq, DESIGN, payload)
+        task = DesignTask(
+            parents=tuple(self._parent(design) for design in decision.parents),
+            seed=decision.seed,
+            known_before=counts.next_design,
+            verified_before=counts.next_verification,
+            applied_before=next(iter(self.state.in_flight), seq),
+        )
+        return self._issued(seq, task)
+
+    def _parent(self, design: int) -> TaskParent:
+        fitness, change = self.state.standings[design].fitness, self.store.design(design).change
+        return TaskParent(design, fitness, change)
 
     def _issue_verification(self, seq: int, decision: Verify) -> TaskRow:
         """Spend one verification of the rung's budget, if it is not one of the finals."""
         ladder, rung = self.state.ladder, decision.rung
-        payload = {"design": decision.design, "rung": rung, "replicate": decision.replicate}
+        task = VerifyTask(decision.design, rung, decision.replicate)
         ranks = not is_fresh(decision.replicate)
         if ranks and ladder.used[rung] == 0:
             self.emit(events.RungOpened(rung=rung, scale=self.scales[rung]))
-        task = self._issued(seq, VERIFY, payload)
-        self.emit(events.VerificationStarted(seq=seq, **payload))
+        row = self._issued(seq, task)
+        self.emit(events.VerificationStarted(seq=seq, **vars(task)))
         if ranks:
             self._warn(
                 f"verifications at {self.scales[rung]}", ladder.used[rung], ladder.caps[rung]
             )
-        return task
+        return row
 
     def _issue_confirmation(self, seq: int, decision: Confirm) -> TaskRow:
         """Start the audit of a design."""
-        design = decision.design
-        payload = {"design": design, "rung": self.state.standings[design].rung}
-        self.emit(events.ConfirmationStarted(seq=seq, **payload))
-        return self._issued(seq, CONFIRM, payload)
+        task = ConfirmTask(decision.design, self.state.standings[decision.design].rung)
+        self.emit(events.ConfirmationStarted(seq=seq, **vars(task)))
+        return self._issued(seq, task)
 
-    def _issued(self, seq: int, kind: str, payload: Mapping[str, Any]) -> TaskRow:
-        task = TaskRow(seq, kind, payload, None, {}, applied=False)
-        transitions.issue(self.state, task)
-        return task
+    def _issued(self, seq: int, task: Task) -> TaskRow:
+        row = TaskRow(seq, task)
+        transitions.issue(self.state, row)
+        return row
 
     def _warn(self, budget: str, used: int, cap: int) -> None:
         for each in new_warnings(self.state.warned, [Spending(budget, used, cap)]):
@@ -178,56 +196,67 @@ class Outcomes:
         )
         self.emit(opened)
 
+    # --- results -----------------------------------------------------------------------------
+
+    def apply(self, row: TaskRow, done: Done) -> None:
+        """Let the result of a task enter the run."""
+        transitions.settle(self.state, row)
+        seq, task = row.seq, row.task
+        match task, done.result:
+            case DesignTask(), DesignResult() as made:
+                self._apply_design(seq, task, made)
+            case VerifyTask(), VerifyResult() as measured:
+                self._apply_verification(seq, task, measured, done.facts)
+            case ConfirmTask(), ConfirmResult() as found:
+                self._apply_confirmation(seq, task, found)
+            case _:
+                raise AssertionError(f"task {seq} has the result of another kind")
+
     # --- designs -----------------------------------------------------------------------------
 
-    def apply_design(self, row: TaskRow, result: Mapping[str, Any]) -> None:
+    def _apply_design(self, seq: int, task: DesignTask, made: DesignResult) -> None:
         """Let the designs of a task enter the run: the rejected ones, then the accepted one."""
-        counts, seed = self.state.counts, row.payload["seed"]
-        transitions.settle(self.state, row)
-        if used := result.get("llm"):
+        if made.llm:
             # What was paid is kept next to the log: a price may change, the decisions do not.
-            self.emit(events.LLMUsed(seq=row.seq, roles=used), decisive=False)
-        for entry in result["rejected"]:
-            if entry["digest"] not in self.state.known:
-                self._add_design(row, entry, accepted=False)
-        for duplicate in result["duplicates"]:
-            self.emit(events.DesignDuplicate(seq=row.seq, **duplicate))
-        accepted = result["accepted"]
+            self.emit(events.LLMUsed(seq=seq, roles=made.llm), decisive=False)
+        for entry in made.rejected:
+            if entry.digest not in self.state.known:
+                self._reject(seq, task, entry)
+        for duplicate in made.duplicates:
+            self.emit(events.DesignDuplicate(seq=seq, **vars(duplicate)))
+        accepted = made.accepted
         of = None if accepted is None else self._twin(accepted)
-        if of is not None:
+        if accepted is not None and of is not None:
             twin = events.DesignDuplicate(
-                seq=row.seq, of=of, operator=accepted["operator"], change=accepted["change"]
+                seq=seq, of=of, operator=accepted.operator, change=accepted.change
             )
             self.emit(twin)
         if accepted is not None and of is None:
-            counts.failures_in_a_row = 0
-            self._accept(row, accepted)
+            self.state.counts.failures_in_a_row = 0
+            self._accept(seq, task, accepted)
             return
-        if seed is not None:
-            self._refuse_seed(seed, result, of)
-        counts.failures_in_a_row += 1
-        if (abandoned := result.get("abandoned")) is not None:
-            self._abandon(row, abandoned)
+        if task.seed is not None:
+            self._refuse_seed(task.seed, made, of)
+        self.state.counts.failures_in_a_row += 1
+        if made.abandoned is not None:
+            given_up = vars(made.abandoned)
+            self.emit(events.DesignAbandoned(seq=seq, parents=task.parent_ids, **given_up))
             return
-        reason = no_new_design(result, duplicates=len(result["duplicates"]) + (of is not None))
-        parents = _parents_of(row)
-        self.emit(events.DesignExhausted(seq=row.seq, parents=parents, reason=reason))
+        reason = no_new_design(made, duplicates=len(made.duplicates) + (of is not None))
+        self.emit(events.DesignExhausted(seq=seq, parents=task.parent_ids, reason=reason))
 
-    def _abandon(self, row: TaskRow, abandoned: Mapping[str, Any]) -> None:
-        """Record that an operator spent something and has no child to show for it."""
-        given_up = events.DesignAbandoned(seq=row.seq, parents=_parents_of(row), **abandoned)
-        self.emit(given_up)
-
-    def _twin(self, entry: Mapping[str, Any]) -> int | None:
+    def _twin(self, entry: DesignEntry) -> int | None:
+        """Return the design that is the same already: its tree, or the function it computes."""
         known = self.state.known
-        return known.get(entry["digest"], known.get(entry["fingerprint"]))
+        print_of = entry.fingerprint
+        return known.get(entry.digest, known.get(print_of) if print_of else None)
 
-    def _refuse_seed(self, seed: str, result: Mapping[str, Any], of: int | None) -> None:
+    def _refuse_seed(self, seed: str, made: DesignResult, of: int | None) -> None:
         """Raise `InputError`: without its seeds a run has no beginning."""
         where = "[population] seeds"
-        if of is None and result["duplicates"]:
-            of = result["duplicates"][0]["of"]
-        if of is None and not result["rejected"]:
+        if of is None and made.duplicates:
+            of = made.duplicates[0].of
+        if of is None and not made.rejected:
             raise InputError(
                 f"the seed design {seed} failed: its check was aborted",
                 where=where,
@@ -236,137 +265,126 @@ class Outcomes:
         if of is not None:
             why = f"it is identical to design {of}"
         else:
-            finding = result["rejected"][0]["report"]["findings"][0]
-            why = f"{finding['code']}: {finding['message']}"
+            finding = made.rejected[0].report.findings[0]
+            why = f"{finding.code}: {finding.message}"
         raise InputError(
             f"the seed design {seed} does not pass its check: {why}",
             where=where,
             hint="leave it out, or run `genesys-engine doctor`",
         )
 
-    def _add_design(self, row: TaskRow, entry: Mapping[str, Any], *, accepted: bool) -> None:
-        number, report = self.state.counts.next_design, entry["report"]
-        measured = report["measurements"]
-        fits, flops = measured.get("fits", {}), measured.get("flops_per_token", {})
-        lowest = self.scales[0]
+    def _add_design(
+        self, seq: int, task: DesignTask, entry: DesignEntry, *, accepted: bool
+    ) -> DesignRow:
+        measured, lowest = entry.report.measurements, self.scales[0]
+        fit = measured.fits.get(lowest)
         design = DesignRow(
-            id=number,
-            seq=row.seq,
+            id=self.state.counts.next_design,
+            seq=seq,
             accepted=accepted,
-            digest=entry["digest"],
-            fingerprint=entry.get("fingerprint"),
-            parents=_parents_of(row),
-            operator=entry["operator"],
-            change=entry["change"],
-            parameters=fits[lowest]["parameters"] if lowest in fits else None,
-            flops=flops.get(lowest),
+            digest=entry.digest,
+            fingerprint=entry.fingerprint,
+            parents=task.parent_ids,
+            operator=entry.operator,
+            change=entry.change,
+            parameters=None if fit is None else fit.parameters,
+            flops=measured.flops_per_token.get(lowest),
         )
-        self.store.add_design(design, entry["tree"], report)
+        self.store.add_design(design, entry.tree, entry.report)
         transitions.enter_design(self.state, design, self._reference_seed)
-        if accepted:
-            self._announce_accepted(design, entry["details"])
-        else:
-            codes = tuple(finding["code"] for finding in report["findings"])
-            self._announce_rejected(design, codes)
+        return design
 
-    def _announce_accepted(self, design: DesignRow, details: Mapping[str, object]) -> None:
+    def _accept(self, seq: int, task: DesignTask, entry: DesignEntry) -> None:
+        design = self._add_design(seq, task, entry, accepted=True)
         accepted = events.DesignAccepted(
             design=design.id,
-            seq=design.seq,
+            seq=seq,
             parents=design.parents,
             operator=design.operator,
             change=design.change,
             digest=design.digest,
             parameters=design.parameters,
-            details=details or None,
+            details=entry.details or None,
         )
         self.emit(accepted)
-
-    def _announce_rejected(self, design: DesignRow, codes: tuple[str, ...]) -> None:
-        rejected = events.DesignRejected(
-            design=design.id,
-            seq=design.seq,
-            parents=design.parents,
-            operator=design.operator,
-            change=design.change,
-            codes=codes,
-        )
-        self.emit(rejected)
-
-    def _accept(self, row: TaskRow, entry: Mapping[str, Any]) -> None:
-        self._add_design(row, entry, accepted=True)
-        if row.payload["seed"] is None:
+        if task.seed is None:
             made = self.state.counts.children_accepted
             self._warn("designs", made, self.policy.settings.children)
 
+    def _reject(self, seq: int, task: DesignTask, entry: DesignEntry) -> None:
+        design = self._add_design(seq, task, entry, accepted=False)
+        rejected = events.DesignRejected(
+            design=design.id,
+            seq=seq,
+            parents=design.parents,
+            operator=design.operator,
+            change=design.change,
+            codes=tuple(finding.code for finding in entry.report.findings),
+        )
+        self.emit(rejected)
+
     # --- verifications -----------------------------------------------------------------------
 
-    def apply_verification(
-        self, row: TaskRow, result: Mapping[str, Any], facts: Mapping[str, Any]
+    def _apply_verification(
+        self, seq: int, task: VerifyTask, result: VerifyResult, facts: Facts
     ) -> None:
         """Let a verification enter the run: its fitness, and what follows for the design."""
-        design, rung = row.payload["design"], row.payload["rung"]
-        replicate = row.payload["replicate"]
-        transitions.settle(self.state, row)
-        controls = {**result["controls"], "bigram": self.bigram[rung]} if self.bigram else {}
-        controls = controls or result["controls"]
-        fitness, objectives, cause, reason = self._fitness(result, controls, row.payload)
-        number = self.state.counts.next_verification
-        verification = VerificationRow(
-            id=number,
-            seq=row.seq,
-            design=design,
-            rung=rung,
-            replicate=replicate,
-            status="failed" if cause else "ok",
-            reason=f"{cause}: {reason}" if cause else "",
-            fitness=fitness,
-            scores=result["scores"],
+        controls = result.controls
+        if self.bigram:
+            controls = {**controls, "bigram": self.bigram[task.rung]}
+        found = self._measured(task, result, controls)
+        row = VerificationRow(
+            id=self.state.counts.next_verification,
+            seq=seq,
+            design=task.design,
+            rung=task.rung,
+            replicate=task.replicate,
+            status="failed" if found.cause else "ok",
+            reason=f"{found.cause}: {found.reason}" if found.cause else "",
+            fitness=found.fitness,
+            scores=result.scores,
             controls=controls,
-            tokens=result["tokens"],
+            tokens=result.tokens,
             facts=facts,
         )
-        self.store.add_verification(verification, [list(point) for point in result["curve"]])
-        write_samples(self.store.folder, row.seq, number)
-        transitions.enter_verification(self.state, verification, objectives)
-        about = {
-            "verification": number,
-            "seq": row.seq,
-            "design": design,
-            "rung": rung,
-            "replicate": replicate,
-        }
-        if (seconds := facts.get("wall_s")) is not None:
+        self.store.add_verification(row, result.curve)
+        write_samples(self.store.folder, seq, row.id)
+        transitions.enter_verification(self.state, row, found.objectives)
+        self._announce_verification(row, found)
+        if task.replicate:
+            return
+        if found.fitness is None:
+            self._refuse_reference(task.design, f"failed at {self.scales[task.rung]}", found.reason)
+        else:
+            self._promote(task.design, task.rung)
+
+    def _announce_verification(self, row: VerificationRow, found: _Measured) -> None:
+        about = {"verification": row.id, "seq": row.seq, "design": row.design}
+        about |= {"rung": row.rung, "replicate": row.replicate}
+        if isinstance(seconds := row.facts.get("wall_s"), int | float):
             used = events.DeviceUsed(**about, seconds=seconds, workers=self.workers)
             self.emit(used, decisive=False)
-        if cause or fitness is None:
+        if found.fitness is None:
             # What follows the first line (a stack, the end of the output) may differ every time.
-            first = reason.partition("\n")[0]
-            self.emit(events.VerificationFailed(**about, cause=cause, reason=first))
-            if replicate == 0:
-                self._refuse_reference(design, f"failed at {self.scales[rung]}", reason)
+            first = found.reason.partition("\n")[0]
+            self.emit(events.VerificationFailed(**about, cause=found.cause, reason=first))
             return
-        scores = {name: score["value"] for name, score in sorted(result["scores"].items())}
-        self.emit(events.VerificationFinished(**about, fitness=fitness, scores=scores))
-        if replicate == 0:
-            self._promote(design, rung)
+        scores = {name: score.value for name, score in sorted(row.scores.items())}
+        self.emit(events.VerificationFinished(**about, fitness=found.fitness, scores=scores))
 
-    def _fitness(
-        self, result: Mapping[str, Any], controls: Mapping[str, Any], payload: Mapping[str, Any]
-    ) -> tuple[float | None, Mapping[str, float], str, str]:
-        """Return (fitness, gains in other objectives, cause of failure, reason)."""
-        if result["status"] != "ok":
-            return None, {}, result["cause"], result["reason"]
-        design, rung, replicate = (payload[key] for key in ("design", "rung", "replicate"))
-        base = design == self.state.reference
+    def _measured(self, task: VerifyTask, result: VerifyResult, controls: Controls) -> _Measured:
+        if not result.ok:
+            return _Measured(None, cause=result.cause, reason=result.reason)
+        base = task.design == self.state.reference
         try:
-            reading = self.measure.read(result["scores"], controls, base=base)
+            reading = self.measure.read(result.scores, controls, base=base)
         except Unmeasured as problem:
-            return None, {}, "not_finite", str(problem)
-        measured = self.state.measure(reading, design, rung, replicate)
+            return _Measured(None, cause="not_finite", reason=str(problem))
+        measured = self.state.measure(reading, task.design, task.rung, task.replicate)
         if measured is None:
-            return None, {}, "no_reference", "the reference failed with this seed"
-        return *measured, "", ""
+            reason = "the reference failed with this seed"
+            return _Measured(None, cause="no_reference", reason=reason)
+        return _Measured(*measured)
 
     def _refuse_reference(self, design: int, failed: str, reason: str) -> None:
         if design == self.state.reference:
@@ -427,11 +445,10 @@ class Outcomes:
 
     # --- confirmations -----------------------------------------------------------------------
 
-    def apply_confirmation(self, row: TaskRow, result: Mapping[str, Any]) -> None:
+    def _apply_confirmation(self, seq: int, task: ConfirmTask, result: ConfirmResult) -> None:
         """Let an audit enter the run: the design stands, or it is disqualified."""
-        transitions.settle(self.state, row)
-        design, rung = row.payload["design"], row.payload["rung"]
-        found = ConfirmationRow(row.seq, design, rung, result["problem"], result)
+        design, rung = task.design, task.rung
+        found = ConfirmationRow(seq, design, rung, result.problem, result)
         self.store.add_confirmation(found)
         if found.problem:
             self._refuse_reference(design, "is disqualified", found.problem)
@@ -439,7 +456,7 @@ class Outcomes:
         if found.problem:
             self._withdraw(found, tuple(descendants))
             return
-        self.emit(events.DesignConfirmed(seq=row.seq, design=design, rung=rung))
+        self.emit(events.DesignConfirmed(seq=seq, design=design, rung=rung))
         self._settle(self.state.standings[design])
 
     def _withdraw(self, found: ConfirmationRow, descendants: tuple[int, ...]) -> None:
@@ -461,16 +478,12 @@ class Outcomes:
                 self._name_best(standing)
 
 
-def _parents_of(row: TaskRow) -> tuple[int, ...]:
-    return tuple(parent["design"] for parent in row.payload["parents"])
-
-
-def no_new_design(result: Mapping[str, Any], *, duplicates: int) -> str:
+def no_new_design(made: DesignResult, *, duplicates: int) -> str:
     """Return the outcomes of the attempts of a task that made no new design."""
     found = {
         "not new": duplicates,
-        "rejected": len(result["rejected"]),
-        "not applicable": result.get("not_applicable", 0),
+        "rejected": len(made.rejected),
+        "not applicable": made.not_applicable,
     }
     tries = [f"{count} {what}" for what, count in found.items() if count]
     return f"of its attempts, {listed(tries)}" if tries else "no attempt was possible"

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from genesys_engine.engine.jobs.tasks import ConfirmTask, DesignTask, VerifyTask
 from genesys_engine.engine.select.state import Standing, State
 from genesys_engine.engine.store.names import seed_name
 from genesys_engine.engine.store.replicates import is_fresh
 from genesys_engine.engine.store.run_store import (
-    CONFIRM,
-    DESIGN,
     ConfirmationRow,
     DesignRow,
     TaskRow,
@@ -22,31 +21,33 @@ from genesys_engine.engine.store.run_store import (
 from genesys_engine.gab import library
 
 
-def issue(state: State, task: TaskRow) -> None:
+def issue(state: State, row: TaskRow) -> None:
     """Count a task that was decided: it is running from now on."""
-    state.counts.next_seq = task.seq + 1
-    state.in_flight.append(task.seq)
-    if task.kind == DESIGN:
-        child = task.payload["seed"] is None
-        state.counts.seeds_issued += not child
-        state.counts.variations_issued += child
-        _count_designs_in_flight(state, task, 1)
-    elif task.kind == CONFIRM:
-        state.confirmations.begin(task.payload["design"])
-        state.place(task.payload["design"])
-    else:
-        _issue_verification(state, *(task.payload[key] for key in ("design", "rung", "replicate")))
+    state.counts.next_seq = row.seq + 1
+    state.in_flight.append(row.seq)
+    match row.task:
+        case DesignTask() as task:
+            child = task.seed is None
+            state.counts.seeds_issued += not child
+            state.counts.variations_issued += child
+            _count_designs_in_flight(state, task, 1)
+        case ConfirmTask(design=design):
+            state.confirmations.begin(design)
+            state.place(design)
+        case VerifyTask(design, rung, replicate):
+            _issue_verification(state, design, rung, replicate)
 
 
-def settle(state: State, task: TaskRow) -> None:
+def settle(state: State, row: TaskRow) -> None:
     """Take a task from those running: its result enters the state."""
-    state.in_flight.remove(task.seq)
-    if task.kind == DESIGN:
-        _count_designs_in_flight(state, task, -1)
-    elif task.kind == CONFIRM:
-        state.confirmations.under_way.discard(task.payload["design"])
-    else:
-        state.verifications_in_flight[task.payload["rung"]] -= 1
+    state.in_flight.remove(row.seq)
+    match row.task:
+        case DesignTask() as task:
+            _count_designs_in_flight(state, task, -1)
+        case ConfirmTask(design=design):
+            state.confirmations.under_way.discard(design)
+        case VerifyTask(rung=rung):
+            state.verifications_in_flight[rung] -= 1
 
 
 def enter_design(state: State, row: DesignRow, reference_seed: str) -> None:
@@ -105,9 +106,9 @@ def is_of_finals(state: State, rung: int) -> bool:
     return rung == len(state.ladder.caps) - 1
 
 
-def _count_designs_in_flight(state: State, task: TaskRow, by: int) -> None:
+def _count_designs_in_flight(state: State, task: DesignTask, by: int) -> None:
     state.counts.designs_in_flight += by
-    if task.payload["seed"] is None:
+    if task.seed is None:
         state.counts.children_in_flight += by
 
 

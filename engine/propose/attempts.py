@@ -174,7 +174,7 @@ class RunMemory:
 
     def _words(self, design: int) -> str:
         """Return the names of a design's units, read from its tree as text."""
-        return " ".join(sorted(self._store.tree(design)["units"]))
+        return " ".join(sorted(self._store.unit_names(design)))
 
     # --- outcomes ----------------------------------------------------------------------------
 
@@ -212,8 +212,8 @@ class RunMemory:
 
 def findings_of(store: Store, design: int) -> list[str]:
     """Return what the check of a design found, each in one line with how to fix it."""
-    found = store.report(design)["findings"]
-    return [f"{f['code']}: {first_line(f['message'])} {f['advice']}" for f in found]
+    found = store.report(design).findings
+    return [f"{each.code}: {first_line(each.message)} {each.advice}" for each in found]
 
 
 def first_line(text: str) -> str:

@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from genesys_engine.engine.check.design_check import CHECK
 from genesys_engine.engine.common.records import to_json
@@ -185,8 +185,7 @@ def _rung_noise(
         if not done.result.ok:
             raise _failed(reference, scale, f"{done.result.cause}: {done.result.reason}")
         try:
-            told: Any = done.result.to_json()
-            readings.append(measure.read(told["scores"], told["controls"], base=True))
+            readings.append(measure.read(done.result.scores, done.result.controls, base=True))
         except Unmeasured as problem:
             raise _failed(reference, scale, str(problem)) from None
         is_known = "reused" in done.facts

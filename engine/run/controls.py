@@ -5,15 +5,15 @@ What they cannot use, and what the experiment relies on and they do not give, en
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from concurrent.futures import Future
 
 from pydantic import ValidationError
 
-from genesys_engine.engine.common.records import to_json
+from genesys_engine.engine.common.records import from_json, plain, to_json
 from genesys_engine.engine.config import Experiment
 from genesys_engine.engine.evaluate.verifier import RungSettings
 from genesys_engine.engine.jobs.replies import ControlsReply
+from genesys_engine.engine.jobs.scores import Score, Scores
 from genesys_engine.engine.jobs.worker_jobs import ControlsJob
 from genesys_engine.engine.run.context import RunContext
 from genesys_engine.engine.score.fitness import Measure, metric_value
@@ -24,16 +24,14 @@ from genesys_engine.plugins.api import Executor, Outcome
 CONTROLS = "genesys_engine.plugins.evaluate_job:controls"
 
 
-def bigram_scores(
-    store: Store, context: RunContext, executor: Executor
-) -> list[Mapping[str, object]]:
+def bigram_scores(store: Store, context: RunContext, executor: Executor) -> list[Scores]:
     """Return the bigram model's scores per rung, measured once for rungs alike, and kept.
 
     Raises:
         InputError: an evaluator cannot use what it was given, or none gives what is relied on.
         EnvironmentProblem: the job came to no result.
     """
-    known: dict[str, Mapping[str, object]] = dict(store.meta("bigram", {}))
+    known = from_json(dict[str, dict[str, Score]], store.meta("bigram", {}))
     rungs = context.rungs
     keys = [_key(rung, context.experiment) for rung in rungs]
     pending: dict[str, Future[Outcome]] = {}
@@ -55,7 +53,7 @@ def bigram_scores(
             )
         known[key] = _scores(outcome.value, context.measure)
     with store.transaction():
-        store.set_meta("bigram", known)
+        store.set_meta("bigram", plain(known))
     return [known[key] for key in keys]
 
 
@@ -67,7 +65,7 @@ def _key(rung: RungSettings, experiment: Experiment) -> str:
     return str(rung.context) if every else f"{rung.context} {which}"
 
 
-def _scores(value: object, measure: Measure) -> Mapping[str, object]:
+def _scores(value: object, measure: Measure) -> dict[str, Score]:
     """Return the scores in the reply of a controls job.
 
     Raises:
@@ -86,7 +84,7 @@ def _scores(value: object, measure: Measure) -> Mapping[str, object]:
         ) from error
     if reply.refused is not None:
         raise InputError(**reply.refused.model_dump())
-    scores = {name: to_json(score) for name, score in reply.bigram.items()}
+    scores = reply.bigram
     for metric in (*measure.metrics, *measure.objectives):
         if metric not in reply.not_finite and metric_value(scores, metric) is None:
             raise InputError(

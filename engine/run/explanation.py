@@ -15,7 +15,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from genesys_engine.engine.check.design_check import DesignCheck
 from genesys_engine.engine.common.steps import Steps
@@ -24,7 +23,7 @@ from genesys_engine.engine.config.kept import kept_sets
 from genesys_engine.engine.evaluate.verification import DEVICE_S, Verified
 from genesys_engine.engine.evaluate.verifier import Verifier
 from genesys_engine.engine.jobs.design_report import DesignReport
-from genesys_engine.engine.jobs.facts import number
+from genesys_engine.engine.jobs.facts import number as fact
 from genesys_engine.engine.jobs.results import VerifyResult
 from genesys_engine.engine.jobs.worker_jobs import Trial
 from genesys_engine.engine.run.assembly import (
@@ -128,7 +127,7 @@ def ablation(
     variants = [Variant("", called, tree), Variant("", label(other, names), against)]
     variants += [Variant(part.path, part.change, part.without, part.problem) for part in found]
     costs = [
-        float(row.facts.get(DEVICE_S, 0.0))
+        fact(row.facts, DEVICE_S)
         for row in store.verifications(number)
         if row.rung == rung and row.status == "ok"
     ]
@@ -280,7 +279,7 @@ class _Trainer:
             variant.change,
             readings,
             parameters=report.measurements.fits[self.asked.scale].parameters,
-            device_s=fmean(number(each.facts, DEVICE_S) for each in found),
+            device_s=fmean(fact(each.facts, DEVICE_S) for each in found),
             problem=problem,
         )
 
@@ -291,9 +290,8 @@ def _readings(measure: Measure, results: Sequence[VerifyResult]) -> tuple[tuple[
     for result in results:
         if not result.ok:
             return (), f"a training failed: {result.reason}"
-        scored: Any = result.to_json()
         try:
-            readings.append(measure.read(scored["scores"], scored["controls"], base=True))
+            readings.append(measure.read(result.scores, result.controls, base=True))
         except Unmeasured as error:
             return (), f"a training was not measured: {error}"
     return tuple(readings), ""

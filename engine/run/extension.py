@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from genesys_engine.engine.common.toml_text import toml_value
+from genesys_engine.engine.jobs.tasks import VerifyTask
 from genesys_engine.engine.store.event_types import ChangedKey, RunExtended, RunStarted
 from genesys_engine.engine.store.replicates import is_fresh
-from genesys_engine.engine.store.run_store import VERIFY, Store
+from genesys_engine.engine.store.run_store import Store
 from genesys_engine.gab.errors import InputError
 
 GROWS = re.compile(
@@ -104,9 +105,9 @@ def demand_room(store: Store, experiment: Mapping[str, Any], found: Sequence[Cha
     if asked is None:
         return
     used = sum(
-        task.payload["rung"] == 0 and not is_fresh(task.payload["replicate"])
-        for task in store.tasks()
-        if task.kind == VERIFY
+        task.rung == 0 and not is_fresh(task.replicate)
+        for task in (row.task for row in store.tasks())
+        if isinstance(task, VerifyTask)
     )
     lowest = experiment["ladder"]["rungs"][0]
     if used >= lowest["verifications"]:

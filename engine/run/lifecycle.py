@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from genesys_engine.engine.common.cache import cache_folder
 from genesys_engine.engine.common.machine import machine, versions
-from genesys_engine.engine.common.records import from_json, to_json
+from genesys_engine.engine.common.records import from_json, plain, to_json
 from genesys_engine.engine.config import Experiment, load_experiment
 from genesys_engine.engine.config.kept import PATHS, kept_paths, kept_sets
 from genesys_engine.engine.config.load import read_kept
 from genesys_engine.engine.corpus.prepared import PreparedCorpus
 from genesys_engine.engine.evaluate.verifier import tidy
+from genesys_engine.engine.jobs.results import ConfirmResult
 from genesys_engine.engine.llm.backends import check_llm_setup
 from genesys_engine.engine.propose.lookup import Lookup
 from genesys_engine.engine.run import preflight
@@ -348,12 +348,12 @@ def _finish(store: Store, state: State, observe: Callable[[Event], None]) -> Ver
         store.set_meta("sigma", sigmas)
         store.set_meta("reference", state.reference)
         store.set_meta("verdict", verdict.record.to_json())
-        store.set_meta("confirmation", _second_look(store, verdict.verdict))
+        store.set_meta("confirmation", plain(_audit_of_winner(store, verdict.verdict)))
     observe(event)
     return verdict
 
 
-def _second_look(store: Store, verdict: Verdict) -> Mapping[str, Any] | None:
+def _audit_of_winner(store: Store, verdict: Verdict) -> ConfirmResult | None:
     """Return what the audit found at the design that the verdict names."""
     named = verdict.best if verdict.best_child is None else verdict.best_child
     looks = [] if named is None else [row.found for row in store.confirmations(named)]

@@ -20,6 +20,7 @@ from typing import Any
 
 from deap import base
 
+from genesys_engine.engine.jobs.scores import Controls, Scores
 from genesys_engine.engine.score.significance import Noise, noise_by_rung
 
 ACCURACY = "accuracy"
@@ -87,9 +88,7 @@ class Measure:
         metrics = (metric,) if isinstance(metric, str) else tuple(metric)
         return cls(metrics, section.get("relative_to", REFERENCE))
 
-    def read(
-        self, scores: Mapping[str, Any], controls: Mapping[str, Mapping[str, Any]], *, base: bool
-    ) -> Reading:
+    def read(self, scores: Scores, controls: Controls, *, base: bool) -> Reading:
         """Return what the scores of a verification say; `base`: others are measured against it.
 
         Raises:
@@ -104,9 +103,7 @@ class Measure:
             {name: points[name] for name in self.objectives},
         )
 
-    def _point(
-        self, metric: str, scores: Mapping[str, Any], controls: Mapping[str, Any] | None
-    ) -> Point:
+    def _point(self, metric: str, scores: Scores, controls: Controls | None) -> Point:
         value = metric_value(scores, metric)
         if value is None:
             raise Unmeasured(f"the metric {metric} is missing or not finite")
@@ -127,7 +124,7 @@ class Measure:
         return point
 
 
-def metric_value(scores: Mapping[str, Any], metric: str) -> float | None:
+def metric_value(scores: Scores, metric: str) -> float | None:
     """Return the value of `metric`, or None where it is missing or not finite.
 
     `accuracy` is the mean over all scores whose name ends in `:acc`; a group of tasks counts
@@ -135,19 +132,19 @@ def metric_value(scores: Mapping[str, Any], metric: str) -> float | None:
     """
     if metric == ACCURACY:
         found = [
-            float(score["value"])
+            score.value
             for name, score in sorted(scores.items())
             if name.endswith(":acc") and "/" not in name
         ]
         value = statistics.fmean(found) if found else math.nan
     else:
-        value = float(scores[metric]["value"]) if metric in scores else math.nan
+        value = scores[metric].value if metric in scores else math.nan
     return value if math.isfinite(value) else None
 
 
-def higher_is_better(scores: Mapping[str, Any], metric: str) -> bool:
+def higher_is_better(scores: Scores, metric: str) -> bool:
     """Return the direction of `metric` as its evaluator declared it."""
-    return True if metric == ACCURACY else bool(scores[metric]["higher_is_better"])
+    return True if metric == ACCURACY else scores[metric].higher_is_better
 
 
 def gain(value: float, reference: float, *, up: bool, unit: float | None = None) -> float:

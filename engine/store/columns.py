@@ -39,5 +39,5 @@ def read_record(kind: type[Record], text: str) -> Record:
         sqlite3.DatabaseError: it is no JSON, or does not fit.
     """
     data = read_json(text)
-    with unreadable(f"a value is no {kind.__name__}"):
+    with unreadable("a value cannot be read"):
         return from_json(kind, data)

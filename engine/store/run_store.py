@@ -22,27 +22,40 @@ import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic import JsonValue
+
 from genesys_engine.engine.common.canonical import canonical_json
+from genesys_engine.engine.common.records import from_json, plain
+from genesys_engine.engine.jobs.design_report import DesignReport
+from genesys_engine.engine.jobs.facts import Facts
+from genesys_engine.engine.jobs.results import ConfirmResult, Result, read_result
+from genesys_engine.engine.jobs.scores import Controls, Score, Scores
+from genesys_engine.engine.jobs.tasks import (
+    CONFIRM,
+    DESIGN,
+    VERIFY,
+    DesignTask,
+    Task,
+    read_task,
+    task_json,
+)
 from genesys_engine.engine.store import curves
 from genesys_engine.engine.store.backup import BACKUP, Backup
-from genesys_engine.engine.store.columns import read_json, read_record
+from genesys_engine.engine.store.columns import read_json, read_record, unreadable
 from genesys_engine.engine.store.curves import Curve, Curves
 from genesys_engine.engine.store.database import EXPERIMENT, Database
 from genesys_engine.engine.store.event_types import EventRecord
 from genesys_engine.engine.store.events import Event
 from genesys_engine.engine.store.recovery import damaged_store
 from genesys_engine.engine.store.schema import (
-    CONFIRM,
     CONFIRMATIONS,
     DATABASE,
-    DESIGN,
     FORMAT,
     SCHEMA,
-    VERIFY,
 )
 from genesys_engine.gab.errors import InputError
 from genesys_engine.gab.private import private_umask
@@ -72,11 +85,20 @@ class TaskRow:
     """One decision: a design to make, a verification to do or a design to confirm."""
 
     seq: int
-    kind: str
-    payload: Mapping[str, Any]
-    result: Mapping[str, Any] | None
-    facts: Mapping[str, Any]
-    applied: bool
+    task: Task
+    result: Result | None = None
+    facts: Facts = field(default_factory=dict)
+    applied: bool = False
+
+    @property
+    def kind(self) -> str:
+        """What is to be done."""
+        return self.task.kind
+
+    @property
+    def is_seed(self) -> bool:
+        """Whether a seed is to be made, without which a run has no beginning."""
+        return isinstance(self.task, DesignTask) and self.task.seed is not None
 
 
 @dataclass(frozen=True)
@@ -114,24 +136,21 @@ class VerificationRow:
     status: str
     reason: str
     fitness: float | None
-    scores: Mapping[str, Any]
-    controls: Mapping[str, Any]
+    scores: Scores
+    controls: Controls
     tokens: int
-    facts: Mapping[str, Any]
+    facts: Facts
 
 
 @dataclass(frozen=True)
 class ConfirmationRow:
-    """One audit of a design verified up to `rung`; see `confirmation.Confirmation`.
-
-    A `problem` disqualifies the design; `found` is all that was found, as JSON.
-    """
+    """One audit of a design verified up to `rung`; a `problem` disqualifies the design."""
 
     seq: int
     design: int
     rung: int
     problem: str
-    found: Mapping[str, Any]
+    found: ConfirmResult
 
 
 class Store(Database):
@@ -171,19 +190,19 @@ class Store(Database):
 
     # --- writing -----------------------------------------------------------------------------
 
-    def add_task(self, seq: int, kind: str, payload: Mapping[str, Any]) -> None:
+    def add_task(self, seq: int, task: Task) -> None:
         """Record a decision before it is carried out."""
         self._db.execute(
             "INSERT INTO tasks (seq, kind, payload, issued_at) VALUES (?, ?, ?, ?)",
-            (seq, kind, canonical_json(payload), time.time()),
+            (seq, task.kind, canonical_json(task_json(task)), time.time()),
         )
 
-    def add_result(self, seq: int, result: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    def add_result(self, seq: int, result: Result, facts: Facts) -> None:
         """Record what a task gave; a second result for the same task is a bug."""
         changed = self._db.execute(
             "UPDATE tasks SET result = ?, facts = ?, finished_at = ?"
             " WHERE seq = ? AND result IS NULL",
-            (canonical_json(result), json.dumps(facts), time.time(), seq),
+            (canonical_json(result.to_json()), json.dumps(facts), time.time(), seq),
         ).rowcount
         if changed != 1:
             raise AssertionError(f"task {seq} already has a result")
@@ -193,28 +212,37 @@ class Store(Database):
         self._db.execute("UPDATE tasks SET applied = 1, result = '{}' WHERE seq = ?", (seq,))
 
     def add_design(
-        self, row: DesignRow, tree: Mapping[str, Any], report: Mapping[str, Any]
+        self, row: DesignRow, tree: Mapping[str, JsonValue], report: DesignReport
     ) -> None:
         """Record a design: its tree in JSON and the report of its check."""
         digests = {}
-        for name, source in tree["units"].items():
+        for name, source in from_json(dict[str, str], tree["units"]).items():
             digests[name] = digest = hashlib.sha256(source.encode()).hexdigest()
             known = self._db.execute("SELECT 1 FROM units WHERE digest = ?", (digest,)).fetchone()
             if known is None:
-                self._db.execute("INSERT INTO units VALUES (?, ?)", (digest, source))
-        values = (row.id, row.seq, int(row.accepted), row.digest, row.fingerprint)
-        lineage = (canonical_json(list(row.parents)), row.operator, row.change)
-        numbers = (row.parameters, row.flops, row.rung, row.fitness)
-        texts = (canonical_json({**tree, "units": digests}), canonical_json(report))
-        self._db.execute(
-            "INSERT INTO designs VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-            (*values, *lineage, *numbers, *texts),
+                self._insert("units", digest=digest, source=source)
+        self._insert(
+            "designs",
+            id=row.id,
+            seq=row.seq,
+            accepted=int(row.accepted),
+            digest=row.digest,
+            fingerprint=row.fingerprint,
+            parents=canonical_json(list(row.parents)),
+            operator=row.operator,
+            change=row.change,
+            parameters=row.parameters,
+            flops=row.flops,
+            rung=row.rung,
+            fitness=row.fitness,
+            tree=canonical_json({**tree, "units": digests}),
+            report=canonical_json(report.to_json()),
         )
 
-    def set_report(self, design: int, report: Mapping[str, Any]) -> None:
+    def set_report(self, design: int, report: DesignReport) -> None:
         """Replace the check report of a design by one that knows more scales."""
         sql = "UPDATE designs SET report = ? WHERE id = ?"
-        self._db.execute(sql, (canonical_json(report), design))
+        self._db.execute(sql, (canonical_json(report.to_json()), design))
 
     def set_standing(self, design: int, rung: int | None, fitness: float | None) -> None:
         """Record a design's highest rung and its mean fitness; None takes its standing away."""
@@ -226,21 +254,37 @@ class Store(Database):
         """Record a verification and its loss curve."""
         if curve:
             self.curves.add(row.id, curve)
-        self._db.execute(
-            "INSERT INTO verifications VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
-            (
-                *(row.id, row.seq, row.design, row.rung, row.replicate, row.status, row.reason),
-                *(row.fitness, canonical_json(row.scores), canonical_json(row.controls)),
-                *(row.tokens, json.dumps(row.facts)),
-            ),
+        self._insert(
+            "verifications",
+            id=row.id,
+            seq=row.seq,
+            design=row.design,
+            rung=row.rung,
+            replicate=row.replicate,
+            status=row.status,
+            reason=row.reason,
+            fitness=row.fitness,
+            scores=canonical_json(plain(row.scores)),
+            controls=canonical_json(plain(row.controls)),
+            tokens=row.tokens,
+            facts=json.dumps(row.facts),
         )
 
     def add_confirmation(self, row: ConfirmationRow) -> None:
         """Record what an audit found."""
-        self._db.execute(
-            "INSERT INTO confirmations VALUES (?,?,?,?,?)",
-            (row.seq, row.design, row.rung, row.problem, canonical_json(row.found)),
+        self._insert(
+            "confirmations",
+            seq=row.seq,
+            design=row.design,
+            rung=row.rung,
+            problem=row.problem,
+            found=canonical_json(row.found.to_json()),
         )
+
+    def _insert(self, table: str, **values: str | float | None) -> None:
+        columns = ", ".join(values)
+        marks = ", ".join(f":{column}" for column in values)
+        self._db.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", values)
 
     def add_event(self, record: EventRecord, *, decisive: bool = True) -> Event:
         """Append to the log and return the entry."""
@@ -254,17 +298,10 @@ class Store(Database):
     # --- reading -----------------------------------------------------------------------------
 
     def tasks(self, *, unapplied_only: bool = False) -> Iterator[TaskRow]:
-        """Yield the tasks in order."""
+        """Yield the tasks in order; the result of one that is applied is no longer kept."""
         where = "WHERE applied = 0" if unapplied_only else ""
         for row in self._db.execute(f"SELECT * FROM tasks {where} ORDER BY seq"):
-            yield TaskRow(
-                row["seq"],
-                row["kind"],
-                read_json(row["payload"]),
-                None if row["result"] is None else read_json(row["result"]),
-                read_json(row["facts"] or "{}"),
-                bool(row["applied"]),
-            )
+            yield _task(row)
 
     def count(self, table: str) -> int:
         """Return the number of rows of a table."""
@@ -275,20 +312,29 @@ class Store(Database):
         """Return one design; `InputError` names the range when there is none."""
         return _design(self._design_columns(design, _DESIGN_COLUMNS))
 
-    def tree(self, design: int) -> dict[str, Any]:
+    def tree(self, design: int) -> dict[str, JsonValue]:
         """Return the tree of a design in JSON, sources included."""
-        tree: dict[str, Any] = read_json(self._design_columns(design, "tree")["tree"])
+        tree = read_record(dict[str, JsonValue], self._design_columns(design, "tree")["tree"])
         sql = "SELECT source FROM units WHERE digest = ?"
-        tree["units"] = {
-            name: self._db.execute(sql, (digest,)).fetchone()["source"]
-            for name, digest in tree["units"].items()
+        units = from_json(dict[str, str], tree["units"])
+        return tree | {
+            "units": {
+                name: self._db.execute(sql, (digest,)).fetchone()["source"]
+                for name, digest in units.items()
+            }
         }
-        return tree
 
-    def report(self, design: int) -> dict[str, Any]:
-        """Return the check report of a design in JSON."""
-        report: dict[str, Any] = read_json(self._design_columns(design, "report")["report"])
-        return report
+    def unit_names(self, design: int) -> list[str]:
+        """Return the names of the units in the tree of a design."""
+        sql = (
+            "SELECT unit.key AS name FROM designs, json_each(designs.tree, '$.units') AS unit"
+            " WHERE designs.id = ?"
+        )
+        return [row["name"] for row in self._db.execute(sql, (design,))]
+
+    def report(self, design: int) -> DesignReport:
+        """Return the check report of a design."""
+        return read_record(DesignReport, self._design_columns(design, "report")["report"])
 
     def _design_columns(self, design: int, columns: str) -> sqlite3.Row:
         sql = f"SELECT {columns} FROM designs WHERE id = ?"
@@ -331,7 +377,8 @@ class Store(Database):
         where = "" if design is None else "WHERE design = :design"
         sql = f"SELECT * FROM confirmations {where} ORDER BY seq"
         for row in self._db.execute(sql, {"design": design}):
-            yield ConfirmationRow(**{**dict(row), "found": read_json(row["found"])})
+            found = read_record(ConfirmResult, row["found"])
+            yield ConfirmationRow(**{**dict(row), "found": found})
 
     def disqualification(self, design: int, *, before: int | None = None) -> str:
         """Return why a design is disqualified, "" where it is not.
@@ -364,6 +411,15 @@ class Store(Database):
             yield read_record(kind, row["payload"])
 
 
+def _task(row: sqlite3.Row) -> TaskRow:
+    seq, kind, applied = row["seq"], row["kind"], bool(row["applied"])
+    with unreadable(f"task {seq}"):
+        task = read_task(kind, read_json(row["payload"]))
+        waits = row["result"] is not None and not applied
+        result = read_result(kind, read_json(row["result"])) if waits else None
+    return TaskRow(seq, task, result, read_json(row["facts"] or "{}"), applied)
+
+
 def _design(row: sqlite3.Row) -> DesignRow:
     values = dict(row)
     values["accepted"] = bool(values["accepted"])
@@ -373,6 +429,7 @@ def _design(row: sqlite3.Row) -> DesignRow:
 
 def _verification(row: sqlite3.Row) -> VerificationRow:
     values = dict(row)
-    for key in ("scores", "controls", "facts"):
-        values[key] = read_json(values[key])
+    values["scores"] = read_record(dict[str, Score], values["scores"])
+    values["controls"] = read_record(dict[str, dict[str, Score]], values["controls"])
+    values["facts"] = read_json(values["facts"])
     return VerificationRow(**values)

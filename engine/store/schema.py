@@ -3,9 +3,6 @@
 FORMAT = 1
 DATABASE = "run.sqlite"
 
-DESIGN, VERIFY, CONFIRM = "design", "verify", "confirm"
-"""Kinds of tasks."""
-
 SCHEMA = """
 CREATE TABLE tasks (
   seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, payload TEXT NOT NULL, result TEXT, facts TEXT,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from genesys_engine.engine.jobs.facts import number
 from genesys_engine.engine.store.names import scale_names
 from genesys_engine.engine.store.run_store import DesignRow, Store, VerificationRow
 
@@ -48,21 +49,23 @@ class Costs:
     def __init__(self, store: Store, reference: int | None) -> None:
         self._store = store
         self._lowest = scale_names(store)[0]
-        measured = {} if reference is None else store.report(reference).get("measurements", {})
-        self._reference: Mapping[str, float] = measured.get("flops_per_token", {})
+        self._reference: Mapping[str, float] = {}
+        if reference is not None:
+            self._reference = store.report(reference).measurements.flops_per_token
 
     def of(self, design: DesignRow, scale: str, training: VerificationRow) -> Cost:
         """Return what a training of a design at a scale took."""
         parameters, flops = design.parameters, design.flops
         if scale != self._lowest or parameters is None:
-            measured = self._store.report(design.id).get("measurements", {})
-            parameters = measured.get("fits", {}).get(scale, {}).get("parameters")
-            flops = measured.get("flops_per_token", {}).get(scale)
+            measured = self._store.report(design.id).measurements
+            fit = measured.fits.get(scale)
+            parameters = None if fit is None else fit.parameters
+            flops = measured.flops_per_token.get(scale)
         return Cost(
             scale,
             None if parameters is None else int(parameters),
             flops,
             self._reference.get(scale),
-            training.facts.get("train_s"),
+            number(training.facts, "train_s") if "train_s" in training.facts else None,
             training.tokens,
         )

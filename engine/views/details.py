@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from genesys_engine.engine.common.records import to_json
+from genesys_engine.engine.common.records import plain, to_json
+from genesys_engine.engine.jobs.design_report import DesignReport
 from genesys_engine.engine.store.event_types import DesignAccepted
 from genesys_engine.engine.store.names import label, scale_names, seed_name
 from genesys_engine.engine.store.run_store import DesignRow, Store, VerificationRow
@@ -39,8 +39,7 @@ class DesignDetails:
     children: tuple[int, ...]
     verifications: tuple[VerificationRow, ...]
     scales: tuple[str, ...]
-    findings: tuple[Mapping[str, Any], ...]
-    measurements: Mapping[str, Any]
+    report: DesignReport
     reference: str
     disqualified: str  # the reason, "" where it is not
     places: tuple[tuple[str, int, int], ...] = ()
@@ -79,15 +78,15 @@ class DesignDetails:
             "costs": [{"rung": cost.rung, **cost.to_json()} for cost in self.costs],
             "remarks": list(self.remarks),
             "verifications": [self._verification(v) for v in self.verifications],
-            "findings": [dict(finding) for finding in self.findings],
-            "measurements": dict(self.measurements),
+            "findings": self.report.to_json()["findings"],
+            "measurements": self.report.to_json()["measurements"],
             "llm": {role: to_json(usage_of(used)) for role, used in self.llm.items()},
             "details": dict(self.details),
         }
 
     def _verification(self, row: VerificationRow) -> dict[str, object]:
         names = ("replicate", "status", "reason", "fitness", "scores", "controls", "tokens")
-        facts = {name: getattr(row, name) for name in (*names, "facts")}
+        facts = {name: plain(getattr(row, name)) for name in (*names, "facts")}
         return {"verification": row.id, "rung": self.scales[row.rung], **facts}
 
 
@@ -100,7 +99,6 @@ def design_details(store: Store, design: int) -> DesignDetails:
     """
     row = store.design(design)
     scales = scale_names(store)
-    report = store.report(design)
     verified = row.rung is not None and row.fitness is not None
     result = leaderboard_row(store, design) if verified else None
     reference = str(store.meta("experiment")["population"]["reference"])
@@ -116,8 +114,7 @@ def design_details(store: Store, design: int) -> DesignDetails:
         children=tuple(child.id for child in children(store, design)),
         verifications=trainings,
         scales=scales,
-        findings=tuple(report["findings"]),
-        measurements=report["measurements"],
+        report=store.report(design),
         reference=reference,
         disqualified=store.disqualification(design),
         places=tuple(places(store, design)),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
-from genesys_engine.engine.common.records import to_json
+from genesys_engine.engine.common.records import plain, to_json
+from genesys_engine.engine.jobs.scores import Controls, Scores
 from genesys_engine.engine.score import noise
 from genesys_engine.engine.score.verdict import fresh_result, race_of
 from genesys_engine.engine.store.event_types import FreshResult
@@ -40,8 +40,8 @@ class LeaderboardRow:
     rung: str
     gain: float
     gains: Mapping[str, float]
-    scores: Mapping[str, Any]
-    controls: Mapping[str, Any]
+    scores: Scores
+    controls: Controls
     parents: tuple[int, ...]
     operator: str
     change: str
@@ -78,8 +78,8 @@ class LeaderboardRow:
             "rung": self.rung,
             "gain": self.gain,
             "gains": dict(self.gains),
-            "scores": self.scores,
-            "controls": self.controls,
+            "scores": plain(self.scores),
+            "controls": plain(self.controls),
             "parents": list(self.parents),
             "change": self.change,
             "name": self.name,
@@ -183,16 +183,16 @@ def _gain(trainings: Sequence[VerificationRow]) -> float:
     return 0.0 if gain is None else gain
 
 
-def _mean_scores(trainings: Sequence[VerificationRow]) -> Mapping[str, Any]:
+def _mean_scores(trainings: Sequence[VerificationRow]) -> Scores:
     """Return the scores of one training, or the means over several (of the reference)."""
     first = trainings[0].scores
     if len(trainings) == 1:
         return first
-    return {name: {**score, "value": _mean(trainings, name)} for name, score in first.items()}
+    return {name: replace(score, value=_mean(trainings, name)) for name, score in first.items()}
 
 
 def _mean(trainings: Iterable[VerificationRow], metric: str) -> float:
-    return statistics.fmean(t.scores[metric]["value"] for t in trainings if metric in t.scores)
+    return statistics.fmean(t.scores[metric].value for t in trainings if metric in t.scores)
 
 
 def _verifications_of(store: Store, designs: Iterable[int]) -> Iterator[VerificationRow]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from genesys_engine.engine.common.text import count, listed, metric_title, number, signed
+from genesys_engine.engine.jobs.scores import Controls, Scores, value_of
 from genesys_engine.engine.score.significance import SIGMAS
 from genesys_engine.engine.views.costs import Cost
 from genesys_engine.engine.views.leaderboard import LeaderboardRow
@@ -36,9 +36,7 @@ class _Behind:
         )
 
 
-def behind_control(
-    scores: Mapping[str, Any], controls: Mapping[str, Any], control: str = BIGRAM
-) -> Iterator[str]:
+def behind_control(scores: Scores, controls: Controls, control: str = BIGRAM) -> Iterator[str]:
     """Yield a sentence where a control scores better than a model in any metric."""
     if behind := _behind(scores, controls, control):
         yield f"It is worse than the {control} control in {listed(map(str, behind))}."
@@ -70,15 +68,15 @@ def unresolved(rows: Sequence[LeaderboardRow]) -> Iterator[str]:
     metrics = dict.fromkeys(metric for row in rows for metric in row.scores)
     for metric in metrics:
         scores = [row.scores[metric] for row in rows if metric in row.scores]
-        errors = [score["stderr"] for score in scores if score.get("stderr")]
+        errors = [score.stderr for score in scores if score.stderr]
         if metric == BITS or "/" in metric or len(scores) < 2 or len(errors) < len(scores):
             continue
         least = SIGMAS * math.sqrt(2) * statistics.median(errors)
-        values = [score["value"] for score in scores]
+        values = [score.value for score in scores]
         if (spread := max(values) - min(values)) < least:
             yield (
                 f"{metric_title(metric)} at {rows[0].rung} separates none of these models: over"
-                f" {scores[0]['n']} items the smallest significant difference is {number(least)},"
+                f" {scores[0].n} items the smallest significant difference is {number(least)},"
                 f" and they differ by at most {number(spread)}"
             )
 
@@ -95,14 +93,14 @@ def more_compute(cost: Cost, reference: str) -> Iterator[str]:
     )
 
 
-def _behind(scores: Mapping[str, Any], controls: Mapping[str, Any], control: str) -> list[_Behind]:
+def _behind(scores: Scores, controls: Controls, control: str) -> list[_Behind]:
     found = []
     for metric, score in scores.items():
-        other = controls.get(control, {}).get(metric, {}).get("value")
+        other = value_of(controls, control, metric)
         if "/" in metric or other is None:  # of a group of tasks its mean speaks
             continue
-        up = bool(score.get("higher_is_better"))
-        behind = other - score["value"] if up else score["value"] - other
-        if behind > SIGMAS * (score.get("stderr") or 0.0):
-            found.append(_Behind(metric, score["value"], other, up))
+        up = score.higher_is_better
+        behind = other - score.value if up else score.value - other
+        if behind > SIGMAS * (score.stderr or 0.0):
+            found.append(_Behind(metric, score.value, other, up))
     return found

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
+from genesys_engine.engine.jobs.facts import number
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.engine.views.run import RUNNING, RunView
 
@@ -61,17 +60,17 @@ def timing(store: Store) -> Timing:
     """
     seconds = dict.fromkeys((DESIGN, BUILD, TRAIN, EVALUATE, OVERHEAD), 0.0)
     for task in store.tasks():
-        seconds[DESIGN] += _fact(task.facts, "design_s")
+        seconds[DESIGN] += number(task.facts, "design_s")
     tokens, timed_tokens, memory = 0, 0.0, 0.0
     for row in store.verifications():
-        parts = {stage: _fact(row.facts, key) for stage, key in _STAGES.items()}
+        parts = {stage: number(row.facts, key) for stage, key in _STAGES.items()}
         for stage, spent in parts.items():
             seconds[stage] += spent
-        wall = _fact(row.facts, "wall_s")
+        wall = number(row.facts, "wall_s")
         seconds[OVERHEAD] += max(0.0, wall - sum(parts.values()))
         tokens += row.tokens
-        timed_tokens += _fact(row.facts, "tokens_per_s") * parts[TRAIN]
-        memory = max(memory, _fact(row.facts, "max_rss_bytes"))
+        timed_tokens += number(row.facts, "tokens_per_s") * parts[TRAIN]
+        memory = max(memory, number(row.facts, "max_rss_bytes"))
     total = sum(seconds.values())
     trained = seconds[TRAIN]
     return Timing(
@@ -81,9 +80,3 @@ def timing(store: Store) -> Timing:
         tokens_per_s=timed_tokens / trained if trained else None,
         max_rss_bytes=int(memory) or None,
     )
-
-
-def _fact(facts: Mapping[str, Any], name: str) -> float:
-    """Return a fact of the machine, 0 where it was not reported."""
-    value = facts.get(name)
-    return float(value) if isinstance(value, int | float) else 0.0

@@ -13,6 +13,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
+from stored import NOTHING_DONE, design_report, design_task, score
+
+from genesys_engine.engine.jobs.scores import Score
+from genesys_engine.engine.jobs.tasks import Task, VerifyTask
 from genesys_engine.engine.store.event_types import record_of
 from genesys_engine.engine.store.run_store import DesignRow, Store, VerificationRow
 from genesys_engine.gab import library
@@ -66,17 +70,14 @@ META = {
 }
 
 
-def score(value: float, *, up: bool, stderr: float | None = 0.01, n: int = 400) -> dict:
-    return {"value": value, "stderr": stderr, "higher_is_better": up, "n": n}
-
-
-def scores(bits: float, accuracy: float) -> dict:
+def scores(bits: float, accuracy: float) -> dict[str, Score]:
     return {
-        "bits_per_byte": score(bits, up=False, stderr=0.008),
-        "continuation:acc": score(accuracy, up=True, stderr=0.022),
+        "bits_per_byte": score(bits, stderr=0.008, n=400),
+        "continuation:acc": score(accuracy, up=True, stderr=0.022, n=400),
     }
 
 
+SHAPE = {"n_blocks": 4, "context": 128, "vocab_size": 2048}
 CONTROLS = {"untrained": scores(8.03, 0.248), "bigram": scores(3.87, 0.318)}
 
 
@@ -106,15 +107,15 @@ class Sample:
 
     # --- designs -----------------------------------------------------------------------------
 
-    def start(self, kind: str, payload: dict) -> int:
+    def start(self, task: Task) -> int:
         seq, self.seq = self.seq, self.seq + 1
         with self.store.transaction():
-            self.store.add_task(seq, kind, payload)
+            self.store.add_task(seq, task)
         return seq
 
     def end(self, seq: int, facts: dict) -> None:
         with self.store.transaction():
-            self.store.add_result(seq, {}, facts)
+            self.store.add_result(seq, NOTHING_DONE, facts)
             self.store.mark_applied(seq)
 
     def design(
@@ -128,20 +129,17 @@ class Sample:
         codes: tuple[str, ...] = (),
     ) -> int:
         origin = operator if operator.startswith("seed:") else "variation"
-        seq = self.start("design", {"parents": list(parents), "seed": None})
+        seq = self.start(design_task())
         self.emit(events.DESIGN_STARTED, seq=seq, parents=list(parents), origin=origin)
         self.tick(1.3)
         number = len(self.trees)
         fits = {
-            scale: {"d_model": 64 * 2**i, "n_blocks": 4, "parameters": 212_000 * 5**i}
+            scale: {**SHAPE, "d_model": 64 * 2**i, "parameters": 212_000 * 5**i}
             for i, scale in enumerate(SCALES)
         }
         flops = {scale: 6.0 * fit["parameters"] for scale, fit in fits.items()}
-        report = {
-            "passed": accepted,
-            "findings": [finding(code) for code in codes],
-            "measurements": {"fits": fits, "flops_per_token": flops} if accepted else {},
-        }
+        measured = {"fits": fits, "flops_per_token": flops} if accepted else {}
+        report = design_report(measured, [finding(code) for code in codes])
         row = DesignRow(
             number, seq, accepted, f"{number:064x}", f"{number:x}", parents, operator, change,
             parameters=212_000.0, flops=1_272_000.0,
@@ -166,7 +164,7 @@ class Sample:
         self, design: int, rung: int, replicate: int = 0, *, cause: str = "", reason: str = ""
     ) -> float | None:
         about = {"design": design, "rung": rung, "replicate": replicate}
-        seq = self.start("verify", about)
+        seq = self.start(VerifyTask(**about))
         self.emit(events.VERIFICATION_STARTED, seq=seq, **about)
         train_s = 3.0 * (1 + 3 * rung)
         self.tick(train_s + 1.5)
@@ -197,7 +195,7 @@ class Sample:
         if gain is None:
             self.emit(events.VERIFICATION_FAILED, **about, cause=cause, reason=reason)
         else:
-            values = {name: s["value"] for name, s in row.scores.items()}
+            values = {name: s.value for name, s in row.scores.items()}
             self.emit(events.VERIFICATION_FINISHED, **about, fitness=gain, scores=values)
             if replicate == 0:
                 self.stand(design, rung, gain)

@@ -88,7 +88,7 @@ def _bigram(rows: Sequence[LeaderboardRow]) -> dict[str, str]:
     from genesys_engine.engine.common.text import number
 
     scores = rows[0].controls.get("bigram", {})
-    shown = {metric: number(score["value"]) for metric, score in scores.items()}
+    shown = {metric: number(score.value) for metric, score in scores.items()}
     return {"design": "bigram", **shown} if shown else {}
 
 

@@ -81,6 +81,7 @@ def _head(details: DesignDetails) -> Iterator[str]:
 
 def _scores(details: DesignDetails) -> None:
     from genesys_engine.engine.common.text import number, percent, rough
+    from genesys_engine.engine.jobs.scores import value_of
 
     rows: list[list[object]] = []
     for verification in details.verifications:
@@ -90,11 +91,11 @@ def _scores(details: DesignDetails) -> None:
             rows.append([*head, f"failed: {verification.reason}", "", "", ""])
         for metric, score in verification.scores.items():
             controls = [
-                number(verification.controls.get(name, {}).get(metric, {}).get("value"))
+                number(value_of(verification.controls, name, metric))
                 for name in ("untrained", "bigram")
             ]
-            stderr = "" if score["stderr"] is None else f" ±{rough(score['stderr'])}"
-            rows.append([*head, metric, number(score["value"]) + stderr, *controls])
+            stderr = "" if score.stderr is None else f" ±{rough(score.stderr)}"
+            rows.append([*head, metric, number(score.value) + stderr, *controls])
             head = ["", "", ""]
     if rows:
         columns = ("rung", "seed", "gain", "metric", "score", "untrained", "bigram")
@@ -127,7 +128,7 @@ def _seed(replicate: int) -> str:
 
 
 def _findings(details: DesignDetails) -> None:
-    if details.findings:
+    if details.report.findings:
         keys = ("severity", "code", "unit", "line", "message", "advice")
-        rows = [[finding.get(key) for key in keys] for finding in details.findings]
+        rows = [[getattr(found, key) for key in keys] for found in details.report.findings]
         print_table(keys, rows, title="Findings of the check")

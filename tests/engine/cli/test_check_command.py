@@ -102,9 +102,7 @@ def test_a_design_of_a_run_is_compared_with_its_parents(tmp_path):
     run = make_run(tmp_path / "run")
     with Store.open(run) as store:
         child = next(row for row in store.designs() if row.parents)
-        prints = {
-            f"design {p}": store.report(p)["measurements"].get("fingerprint") for p in child.parents
-        }
+        prints = {f"design {p}": store.report(p).measurements.fingerprint for p in child.parents}
     target = audit.find_target(f"{run}:{child.id}")
     assert "class Block" in target.source
     assert dict(target.parents) == {k: v for k, v in prints.items() if v}

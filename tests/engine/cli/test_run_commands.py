@@ -15,6 +15,7 @@ from sample_run import make_run
 from genesys_engine.engine.cli import main
 from genesys_engine.engine.export.card import model_card
 from genesys_engine.engine.export.checkpoints import Weights
+from genesys_engine.engine.jobs.results import ConfirmResult
 from genesys_engine.engine.score.noise import NO_DIFFERENCE, outcome
 from genesys_engine.engine.score.verdict import Verdict
 from genesys_engine.engine.store.event_types import DesignDisqualified, RungOpened, RunResumed
@@ -167,7 +168,9 @@ def test_a_disqualified_design_is_told_as_one_in_every_view(ask, tmp_path):
     with Store.open(run, write=True) as store, store.transaction():
         best = store.leaderboard(1)[0].id
         reason = "it claims 1.9 bits per byte and reaches 2.9"
-        store.add_confirmation(ConfirmationRow(9_999, best, 2, reason, {}))
+        store.add_confirmation(
+            ConfirmationRow(9_999, best, 2, reason, ConfirmResult(best, (), reason))
+        )
         store.set_standing(best, None, None)
         told = {"design": best, "rung": 2, "reason": reason, "seq": 9_999, "in_question": ()}
         store.add_event(DesignDisqualified(**told))

@@ -147,7 +147,7 @@ def test_a_result_that_a_plugin_knows_is_not_computed_again(install: Install, lo
     known = [row for row in rows if row.facts.get("supplied_by")]
     assert {(row.rung, row.replicate) for row in known} == {(0, 0)}
     assert {row.facts["supplied_by"] for row in known} == {"genesys-engine-decider 1.5"}
-    assert all(row.scores["bits_per_byte"]["value"] == 2.0 and row.tokens == 5 for row in known)
+    assert all(row.scores["bits_per_byte"].value == 2.0 and row.tokens == 5 for row in known)
     assert loop.executor.calls["train"] == len(rows) - len(known) > 0
     assert len(plugin.asked) == len(rows)
     first = plugin.asked[0]
@@ -195,7 +195,7 @@ def test_what_a_plugin_supplies_is_no_training_to_other_runs(
         kept = sorted((tmp_path / "noise").rglob("*.json"))
         assert len(kept) == (0 if name == "before" else 1), "one further seed of the reference"
         (noise,) = [row for row in run.verifications() if row.replicate == 1]
-        assert (noise.scores["bits_per_byte"]["value"] == 3.0) == (name != "without")
+        assert (noise.scores["bits_per_byte"].value == 3.0) == (name != "without")
     assert runs["after"].digest() == runs["before"].digest() != runs["without"].digest()
     assert len(plugin.asked) == 2 * 15
 

@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 from recorded_run import Trial, go_in_parts
+from stored import design_report
 
+from genesys_engine.engine.jobs.results import DesignEntry, DesignResult
 from genesys_engine.engine.loop import outcomes
 from genesys_engine.engine.loop.evolution import Stopped
 from genesys_engine.engine.score.finals import Entries
@@ -90,7 +92,7 @@ def test_fitness_over_metrics_and_scores_as_objectives(tmp_path: Path) -> None:
     with Store.open(whole.folder) as store:
         rows = list(store.verifications())
     own = {"bits_per_byte": -1, "continuation:acc": 1}
-    values = {r.id: {m: r.scores[m]["value"] for m in own} for r in rows if r.fitness is not None}
+    values = {r.id: {m: r.scores[m].value for m in own} for r in rows if r.fitness is not None}
     of_reference = [r for r in rows if r.rung == 1 and r.design == state.reference]
     base = next(r for r in of_reference if r.replicate == 0)
     untrained = {"bits_per_byte": 6.0, "continuation:acc": 0.2}
@@ -201,7 +203,8 @@ def test_budget_warnings_come_at_50_and_80_percent(tmp_path: Path) -> None:
 def test_a_task_without_a_new_design_says_what_became_of_its_tries(
     rejected: int, more: dict[str, int], duplicates: int, told: str
 ) -> None:
-    result = {"rejected": [{}] * rejected, **more}
+    entry = DesignEntry({}, "d", "insertion", "A.", {}, design_report())
+    result = DesignResult(rejected=(entry,) * rejected, **more)
     assert outcomes.no_new_design(result, duplicates=duplicates) == told
 
 
@@ -214,7 +217,7 @@ def test_rejected_and_failed_designs_are_kept_with_their_reason(tmp_path: Path) 
     with Store.open(trial.folder) as store:
         row = store.design(rejected[0]["design"])
         assert not row.accepted
-        assert store.report(row.id)["findings"][0]["message"] == "rejected by chance"
+        assert store.report(row.id).findings[0].message == "rejected by chance"
         assert row.rung is None
 
 
@@ -237,7 +240,7 @@ def test_the_finals_train_the_best_children_and_every_seed_with_fresh_seeds(
     assert evolution.state.ladder.used == [25, 7, 2], "the caps of the ladder are as they were"
     ranked = {r.design: r.fitness for r in rows if r.rung == 0 and r.replicate == 0}
     for design, gains in evolution.state.finals.gains.items():
-        own = {r.replicate: r.scores["bits_per_byte"]["value"] for r in rows if r.design == design}
+        own = {r.replicate: r.scores["bits_per_byte"].value for r in rows if r.design == design}
         base = {r: at.points[0].value for r, at in evolution.state.finals.references.items()}
         for replicate, gained in gains.items():
             expected = 100 * (base[replicate] - own[replicate]) / base[replicate]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from sample_run import META, make_run
+from stored import design_report
 
 from genesys_engine.engine.cli import main
 from genesys_engine.engine.propose.attempts import RunMemory
@@ -39,7 +40,7 @@ def memory_of(folder, texts):
                 row = DesignRow(
                     number, 900 + number, True, f"d{number}", None, (), "insertion", text
                 )
-                store.add_design(row, library.seed("gpt").to_json(), {"findings": []})
+                store.add_design(row, library.seed("gpt").to_json(), design_report())
     return RunMemory(Store.open(folder)), first
 
 
@@ -76,7 +77,7 @@ def test_every_design_is_indexed_once_and_later_ones_are_added(tmp_path):
         assert (memory.refresh(), memory.refresh(), len(memory)) == (count, 0, count)
         late = DesignRow(count, 999, True, "late", None, (0,), "insertion", "Inserted a hedgehog.")
         with store.transaction():
-            store.add_design(late, library.seed("gpt").to_json(), {"findings": []})
+            store.add_design(late, library.seed("gpt").to_json(), design_report())
         assert memory.near("a hedgehog is inserted", 1)[0].design == count
         assert len(memory) == count + 1
 
@@ -157,7 +158,7 @@ def test_asking_at_a_thousand_designs_takes_less_than_fifty_milliseconds(tmp_pat
         for n in range(1000):
             change = f"Replaced norm {n % 7} at root.mixer by RMSNorm with eps {n}."
             row = DesignRow(n, n, True, str(n), None, (), "unit_replacement", change)
-            store.add_design(row, tree, {"findings": []})
+            store.add_design(row, tree, design_report())
     with Store.open(tmp_path / "run") as store:
         memory = RunMemory(store)
         memory.near("warm up")

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from sample_run import make_run
+from stored import design_report
 
 from genesys_engine.engine.config import load_experiment
 from genesys_engine.engine.corpus.prepared import PreparedCorpus
@@ -59,12 +60,12 @@ def test_results_are_reported_by_rung_next_to_the_reference(store: Store) -> Non
         first = next(v for v in store.verifications(row.id) if v.rung == 0)
         assert results[0].gain == first.fitness
         own, reference = results[0].scores["bits_per_byte"]
-        assert own == first.scores["bits_per_byte"]["value"]
+        assert own == first.scores["bits_per_byte"].value
         assert next(iter(results[0].scores)) == "bits_per_byte", "the metric of the fitness"
         if row.id == 0:
             assert (results[0].within_noise, reference) == (True, None)
         else:
-            known = [v.scores["bits_per_byte"]["value"] for v in _at_rung(store, 0, 0)]
+            known = [v.scores["bits_per_byte"].value for v in _at_rung(store, 0, 0)]
             assert reference == pytest.approx(sum(known) / 3)
             standing = noise.standing(first.fitness or 0.0, floor.sigmas[0])
             assert results[0].within_noise is (standing == noise.NO_DIFFERENCE)
@@ -135,10 +136,9 @@ def test_what_differs_from_time_to_time_is_not_reported(run: Path, tmp_path: Pat
 def test_warnings_of_the_check_are_reported(run: Path, tmp_path: Path) -> None:
     folder = tmp_path / "warned"
     shutil.copytree(run, folder)
-    warning = {"code": "cost.slow", "message": "It is slow.", "advice": "Fuse."}
+    warning = {"code": "cost.slow", "severity": "warning", "message": "It is slow."}
     with Store.open(folder, write=True) as store, store.transaction():
-        report = json.dumps(store.report(1) | {"findings": [warning]})
-        store._db.execute("UPDATE designs SET report = ? WHERE id = 1", (report,))
+        store.set_report(1, design_report(findings=[{**warning, "advice": "Fuse."}]))
     with Store.open(folder) as store:
         assert DesignHistories(store).of(1, 0, ALL).findings == ("cost.slow: It is slow. Fuse.",)
 

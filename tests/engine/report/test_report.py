@@ -8,7 +8,8 @@ from html.parser import HTMLParser
 
 import pytest
 import tomli
-from sample_run import EXPERIMENT, META, SCALES, make_run
+from sample_run import EXPERIMENT, META, SCALES, SHAPE, make_run
+from stored import design_report, score
 
 from genesys_engine.engine.common.text import percent
 from genesys_engine.engine.report import charts, figure, render_report, write_report
@@ -270,7 +271,7 @@ class Bad(nn.Module):
         number = store.count("designs")
         row = DesignRow(number, 10_000, True, "bad", None, (0,), HOSTILE, HOSTILE, 3, 9.0)
         with store.transaction():
-            store.add_design(row, grow(unit).to_json(), {"findings": [], "measurements": {}})
+            store.add_design(row, grow(unit).to_json(), design_report())
             first = next(v for v in store.verifications() if v.design == 1)
             store._db.execute(
                 "UPDATE verifications SET design = ?, rung = 2 WHERE id = ?", (number, first.id)
@@ -358,9 +359,9 @@ def test_report_is_written_whole_into_the_run(folder):
 def large_run(folder, count):
     """Write a run of `count` designs, each verified once, all but the first with a parent."""
     tree = library.seed("gpt").to_json()
-    scores = {"bits_per_byte": {"value": 2.9, "stderr": 0.01, "higher_is_better": False, "n": 9}}
-    fit = {"d_model": 64, "n_blocks": 4, "parameters": 200_000}
-    measured = {"fits": {"0.2M": fit}, "flops_per_token": {"0.2M": 1e6}}
+    scores = {"bits_per_byte": score(2.9, stderr=0.01, n=9)}
+    fit = {**SHAPE, "d_model": 64, "parameters": 200_000}
+    report = design_report({"fits": {"0.2M": fit}, "flops_per_token": {"0.2M": 1e6}})
     with Store.create(folder, META) as store, store.transaction():
         store.curves.allocate(count)
         begun = {"seed": 7, "mode": "steady_state", "selection": "quadrant", "reference": "gpt"}
@@ -371,7 +372,7 @@ def large_run(folder, count):
             operator = "insertion" if number else "seed:gpt"
             change = f"Inserted a gate before the mixer of layer {number} and a norm behind it."
             row = DesignRow(number, seq, True, str(number), None, parents, operator, change)
-            store.add_design(row, tree, {"findings": [], "measurements": measured})
+            store.add_design(row, tree, report)
             about = {"design": number, "seq": seq, "parents": parents}
             made = {"operator": operator, "change": change, "digest": str(number)}
             store.add_event(DesignAccepted(**about, **made, parameters=200_000))

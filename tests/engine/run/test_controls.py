@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from genesys_engine.engine.jobs.scores import Score
 from genesys_engine.engine.run.controls import _scores
 from genesys_engine.engine.score.fitness import Measure
 from genesys_engine.gab.errors import InputError
@@ -16,7 +17,7 @@ GIVEN: dict[str, Any] = {"bigram": {"bits_per_byte": SCORE, "few:acc": SCORE, "g
 
 @pytest.mark.parametrize("metric", ["bits_per_byte", "few:acc", "accuracy", "g/a:f1"])
 def test_what_was_given_is_kept(metric: str) -> None:
-    assert _scores(GIVEN, Measure((metric,)))["few:acc"] == SCORE
+    assert _scores(GIVEN, Measure((metric,)))["few:acc"] == Score(**SCORE)
 
 
 @pytest.mark.parametrize("metric", ["few:f1", "g:f1", "other:acc"])

@@ -96,7 +96,7 @@ def test_a_further_rung_takes_the_best_of_the_one_that_was_the_last(tmp_path: Pa
     assert climbed[0] == state.reference
     assert set(climbed) <= set(at_top)
     with Store.open(trial.folder) as store:
-        fits = [store.report(design)["measurements"]["fits"] for design in set(climbed)]
+        fits = [store.report(design).measurements.fits for design in set(climbed)]
     assert all("14M" in fit for fit in fits), "the check was made again at the new scale"
     assert evolution.state.ladder.used[3] == len(climbed)
 

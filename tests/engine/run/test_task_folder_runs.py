@@ -58,7 +58,7 @@ def test_a_run_scores_the_tasks_of_a_folder(experiment: Path, tmp_path: Path) ->
     with Store.open(tmp_path / "run") as store:
         row = next(row for row in store.verifications() if row.status == "ok")
     assert {"parity:acc", "parity:f1"} <= set(row.scores)
-    assert row.scores["parity:f1"]["n"] == 12
+    assert row.scores["parity:f1"].n == 12
 
 
 def test_a_malformed_file_ends_a_run_before_it_begins(experiment: Path, tmp_path: Path) -> None:

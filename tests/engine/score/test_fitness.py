@@ -8,6 +8,7 @@ import statistics
 import pytest
 
 from genesys_engine.engine.jobs.replies import MAX_ABS_SCORE
+from genesys_engine.engine.jobs.scores import Score
 from genesys_engine.engine.score.fitness import (
     Measure,
     Reading,
@@ -23,8 +24,8 @@ from genesys_engine.engine.score.fitness import (
 from genesys_engine.engine.score.significance import noise_of
 
 
-def score(value: float, up: bool = False) -> dict[str, object]:
-    return {"value": value, "stderr": None, "higher_is_better": up, "n": 1}
+def score(value: float, up: bool = False) -> Score:
+    return Score(value, None, higher_is_better=up, n=1)
 
 
 def test_gain_counts_up_in_both_directions() -> None:

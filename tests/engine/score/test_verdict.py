@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 from sample_run import EXPERIMENT, META
+from stored import design_report, score
 
 from genesys_engine.engine.common.text import percent
+from genesys_engine.engine.jobs.results import ConfirmResult
 from genesys_engine.engine.score.finals import Entries
 from genesys_engine.engine.score.noise import (
     BETTER,
@@ -54,14 +56,13 @@ class Run:
             number, number, True, str(number), None, parents, operator, change, 9.0, 9.0
         )
         with self.store.transaction():
-            self.store.add_design(row, {"units": {}}, {"findings": [], "measurements": {}})
+            self.store.add_design(row, {"units": {}}, design_report())
 
     def train(
         self, design: int, rung: int, replicate: int, *, gain: float, bits: float = 2.0
     ) -> None:
-        score = {"value": bits, "stderr": 0.01, "higher_is_better": False}
-        scores = {"bits_per_byte": score}
-        told = ("ok", "", gain, scores, {"bigram": {"bits_per_byte": {"value": 3.0}}}, 10, {})
+        scores = {"bits_per_byte": score(bits, stderr=0.01)}
+        told = ("ok", "", gain, scores, {"bigram": {"bits_per_byte": score(3.0)}}, 10, {})
         row = VerificationRow(self.rows, 1000 + self.rows, design, rung, replicate, *told)
         with self.store.transaction():
             self.store.add_verification(row, [])
@@ -189,8 +190,9 @@ def test_a_disqualified_design_is_neither_named_nor_compared_with(tmp_path: Path
         made.child(2, {0: 90.0, 1: 90.0}, 1)
         made.child(3, {0: 4.0}, 2)
         assert judge(made.store).best_child == 2
+        problem = "too good to be true"
         with made.store.transaction():
-            row = ConfirmationRow(9999, 2, 1, "too good to be true", {})
+            row = ConfirmationRow(9999, 2, 1, problem, ConfirmResult(2, (), problem))
             made.store.add_confirmation(row)
             made.store.set_standing(2, None, None)
         found = verdict_view(made.store)

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 import zarr
+from stored import NOTHING_DONE, design_report, design_task, score
 
+from genesys_engine.engine.jobs.results import VerifyResult
 from genesys_engine.engine.store.curves import ARRAYS, POINTS, ROWS_PER_CHUNK
 from genesys_engine.engine.store.event_types import BestChanged, RungOpened, RunResumed, WorkerLost
 from genesys_engine.engine.store.events import digest_events
@@ -49,7 +51,7 @@ def verification(number: int, **changes: object) -> VerificationRow:
         "status": "ok",
         "reason": "",
         "fitness": 1.5,
-        "scores": {"bits_per_byte": {"value": 2.0}},
+        "scores": {"bits_per_byte": score(2.0)},
         "controls": {},
         "tokens": 100,
         "facts": {"train_s": 1.0},
@@ -61,14 +63,15 @@ def test_rows_come_back_as_they_went_in(tmp_path: Path) -> None:
     with Store.create(tmp_path / "run", {"name": "test"}) as store:
         store.curves.allocate(2)
         with store.transaction():
-            store.add_design(design(0), TREE, {"passed": True})
+            store.add_design(design(0), TREE, design_report({"layers": 3}))
             store.add_verification(verification(0), [[10.0, 5.5], [20.0, 5.0]])
             store.set_standing(0, 0, 1.5)
-            store.add_task(0, "design", {"seed": "gpt"})
+            store.add_task(0, design_task("gpt"))
     with Store.open(tmp_path / "run") as store:
         assert store.design(0) == design(0, rung=0, fitness=1.5)
         assert store.tree(0) == TREE
-        assert store.report(0) == {"passed": True}
+        assert store.report(0) == design_report({"layers": 3})
+        assert next(store.tasks()).task == design_task("gpt")
         assert list(store.verifications(0)) == [verification(0)]
         assert store.curves.read(0) == [(10.0, 5.5), (20.0, 5.0)]
         assert store.curves.read(1) == [], "an unwritten row is NaN and shows as nothing"
@@ -78,7 +81,7 @@ def test_rows_come_back_as_they_went_in(tmp_path: Path) -> None:
 def test_a_unit_is_stored_once(tmp_path: Path) -> None:
     with Store.create(tmp_path / "run", {}) as store, store.transaction():
         for number in range(5):
-            store.add_design(design(number), TREE, {})
+            store.add_design(design(number), TREE, design_report())
     db = sqlite3.connect(tmp_path / "run" / "run.sqlite")
     assert db.execute("SELECT COUNT(*) FROM units").fetchone() == (1,)
 
@@ -86,15 +89,15 @@ def test_a_unit_is_stored_once(tmp_path: Path) -> None:
 def test_leaderboard_puts_the_higher_rung_first(tmp_path: Path) -> None:
     with Store.create(tmp_path / "run", {}) as store, store.transaction():
         for number, (rung, fitness) in enumerate([(0, 9.0), (1, 1.0), (1, 2.0), (None, None)]):
-            store.add_design(design(number, rung=rung, fitness=fitness), TREE, {})
-        store.add_design(design(4, accepted=False), TREE, {})
+            store.add_design(design(number, rung=rung, fitness=fitness), TREE, design_report())
+        store.add_design(design(4, accepted=False), TREE, design_report())
         assert [row.id for row in store.leaderboard()] == [2, 1, 0]
         assert [row.id for row in store.leaderboard(1)] == [2]
 
 
 def fail_in_the_middle(store: Store) -> None:
     with store.transaction():
-        store.add_task(0, "design", {})
+        store.add_task(0, design_task())
         store.add_event(RunResumed())
         raise RuntimeError
 
@@ -108,10 +111,10 @@ def test_a_failed_step_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_result_is_paid_for_once(tmp_path: Path) -> None:
     with Store.create(tmp_path / "run", {}) as store, store.transaction():
-        store.add_task(0, "verify", {})
-        store.add_result(0, {"status": "ok"}, {})
+        store.add_task(0, design_task())
+        store.add_result(0, NOTHING_DONE, {})
         with pytest.raises(AssertionError):
-            store.add_result(0, {"status": "ok"}, {})
+            store.add_result(0, NOTHING_DONE, {})
 
 
 def test_nan_never_reaches_the_log(tmp_path: Path) -> None:
@@ -217,16 +220,18 @@ def test_what_was_committed_survives_kill_minus_nine(tmp_path: Path) -> None:
         """
         import os, signal, sys
         from pathlib import Path
+        from genesys_engine.engine.jobs.results import VerifyResult
+        from genesys_engine.engine.jobs.tasks import VerifyTask
         from genesys_engine.engine.store.run_store import Store
         store = Store.create(Path(sys.argv[1]), {})
         with store.transaction():
-            store.add_task(0, "verify", {})
-            store.add_result(0, {"status": "ok"}, {})
-        store.add_task(1, "verify", {})     # begun, not committed
+            store.add_task(0, VerifyTask(0, 0, 0))
+            store.add_result(0, VerifyResult("ok"), {})
+        store.add_task(1, VerifyTask(0, 0, 1))     # begun, not committed
         os.kill(os.getpid(), signal.SIGKILL)
         """
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "run")])
     assert done.returncode == -signal.SIGKILL
     with Store.open(tmp_path / "run", write=True) as store:
-        assert [(row.seq, row.result) for row in store.tasks()] == [(0, {"status": "ok"})]
+        assert [(row.seq, row.result) for row in store.tasks()] == [(0, VerifyResult("ok"))]

@@ -148,8 +148,8 @@ def test_a_run_keeps_them_and_their_mean_is_the_score(tmp_path: Path) -> None:
             samples = read_samples(run, row.id)
             pairs = samples["minimal_pairs/participle:acc"]
             score = row.scores["minimal_pairs/participle:acc"]
-            assert len(pairs) == score["n"] == 30
-            assert pairs.mean() == pytest.approx(score["value"])
-            assert row.scores["minimal_pairs:acc"]["value"] == pytest.approx(score["value"])
-            assert samples["bits_per_byte"].shape == (row.scores["bits_per_byte"]["n"],)
+            assert len(pairs) == score.n == 30
+            assert pairs.mean() == pytest.approx(score.value)
+            assert row.scores["minimal_pairs:acc"].value == pytest.approx(score.value)
+            assert samples["bits_per_byte"].shape == (row.scores["bits_per_byte"].n,)
     assert not (run / "samples").exists(), "none is left waiting"

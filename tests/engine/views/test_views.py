@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 from sample_run import CAPS, CHILDREN, META, NOISE_SEEDS, SCALES, SEED_QUALITY, make_run
+from stored import design_report, score
 
 from genesys_engine.engine.cli.commands import status as status_command
 from genesys_engine.engine.common import text
@@ -72,7 +73,7 @@ def test_noise_floor_of_an_unfinished_run_comes_from_the_reference_so_far(tmp_pa
         gains = [v.fitness for v in store.verifications(0) if v.rung == 0]
         assert len(gains) == NOISE_SEEDS[0]
         assert floor.reference == 0
-        bits = [v.scores["bits_per_byte"]["value"] for v in store.verifications(0) if not v.rung]
+        bits = [v.scores["bits_per_byte"].value for v in store.verifications(0) if not v.rung]
         gains = [100 * (1 - value / fmean(bits)) for value in bits]  # as the run reckons them
         measured, borrowed = noise_of(gains), noise_of(gains, 1)
         wanted = (measured.gain, borrowed.gain, borrowed.gain)
@@ -94,7 +95,7 @@ def test_leaderboard_shows_scores_and_controls_of_the_highest_rung(store):
     top = [v for v in store.verifications(row.design) if v.rung == SCALES.index(row.rung)]
     assert row.scores == top[0].scores
     assert set(row.controls) == {"untrained", "bigram"}
-    assert row.controls["bigram"]["bits_per_byte"]["value"] == 3.87
+    assert row.controls["bigram"]["bits_per_byte"].value == 3.87
 
 
 def test_leaderboard_marks_what_noise_may_give(store):
@@ -310,7 +311,7 @@ def test_lineage_is_quick_and_shallow_in_python_for_a_long_line(tmp_path):
     with Store.create(tmp_path / "run", META) as store, store.transaction():
         for number in range(3000):  # deeper than the recursion limit
             store.add_design(
-                design(number, *([number - 1] if number else [])), {"units": {}}, {"findings": []}
+                design(number, *([number - 1] if number else [])), {"units": {}}, design_report()
             )
         tree = lineage(store)
     assert (tree.generations, tree.lines) == (3000, 1)
@@ -361,7 +362,7 @@ def test_details_of_a_design(store):
 def test_details_of_a_rejected_design_show_its_findings(store):
     rejected = next(row for row in store.designs() if not row.accepted)
     found = design_details(store, rejected.id)
-    assert found.findings[0]["code"] == "causality.leak"
+    assert found.report.findings[0].code == "causality.leak"
     assert found.standing is None
 
 
@@ -408,14 +409,14 @@ def test_numbers_as_people_read_them():
 def test_the_leaderboard_holds_ten_thousand_designs(tmp_path: Path):
     folder = tmp_path / "large"
     tree = library.seed("gpt").to_json()
-    controls = {"untrained": {"bits_per_byte": {"value": 8.0}}, "bigram": {}}
-    scores = {"bits_per_byte": {"value": 2.9, "stderr": 0.01, "higher_is_better": False, "n": 9}}
+    controls = {"untrained": {"bits_per_byte": score(8.0)}, "bigram": {}}
+    scores = {"bits_per_byte": score(2.9, stderr=0.01, n=9)}
     with Store.create(folder, META) as store, store.transaction():
         for number in range(10_000):
             parents = (number // 2,) if number else ()
             operator = "insertion" if number else "seed:gpt"
             row = DesignRow(number, 2 * number, True, str(number), None, parents, operator, "A.")
-            store.add_design(row, tree, {"findings": []})
+            store.add_design(row, tree, design_report())
             gain = float(number % 97) - 50
             told = ("ok", "", gain, scores, controls, 10, {})
             store.add_verification(VerificationRow(number, 2 * number + 1, number, 0, 0, *told), [])
@@ -467,9 +468,9 @@ def test_a_run_without_an_end_that_nobody_writes_was_killed(tmp_path):
 
 
 def of_tasks(*values, stderr=0.07, n=40):
-    score = {"stderr": stderr, "higher_is_better": True, "n": n}
+    about = {"stderr": stderr, "up": True, "n": n}
     return [
-        SimpleNamespace(rung="1M", scores={"corruption:acc": {**score, "value": value}})
+        SimpleNamespace(rung="1M", scores={"corruption:acc": score(value, **about)})
         for value in values
     ]
 
