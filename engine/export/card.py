@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from genesys_engine.engine.common import text
+from genesys_engine.engine.common.options import TomlTable
 from genesys_engine.engine.export.checkpoints import Weights
 from genesys_engine.engine.jobs.design_report import Fit
 from genesys_engine.engine.jobs.scores import value_of
@@ -79,7 +79,7 @@ def model_card(
     )
 
 
-def _schedule(experiment: Mapping[str, Any], rung: int) -> dict[str, Any]:
+def _schedule(experiment: TomlTable, rung: int) -> dict[str, int | str]:
     """Return batch and peak rates of a rung: as the experiment says, or as the scale asks."""
     given = experiment["ladder"]["rungs"][rung]
     scale, trainer = get_scale(given["scale"]), experiment["trainer"]
@@ -94,7 +94,7 @@ def _schedule(experiment: Mapping[str, Any], rung: int) -> dict[str, Any]:
     return {"batch_tokens": given.get("batch_tokens") or scale.batch_tokens, "peak_rates": rates}
 
 
-def _limit(evaluators: Sequence[Mapping[str, Any]]) -> int | None:
+def _limit(evaluators: Sequence[TomlTable]) -> int | None:
     """Return how many items of each task the scores rest on; None: all."""
     limits = [entry.get("limit") for entry in evaluators if entry["use"] == "lm_eval"]
     return limits[0] if limits else None

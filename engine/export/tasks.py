@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from genesys_engine.engine.common.options import TomlTable
 from genesys_engine.plugins.corpus import Corpus
 from genesys_engine.plugins.evaluators.task_names import Task, expand
 
@@ -25,9 +25,7 @@ def load(items, **_):
 '''
 
 
-def write_tasks(
-    folder: Path, corpus: Corpus, evaluators: Sequence[Mapping[str, Any]]
-) -> tuple[str, ...]:
+def write_tasks(folder: Path, corpus: Corpus, evaluators: Sequence[TomlTable]) -> tuple[str, ...]:
     """Write the offline tasks of the experiment's evaluators and return their names."""
     import yaml
 

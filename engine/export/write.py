@@ -40,7 +40,7 @@ class Exported:
     parameters: int
     tasks: tuple[str, ...]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return it as the command line gives it out."""
         values = {key: getattr(self, key) for key in ("design", "scale", "replicate", "parameters")}
         return {"folder": str(self.folder), **values, "tasks": list(self.tasks)}

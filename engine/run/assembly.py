@@ -7,7 +7,6 @@ import queue
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from genesys_engine.engine.check.confirmation import Confirmer
 from genesys_engine.engine.check.design_check import DesignCheck
@@ -19,6 +18,7 @@ from genesys_engine.engine.corpus.prepared import PreparedCorpus, prepared
 from genesys_engine.engine.corpus.task_data import demand_items, prepare_tasks
 from genesys_engine.engine.evaluate.noise_cache import NoiseCache, component_code
 from genesys_engine.engine.evaluate.verifier import Verifier
+from genesys_engine.engine.jobs.scores import Scores
 from genesys_engine.engine.llm.backends import model_names
 from genesys_engine.engine.llm.gateway import Gateway, Notice
 from genesys_engine.engine.llm.ledger import Ledger
@@ -262,7 +262,7 @@ def assemble(
     store: Store,
     context: RunContext,
     executor: Executor,
-    bigram: Sequence[Mapping[str, Any]],
+    bigram: Sequence[Scores],
     observe: Callable[[Event], None],
     should_stop: Callable[[], str | None],
     noise: NoiseCache | None = None,

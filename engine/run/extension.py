@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from genesys_engine.engine.common.options import TomlTable
 from genesys_engine.engine.common.toml_text import toml_value
 from genesys_engine.engine.jobs.tasks import VerifyTask
 from genesys_engine.engine.store.event_types import ChangedKey, RunExtended, RunStarted
@@ -41,7 +42,7 @@ class Change:
         return f"{self.key} = {now} (the run has {was})"
 
 
-def changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
+def changes(was: TomlTable, now: TomlTable) -> list[Change]:
     """Return the keys that differ between two experiments (`Experiment.decisive`), in order."""
     before, after = dict(_flat(was)), dict(_flat(now))
     keys = dict.fromkeys([*after, *before])
@@ -95,7 +96,7 @@ def _extends(change: Change, rungs: int) -> bool:
     return bool(GROWS.fullmatch(change.key)) and change.was is not None and change.now > change.was
 
 
-def demand_room(store: Store, experiment: Mapping[str, Any], found: Sequence[Change]) -> None:
+def demand_room(store: Store, experiment: TomlTable, found: Sequence[Change]) -> None:
     """See that designs to come can be verified at all.
 
     Raises:
@@ -129,8 +130,8 @@ def extend(store: Store, found: Sequence[Change], begun: RunStarted) -> None:
     for key in ("finished", "verdict", "sigma", "reference", "confirmation"):
         store.drop_meta(key)
     if (state := store.meta("state")) is not None:
-        held: dict[str, Any] = {"finals": None, "finalists": None}  # they open again
-        fresh = {**held, "warned": [], "failures_in_a_row": 0}
+        finals = dict.fromkeys(("finals", "finalists"))  # they open again
+        fresh: dict[str, object] = {**finals, "warned": [], "failures_in_a_row": 0}
         store.set_meta("state", {**state, **fresh})
     if any(RUNG.match(change.key) and change.was is None for change in found):
         # A further rung has another context: who wins is looked at again, at that length.

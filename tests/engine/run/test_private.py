@@ -9,6 +9,7 @@ from exhaustive import exhaustive
 
 from genesys_engine.engine.compare.check_reports import CheckReports
 from genesys_engine.engine.compare.store import StudyStore
+from genesys_engine.engine.jobs.design_report import DesignReport
 from genesys_engine.engine.llm.ledger import Call, Ledger
 from genesys_engine.engine.llm.recording import lines_of, record
 from genesys_engine.engine.store.recovery import recover
@@ -98,7 +99,8 @@ def test_a_run_that_was_recovered_is_for_its_owner_alone(tmp_path, experiment):
 def test_a_study_and_its_recordings_are_for_their_owner_alone(tmp_path, experiment):
     folder = tmp_path / "study"
     with StudyStore.create(folder, {"name": "first"}, experiment):
-        CheckReports(folder).add("source", {"passed": True})
+        report = {"passed": True, "findings": [], "measurements": {}}
+        CheckReports(folder).add("source", DesignReport.from_json(report))
         assert open_to_others(folder) == []
     for path in (folder, *folder.iterdir()):
         path.chmod(0o755 if path.is_dir() else 0o644)
