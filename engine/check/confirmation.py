@@ -25,7 +25,7 @@ from genesys_engine.engine.common.threads import DaemonPool
 from genesys_engine.engine.jobs.replies import ConfirmReply
 from genesys_engine.engine.jobs.results import ConfirmResult
 from genesys_engine.engine.jobs.scores import Score
-from genesys_engine.engine.jobs.task import InfrastructureFailure, TaskResult
+from genesys_engine.engine.jobs.task_result import InfrastructureFailure, TaskResult
 from genesys_engine.engine.store.checkpoints import checkpoint_name
 from genesys_engine.engine.store.run_store import Store, VerificationRow
 from genesys_engine.gab.checks.report import Finding

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from genesys_engine.engine.common.records import to_json
 from genesys_engine.engine.jobs.design_report import DesignReport
-from genesys_engine.engine.jobs.task import refuse_infrastructure
+from genesys_engine.engine.jobs.task_result import refuse_infrastructure
 from genesys_engine.engine.jobs.worker_jobs import CheckJob, ComponentSpec
 from genesys_engine.gab.checks.report import ADVICE, Finding
 from genesys_engine.gab.errors import PluginError

@@ -7,7 +7,7 @@ import itertools
 from genesys_engine.engine.check.design_check import DesignCheck
 from genesys_engine.engine.compare.check_reports import CheckReports
 from genesys_engine.engine.jobs.design_report import DesignReport
-from genesys_engine.engine.jobs.task import InfrastructureFailure
+from genesys_engine.engine.jobs.task_result import InfrastructureFailure
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import EnvironmentProblem
 from genesys_engine.gab.tree import GABTree

@@ -17,7 +17,7 @@ from genesys_engine.engine.common.canonical import canonical_json
 from genesys_engine.engine.jobs.facts import Facts
 from genesys_engine.engine.jobs.replies import VerifyReply
 from genesys_engine.engine.jobs.results import VerifyResult
-from genesys_engine.engine.jobs.task import TaskResult
+from genesys_engine.engine.jobs.task_result import TaskResult
 from genesys_engine.engine.jobs.worker_jobs import VerifyJob
 from genesys_engine.plugins.host import BUILTIN, PluginHost
 from genesys_engine.plugins.source_digest import source_digest

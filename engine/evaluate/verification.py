@@ -20,7 +20,11 @@ from genesys_engine.engine.jobs.facts import Facts, number
 from genesys_engine.engine.jobs.replies import EvaluateReply, TrainReply
 from genesys_engine.engine.jobs.results import VerifyResult, scrub, so_far
 from genesys_engine.engine.jobs.subjects import serving
-from genesys_engine.engine.jobs.task import InfrastructureFailure, TaskResult, refuse_infrastructure
+from genesys_engine.engine.jobs.task_result import (
+    InfrastructureFailure,
+    TaskResult,
+    refuse_infrastructure,
+)
 from genesys_engine.engine.jobs.worker_jobs import VerifyJob
 from genesys_engine.engine.train.trained import TRAINED, Trained, keep_trained, kept_training
 from genesys_engine.gab.errors import InputError

@@ -22,7 +22,7 @@ from genesys_engine.engine.evaluate.verification import (
 )
 from genesys_engine.engine.jobs.facts import Facts, number
 from genesys_engine.engine.jobs.results import VerifyResult
-from genesys_engine.engine.jobs.task import Running, TaskResult
+from genesys_engine.engine.jobs.task_result import Running, TaskResult
 from genesys_engine.engine.jobs.worker_jobs import (
     Budget,
     ComponentSpec,

@@ -19,7 +19,7 @@ from genesys_engine.engine.jobs.results import (
     VerifyResult,
 )
 from genesys_engine.engine.jobs.scores import Controls, Scores
-from genesys_engine.engine.jobs.task import Done
+from genesys_engine.engine.jobs.task_result import Done
 from genesys_engine.engine.jobs.tasks import (
     ConfirmTask,
     DesignTask,

@@ -22,7 +22,7 @@ from genesys_engine.engine.common.threads import DaemonPool
 from genesys_engine.engine.config.schema import OwnSeed
 from genesys_engine.engine.jobs.design_report import DesignReport
 from genesys_engine.engine.jobs.results import Abandoned, DesignEntry, DesignResult, Duplicate
-from genesys_engine.engine.jobs.task import InfrastructureFailure, TaskResult
+from genesys_engine.engine.jobs.task_result import InfrastructureFailure, TaskResult
 from genesys_engine.engine.jobs.tasks import DesignTask
 from genesys_engine.engine.llm.gateway import Gateway
 from genesys_engine.engine.propose.checked_operator import MEND, checked_child, checked_details

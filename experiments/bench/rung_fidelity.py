@@ -38,7 +38,7 @@ from genesys_engine.engine.evaluate.verifier import (
     VerifySettings,
     verification_job,
 )
-from genesys_engine.engine.jobs.task import InfrastructureFailure
+from genesys_engine.engine.jobs.task_result import InfrastructureFailure
 from genesys_engine.engine.jobs.worker_jobs import Trial
 from genesys_engine.engine.run.assembly import build_corpus, load, open_executor, open_trials
 from genesys_engine.gab.compose import compose, load_block

@@ -10,7 +10,7 @@ from verification_support import PRELOAD
 
 from genesys_engine.engine.evaluate.verification import EVALUATE, TRAIN, TrialLost
 from genesys_engine.engine.evaluate.verifier import RungSettings, Verifier, VerifySettings, tidy
-from genesys_engine.engine.jobs.task import InfrastructureFailure
+from genesys_engine.engine.jobs.task_result import InfrastructureFailure
 from genesys_engine.engine.jobs.worker_jobs import ComponentSpec, Trial
 from genesys_engine.engine.train.placement import Trials
 from genesys_engine.engine.train.trained import NOTE

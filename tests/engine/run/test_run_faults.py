@@ -36,7 +36,7 @@ from engine_process import (
     write_experiment,
 )
 
-from genesys_engine.engine.jobs.task import InfrastructureFailure, refuse_infrastructure
+from genesys_engine.engine.jobs.task_result import InfrastructureFailure, refuse_infrastructure
 from genesys_engine.engine.train.trained import is_trained
 from genesys_engine.plugins.api import Limits, Outcome
 from genesys_engine.plugins.sandbox import isolation_here
