@@ -106,13 +106,17 @@ def evaluate(
 
 
 def _looks_ahead(subject: Asked, payload: Mapping[str, Any], corpus: Corpus) -> str:
-    """Say how the trained model, or the one that it began as, looks ahead in a training step."""
-    secret = _secret(payload, corpus)
-    problem = looks_ahead(subject, payload, corpus, secret)
-    if problem:
-        return problem
-    _built(subject, payload, None)
-    return looks_ahead(subject, payload, corpus, secret, untrained=True)
+    """Say how the trained model, or the one that it began as, looks ahead in a training step.
+
+    Each is built for it: a model that was ever in eval mode could know that.
+    """
+    secret, problem = _secret(payload, corpus), ""
+    for checkpoint in (payload["checkpoint"], None):
+        if not problem:
+            _built(subject, payload, checkpoint)
+            untrained = checkpoint is None
+            problem = looks_ahead(subject, payload, corpus, secret, untrained=untrained)
+    return problem
 
 
 def confirm(

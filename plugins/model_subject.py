@@ -54,7 +54,7 @@ class _Served:
         model = build_model(arguments, arguments["device"])
         if arguments["checkpoint"] is not None:
             load_checkpoint(model, Path(arguments["checkpoint"]))
-        self._model, self._optimizer = model.eval(), None
+        self._model, self._optimizer = model, None  # in the mode that a training finds it in
         return {}, []
 
     def state(
@@ -90,7 +90,6 @@ class _Served:
         set_rates(self._optimizer, rate_share(arguments["progress"], options))
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
-        model.eval()
         return {}, []
 
     def step(
@@ -115,7 +114,7 @@ class _Served:
         torch.manual_seed(arguments["seed"])
         with buffers_kept(model), torch.autocast(device.type, torch.bfloat16, enabled=on_cuda):
             made = model.train().logits_at(*(tensor.to(device) for tensor in tensors))
-        model.eval().zero_grad(set_to_none=True)
+        model.zero_grad(set_to_none=True)
         return {}, [made.detach().float()]
 
     def logits(
@@ -125,8 +124,8 @@ class _Served:
         `places` (n,) those at n places, (n, V)."""
         import torch
 
-        model = self._model
-        assert model is not None, "a model is built before it is asked"
+        assert self._model is not None, "a model is built before it is asked"
+        model = self._model.eval()
         device = device_of(model)
         with torch.inference_mode():
             tokens, *where = (tensor.to(device) for tensor in tensors)

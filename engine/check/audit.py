@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 AUDIT = "genesys_engine.plugins.audit_job:audit"
 LIMITS = judged(Limits(wall_s=120.0))
 REFERENCE = "gpt"  # the seed that costs are compared with
-PRELOAD = ("torch", "torch._dynamo", "genesys_engine.plugins.audit_job")
+_OURS = ("genesys_engine.plugins.audit_job", "genesys_engine.plugins.auditor.served")
+PRELOAD = ("torch", "torch._dynamo", *_OURS)
 """For a template that serves many audits."""
-PRELOAD_ONCE = ("genesys_engine.gab.lean_torch", "genesys_engine.plugins.audit_job")
+PRELOAD_ONCE = ("genesys_engine.gab.lean_torch", *_OURS)
 """For a template that serves one: `gab.lean_torch` says what is left out."""
 _LARGEST = 1 << 20  # bytes of a source file
 _DEEPEST = 4  # levels of tables and lists in what was measured

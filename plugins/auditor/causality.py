@@ -398,11 +398,12 @@ def _leak(
 def _gradient(subject: Subject, model: Model, lengths: Sequence[int]) -> Finding | None:
     """Ask the gradient of the outputs before a cut for the inputs from the cut on.
 
-    Every row of a batch has its own cut, so one backward pass asks for all.
+    Every row of a batch has its own cut, so one backward pass asks for all: of a short length in
+    eval mode, of others in train mode.
     """
-    model.eval()
     asked = [(length, *_weighted(subject, length)) for length in dict.fromkeys(lengths)]
-    slopes = subject.all_of([subject.to_pull(model, *given) for _, *given in asked])
+    pulls = [subject.to_pull(model.train(length > SHORT), *given) for length, *given in asked]
+    slopes = subject.all_of(pulls)
     for (length, tokens, weights), slope in zip(asked, slopes, strict=True):
         if slope is None:
             return None  # the gradient's own check says so
@@ -411,6 +412,7 @@ def _gradient(subject: Subject, model: Model, lengths: Sequence[int]) -> Finding
             place = origin_of_nan(subject, model, length)
             return finding("gradient.nonfinite", text, {"length": length}, place=place)
         for row, cut in enumerate(_gradient_cuts(length)):
+            model.train(length > SHORT)
             change = settled(_pulls(subject, model, tokens, weights, slope, (row, cut)), LEAK)
             if not change <= LEAK:
                 text = f"Outputs before position {cut} have a gradient for inputs from it on."

@@ -81,6 +81,7 @@ class Served:
         self._block_class: Any = None
         self._built: dict[int, nn.Module] = {}
         self._parts: dict[int, list[nn.Module]] = {}
+        self._modes: dict[int, bool] = {}
         self._traces: dict[int, list[Call]] = {}
         self._notes: dict[int, tuple[dict[str, Tensor], dict[str, str]]] = {}
         self._drawn: dict[int, list[Tensor]] = {}
@@ -133,7 +134,7 @@ class Served:
     def drop(self, given: Given, tensors: Tensors) -> Answer:
         """Let go of what nobody asks for any more."""
         for number in given["numbers"]:
-            for held in (self._built, self._parts, self._traces, self._notes):
+            for held in (self._built, self._parts, self._modes, self._traces, self._notes):
                 held.pop(number, None)
         return {}, ()
 
@@ -439,10 +440,15 @@ class Served:
         }, ()
 
     def _model(self, given: Given) -> nn.Module:
-        """Return a model in the mode that is asked for; to set it takes as long as a short run."""
-        module, mode = self._built[given["model"]], given["training"]
-        if any(part.training is not mode for part in self._parts[given["model"]]):
+        """Return a model in the mode that is asked for; to set it takes as long as a short run.
+
+        It is set where it was another one, and once at least: a block may see that it is.
+        """
+        number, mode = given["model"], given["training"]
+        module, parts = self._built[number], self._parts[number]
+        if self._modes.get(number) is not mode or any(p.training is not mode for p in parts):
             module.train(mode)
+            self._modes[number] = mode
         return module
 
     def _units(self, model: nn.Module) -> dict[str, list[nn.Module]]:

@@ -12,9 +12,8 @@ import threading
 import pytest
 import torch
 from training_support import BLOCK, CONTEXT
-from verification_support import payload
+from verification_support import evaluation_job, payload, training_job
 
-from genesys_engine.engine.evaluate.verification import evaluation_job, training_job
 from genesys_engine.gab.checks.sourcemap import SourceMap
 from genesys_engine.plugins.auditor import causality
 from genesys_engine.plugins.auditor.candidate import here

@@ -144,6 +144,19 @@ def test_a_block_that_looks_ahead_in_a_training_step_has_failed(
     assert reply["reason"].startswith("in a training step")
 
 
+def test_one_that_looks_ahead_until_its_mode_is_set_to_eval_has_failed(
+    host, corpus, weights, tmp_path
+):
+    mode = "    def train(self, mode=True):\n        self.free = mode and "
+    mode += "getattr(self, 'free', mode)"
+    mode += "\n        return super().train(mode)\n\n    def forward("
+    source = cheating(f"getattr(self, 'free', False): X = X + {PEEK}")
+    source = source.replace("    def forward(", mode)
+    reply = scored(host, corpus, tmp_path, weights, source)
+    assert (reply["status"], reply["cause"]) == ("failed", "contradicted")
+    assert reply["reason"].startswith("in a training step")
+
+
 def test_a_block_that_looked_ahead_at_the_beginning_has_failed(host, corpus, tmp_path):
     """Its trained weights know that this is over."""
     source = cheating(f"self.training and self.seen.add_(1) < 6: X = X + {PEEK}")

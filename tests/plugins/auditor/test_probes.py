@@ -202,6 +202,20 @@ def test_what_train_mode_changes_and_eval_mode_reads_is_no_leak():
     assert torch.equal(again, probed.alone(31)[-1])
 
 
+def test_a_gradient_from_the_future_in_training_alone_is_found():
+    source = block("if self.training:\n    A = N.mean(1, True)\n    Y = Y + (A - A.detach())")
+    assert codes(source, causality.check_causality) == ["causality.gradient"]
+
+
+def test_a_block_that_knows_whether_its_mode_was_ever_set_is_found():
+    """As a training sets it: before its first step, and never to eval mode."""
+    told = "\n    def train(self, mode=True):\n        self.told = mode"
+    told += " and getattr(self, 'told', mode)\n        return super().train(mode)\n"
+    body = "if getattr(self, 'told', False):\n    Y = Y + 0.1 * N.roll(-1, 1)"
+    source = block(body).replace("    def attend(", f"{told}\n    def attend(")
+    assert codes(source, causality.check_causality_as_trained) == ["causality.leak"]
+
+
 def test_a_gradient_from_the_future_that_begins_late_is_found():
     source = block("if T > 100:\n    A = N.mean(1, True)\n    Y = Y + (A - A.detach())")
     assert codes(source, causality.check_causality) == ["causality.gradient"]
