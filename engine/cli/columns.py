@@ -8,6 +8,7 @@ from typing import Any
 from genesys_engine.engine.cli.tables import HIDDEN, Column
 from genesys_engine.engine.common.text import count, duration, metric_title, number, percent, signed
 from genesys_engine.engine.jobs.scores import value_of
+from genesys_engine.engine.score.fitness import Measure
 from genesys_engine.engine.store.names import label
 from genesys_engine.engine.views.leaderboard import LeaderboardRow, metric_names
 from genesys_engine.engine.views.llm import usd
@@ -21,16 +22,14 @@ def design_columns(
     rows: Sequence[LeaderboardRow],
     places: Mapping[int, int],
     names: Mapping[int, str],
-    experiment: Mapping[str, Any],
+    measure: Measure,
+    reference: str,
 ) -> list[Column[LeaderboardRow]]:
     """Return the columns of designs; `places` and the `names` of seeds are by design number.
 
     Some have nothing to say of one table: then all their values are None.
     """
-    reference = experiment["population"]["reference"]
     metrics = metric_names(rows)
-    main = experiment["fitness"]["metric"]
-    wanted = [main] if isinstance(main, str) else list(main)
     several = any(row.rungs > 1 for row in rows)
     fitness = Column[LeaderboardRow](
         "fitness", "mean gain\xa0%", lambda row: row.fitness, lambda row: signed(row.fitness),
@@ -45,7 +44,7 @@ def design_columns(
         fitness,
         Column("verdict", "verdict", lambda row: row.standing, rank=3, left=True),
         Column("fresh", "fresh seeds", _fresh_mean, _fresh, rank=4, left=True),
-        *(_metric(name, 5 if name in wanted else 20) for name in metrics),
+        *(_metric(name, 5 if name in measure.metrics else 20) for name in metrics),
         Column("flops", "FLOPs per token", lambda row: row.cost.flops, _flops, rank=6),
         Column("compute", f"FLOPs over {reference}", lambda row: row.cost.compute, _compute),
         Column("parameters", "params", lambda row: row.cost.parameters, _parameters, rank=7),

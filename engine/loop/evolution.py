@@ -19,6 +19,7 @@ from contextlib import suppress
 from functools import lru_cache
 
 from genesys_engine.engine.check.confirmation import Confirmer
+from genesys_engine.engine.common.records import to_json
 from genesys_engine.engine.evaluate.verification import DEVICE_S, Verified
 from genesys_engine.engine.evaluate.verifier import Verifier, device_s_of
 from genesys_engine.engine.jobs.design_report import DesignReport
@@ -29,7 +30,7 @@ from genesys_engine.engine.jobs.worker_jobs import Trial
 from genesys_engine.engine.llm.gateway import LLMOutage, Notice
 from genesys_engine.engine.llm.streak import Streak
 from genesys_engine.engine.loop.outcomes import Outcomes
-from genesys_engine.engine.loop.plugin_decisions import FAIL, RETRY, STOP, Decisions
+from genesys_engine.engine.loop.plugin_decisions import FAIL, RETRY, STOP, Decisions, TaskError
 from genesys_engine.engine.propose.designer import Designer
 from genesys_engine.engine.select.policy import (
     Confirm,
@@ -252,8 +253,8 @@ class Evolution:
         """
         seq, tried = row.seq, self._retries.get(row.seq, 0)
         about = {key: getattr(row.task, key, None) for key in ("design", "rung", "replicate")}
-        error = {"seq": seq, "stage": stage, "cause": cause, "reason": reason, **about}
-        action = self._decisions.on_error({**error, "attempt": tried + 1})
+        error = TaskError(seq, stage, cause, reason, **about, attempt=tried + 1)
+        action = self._decisions.on_error(error)
         if action is None or (action.what == RETRY and tried >= RETRIES):
             return None
         if action.what == FAIL and row.is_seed:
@@ -404,7 +405,7 @@ class Evolution:
     # --- bookkeeping -------------------------------------------------------------------------
 
     def _save(self) -> None:
-        self.store.set_meta("state", self.state.snapshot())
+        self.store.set_meta("state", to_json(self.state.snapshot()))
         self.store.set_meta("wall_s", self.outcomes.wall_s())
 
     def _publish(self) -> None:

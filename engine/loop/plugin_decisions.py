@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from genesys_engine.engine.common.records import to_json
 from genesys_engine.engine.select.state import State
 from genesys_engine.plugins.host import PluginHost
 
@@ -21,19 +20,33 @@ class Action:
     by: str
 
 
+@dataclass(frozen=True)
+class TaskError:
+    """An error that a run could survive, as plugins are asked about it; docs/hooks.md says more."""
+
+    seq: int
+    stage: str
+    cause: str
+    reason: str
+    design: int | None
+    rung: int | None
+    replicate: int | None
+    attempt: int
+
+
 class Decisions:
     """Asks the plugins of a run; an answer of another form is an error that names the plugin."""
 
     def __init__(self, host: PluginHost) -> None:
         self._host = host
 
-    def on_error(self, error: Mapping[str, Any]) -> Action | None:
+    def on_error(self, error: TaskError) -> Action | None:
         """Return what to do about an error; None leaves it to the engine.
 
         Raises:
             PluginError: a plugin raised, or gave another answer.
         """
-        who, answer = self._host.decided(ON_ERROR, error=error)
+        who, answer = self._host.decided(ON_ERROR, error=to_json(error))
         if who is None:
             return None
         if answer not in (RETRY, FAIL, STOP):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from genesys_engine.engine.common.records import from_json
 from genesys_engine.engine.loop import transitions
+from genesys_engine.engine.score.finals import finals_in
 from genesys_engine.engine.score.fitness import Measure
-from genesys_engine.engine.select.state import State
+from genesys_engine.engine.select.state import Snapshot, State
 from genesys_engine.engine.store.replicates import is_fresh
 from genesys_engine.engine.store.run_store import Store
 
@@ -25,7 +27,7 @@ def restore(store: Store, state: State, *, reference_seed: str, measure: Measure
         if task.applied:
             transitions.settle(state, task)
     if (snapshot := store.meta("state")) is not None:
-        state.restore(snapshot)
+        state.restore(from_json(Snapshot, snapshot), finals_in(snapshot))
     for placed in state.standings:
         state.place(placed)
 

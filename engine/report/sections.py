@@ -14,7 +14,7 @@ from genesys_engine.engine.report.cost_chart import cost_figure
 from genesys_engine.engine.report.highlight import python_html
 from genesys_engine.engine.report.reading import once
 from genesys_engine.engine.report.templates import render
-from genesys_engine.engine.score.fitness import describe_metric
+from genesys_engine.engine.score.fitness import Measure
 from genesys_engine.engine.score.noise import noise_floor
 from genesys_engine.engine.score.significance import SIGMAS
 from genesys_engine.engine.store.events import digest_events
@@ -77,7 +77,7 @@ def summary(store: Store) -> Summary:
         leader=rows[0] if rows else None,
         view=once(store, verdict_view),
         reference=reference_name(store),
-        metric=metric_title(describe_metric(store.meta("experiment")["fitness"])),
+        metric=metric_title(str(Measure.of(store.meta("experiment")["fitness"]))),
         wall_s=elapsed_s(store, run),
         tokens=once(store, timing).tokens,
         audit=(store.meta("confirmation") or {}).get("text", ""),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from genesys_engine.engine.score.finals import Entries
 from genesys_engine.engine.score.fitness import Reading, fitness_gain
@@ -70,17 +69,6 @@ class Explanation:
     whole: Share
     parts: tuple[Share, ...]
 
-    def to_json(self) -> dict[str, Any]:
-        """Return it as plain data."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Explanation:
-        """Return what `to_json` wrote."""
-        whole, *parts = (_share(each) for each in (data["whole"], *data["parts"]))
-        plain = {**data, "values": tuple(data["values"]), "whole": whole, "parts": tuple(parts)}
-        return cls(**plain)
-
 
 @dataclass(frozen=True)
 class _FromOne(Rule):
@@ -135,8 +123,3 @@ def _compared(row: Trained, at: int, look: Look) -> Share:
     gain = look.difference(0, at)
     pairs = zip(look.gains[0], look.gains[at], strict=True)
     return Share(*about, gain, tuple(one - other for one, other in pairs))
-
-
-def _share(data: Mapping[str, Any]) -> Share:
-    gain = data["gain"] and Difference(**data["gain"])
-    return Share(**{**data, "gain": gain, "gains": tuple(data["gains"])})

@@ -8,9 +8,10 @@ drops out when.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from genesys_engine.engine.common.records import from_json
 
 if TYPE_CHECKING:
     from genesys_engine.engine.score.fitness import Reading
@@ -54,25 +55,35 @@ class Entries:
         """The design that gains are measured against."""
         return self.seeds[0]
 
-    def to_json(self) -> dict[str, list[int]]:
-        """Return them as plain data."""
-        return {"seeds": list(self.seeds), "children": list(self.children)}
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Entries:
-        """Return what `to_json` wrote."""
-        return cls(tuple(data["seeds"]), tuple(data["children"]))
+@dataclass(frozen=True)
+class FinalsProgress:
+    """Who entered the finals, and how many looks are in the log."""
+
+    entries: Entries = field(default_factory=Entries)
+    seen: int = 0
 
 
-def finals_in(snapshot: Mapping[str, Any]) -> tuple[Entries, int]:
-    """Return who entered the finals, and how many looks are in the log, from a saved state.
+@dataclass(frozen=True)
+class _Saved:
+    """What a saved state says of the finals; `finalists` is how an earlier version kept them."""
+
+    finals: FinalsProgress | None = None
+    finalists: tuple[int, ...] | None = None
+
+
+def finals_in(state: object) -> FinalsProgress:
+    """Return how far the finals are, from a saved state in JSON.
 
     A run that an earlier version began held its finals between the reference and the children.
     """
-    if finals := snapshot.get("finals"):
-        return Entries.from_json(finals["entries"]), finals["seen"]
-    reference, *children = snapshot.get("finalists") or [None]
-    return (Entries() if reference is None else Entries((reference,), tuple(children))), 0
+    saved = from_json(_Saved, state)
+    if saved.finals is not None:
+        return saved.finals
+    if not saved.finalists:
+        return FinalsProgress()
+    reference, *children = saved.finalists
+    return FinalsProgress(Entries((reference,), tuple(children)))
 
 
 @dataclass

@@ -16,10 +16,10 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from deap import base
 
+from genesys_engine.engine.common.records import from_json
 from genesys_engine.engine.jobs.scores import Controls, Scores
 from genesys_engine.engine.score.significance import Noise, noise_by_rung
 
@@ -73,6 +73,14 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class _Section:
+    """What a section [fitness] says."""
+
+    metric: str | tuple[str, ...]
+    relative_to: str = REFERENCE
+
+
+@dataclass(frozen=True)
 class Measure:
     """What fitness is made of: metrics, what gains are relative to, and the metrics that a
     selector weighs next to it."""
@@ -82,11 +90,16 @@ class Measure:
     objectives: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, section: Mapping[str, Any]) -> Measure:
-        """Return the measure of a section [fitness], as plain data; without other objectives."""
-        metric = section["metric"]
-        metrics = (metric,) if isinstance(metric, str) else tuple(metric)
-        return cls(metrics, section.get("relative_to", REFERENCE))
+    def of(cls, section: object) -> Measure:
+        """Return the measure of a section [fitness] in JSON; without other objectives."""
+        known = from_json(_Section, section)
+        metric = known.metric
+        return cls((metric,) if isinstance(metric, str) else metric, known.relative_to)
+
+    def __str__(self) -> str:
+        """Return the metrics in words, and what a gain is a share of."""
+        share = ", as a share of what training gains" if self.relative_to == UNTRAINED else ""
+        return " and ".join(self.metrics) + share
 
     def read(self, scores: Scores, controls: Controls, *, base: bool) -> Reading:
         """Return what the scores of a verification say; `base`: others are measured against it.
@@ -179,14 +192,6 @@ def spread(references: Sequence[Reading]) -> list[float]:
 def reference_noise(references: Sequence[Sequence[Reading]]) -> list[Noise | None]:
     """Return the noise at each rung from the readings of the reference there."""
     return noise_by_rung([spread(readings) for readings in references])
-
-
-def describe_metric(section: Mapping[str, Any]) -> str:
-    """Return the metrics of a section [fitness] in words, and what a gain is a share of."""
-    metric = section["metric"]
-    names = " and ".join([metric] if isinstance(metric, str) else metric)
-    share = section.get("relative_to", REFERENCE) == UNTRAINED
-    return names + (", as a share of what training gains" if share else "")
 
 
 def _gain(point: Point, references: Sequence[Point]) -> float:

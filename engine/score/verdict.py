@@ -157,7 +157,7 @@ def _every_seed(store: Store, comparisons: Sequence[Comparison]) -> EverySeed:
 
 def race_of(store: Store, floor: NoiseFloor) -> Race:
     """Return the race of the finals as far as it has come; nobody entered before they open."""
-    entries, _ = finals_in(store.meta("state") or {})
+    entries = finals_in(store.meta("state", {})).entries
     if not entries:
         return Race(entries)
     finals, top = Finals(entries), len(floor.noise) - 1

@@ -8,9 +8,16 @@ leaderboard.  A design that fails is disqualified for good, and what descends fr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+
+
+@dataclass(frozen=True)
+class OpenConfirmations:
+    """The designs in question that wait for their audit, and those of them that are newcomers."""
+
+    waiting: tuple[int, ...] = ()
+    newcomers: tuple[int, ...] = ()
 
 
 @dataclass
@@ -53,11 +60,11 @@ class Confirmations:
         if any(parent in self.disqualified or parent in self.suspects for parent in parents):
             self.suspects.add(design)
 
-    def snapshot(self) -> dict[str, Any]:
+    def snapshot(self) -> OpenConfirmations:
         """Return what the tables do not hold."""
-        return {"waiting": self.waiting, "newcomers": sorted(self.newcomers)}
+        return OpenConfirmations(tuple(self.waiting), tuple(sorted(self.newcomers)))
 
-    def restore(self, snapshot: Mapping[str, Any]) -> None:
+    def restore(self, snapshot: OpenConfirmations) -> None:
         """Take over a snapshot."""
-        self.waiting = list(snapshot.get("waiting", ()))
-        self.newcomers = set(snapshot.get("newcomers", ()))
+        self.waiting = list(snapshot.waiting)
+        self.newcomers = set(snapshot.newcomers)

@@ -11,11 +11,10 @@ import statistics
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-from genesys_engine.engine.score.finals import Finals, finals_in
+from genesys_engine.engine.score.finals import Finals, FinalsProgress
 from genesys_engine.engine.score.fitness import (
     Reading,
     fitness_gain,
@@ -23,7 +22,7 @@ from genesys_engine.engine.score.fitness import (
     reference_noise,
 )
 from genesys_engine.engine.score.significance import Noise
-from genesys_engine.engine.select.confirmations import Confirmations
+from genesys_engine.engine.select.confirmations import Confirmations, OpenConfirmations
 from genesys_engine.engine.select.ladder import Ladder
 from genesys_engine.engine.store.replicates import is_fresh
 from genesys_engine.plugins.api import Candidates
@@ -91,6 +90,20 @@ class Counts:
     children_in_flight: int = 0
     variations_issued: int = 0
     failures_in_a_row: int = 0
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What the tables of the store do not hold of a state."""
+
+    members: tuple[int, ...]
+    offspring: tuple[int, ...]
+    generation: int
+    best: int | None
+    warned: tuple[str, ...]
+    failures_in_a_row: int
+    confirmations: OpenConfirmations = field(default_factory=OpenConfirmations)
+    finals: FinalsProgress | None = None
 
 
 class State:
@@ -255,29 +268,29 @@ class State:
 
     # --- what the tables do not hold ---------------------------------------------------------
 
-    def snapshot(self) -> dict[str, Any]:
+    def snapshot(self) -> Snapshot:
         """Return what `restore` needs next to the tables of the store."""
-        return {
-            "members": self.members,
-            "offspring": self.offspring,
-            "generation": self.generation,
-            "best": self.best,
-            "confirmations": self.confirmations.snapshot(),
-            "finals": {"entries": self.finals.entries.to_json(), "seen": self.finals.seen},
-            "warned": sorted(self.warned),
-            "failures_in_a_row": self.counts.failures_in_a_row,
-        }
+        return Snapshot(
+            members=tuple(self.members),
+            offspring=tuple(self.offspring),
+            generation=self.generation,
+            best=self.best,
+            confirmations=self.confirmations.snapshot(),
+            finals=FinalsProgress(self.finals.entries, self.finals.seen),
+            warned=tuple(sorted(self.warned)),
+            failures_in_a_row=self.counts.failures_in_a_row,
+        )
 
-    def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Take over a snapshot."""
-        self.members = list(snapshot["members"])
-        self.offspring = list(snapshot["offspring"])
-        self.generation = snapshot["generation"]
-        self.best = snapshot["best"]
-        self.confirmations.restore(snapshot.get("confirmations", {}))
-        self.finals.entries, self.finals.seen = finals_in(snapshot)
-        self.warned = set(snapshot["warned"])
-        self.counts.failures_in_a_row = snapshot["failures_in_a_row"]
+    def restore(self, snapshot: Snapshot, finals: FinalsProgress) -> None:
+        """Take over a snapshot, and how far its finals are."""
+        self.members = list(snapshot.members)
+        self.offspring = list(snapshot.offspring)
+        self.generation = snapshot.generation
+        self.best = snapshot.best
+        self.confirmations.restore(snapshot.confirmations)
+        self.finals.entries, self.finals.seen = finals.entries, finals.seen
+        self.warned = set(snapshot.warned)
+        self.counts.failures_in_a_row = snapshot.failures_in_a_row
 
 
 def keep(members: Sequence[int], candidates: Candidates, positions: Iterable[int]) -> list[int]:

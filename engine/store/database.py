@@ -59,7 +59,9 @@ class Database:
         return (folder / cls.file).is_file()
 
     @classmethod
-    def create(cls, folder: Path, meta: Mapping[str, Any], experiment: Path | None = None) -> Self:
+    def create(
+        cls, folder: Path, meta: Mapping[str, object], experiment: Path | None = None
+    ) -> Self:
         """Make the folder with a copy of the experiment's file and an empty store.
 
         Raises:
@@ -118,7 +120,7 @@ class Database:
         return f"{cls.file}.partial"
 
     @classmethod
-    def _fill(cls, folder: Path, meta: Mapping[str, Any], experiment: Path | None) -> None:
+    def _fill(cls, folder: Path, meta: Mapping[str, object], experiment: Path | None) -> None:
         """Write the database; it has its name only once all that belongs to it is there."""
         partial = folder / cls._partial()
         partial.unlink(missing_ok=True)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from genesys_engine.engine.common.records import from_json, to_json
 from genesys_engine.engine.score.explanation import Explanation
 from genesys_engine.engine.store.run_store import Store
 
@@ -14,12 +12,12 @@ EXPLANATIONS = "explanations"
 
 def explanations(store: Store) -> list[Explanation]:
     """Return all explanations that a run holds, by design."""
-    kept: Mapping[str, Any] = store.meta(EXPLANATIONS, {})
-    return [Explanation.from_json(kept[key]) for key in sorted(kept, key=int)]
+    kept = from_json(dict[int, Explanation], store.meta(EXPLANATIONS, {}))
+    return [kept[design] for design in sorted(kept)]
 
 
 def keep(store: Store, found: Explanation) -> None:
     """Keep an explanation in its run, in the place of an earlier one of the design."""
     with store.transaction():
-        kept = {**store.meta(EXPLANATIONS, {}), str(found.design): found.to_json()}
+        kept = {**store.meta(EXPLANATIONS, {}), str(found.design): to_json(found)}
         store.set_meta(EXPLANATIONS, kept)

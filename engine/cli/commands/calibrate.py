@@ -30,7 +30,7 @@ def command(experiment: Path, seeds: int | None, sets: tuple[str, ...], as_json:
     from genesys_engine.engine.common.text import metric_title, number, plural, rough
     from genesys_engine.engine.run.assembly import load
     from genesys_engine.engine.run.calibration import calibrate
-    from genesys_engine.engine.score.fitness import describe_metric
+    from genesys_engine.engine.score.fitness import Measure
     from genesys_engine.engine.score.significance import widening
 
     setup = load(experiment, sets)
@@ -49,7 +49,7 @@ def command(experiment: Path, seeds: int | None, sets: tuple[str, ...], as_json:
     print_table(columns, rows, title=f"Training noise, from {reference}")
     for rung in found:
         value = "unknown" if rung.fitness is None else f"{rough(rung.fitness)} %"
-        metric = metric_title(describe_metric(loaded.fitness.model_dump()))
+        metric = metric_title(str(Measure.of(loaded.fitness.model_dump())))
         note(f"sigma of the fitness at {rung.scale} ({metric}): {value}")
     note("differences within 2 sigma count as noise; a run measures sigma with its own noise_seeds")
     fewest = min(rung.seeds for rung in found)

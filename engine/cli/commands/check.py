@@ -123,7 +123,7 @@ def _as_text(target: Target, result: AuditResult) -> str:
     )
 
 
-def _as_json(target: Target, result: AuditResult, level: str) -> dict[str, Any]:
+def _as_json(target: Target, result: AuditResult, level: str) -> dict[str, object]:
     from genesys_engine.engine.check.audit import versions
     from genesys_engine.plugins.sandbox import isolation_here, sandbox_status
 

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -82,7 +82,7 @@ def _log(store: Store, *, follow: bool) -> Iterator[Event]:
         time.sleep(POLL_S)
 
 
-def _plain(event: Event) -> dict[str, Any]:
+def _plain(event: Event) -> dict[str, object]:
     names = ("id", "kind", "payload", "decisive", "at")
     return {name: getattr(event, name) for name in names}
 

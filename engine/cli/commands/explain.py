@@ -63,7 +63,9 @@ def command(
             interrupt.add_note("trainings that ended are kept; the same command continues")
             raise
     if as_json:
-        print_json(found.to_json())
+        from genesys_engine.engine.common.records import to_json
+
+        print_json(to_json(found))
     else:
         _show(found, asked.variants[0].change)
 

@@ -53,6 +53,7 @@ def _print_designs(run: Path, limit: int | None, layout: Layout, *, as_json: boo
     from genesys_engine.engine.cli.columns import design_columns
     from genesys_engine.engine.cli.tables import note_left_out, print_csv, print_results
     from genesys_engine.engine.common.text import plural
+    from genesys_engine.engine.score.fitness import Measure
     from genesys_engine.engine.store.names import design_names
     from genesys_engine.engine.store.run_store import Store
     from genesys_engine.engine.views.leaderboard import leaderboard
@@ -61,12 +62,14 @@ def _print_designs(run: Path, limit: int | None, layout: Layout, *, as_json: boo
         rows = leaderboard(store, limit)
         remarks = list(_remarks(store, rows))
         experiment, names = store.meta("experiment"), design_names(store.designs())
+        measure = Measure.of(experiment["fitness"])
+        reference = experiment["population"]["reference"]
     if as_json:
         print_json([row.to_json() for row in rows])
         return
     places = {row.design: place for place, row in enumerate(rows, 1)}
     if layout.csv:
-        print_csv(design_columns(rows, places, names, experiment), rows, layout)
+        print_csv(design_columns(rows, places, names, measure, reference), rows, layout)
         return
     if not rows:
         note("no design has been verified yet")
@@ -74,7 +77,7 @@ def _print_designs(run: Path, limit: int | None, layout: Layout, *, as_json: boo
     left_out: list[str] = []
     for rung, group in groupby(rows, lambda row: row.rung):
         part = list(group)
-        columns = design_columns(part, places, names, experiment)
+        columns = design_columns(part, places, names, measure, reference)
         title = f"Verified up to {rung}: {plural(len(part), 'design')}"
         footer = _bigram(part)
         left_out += print_results(columns, part, layout, title=title, footer=footer)
@@ -95,7 +98,7 @@ def _bigram(rows: Sequence[LeaderboardRow]) -> dict[str, str]:
 def _remarks(store: Any, rows: Sequence[LeaderboardRow]) -> Iterable[str]:
     """Yield the remarks below the tables."""
     from genesys_engine.engine.common.text import metric_title
-    from genesys_engine.engine.score.fitness import describe_metric
+    from genesys_engine.engine.score.fitness import Measure
     from genesys_engine.engine.score.noise import NO_DIFFERENCE, NOT_MEASURED
     from genesys_engine.engine.views.remarks import all_behind_control, unresolved
     from genesys_engine.engine.views.rungs import rung_agreements
@@ -105,7 +108,7 @@ def _remarks(store: Any, rows: Sequence[LeaderboardRow]) -> Iterable[str]:
         yield f"{NO_DIFFERENCE}: the gain over {reference} is within twice the training noise"
     if any(row.within_noise is None for row in rows):
         yield f"{NOT_MEASURED}: {reference} was trained with one seed (noise_seeds = 1)"
-    metric = metric_title(describe_metric(store.meta("experiment")["fitness"]))
+    metric = metric_title(str(Measure.of(store.meta("experiment")["fitness"])))
     yield f"gains are in {metric}, percent over {reference}"
     if any(row.trainings > 1 for row in rows):
         yield f"the scores of {reference} are means over its training seeds"

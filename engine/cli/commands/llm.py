@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -104,7 +104,7 @@ def _task_of(store: Store, design: str) -> int:
         raise InputError(error.message, where=error.where, hint=hint) from None
 
 
-def _call_json(call: Call) -> dict[str, Any]:
+def _call_json(call: Call) -> dict[str, object]:
     names = ("role", "model", "request", "reply", "refused", "input_tokens", "output_tokens")
     more = ("usd", "details", "latency_s", "attempt")
     return {name: getattr(call, name) for name in (*names, *more)}

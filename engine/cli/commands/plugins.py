@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -68,9 +67,9 @@ def list_plugins(
     records = host.broken() if broken else host.records
     components = () if broken or times else host.registry.descriptions()
     if as_json:
-        data: dict[str, Any] = {"plugins": [asdict(record) for record in records]}
+        data = {"plugins": [asdict(record) for record in records]}
         if components:
-            data["components"] = [_component(host, described) for described in components]
+            data["components"] = [_component(host, described).to_json() for described in components]
         print_json(data)
     elif times:
         _print_times(records)
@@ -102,7 +101,7 @@ def show_plugin(name: str, as_json: bool) -> None:
         known += [record.distribution for record in host.records]
         raise InputError(f"unknown plugin or component {name!r}", hint=suggest(name, known))
     if as_json:
-        found = [_component(host, described) for described in components]
+        found = [_component(host, described).to_json() for described in components]
         print_json({"plugins": [asdict(record) for record in records], "components": found})
         return
     if records:
@@ -110,12 +109,12 @@ def show_plugin(name: str, as_json: bool) -> None:
     for described in components:
         about = _component(host, described)
         answer(wrapped(f"{described.kind} {described.name}: {described.summary}", 2))
-        origin = f", {about['origin']}" if about["origin"] else ""
+        origin = f", {about.origin}" if about.origin else ""
         answer(f"  {described.distribution} {described.version}{origin}")
         answer(f"  {described.target}")
-        if about["fault"]:
-            answer(f"  cannot be used: {about['fault']}")
-        rows = [OptionRow(**row) for row in about["options"]]
+        if about.fault:
+            answer(f"  cannot be used: {about.fault}")
+        rows = about.options
         if rows:
             print_table(
                 ("option", "type", "default", "meaning"),
@@ -150,7 +149,23 @@ def new_plugin(name: str, kind: str, out: Path, as_json: bool) -> None:
     note(f"Next: cd {folder} && pip install -e '.[dev]' && python -m pytest")
 
 
-def _component(host: PluginHost, described: Description) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Component:
+    """A component with its options, or with the `fault` that prevents its import."""
+
+    described: Description
+    origin: str
+    fault: str
+    options: tuple[OptionRow, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """Return it as the command line gives it out."""
+        about = {"origin": self.origin, "fault": self.fault}
+        options = [asdict(row) for row in self.options]
+        return {**self.described.to_json(), **about, "options": options}
+
+
+def _component(host: PluginHost, described: Description) -> _Component:
     """Return a component with its options, or with the error that prevents its import."""
     fault, rows = "", list[OptionRow]()
     try:
@@ -158,8 +173,7 @@ def _component(host: PluginHost, described: Description) -> dict[str, Any]:
     except PluginError as error:
         fault = str(error)
     origins = (r.origin for r in host.records if r.distribution == described.distribution)
-    about = {"origin": next(origins, ""), "fault": fault}
-    return {**described.to_json(), **about, "options": [asdict(row) for row in rows]}
+    return _Component(described, next(origins, ""), fault, tuple(rows))
 
 
 def _print_plugins(records: Sequence[PluginRecord]) -> None:
@@ -183,35 +197,35 @@ def _print_components(host: PluginHost, components: Sequence[Description], layou
     elif layout.wide or layout.columns:
         print_results(COMPONENTS, abouts, layout)
     else:
-        for kind, group in groupby(abouts, lambda about: about["kind"]):
+        for kind, group in groupby(abouts, lambda each: each.described.kind):
             answer(kind.replace("_", " "))
-            for about in group:
-                summary = about["fault"] or about["summary"]
-                name = about["name"] if about["distribution"] == BUILTIN else _named(about)
+            for each in group:
+                summary, about = each.fault or each.described.summary, each.described
+                name = about.name if about.distribution == BUILTIN else _named(about)
                 answer(f"  {name:<23}  {wrapped(summary, 27)}")
         note("options: genesys-engine plugins show NAME, or plugins --wide")
 
 
-def _named(about: Mapping[str, Any]) -> str:
-    return f"{about['name']} ({about['distribution']})"
+def _named(about: Description) -> str:
+    return f"{about.name} ({about.distribution})"
 
 
-def _options(about: Mapping[str, Any]) -> str:
+def _options(component: _Component) -> str:
     """Return the options of a component in one line."""
     items = (
-        f"{row['name']}: {row['type']}" + ("" if row["required"] else f" = {row['shown']}")
-        for row in about["options"]
+        f"{row.name}: {row.type}" + ("" if row.required else f" = {row.shown}")
+        for row in component.options
     )
     return ", ".join(items)
 
 
-COMPONENTS: tuple[Column[dict[str, Any]], ...] = (
-    Column("kind", "kind", lambda about: about["kind"], rank=0, left=True),
-    Column("name", "name", lambda about: about["name"], rank=0, left=True),
-    Column("distribution", "distribution", lambda about: about["distribution"], left=True),
-    Column("version", "version", lambda about: about["version"], left=True),
-    Column("summary", "summary", lambda about: about["summary"], rank=1, left=True),
-    Column("options", "options", lambda about: about["fault"] or _options(about), left=True),
+COMPONENTS: tuple[Column[_Component], ...] = (
+    Column("kind", "kind", lambda each: each.described.kind, rank=0, left=True),
+    Column("name", "name", lambda each: each.described.name, rank=0, left=True),
+    Column("distribution", "distribution", lambda each: each.described.distribution, left=True),
+    Column("version", "version", lambda each: each.described.version, left=True),
+    Column("summary", "summary", lambda each: each.described.summary, rank=1, left=True),
+    Column("options", "options", lambda each: each.fault or _options(each), left=True),
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from genesys_engine.engine.common.machine import machine, versions
 from genesys_engine.engine.common.records import from_json, to_json
@@ -62,7 +62,7 @@ class SampleEngine:
         """Open a run to read it."""
         return Store.open(folder)
 
-    def log(self, folder: Path) -> list[dict[str, Any]]:
+    def log(self, folder: Path) -> list[dict[str, object]]:
         """Return the events of a run: id, kind, payload, at."""
         with Store.open(folder) as store:
             return [

@@ -13,6 +13,7 @@ import pytest
 from engine_process import engine, here, write_experiment
 from sample_run import make_run
 
+from genesys_engine.engine.common.records import to_json
 from genesys_engine.engine.report.page import render_report
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.engine.views.explanations import explanations
@@ -93,7 +94,7 @@ def test_the_parts_are_trained_with_paired_seeds_and_kept(run: Path) -> None:
     assert means == sorted(means, reverse=True)
     with Store.open(run) as store:
         (kept,) = explanations(store)
-        assert json.loads(json.dumps(kept.to_json())) == found
+        assert json.loads(json.dumps(to_json(kept))) == found
         page = render_report(store)
     assert "root.norm_1" in page
     assert "What each part gives" in page

@@ -13,7 +13,6 @@ from genesys_engine.engine.score.fitness import (
     Measure,
     Reading,
     Unmeasured,
-    describe_metric,
     fitness_gain,
     gain,
     higher_is_better,
@@ -130,6 +129,6 @@ def test_a_reference_that_scores_0_is_no_base() -> None:
 
 
 def test_it_can_be_said() -> None:
-    assert describe_metric({"metric": "bits_per_byte"}) == "bits_per_byte"
+    assert str(Measure.of({"metric": "bits_per_byte"})) == "bits_per_byte"
     both = {"metric": ["bits_per_byte", "accuracy"], "relative_to": "untrained"}
-    assert describe_metric(both) == "bits_per_byte and accuracy, as a share of what training gains"
+    assert str(Measure.of(both)) == "bits_per_byte and accuracy, as a share of what training gains"

@@ -7,7 +7,13 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from genesys_engine.engine.score.finals import Entries, Finals, finals_in, most_trainings
+from genesys_engine.engine.score.finals import (
+    Entries,
+    Finals,
+    FinalsProgress,
+    finals_in,
+    most_trainings,
+)
 from genesys_engine.engine.score.race import FAILED, Race, Rule, hold, look_seeds
 from genesys_engine.engine.score.significance import noise_of, normal_quantile, quantile
 from genesys_engine.engine.store.replicates import FRESH
@@ -173,9 +179,10 @@ def test_the_most_trainings() -> None:
 
 
 def test_a_state_that_an_earlier_version_saved_is_read() -> None:
-    entries, seen = finals_in({"finalists": [0, 7, 9]})
+    found = finals_in({"finalists": [0, 7, 9]})
+    entries, seen = found.entries, found.seen
     assert (entries, seen) == (Entries((0,), (7, 9)), 0)
-    assert finals_in({"finalists": []}) == finals_in({}) == (Entries(), 0)
+    assert finals_in({"finalists": []}) == finals_in({}) == FinalsProgress()
 
 
 # --- how often it is wrong -------------------------------------------------------------------

@@ -11,9 +11,10 @@ import pytest
 from sample_run import EXPERIMENT, META
 from stored import design_report, score
 
+from genesys_engine.engine.common.records import to_json
 from genesys_engine.engine.common.text import percent
 from genesys_engine.engine.jobs.results import ConfirmResult
-from genesys_engine.engine.score.finals import Entries
+from genesys_engine.engine.score.finals import Entries, FinalsProgress
 from genesys_engine.engine.score.noise import (
     BETTER,
     NO_DIFFERENCE,
@@ -86,7 +87,7 @@ class Run:
         designs = tuple(gains)
         entries = Entries(designs[:seeds], designs[seeds:])
         with self.store.transaction():
-            self.store.set_meta("state", {"finals": {"entries": entries.to_json(), "seen": 0}})
+            self.store.set_meta("state", {"finals": to_json(FinalsProgress(entries))})
             experiment = self.store.meta("experiment")
             ladder = {**experiment["ladder"], "finalist_seeds": max(map(len, gains.values()))}
             self.store.set_meta("experiment", {**experiment, "ladder": ladder})
