@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from engine_process import here
+from study_support import passing
 
 from genesys_engine.engine.compare.evolution_summary import area_under, summarise_runs
 from genesys_engine.engine.compare.page import render_page
@@ -147,7 +148,7 @@ def store_of(folder, gains, seeds=()):
     with store.transaction():
         for seed in (0, *seeds):
             row = DesignRow(seed, seed, True, f"{seed}", None, (), "seed:x", "")
-            store.add_design(row, {"units": {}}, {})
+            store.add_design(row, {"units": {}}, passing(f"{seed}"))
         for number, (design, rung, gain) in enumerate(gains):
             more = ("ok", "", gain, {}, {}, 10, {})
             store.add_verification(VerificationRow(number, number, design, rung, 0, *more), [])
