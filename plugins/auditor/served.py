@@ -515,3 +515,6 @@ def _dtype(given: Given) -> torch.dtype:
 
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
+
+
+remember()  # once, by the template that every block's process is forked from

@@ -28,11 +28,11 @@ class ProcessOptions(Options):
             "datasets",
             "lm_eval.evaluator",
             "genesys_engine.plugins.audit_job",
-            "genesys_engine.plugins.auditor.served",
             "genesys_engine.plugins.check_job",
             "genesys_engine.plugins.evaluate_job",
             "genesys_engine.plugins.model_subject",
             "genesys_engine.plugins.train_job",
+            "genesys_engine.plugins.auditor.served",  # last: it notes what torch is like
         ),
         description="modules imported once, by the process that every worker is forked from",
     )
