@@ -1,13 +1,12 @@
 """What evaluating costs of a verification: today's quickstart against what it did before.
 
-    python experiments/bench/evaluation_share.py [--scales 0.2M 1M] [--seeds gpt mamba2]
-        [--tokens N]
+    python experiments/bench/evaluation_share.py [--seeds gpt mamba2] [--tokens N]
 
 Each seed is trained as in quickstart, in the sandbox, and its checkpoint evaluated as there: the
-evaluators apart from the model, the untrained control on a quarter, the cross-check, lm-eval at 1M
-alone.  On the other side the same checkpoint is scored in one process by what quickstart asked for
-before: 64 windows and 80 items of each task, of the trained and of the untrained model.  CPU
-seconds of all processes together.  Goal: at most 12 % over both rungs, weighted as in quickstart.
+evaluators apart from the model, the untrained control on a quarter, the cross-check.  On the other
+side the same checkpoint is scored in one process by what quickstart asked for before: 64 windows
+and 80 items of each task, of the trained and of the untrained model.  CPU seconds of all processes
+together.  Goal: at most 12 %, over all rungs weighted as in quickstart.
 """
 
 from __future__ import annotations
@@ -27,7 +26,6 @@ BEFORE = (("heldout", {"windows": 64}), ("lm_eval", {"limit": 80}))
 def main() -> None:
     """Print both sides as JSON."""
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--scales", nargs="+", default=["0.2M", "1M"])
     options.add_argument("--seeds", nargs="+", default=["gpt", "mamba2"])
     options.add_argument("--tokens", type=int, help="less than quickstart's, for a quick look")
     chosen = options.parse_args()
@@ -36,7 +34,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="genesys-bench-") as folder:
         bench = Bench(Path(folder), chosen.tokens)
-        rows = [bench.row(scale, seed) for scale in chosen.scales for seed in chosen.seeds]
+        rows = [bench.row(scale, seed) for scale in bench.scales for seed in chosen.seeds]
         bench.close()
     print(
         json.dumps({"rows": rows, "share": {side: share(rows, side) for side in SIDES}}, indent=1)
@@ -59,19 +57,22 @@ class Bench:
     """Trains and evaluates as a run of quickstart does."""
 
     def __init__(self, folder: Path, tokens: int | None) -> None:
+        from genesys_engine.engine.config import load_experiment
         from genesys_engine.engine.run.assembly import build_corpus, load
         from genesys_engine.plugins.corpus import Corpus
         from genesys_engine.plugins.executors.process import ProcessExecutor, ProcessOptions
 
         sets = ["trainer.device=cpu"]
         if tokens is not None:
-            sets += [f"ladder.rungs.{rung}.tokens={tokens}" for rung in (0, 1)]
+            rungs = len(load_experiment(QUICKSTART).ladder.rungs)
+            sets += [f"ladder.rungs.{rung}.tokens={tokens}" for rung in range(rungs)]
         setup = load(QUICKSTART, sets)
         self.host, self.experiment = setup.host, setup.experiment
         built = build_corpus(self.experiment, lambda stage: None)
         self.corpus = Corpus.open(built.folder)
         self.settings = setup.on(built).verify
         self.executor = ProcessExecutor(ProcessOptions(), workers=1)
+        self.scales = [rung.scale for rung in self.settings.rungs]
         self.folder = folder
 
     def close(self) -> None:
@@ -88,10 +89,9 @@ class Bench:
         from genesys_engine.gab.library import seed as library_seed
         from genesys_engine.gab.scales import fit_scale, get_scale
 
-        rungs = [rung.scale for rung in self.settings.rungs]
         source = compose(library_seed(seed))
         fit = fit_scale(load_block(source), get_scale(scale), self.corpus.vocab_size)
-        number = rungs.index(scale)
+        number = self.scales.index(scale)
         job = verification_job(self.settings, source, fit.config, number, 0)
         trained, value = self._job(TRAIN, to_json(job.training), self.settings.limits)
         scoring = job.evaluation(self.last / value["checkpoint"])

@@ -64,7 +64,7 @@ def command(
     \b
     genesys-engine check --template > my_block.py
     genesys-engine check my_block.py
-    genesys-engine check runs/quickstart 17
+    genesys-engine check runs/quickstart 8
 
     Exit code 0 passed, 1 errors found, 2 usage error.
     """
