@@ -55,12 +55,14 @@ def plain(value: object) -> object:
     """Return a value as JSON data: records as their fields, whatever lies in them likewise."""
     if isinstance(value, _ATOMS):
         return value
+    if isinstance(value, dict):
+        return {key: plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
     if (own := getattr(value, "to_json", None)) is not None:
         return own()
     if is_dataclass(value):
         return to_json(value)
     if isinstance(value, Mapping):
         return {key: plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(each) for each in value]
     return value

@@ -14,12 +14,19 @@ from genesys_engine.engine.common.records import from_json, sparse, to_json
 from genesys_engine.plugins import event_kinds as kinds
 from genesys_engine.plugins.api import LLMUsage
 
+_TYPES: dict[str, type[EventRecord]] = {}
+
 
 @dataclass(frozen=True, kw_only=True)
 class EventRecord:
     """What an event holds; `KIND` is its name in the log."""
 
     KIND: ClassVar[str]
+
+    def __init_subclass__(cls) -> None:
+        """Let the log be read with this record where it names its kind."""
+        if "KIND" in vars(cls):
+            _TYPES[cls.KIND] = cls
 
     def to_json(self) -> Mapping[str, object]:
         """Return it as the payload of an event."""
@@ -297,43 +304,39 @@ class VerificationStarted(EventRecord):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerificationFinished(EventRecord):
-    """A verification has a result: its fitness in percent, and the values of its scores."""
+class _OfVerification(EventRecord):
+    """What is said of a verification that has ended."""
 
-    KIND = kinds.VERIFICATION_FINISHED
     verification: int
     seq: int
     design: int
     rung: int
     replicate: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerificationFinished(_OfVerification):
+    """A verification has a result: its fitness in percent, and the values of its scores."""
+
+    KIND = kinds.VERIFICATION_FINISHED
     fitness: float
     scores: Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerificationFailed(EventRecord):
+class VerificationFailed(_OfVerification):
     """A verification has failed."""
 
     KIND = kinds.VERIFICATION_FAILED
-    verification: int
-    seq: int
-    design: int
-    rung: int
-    replicate: int
     cause: str
     reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeviceUsed(EventRecord):
+class DeviceUsed(_OfVerification):
     """How long a verification kept one of the workers."""
 
     KIND = kinds.DEVICE_USED
-    verification: int
-    seq: int
-    design: int
-    rung: int
-    replicate: int
     seconds: float
     workers: int
 
@@ -485,44 +488,6 @@ class LLMSchemaRefused(EventRecord):
     model: str
     role: str
     reason: str
-
-
-_TYPES: Mapping[str, type[EventRecord]] = {
-    each.KIND: each
-    for each in (
-        RunStarted,
-        RunExtended,
-        RunResumed,
-        RunInterrupted,
-        RunStopped,
-        RunFinished,
-        DesignStarted,
-        DesignAccepted,
-        DesignRejected,
-        DesignDuplicate,
-        DesignExhausted,
-        DesignAbandoned,
-        ConfirmationStarted,
-        DesignConfirmed,
-        DesignDisqualified,
-        VerificationStarted,
-        VerificationFinished,
-        VerificationFailed,
-        DeviceUsed,
-        RungOpened,
-        GenerationFinished,
-        BestChanged,
-        FinalsOpened,
-        FinalsLook,
-        BudgetWarning,
-        WorkerLost,
-        ErrorHandled,
-        LLMUsed,
-        LLMUnreachable,
-        LLMReachable,
-        LLMSchemaRefused,
-    )
-}
 
 
 def record_of(kind: str, payload: Mapping[str, object]) -> EventRecord | None:
