@@ -16,22 +16,22 @@ from genesys_engine.engine.corpus import CorpusOptions, encode, prepare
 from genesys_engine.gab.errors import EnvironmentProblem
 from genesys_engine.plugins.corpus import Corpus
 
-OPTIONS = CorpusOptions(max_bytes=1_000_000, vocab_size=400, heldout=0.2)
+OPTIONS = CorpusOptions(max_bytes=500_000, vocab_size=400, heldout=0.2)
 ELSEWHERE = """
 import sys
 from pathlib import Path
 from genesys_engine.engine.corpus import CorpusOptions, encode, prepare
 
 if __name__ == "__main__":
-    encode.PART_CHARACTERS = 40_000
-    options = CorpusOptions(max_bytes=1_000_000, vocab_size=400, heldout=0.2)
+    encode.PART_CHARACTERS = 15_000
+    options = CorpusOptions(max_bytes=500_000, vocab_size=400, heldout=0.2)
     prepare(options, Path(sys.argv[1]), processes=2)
 """
 
 
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch):
-    monkeypatch.setattr(encode, "PART_CHARACTERS", 40_000)
+    monkeypatch.setattr(encode, "PART_CHARACTERS", 15_000)
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +185,8 @@ def test_a_second_process_waits_and_finds_the_corpus(alone, tmp_path):
         time.sleep(0.002)
     stages = []
     folder = prepare(OPTIONS, cache, stages.append)
-    assert stages == [
+    stages = [stage for stage in stages if not stage.startswith("reading the corpus:")]
+    assert stages == [  # and how far it was with reading, where that took long
         "reading the corpus",
         "waiting for another process that prepares this corpus",
     ]

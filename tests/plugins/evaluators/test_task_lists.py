@@ -14,6 +14,7 @@ from training_support import TinyModel
 from genesys_engine.engine.config import load_experiment
 from genesys_engine.engine.corpus import task_data as engine_tasks
 from genesys_engine.engine.corpus.task_data import prepare_tasks, with_data
+from genesys_engine.engine.jobs.worker_jobs import ComponentSpec
 from genesys_engine.engine.score.fitness import metric_value
 from genesys_engine.gab.errors import EnvironmentProblem, InputError
 from genesys_engine.plugins.corpus import file_digest
@@ -30,6 +31,7 @@ from genesys_engine.plugins.evaluators.task_names import (
     unknown,
 )
 
+LM_EVAL = "genesys_engine.plugins.evaluators.lm_eval:LmEvalEvaluator"
 YES_NO = {
     "examples": [
         {"input": f"Is {i} even?", "target_scores": {"yes": (i + 1) % 2, "no": i % 2}}
@@ -112,9 +114,8 @@ def test_scores_of_groups_are_means_and_count_once(corpus) -> None:
     assert group.value == pytest.approx(sum(part.value for part in parts) / 2)
     assert group.stderr == pytest.approx(sum(p.stderr**2 for p in parts) ** 0.5 / 2)
     assert group.n == 40
-    as_json = {name: {"value": score.value} for name, score in scores.items()}
     mean = (group.value + scores["continuation:acc"].value) / 2
-    assert metric_value(as_json, "accuracy") == pytest.approx(mean)
+    assert metric_value(scores, "accuracy") == pytest.approx(mean)
     assert evaluator.samples["continuation:acc"].mean() == pytest.approx(
         scores["continuation:acc"].value
     )
@@ -145,8 +146,8 @@ def test_a_run_prepares_bigbench_and_tells_the_worker_where(
     loaded = experiment(tmp_path, "bigbench/general_knowledge")
     said: list[str] = []
     folders = prepare_tasks(loaded.evaluators, said.append)
-    entry = {"name": "lm_eval", "options": dict(loaded.evaluators[1].options)}
-    options = with_data(entry, folders)["options"]
+    entry = ComponentSpec(LM_EVAL, dict(loaded.evaluators[1].options), "lm_eval")
+    options = with_data(entry, folders).options
     evaluator = LmEvalEvaluator(LmEvalOptions.model_validate(options))
     scores = evaluator.evaluate(TinyModel(corpus.vocab_size), corpus)
     assert scores["bigbench/general_knowledge:acc"].n == 12
@@ -199,8 +200,8 @@ def test_a_folder_of_yaml_is_prepared_here_and_run_there(
     loaded = experiment(tmp_path, str(folder))
     folders = prepare_tasks(loaded.evaluators, lambda stage: None)
     data.unlink()  # a worker reads what was prepared
-    entry = {"name": "lm_eval", "options": dict(loaded.evaluators[1].options)}
-    options = LmEvalOptions.model_validate(with_data(entry, folders)["options"])
+    entry = ComponentSpec(LM_EVAL, dict(loaded.evaluators[1].options), "lm_eval")
+    options = LmEvalOptions.model_validate(with_data(entry, folders).options)
     scores = LmEvalEvaluator(options).evaluate(TinyModel(corpus.vocab_size), corpus)
     assert scores["parity:acc"].n == 10
     assert set(LmEvalEvaluator.metrics(options, "text")) == set(scores)
