@@ -62,6 +62,7 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --exclude 'audit_corpus/|fidelity_zoo/' experiments/bench
 	$(BIN)/lint-imports --no-cache
 
 clean:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from genesys_engine.engine.common.budget import Spending, first_spent
 from genesys_engine.engine.compare.results import CutShort, Implemented, Result
 from genesys_engine.engine.config.schema import ARM_CAPS, CompareSection
-from genesys_engine.engine.llm.meters import add
+from genesys_engine.engine.llm.spending import add
 from genesys_engine.plugins.api import LLM, BudgetSpent, LLMReply, LLMRequest, LLMUsage
 
 

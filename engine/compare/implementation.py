@@ -32,7 +32,7 @@ from genesys_engine.engine.compare.store import StudyStore
 from genesys_engine.engine.config.schema import CompareArm, CompareSection
 from genesys_engine.engine.jobs.design_report import DesignReport
 from genesys_engine.engine.llm.gateway import LLMOutage
-from genesys_engine.engine.llm.meters import total
+from genesys_engine.engine.llm.spending import total
 from genesys_engine.engine.loop.evolution import Stopped
 from genesys_engine.gab.errors import InputError
 from genesys_engine.gab.tree import GABTree

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 from pydantic import JsonValue
 
-from genesys_engine.engine.llm.meters import total
+from genesys_engine.engine.llm.spending import total
 from genesys_engine.plugins.api import LLMUsage
 
 

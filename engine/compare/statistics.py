@@ -13,8 +13,8 @@ from typing import Any
 
 from genesys_engine.engine.common.records import sparse
 from genesys_engine.engine.common.text import plural, signed
-from genesys_engine.engine.score.noise import NOT_MEASURED, interval_standing, outcome
 from genesys_engine.engine.score.significance import CONFIDENCE, mean_half_width
+from genesys_engine.engine.score.standing import NOT_MEASURED, interval_standing, outcome
 
 RESAMPLES = 10_000
 SEED = 1

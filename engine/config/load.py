@@ -84,10 +84,13 @@ def load_experiment(
 def read_kept(tables: TomlTable, path: Path, sets: Sequence[str], registry: Registry) -> Experiment:
     """Read an experiment from what a run keeps of it (`Experiment.to_json`).
 
+    [compare] is left out: a run makes no use of it, and earlier versions knew other keys there.
+
     Args:
         path: of the run's copy of the file, which relative paths would be relative to.
     """
-    document = Document(str(path), copy.deepcopy(tables), Positions("", {}, {}))
+    used = {name: table for name, table in tables.items() if name != "compare"}
+    document = Document(str(path), copy.deepcopy(used), Positions("", {}, {}))
     for text in sets:
         apply_override(document, text)
     return read_experiment(document, registry)

@@ -10,7 +10,8 @@ from genesys_engine.engine.common.options import TomlTable
 from genesys_engine.engine.export.checkpoints import Weights
 from genesys_engine.engine.jobs.design_report import Fit
 from genesys_engine.engine.jobs.scores import value_of
-from genesys_engine.engine.score.noise import NOT_MEASURED, noise_floor, outcome
+from genesys_engine.engine.score.noise_floor import noise_floor
+from genesys_engine.engine.score.standing import NOT_MEASURED, outcome
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.engine.views.details import design_details
 from genesys_engine.engine.views.remarks import behind_control, more_compute

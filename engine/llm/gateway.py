@@ -32,9 +32,9 @@ from genesys_engine.engine.llm.attempt import (
 )
 from genesys_engine.engine.llm.backends import Model, open_models
 from genesys_engine.engine.llm.ledger import Call, Ledger, call_key
-from genesys_engine.engine.llm.meters import Caps, Hold, Meters, add
 from genesys_engine.engine.llm.outage import Fault
 from genesys_engine.engine.llm.pacing import POLL_S, Pace, pause
+from genesys_engine.engine.llm.spending import Caps, Hold, Meters, add
 from genesys_engine.engine.store.event_types import (
     BudgetWarning,
     LLMReachable,

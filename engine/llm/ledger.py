@@ -3,6 +3,7 @@
 A reply is committed, with the disk synced, before anybody uses it: it was paid for.  The
 same request is then answered from the record, in this process or a later one, at no cost.
 Requests are distinguished by their *key*: model, messages, parameters, seed and schema.
+The caps on what is spent are in `spending`.
 """
 
 from __future__ import annotations

@@ -356,7 +356,7 @@ class Outcomes:
         if found.fitness is None:
             self._refuse_reference(task.design, f"failed at {self.scales[task.rung]}", found.reason)
         else:
-            self._promote(task.design, task.rung)
+            self._stand_or_confirm(task.design, task.rung)
 
     def _announce_verification(self, row: VerificationRow, found: _Measured) -> None:
         about = {"verification": row.id, "seq": row.seq, "design": row.design}
@@ -395,7 +395,7 @@ class Outcomes:
                 " run with another reference",
             )
 
-    def _promote(self, design: int, rung: int) -> None:
+    def _stand_or_confirm(self, design: int, rung: int) -> None:
         """Let a design that has gained something stand, or have it confirmed first."""
         looked_at = self.state.confirmations
         if design in looked_at.disqualified:

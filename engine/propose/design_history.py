@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 from genesys_engine.engine.jobs.tasks import DesignTask
 from genesys_engine.engine.propose.attempts import findings_of, first_line, outcome_of
-from genesys_engine.engine.score import noise
+from genesys_engine.engine.score import noise_floor, standing
 from genesys_engine.engine.score.fitness import Measure, metric_value
-from genesys_engine.engine.score.significance import gain_sigmas
+from genesys_engine.engine.score.noise import gain_sigmas
 from genesys_engine.engine.store.event_types import DesignAbandoned
 from genesys_engine.engine.store.names import scale_names
 from genesys_engine.engine.store.replicates import is_fresh
@@ -109,7 +109,7 @@ class DesignHistories:
     def _results(self, design: int, sight: Sight) -> tuple[RungResult, ...]:
         own = {row.rung: row for row in self._seen(design, sight) if row.replicate == 0}
         references = [] if self._reference is None else self._seen(self._reference, sight)
-        floor = noise.noise_of_reference(references, len(self._scales), self._measure)
+        floor = noise_floor.noise_of_reference(references, len(self._scales), self._measure)
         sigmas = gain_sigmas(floor)
         found = []
         for rung, row in sorted(own.items()):
@@ -162,4 +162,4 @@ def _is_noise(gain: float | None, sigma: float | None) -> bool | None:
     """Tell whether a gain is within the noise; None where one of them is not known."""
     if gain is None or sigma is None:
         return None
-    return noise.standing(gain, sigma) == noise.NO_DIFFERENCE
+    return standing.standing(gain, sigma) == standing.NO_DIFFERENCE

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from genesys_engine.engine.common.text import count, duration, percent, signed
 from genesys_engine.engine.report import figures as fig
 from genesys_engine.engine.report.figures import figure, hover
-from genesys_engine.engine.score import noise
+from genesys_engine.engine.score import standing
 from genesys_engine.engine.views.costs import Cost
 from genesys_engine.engine.views.leaderboard import LeaderboardRow
 
@@ -67,7 +67,7 @@ def _traces(
         ]
         colour = fig.SERIES[rung % len(fig.SERIES)]
         traces += [_dots(dots, f"at {scale}", colour), _front(dots, colour)]
-        ringed += [dot for dot in dots if dot.row.standing == noise.REFERENCE]
+        ringed += [dot for dot in dots if dot.row.standing == standing.REFERENCE]
     look = {"symbol": "circle-open", "size": 17, "line": {"width": 2}, "color": fig.TEXT}
     ring = {**_dots(ringed, "", fig.TEXT), "marker": look, "hoverinfo": "skip"}
     return [*traces, {**ring, "showlegend": False}]

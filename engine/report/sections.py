@@ -15,7 +15,7 @@ from genesys_engine.engine.report.highlight import python_html
 from genesys_engine.engine.report.reading import once
 from genesys_engine.engine.report.templates import render
 from genesys_engine.engine.score.fitness import Measure
-from genesys_engine.engine.score.noise import noise_floor
+from genesys_engine.engine.score.noise_floor import noise_floor
 from genesys_engine.engine.score.significance import SIGMAS
 from genesys_engine.engine.store.events import digest_events
 from genesys_engine.engine.store.names import design_names, label, scale_names

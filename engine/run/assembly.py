@@ -22,7 +22,7 @@ from genesys_engine.engine.jobs.scores import Scores
 from genesys_engine.engine.llm.backends import model_names
 from genesys_engine.engine.llm.gateway import Gateway, Notice
 from genesys_engine.engine.llm.ledger import Ledger
-from genesys_engine.engine.llm.meters import Caps
+from genesys_engine.engine.llm.spending import Caps
 from genesys_engine.engine.loop.evolution import Evolution, WallClock
 from genesys_engine.engine.loop.outcomes import Outcomes
 from genesys_engine.engine.loop.plugin_decisions import Decisions

@@ -25,7 +25,7 @@ from genesys_engine.engine.common.text import plural
 from genesys_engine.engine.jobs.design_report import DesignReport, Fit
 from genesys_engine.engine.jobs.worker_jobs import CheckJob, Trial
 from genesys_engine.engine.score.fitness import Measure, Reading, Unmeasured, reference_noise
-from genesys_engine.engine.score.significance import gain_sigmas
+from genesys_engine.engine.score.noise import gain_sigmas
 from genesys_engine.gab.errors import EnvironmentProblem, InputError
 from genesys_engine.plugins.auditor import judged
 

@@ -38,7 +38,7 @@ from genesys_engine.engine.run.lifecycle import prepare_corpus
 from genesys_engine.engine.run.own_seeds import kept_seeds
 from genesys_engine.engine.score.explanation import Explanation, Trained, explained
 from genesys_engine.engine.score.fitness import Measure, Reading, Unmeasured
-from genesys_engine.engine.score.noise import noise_floor
+from genesys_engine.engine.score.noise_floor import noise_floor
 from genesys_engine.engine.store.names import design_names, find_design, label, scale_names
 from genesys_engine.engine.store.replicates import FRESH
 from genesys_engine.engine.store.run_store import EXPERIMENT, Store

@@ -44,7 +44,7 @@ from genesys_engine.engine.run.extension import (
 from genesys_engine.engine.run.own_seeds import keep_seeds, kept_seeds
 from genesys_engine.engine.run.settings import finals_trainings
 from genesys_engine.engine.run.trackers import open_trackers
-from genesys_engine.engine.score.significance import gain_sigmas
+from genesys_engine.engine.score.noise import gain_sigmas
 from genesys_engine.engine.score.verdict import Verdict
 from genesys_engine.engine.select.state import State
 from genesys_engine.engine.store import event_types as events

@@ -19,7 +19,8 @@ from genesys_engine.engine.llm.backends import check_llm_setup
 from genesys_engine.engine.run.assembly import demand_machine, prepare_text, services_meta
 from genesys_engine.engine.run.context import Setup
 from genesys_engine.engine.run.settings import rung_settings
-from genesys_engine.engine.score.significance import SIGMAS, widening
+from genesys_engine.engine.score.noise import widening
+from genesys_engine.engine.score.significance import SIGMAS
 from genesys_engine.gab.errors import GenesysError, InputError
 
 SMALL_BYTES = 400_000  # of text: prepared in a second or two, and the only amount to be too little

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from genesys_engine.engine.score.finals import Entries
 from genesys_engine.engine.score.fitness import Reading, fitness_gain
-from genesys_engine.engine.score.noise import BETTER, NOT_MEASURED, WORSE, interval_standing
 from genesys_engine.engine.score.race import Difference, Look, Rule
+from genesys_engine.engine.score.standing import BETTER, NOT_MEASURED, WORSE, interval_standing
 from genesys_engine.gab.errors import InputError
 
 

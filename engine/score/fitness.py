@@ -4,7 +4,7 @@ The paper's F(B) is a mean over tasks and scales (arXiv 2506.20249, section 2). 
 differ far more between rungs than between designs, so a plain mean over rungs would reward
 whoever was verified higher up.  Each rung is therefore measured against the reference design
 (the first seed) trained there with the same data, tokens and seed; the design's fitness is the
-mean of its gains.  The reference itself has fitness 0.
+mean of its gains (`select.state.Standing`).  The reference itself has fitness 0.
 
 A gain is a share of a `unit`: of the reference's own score, or of what training has gained it over
 the same model untrained, whose weights are random.  Over several metrics it is the plain mean.
@@ -21,7 +21,7 @@ from deap import base
 
 from genesys_engine.engine.common.records import from_json
 from genesys_engine.engine.jobs.scores import Controls, Scores
-from genesys_engine.engine.score.significance import Noise, noise_by_rung
+from genesys_engine.engine.score.noise import Noise, noise_by_rung
 
 ACCURACY = "accuracy"
 REFERENCE, UNTRAINED = "reference", "untrained"

@@ -1,87 +1,92 @@
-"""When a difference is significant, its standing in one word, and the training noise of a run.
+"""The noise of training: how far chance moves a gain, from several trainings of one design.
 
-The noise is measured by training the reference several times.  Each standing has the same word
-everywhere: on the terminal, in the report, in a model card and in JSON.
+The formula is `noise_of`; where a run's readings come from is in `noise_floor`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import stdev
 
-from genesys_engine.engine.score.fitness import Measure, Reading, Unmeasured, reference_noise
-from genesys_engine.engine.score.significance import SIGMAS, Noise, gain_sigmas, noise_of_mean
-from genesys_engine.engine.store.replicates import is_fresh
-from genesys_engine.engine.store.run_store import Store, VerificationRow
-
-REFERENCE, BETTER, WORSE = "reference", "better", "worse"
-NO_DIFFERENCE, NOT_MEASURED = "within noise", "noise not measured"
+from genesys_engine.engine.score.significance import SIGMAS, quantile
 
 Sigmas = Sequence[float | None]
 """The noise of a gain in percent at each rung (`Noise.gain`), None where it is not known."""
 
 
-def standing(difference: float, sigma: float | None) -> str:
-    """Return whether a difference exceeds `SIGMAS` times its noise (None: unknown noise)."""
-    if sigma is None:
-        return NOT_MEASURED
-    return interval_standing(difference - SIGMAS * sigma, difference + SIGMAS * sigma)
-
-
-def interval_standing(low: float | None, high: float | None) -> str:
-    """Return whether the interval around a difference excludes 0 (None: no interval)."""
-    if low is None or high is None:
-        return NOT_MEASURED
-    if low <= 0 <= high:
-        return NO_DIFFERENCE
-    return BETTER if low > 0 else WORSE
-
-
-def outcome(word: str, whom: str) -> str:
-    """Return a standing relative to a rival: `better than gpt`, `within noise of gpt`."""
-    links = {BETTER: "than", WORSE: "than", NO_DIFFERENCE: "of", NOT_MEASURED: "against"}
-    return "the reference" if word == REFERENCE else f"{word} {links[word]} {whom}"
-
-
 @dataclass(frozen=True)
-class NoiseFloor:
-    """The reference design (None before it is accepted) and the noise at each rung."""
+class Noise:
+    """How far chance moves what is measured at a rung, in percent.
 
-    reference: int | None
-    noise: tuple[Noise | None, ...]
+    SIGMAS of each hold 95 cases of 100: half the prediction interval of Student's t.  The bare
+    standard deviation of a few seeds promises more than they know: twice that of three leaves out
+    23 cases of 100.
+
+    Args:
+        one: noise of one training, were what it is compared with known exactly.
+        trainings: of the reference, against whose mean gains are measured here.
+    """
+
+    one: float
+    trainings: int
 
     @property
-    def sigmas(self) -> Sigmas:
-        """The noise of a gain over the reference at each rung."""
-        return gain_sigmas(self.noise)
+    def gain(self) -> float:
+        """Sigma: the noise of a gain over the reference."""
+        return self.one * math.sqrt(1 + 1 / self.trainings)
+
+    @property
+    def pair(self) -> float:
+        """The noise of the difference between two designs that were trained once each."""
+        return self.one * math.sqrt(2)
 
 
-def noise_floor(store: Store) -> NoiseFloor:
-    """Return the reference and the noise as far as the run has come."""
-    experiment = store.meta("experiment")
-    operator = "seed:" + experiment["population"]["reference"]
-    accepted = (row.id for row in store.designs() if row.accepted and row.operator == operator)
-    reference = next(accepted, None)
-    rows = store.verifications(reference) if reference is not None else ()
-    rungs, measure = len(experiment["ladder"]["rungs"]), Measure.of(experiment["fitness"])
-    return NoiseFloor(reference, noise_of_reference(rows, rungs, measure))
+def noise_of(gains: Sequence[float], trainings: int | None = None) -> Noise | None:
+    """Return the noise that the gains of several trainings of one design show; None below two.
 
-
-def noise_of_reference(
-    rows: Iterable[VerificationRow], rungs: int, measure: Measure
-) -> tuple[Noise | None, ...]:
-    """Return the noise at each of `rungs` from verifications of the reference.
-
-    It is what the run reckons from the same readings (`State.noise`).
+    Args:
+        trainings: those of the reference where the noise is wanted; left out, these.
     """
-    readings: list[list[Reading]] = [[] for _ in range(rungs)]
-    for row in rows:
-        if row.fitness is not None and not is_fresh(row.replicate):
-            try:
-                readings[row.rung].append(measure.read(row.scores, row.controls, base=True))
-            except Unmeasured:
-                continue  # the run took no reading of it either
-    return tuple(reference_noise(readings))
+    n = len(gains)
+    return None if n < 2 else Noise(stdev(gains) * quantile(n - 1) / SIGMAS, trainings or n)
+
+
+def widening(trainings: int) -> float:
+    """Return how many times the deviation of the reference's gains sigma is, with so many."""
+    noise = Noise(quantile(trainings - 1) / SIGMAS, trainings)
+    return noise.gain
+
+
+def noise_by_rung(gains: Sequence[Sequence[float]]) -> list[Noise | None]:
+    """Return the noise at each rung from the gains of the reference's trainings there.
+
+    Upper rungs may train it once only: they take the spread from the nearest rung below that shows
+    one, but their gains are measured against that one training.  None where no rung shows one.
+    """
+    found: list[Noise | None] = []
+    spread: Sequence[float] = ()
+    for here in gains:
+        spread = here if len(here) > 1 else spread
+        found.append(noise_of(spread, max(1, len(here))))
+    return found
+
+
+def gain_sigmas(noise: Sequence[Noise | None]) -> tuple[float | None, ...]:
+    """Return sigma of a gain at each rung, None where the noise is not known."""
+    return tuple(None if each is None else each.gain for each in noise)
+
+
+def noise_of_mean(sigmas: Sequence[float | None]) -> float | None:
+    """Return sigma of a fitness: of the mean of one gain from each rung, whose noise is `sigmas`.
+
+    None where that of one is not known.
+    """
+    known = [sigma for sigma in sigmas if sigma is not None]
+    if not known or len(known) < len(sigmas):
+        return None
+    return math.hypot(*known) / len(known)
 
 
 def fitness_sigma(sigmas: Sigmas, rung: int) -> float | None:

@@ -11,16 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from genesys_engine.engine.score.finals import Finals, finals_in
-from genesys_engine.engine.score.noise import (
-    BETTER,
-    NoiseFloor,
-    fitness_sigma,
-    interval_standing,
-    noise_floor,
-    standing,
-)
+from genesys_engine.engine.score.noise import Noise, fitness_sigma, noise_of_mean
+from genesys_engine.engine.score.noise_floor import NoiseFloor, noise_floor
 from genesys_engine.engine.score.race import Race, Standing, hold
-from genesys_engine.engine.score.significance import Noise, noise_of_mean
+from genesys_engine.engine.score.standing import BETTER, interval_standing, standing
 from genesys_engine.engine.store.event_types import Comparison, FreshResult, RunFinished
 from genesys_engine.engine.store.names import scale_names, seed_name
 from genesys_engine.engine.store.replicates import is_fresh

@@ -3,7 +3,7 @@
 Each rung has a hard cap.  With `gradual` release an upper rung opens in proportion to how far
 the rung below is used up, as published (arXiv 2506.20249, appendix); with `halving` it opens
 when the rung below is used up, so that the best of all climb (successive halving, Jamieson and
-Talwalkar 2016).
+Talwalkar 2016).  Who climbs, and when, is decided in `policy`.
 """
 
 from __future__ import annotations

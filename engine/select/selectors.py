@@ -1,4 +1,7 @@
-"""Selection: who becomes a parent, who climbs the ladder, who stays in the population."""
+"""Selection: who becomes a parent, who climbs the ladder, who stays in the population.
+
+Ageing and local search are in `strategies`; how many parents a child has, in `policy`.
+"""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from genesys_engine.engine.score.fitness import (
     objective_gains,
     reference_noise,
 )
-from genesys_engine.engine.score.significance import Noise
+from genesys_engine.engine.score.noise import Noise
 from genesys_engine.engine.select.confirmations import Confirmations, OpenConfirmations
 from genesys_engine.engine.select.ladder import Ladder
 from genesys_engine.engine.store.replicates import is_fresh

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from genesys_engine.engine.common.records import to_json
 from genesys_engine.engine.common.text import percent, plural
-from genesys_engine.engine.score.noise import REFERENCE, noise_floor
+from genesys_engine.engine.score.noise_floor import noise_floor
 from genesys_engine.engine.score.race import Race
+from genesys_engine.engine.score.standing import REFERENCE
 from genesys_engine.engine.score.verdict import fresh_result, race_of
 from genesys_engine.engine.store.event_types import Dropped, FinalsLook, FreshResult
 from genesys_engine.engine.store.names import design_names, label, scale_names

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from genesys_engine.engine.common.records import plain, to_json
 from genesys_engine.engine.jobs.scores import Controls, Scores
-from genesys_engine.engine.score import noise
+from genesys_engine.engine.score import noise, noise_floor, standing
 from genesys_engine.engine.score.verdict import fresh_result, race_of
 from genesys_engine.engine.store.event_types import FreshResult
 from genesys_engine.engine.store.names import design_names, scale_names
@@ -28,7 +28,7 @@ class LeaderboardRow:
 
     `gain` is the gain over the reference in percent at that rung, what the scores next to it give;
     `fitness` is the mean of `gains` over all rungs, which ranks, `sigma` the noise of such a mean
-    (None: not measured at every rung) and `standing` the word of `noise` for it.  `fresh` is the
+    (None: not measured at every rung) and `standing` the word for it.  `fresh` is the
     result with the fresh seeds of the finals (see `fresh_result`): its standing then rests
     on it.  The scores of the reference are the means over its `trainings`, since the gains of
     others are measured against those.  `costs` are by rung, the lowest first.
@@ -66,9 +66,9 @@ class LeaderboardRow:
     @property
     def within_noise(self) -> bool | None:
         """Whether the gain is indistinguishable from none; None when the noise was not measured."""
-        if self.standing == noise.NOT_MEASURED:
+        if self.standing == standing.NOT_MEASURED:
             return None
-        return self.standing == noise.NO_DIFFERENCE
+        return self.standing == standing.NO_DIFFERENCE
 
     def to_json(self) -> dict[str, object]:
         """Return the row as the command line gives it out."""
@@ -107,7 +107,7 @@ def leaderboard_row(store: Store, design: int) -> LeaderboardRow:
 
 
 def _rows(store: Store, designs: Sequence[DesignRow]) -> list[LeaderboardRow]:
-    scales, floor = scale_names(store), noise.noise_floor(store)
+    scales, floor = scale_names(store), noise_floor.noise_floor(store)
     race = race_of(store, floor)
     raced = race.standings([d for d in race.entries.designs if d != floor.reference])
     fresh = {standing.design: fresh_result(standing) for standing in raced}
@@ -149,11 +149,11 @@ def _standing(
     design: DesignRow, reference: int | None, fresh: FreshResult | None, sigma: float | None
 ) -> str:
     if design.id == reference:
-        return noise.REFERENCE
+        return standing.REFERENCE
     if fresh is not None:
-        return noise.interval_standing(fresh.low, fresh.high)
+        return standing.interval_standing(fresh.low, fresh.high)
     assert design.fitness is not None
-    return noise.standing(design.fitness, sigma)
+    return standing.standing(design.fitness, sigma)
 
 
 def best_child(rows: Iterable[LeaderboardRow]) -> LeaderboardRow | None:

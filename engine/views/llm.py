@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from genesys_engine.engine.common.records import to_json
 from genesys_engine.engine.common.text import count, plural
 from genesys_engine.engine.llm.ledger import Call, Ledger
-from genesys_engine.engine.llm.meters import total
+from genesys_engine.engine.llm.spending import total
 from genesys_engine.engine.store.event_types import DesignAbandoned
 from genesys_engine.engine.store.run_store import DATABASE, Store
 from genesys_engine.plugins.api import ROLES, LLMUsage

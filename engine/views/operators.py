@@ -8,14 +8,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
-from genesys_engine.engine.score import noise
+from genesys_engine.engine.score import noise_floor, standing
 from genesys_engine.engine.score.significance import SIGMAS, mean_half_width
 from genesys_engine.engine.store.event_types import DesignDuplicate
 from genesys_engine.engine.store.names import seed_name
 from genesys_engine.engine.store.replicates import is_fresh
 from genesys_engine.engine.store.run_store import DesignRow, Store
 
-BETTER, WORSE, NO_DIFFERENCE = noise.BETTER, noise.WORSE, noise.NO_DIFFERENCE
+BETTER, WORSE, NO_DIFFERENCE = standing.BETTER, standing.WORSE, standing.NO_DIFFERENCE
 TOO_FEW = "too few"
 
 
@@ -64,7 +64,7 @@ def operators(store: Store) -> list[OperatorRow]:
     """
     designs = {row.id: row for row in store.designs()}
     gains, failed = _at_the_lowest_rung(store)
-    floor = noise.noise_floor(store)
+    floor = noise_floor.noise_floor(store)
     trainings = sum(
         row.design == floor.reference
         and row.rung == 0
@@ -169,4 +169,4 @@ def half_width(
 
 
 def _verdict(low: float | None, high: float | None) -> str:
-    return TOO_FEW if low is None else noise.interval_standing(low, high)
+    return TOO_FEW if low is None else standing.interval_standing(low, high)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import singledispatch
 
 from genesys_engine.engine.common.text import amount
-from genesys_engine.engine.llm.meters import add
+from genesys_engine.engine.llm.spending import add
 from genesys_engine.engine.store import event_types as events
 from genesys_engine.engine.store.events import Event
 from genesys_engine.engine.store.names import label, seed_name

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from genesys_engine.engine.common.text import listed, percent, plural, shortened
-from genesys_engine.engine.score.noise import BETTER, outcome
 from genesys_engine.engine.score.significance import SIGMAS
+from genesys_engine.engine.score.standing import BETTER, outcome
 from genesys_engine.engine.score.verdict import (
     BEST_SEED,
     PARENT,

@@ -46,11 +46,9 @@ SIDES = ("before", "now")
 
 def share(rows: Sequence[Mapping[str, Any]], side: str) -> float:
     """Return the evaluation's share of a run's verifications: so many at each scale."""
-    spent = [
-        (row["verifications"] * row[side], row["verifications"] * row["train"]) for row in rows
-    ]
-    evaluating = sum(cost for cost, _ in spent)
-    return round(evaluating / (evaluating + sum(cost for _, cost in spent)), 3)
+    evaluating: float = sum(row["verifications"] * row[side] for row in rows)
+    training: float = sum(row["verifications"] * row["train"] for row in rows)
+    return round(evaluating / (evaluating + training), 3)
 
 
 class Bench:

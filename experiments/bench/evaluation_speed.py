@@ -17,7 +17,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -101,9 +100,7 @@ def export(folder: Path, scale: str, vocabulary: int) -> tuple[Any, Any]:
     model = LanguageModel(load_block(source), fit.config, seed=1).eval()
     (folder / "model").mkdir()
     save_checkpoint(model, folder / "weights.safetensors")
-    write_model(
-        folder / "model", folder / "weights.safetensors", source, asdict(fit.config), corpus
-    )
+    write_model(folder / "model", folder / "weights.safetensors", source, fit.config, corpus)
     return model, corpus
 
 

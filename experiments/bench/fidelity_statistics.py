@@ -51,7 +51,7 @@ def agreement(cheap: Mapping[str, float], long: Mapping[str, float]) -> Agreemen
         low,
         high,
         float(kendalltau(one, other).statistic),
-        float(_spearman(*([scores[name] for name in best] for scores in (cheap, long)))),
+        float(_spearman([cheap[name] for name in best], [long[name] for name in best])),
     )
 
 
@@ -61,12 +61,12 @@ def advantage(
     """Return by how much one score correlates better than another one, with its interval; the
     same designs are drawn for both."""
     shared = _shared(_only(cheap, today), long)
-    columns = [[scores[name] for name in shared] for scores in (cheap, today, long)]
+    first, second, truth = ([scores[name] for name in shared] for scores in (cheap, today, long))
 
     def more(one: Any, other: Any, last: Any, axis: int = -1) -> Any:
         return _spearman(one, last, axis) - _spearman(other, last, axis)
 
-    return float(more(*columns)), *_interval(more, *columns)
+    return float(more(first, second, truth)), *_interval(more, first, second, truth)
 
 
 def _only(scores: Mapping[str, float], others: Mapping[str, float]) -> dict[str, float]:

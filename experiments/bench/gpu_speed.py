@@ -81,7 +81,7 @@ def bare_step(model: LanguageModel, batch: Batch, compiled: bool) -> Callable[[]
     def step() -> None:
         with torch.autocast("cuda", torch.bfloat16):
             logits = forward(inputs)
-        F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten()).backward()
+        F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten()).backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

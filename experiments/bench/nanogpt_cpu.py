@@ -84,7 +84,8 @@ class PeerBlock(nn.Module):
         q, k, v = heads.permute(2, 0, 3, 1, 4)  # each (B, H, T, D / H)
         mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         X = X + self.out(mixed.transpose(1, 2).reshape(B, T, D))
-        return X + self.down(F.gelu(self.up(self.norm_2(X))))
+        out: Tensor = X + self.down(F.gelu(self.up(self.norm_2(X))))
+        return out
 
 
 class Peer(nn.Module):
@@ -130,7 +131,7 @@ def train_peer(model: Peer, corpus: Characters, seed: int) -> None:
         for group in optimizer.param_groups:
             group["lr"] = rate
         logits = model(torch.from_numpy(batch.inputs))
-        F.cross_entropy(logits.flatten(0, 1), torch.from_numpy(batch.targets).flatten()).backward()
+        F.cross_entropy(logits.flatten(0, 1), torch.from_numpy(batch.targets).flatten()).backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -150,7 +151,7 @@ def loss_of(model: nn.Module, ids: NDArray[np.int64]) -> float:
     inputs, targets = (part.view(-1, CONTEXT) for part in (windows[:-1], windows[1:]))
     total = 0.0
     with torch.inference_mode():
-        for x, y in zip(inputs.split(256), targets.split(256), strict=True):
+        for x, y in zip(inputs.split(256), targets.split(256), strict=True):  # type: ignore[no-untyped-call]
             total += float(F.cross_entropy(model(x).flatten(0, 1), y.flatten(), reduction="sum"))
     return total / targets.numel()
 

@@ -32,10 +32,11 @@ import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from genesys_engine.plugins.knowledge.base import MODES, KnowledgeBase
+from genesys_engine.plugins.knowledge.base import MODES, KnowledgeBase, Mode
 from genesys_engine.plugins.knowledge.documents import Document
 from genesys_engine.plugins.knowledge.sources.folder import FolderSource
 
@@ -82,10 +83,11 @@ def measure(base: KnowledgeBase, papers: Path, half: str = "held out") -> dict[s
     cited = statistics.fmean(len(query[2]) for query in queries)
     print(f"{len(queries)} queries ({half}), {cited:.1f} cited each")
     plain = Bm25(documents)
-    searchers: dict[str, Callable[[str], Ranking]] = {
-        mode: (lambda query, mode=mode: [h.id for h in base.search(query, DEPTH, mode=mode)])
-        for mode in MODES
-    }
+
+    def search(mode: Mode, query: str) -> Ranking:
+        return [hit.id for hit in base.search(query, DEPTH, mode=mode)]
+
+    searchers: dict[str, Callable[[str], Ranking]] = {mode: partial(search, mode) for mode in MODES}
     searchers["plain BM25"] = plain.search
     print(f"{'':12} recall@10    MRR   cited only: recall@10    MRR   p50 ms  p95 ms")
     each = {name: row(name, search, queries) for name, search in searchers.items()}

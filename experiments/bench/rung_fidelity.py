@@ -38,6 +38,7 @@ from genesys_engine.engine.evaluate.verifier import (
     VerifySettings,
     verification_job,
 )
+from genesys_engine.engine.jobs.facts import number
 from genesys_engine.engine.jobs.task_result import InfrastructureFailure
 from genesys_engine.engine.jobs.worker_jobs import Trial
 from genesys_engine.engine.run.assembly import build_corpus, load, open_executor, open_trials
@@ -109,9 +110,9 @@ class Recorder:
             parameters=fit.parameters,
             tokens=read.tokens,
             curve=thinned(read.curve),
-            cpu_s=round(facts["cpu_s"], 2),
-            train_s=round(facts.get("train_s", 0.0), 2),
-            wall_s=round(facts["wall_s"], 2),
+            cpu_s=round(number(facts, "cpu_s"), 2),
+            train_s=round(number(facts, "train_s"), 2),
+            wall_s=round(number(facts, "wall_s"), 2),
             corpus=self.corpus,
             **MACHINE,
         )
@@ -129,7 +130,7 @@ class Recorder:
             peak_lr=scale.peak_lr * recipe.lr_scale,
             lr_scale=recipe.lr_scale,
         )
-        asked = {**trainer, "options": trainer_options(recipe)}
+        asked = replace(trainer, options=trainer_options(recipe))
         return replace(self.settings, rungs=(rung,), trainer=asked)
 
     def demand_same_text(self) -> None:

@@ -14,17 +14,17 @@ from pathlib import Path
 
 from genesys_engine.engine.common.text import number, percent, rough
 from genesys_engine.engine.score.fitness import metric_value
+from genesys_engine.engine.score.noise_floor import noise_floor
+from genesys_engine.engine.score.standing import REFERENCE, standing
+from genesys_engine.engine.store.names import design_names, scale_names
 from genesys_engine.engine.store.run_store import Store
-from genesys_engine.engine.views import noise
-from genesys_engine.engine.views.leaderboard import scale_names
-from genesys_engine.engine.views.names import design_names
 
 
 def rows(store: Store) -> Iterator[tuple[str, ...]]:
     """Yield (rung, seed, score, untrained, gain, sigma, verdict); a pair of scores per metric."""
     names, floor, scales = (
         design_names(store.designs()),
-        noise.noise_floor(store),
+        noise_floor(store),
         scale_names(store),
     )
     ranked = [
@@ -34,16 +34,16 @@ def rows(store: Store) -> Iterator[tuple[str, ...]]:
     ]
     for row in sorted(ranked, key=lambda row: (row.rung, -(row.fitness or 0.0))):
         sigma = floor.sigmas[row.rung]
-        standing = noise.REFERENCE
+        word = REFERENCE
         if row.design != floor.reference:
-            standing = noise.standing(row.fitness or 0.0, sigma)
+            word = standing(row.fitness or 0.0, sigma)
         scores = [
             metric_value(found, metric)
             for metric in metrics(store)
             for found in (row.scores, row.controls["untrained"])
         ]
         values = (*map(number, scores), percent(row.fitness), f"{rough(sigma)} %")
-        yield scales[row.rung], names[row.design], *values, noise.SAID[standing]
+        yield scales[row.rung], names[row.design], *values, word
 
 
 def metrics(store: Store) -> list[str]:

@@ -47,7 +47,7 @@ def bare_loop(model: LanguageModel, batch: Batch, steps: int) -> None:
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     for _ in range(steps):
         loss = F.cross_entropy(model(inputs).flatten(0, 1), targets)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

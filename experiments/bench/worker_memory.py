@@ -12,33 +12,48 @@ import argparse
 import tempfile
 from pathlib import Path
 
+from genesys_engine.engine.common.records import to_json
 from genesys_engine.engine.config import load_experiment
+from genesys_engine.engine.evaluate.verification import TRAIN
+from genesys_engine.engine.evaluate.verifier import verification_job
+from genesys_engine.engine.jobs.facts import number
 from genesys_engine.engine.run.assembly import build_corpus, open_executor
 from genesys_engine.engine.run.context import Setup
-from genesys_engine.engine.run.plan import Meter
-from genesys_engine.gab.library import seed_names
+from genesys_engine.gab import library
+from genesys_engine.gab.compose import compose, load_block
+from genesys_engine.gab.scales import fit_scale, get_scale
 from genesys_engine.plugins.host import PluginHost
+
+STEPS = 12
 
 
 def main() -> None:
     """Train each seed for a few steps in a real worker and print what it took."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scale", default="0.2M")
-    scale = parser.parse_args().scale
+    scale = get_scale(parser.parse_args().scale)
     host = PluginHost()
     with tempfile.TemporaryDirectory(prefix="worker-memory-") as folder:
         file = Path(folder) / "experiment.toml"
-        file.write_text(f'[[ladder.rungs]]\nscale = "{scale}"\nverifications = 9\n')
+        file.write_text(f'[[ladder.rungs]]\nscale = "{scale.name}"\nverifications = 9\n')
         setup = Setup(host, load_experiment(file, (), host.registry))
         context = setup.on(build_corpus(setup.experiment, lambda stage: None))
+        batch = context.rungs[0].batch_tokens
         with open_executor(setup) as executor:
-            meter = Meter(context, executor, Path(folder))
-            for name in seed_names():
-                speed = meter.speed(name, 0)
-                print(
-                    f"{name:8} at {scale}: {speed.peak_bytes / 2**20:5.0f} MB peak,"
-                    f" {speed.tokens_per_s:7,.0f} tokens/s"
-                )
+            for name in library.seed_names():
+                source = compose(library.seed(name))
+                fit = fit_scale(load_block(source), scale, context.corpus.vocab_size)
+                job = verification_job(context.verify, source, fit.config, 0, 0)
+                asked = to_json(job.with_budget(STEPS * batch, batch).training)
+                scratch = Path(folder) / name
+                scratch.mkdir()
+                limits = context.verify.limits_for(passed=True)
+                outcome = executor.submit(TRAIN, asked, scratch, limits).result()
+                if outcome.status != "ok" or outcome.value is None:
+                    raise SystemExit(f"{name}: {outcome.status}: {outcome.reason}")
+                peak = number(outcome.facts, "max_rss_bytes")
+                speed = outcome.value["facts"]["tokens_per_s"]
+                print(f"{name:18} {peak / 2**20:5.0f} MB peak, {speed:7,.0f} tokens/s")
 
 
 if __name__ == "__main__":

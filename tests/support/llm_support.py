@@ -10,7 +10,7 @@ from typing import Any
 from genesys_engine.engine.config.schema import Component, LLMSection
 from genesys_engine.engine.llm.gateway import Gateway, Notice
 from genesys_engine.engine.llm.ledger import Ledger
-from genesys_engine.engine.llm.meters import Caps
+from genesys_engine.engine.llm.spending import Caps
 from genesys_engine.plugins.api import LLMReply, LLMRequest
 from genesys_engine.plugins.host import PluginHost
 

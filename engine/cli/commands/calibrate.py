@@ -31,7 +31,7 @@ def command(experiment: Path, seeds: int | None, sets: tuple[str, ...], as_json:
     from genesys_engine.engine.run.assembly import load
     from genesys_engine.engine.run.calibration import calibrate
     from genesys_engine.engine.score.fitness import Measure
-    from genesys_engine.engine.score.significance import widening
+    from genesys_engine.engine.score.noise import widening
 
     setup = load(experiment, sets)
     loaded, found = setup.experiment, calibrate(setup, seeds, note)

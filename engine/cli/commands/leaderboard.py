@@ -99,7 +99,7 @@ def _remarks(store: Any, rows: Sequence[LeaderboardRow]) -> Iterable[str]:
     """Yield the remarks below the tables."""
     from genesys_engine.engine.common.text import metric_title
     from genesys_engine.engine.score.fitness import Measure
-    from genesys_engine.engine.score.noise import NO_DIFFERENCE, NOT_MEASURED
+    from genesys_engine.engine.score.standing import NO_DIFFERENCE, NOT_MEASURED
     from genesys_engine.engine.views.remarks import all_behind_control, unresolved
     from genesys_engine.engine.views.rungs import rung_agreements
 

@@ -48,7 +48,7 @@ def command(run: Path, design: str, code: bool, as_json: bool) -> None:
 
 def _head(details: DesignDetails) -> Iterator[str]:
     from genesys_engine.engine.common.text import percent
-    from genesys_engine.engine.score.noise import outcome
+    from genesys_engine.engine.score.standing import outcome
     from genesys_engine.engine.views.llm import usage_text
 
     row = details.row

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from genesys_engine.engine.common.terminal import styled
 from genesys_engine.engine.common.text import duration, percent
-from genesys_engine.engine.llm.meters import total
+from genesys_engine.engine.llm.spending import total
 from genesys_engine.engine.views.llm import usage_text
 from genesys_engine.engine.views.run import Running, RunView
 

@@ -16,7 +16,7 @@ from genesys_engine.engine.cli import main
 from genesys_engine.engine.export.card import model_card
 from genesys_engine.engine.export.checkpoints import Weights
 from genesys_engine.engine.jobs.results import ConfirmResult
-from genesys_engine.engine.score.noise import NO_DIFFERENCE, outcome
+from genesys_engine.engine.score.standing import NO_DIFFERENCE, outcome
 from genesys_engine.engine.score.verdict import Verdict
 from genesys_engine.engine.store.event_types import DesignDisqualified, RungOpened, RunResumed
 from genesys_engine.engine.store.events import digest_events

@@ -16,7 +16,7 @@ from genesys_engine.engine.compare.statistics import (
     sentence,
     wilson,
 )
-from genesys_engine.engine.score.noise import NO_DIFFERENCE, NOT_MEASURED, WORSE, outcome
+from genesys_engine.engine.score.standing import NO_DIFFERENCE, NOT_MEASURED, WORSE, outcome
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_a_rate_over_groups_is_silent_where_chance_is_not_seen():
 
 
 def test_sentences_have_the_words_of_a_verdict():
-    """One form for every standing, in the words and signs of `score.noise` and `common.text`."""
+    """One form for every standing, in the words and signs of `score.standing` and `common.text`."""
     shown = in_points(paired_rates(*pairs(20, 12, 2, 16)))
     assert sentence("gp", "direct", shown, "valid designs") == (
         "gp is better than direct in valid designs:"

@@ -10,12 +10,16 @@ import pytest
 
 from genesys_engine.engine.compare import evolution, session
 from genesys_engine.engine.compare.store import StudyStore
+from genesys_engine.engine.config import ConfigError
 from genesys_engine.engine.config.kept import PATHS, kept_paths, kept_sets
+from genesys_engine.engine.config.load import read_kept
+from genesys_engine.engine.config.schema.compare import CompareSection
 from genesys_engine.engine.loop.evolution import Stopped
 from genesys_engine.engine.run import lifecycle
 from genesys_engine.engine.run.assembly import load
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.gab.errors import InputError
+from genesys_engine.plugins.host import PluginHost
 
 EXPERIMENT = """
 [corpus]
@@ -121,3 +125,13 @@ def test_what_an_arm_sets_is_relative_to_the_file_of_the_study(
         (_, arm) = load(file, ()).experiment.compare.arms
         experiment = evolution._arm_experiment(store, arm.sets)
     assert experiment.sandbox.readable == (str(file.parent / "mine"),)
+
+
+def test_a_run_needs_nothing_of_what_earlier_versions_compared(tmp_path: Path) -> None:
+    """Its own version of [compare] is kept with a run; keys that are gone do not refuse it."""
+    tables = {"run": {"name": "old"}, "compare": {"strata": ["gone"]}}
+    read = read_kept(tables, tmp_path / "experiment.toml", (), PluginHost().registry)
+    assert read.run.name == "old"
+    assert read.compare == CompareSection()
+    with pytest.raises(ConfigError):
+        read_kept({"gone": {}}, tmp_path / "experiment.toml", (), PluginHost().registry)

@@ -16,8 +16,8 @@ from llm_support import Bench, program, request
 from genesys_engine.engine.config.schema import Component
 from genesys_engine.engine.llm.gateway import LLMOutage
 from genesys_engine.engine.llm.ledger import Ledger, call_key
-from genesys_engine.engine.llm.meters import Caps
 from genesys_engine.engine.llm.recording import lines_of, record
+from genesys_engine.engine.llm.spending import Caps
 from genesys_engine.engine.store.event_types import BudgetWarning, LLMReachable, LLMUnreachable
 from genesys_engine.gab.errors import InputError, PluginError
 from genesys_engine.plugins.api import (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from engine_process import here, write_experiment
 from test_llm_runs import Trial, http
 
 from genesys_engine.engine.cli.progress.lines import line_of
+from genesys_engine.engine.jobs.results import Abandoned
 from genesys_engine.engine.llm.gateway import LLMOutage
 from genesys_engine.engine.llm.streak import LLMNoUse, Streak
 from genesys_engine.engine.store.run_store import Store
@@ -101,14 +103,14 @@ class Limit:
 
 def test_only_equal_failures_in_a_row_count() -> None:
     streak = Streak(Limit())  # type: ignore[arg-type]
-    malformed = {"code": "proposal.malformed", "reason": "no JSON", "role": "proposer"}
-    leak = {"code": "causality.leak", "reason": "Idea one failed."}
+    malformed = Abandoned("llm_mutation", "proposal.malformed", "no JSON", {}, role="proposer")
+    leak = Abandoned("llm_mutation", "causality.leak", "Idea one failed.", {})
     for each in (malformed, malformed, None, malformed, leak, malformed, malformed, leak):
         streak.note(1, each)
     for number in range(4):  # each with an idea of its own: the designer works
-        streak.note(2, leak | {"reason": f"Idea {number} failed."})
+        streak.note(2, replace(leak, reason=f"Idea {number} failed."))
     streak.note(3, malformed)
-    streak.note(4, malformed | {"reason": "another sentence"})
+    streak.note(4, replace(malformed, reason="another sentence"))
     with pytest.raises(LLMNoUse, match=r"the last 3 designs .* no JSON"):
         streak.note(5, malformed)
 

@@ -16,7 +16,7 @@ from chat_server import Answer, ChatServer, breaks_off, drips, fails, hangs, raw
 from llm_support import Bench, request
 
 from genesys_engine.engine.llm.gateway import Gateway, LLMOutage
-from genesys_engine.engine.llm.meters import Caps
+from genesys_engine.engine.llm.spending import Caps
 from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins.api import (
     BudgetSpent,

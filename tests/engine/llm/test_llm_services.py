@@ -12,7 +12,7 @@ from llm_support import Bench, request
 from genesys_engine.engine.llm.attempt import SCHEMA_LEFT_OUT
 from genesys_engine.engine.llm.gateway import LLMOutage
 from genesys_engine.engine.llm.ledger import Ledger
-from genesys_engine.engine.llm.meters import Caps
+from genesys_engine.engine.llm.spending import Caps
 from genesys_engine.engine.store.event_types import LLMSchemaRefused
 from genesys_engine.operators.llm.ratings import Rating
 from genesys_engine.plugins.api import (

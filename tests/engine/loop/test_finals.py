@@ -15,7 +15,7 @@ from recorded_run import Trial
 from genesys_engine.engine.cli.progress.lines import line_of
 from genesys_engine.engine.loop.evolution import Stopped
 from genesys_engine.engine.report import write_report
-from genesys_engine.engine.score.noise import noise_floor
+from genesys_engine.engine.score.noise_floor import noise_floor
 from genesys_engine.engine.score.verdict import race_of
 from genesys_engine.engine.store.replicates import FRESH
 from genesys_engine.engine.store.run_store import Store

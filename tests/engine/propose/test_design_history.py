@@ -21,7 +21,7 @@ from genesys_engine.engine.propose.design_history import DesignHistories, Sight
 from genesys_engine.engine.run.assembly import assemble
 from genesys_engine.engine.run.context import RunContext
 from genesys_engine.engine.run.lifecycle import run_started
-from genesys_engine.engine.score import noise
+from genesys_engine.engine.score import noise_floor, standing
 from genesys_engine.engine.store.event_types import DesignAbandoned
 from genesys_engine.engine.store.run_store import DATABASE, Store
 from genesys_engine.plugins.api import History
@@ -51,7 +51,7 @@ def store(run: Path) -> Iterator[Store]:
 
 
 def test_results_are_reported_by_rung_next_to_the_reference(store: Store) -> None:
-    histories, floor = DesignHistories(store), noise.noise_floor(store)
+    histories, floor = DesignHistories(store), noise_floor.noise_floor(store)
     several = 0
     for row in store.leaderboard():
         results = histories.of(row.id, 3, ALL).results
@@ -67,8 +67,8 @@ def test_results_are_reported_by_rung_next_to_the_reference(store: Store) -> Non
         else:
             known = [v.scores["bits_per_byte"].value for v in _at_rung(store, 0, 0)]
             assert reference == pytest.approx(sum(known) / 3)
-            standing = noise.standing(first.fitness or 0.0, floor.sigmas[0])
-            assert results[0].within_noise is (standing == noise.NO_DIFFERENCE)
+            word = standing.standing(first.fitness or 0.0, floor.sigmas[0])
+            assert results[0].within_noise is (word == standing.NO_DIFFERENCE)
     assert several > 3
 
 

@@ -22,8 +22,8 @@ from genesys_engine.engine.report.sections import (
     reproduce,
     time_by_stage,
 )
-from genesys_engine.engine.score import noise
-from genesys_engine.engine.score.significance import Noise
+from genesys_engine.engine.score import noise_floor, standing
+from genesys_engine.engine.score.noise import Noise
 from genesys_engine.engine.store.event_types import (
     DesignAccepted,
     RungPlan,
@@ -152,11 +152,13 @@ def test_the_head_answers_against_the_parent_and_the_best_seed_first(folder, pag
         assert remark in head
 
 
-@pytest.mark.parametrize(("one", "word"), [(50.0, noise.NO_DIFFERENCE), (None, noise.NOT_MEASURED)])
+@pytest.mark.parametrize(
+    ("one", "word"), [(50.0, standing.NO_DIFFERENCE), (None, standing.NOT_MEASURED)]
+)
 def test_a_gain_within_the_noise_is_never_sold_as_one(tmp_path, monkeypatch, one, word):
-    floor = noise.NoiseFloor(0, (None if one is None else Noise(one, 3),) * 3)
+    floor = noise_floor.NoiseFloor(0, (None if one is None else Noise(one, 3),) * 3)
     with Store.open(make_run(tmp_path / "run")) as store:
-        for module in ("noise", "verdict"):
+        for module in ("noise_floor", "verdict"):
             target = f"genesys_engine.engine.score.{module}.noise_floor"
             monkeypatch.setattr(target, lambda store: floor)
         text = Page(render_report(store)).text
@@ -173,7 +175,7 @@ def test_every_score_stands_next_to_its_controls_and_its_cost(folder):
     assert body.text.count("untrained 8.030") == len(rows)
     assert body.text.count("bigram") >= len({row.rung for row in rows})
     told = sum(bool(row.within_noise) for row in rows)
-    assert body.text.count(noise.NO_DIFFERENCE) == told > 0
+    assert body.text.count(standing.NO_DIFFERENCE) == told > 0
     labels = [attrs.get("data-label") for tag, attrs in body.elements if tag == "td"]
     for name in ("FLOPs per token", "parameters", "training"):
         assert labels.count(name) == len(rows)

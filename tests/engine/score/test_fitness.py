@@ -20,7 +20,7 @@ from genesys_engine.engine.score.fitness import (
     objective_gains,
     spread,
 )
-from genesys_engine.engine.score.significance import noise_of
+from genesys_engine.engine.score.noise import noise_of
 
 
 def score(value: float, up: bool = False) -> Score:

@@ -14,8 +14,9 @@ from genesys_engine.engine.score.finals import (
     finals_in,
     most_trainings,
 )
+from genesys_engine.engine.score.noise import noise_of
 from genesys_engine.engine.score.race import FAILED, Race, Rule, hold, look_seeds
-from genesys_engine.engine.score.significance import noise_of, normal_quantile, quantile
+from genesys_engine.engine.score.significance import normal_quantile, quantile
 from genesys_engine.engine.store.replicates import FRESH
 
 REFERENCE, SEED, CHILD = 0, 1, 2

@@ -7,15 +7,8 @@ import statistics
 
 import pytest
 
-from genesys_engine.engine.score.significance import (
-    SIGMAS,
-    gain_sigmas,
-    noise_by_rung,
-    noise_of,
-    normal_quantile,
-    quantile,
-    widening,
-)
+from genesys_engine.engine.score.noise import gain_sigmas, noise_by_rung, noise_of, widening
+from genesys_engine.engine.score.significance import SIGMAS, normal_quantile, quantile
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5, 12])

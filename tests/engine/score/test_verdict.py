@@ -15,14 +15,9 @@ from genesys_engine.engine.common.records import to_json
 from genesys_engine.engine.common.text import percent
 from genesys_engine.engine.jobs.results import ConfirmResult
 from genesys_engine.engine.score.finals import Entries, FinalsProgress
-from genesys_engine.engine.score.noise import (
-    BETTER,
-    NO_DIFFERENCE,
-    NOT_MEASURED,
-    WORSE,
-    noise_floor,
-)
-from genesys_engine.engine.score.significance import noise_of
+from genesys_engine.engine.score.noise import noise_of
+from genesys_engine.engine.score.noise_floor import noise_floor
+from genesys_engine.engine.score.standing import BETTER, NO_DIFFERENCE, NOT_MEASURED, WORSE
 from genesys_engine.engine.score.verdict import Verdict, judge
 from genesys_engine.engine.store.replicates import FRESH
 from genesys_engine.engine.store.run_store import ConfirmationRow, DesignRow, Store, VerificationRow

@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 
 from genesys_engine.engine.cli import main
 from genesys_engine.engine.report import write_report
-from genesys_engine.engine.score import noise
+from genesys_engine.engine.score import standing
 from genesys_engine.engine.score.verdict import judge
 from genesys_engine.engine.store.replicates import FRESH
 from genesys_engine.engine.store.run_store import Store
@@ -94,11 +94,11 @@ def test_it_is_told_in_report_leaderboard_and_show(
     assert main(["leaderboard", str(folder)]) == 0
     told = capsys.readouterr()
     assert "warning: 0.2M does not predict 1M" in told.err
-    assert noise.NO_DIFFERENCE in told.out
+    assert standing.NO_DIFFERENCE in told.out
     assert "reference" in told.out
     assert main(["leaderboard", str(folder), "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["data"]
-    assert {row["standing"] for row in rows} >= {noise.REFERENCE, noise.NO_DIFFERENCE}
+    assert {row["standing"] for row in rows} >= {standing.REFERENCE, standing.NO_DIFFERENCE}
 
 
 def test_a_finalist_is_judged_by_its_fresh_seeds(
@@ -125,7 +125,7 @@ def test_a_finalist_is_judged_by_its_fresh_seeds(
     fresh = rows[child]["fresh"]
     assert (fresh["mean"], fresh["gains"]) == (pytest.approx(0.4), [0.1, 0.7])
     assert fresh["low"] < 0 < fresh["high"]
-    assert rows[child]["standing"] == fresh["standing"] == noise.NO_DIFFERENCE
+    assert rows[child]["standing"] == fresh["standing"] == standing.NO_DIFFERENCE
     assert main(["leaderboard", str(folder)]) == 0
     told = capsys.readouterr().out
     assert f"+0.40 % (−{abs(fresh['low']):.2f} to +{fresh['high']:.2f})" in told

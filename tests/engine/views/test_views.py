@@ -14,9 +14,9 @@ from stored import design_report, score
 from genesys_engine.engine.cli.commands import status as status_command
 from genesys_engine.engine.common import text
 from genesys_engine.engine.llm.ledger import Call, Ledger
-from genesys_engine.engine.score import noise
-from genesys_engine.engine.score.noise import fitness_sigma, noise_floor, standing
-from genesys_engine.engine.score.significance import noise_of
+from genesys_engine.engine.score import noise_floor, standing
+from genesys_engine.engine.score.noise import fitness_sigma, noise_of
+from genesys_engine.engine.score.noise_floor import NoiseFloor
 from genesys_engine.engine.store.event_types import DesignStarted
 from genesys_engine.engine.store.events import Event
 from genesys_engine.engine.store.run_store import DATABASE, DesignRow, Store, VerificationRow
@@ -55,21 +55,21 @@ def test_a_mean_over_rungs_has_the_noise_of_a_mean():
 @pytest.mark.parametrize(
     ("fitness", "sigma", "expected"),
     [
-        (1.01, 0.5, noise.BETTER),
-        (1.0, 0.5, noise.NO_DIFFERENCE),
-        (-1.0, 0.5, noise.NO_DIFFERENCE),
-        (-1.01, 0.5, noise.WORSE),
-        (50.0, None, noise.NOT_MEASURED),
+        (1.01, 0.5, standing.BETTER),
+        (1.0, 0.5, standing.NO_DIFFERENCE),
+        (-1.0, 0.5, standing.NO_DIFFERENCE),
+        (-1.01, 0.5, standing.WORSE),
+        (50.0, None, standing.NOT_MEASURED),
     ],
 )
 def test_nothing_is_called_better_within_two_sigma(fitness, sigma, expected):
-    assert standing(fitness, sigma) == expected
+    assert standing.standing(fitness, sigma) == expected
 
 
 def test_noise_floor_of_an_unfinished_run_comes_from_the_reference_so_far(tmp_path):
     with Store.open(make_run(tmp_path / "run", finish=False)) as store:
         assert store.meta("sigma") is None
-        floor = noise_floor(store)
+        floor = noise_floor.noise_floor(store)
         gains = [v.fitness for v in store.verifications(0) if v.rung == 0]
         assert len(gains) == NOISE_SEEDS[0]
         assert floor.reference == 0
@@ -100,7 +100,7 @@ def test_leaderboard_shows_scores_and_controls_of_the_highest_rung(store):
 
 def test_leaderboard_marks_what_noise_may_give(store):
     rows = {row.design: row for row in leaderboard(store)}
-    assert rows[0].standing == noise.REFERENCE
+    assert rows[0].standing == standing.REFERENCE
     assert all(row.sigma is not None for row in rows.values())
     marked = {row.design for row in rows.values() if row.within_noise}
     assert marked == {r.design for r in rows.values() if r.design and abs(r.fitness) <= 2 * r.sigma}
@@ -109,7 +109,7 @@ def test_leaderboard_marks_what_noise_may_give(store):
 
 
 def test_leaderboard_of_an_unmeasured_noise_calls_nothing_better(store, monkeypatch):
-    monkeypatch.setattr(noise, "noise_floor", lambda store: noise.NoiseFloor(0, (None,) * 3))
+    monkeypatch.setattr(noise_floor, "noise_floor", lambda store: NoiseFloor(0, (None,) * 3))
     rows = leaderboard(store)
     assert {row.within_noise for row in rows if row.design} == {None}
 

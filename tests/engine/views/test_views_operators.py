@@ -9,7 +9,7 @@ import pytest
 from sample_run import make_run
 
 from genesys_engine.engine.cli import main
-from genesys_engine.engine.score.noise import noise_floor
+from genesys_engine.engine.score.noise_floor import noise_floor
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.engine.views import operators as view
 from genesys_engine.engine.views.operators import half_width, operators
