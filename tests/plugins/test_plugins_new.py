@@ -134,7 +134,7 @@ def test_a_run_uses_one_of_each_kind(
         # The operator's only move is to a norm that the checker refuses.
         refused = [design for design in designs if not design.accepted]
         assert all(design.operator == "my_operator" for design in refused)
-        codes = {f["code"] for d in refused for f in store.report(d.id)["findings"]}
+        codes = {f.code for d in refused for f in store.report(d.id).findings}
     assert codes == {"my_checker.forbidden"}
     assert [v.status for v in verified] == ["ok", "ok"]
     assert all("my_evaluator:acc" in v.scores for v in verified)

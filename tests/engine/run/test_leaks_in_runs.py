@@ -83,4 +83,4 @@ def test_honest_designs_are_confirmed(run: Path) -> None:
         child = store.meta("verdict")["best_child"]
         (look,) = list(store.confirmations(child))
     assert look.problem == ""
-    assert abs(look.found["seen"]) < 1e-4, "what follows changes nothing but by rounding"
+    assert abs(look.found.seen) < 1e-4, "what follows changes nothing but by rounding"
