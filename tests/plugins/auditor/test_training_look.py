@@ -69,13 +69,13 @@ def windows(rows):
 def test_what_a_training_is_judged_by_is_shown_once_when_it_has_ended(monkeypatch):
     source = source_of(CORPUS / "defective/training.slow.turned_over.py")
     subject = Subject(here(source), SourceMap(source), 128, 0, 64)
-    asked, real = [], subject.candidate.ask
+    asked, real = [], subject.candidate._asked.ask_all
 
-    def ask(operation, *tensors, **given):
-        asked.append((operation, tensors))
-        return real(operation, *tensors, **given)
+    def ask_all(questions):
+        asked.extend((each.operation, each.tensors) for each in questions)
+        return real(questions)
 
-    monkeypatch.setattr(subject.candidate, "ask", ask)
+    monkeypatch.setattr(subject.candidate._asked, "ask_all", ask_all)
     assert [found.code for found in training.check_training(subject, {})] == ["training.slow"]
     told = [each for each in asked if each[0] in ("train", "logits")]
     assert [operation for operation, _ in told] == ["train", "logits", "logits"] * 2
