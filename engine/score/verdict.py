@@ -46,8 +46,9 @@ class EverySeed:
 class Verdict:
     """The best design, the best child, and what the child is compared with.
 
-    With finals the best child is the best finalist and `fitness` its mean gain with fresh seeds,
-    and `every_seed` says whether it is better than all of them;
+    With finals the best design is who leads the race, seeds included, the best child the best
+    finalist and `fitness` its mean gain with fresh seeds, and `every_seed` says whether it is better
+    than all of them;
     `sigma` is the noise of `fitness`, `trainings` how often the reference was trained at the lowest
     rung to know it.
     """
@@ -105,8 +106,9 @@ def judge(store: Store) -> Verdict:
     """
     floor = noise_floor(store)
     ranked = store.leaderboard()
-    best = ranked[0].id if ranked else None
     race = race_of(store, floor)
+    raced = race.standings(race.entries.designs)
+    best = raced[0].design if raced else ranked[0].id if ranked else None
     finalists = tuple(race.standings(race.entries.children))
     if finalists:
         child = store.design(finalists[0].design)

@@ -323,6 +323,24 @@ def test_two_finalists_are_compared_seed_by_seed(tmp_path: Path) -> None:
     assert first.standing == NO_DIFFERENCE
 
 
+def test_the_best_design_is_who_leads_the_race_and_not_the_ladder(tmp_path: Path) -> None:
+    with run(tmp_path) as made:
+        made.child(2, {0: 9.0, 1: 9.0}, 1)
+        made.child(3, {0: 8.0, 1: 8.0}, 2)
+        assert judge(made.store).best == 2
+        made.fresh({0: [0.0, 0.0], 2: [1.0, 3.0], 3: [2.0, 4.0]})
+        verdict = judge(made.store)
+    assert (verdict.best, verdict.best_child) == (3, 3)
+
+
+def test_the_best_design_of_a_race_may_be_a_seed(tmp_path: Path) -> None:
+    with run(tmp_path) as made:
+        made.child(2, {0: 9.0, 1: 9.0}, 1)
+        made.fresh({0: [0.0, 0.0], 2: [-3.0, -3.1]})
+        verdict = judge(made.store)
+    assert (verdict.best, verdict.best_child) == (0, 2)
+
+
 def test_before_the_first_look_the_ladder_speaks(tmp_path: Path) -> None:
     with run(tmp_path) as made:
         made.child(2, {0: 9.0}, 1)
