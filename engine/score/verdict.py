@@ -46,11 +46,10 @@ class EverySeed:
 class Verdict:
     """The best design, the best child, and what the child is compared with.
 
-    With finals the best design is who leads the race, seeds included, the best child the best
-    finalist and `fitness` its mean gain with fresh seeds, and `every_seed` says whether it is better
-    than all of them;
-    `sigma` is the noise of `fitness`, `trainings` how often the reference was trained at the lowest
-    rung to know it.
+    With finals the best design is who leads the race, seeds included, the best child is the best
+    finalist, `fitness` its mean gain with fresh seeds, and `every_seed` whether it is better than
+    all of them.  `sigma` is the noise of `fitness`, `trainings` how often the reference was trained
+    at the lowest rung to know it.
     """
 
     best: int | None
