@@ -7,12 +7,9 @@ import itertools
 from genesys_engine.engine.check.design_check import DesignCheck
 from genesys_engine.engine.compare.check_reports import CheckReports
 from genesys_engine.engine.jobs.design_report import DesignReport
-from genesys_engine.engine.jobs.task_result import InfrastructureFailure
+from genesys_engine.engine.jobs.task_result import patiently
 from genesys_engine.gab.compose import compose
-from genesys_engine.gab.errors import EnvironmentProblem
 from genesys_engine.gab.tree import GABTree
-
-RETRIES = 3
 
 
 class StudyCheck:
@@ -42,13 +39,8 @@ class StudyCheck:
         return known
 
     def _checked(self, source: str) -> DesignReport:
-        for left in reversed(range(RETRIES + 1)):
-            try:
-                return self._check.report(source, str(next(self._numbers)))
-            except InfrastructureFailure as failure:
-                if not left:
-                    raise EnvironmentProblem(
-                        f"a check could not be run: {failure}",
-                        hint="fix the cause (see `genesys-engine doctor`), then resume",
-                    ) from None
-        raise AssertionError("the last try returns or raises")
+        return patiently(
+            lambda _: self._check.report(source, str(next(self._numbers))),
+            "a check",
+            "fix the cause (see `genesys-engine doctor`), then resume",
+        )

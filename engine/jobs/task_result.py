@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,9 +11,13 @@ from typing import Generic, TypeVar
 
 from genesys_engine.engine.jobs.facts import Facts
 from genesys_engine.engine.jobs.results import ConfirmResult, DesignResult, Result, VerifyResult
+from genesys_engine.gab.errors import EnvironmentProblem
 from genesys_engine.plugins.api import Limits, Outcome
 
 R = TypeVar("R", bound=Result, covariant=True)
+T = TypeVar("T")
+RETRIES = 3
+"""How often what failed through the fault of the machine is done again."""
 DISK_FULL = ("No space left on device", "Disk quota exceeded")
 
 
@@ -48,3 +53,21 @@ def refuse_infrastructure(outcome: Outcome, scratch: Path, limits: Limits) -> No
         blamed and shutil.disk_usage(scratch).free < limits.file_bytes
     ):
         raise InfrastructureFailure(outcome.reason)
+
+
+def patiently(attempt: Callable[[int], T], what: str, hint: str) -> T:
+    """Return what `attempt` gives, called with 0 and, where the machine is to blame, again.
+
+    Args:
+        what: that is attempted, as the error says it.
+
+    Raises:
+        EnvironmentProblem: the machine was to blame for every failure; `hint` says what to do.
+    """
+    for number in range(RETRIES + 1):
+        try:
+            return attempt(number)
+        except InfrastructureFailure as failure:
+            if number == RETRIES:
+                raise EnvironmentProblem(f"{what} could not be run: {failure}", hint=hint) from None
+    raise AssertionError("the last attempt returns or raises")

@@ -24,7 +24,13 @@ from genesys_engine.engine.evaluate.verification import DEVICE_S, Verified
 from genesys_engine.engine.evaluate.verifier import Verifier, device_s_of
 from genesys_engine.engine.jobs.design_report import DesignReport
 from genesys_engine.engine.jobs.results import ConfirmResult, DesignResult, Result, VerifyResult
-from genesys_engine.engine.jobs.task_result import Done, InfrastructureFailure, Running, TaskResult
+from genesys_engine.engine.jobs.task_result import (
+    RETRIES,
+    Done,
+    InfrastructureFailure,
+    Running,
+    TaskResult,
+)
 from genesys_engine.engine.jobs.tasks import ConfirmTask, DesignTask, Task, VerifyTask
 from genesys_engine.engine.jobs.worker_jobs import Trial
 from genesys_engine.engine.llm.gateway import LLMOutage, Notice
@@ -58,8 +64,6 @@ from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import EnvironmentProblem, PluginError
 from genesys_engine.gab.tree import GABTree
 from genesys_engine.plugins.api import BudgetSpent, LLMInterrupted, LLMRefused, Parent
-
-RETRIES = 3
 
 
 class Stopped(Exception):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
@@ -25,6 +26,7 @@ from genesys_engine.engine.evaluate.verifier import Verifier
 from genesys_engine.engine.jobs.design_report import DesignReport
 from genesys_engine.engine.jobs.facts import number as fact
 from genesys_engine.engine.jobs.results import VerifyResult
+from genesys_engine.engine.jobs.task_result import patiently
 from genesys_engine.engine.jobs.worker_jobs import Trial
 from genesys_engine.engine.run.assembly import (
     demand_machine,
@@ -49,6 +51,10 @@ from genesys_engine.gab.errors import InputError
 from genesys_engine.gab.tree import GABTree
 from genesys_engine.operators.ablation import parts
 
+HINT = (
+    "trainings that ended are kept: fix the cause (see `genesys-engine doctor`), then give the same"
+    " command again"
+)
 EXPLAINS = 2 * FRESH
 """The first `replicate` of an explanation: no training of a run has its seed."""
 
@@ -87,7 +93,7 @@ class Ablation:
     @property
     def trainings(self) -> int:
         """How many trainings there are at most."""
-        return self.seeds * sum(not variant.problem for variant in self.variants)
+        return self.seeds * len({each.tree.digest for each in self.variants if not each.problem})
 
     @property
     def seconds(self) -> float:
@@ -116,6 +122,11 @@ def ablation(
             f"{called} is a seed: nothing of it was changed", where="DESIGN", hint=hint
         )
     other = _base(store, number, base, names)
+    if not store.design(other).accepted:
+        hint = "name one that was verified (`genesys-engine leaderboard` lists them)"
+        raise InputError(
+            f"{label(other, names)} was rejected by its check", where="--base", hint=hint
+        )
     rung = _rung(store, number, scale, called)
     tree, against = (GABTree.from_json(store.tree(each)) for each in (number, other))
     found = parts(tree, against)
@@ -223,22 +234,42 @@ class _Trainer:
             with closing(Verifier(trials, context.verify, self.folder, cache)) as verifier:
                 say(f"checking {len(asked.variants)} designs")
                 reports = [self._checked(check, at) for at in range(len(asked.variants))]
+                self._demand_both(reports)
                 runs: dict[tuple[int, int], Future[Verified]] = {}
                 for seed in range(asked.seeds):
                     for at, report in enumerate(reports):
-                        if report is not None and report.passed:
+                        if report is not None and report.passed and self._first(at) == at:
                             runs[at, seed] = self._start(verifier, at, seed, report)
-                results = self._collected(runs, say)
+                results = self._collected(verifier, reports, runs, say)
         return [self._row(at, report, results) for at, report in enumerate(reports)]
 
+    def _first(self, at: int) -> int:
+        """Return the first variant that is the same model: it is trained once."""
+        digests = [each.tree.digest for each in self.asked.variants]
+        return digests.index(digests[at])
+
+    def _demand_both(self, reports: Sequence[DesignReport | None]) -> None:
+        """Refuse a design, or what it is compared with, that cannot be trained."""
+        for variant, report in zip(self.asked.variants[:2], reports, strict=False):
+            if report is not None and not report.passed:
+                why = f"{variant.change} cannot be trained: {report.findings[0].message}"
+                raise InputError(why, where=self.asked.scale)
+
     def _collected(
-        self, runs: Mapping[tuple[int, int], Future[Verified]], say: Callable[[str], None]
+        self,
+        verifier: Verifier,
+        reports: Sequence[DesignReport | None],
+        runs: Mapping[tuple[int, int], Future[Verified]],
+        say: Callable[[str], None],
     ) -> dict[tuple[int, int], Verified]:
         """Return all results; a line for each that was not known."""
         new = {key for key, future in runs.items() if not future.done()}
         steps, results = Steps(say, len(new)), {}
         for (at, seed), future in runs.items():
-            results[at, seed] = future.result()
+            report = reports[at]
+            assert report is not None
+            again = partial(self._start, verifier, at, seed, report)
+            results[at, seed] = patiently(partial(_result, future, again), "a training", HINT)
             if (at, seed) in new:
                 variant = self.asked.variants[at]
                 steps.done()
@@ -248,7 +279,10 @@ class _Trainer:
 
     def _checked(self, check: DesignCheck, at: int) -> DesignReport | None:
         variant = self.asked.variants[at]
-        return None if variant.problem else check.report(compose(variant.tree), str(at))
+        if variant.problem:
+            return None
+        source = compose(variant.tree)
+        return patiently(lambda n: check.report(source, f"{at}-{n}"), "a check", HINT)
 
     def _start(
         self, verifier: Verifier, at: int, seed: int, report: DesignReport
@@ -272,7 +306,8 @@ class _Trainer:
         if report is None or not report.passed:
             why = variant.problem if report is None else report.findings[0].message
             return Trained(variant.path, variant.change, problem=why)
-        found = [results[at, seed] for seed in range(self.asked.seeds)]
+        first = self._first(at)
+        found = [results[first, seed] for seed in range(self.asked.seeds)]
         readings, problem = _readings(self.context.measure, [each.result for each in found])
         return Trained(
             variant.path,
@@ -281,7 +316,15 @@ class _Trainer:
             parameters=report.measurements.fits[self.asked.scale].parameters,
             device_s=fmean(fact(each.facts, DEVICE_S) for each in found),
             problem=problem,
+            same_as=None if first == at else first,
         )
+
+
+def _result(
+    future: Future[Verified], again: Callable[[], Future[Verified]], number: int
+) -> Verified:
+    """Return what a training gives, or, after the first attempt, what another one does."""
+    return (again() if number else future).result()
 
 
 def _readings(measure: Measure, results: Sequence[VerifyResult]) -> tuple[tuple[Reading, ...], str]:

@@ -17,7 +17,7 @@ class Trained:
     """What a variant of a design scored, a reading for each training seed.
 
     `path` and `change` say which part it is without, or `change` alone what it is; `problem` says
-    why there are no readings, or "".
+    why there are no readings, or "".  `same_as` is the row whose model it is, trained once.
     """
 
     path: str
@@ -26,6 +26,7 @@ class Trained:
     parameters: int | None = None
     device_s: float | None = None
     problem: str = ""
+    same_as: int | None = None
 
 
 @dataclass(frozen=True)
@@ -102,12 +103,13 @@ def explained(
             for reading, reference in zip(row.readings, references, strict=True)
         )
         for at, row in enumerate(rows)
-        if row.readings
+        if row.readings and row.same_as is None
     }
     seeds = len(references)
     rule = _FromOne(Entries((1,), (0, *(at for at in gains if at > 1))), (seeds,), pair)
     look = Look(seeds, rule, gains)
-    shares = [_compared(row, at, look) for at, row in enumerate(rows)][1:]
+    numbered = [(at if row.same_as is None else row.same_as, row) for at, row in enumerate(rows)]
+    shares = [_compared(row, at, look) for at, row in numbered][1:]
     whole, *others = shares
     others.sort(key=lambda share: -share.gain.mean if share.gain else float("inf"))
     own = rows[0]

@@ -141,6 +141,8 @@ class Look:
 
     def difference(self, one: int, other: int) -> Difference:
         """Return how much more `one` has gained than `other`, seed by seed."""
+        if one == other:
+            return Difference(0.0, 0.0, 0.0, len(self.gains[one]))
         pairs = zip(self.gains[one], self.gains[other], strict=True)
         differences = [first - second for first, second in pairs]
         mean, half = statistics.fmean(differences), self._half_width(differences)

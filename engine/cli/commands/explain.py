@@ -45,7 +45,8 @@ def command(
     difference is paired.
 
     Without --yes, the parts and the cost are listed and nothing is trained. After an interruption
-    the same command continues; a higher --seeds repeats no training. The result is kept in RUN and
+    the same command continues; a higher --seeds repeats no training. Choose --seeds beforehand: who
+    adds seeds until a part helps will find one that only seems to. The result is kept in RUN and
     shown in its report.
     """
     from genesys_engine.engine.run.explanation import ablation, explain

@@ -121,6 +121,7 @@ def test_a_child_is_compared_with_the_seed_that_it_descends_from(run: Path) -> N
     plan = data(here("explain", run, child.id, "--json").out)
     assert plan["base"] == child.parents[0]
     assert len(plan["parts"]) == 1
+    assert plan["trainings"] == 2 * plan["seeds"], "without its only part it is the seed itself"
 
 
 @pytest.mark.parametrize(

@@ -173,6 +173,15 @@ def test_the_race_of_a_longer_run_begins_with_what_was_trained() -> None:
     assert [seed for design, seed in trained(longer) if design == 2] == list(range(8))
 
 
+def test_a_reference_that_is_left_alone_is_compared_with_itself() -> None:
+    race = hold(finals({0: [0.0, 0.0], 1: [None, None]}, seeds=1), 2, 0.5)
+    (look,) = race.looks
+    assert look.failed == (1,)
+    (alone,) = race.standings(race.entries.designs)
+    own = alone.over_reference
+    assert (alone.design, own.mean, own.low, own.high) == (0, 0.0, 0.0, 0.0)
+
+
 def test_the_most_trainings() -> None:
     assert most_trainings(5, 2, 4) == 28
     assert most_trainings(5, 0, 4) == 0
