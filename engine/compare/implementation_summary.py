@@ -83,8 +83,8 @@ class ImplementationSummary:
     tables: tuple[Table, ...] = ()
 
     def with_tables(self, tables: Sequence[Table]) -> ImplementationSummary:
-        """Return the summary with the tables of plugins."""
-        return replace(self, tables=tuple(tables))
+        """Return the summary with further tables, those of plugins."""
+        return replace(self, tables=(*self.tables, *tables))
 
     def to_json(self) -> dict[str, object]:
         """Return the answer of `compare --json`."""

@@ -27,17 +27,24 @@ def read(folder: Path) -> Summary:
         kept, name = store.meta("experiment"), store.meta("name")
         compare, plugins = kept["compare"], kept["plugins"]
         section = Experiment.model_validate({"compare": compare}).compare
-        host = PluginHost(plugins["disable"], plugins.get("local", ()))
+        local = plugins.get("local", ())
+        host = PluginHost(plugins["disable"], local)
+        gone = [
+            Table(f"{at} is gone: the tables of this plugin are missing", (), ())
+            for at in local
+            if not Path(at).exists()
+        ]
         if section.study == "evolution":
             runs = store.results(FinishedRun)
-            return _with_tables(host, summarise_runs(section, runs, name=name), runs, {})
+            found = summarise_runs(section, runs, name=name).with_tables(gone)
+            return _with_tables(host, found, runs, {})
         results, proposals = store.results(Implemented), stored_proposals(store)
         simulation = bool(store.meta("simulation"))
         study = summarise(
             section, proposals, results, name=name, simulation=simulation, cut=store.cut()
         )
         units = {each.name: each.stratum for each in proposals}
-        return _with_tables(host, study, results, units)
+        return _with_tables(host, study.with_tables(gone), results, units)
 
 
 def _with_tables(

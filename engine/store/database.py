@@ -163,7 +163,8 @@ class Database:
             raise InputError(
                 f"the {cls.kind} was written in format {found}, this version reads {cls.format}",
                 where=str(folder),
-                hint=f"use the version of genesys-engine that made it (see `meta` in {cls.file})",
+                hint="use the version of genesys-engine that made it (see `meta` in"
+                f" {cls.file}), or start again in a new folder",
             )
         return store
 

@@ -20,7 +20,11 @@ _SAME_COMPUTE = 1.0
 
 @dataclass(frozen=True)
 class _Behind:
-    """A metric in which a control beats a model by more than its standard error explains."""
+    """A metric in which a control beats a model by more than chance.
+
+    In bits per byte any lead counts: both were scored on the same windows, whose differences make
+    up nearly all of the standard error.
+    """
 
     metric: str
     value: float
@@ -101,6 +105,7 @@ def _behind(scores: Scores, controls: Controls, control: str) -> list[_Behind]:
             continue
         up = score.higher_is_better
         behind = other - score.value if up else score.value - other
-        if behind > SIGMAS * (score.stderr or 0.0):
+        chance = 0.0 if metric == BITS else SIGMAS * (score.stderr or 0.0)
+        if behind > chance:
             found.append(_Behind(metric, score.value, other, up))
     return found

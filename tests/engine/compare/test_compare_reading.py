@@ -80,3 +80,10 @@ def test_a_plugin_that_fails_is_named_and_costs_the_study_nothing(shown, body, r
     assert reason in failed.title
     assert study.arms[0].means["best"] == 1.5
     render_page(study)
+
+
+def test_a_plugin_that_is_gone_is_named(shown, tmp_path):
+    shown('return [{"title": "Costs", "columns": [], "rows": []}]')
+    (plugin,) = tmp_path.glob("adding_*.py")
+    plugin.unlink()
+    assert f"{plugin} is gone" in tables(read(tmp_path / "study"))[-1].title
