@@ -1,6 +1,6 @@
 """The zoo of `rung_fidelity.py`: designs that differ as those of a run do, good ones and bad ones.
 
-    python experiments/bench/fidelity_zoo.py        # writes experiments/bench/fidelity_zoo/*.json
+    python experiments/bench/fidelity_zoo.py        # adds to experiments/bench/fidelity_zoo/*.json
 
 The five seeds, units of the library in their place, hybrids, what the operators of a run make of
 them with fixed seeds (their units come from the library and the grammar), and designs that are
@@ -10,6 +10,7 @@ library or the grammar changes, and each file can be a seed of an experiment.
 
 from __future__ import annotations
 
+import argparse
 import json
 import random
 from collections.abc import Iterator, Mapping
@@ -147,13 +148,15 @@ def _bad(seeds: Mapping[str, GABTree]) -> Iterator[tuple[str, GABTree]]:
 
 
 def main() -> None:
-    """Write the zoo, and say what is in it."""
+    """Write the designs that are not there yet: what was recorded is of those that are."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     FOLDER.mkdir(exist_ok=True)
     for name, tree in designs():
         tree.validate()
-        text = json.dumps(tree.to_json(), indent=1) + "\n"
-        (FOLDER / f"{name}.json").write_text(text, encoding="utf-8")
-        print(name, tree)
+        file = FOLDER / f"{name}.json"
+        if not file.exists():
+            file.write_text(json.dumps(tree.to_json(), indent=1) + "\n", encoding="utf-8")
+            print(name, tree)
 
 
 if __name__ == "__main__":
