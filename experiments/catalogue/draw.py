@@ -110,7 +110,13 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=6, help="proposals for each number of units")
     parser.add_argument("--units", type=int, nargs="+", default=STRATA, help="numbers of units")
     given = parser.parse_args()
-    write_proposals(make_proposals(given.seed, given.each, given.units), given.folder)
+    if min(given.each, *given.units) < 1:
+        parser.error("--each and --units are 1 or more")
+    try:
+        proposals = make_proposals(given.seed, given.each, given.units)
+    except InputError as error:
+        parser.error(f"--units: {error.message}")
+    write_proposals(proposals, given.folder)
 
 
 if __name__ == "__main__":

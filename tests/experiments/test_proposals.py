@@ -1,9 +1,11 @@
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from experiments.catalogue import draw
 from experiments.catalogue.draw import STRATA, make_proposals, write_proposals
 from genesys_engine.engine.compare.proposals import read_proposals
 from genesys_engine.gab import library
@@ -71,3 +73,14 @@ def test_faults_in_a_file_are_reported_with_its_name(tmp_path, change, message):
 def test_an_empty_folder_is_an_error(tmp_path):
     with pytest.raises(InputError, match="no proposals"):
         read_proposals(tmp_path)
+
+
+@pytest.mark.parametrize("words", [["--units", "12"], ["--units", "0"], ["--each", "0"]])
+def test_a_draw_that_is_impossible_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["draw", str(tmp_path / "drawn"), *words])
+    with pytest.raises(SystemExit) as ended:
+        draw.main()
+    assert ended.value.code == 2
+    assert not (tmp_path / "drawn").exists()
