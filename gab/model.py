@@ -44,7 +44,7 @@ class LanguageModel(nn.Module):
         kw: dict[str, Any] = {"device": device, "dtype": dtype}
         width, n_blocks = config.d_model, config.n_blocks
         with torch.random.fork_rng():
-            _start_generators(seed, device)  # units draw what they initialise themselves from here
+            start_generators(seed, device)  # units draw what they initialise themselves from here
             # Not nn.Embedding(...): its initialisation on the meta device imports for seconds.
             empty = torch.empty(config.vocab_size, width, **kw)
             embedding = nn.Embedding.from_pretrained(empty, freeze=False)  # type: ignore[no-untyped-call]
@@ -145,8 +145,8 @@ def _initialised(module: nn.Module) -> Iterator[nn.Linear | nn.Embedding]:
         yield from _initialised(child)
 
 
-def _start_generators(seed: int, device: torch.device | str | None) -> None:
-    """Start the generators that are drawn from on a device.
+def start_generators(seed: int, device: torch.device | str | None = None) -> None:
+    """Start the generators that are drawn from on a device, by default the CPU's.
 
     `torch.manual_seed` also notes the seed, with the stack of its caller, for every kind of
     accelerator that may come: milliseconds, and more than a small model takes to build.

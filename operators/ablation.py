@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from genesys_engine.gab.errors import TreeError
 from genesys_engine.gab.layers import is_pattern, pattern_fault
 from genesys_engine.gab.tree import GABTree, grow
-from genesys_engine.operators.variation import kept_slots
+from genesys_engine.operators.variation import heirs, kept_slots
 
 ROOT = "root"
 
@@ -110,13 +110,12 @@ def _inner(tree: GABTree, at: int, other: GABTree) -> str | None:
     It was where a child of its own interface has the other's unit; a pattern of layers was where
     the other is none, around the block that is most like it.
     """
-    node = tree[at]
-    heirs = {s: tree.subtree(i) for s, i in tree.children(at).items() if tree[i].ret == node.ret}
-    if not heirs:
+    inner = {slot: tree.subtree(index) for slot, index in heirs(tree, at).items()}
+    if not inner:
         return None
-    likest = max(heirs, key=lambda slot: _likeness(heirs[slot], other))
-    same = heirs[likest][0].unit.digest == other[0].unit.digest
-    layers = is_pattern(node.unit) and not is_pattern(other[0].unit)
+    likest = max(inner, key=lambda slot: _likeness(inner[slot], other))
+    same = inner[likest][0].unit.digest == other[0].unit.digest
+    layers = is_pattern(tree[at].unit) and not is_pattern(other[0].unit)
     return likest if same or layers else None
 
 

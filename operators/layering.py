@@ -155,16 +155,15 @@ def _merge(tree: GABTree, at: int | None, donor: Parent, rng: random.Random) -> 
     gift = _block_of(donor.tree, rng)
     said = f"{gift[0].name} of design {donor.design}"
     if at is None:
-        made, order = _pattern_over(_mixed([tree, gift], rng), rng)
-        change = sentence(f"Merged layers of {said} with those of the parent in {order}")
-        return Child(made, change, {"move": "merge", "order": order})
-    slot, index = rng.choice(list(kinds_of(tree, at).items()))
-    whole, order = _with_kind(tree, at, slot, gift, rng)
-    if order:
-        change = sentence(f"Merged layers of {said} with those of the parent in {order}")
-        return Child(whole, change, {"move": "merge", "order": order})
-    change = sentence(f"Took the layers of {said} in place of {slot} ({tree[index].name})")
-    return Child(whole, change, {"move": "merge", "slot": slot})
+        whole, order = _pattern_over(_mixed([tree, gift], rng), rng)
+    else:
+        slot, index = rng.choice(list(kinds_of(tree, at).items()))
+        whole, order = _with_kind(tree, at, slot, gift, rng)
+        if not order:
+            change = sentence(f"Took the layers of {said} in place of {slot} ({tree[index].name})")
+            return Child(whole, change, {"move": "merge", "slot": slot})
+    change = sentence(f"Merged layers of {said} with those of the parent in {order}")
+    return Child(whole, change, {"move": "merge", "order": order})
 
 
 def _pattern_over(blocks: Sequence[GABTree], rng: random.Random) -> tuple[GABTree, str]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from genesys_engine.gab.tree import GABTree, Place
-from genesys_engine.operators.variation import VariationOptions, attempt, choose_place, only
+from genesys_engine.operators.variation import VariationOptions, attempt, choose_place, heirs, only
 from genesys_engine.plugins.api import Child, OperatorContext, Parent
 
 
@@ -28,20 +27,14 @@ class Removal:
             OperatorNotApplicable: no unit has a child of its own interface.
         """
         tree = only(parents)
-        places = [place for place in tree.places() if _heirs(tree, place)]
+        places = [place for place in tree.places() if heirs(tree, place.index)]
 
         def draw() -> Child:
             place = choose_place(places, context.rng)
-            slot, heir = context.rng.choice(_heirs(tree, place))
+            slot, heir = context.rng.choice(list(heirs(tree, place.index).items()))
             name = tree[heir].name
             change = f"Removed {place.node.name} at {place.path} and kept its {slot} ({name})."
             details = {"path": place.path, "removed": place.node.name, "kept": name}
             return Child(tree.replace(place.index, tree.subtree(heir)), change, details)
 
         return attempt(parents, self.options, draw)
-
-
-def _heirs(tree: GABTree, place: Place) -> list[tuple[str, int]]:
-    """Return slot and index of the children that could take their parent's place."""
-    children = tree.children(place.index).items()
-    return [(slot, at) for slot, at in children if tree[at].ret == place.node.ret]

@@ -82,6 +82,12 @@ def choose_place(places: Iterable[Place], rng: random.Random) -> Place:
     return rng.choice(groups[name])
 
 
+def heirs(tree: GABTree, index: int) -> dict[str, int]:
+    """Return the children of a node, by slot, that could take its place."""
+    ret = tree[index].ret
+    return {slot: at for slot, at in tree.children(index).items() if tree[at].ret == ret}
+
+
 def kept_slots(tree: GABTree, index: int, slots: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Return which child of a node continues in which new slot, given as (name, interface).
 

@@ -23,7 +23,7 @@ from genesys_engine.plugins.corpus import Corpus
 from genesys_engine.plugins.crosscheck import beyond_rounding
 from genesys_engine.plugins.remote_model import log_likelihoods
 from genesys_engine.plugins.sandbox.subject import Asked
-from genesys_engine.plugins.trainers.stepping import IGNORED, IN_CACHE
+from genesys_engine.plugins.trainers.stepping import IN_CACHE, micro_batches
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -96,9 +96,7 @@ class _Step:
 
         steps = 0 if torch.cuda.is_available() else int(self._rng.integers(EARLY))
         for batch in islice(self._batches, steps):
-            targets = torch.from_numpy(np.where(batch.mask, batch.targets, IGNORED))
-            inputs = torch.from_numpy(batch.inputs.copy())
-            self._subject.ask("teach", {"progress": 0.0}, [inputs, targets])
+            self._subject.ask("teach", {"progress": 0.0}, next(micro_batches(batch, None)))
 
     def likely(self, runs: Sequence[int], *, changed: bool = True) -> NDArray[np.float64]:
         """Return the log-likelihood (runs * rows,) of what follows the place before each cut.

@@ -1,8 +1,7 @@
 """The implementers by name: `gp`, its ablations, and the direct-prompting baselines.
 
 They all share the knowledge in the prompts, the mechanical repairs, the checker and the criterion
-of
-success: a block that passes its check and is faithful to every change of the proposal.
+of success: a block that passes its check and is faithful to every change of the proposal.
 """
 
 from __future__ import annotations

@@ -190,11 +190,11 @@ class Candidate:
 
     def have(self, model: Model, operation: str, *tensors: Tensor, **given: Any) -> None:
         """Have something done to a model before the next question."""
-        self._waiting.append(_silent(self.to_ask(model, operation, *tensors, **given)))
+        self._waiting.append(silent(self.to_ask(model, operation, *tensors, **given)))
 
     def have_done(self, operation: str, *tensors: Tensor, **given: Any) -> None:
         """Have something done before the next question."""
-        self._waiting.append(_silent(Question(operation, given, tensors)))
+        self._waiting.append(silent(Question(operation, given, tensors)))
 
     def ask(self, operation: str, *tensors: Tensor, **given: Any) -> Reply:
         """Ask for an operation of `served`.
@@ -215,7 +215,7 @@ class Candidate:
         waiting, self._waiting = self._waiting, []
         if len(self._dropped) >= _ENOUGH:
             dropped, self._dropped[:] = list(self._dropped), []
-            waiting.append(_silent(Question("drop", {"numbers": dropped})))
+            waiting.append(silent(Question("drop", {"numbers": dropped})))
         if not (waiting or questions):
             return iter(())
         replies = map(_unpatched, self._asked.ask_all([*(w.question for w in waiting), *questions]))
@@ -239,7 +239,7 @@ def _unpatched(reply: Reply) -> Reply:
     return reply
 
 
-def _silent(question: Question) -> Asking[None]:
+def silent(question: Question) -> Asking[None]:
     """Return what is asked without looking at the answer."""
     return Asking(question, lambda answer, made: None)
 

@@ -16,9 +16,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from genesys_engine.gab.model import LanguageModel
+from genesys_engine.gab.model import LanguageModel, start_generators
 from genesys_engine.gab.scales import ModelConfig
-from genesys_engine.plugins.auditor.numbers import start_generator
 
 
 class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -58,7 +57,7 @@ def stack(
     block_class: type[nn.Module], width: int, blocks: int, device: str | None = None
 ) -> list[nn.Module]:
     """Return the layers of a stack of blocks, in eval mode; one alone is the first of two."""
-    start_generator(0)
+    start_generators(0)
     places = [(index, max(2, blocks)) for index in range(blocks)]
     return [block_class(width, place, device=device).eval() for place in places]
 
@@ -134,7 +133,7 @@ def flops_per_token(
     Raises:
         Exception: what the block raises; on the meta device also where it reads values.
     """
-    start_generator(0)
+    start_generators(0)
     model = LanguageModel(block_class, config, device=device).eval()
     tokens = torch.zeros(1, config.context, dtype=torch.long, device=device)
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), OperationCounter() as counter:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from genesys_engine.gab.checks.report import Evidence, Finding, finding
 from genesys_engine.gab.checks.sourcemap import Place
-from genesys_engine.plugins.auditor.candidate import Asking, Model, names, only, text
+from genesys_engine.plugins.auditor.candidate import Asking, Model, names, only, silent, text
 from genesys_engine.plugins.auditor.numbers import EQUAL, difference, worst
 from genesys_engine.plugins.auditor.subject import WHOLE, Subject
 from genesys_engine.plugins.sandbox.subject import Reply, SubjectRaised
@@ -194,8 +194,7 @@ def _what_remembers(subject: Subject, model: Model, tokens: Tensor, others: Tens
 
 def _to_note(subject: Subject, model: Model, note: int) -> Asking[Any]:
     """Ask to have the state of a model remembered where it is."""
-    question = subject.candidate.to_ask(model, "note", number=note)
-    return Asking(question, lambda answer, made: None)
+    return silent(subject.candidate.to_ask(model, "note", number=note))
 
 
 def _to_see(subject: Subject, model: Model, note: int, what: str) -> Asking[Any]:

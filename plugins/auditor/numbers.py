@@ -56,15 +56,6 @@ def fan_in(shape: tuple[int, ...]) -> int:
     return math.prod(shape) // max(1, shape[0]) if len(shape) > 1 else 4
 
 
-def start_generator(seed: int) -> None:
-    """Start the CPU's global generator at `seed`.
-
-    `torch.manual_seed` also notes the seed, with the stack of its caller, for every kind of
-    accelerator that may come: a millisecond a call, and a check makes a hundred.
-    """
-    torch.default_generator.manual_seed(seed)
-
-
 def derived(seed: int, purpose: int | str) -> int:
     """Return a seed for one purpose, from which no other one's can be reckoned."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{purpose}".encode()).digest()[:7], "big")

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from genesys_engine.gab.checks.sourcemap import SourceMap
+from genesys_engine.gab.model import start_generators
 from genesys_engine.gab.raised import describe
-from genesys_engine.plugins.auditor.numbers import start_generator
 
 
 def under_autocast(source: SourceMap, block: nn.Module, X: Tensor) -> Tensor:
@@ -32,7 +32,7 @@ def under_autocast(source: SourceMap, block: nn.Module, X: Tensor) -> Tensor:
 
 
 def _backward_under_autocast(block: nn.Module, X: Tensor) -> Tensor:
-    start_generator(0)
+    start_generators(0)
     with torch.autocast("cpu", torch.bfloat16):
         Y: Tensor = block(X)[0]
     Y.float().square().mean().backward()  # type: ignore[no-untyped-call]

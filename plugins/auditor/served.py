@@ -23,7 +23,7 @@ from genesys_engine.gab.checks.sourcemap import SourceMap
 from genesys_engine.gab.compose import load_block
 from genesys_engine.gab.layers import structure_of
 from genesys_engine.gab.meta import on_meta
-from genesys_engine.gab.model import LanguageModel
+from genesys_engine.gab.model import LanguageModel, start_generators
 from genesys_engine.gab.scales import ModelConfig, meta_model
 from genesys_engine.plugins.auditor import blame, hooks, precision, trainee
 from genesys_engine.plugins.auditor.blame import Call, is_unit
@@ -37,7 +37,7 @@ from genesys_engine.plugins.auditor.flops import (
 )
 from genesys_engine.plugins.auditor.lifted import lifted
 from genesys_engine.plugins.auditor.memory import buffers_kept, kept
-from genesys_engine.plugins.auditor.numbers import fan_in, start_generator
+from genesys_engine.plugins.auditor.numbers import fan_in
 from genesys_engine.plugins.auditor.operations import View
 from genesys_engine.plugins.auditor.untouched import remember
 from genesys_engine.plugins.sandbox.subject import Answer, Operation
@@ -107,7 +107,7 @@ class Served:
 
     def build_block(self, given: Given, tensors: Tensors) -> Answer:
         """Build one block; a placed one is called as in its stack, with what Z holds there."""
-        start_generator(given["seed"])
+        start_generators(given["seed"])
         block = self._block(given, given["index"])
         if given["placed"]:
             hooks.place_above([self._block(given, index) for index in range(given["index"])], block)
@@ -181,7 +181,7 @@ class Served:
         """Run a module; tell whether that moved the global generator."""
         output = self._run(self._model(given), given, tensors)
         now = torch.default_generator.get_state()
-        start_generator(given["seed"])
+        start_generators(given["seed"])
         return {"draws": not torch.equal(torch.default_generator.get_state(), now)}, [output]
 
     def run_without(self, given: Given, tensors: Tensors) -> Answer:
@@ -214,7 +214,7 @@ class Served:
     def reply(self, given: Given, tensors: Tensors) -> Answer:
         """Call a block; what it replies is described, and sent where it is like its input."""
         (X,) = tensors
-        start_generator(given["seed"])
+        start_generators(given["seed"])
         with torch.no_grad():
             made = self._model(given)(X)
         kind = type(made).__name__
@@ -230,14 +230,14 @@ class Served:
     def call(self, given: Given, tensors: Tensors) -> Answer:
         """Call a block with X and Z, as a model does; what Z holds next to tensors stays here."""
         X, *values = tensors
-        start_generator(0)
+        start_generators(0)
         with torch.no_grad():
             Y, Z = self._model(given)(X, **dict(zip(given["names"], values, strict=True)))
         named = {name: value for name, value in Z.items() if isinstance(value, Tensor)}
         return {"names": list(named)}, [Y, *named.values()]
 
     def _run(self, model: nn.Module, given: Given, tensors: Tensors) -> Tensor:
-        start_generator(given["seed"])
+        start_generators(given["seed"])
         with torch.set_grad_enabled(given["gradient"]), lifted(given["wide"]):
             output: Any = model(*tensors)
         result: Tensor = output[0] if isinstance(output, tuple) else output
@@ -251,7 +251,7 @@ class Served:
         By `backward`, as training takes it: reentrant checkpoints know no other way.
         """
         model, (tokens, weights) = self._model(given), tensors
-        start_generator(0)
+        start_generators(0)
         with lifted(given["wide"]), hooks.inputs_of_blocks(model) as caught:
             output = model(tokens)
             if output.requires_grad:
@@ -264,7 +264,7 @@ class Served:
         block, (X, weights) = self._model(given), tensors
         block.zero_grad(set_to_none=True)
         X.requires_grad_()
-        start_generator(0)
+        start_generators(0)
         Y = block(X)[0]
         if not torch.isfinite(Y).all():
             return {"found": []}, [Y]
@@ -486,7 +486,7 @@ _VIEWS: Mapping[str, Callable[..., View]] = {
 def _backward(model: nn.Module, tokens: Tensor, targets: Tensor) -> Tensor | None:
     """Take one training step's gradient; return the blocks' input."""
     model.zero_grad(set_to_none=True)
-    start_generator(0)
+    start_generators(0)
     with hooks.inputs_of_blocks(model) as caught:
         logits = model(tokens)
     loss = functional.cross_entropy(logits.flatten(0, 1), targets.flatten())

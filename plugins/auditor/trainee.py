@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from genesys_engine.gab.model import LanguageModel
+from genesys_engine.gab.model import LanguageModel, start_generators
 from genesys_engine.gab.scales import ModelConfig
-from genesys_engine.plugins.auditor.numbers import start_generator
 
 _RATE = 3e-3
 
@@ -40,7 +39,7 @@ def take_steps(model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> 
     fused = not any(p.is_complex() for p in weights)  # PyTorch has no fused step for them
     optimizer = torch.optim.AdamW(weights, lr=_RATE, betas=(0.9, 0.95), fused=fused)
     model.train()
-    start_generator(seed)
+    start_generators(seed)
     seen = []
     for tokens, following in zip(inputs, targets, strict=True):
         logits = model(tokens)

@@ -82,7 +82,10 @@ class Asked(Protocol):
     """Whoever answers: a process of its own, or in tests this one."""
 
     def ask(
-        self, operation: str, arguments: Mapping[str, Any] | None = None, tensors: Any = ()
+        self,
+        operation: str,
+        arguments: Mapping[str, Any] | None = None,
+        tensors: Sequence[Tensor] = (),
     ) -> Reply:
         """Have an operation run; return its answer and tensors.
 
@@ -91,6 +94,8 @@ class Asked(Protocol):
             SubjectRaised: the operation raised.
             SubjectStopped, SubjectEnded, BadAnswer: there is no answer.
         """
+        (reply,) = self.ask_all([Question(operation, arguments or {}, tensors)])
+        return reply
 
     def ask_all(self, questions: Sequence[Question]) -> Iterator[Reply]:
         """Have operations run one after the other, in one message; return their replies in order.
@@ -106,25 +111,7 @@ class Asked(Protocol):
         """Have it end, where it is a process of its own: nothing more is asked."""
 
 
-class _Asks:
-    """Asks one question as several."""
-
-    def ask_all(self, questions: Sequence[Question]) -> Iterator[Reply]:
-        """See `Asked`."""
-        raise NotImplementedError
-
-    def ask(
-        self,
-        operation: str,
-        arguments: Mapping[str, Any] | None = None,
-        tensors: Sequence[Tensor] = (),
-    ) -> Reply:
-        """See `Asked`."""
-        (reply,) = self.ask_all([Question(operation, arguments or {}, tensors)])
-        return reply
-
-
-class SubjectProcess(_Asks):
+class SubjectProcess(Asked):
     """The judge's handle of a subject, the `number`th of its job."""
 
     def __init__(self, channel: Channel, number: int = 0) -> None:
@@ -156,7 +143,9 @@ class SubjectProcess(_Asks):
         answers, counts = _checked_answers(message, len(received))
         if len(answers) != len(questions) and (failed is None or len(answers) > len(questions)):
             raise BadAnswer(f"{len(answers)} answers to {len(questions)} questions")
-        return _in_order(answers, counts, received, failed)
+        left = iter(received)
+        pairs = zip(answers, counts, strict=True)
+        return _before([(answer, list(islice(left, count))) for answer, count in pairs], failed)
 
     def end(self) -> None:
         """Have the subject end, and wait until it has left; see `Asked`."""
@@ -193,18 +182,6 @@ def _checked_answers(message: dict[str, Any], received: int) -> tuple[list[Any],
     return answers, counts
 
 
-def _in_order(
-    answers: Sequence[dict[str, Any]],
-    counts: Sequence[int],
-    tensors: Sequence[Tensor],
-    error: BaseException | None,
-) -> Iterator[Reply]:
-    """Yield every answer with its tensors, as `_before` does."""
-    left = iter(tensors)
-    pairs = zip(answers, counts, strict=True)
-    return _before([(answer, list(islice(left, count))) for answer, count in pairs], error)
-
-
 def _before(replies: Sequence[Reply], error: BaseException | None) -> Iterator[Reply]:
     """Yield replies, and raise what came after them."""
     yield from replies
@@ -212,7 +189,7 @@ def _before(replies: Sequence[Reply], error: BaseException | None) -> Iterator[R
         raise error
 
 
-class SameProcess(_Asks):
+class SameProcess(Asked):
     """Runs the operations in this very process: for trusted code, and for tests of them."""
 
     def __init__(self, target: str, scratch: Path) -> None:
@@ -235,11 +212,7 @@ class SameProcess(_Asks):
                 failed.__cause__ = error
                 break
             replies.append((dict(answer), [tensor.detach() for tensor in made]))
-        answers, tensors = (
-            [answer for answer, _ in replies],
-            [t for _, made in replies for t in made],
-        )
-        return _in_order(answers, [len(made) for _, made in replies], tensors, failed)
+        return _before(replies, failed)
 
     def end(self) -> None:
         """Forget the operations; see `Asked`."""
