@@ -54,14 +54,17 @@ def until_stopped(display: Display, work: Callable[[Callable[[], str | None]], N
 def stopped_note(folder: Path, reason: str, more: str = "") -> int:
     """Say how what stopped early is resumed; return the exit code."""
     note(f"stopped ({reason}); nothing is lost. Resume with: genesys-engine resume {folder}{more}")
+    return _exit_code(reason)
+
+
+def _exit_code(reason: str) -> int:
     return EXIT_INTERRUPTED if reason == INTERRUPTED else EXIT_BUDGET
 
 
 def _stopped(folder: Path, reason: str) -> int:
-    code = EXIT_INTERRUPTED if reason == INTERRUPTED else EXIT_BUDGET
     kind = RunInterrupted if reason == INTERRUPTED else RunStopped
     with Store.open(folder, write=True) as store, store.transaction():
-        store.add_event(kind(reason=reason, exit_code=code), decisive=False)
+        store.add_event(kind(reason=reason, exit_code=_exit_code(reason)), decisive=False)
     more = f" --set {reason}=MORE" if reason.startswith("budget.") else ""
     return stopped_note(folder, reason, more)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from genesys_engine.engine.compare.evolution_summary import ArmRuns, EvolutionSummary
-from genesys_engine.engine.compare.figures import colour
+from genesys_engine.engine.compare.figures import colour, error_bars
 from genesys_engine.engine.report import figures as fig
 from genesys_engine.engine.report.figures import Trace, figure, hover
 
@@ -31,13 +31,7 @@ def _bests(arms: Sequence[ArmRuns]) -> str:
         "name": "mean over seeds, 95 % interval",
         "x": [hover(name) for name, _, _ in known],
         "y": [mean for _, mean, _ in known],
-        "error_y": {
-            "type": "data",
-            "symmetric": False,
-            "array": [ends.high - mean for _, mean, ends in known],
-            "arrayminus": [mean - ends.low for _, mean, ends in known],
-            "color": fig.MUTED,
-        },
+        "error_y": error_bars([(mean, ends.low, ends.high) for _, mean, ends in known]),
         "marker": {"size": 11, "color": fig.ACCENT},
         "hoverinfo": "y",
     }

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 
 from genesys_engine.engine.common.text import count
-from genesys_engine.engine.compare.figures import colour, marker
+from genesys_engine.engine.compare.figures import colour, error_bars, marker
 from genesys_engine.engine.compare.implementation_summary import (
     ArmCounts,
     Counts,
@@ -55,13 +55,9 @@ def _percent(row: Counts) -> float:
 
 
 def _errors(rows: Sequence[Counts]) -> dict[str, object]:
-    return {
-        "type": "data",
-        "symmetric": False,
-        "array": [100 * row.interval.high - _percent(row) for row in rows],
-        "arrayminus": [_percent(row) - 100 * row.interval.low for row in rows],
-        "color": fig.MUTED,
-    }
+    return error_bars(
+        [(_percent(row), 100 * row.interval.low, 100 * row.interval.high) for row in rows]
+    )
 
 
 def _about(arm: ArmCounts) -> str:

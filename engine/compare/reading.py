@@ -14,7 +14,7 @@ from genesys_engine.engine.compare.session import stored_proposals
 from genesys_engine.engine.compare.store import StudyStore
 from genesys_engine.engine.compare.summary import Summary
 from genesys_engine.engine.compare.tables import Table
-from genesys_engine.engine.config import Experiment
+from genesys_engine.engine.config.schema import CompareSection
 from genesys_engine.gab.errors import PluginError
 from genesys_engine.plugins.host import PluginHost, PluginRecord
 
@@ -26,7 +26,7 @@ def read(folder: Path) -> Summary:
     with StudyStore.open(folder) as store:
         kept, name = store.meta("experiment"), store.meta("name")
         compare, plugins = kept["compare"], kept["plugins"]
-        section = Experiment.model_validate({"compare": compare}).compare
+        section = CompareSection.model_validate(compare)
         local = plugins.get("local", ())
         host = PluginHost(plugins["disable"], local)
         gone = [

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from genesys_engine.engine.common.records import from_json, sparse, to_json
+from genesys_engine.engine.common.records import from_json, sparse
 
 DESIGN, VERIFY, CONFIRM = "design", "verify", "confirm"
 
@@ -71,8 +71,3 @@ _KINDS: Mapping[str, type[Task]] = {
 def read_task(kind: str, data: object) -> Task:
     """Return the task of a kind that `data` holds; raises `ValueError` where it holds none."""
     return from_json(_KINDS[kind], data)
-
-
-def task_json(task: Task) -> dict[str, object]:
-    """Return a task as the store keeps it."""
-    return to_json(task)

@@ -11,5 +11,5 @@ pacing    how many requests at once and per minute
 outage    since when a service has not answered
 recording a ledger as a file that `replay` plays
 
-May import `config` and `common`.
+May import `config`, `store` and what they may.
 """

@@ -31,7 +31,14 @@ from genesys_engine.engine.jobs.task_result import (
     Running,
     TaskResult,
 )
-from genesys_engine.engine.jobs.tasks import ConfirmTask, DesignTask, Task, VerifyTask
+from genesys_engine.engine.jobs.tasks import (
+    DESIGN,
+    VERIFY,
+    ConfirmTask,
+    DesignTask,
+    Task,
+    VerifyTask,
+)
 from genesys_engine.engine.jobs.worker_jobs import Trial
 from genesys_engine.engine.llm.gateway import LLMOutage, Notice
 from genesys_engine.engine.llm.streak import Streak
@@ -58,7 +65,7 @@ from genesys_engine.engine.store.event_types import (
 from genesys_engine.engine.store.events import Event
 from genesys_engine.engine.store.live_curves import LiveCurves
 from genesys_engine.engine.store.replicates import is_fresh
-from genesys_engine.engine.store.run_store import DESIGN, VERIFY, Store, TaskRow
+from genesys_engine.engine.store.run_store import Store, TaskRow
 from genesys_engine.engine.store.samples import drop_samples
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import EnvironmentProblem, PluginError

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from genesys_engine.engine.store.events import Event
-from genesys_engine.engine.store.run_store import DesignRow, Store, VerificationRow
+from genesys_engine.engine.store.run_store import DesignRow, Record, Store, VerificationRow
 
 T = TypeVar("T")
 
@@ -42,6 +42,12 @@ class ReadOnce(Store):
     def events(self, *, after: int = 0) -> Iterator[Event]:
         """Yield the log in order, from the entry behind `after`."""
         return (event for event in self._events if event.id > after)
+
+    def records(self, kind: type[Record]) -> Iterator[Record]:
+        """Yield what the events of one kind hold, in order."""
+        for event in self._events:
+            if event.kind == kind.KIND and isinstance(found := event.record, kind):
+                yield found
 
     def leaderboard(self, limit: int | None = None) -> list[DesignRow]:
         """Return the verified designs: highest rung first, then best fitness."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import fmean
 
 from genesys_engine.engine.check.design_check import DesignCheck
+from genesys_engine.engine.common.records import to_json
 from genesys_engine.engine.common.steps import Steps
 from genesys_engine.engine.common.temporary import temporary_folder
 from genesys_engine.engine.config.kept import kept_sets
@@ -44,7 +45,7 @@ from genesys_engine.engine.score.noise_floor import noise_floor
 from genesys_engine.engine.store.names import design_names, find_design, label, scale_names
 from genesys_engine.engine.store.replicates import FRESH
 from genesys_engine.engine.store.run_store import EXPERIMENT, Store
-from genesys_engine.engine.views.explanations import keep
+from genesys_engine.engine.views.explanations import EXPLANATIONS
 from genesys_engine.engine.views.lineage import ancestry
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import InputError
@@ -210,8 +211,15 @@ def explain(store: Store, asked: Ablation, say: Callable[[str], None]) -> Explan
         scale=asked.scale,
         pair=None if noise is None else noise.pair,
     )
-    keep(store, found)
+    _keep(store, found)
     return found
+
+
+def _keep(store: Store, found: Explanation) -> None:
+    """Keep an explanation in its run, in the place of an earlier one of the design."""
+    with store.transaction():
+        kept = {**store.meta(EXPLANATIONS, {}), str(found.design): to_json(found)}
+        store.set_meta(EXPLANATIONS, kept)
 
 
 class _Trainer:
@@ -224,6 +232,9 @@ class _Trainer:
         asked: Ablation,
     ) -> None:
         self.context, self.folder, self.asked = context, folder, asked
+        digests = [each.tree.digest for each in asked.variants]
+        # By variant: the first one that is the same model, which is trained once.
+        self.first = [digests.index(digest) for digest in digests]
 
     def train(self, say: Callable[[str], None]) -> list[Trained]:
         """Return what every variant scored with every seed."""
@@ -238,15 +249,10 @@ class _Trainer:
                 runs: dict[tuple[int, int], Future[Verified]] = {}
                 for seed in range(asked.seeds):
                     for at, report in enumerate(reports):
-                        if report is not None and report.passed and self._first(at) == at:
+                        if report is not None and report.passed and self.first[at] == at:
                             runs[at, seed] = self._start(verifier, at, seed, report)
                 results = self._collected(verifier, reports, runs, say)
         return [self._row(at, report, results) for at, report in enumerate(reports)]
-
-    def _first(self, at: int) -> int:
-        """Return the first variant that is the same model: it is trained once."""
-        digests = [each.tree.digest for each in self.asked.variants]
-        return digests.index(digests[at])
 
     def _demand_both(self, reports: Sequence[DesignReport | None]) -> None:
         """Refuse a design, or what it is compared with, that cannot be trained."""
@@ -306,7 +312,7 @@ class _Trainer:
         if report is None or not report.passed:
             why = variant.problem if report is None else report.findings[0].message
             return Trained(variant.path, variant.change, problem=why)
-        first = self._first(at)
+        first = self.first[at]
         found = [results[first, seed] for seed in range(self.asked.seeds)]
         readings, problem = _readings(self.context.measure, [each.result for each in found])
         return Trained(

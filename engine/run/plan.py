@@ -28,7 +28,7 @@ from genesys_engine.engine.run.context import RunContext, Setup
 from genesys_engine.engine.run.settings import finals_trainings
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.errors import EnvironmentProblem
-from genesys_engine.gab.scales import ModelConfig, get_scale
+from genesys_engine.gab.scales import ModelConfig
 from genesys_engine.plugins.api import Executor, Limits
 from genesys_engine.plugins.auditor import judged
 
@@ -259,8 +259,7 @@ class Meter:
     def _few_steps(self, job: VerifyJob, rung: int) -> VerifyJob:
         """Return a job of a few steps, of a smaller batch where a whole one would take long."""
         at = self.rungs[rung]
-        context = get_scale(at.scale).context
-        batch = min(at.batch_tokens, max(MOST_TOKENS // context, 1) * context)
+        batch = min(at.batch_tokens, max(MOST_TOKENS // at.context, 1) * at.context)
         return job.with_budget(STEPS * batch, batch)
 
     def _done(

@@ -65,7 +65,7 @@ class Verdict:
 
     def record(self, sentences: Sequence[str]) -> RunFinished:
         """Return it as the log has it, with the sentences that say it."""
-        every, finals = self.every_seed, self.every_seed is not None
+        every = self.every_seed
         return RunFinished(
             best=self.best,
             best_child=self.best_child,
@@ -74,7 +74,7 @@ class Verdict:
             reference=self.reference,
             sigma=self.sigma,
             comparisons=self.comparisons,
-            finalists=tuple(map(fresh_result, self.finalists)) if finals else None,
+            finalists=None if every is None else tuple(map(fresh_result, self.finalists)),
             better_than_every_seed=None if every is None else every.shown,
             seeds_left_out=None if every is None else every.left_out,
             verdict=" ".join(sentences),
@@ -108,7 +108,7 @@ def judge(store: Store) -> Verdict:
     race = race_of(store, floor)
     raced = race.standings(race.entries.designs)
     best = raced[0].design if raced else ranked[0].id if ranked else None
-    finalists = tuple(race.standings(race.entries.children))
+    finalists = tuple(each for each in raced if each.design in race.entries.children)
     if finalists:
         child = store.design(finalists[0].design)
     else:

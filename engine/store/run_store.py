@@ -29,19 +29,15 @@ from typing import Any, TypeVar
 from pydantic import JsonValue
 
 from genesys_engine.engine.common.canonical import canonical_json
-from genesys_engine.engine.common.records import from_json, plain
+from genesys_engine.engine.common.records import from_json, plain, to_json
 from genesys_engine.engine.jobs.design_report import DesignReport
 from genesys_engine.engine.jobs.facts import Facts
 from genesys_engine.engine.jobs.results import ConfirmResult, Result, read_result
 from genesys_engine.engine.jobs.scores import Controls, Score, Scores
 from genesys_engine.engine.jobs.tasks import (
-    CONFIRM,
-    DESIGN,
-    VERIFY,
     DesignTask,
     Task,
     read_task,
-    task_json,
 )
 from genesys_engine.engine.store import curves
 from genesys_engine.engine.store.backup import BACKUP, Backup
@@ -61,11 +57,8 @@ from genesys_engine.gab.errors import InputError
 from genesys_engine.gab.private import private_umask
 
 __all__ = [
-    "CONFIRM",
     "DATABASE",
-    "DESIGN",
     "EXPERIMENT",
-    "VERIFY",
     "ConfirmationRow",
     "DesignRow",
     "Store",
@@ -194,7 +187,7 @@ class Store(Database):
         """Record a decision before it is carried out."""
         self._db.execute(
             "INSERT INTO tasks (seq, kind, payload, issued_at) VALUES (?, ?, ?, ?)",
-            (seq, task.kind, canonical_json(task_json(task)), time.time()),
+            (seq, task.kind, canonical_json(to_json(task)), time.time()),
         )
 
     def add_result(self, seq: int, result: Result, facts: Facts) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from genesys_engine.engine.common.records import from_json, to_json
+from genesys_engine.engine.common.records import from_json
 from genesys_engine.engine.score.explanation import Explanation
 from genesys_engine.engine.store.run_store import Store
 
@@ -14,10 +14,3 @@ def explanations(store: Store) -> list[Explanation]:
     """Return all explanations that a run holds, by design."""
     kept = from_json(dict[int, Explanation], store.meta(EXPLANATIONS, {}))
     return [kept[design] for design in sorted(kept)]
-
-
-def keep(store: Store, found: Explanation) -> None:
-    """Keep an explanation in its run, in the place of an earlier one of the design."""
-    with store.transaction():
-        kept = {**store.meta(EXPLANATIONS, {}), str(found.design): to_json(found)}
-        store.set_meta(EXPLANATIONS, kept)

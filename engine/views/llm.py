@@ -11,7 +11,7 @@ from genesys_engine.engine.common.text import count, plural
 from genesys_engine.engine.llm.ledger import Call, Ledger
 from genesys_engine.engine.llm.spending import total
 from genesys_engine.engine.store.event_types import DesignAbandoned
-from genesys_engine.engine.store.run_store import DATABASE, Store
+from genesys_engine.engine.store.run_store import Store
 from genesys_engine.plugins.api import ROLES, LLMUsage
 
 UNKNOWN = "unknown"
@@ -53,7 +53,7 @@ def llm_view(store: Store) -> LLMView:
 
 def usage(store: Store, task: int | None = None) -> dict[str, LLMUsage]:
     """Return what one task, or the whole run, was the first to ask, in the order of the roles."""
-    ledger = Ledger(store.folder / DATABASE, write=False)
+    ledger = Ledger(store.path, write=False)
     try:
         found = ledger.usage(None if task is None else str(task))
     finally:
@@ -63,7 +63,7 @@ def usage(store: Store, task: int | None = None) -> dict[str, LLMUsage]:
 
 def exchange(store: Store, task: int) -> list[Call]:
     """Return the calls of a design task, in order."""
-    ledger = Ledger(store.folder / DATABASE, write=False)
+    ledger = Ledger(store.path, write=False)
     try:
         return list(ledger.calls(str(task)))
     finally:
@@ -92,7 +92,7 @@ def askers(store: Store) -> list[Asker]:
 
 def usage_by_task(store: Store) -> dict[int, LLMUsage]:
     """Return what each design task was the first to ask, by the task's number."""
-    ledger = Ledger(store.folder / DATABASE, write=False)
+    ledger = Ledger(store.path, write=False)
     try:
         return {int(task): used for task, used in ledger.usage_by_task().items()}
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from genesys_engine.engine.common.budget import Spending
-from genesys_engine.engine.common.records import plain
+from genesys_engine.engine.common.records import to_json
 from genesys_engine.engine.store.event_types import RunFinished
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.engine.views.finals import FinalsView, finals_view
@@ -108,7 +108,7 @@ class Status:
 
     def to_json(self) -> dict[str, object]:
         """Return it as the command line gives it out."""
-        return {name: plain(value) for name, value in vars(self).items()}
+        return to_json(self)
 
 
 def status(store: Store, *, now: float | None = None) -> Status:

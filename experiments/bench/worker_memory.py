@@ -13,16 +13,13 @@ import tempfile
 from pathlib import Path
 
 from genesys_engine.engine.common.records import to_json
-from genesys_engine.engine.config import load_experiment
 from genesys_engine.engine.evaluate.verification import TRAIN
 from genesys_engine.engine.evaluate.verifier import verification_job
 from genesys_engine.engine.jobs.facts import number
-from genesys_engine.engine.run.assembly import build_corpus, open_executor
-from genesys_engine.engine.run.context import Setup
+from genesys_engine.engine.run.assembly import build_corpus, load, open_executor
 from genesys_engine.gab import library
 from genesys_engine.gab.compose import compose, load_block
 from genesys_engine.gab.scales import fit_scale, get_scale
-from genesys_engine.plugins.host import PluginHost
 
 STEPS = 12
 
@@ -32,11 +29,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scale", default="0.2M")
     scale = get_scale(parser.parse_args().scale)
-    host = PluginHost()
     with tempfile.TemporaryDirectory(prefix="worker-memory-") as folder:
         file = Path(folder) / "experiment.toml"
         file.write_text(f'[[ladder.rungs]]\nscale = "{scale.name}"\nverifications = 9\n')
-        setup = Setup(host, load_experiment(file, (), host.registry))
+        setup = load(file, ())
         context = setup.on(build_corpus(setup.experiment, lambda stage: None))
         batch = context.rungs[0].batch_tokens
         with open_executor(setup) as executor:

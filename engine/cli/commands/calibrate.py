@@ -47,9 +47,9 @@ def command(experiment: Path, seeds: int | None, sets: tuple[str, ...], as_json:
     ]
     columns = ("rung", "metric", "seeds", "mean", "deviation", "of the mean")
     print_table(columns, rows, title=f"Training noise, from {reference}")
+    metric = metric_title(str(Measure.of(loaded.fitness.model_dump())))
     for rung in found:
         value = "unknown" if rung.fitness is None else f"{rough(rung.fitness)} %"
-        metric = metric_title(str(Measure.of(loaded.fitness.model_dump())))
         note(f"sigma of the fitness at {rung.scale} ({metric}): {value}")
     note("differences within 2 sigma count as noise; a run measures sigma with its own noise_seeds")
     fewest = min(rung.seeds for rung in found)

@@ -14,6 +14,7 @@ from genesys_engine.engine.cli.run_folder import run_argument
 from genesys_engine.engine.cli.tables import Layout, layout_options
 
 if TYPE_CHECKING:
+    from genesys_engine.engine.score.fitness import Measure
     from genesys_engine.engine.views.leaderboard import LeaderboardRow
 
 
@@ -60,10 +61,10 @@ def _print_designs(run: Path, limit: int | None, layout: Layout, *, as_json: boo
 
     with Store.open(run) as store:
         rows = leaderboard(store, limit)
-        remarks = list(_remarks(store, rows))
         experiment, names = store.meta("experiment"), design_names(store.designs())
         measure = Measure.of(experiment["fitness"])
         reference = experiment["population"]["reference"]
+        remarks = list(_remarks(store, rows, measure, reference))
     if as_json:
         print_json([row.to_json() for row in rows])
         return
@@ -95,20 +96,20 @@ def _bigram(rows: Sequence[LeaderboardRow]) -> dict[str, str]:
     return {"design": "bigram", **shown} if shown else {}
 
 
-def _remarks(store: Any, rows: Sequence[LeaderboardRow]) -> Iterable[str]:
+def _remarks(
+    store: Any, rows: Sequence[LeaderboardRow], measure: Measure, reference: str
+) -> Iterable[str]:
     """Yield the remarks below the tables."""
     from genesys_engine.engine.common.text import metric_title
-    from genesys_engine.engine.score.fitness import Measure
     from genesys_engine.engine.score.standing import NO_DIFFERENCE, NOT_MEASURED
     from genesys_engine.engine.views.remarks import all_behind_control, unresolved
     from genesys_engine.engine.views.rungs import rung_agreements
 
-    reference = store.meta("experiment")["population"]["reference"]
     if any(row.within_noise for row in rows):
         yield f"{NO_DIFFERENCE}: the gain over {reference} is within twice the training noise"
     if any(row.within_noise is None for row in rows):
         yield f"{NOT_MEASURED}: {reference} was trained with one seed (noise_seeds = 1)"
-    metric = metric_title(str(Measure.of(store.meta("experiment")["fitness"])))
+    metric = metric_title(str(measure))
     yield f"gains are in {metric}, percent over {reference}"
     if any(row.trainings > 1 for row in rows):
         yield f"the scores of {reference} are means over its training seeds"

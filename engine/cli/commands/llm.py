@@ -149,7 +149,7 @@ def _lines(run: Path, stack: contextlib.ExitStack) -> Iterator[Line]:
     from genesys_engine.engine.compare.store import StudyStore
     from genesys_engine.engine.llm.ledger import Ledger
     from genesys_engine.engine.llm.recording import lines_of
-    from genesys_engine.engine.store.run_store import DATABASE, Store
+    from genesys_engine.engine.store.run_store import Store
     from genesys_engine.plugins.llm.recording import read_recording
 
     if run.is_file():
@@ -159,7 +159,7 @@ def _lines(run: Path, stack: contextlib.ExitStack) -> Iterator[Line]:
             path = study.path
     else:
         with Store.open(run) as store:
-            path = store.folder / DATABASE
+            path = store.path
     ledger = Ledger(path, write=False)
     stack.callback(ledger.close)
     return lines_of(ledger)

@@ -30,7 +30,6 @@ from genesys_engine.engine.jobs.tasks import (
     TaskParent,
     VerifyTask,
     read_task,
-    task_json,
 )
 from genesys_engine.engine.jobs.worker_jobs import (
     Budget,
@@ -92,7 +91,7 @@ def test_a_reply_is_held_to_the_scales_and_a_stored_report_is_not(scales):
     ],
 )  # fmt: skip
 def test_a_task_is_the_json_that_it_always_was(task, data):
-    assert task_json(task) == data
+    assert to_json(task) == data
     assert read_task(task.kind, data) == task
 
 
