@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from genesys_engine import __version__
 from genesys_engine.engine.common.temporary import temporary_folder
@@ -49,17 +49,23 @@ def preload_for(source: str) -> tuple[str, ...]:
     return PRELOAD if _TRACES.search(source) else PRELOAD_ONCE
 
 
+Kind = Literal["source", "tree", "design"]
+
+
 @dataclass(frozen=True)
 class Target:
     """What is to be audited: a source, or a finding that says why there is none.
 
-    `parents` are the fingerprints of the designs that it was made from.
+    `name` is the path of a file, or RUN:DESIGN; lines of findings are those of the file only where
+    `kind` is "source", else those of the composed module.  `parents` are the fingerprints of the
+    designs that it was made from.
     """
 
     name: str
     source: str = ""
     parents: Mapping[str, str] = field(default_factory=dict)
     refused: Finding | None = None
+    kind: Kind = "source"
 
 
 @dataclass(frozen=True)
@@ -187,11 +193,11 @@ def _tree(name: str, text: str) -> Target:
         line = getattr(error, "lineno", 1)
         raise InputError(f"not JSON: {error}", where=f"{name}:{line}") from None
     try:
-        return _composed(name, GABTree.from_json(data))
+        return _composed(name, GABTree.from_json(data), "tree")
     except UnitError as error:
-        return Target(name, refused=_refused(error.code, error))
+        return Target(name, refused=_refused(error.code, error), kind="tree")
     except TreeError as error:
-        return Target(name, refused=_refused("contract.tree", error))
+        return Target(name, refused=_refused("contract.tree", error), kind="tree")
 
 
 def _design(run: Path, name: str) -> Target:
@@ -207,14 +213,16 @@ def _design(run: Path, name: str) -> Target:
             for parent in store.design(design).parents
         }
     known = {parent: value for parent, value in prints.items() if value}
-    return _composed(f"{run}:{design}", tree, known)
+    return _composed(f"{run}:{design}", tree, "design", known)
 
 
-def _composed(name: str, tree: GABTree, parents: Mapping[str, str] | None = None) -> Target:
+def _composed(
+    name: str, tree: GABTree, kind: Kind, parents: Mapping[str, str] | None = None
+) -> Target:
     from genesys_engine.gab.compose import compose
 
     tree.validate()
-    return Target(name, compose(tree), parents or {})
+    return Target(name, compose(tree), parents or {}, kind=kind)
 
 
 def _refused(code: str, error: UnitError | TreeError) -> Finding:

@@ -1,23 +1,33 @@
-"""`genesys-engine check PATH`: audit a block in an isolated worker."""
+"""`genesys-engine check PATHS`: audit blocks in an isolated worker."""
 
 from __future__ import annotations
 
-from contextlib import closing
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from genesys_engine.engine.cli.output import answer, json_option, print_json
-from genesys_engine.gab.errors import EXIT_GOAL_NOT_MET, EXIT_OK
+from genesys_engine.engine.cli.near import NearChoice
+from genesys_engine.engine.cli.output import (
+    answer,
+    in_json,
+    json_option,
+    note,
+    print_json,
+    reserve_stdout,
+)
+from genesys_engine.gab.errors import EXIT_GOAL_NOT_MET, EXIT_INPUT, EXIT_OK, InputError
 
 if TYPE_CHECKING:
-    from genesys_engine.engine.check.audit import AuditResult, Target
+    from genesys_engine.engine.check.audit import Target
+    from genesys_engine.engine.cli.audit_formats import Audited, Unreadable
+
+FORMATS = ("text", "json", "sarif", "github")
 
 
 @click.command("check")
-@click.argument("path", required=False)
-@click.argument("design", required=False)
+@click.argument("paths", nargs=-1, metavar="PATH...")
 @click.option(
     "--class",
     "class_name",
@@ -43,104 +53,133 @@ if TYPE_CHECKING:
 )
 @click.option("--fast", is_flag=True, help="Static checks, causality and gradients only.")
 @click.option("--template", is_flag=True, help="Print a starter block and check nothing.")
+@click.option(
+    "--format",
+    "form",
+    type=NearChoice(FORMATS),
+    help="Text, JSON, a SARIF log, or annotations of a GitHub job.  [default: text]",
+)
 @json_option
+@click.pass_context
 def command(
-    path: str | None,
-    design: str | None,
+    ctx: click.Context,
+    paths: tuple[str, ...],
     class_name: str,
     d_model: int,
     layers: int,
     context: int,
     fast: bool,
     template: bool,
+    form: str | None,
     as_json: bool,
 ) -> int:
-    """Audit a block and list what to fix, most important first.
+    """Audit blocks and list what to fix, most important first.
 
     PATH is a Python file with any torch.nn.Module that maps X of shape (batch, time, width) to
-    the same shape, a tree in JSON, or a run; DESIGN is then the number of the design to audit, or
-    the name of a seed.  The block runs in an isolated process.
+    the same shape, a tree in JSON, or a design of a run as RUN:DESIGN; DESIGN is its number, or
+    the name of a seed.  One design may also be given as RUN DESIGN.  Blocks run in isolated
+    processes.
 
     \b
     genesys-engine check --template > my_block.py
     genesys-engine check my_block.py
     genesys-engine check runs/quickstart 8
+    genesys-engine check --fast --format sarif blocks/*.py > blocks.sarif
 
-    Exit code 0 passed, 1 errors found, 2 usage error.
+    Exit code 0 all passed, 1 errors found, 2 usage error or unreadable file.
     """
     if template:
         from genesys_engine.engine.cli.block_template import TEMPLATE
 
         answer(TEMPLATE, nl=False)
         return EXIT_OK
-    if path is None:
+    if not paths:
         raise click.UsageError("give the PATH of a block, or --template for a starter block")
-    from genesys_engine.engine.check import audit
-
     if d_model % 16:
         raise click.BadParameter(f"{d_model} is not a multiple of 16", param_hint="--d-model")
-    target = audit.find_target(path, design)
-    result = _run(
-        target,
-        class_name=class_name,
-        adapt=True,
-        d_model=d_model,
-        layers=layers,
-        context=context,
-        level="fast" if fast else "full",
-        reference_seed="" if fast else audit.REFERENCE,
-    )
-    if as_json:
-        print_json(_as_json(target, result, "fast" if fast else "full"))
+    if as_json and form not in (None, "json"):
+        raise click.UsageError(f"--json and --format {form} exclude each other: give one")
+    form = "json" if as_json else form or "text"
+    if form != "text":
+        reserve_stdout(ctx)
+    from genesys_engine.engine.check.audit import REFERENCE
+
+    level = "fast" if fast else "full"
+    targets, unreadable = _find(paths)
+    order = {"adapt": True, "class_name": class_name, "d_model": d_model, "layers": layers}
+    order |= {"context": context, "level": level, "reference_seed": "" if fast else REFERENCE}
+    audited = _audited(targets, order)
+    if form == "text":
+        return _answer_text(audited, unreadable, several=len(paths) > 1)
+    found = list(audited)
+    code = _exit_code(found, unreadable)
+    _answer_data(form, found, unreadable, level, code)
+    return code
+
+
+def _find(paths: Sequence[str]) -> tuple[list[Target], list[Unreadable]]:
+    """Return what is to be audited, and what cannot be read.
+
+    Raises:
+        InputError: the only target cannot be read.
+    """
+    from genesys_engine.engine.check.audit import find_target
+    from genesys_engine.engine.cli.audit_formats import Unreadable
+
+    if len(paths) == 2 and Path(paths[0]).is_dir():
+        return [find_target(*paths)], []
+    targets, unreadable = [], []
+    for path in paths:
+        try:
+            targets.append(find_target(path))
+        except InputError as error:
+            if len(paths) == 1:
+                raise
+            note(f"genesys-engine: {error}")
+            unreadable.append(Unreadable(path, str(error)))
+    return targets, unreadable
+
+
+def _audited(targets: Sequence[Target], order: dict[str, Any]) -> Iterator[Audited]:
+    from genesys_engine.engine.check.audits import audit_all
+    from genesys_engine.engine.cli.audit_formats import Audited
+
+    for target, result in zip(targets, audit_all(targets, **order), strict=True):
+        yield Audited(target, result)
+
+
+def _exit_code(audited: Iterable[Audited], unreadable: Sequence[Unreadable]) -> int:
+    """Return the worst code of all targets."""
+    failed = any(not each.result.report.passed for each in audited)
+    return EXIT_INPUT if unreadable else EXIT_GOAL_NOT_MET if failed else EXIT_OK
+
+
+def _answer_text(
+    audited: Iterable[Audited], unreadable: Sequence[Unreadable], *, several: bool
+) -> int:
+    """Answer with each audit when it is over; of several, count them in the last line."""
+    from genesys_engine.engine.cli.audit_formats import as_text
+
+    found = []
+    for each in audited:
+        answer(as_text(each) + "\n" * several)
+        found.append(each)
+    if several:
+        passed = sum(each.result.report.passed for each in found)
+        counts = (passed, "passed"), (len(found) - passed, "failed"), (len(unreadable), "not read")
+        answer(", ".join(f"{count} {word}" for count, word in counts if count))
+    return _exit_code(found, unreadable)
+
+
+def _answer_data(
+    form: str, audited: Sequence[Audited], unreadable: Sequence[Unreadable], level: str, code: int
+) -> None:
+    from genesys_engine.engine.cli import audit_formats
+
+    if form == "github":
+        answer(audit_formats.github(audited, unreadable), nl=False)
+    elif form == "sarif":
+        answer(in_json(audit_formats.sarif(audited, unreadable, exit_code=code), indent=2))
     else:
-        answer(_as_text(target, result))
-    return EXIT_OK if result.report.passed else EXIT_GOAL_NOT_MET
-
-
-def _run(target: Target, **order: Any) -> AuditResult:
-    from genesys_engine.engine.check import audit
-    from genesys_engine.engine.common.temporary import temporary_folder
-    from genesys_engine.plugins.sandbox.host import SandboxHost
-
-    if target.refused is not None:  # nothing to run: spare the worker
-        return audit.read_refusal(target)
-    with (
-        temporary_folder("check") as scratch,  # removed when no job writes there any more
-        closing(SandboxHost(workers=1, preload=audit.preload_for(target.source))) as host,
-    ):
-        return audit.audit(target, host, scratch=scratch, **order)
-
-
-def _as_text(target: Target, result: AuditResult) -> str:
-    from genesys_engine.gab.checks.brief import brief
-
-    return brief(
-        result.report,
-        name=target.name,
-        source=target.source,
-        machine_findings=result.machine_findings,
-        facts=result.facts,
-    )
-
-
-def _as_json(target: Target, result: AuditResult, level: str) -> dict[str, object]:
-    from genesys_engine.engine.check.audit import versions
-    from genesys_engine.plugins.sandbox import isolation_here, sandbox_status
-
-    isolation = isolation_here()
-    return {
-        "target": target.name,
-        "level": level,
-        "verdict": "passed" if result.report.passed else "failed",
-        "findings": [asdict(found) for found in result.report.findings],
-        "measurements": dict(result.report.measurements),
-        "machine": {
-            "facts": dict(result.facts),
-            "findings": [asdict(found) for found in result.machine_findings],
-        },
-        "sandbox": {
-            "level": isolation.level,
-            "measures": {m.name: m.active for m in sandbox_status(isolation)},
-        },
-        "versions": versions(),
-    }
+        data = [audit_formats.as_data(each, level) for each in audited]
+        print_json(data[0] if len(data) == 1 and not unreadable else data)
