@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 TRAIN = "genesys_engine.plugins.train_job:train"
 EVALUATE = "genesys_engine.plugins.evaluate_job:evaluate"
 DEVICE_S = "device_s"  # fact of a verification: seconds it kept its device, or all of them
+EVALUATION = "-evaluation"  # end of the name of an evaluation's scratch folder
 ADDED = ("wall_s", "cpu_s", "build_s", DEVICE_S)  # facts that both jobs have
 Reply = TypeVar("Reply", TrainReply, EvaluateReply)
 Verified = TaskResult[VerifyResult]
@@ -73,7 +74,7 @@ class Places:
     @property
     def evaluation(self) -> Path:
         """Scratch folder of the evaluation job."""
-        return self.training.with_name(f"{self.training.name}-evaluation")
+        return self.training.with_name(f"{self.training.name}{EVALUATION}")
 
     @property
     def trained(self) -> Path:

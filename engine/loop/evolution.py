@@ -40,8 +40,9 @@ from genesys_engine.engine.jobs.tasks import (
     VerifyTask,
 )
 from genesys_engine.engine.jobs.worker_jobs import Trial
-from genesys_engine.engine.llm.gateway import LLMOutage, Notice
+from genesys_engine.engine.llm.gateway import LLMOutage
 from genesys_engine.engine.llm.streak import Streak
+from genesys_engine.engine.loop.node_news import note_level
 from genesys_engine.engine.loop.outcomes import Outcomes
 from genesys_engine.engine.loop.plugin_decisions import FAIL, RETRY, STOP, Decisions, TaskError
 from genesys_engine.engine.propose.designer import Designer
@@ -64,6 +65,7 @@ from genesys_engine.engine.store.event_types import (
 )
 from genesys_engine.engine.store.events import Event
 from genesys_engine.engine.store.live_curves import LiveCurves
+from genesys_engine.engine.store.node_events import NodeJoined
 from genesys_engine.engine.store.replicates import is_fresh
 from genesys_engine.engine.store.run_store import Store, TaskRow
 from genesys_engine.engine.store.samples import drop_samples
@@ -97,7 +99,7 @@ class Evolution:
         decisions: Decisions,
         should_stop: Callable[[], str | None],
         observe: Callable[[Event], None],
-        notices: queue.SimpleQueue[Notice] | None = None,
+        notices: queue.SimpleQueue[EventRecord] | None = None,
     ) -> None:
         self.store = store
         self.state = state
@@ -425,7 +427,7 @@ class Evolution:
             self._observe(event)
 
     def _tell_notices(self) -> None:
-        """Put into the log what the gateway has to tell; it decides nothing."""
+        """Put into the log what the gateway and the executor tell; it decides nothing."""
         while True:
             try:
                 notice = self._notices.get(block=False)
@@ -436,6 +438,8 @@ class Evolution:
     def _emit_now(self, record: EventRecord) -> None:
         with self.store.transaction():
             event = self.store.add_event(record, decisive=False)
+            if isinstance(record, NodeJoined):
+                note_level(self.store, record)
         self._observe(event)
 
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import unified_diff
 from itertools import groupby
+from typing import Any
 
-from genesys_engine.engine.common.text import metric_title
+from genesys_engine.engine.common.text import metric_title, plural
 from genesys_engine.engine.common.toml_text import tables_to_toml
 from genesys_engine.engine.report import charts
 from genesys_engine.engine.report.cost_chart import cost_figure
@@ -19,6 +20,7 @@ from genesys_engine.engine.score.noise_floor import noise_floor
 from genesys_engine.engine.score.significance import SIGMAS
 from genesys_engine.engine.store.events import digest_events
 from genesys_engine.engine.store.names import design_names, label, scale_names
+from genesys_engine.engine.store.node_events import NODES
 from genesys_engine.engine.store.run_store import DesignRow, Store
 from genesys_engine.engine.views.details import composed_source, design_details
 from genesys_engine.engine.views.explanations import explanations
@@ -319,8 +321,11 @@ def reproduce(store: Store) -> tuple[str, str]:
     return "How to reproduce", body
 
 
-def _isolation(sandbox: Mapping[str, object]) -> str:
-    """Return the level of a run's jobs, and whether trainings had the compile profile."""
+def _isolation(sandbox: Mapping[str, Any]) -> str:
+    """Return the level of a run's jobs, or those of its nodes, and whether trainings had the
+    compile profile."""
     level = str(sandbox.get("level", "not recorded"))
+    if nodes := sandbox.get(NODES):
+        level = f"{', '.join(sorted(set(nodes.values())))} on {plural(len(nodes), 'node')}"
     opened = "; the compile profile is open to trainings" if sandbox.get("compiles") else ""
     return f"{level}{opened}"

@@ -24,6 +24,7 @@ from genesys_engine.engine.llm.gateway import Gateway, Notice
 from genesys_engine.engine.llm.ledger import Ledger
 from genesys_engine.engine.llm.spending import Caps
 from genesys_engine.engine.loop.evolution import Evolution, WallClock
+from genesys_engine.engine.loop.node_news import record_of_news
 from genesys_engine.engine.loop.outcomes import Outcomes
 from genesys_engine.engine.loop.plugin_decisions import Decisions
 from genesys_engine.engine.loop.restore import restore
@@ -37,17 +38,23 @@ from genesys_engine.engine.select.checked_selector import CheckedSelector
 from genesys_engine.engine.select.ladder import Ladder
 from genesys_engine.engine.select.policy import Policy
 from genesys_engine.engine.select.state import State
+from genesys_engine.engine.store.event_types import EventRecord
 from genesys_engine.engine.store.events import Event
+from genesys_engine.engine.store.node_events import NODES
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.engine.train.placement import Trials
 from genesys_engine.gab.errors import EnvironmentProblem
 from genesys_engine.plugins.api import Executor, Isolation
 from genesys_engine.plugins.corpus import Corpus
+from genesys_engine.plugins.executors.news import News, Tell, untold
 from genesys_engine.plugins.host import PluginHost
 from genesys_engine.plugins.models import resolve_device
 from genesys_engine.plugins.registry import Description
 from genesys_engine.plugins.sandbox import toolchain
 from genesys_engine.plugins.targets import load_target, read_options
+
+Notices = queue.SimpleQueue[EventRecord]
+"""What goes into the log and decides nothing; any thread may put it there."""
 
 
 def load(path: Path, sets: Sequence[str]) -> Setup:
@@ -61,11 +68,16 @@ def load(path: Path, sets: Sequence[str]) -> Setup:
 def demand_isolation(setup: Setup) -> Mapping[str, object] | None:
     """Return what keeps the jobs apart, as a run records it; None where the executor can't say.
 
+    Of an executor whose jobs run on nodes nothing is known yet: each node is asked as it joins, and
+    the run records its level then.
+
     Raises:
         EnvironmentProblem: it is less than the experiment requires.
     """
     experiment = setup.experiment
     section, required = experiment.executor, experiment.sandbox.require
+    if on_nodes(setup):
+        return {"required": required, NODES: {}}
     isolation = _isolation(setup)
     if isolation is not None:
         isolation.demand(required)
@@ -105,6 +117,12 @@ def demand_device(setup: Setup) -> None:
     """
     if setup.experiment.trainer.options.get("device") == "cuda" and _isolation(setup):
         resolve_device("cuda")
+
+
+def on_nodes(setup: Setup) -> bool:
+    """Tell whether the jobs run on nodes, each of which answers for itself."""
+    description = setup.host.registry.get("executor", setup.experiment.executor.use)
+    return bool(getattr(load_target(description.target), "on_nodes", False))
 
 
 def _isolation(setup: Setup) -> Isolation | None:
@@ -150,28 +168,50 @@ def prepare_text(experiment: Experiment, progress: Callable[[str], None]) -> Cor
     return corpus
 
 
+def news_into(notices: Notices) -> Tell:
+    """Return what takes the news of an executor for the log."""
+
+    def tell(told: News) -> None:
+        if (record := record_of_news(told)) is not None:
+            notices.put(record)
+
+    return tell
+
+
 @contextlib.contextmanager
-def open_executor(setup: Setup) -> Iterator[Executor]:
-    """Open the executor of an experiment, at the isolation that it demands."""
+def open_executor(setup: Setup, tell: Tell = untold) -> Iterator[Executor]:
+    """Open the executor of an experiment, at the isolation that it demands.
+
+    Args:
+        tell: gets the news of an executor whose jobs run on nodes, from any thread.
+
+    Raises:
+        EnvironmentProblem: no node can be had.
+    """
     section, required = setup.experiment.executor, setup.experiment.sandbox.require
     description = setup.host.registry.get("executor", section.use)
-    demanded = {} if required == "process" else {"require": required}  # refused before, if unknown
-    workers = setup.experiment.run.workers
-    executor: Executor = description.create(section.options, workers=workers, **demanded)
+    services: dict[str, object] = {"workers": setup.experiment.run.workers}
+    if on_nodes(setup):
+        services |= {"require": required, "tell": tell}
+    elif required != "process":  # refused before, if the executor does not know it
+        services["require"] = required
+    executor: Executor = description.create(section.options, **services)
     try:
         yield executor
     finally:
         executor.close()
 
 
-def open_trials(setup: Setup, executor: Executor) -> Trials:
+def open_trials(setup: Setup, executor: Executor, tell: Tell = untold) -> Trials:
     """Return what hands trials to `executor`, or to where a plugin places them."""
-    elsewhere = partial(_another_executor, setup)
+    elsewhere = partial(_another_executor, setup, tell)
     return Trials(setup.host, executor, setup.experiment.executor.use, elsewhere)
 
 
 @contextlib.contextmanager
-def _another_executor(setup: Setup, name: str, options: PluginOptions) -> Iterator[Executor]:
+def _another_executor(
+    setup: Setup, tell: Tell, name: str, options: PluginOptions
+) -> Iterator[Executor]:
     """Open an executor that a plugin places trials on; it is held to the same isolation."""
     host, experiment = setup.host, setup.experiment
     model = host.registry.get("executor", name).options_model()
@@ -180,7 +220,7 @@ def _another_executor(setup: Setup, name: str, options: PluginOptions) -> Iterat
     section = experiment.executor.model_copy(update={"use": name, "options": values})
     elsewhere = Setup(host, experiment.model_copy(update={"executor": section}))
     demand_isolation(elsewhere)
-    with open_executor(elsewhere) as executor:
+    with open_executor(elsewhere, tell) as executor:
         yield executor
 
 
@@ -266,8 +306,13 @@ def assemble(
     observe: Callable[[Event], None],
     should_stop: Callable[[], str | None],
     noise: NoiseCache | None = None,
+    notices: Notices | None = None,
 ) -> Evolution:
-    """Return the loop over `store`, its state rebuilt."""
+    """Return the loop over `store`, its state rebuilt.
+
+    Args:
+        notices: what the executor tells, to which the gateway adds.
+    """
     experiment, settings, measure = context.experiment, context.decisions, context.measure
     state = State(
         Ladder([r.verifications for r in experiment.ladder.rungs], experiment.ladder.release)
@@ -277,7 +322,7 @@ def assemble(
     selector = context.host.registry.get("selector", selection.use).create(selection.options)
     policy = Policy(settings, CheckedSelector(selector, selection.use))
     clock = WallClock(store.meta("wall_s", 0.0))
-    notices: queue.SimpleQueue[Notice] = queue.SimpleQueue()
+    notices = notices or queue.SimpleQueue()
     designer = Designer(
         _operators(context),
         DesignCheck(executor, context.check, store.folder / "scratch"),
@@ -290,7 +335,7 @@ def assemble(
         gateway=open_gateway(store.path, context, notices.put),
         lookup=Lookup(experiment.knowledge, cache_folder() / "knowledge", store.folder),
     )
-    trials = open_trials(context, executor)
+    trials = open_trials(context, executor, news_into(notices))
     verifier = Verifier(trials, context.verify, store.folder, noise)
     outcomes = Outcomes(
         store,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from genesys_engine.engine.llm.backends import check_llm_setup
 from genesys_engine.engine.propose.lookup import Lookup
 from genesys_engine.engine.run import preflight
 from genesys_engine.engine.run.assembly import (
+    Notices,
     assemble,
     build_corpus,
     components,
@@ -28,6 +30,7 @@ from genesys_engine.engine.run.assembly import (
     demand_machine,
     demand_text,
     load,
+    news_into,
     noise_cache,
     open_executor,
     services_meta,
@@ -54,6 +57,7 @@ from genesys_engine.engine.views.verdict import VerdictView, verdict_view
 from genesys_engine.gab.errors import InputError
 from genesys_engine.gab.private import private_umask
 from genesys_engine.plugins.corpus import Corpus
+from genesys_engine.plugins.executors.news import News
 from genesys_engine.plugins.sandbox.scratch import remove
 
 
@@ -234,14 +238,17 @@ def _execute(
         for silenced in host.emit(shown):
             callbacks.on_stage(silenced.describe())
 
+    news = _News(callbacks.on_stage)
     with (
         open_trackers(context, store, callbacks.on_stage) as trackers,
-        open_executor(context) as executor,
+        open_executor(context, news.tell) as executor,
     ):
         callbacks.on_stage("starting workers")
         bigram = bigram_scores(store, context, executor)
+        news.to_log_only()
         noise, stop = noise_cache(context), callbacks.should_stop
-        evolution = assemble(store, context, executor, bigram, observe, stop, noise)
+        parts = (store, context, executor, bigram, observe, stop, noise, news.notices)
+        evolution = assemble(*parts)
         try:
             for event in store.events():
                 callbacks.on_past(event)
@@ -254,6 +261,25 @@ def _execute(
             with contextlib.suppress(Exception), store.transaction():
                 store.set_meta("wall_s", evolution.outcomes.wall_s())
         return _finish(store, evolution.state, observe)
+
+
+class _News:
+    """What an executor tells; shown at once as well while there is no loop yet to log it."""
+
+    def __init__(self, show: Callable[[str], None]) -> None:
+        self.notices: Notices = queue.SimpleQueue()
+        self._log = news_into(self.notices)
+        self._show: Callable[[str], None] | None = show
+
+    def tell(self, told: News) -> None:
+        """Take news, from any thread."""
+        self._log(told)
+        if (show := self._show) is not None and (sentence := told.sentence):
+            show(sentence)
+
+    def to_log_only(self) -> None:
+        """Leave it to the log from now on."""
+        self._show = None
 
 
 def _demand_knowledge(experiment: Experiment, store: Store) -> None:

@@ -82,8 +82,9 @@ def asks_to_compile(experiment: Experiment) -> bool:
 
 
 def _uses_accelerator(experiment: Experiment) -> bool:
+    """Tell whether trainings use one: where CUDA is demanded wherever they run, else as here."""
     device = str(experiment.trainer.options.get("device", "auto"))
-    return device != "cpu" and bool(accelerator_devices())
+    return device == "cuda" or (device != "cpu" and bool(accelerator_devices()))
 
 
 def training_limits(experiment: Experiment, corpus: PreparedCorpus) -> Limits:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from genesys_engine.engine.common.canonical import canonical_json
+from genesys_engine.engine.store import node_events as node_events  # its kinds can be read then
 from genesys_engine.engine.store.columns import unreadable
 from genesys_engine.engine.store.event_types import EventRecord, record_of
 

@@ -7,12 +7,13 @@ nothing; `view(store)` folds a whole log.
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import singledispatch
 
 from genesys_engine.engine.common.text import amount
 from genesys_engine.engine.llm.spending import add
 from genesys_engine.engine.store import event_types as events
+from genesys_engine.engine.store import node_events as nodes
 from genesys_engine.engine.store.events import Event
 from genesys_engine.engine.store.names import label, seed_name
 from genesys_engine.engine.store.replicates import is_fresh
@@ -59,6 +60,8 @@ class Running:
     rung: int | None
     since: float
     seed: str | None = None
+    node: str = ""  # "": on this machine, or waiting
+    placed_at: float | None = None
 
 
 @dataclass
@@ -97,6 +100,8 @@ class RunView:
     budget_use: dict[str, str] = field(default_factory=dict)
     """Budget -> how far it is used, of those that are used to a half or more."""
     workers_lost: int = 0
+    nodes: dict[str, int] = field(default_factory=dict)
+    """Node -> the jobs that it runs at a time; {} where all of them run on this machine."""
     resumed: int = 0
     workers: int = 1
     active_s: float = 0.0
@@ -429,3 +434,19 @@ def _budget_warning(event: events.BudgetWarning, run: RunView, at: float) -> Non
 @_apply.register
 def _worker_lost(event: events.WorkerLost, run: RunView, at: float) -> None:
     run.workers_lost += 1
+
+
+@_apply.register
+def _trial_placed(event: nodes.TrialPlaced, run: RunView, at: float) -> None:
+    if (task := run.running.get(event.seq)) is not None:
+        run.running[event.seq] = replace(task, node=event.node, placed_at=at)
+
+
+@_apply.register
+def _node_joined(event: nodes.NodeJoined, run: RunView, at: float) -> None:
+    run.nodes[event.node] = run.nodes.get(event.node, 0) + event.slots
+
+
+@_apply.register
+def _node_lost(event: nodes.NodeLost, run: RunView, at: float) -> None:
+    run.nodes.pop(event.node, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from genesys_engine.engine.common.budget import Spending
@@ -65,7 +66,8 @@ class Making:
 class Training:
     """A running trial: how far it is, and its loss (nats per token) by its curve.
 
-    Both are None where it has reported nothing yet, as one that waits for a worker.
+    Both are None where it has reported nothing yet, as one that waits for a worker.  `node` is
+    where it runs ("": on this machine, or nowhere yet), and `node_s` for how many seconds so far.
     """
 
     seq: int
@@ -76,6 +78,8 @@ class Training:
     tokens: int | None
     of: int
     loss: float | None
+    node: str
+    node_s: float | None
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,7 @@ class Status:
     llm_unreachable: str
     warnings: tuple[str, ...]
     workers_lost: int
+    nodes: Mapping[str, int]
     resumed: int
 
     def to_json(self) -> dict[str, object]:
@@ -141,6 +146,7 @@ def status(store: Store, *, now: float | None = None) -> Status:
         llm_unreachable=run.llm_out,
         warnings=tuple(run.warnings),
         workers_lost=run.workers_lost,
+        nodes=dict(run.nodes),
         resumed=run.resumed,
     )
 
@@ -221,6 +227,8 @@ def _training(store: Store, run: RunView, now: float | None) -> list[Training]:
             tokens=None if tokens is None else int(tokens),
             of=rung.tokens,
             loss=loss,
+            node=task.node,
+            node_s=None if task.placed_at is None else _since(task.placed_at, run, now),
         )
         rows.append(row)
     return rows
@@ -228,8 +236,13 @@ def _training(store: Store, run: RunView, now: float | None) -> list[Training]:
 
 def _age(task: Running, run: RunView, now: float | None) -> float:
     """Return for how many seconds a task has been running."""
+    return _since(task.since, run, now)
+
+
+def _since(moment: float, run: RunView, now: float | None) -> float:
+    """Return the seconds since a moment of the log."""
     now = run.last_at if now is None else now
-    return max(0.0, (now or task.since) - task.since)
+    return max(0.0, (now or moment) - moment)
 
 
 def _best(run: RunView) -> Best | None:

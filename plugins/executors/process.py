@@ -9,45 +9,15 @@ from typing import Any
 
 from pydantic import Field
 
-from genesys_engine.plugins.api import Limits, Options, Outcome
-from genesys_engine.plugins.sandbox import Isolation, Level, SandboxHost, isolation_here
+from genesys_engine.plugins.api import Limits, Outcome
+from genesys_engine.plugins.executors.node import open_sandbox
+from genesys_engine.plugins.executors.options import SandboxOptions
+from genesys_engine.plugins.sandbox import Isolation, Level, isolation_here
 
 
-class ProcessOptions(Options):
-    """How the processes are made.
+class ProcessOptions(SandboxOptions):
+    """How the processes are made, and which accelerators they share."""
 
-    More modules in `preload` make jobs quicker and the template larger.  After `max_restarts`
-    the waiting jobs are given back as `infrastructure`.
-    """
-
-    preload: tuple[str, ...] = Field(
-        default=(
-            "torch",
-            "torch._dynamo",  # PyTorch imports it at the first backward, optimiser or meta tensor
-            "safetensors.torch",
-            "datasets",
-            "lm_eval.evaluator",
-            "genesys_engine.plugins.audit_job",
-            "genesys_engine.plugins.check_job",
-            "genesys_engine.plugins.evaluate_job",
-            "genesys_engine.plugins.model_subject",
-            "genesys_engine.plugins.train_job",
-            "genesys_engine.plugins.auditor.served",  # last: it notes what torch is like
-        ),
-        description="modules imported once, by the process that every worker is forked from",
-    )
-    max_restarts: int = Field(
-        default=3, ge=0, description="failed starts of that process in a row before giving up"
-    )
-    start_s: float = Field(default=120.0, gt=0, description="seconds that its start may take")
-    guard_s: float = Field(
-        default=5.0, gt=0, description="seconds after a job's deadline until it counts as hung"
-    )
-    isolation: Level = Field(
-        default="strict",
-        description="beyond this level no measure is used: lower it only for a trusted plugin that"
-        " has to start programs in a worker",
-    )
     devices: tuple[str, ...] | None = Field(
         default=None,
         description="accelerators that the workers share out, as CUDA_VISIBLE_DEVICES names them;"
@@ -68,14 +38,10 @@ class ProcessExecutor:
     ) -> None:
         """Start the template in the background; `submit` may be called at once."""
         self.workers = workers
-        self._host = SandboxHost(
+        self._host = open_sandbox(
+            options,
             workers=workers,
-            preload=options.preload,
-            max_restarts=options.max_restarts,
-            start_s=options.start_s,
-            guard_s=options.guard_s,
             require=require,
-            at_most=options.isolation,
             devices=options.devices,
             jobs_per_device=options.jobs_per_device,
         )

@@ -61,6 +61,14 @@ class Limits:
     subjects: int = 1
     subject_readable: tuple[str, ...] = ()
 
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Limits:
+        """Return the limits that travelled as JSON."""
+        limits: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in data.items()
+        }
+        return cls(**limits)
+
 
 def processor_s(limits: Limits) -> int:
     """Return the seconds of processor time that a job may use: its time on every core."""
@@ -106,11 +114,7 @@ class Job:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Job:
         """Return the job that a frame asks for."""
-        limits: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in data["limits"].items()
-        }
-        return cls(**{**data, "limits": Limits(**limits)})
+        return cls(**{**data, "limits": Limits.from_json(data["limits"])})
 
 
 Cause = Literal[

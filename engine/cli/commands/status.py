@@ -51,7 +51,7 @@ def command(run: Path, as_json: bool) -> None:
 
 
 def _lines(found: Status, run: Path) -> Iterator[tuple[str, str]]:
-    from genesys_engine.engine.common.text import duration, percent
+    from genesys_engine.engine.common.text import duration, percent, plural
 
     designs, best, left = found.designs, found.best, found.remaining_s
     reason = f" ({found.reason})" if found.reason else ""
@@ -67,9 +67,13 @@ def _lines(found: Status, run: Path) -> Iterator[tuple[str, str]]:
     if found.state == "running" and left is not None:
         yield "time left", f"about {duration(left)}"
     if found.state == "running":
+        for node, slots in found.nodes.items():
+            yield "node", f"{node}: {plural(slots, 'job')} at a time"
         for task in found.training:
             if task.tokens and task.loss is not None:
                 yield "training", _trial(task, task.tokens, task.loss)
+            elif task.node:
+                yield "running", f"{task.name} at {task.rung}{_where(task)}"
     yield from _llm_lines(found)
     if found.finals is not None:
         yield from _under("finals", found.finals.sentences)
@@ -104,7 +108,14 @@ def _trial(task: Training, tokens: int, loss: float) -> str:
 
     share = f"{100 * tokens / task.of:.0f} % of {count(task.of)} tokens"
     so_far = f"loss {number(loss)} nats per token, {duration(task.seconds)} so far"
-    return f"{task.name} at {task.rung}: {share}, {so_far}"
+    return f"{task.name} at {task.rung}{_where(task)}: {share}, {so_far}"
+
+
+def _where(task: Training) -> str:
+    """Return on which node a trial runs, and for how long."""
+    from genesys_engine.engine.common.text import duration
+
+    return f" on {task.node} for {duration(task.node_s or 0.0)}" if task.node else ""
 
 
 def _llm_lines(found: Status) -> Iterator[tuple[str, str]]:

@@ -6,6 +6,7 @@ from functools import singledispatch
 
 from genesys_engine.engine.common.text import duration, percent, plural, shortened
 from genesys_engine.engine.store import event_types as events
+from genesys_engine.engine.store import node_events as nodes
 from genesys_engine.engine.store.events import Event
 from genesys_engine.engine.store.replicates import is_fresh
 from genesys_engine.engine.views.finals import look_words
@@ -195,3 +196,35 @@ def _lost(event: events.WorkerLost, run: RunView) -> str:
 @_words.register
 def _reachable(event: events.LLMReachable, run: RunView) -> str:
     return "the LLM is reachable again"
+
+
+@_words.register
+def _joined(event: nodes.NodeJoined, run: RunView) -> str:
+    gpus = f", {event.gpus:g} GPUs" if event.gpus else ""
+    jobs = plural(event.slots, "job")
+    return f"node {event.node} joined: {jobs} at a time{gpus}, isolation {event.level}"
+
+
+@_words.register
+def _node_refused(event: nodes.NodeRefused, run: RunView) -> str:
+    return f"node {event.node} gets no work: {event.reason}"
+
+
+@_words.register
+def _node_lost(event: nodes.NodeLost, run: RunView) -> str:
+    return f"node {event.node} is lost: {event.reason}"
+
+
+@_words.register
+def _file_differs(event: nodes.NodeFileDiffers, run: RunView) -> str:
+    return f"node {event.node} has another file at {event.path}; it was sent the right one"
+
+
+@_words.register
+def _placed(event: nodes.TrialPlaced, run: RunView) -> str:
+    return f"{event.stage} of task t{event.seq} runs on node {event.node}"
+
+
+@_words.register
+def _executor_waits(event: nodes.ExecutorWaiting, run: RunView) -> str:
+    return f"waiting: {event.reason}"
