@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pydantic import Field
+
 from genesys_engine.gab.layers import is_pattern
 from genesys_engine.gab.tree import GABTree, Place
 from genesys_engine.gab.unit import Unit
 from genesys_engine.operators.growth import Grower, GrowthOptions, library_units
 from genesys_engine.operators.variation import (
     attempt,
-    choose_place,
     kept_children,
     only,
     sentence,
 )
-from genesys_engine.plugins.api import Child, OperatorContext, Parent
+from genesys_engine.plugins.api import Child, OperatorContext, OperatorNotApplicable, Parent
 
 
 class UnitReplacementOptions(GrowthOptions):
     """Options of `UnitReplacement`."""
+
+    remembered: int = Field(
+        default=200,
+        ge=0,
+        description="newest children of the parent whose replacements are not drawn again",
+    )
 
 
 class UnitReplacement:
@@ -27,6 +34,10 @@ class UnitReplacement:
 
     Children keep to slots of their interface; slots without one are filled anew, and children
     without a slot are dropped.
+
+    The neighbours of a design, which are the pairs of a place and another unit, are equally likely,
+    and what was tried on the parent already is left out while anything else is left: as many draws
+    with replacement would miss a third of them.
     """
 
     arity: tuple[int, int] = (1, 1)
@@ -38,17 +49,24 @@ class UnitReplacement:
         """Return the parent with one unit replaced."""
         tree = only(parents)
         grower = Grower(self.options, context.rng)
-        places = [place for place in tree.places() if _others(place)]
-        return attempt(parents, self.options, lambda: self._draw(tree, places, grower))
+        history = context.history(parents[0].design, self.options.remembered)
+        tried = {each.change for each in history.children}
+        every = [(place, unit) for place in tree.places() for unit in _others(place)]
+        left = [pair for pair in every if _change(*pair) not in tried] or every
+        if not left:
+            raise OperatorNotApplicable("the library has no other unit for any place of the tree")
+        return attempt(parents, self.options, lambda: self._draw(tree, left, grower))
 
-    def _draw(self, tree: GABTree, places: list[Place], grower: Grower) -> Child:
-        place = choose_place(places, grower.rng)
-        unit = grower.rng.choice(_others(place))
+    def _draw(self, tree: GABTree, pairs: Sequence[tuple[Place, Unit]], grower: Grower) -> Child:
+        place, unit = grower.rng.choice(pairs)
         kept = kept_children(tree, place.index, [(s.name, s.interface) for s in unit.slots])
         new = grower.around(unit, kept, self.options.max_depth - place.depth)
-        change = sentence(f"Replaced {place.path} ({place.node.name}) by {unit.name}")
         details = {"path": place.path, "old": place.node.name, "new": unit.name, "kept": list(kept)}
-        return Child(tree.replace(place.index, new), change, details)
+        return Child(tree.replace(place.index, new), _change(place, unit), details)
+
+
+def _change(place: Place, unit: Unit) -> str:
+    return sentence(f"Replaced {place.path} ({place.node.name}) by {unit.name}")
 
 
 def _others(place: Place) -> list[Unit]:

@@ -421,7 +421,7 @@ class Outcomes:
             state.confirmations.newcomers.remove(design)
             if self.policy.settings.generational and not standing.seed:
                 state.offspring.append(design)
-            else:
+            elif self.policy.may_vary(state, standing):
                 state.members.append(design)
                 self._trim()
         if state.better(standing):

@@ -35,6 +35,7 @@ def decision_settings(experiment: Experiment) -> Settings:
         population=population.size,
         offspring=population.offspring,
         parent_weights=population.parents,
+        rivals=population.start == "reference",
         restart=population.restart,
         crossover_after=population.crossover_after,
         scratch_after=population.scratch_after,

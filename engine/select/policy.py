@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from genesys_engine.engine.common.randomness import generator
 from genesys_engine.engine.score.finals import MOST_RIVALS, Entries
 from genesys_engine.engine.score.race import Look, Race, hold
-from genesys_engine.engine.select.state import State
+from genesys_engine.engine.select.state import Standing, State
 from genesys_engine.plugins.api import Selector
 
 
@@ -65,7 +65,10 @@ Decision = Design | Verify | Confirm | NextGeneration | OpenFinals | LookAtFinal
 
 @dataclass(frozen=True)
 class Settings:
-    """The part of an experiment that decides; the tuples run parallel to the ladder's rungs."""
+    """The part of an experiment that decides; the tuples run parallel to the ladder's rungs.
+
+    With `rivals` the reference alone is varied, and the other seeds are there to be beaten.
+    """
 
     seed: int
     seeds: tuple[str, ...]
@@ -76,6 +79,7 @@ class Settings:
     population: int = 24
     offspring: int = 8
     parent_weights: tuple[float, float, float] = (0.05, 0.80, 0.15)
+    rivals: bool = False
     restart: float = 0.05
     crossover_after: int = 10
     scratch_after: int = 20
@@ -185,10 +189,19 @@ class Policy:
             return None
         return self._choose_parents(state, rng)
 
+    def may_vary(self, state: State, standing: Standing) -> bool:
+        """Tell whether a design may become a parent: a rival may not."""
+        rival = standing.seed and standing.design != state.reference
+        return not (rival and self.settings.rivals)
+
     @staticmethod
     def _parents(state: State) -> list[int]:
         """Return who may become a parent: the population but those in question."""
         return [d for d in state.members if not state.confirmations.open(d)]
+
+    def _varied_seeds(self, state: State) -> list[int]:
+        standing = state.in_good_standing()
+        return [each.design for each in standing if each.seed and self.may_vary(state, each)]
 
     def _choose_parents(self, state: State, rng: random.Random) -> Design:
         weights, members = list(self.settings.parent_weights), self._parents(state)
@@ -200,7 +213,7 @@ class Policy:
             weights[1] = 1.0
         count = rng.choices(range(3), weights)[0]
         restart = count == 1 and rng.random() < self.settings.restart
-        if restart and (seeds := [s.design for s in state.in_good_standing() if s.seed]):
+        if restart and (seeds := self._varied_seeds(state)):
             return Design(parents=(rng.choice(seeds),))
         candidates = state.candidates(members)
         chosen = self.selector.parents(candidates, count, rng) if count else []

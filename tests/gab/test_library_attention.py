@@ -6,6 +6,12 @@ import pytest
 import torch
 from seed_support import draw, largest_difference, make, randomise
 
+from genesys_engine.gab import library
+from genesys_engine.gab.compose import compose, load_block
+from genesys_engine.gab.model import LanguageModel
+from genesys_engine.gab.scales import ModelConfig
+from genesys_engine.gab.tree import grow
+
 LENGTHS = (1, 2, 5, 16, 33)
 EXACT = 1e-8
 
@@ -97,6 +103,74 @@ def test_normed_queries_and_keys_are_compared(length):
     with torch.no_grad():
         unit.qkv.weight[:128] *= 1e3
     assert largest_difference(unit(x)[0], scaled) < 1e-3  # the norms' eps is all that differs
+
+
+def before(values):
+    """Return values (B, H, T, D) one position later, zeros first."""
+    return torch.cat((torch.zeros_like(values[:, :, :1]), values[:, :, :-1]), 2)
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_a_smeared_key_is_mixed_with_the_one_before_it(length):
+    unit, x = randomise(make("smeared_key_attention", 64)), draw(2, length, 64)
+    q, k, v = heads_of(unit, x, 32)
+    share = 1 / (1 + (-unit.smear).exp())
+    k = (1 - share) * k + share * before(k)
+    y = attend(dot(placed(unit, q), placed(unit, k)), v)
+    assert largest_difference(unit(x)[0], joined(y) @ unit.out.weight.T) < EXACT
+
+
+@pytest.mark.parametrize("previous", [0.5, 0.8, 0.95])
+def test_smeared_keys_start_at_the_share_that_is_asked_for(previous):
+    unit = make("smeared_key_attention", 64, hyper={"previous": previous})
+    assert torch.allclose(unit.smear.sigmoid(), torch.full((2, 1, 1), previous).double())
+
+
+def test_queries_and_keys_that_start_alike_stay_so_in_a_model():
+    """The model around a block leaves that start alone, and a seed decides on it."""
+    unit = library.unit("smeared_key_attention")
+    rotary = grow(library.unit("rotary"))
+    tree = library.seed("gpt")
+    tree = tree.replace(tree.children(0)["mixer"], grow(unit, {"position": rotary}, alike=True))
+    block = load_block(compose(tree))
+    config = ModelConfig(d_model=64, n_blocks=2, vocab_size=32, context=16)
+    weights = [LanguageModel(block, config, seed=seed).state_dict() for seed in (1, 1, 2)]
+    name = next(each for each in weights[0] if each.endswith("qkv.weight"))
+    query, key, value = weights[0][name].chunk(3)
+    assert torch.equal(query, key)
+    assert not torch.equal(query, value)
+    assert abs(float((query.mT @ query).diagonal().mean()) - 1) < 0.1  # near the identity
+    assert torch.equal(weights[0][name], weights[1][name])
+    assert not torch.equal(weights[0][name], weights[2][name])
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_shifted_keys_and_values_are_sums_of_two_positions(length):
+    unit, x = randomise(make("kv_shifting_attention", 64)), draw(2, length, 64)
+    q, k, v = heads_of(unit, x, 32)
+    k = unit.keys[0] * k + unit.keys[1] * before(k)
+    v = unit.values[0] * v + unit.values[1] * before(v)
+    y = attend(dot(placed(unit, q), placed(unit, k)), v)
+    assert largest_difference(unit(x)[0], joined(y) @ unit.out.weight.T) < EXACT
+
+
+@pytest.mark.parametrize("name", ["smeared_key_attention", "kv_shifting_attention"])
+def test_one_layer_finds_what_followed_its_own_token(name):
+    """With one projection for queries and keys a head looks behind the last equal token."""
+    unit = make(name, 64, position="no_position", hyper={"head_dim": 64})
+    tokens = draw(20, 64)
+    tokens = 64 * tokens / tokens.norm(dim=-1, keepdim=True)
+    order = [0, 1, 2, 3, 4, 5, 6, 2]  # the query, 2, was followed by 3
+    with torch.no_grad():
+        unit.qkv.weight.copy_(torch.eye(64).double().repeat(3, 1))
+        unit.out.weight.copy_(torch.eye(64).double())
+        if name == "smeared_key_attention":
+            unit.smear.fill_(50.0)
+        else:
+            unit.keys.copy_(torch.tensor([0.0, 1.0]).double().view(2, 1, 1, 1))
+            unit.values.copy_(torch.tensor([1.0, 0.0]).double().view(2, 1, 1, 1))
+    found = unit(tokens[order].unsqueeze(0))[0][0, -1]
+    assert int((tokens @ found).argmax()) == 3
 
 
 @pytest.mark.parametrize("index", [0, 1, 5])

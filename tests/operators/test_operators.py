@@ -11,6 +11,7 @@ import pytest
 from genesys_engine.gab import library
 from genesys_engine.gab.compose import compose
 from genesys_engine.gab.tree import GABTree, grow
+from genesys_engine.operators.growth import library_units
 from genesys_engine.operators.hyperparameter_mutation import (
     HyperparameterMutation,
     HyperparameterMutationOptions,
@@ -22,7 +23,7 @@ from genesys_engine.operators.typed_crossover import TypedCrossover, TypedCrosso
 from genesys_engine.operators.unit_replacement import UnitReplacement, UnitReplacementOptions
 from genesys_engine.operators.variation import PULL, choose_place, kept_children
 from genesys_engine.plugins import knowledge
-from genesys_engine.plugins.api import OperatorContext, OperatorNotApplicable
+from genesys_engine.plugins.api import History, OperatorContext, OperatorNotApplicable, Tried
 from tests.operators.variation_support import OPERATORS, SEEDS, apply, parents_of, wrapped
 
 DRAWS = 60
@@ -139,6 +140,27 @@ def test_unit_replacement_keeps_the_children_that_fit() -> None:
             digests = {gpt.subtree(i).digest for i in gpt.children(old.index).values()}
             assert child.tree.subtree(index).digest in digests
     assert kept > 10
+
+
+def test_unit_replacement_does_not_repeat_what_was_tried_on_the_parent() -> None:
+    """Asked as a run asks, it goes through all that can be replaced before it repeats anything."""
+    operator = UnitReplacement(UnitReplacementOptions())
+    gpt = library.seed("gpt")
+    others = [library_units(place.node.ret) for place in gpt.places()]
+    possible = sum(len(units) - 1 for units in others)  # all but the one that stands there
+    tried: list[Tried] = []
+
+    def history(design: int, limit: int) -> History:
+        assert design == 1
+        return History(children=tuple(reversed(tried))[:limit])
+
+    for draw in range(possible):
+        context = OperatorContext(random.Random(draw), history=history)
+        child = operator(parents_of([gpt]), context)
+        tried.append(Tried(child.change, "verified", ""))
+    assert len({each.change for each in tried}) == possible
+    again = operator(parents_of([gpt]), OperatorContext(random.Random(0), history=history))
+    assert again.change in {each.change for each in tried}
 
 
 def test_kept_children_prefer_their_own_slot() -> None:

@@ -49,6 +49,11 @@ class PopulationSection(Section):
     reference: str = Field(
         "gpt", description="the seed that fitness is relative to, trained at every rung"
     )
+    start: Literal["seeds", "reference"] = Field(
+        "seeds",
+        description="which seeds are varied; reference: that one alone, and the others are rivals,"
+        " which are trained and raced against",
+    )
     size: Count = Field(24, description="mu: designs that may become parents")
     offspring: Count = Field(8, description="lambda: children per generation (generational)")
     crossover_after: int = Field(

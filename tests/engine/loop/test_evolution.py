@@ -152,6 +152,19 @@ def test_halving_promotes_the_best_of_all(tmp_path: Path) -> None:
     assert set(promoted[1:]) == set(ranked[:6])
 
 
+@pytest.mark.parametrize("mode", ["steady_state", "generational"])
+def test_seeds_that_are_rivals_are_raced_and_never_varied(tmp_path: Path, mode: str) -> None:
+    sets = ("population.start='reference'", "population.restart=0.5", "ladder.finalist_seeds=2")
+    trial = Trial(tmp_path / "run", mode=mode, sets=sets, finalists=1)
+    reference = trial.go().state.reference
+    children = [each["parents"] for each in trial.events("design.started") if each["parents"]]
+    rivals = {0, 1, 2} - {reference}
+    assert not rivals & {parent for parents in children for parent in parents}
+    assert any(reference in parents for parents in children)
+    (opened,) = trial.events("finals.opened")
+    assert rivals <= set(opened["rivals"])
+
+
 def test_generations_are_complete_and_parents_come_from_the_last_population(
     tmp_path: Path,
 ) -> None:
