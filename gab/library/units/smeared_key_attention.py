@@ -14,7 +14,7 @@ class SmearedKeyAttention(nn.Module):
     place of k_t, where a = sigmoid(raw) is one learned number per head that starts at `previous`;
     before the start there are zeros.  A query that looks for its own token then finds what
     followed it last time, in one layer.  With `alike`, queries and keys start as the same
-    projection, so that they do so from the first step on.  The `position` child gets queries and
+    projection, so that it does so from the first step on.  The `position` child gets queries and
     mixed keys of all heads, (2 B H, T, head_dim); no biases.
 
     Starts: projections as the model's others; with `alike` those of queries and keys from
@@ -40,7 +40,7 @@ class SmearedKeyAttention(nn.Module):
         position,
         head_dim: int = 32,
         previous: float = 0.8,
-        alike: bool = False,
+        alike: bool = True,
         device=None,
         dtype=None,
     ):
