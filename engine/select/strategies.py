@@ -61,6 +61,12 @@ class LocalOptions(SelectionOptions):
         description="percent that a child must gain over the incumbent to replace it while it was"
         " not verified at more rungs: what the noise of training allows",
     )
+    batch: int = Field(
+        1,
+        ge=1,
+        description="children of an incumbent before the best of them may replace it; 1: the first"
+        " better one does",
+    )
     patience: int = Field(
         12,
         ge=1,
@@ -73,8 +79,10 @@ class LocalSelector(RandomSelector):
     """Local search: all children are changes of one incumbent, until one of them replaces it.
 
     A child does so with `margin` percent more, which is what noise allows, or with more at all once
-    it was verified at more rungs than the incumbent.  After `patience` designs without one the
-    search is dry: it restarts from the best design that has not been the incumbent yet.
+    it was verified at more rungs than the incumbent; of the first `batch` children the best does,
+    so that a small gain does not end the search of a neighbourhood.  After `patience` designs
+    without one the search is dry: it restarts from the best design that has not been the incumbent
+    yet.
     """
 
     Options = LocalOptions
@@ -102,16 +110,22 @@ class LocalSelector(RandomSelector):
 
     def incumbent(self, candidates: Candidates) -> int:
         """Return the position of the incumbent, found by going through the designs as they came."""
-        incumbent, dry, tried = 0, 0, {0}
+        fitness = candidates.fitness
+        incumbent, seen, dry, tried = 0, 0, 0, {0}
+        leader: int | None = None  # the best that may replace it once the batch is complete
         for position in range(1, len(candidates)):
-            if self._replaces(candidates, position, incumbent):
-                incumbent, dry = position, 0
-            else:
-                dry += 1
-            if dry >= self.options.patience:
+            seen += 1
+            if self._replaces(candidates, position, incumbent) and (
+                leader is None or fitness[position] > fitness[leader]
+            ):
+                leader = position
+            dry = dry + 1 if leader is None else 0
+            if leader is not None and seen >= self.options.batch:
+                incumbent, leader, seen = leader, None, 0
+            elif dry >= self.options.patience:
                 fresh = [i for i in range(position + 1) if i not in tried]
-                incumbent = max(fresh, key=lambda i: candidates.fitness[i], default=incumbent)
-                dry = 0
+                incumbent = max(fresh, key=lambda i: fitness[i], default=incumbent)
+                seen, dry = 0, 0
             tried.add(incumbent)
         return incumbent
 

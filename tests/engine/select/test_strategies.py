@@ -82,6 +82,19 @@ def test_when_dry_it_restarts_from_the_best_that_was_not_tried() -> None:
     assert selector.incumbent(pool([*dry, 3.1, 3.2, 0.0])) == 5, "dry again: the next best"
 
 
+def test_of_a_batch_the_best_replaces_the_incumbent() -> None:
+    selector = LocalSelector(LocalOptions(margin=0.5, batch=4, patience=5))
+    came = [0.0, 1.0, 3.0, 2.0]
+    assert selector.incumbent(pool(came)) == 0, "three of four children"
+    assert selector.incumbent(pool([*came, 0.0])) == 2
+    assert selector.incumbent(pool([*came, 0.0, 9.0, 9.5])) == 2, "a batch of its own"
+    assert selector.incumbent(pool([*came, 0.0, 9.0, 9.5, 0.0, 0.0])) == 6
+    late = [0.0, 0.1, 0.2, 0.3, 0.4]
+    assert selector.incumbent(pool(late)) == 0, "none gained the margin"
+    assert selector.incumbent(pool([*late, 0.6])) == 5, "the first after the batch"
+    assert selector.incumbent(pool([*late, 0.45])) == 5, "dry: the best that was not tried"
+
+
 def test_all_children_come_from_the_incumbent() -> None:
     selector = LocalSelector(LocalOptions())
     for seed in range(20):
