@@ -72,11 +72,11 @@ RECIPES = {
 class Recorder:
     """Trains and scores as a run does, and writes down what comes back."""
 
-    def __init__(self, stack: ExitStack, path: Path) -> None:
+    def __init__(self, stack: ExitStack, path: Path, experiment: Path = EXPERIMENT) -> None:
         sets = ["trainer.device=cpu", "run.workers=1", "executor.timeout_s=3600"]
         sets += ["ladder.finalists=0", 'evaluators=[{use="heldout",windows=128}]']
         self.path = path
-        setup = load(EXPERIMENT, sets)
+        self.file, setup = experiment, load(experiment, sets)
         self.experiment = setup.experiment
         built = build_corpus(self.experiment, lambda stage: print(stage, file=sys.stderr))
         self.corpus = built.digest
@@ -144,7 +144,7 @@ class Recorder:
                 f"this was recorded with the corpus {other.pop()[:12]}, here it is"
                 f" {self.corpus[:12]}",
                 where=str(self.path),
-                hint=f"record into another --file, or give {EXPERIMENT.name} its old corpus again",
+                hint=f"record into another --file, or give {self.file.name} its old corpus again",
             )
 
 
