@@ -116,9 +116,7 @@ def test_what_is_recorded_is_printed_and_nothing_else(
     assert "seconds" not in printed
 
 
-@pytest.mark.parametrize(
-    "folder", sorted((BENCH.parent / "discoveries").glob("*/")), ids=lambda f: f.name
-)
-def test_shipped_records_print(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["table", str(folder)])
-    assert "seeds)" in capsys.readouterr().out
+def test_shipped_records_print(capsys: pytest.CaptureFixture[str]) -> None:
+    for folder in (BENCH.parent / "discoveries").glob("*/"):
+        main(["table", str(folder)])
+        assert "seeds)" in capsys.readouterr().out
