@@ -42,6 +42,7 @@ COMMANDS: Mapping[str, str] = {
     "calibrate": "Measure run-to-run training noise.",
     "check": "Audit a block: a Python file, a tree, or a design of a run.",
     "export": "Write a trained design as a model for transformers and lm-eval.",
+    "dashboard": "Show runs and studies live in a browser.",
     "report": "Write the report of a run as one HTML page.",
     "data": "Download and list training corpora.",
     "llm": "Show language-model calls and costs, and record replies.",

@@ -35,7 +35,7 @@ def render_page(study: Summary) -> str:
         plots = evolution_figures(study)
     else:
         plots = implementation_figures(study)
-    scripts = [get_plotlyjs(), asset("report.js")]
+    scripts = [get_plotlyjs(), asset("colours.js"), asset("report.js")]
     return render(
         "study",
         name=study.name,

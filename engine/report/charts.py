@@ -8,7 +8,7 @@ from typing import Any
 
 from genesys_engine.engine.common.text import count, percent
 from genesys_engine.engine.report import figures as fig
-from genesys_engine.engine.report.figures import Trace, figure, hover
+from genesys_engine.engine.report.figures import Figure, Trace, figure, hover
 from genesys_engine.engine.score.significance import SIGMAS
 from genesys_engine.engine.views.history import Point, best_so_far, latest, thinned
 from genesys_engine.engine.views.leaderboard import LeaderboardRow
@@ -25,7 +25,7 @@ MOST_DESIGNS, MOST_POINTS = 600, 1500
 
 def tree_figure(
     tree: Lineage, *, best: int | None, scales: Sequence[str], colour_limit: float
-) -> str:
+) -> Figure:
     """Draw the evolution tree; gains beyond `colour_limit` percent take the end colours."""
     at = {node.design: node for node in tree.nodes}
     verified = [node for node in tree.nodes if node.fitness is not None]
@@ -158,13 +158,16 @@ def fitness_figure(
     reference: str,
     scales: Sequence[str],
     sigma: float | None,
-) -> str:
+) -> Figure:
     """Draw gains, the best so far and the noise band: where the designs stand in the end by
     number, or where they stood after each verification by time."""
     over_designs = _fitness_traces(latest(points), rows, scales, lambda p: p.design)
     over_time = _fitness_traces(points, rows, scales, lambda p: round(p.minute, 3))
     back, moves = (
-        {key: [trace.get(key, []) for trace in traces] for key in ("x", "y", "hovertext")}
+        {
+            key: [trace.get(key, []) for trace in traces]
+            for key in ("x", "y", "hovertext", "customdata")
+        }
         for traces in (over_designs, over_time)
     )
     switch = {
@@ -207,6 +210,7 @@ def _fitness_traces(
             },
             "hoverinfo": "text",
             "hovertext": [describe(rows[p.design], scales, p.fitness, p.rungs) for p in at],
+            "customdata": [point.design for point in at],
         }
         traces.append(trace)
     best = best_so_far(points)
@@ -251,7 +255,7 @@ def _axis(title: str) -> dict[str, str]:
 
 def quadrant_figure(
     rows: Sequence[LeaderboardRow], *, reference: str, scales: Sequence[str]
-) -> str:
+) -> Figure:
     """Draw fitness against confidence with the borders of the top quarters."""
     quarter = max(1, math.ceil(len(rows) / 4))
     fitness = sorted((row.fitness for row in rows), reverse=True)
@@ -321,7 +325,7 @@ def _spread(design: int) -> float:
 Curve = Sequence[tuple[float, float]]
 
 
-def curves_figure(scale: str, highlighted: Mapping[str, Curve], others: Sequence[Curve]) -> str:
+def curves_figure(scale: str, highlighted: Mapping[str, Curve], others: Sequence[Curve]) -> Figure:
     """Draw the loss curves of one rung: `highlighted` by label, the others faint."""
     faint: dict[str, object] = {
         "type": "scatter",

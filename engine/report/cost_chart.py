@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from genesys_engine.engine.common.text import count, duration, percent, signed
 from genesys_engine.engine.report import figures as fig
-from genesys_engine.engine.report.figures import figure, hover
+from genesys_engine.engine.report.figures import Figure, figure, hover
 from genesys_engine.engine.score import standing
 from genesys_engine.engine.views.costs import Cost
 from genesys_engine.engine.views.leaderboard import LeaderboardRow
@@ -21,7 +21,7 @@ AXES: Mapping[str, Callable[[Cost], float | None]] = {
 }
 
 
-def cost_figure(rows: Sequence[LeaderboardRow], *, reference: str, scales: Sequence[str]) -> str:
+def cost_figure(rows: Sequence[LeaderboardRow], *, reference: str, scales: Sequence[str]) -> Figure:
     """Draw gain against each of `AXES`, a colour for each rung, with the designs that no cheaper
     one beats joined by steps."""
     rows = rows[:MOST_DOTS]  # best first

@@ -10,6 +10,7 @@ import html
 import json
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from genesys_engine.engine.report.templates import render
 
@@ -21,6 +22,28 @@ Trace = Mapping[str, object]
 """A trace of Plotly, in Plotly's own words."""
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """What a figure shows: Plotly's `data` and `layout` and the `switch` between views."""
+
+    content: Mapping[str, object]
+    label: str
+    height: int
+    caption: str
+
+
+class Figure(str):
+    """The HTML of a figure, for a page that holds its own data; `drawing` for one that asks."""
+
+    drawing: Drawing
+
+    def __new__(cls, page: str, drawing: Drawing) -> Figure:
+        """Return the HTML with what is drawn."""
+        made = super().__new__(cls, page)
+        made.drawing = drawing
+        return made
+
+
 def figure(
     traces: Sequence[Trace],
     layout: Mapping[str, object],
@@ -29,8 +52,8 @@ def figure(
     height: int = 380,
     caption: str = "",
     switch: Mapping[str, tuple[Mapping[str, object], Mapping[str, object]]] | None = None,
-) -> str:
-    """Return the HTML of a figure.
+) -> Figure:
+    """Return a figure: its HTML, and what is drawn.
 
     Args:
         traces: Plotly traces; texts in them must be escaped (`hover`).
@@ -48,7 +71,8 @@ def figure(
     content = {**json.loads(str(drawn.to_json())), "switch": views}
     # `<` ends a script element in HTML; in JSON it may stand as an escape.
     data = json.dumps(content, allow_nan=False).replace("<", "\\u003c")
-    return render("figure", data=data, label=label, height=height, caption=caption)
+    page = render("figure", data=data, label=label, height=height, caption=caption)
+    return Figure(page, Drawing(content, label, height, caption))
 
 
 def hover(*lines: str, width: int = 58) -> str:

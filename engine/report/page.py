@@ -11,10 +11,10 @@ from pathlib import Path
 
 from genesys_engine.engine.common.disk import write_whole
 from genesys_engine.engine.common.steps import EVERY_S, Steps
-from genesys_engine.engine.report.reading import ReadOnce
 from genesys_engine.engine.report.sections import summary
 from genesys_engine.engine.report.templates import HERE, render
 from genesys_engine.engine.store.run_store import Store
+from genesys_engine.engine.views.reading import ReadOnce
 
 Section = Callable[[Store], tuple[str, str]]
 """From a store to (title as plain text, HTML); one without HTML is left out.
@@ -73,7 +73,7 @@ def render_report(
     for name, section in chosen.items():
         steps.next("writing the report", name)
         rendered.append(_guarded(name, section, store))
-    scripts = [get_plotlyjs(), asset("report.js")]
+    scripts = [get_plotlyjs(), asset("colours.js"), asset("report.js")]
     return render(
         "page",
         name=store.meta("name"),

@@ -13,7 +13,6 @@ from genesys_engine.engine.common.toml_text import tables_to_toml
 from genesys_engine.engine.report import charts
 from genesys_engine.engine.report.cost_chart import cost_figure
 from genesys_engine.engine.report.highlight import python_html
-from genesys_engine.engine.report.reading import once
 from genesys_engine.engine.report.templates import render
 from genesys_engine.engine.score.fitness import Measure
 from genesys_engine.engine.score.noise_floor import noise_floor
@@ -31,6 +30,7 @@ from genesys_engine.engine.views.leaderboard import LeaderboardRow, leaderboard,
 from genesys_engine.engine.views.lineage import ancestry, lineage
 from genesys_engine.engine.views.llm import llm_view
 from genesys_engine.engine.views.operators import operators
+from genesys_engine.engine.views.reading import once
 from genesys_engine.engine.views.remarks import all_behind_control, unresolved
 from genesys_engine.engine.views.run import RunView, view
 from genesys_engine.engine.views.rungs import rung_agreements

@@ -355,11 +355,13 @@ class Store(Database):
         )
         return [_design(row) for row in rows]
 
-    def verifications(self, design: int | None = None) -> Iterator[VerificationRow]:
-        """Yield the verifications in order, of one design or of all."""
-        where = "" if design is None else "WHERE design = :design"
-        sql = f"SELECT * FROM verifications {where} ORDER BY id"
-        for row in self._db.execute(sql, {"design": design}):
+    def verifications(
+        self, design: int | None = None, *, after: int = -1
+    ) -> Iterator[VerificationRow]:
+        """Yield the verifications in order, of one design or all, those behind `after`."""
+        of_design = "" if design is None else "AND design = :design"
+        sql = f"SELECT * FROM verifications WHERE id > :after {of_design} ORDER BY id"
+        for row in self._db.execute(sql, {"design": design, "after": after}):
             yield _verification(row)
 
     def confirmations(self, design: int | None = None) -> Iterator[ConfirmationRow]:
@@ -396,6 +398,10 @@ class Store(Database):
         for row in self._db.execute(sql, (after,)):
             payload = read_json(row["payload"])
             yield Event(row["id"], row["kind"], payload, bool(row["decisive"]), row["at"])
+
+    def last_event(self) -> int:
+        """Return the number of the last entry of the log, 0 before the first."""
+        return int(self._db.execute("SELECT COALESCE(MAX(id), 0) FROM events").fetchone()[0])
 
     def records(self, kind: type[Record]) -> Iterator[Record]:
         """Yield what the events of one kind hold, in order."""

@@ -34,18 +34,33 @@ class Failure:
         return asdict(self)
 
 
-def failures(store: Store) -> list[Failure]:
-    """Return the causes, most frequent first."""
-    found: dict[tuple[str, str], Failure] = {}
-    for event in store.events():
+class Failures:
+    """The causes so far: a fold over the log."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str], Failure] = {}
+
+    def apply(self, event: Event) -> None:
+        """Take one event into account."""
         for stage, cause, design, reason in _causes(event):
-            entry = found.setdefault((stage, cause), Failure(stage, cause))
+            entry = self._found.setdefault((stage, cause), Failure(stage, cause))
             entry.count += 1
             if design is not None:
                 entry.designs.append(design)
             if entry.example is None:
                 entry.example, entry.reason = design, reason
-    return sorted(found.values(), key=lambda f: (-f.count, f.stage, f.cause))
+
+    def ranked(self) -> list[Failure]:
+        """Return the causes, most frequent first."""
+        return sorted(self._found.values(), key=lambda f: (-f.count, f.stage, f.cause))
+
+
+def failures(store: Store) -> list[Failure]:
+    """Return the causes, most frequent first."""
+    found = Failures()
+    for event in store.events():
+        found.apply(event)
+    return found.ranked()
 
 
 def _causes(event: Event) -> Iterator[tuple[str, str, int | None, str]]:

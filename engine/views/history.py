@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from genesys_engine.engine.store.event_types import VerificationFinished
+from genesys_engine.engine.store.events import Event
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.engine.views.run import RunView
 
@@ -21,22 +22,35 @@ class Point:
     rungs: int
 
 
-def history(store: Store) -> list[Point]:
-    """Return a point per verification that moved its design, in order of time."""
-    run, gains, points = RunView(), dict[int, list[float]](), list[Point]()
-    named = {row.id for row in store.leaderboard()}
-    for event in store.events():
-        run.apply(event)
+class History:
+    """A point per verification that moved its design: a fold over the log."""
+
+    def __init__(self) -> None:
+        self._gains: dict[int, list[float]] = {}
+        self._points: list[Point] = []
+
+    def apply(self, event: Event, run: RunView) -> None:
+        """Take one event into account, which `run` has taken in already."""
         found = event.record
         if isinstance(found, VerificationFinished) and found.replicate == 0:
-            design = found.design
-            if design not in named:  # disqualified, or in question
-                continue
-            so_far = gains.setdefault(design, [])
+            so_far = self._gains.setdefault(found.design, [])
             so_far.append(found.fitness)
-            point = Point(design, run.active_s / 60, statistics.fmean(so_far), len(so_far))
-            points.append(point)
-    return points
+            mean = statistics.fmean(so_far)
+            self._points.append(Point(found.design, run.active_s / 60, mean, len(so_far)))
+
+    def points(self, store: Store) -> list[Point]:
+        """Return them in order of time, without designs that are disqualified or in question."""
+        named = {row.id for row in store.leaderboard()}
+        return [point for point in self._points if point.design in named]
+
+
+def history(store: Store) -> list[Point]:
+    """Return a point per verification that moved its design, in order of time."""
+    run, found = RunView(), History()
+    for event in store.events():
+        run.apply(event)
+        found.apply(event, run)
+    return found.points(store)
 
 
 def latest(points: Iterable[Point]) -> list[Point]:

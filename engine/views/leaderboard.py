@@ -97,16 +97,17 @@ class LeaderboardRow:
 
 def leaderboard(store: Store, limit: int | None = None) -> list[LeaderboardRow]:
     """Return the best `limit` verified designs (all by default), best first."""
-    return _rows(store, store.leaderboard(limit))
+    return leaderboard_rows(store, store.leaderboard(limit))
 
 
 def leaderboard_row(store: Store, design: int) -> LeaderboardRow:
     """Return the row of one verified design."""
-    (row,) = _rows(store, [store.design(design)])
+    (row,) = leaderboard_rows(store, [store.design(design)])
     return row
 
 
-def _rows(store: Store, designs: Sequence[DesignRow]) -> list[LeaderboardRow]:
+def leaderboard_rows(store: Store, designs: Sequence[DesignRow]) -> list[LeaderboardRow]:
+    """Return the rows of these verified designs, in their order."""
     scales, floor = scale_names(store), noise_floor.noise_floor(store)
     race = race_of(store, floor)
     raced = race.standings([d for d in race.entries.designs if d != floor.reference])

@@ -87,6 +87,7 @@ class RunView:
     """Why no language model answers; "" while all is well."""
     generation: int | None = None
     running: dict[int, Running] = field(default_factory=dict)
+    auditing: dict[int, Running] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
     causes: Counter[str] = field(default_factory=Counter)
     changes: deque[tuple[int, tuple[int, ...], str]] = field(
@@ -261,10 +262,9 @@ def _run_extended(event: events.RunExtended, run: RunView, at: float) -> None:
 @_apply.register
 def _run_resumed(event: events.RunResumed, run: RunView, at: float) -> None:
     # What was running continues a process of its own: it is as young as that process.
-    run.running = {
-        seq: Running(task.seq, task.design, task.rung, at, task.seed)
-        for seq, task in run.running.items()
-    }
+    for tasks in (run.running, run.auditing):
+        for seq, task in tasks.items():
+            tasks[seq] = replace(task, since=at, node="", placed_at=None)
     run.resumed += 1
     run.llm_out = ""
     run.state, run.stop_reason = RUNNING, ""
@@ -284,6 +284,7 @@ def _run_stopped(event: events.RunStopped, run: RunView, at: float) -> None:
 def _run_finished(event: events.RunFinished, run: RunView, at: float) -> None:
     run.state, run.verdict = FINISHED, event
     run.running.clear()
+    run.auditing.clear()
 
 
 @_apply.register
@@ -355,6 +356,16 @@ def _stage(run: RunView, event: events.DeviceUsed | _Ended) -> RungView:
 
 
 @_apply.register
+def _confirmation_started(event: events.ConfirmationStarted, run: RunView, at: float) -> None:
+    run.auditing[event.seq] = Running(event.seq, event.design, event.rung, at)
+
+
+@_apply.register
+def _design_confirmed(event: events.DesignConfirmed, run: RunView, at: float) -> None:
+    run.auditing.pop(event.seq, None)
+
+
+@_apply.register
 def _verification_started(event: events.VerificationStarted, run: RunView, at: float) -> None:
     seq = event.seq
     run.running[seq] = Running(seq, event.design, event.rung, at)
@@ -403,6 +414,7 @@ def _best_changed(event: events.BestChanged, run: RunView, at: float) -> None:
 
 @_apply.register
 def _design_disqualified(event: events.DesignDisqualified, run: RunView, at: float) -> None:
+    run.auditing.pop(event.seq, None)
     run.disqualified[event.design] = event.reason
     if run.best is not None and run.best.design in (event.design, *event.in_question):
         run.best = None  # the next event names another one

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from genesys_engine.engine.common.budget import Spending
 from genesys_engine.engine.common.records import to_json
@@ -11,6 +11,7 @@ from genesys_engine.engine.store.event_types import RunFinished
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.engine.views.finals import FinalsView, finals_view
 from genesys_engine.engine.views.llm import LLMView, Usage, llm_view, usage_by_task, usage_of
+from genesys_engine.engine.views.reading import once
 from genesys_engine.engine.views.run import KILLED, RUNNING, WAITING, Running, RunView, view
 from genesys_engine.engine.views.timing import elapsed_s
 from genesys_engine.engine.views.verdict import verdict_view
@@ -66,8 +67,9 @@ class Making:
 class Training:
     """A running trial: how far it is, and its loss (nats per token) by its curve.
 
-    Both are None where it has reported nothing yet, as one that waits for a worker.  `node` is
-    where it runs ("": on this machine, or nowhere yet), and `node_s` for how many seconds so far.
+    Both are None where it has reported nothing yet, as one that is `waiting` for a worker.
+    `node` is where it runs ("": on this machine, or nowhere yet), and `node_s` for how many seconds
+    so far.  `verification` is its number in the curves.
     """
 
     seq: int
@@ -80,6 +82,18 @@ class Training:
     loss: float | None
     node: str
     node_s: float | None
+    waiting: bool = False
+    verification: int | None = None
+
+
+@dataclass(frozen=True)
+class Auditing:
+    """A design that is being audited, and for how long."""
+
+    seq: int
+    design: int | None
+    name: str
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -102,6 +116,8 @@ class Status:
     under_way: int
     making: tuple[Making, ...]
     training: tuple[Training, ...]
+    auditing: tuple[Auditing, ...]
+    workers: int
     elapsed_s: float
     remaining_s: float | None
     llm: LLMView
@@ -140,6 +156,11 @@ def status(store: Store, *, now: float | None = None) -> Status:
         under_way=len(run.running),
         making=tuple(_making(store, run, now)),
         training=tuple(_training(store, run, now)),
+        auditing=tuple(
+            Auditing(task.seq, task.design, run.label(task.design), _age(task, run, now))
+            for task in run.auditing.values()
+        ),
+        workers=run.workers,
         elapsed_s=elapsed_s(store, run, now),
         remaining_s=run.remaining_s(),
         llm=llm_view(store),
@@ -154,10 +175,9 @@ def status(store: Store, *, now: float | None = None) -> Status:
 def run_state(store: Store) -> RunView:
     """Return the run as its log tells it; killed, if it has no end and no process works on it."""
     alive = store.being_written()  # before the log is read: a run may end meanwhile
-    run = view(store)
-    if not alive and run.state in (RUNNING, WAITING):
-        run.state = KILLED
-    return run
+    run = once(store, view)
+    killed = not alive and run.state in (RUNNING, WAITING)
+    return replace(run, state=KILLED) if killed else run
 
 
 def budgets(store: Store, run: RunView) -> list[Spending]:
@@ -214,7 +234,7 @@ def _training(store: Store, run: RunView, now: float | None) -> list[Training]:
         (task for task in run.running.values() if task.design is not None),
         key=lambda task: task.seq,
     )
-    rows = []
+    rows, at_work = [], {task.seq for task in run.under_way()[0]}
     for number, task in enumerate(training, run.verifications):  # numbered in the order of issue
         rung, curve = run.rungs[task.rung or 0], store.curves.read(number)
         tokens, loss = curve[-1] if curve else (None, None)
@@ -229,6 +249,8 @@ def _training(store: Store, run: RunView, now: float | None) -> list[Training]:
             loss=loss,
             node=task.node,
             node_s=None if task.placed_at is None else _since(task.placed_at, run, now),
+            waiting=task.seq not in at_work,
+            verification=number,
         )
         rows.append(row)
     return rows

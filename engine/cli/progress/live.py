@@ -13,9 +13,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
 from genesys_engine.engine.cli.progress.display import Display
-from genesys_engine.engine.cli.progress.lines import line_of
 from genesys_engine.engine.common.text import duration, plural
 from genesys_engine.engine.store.events import Event
+from genesys_engine.engine.views.lines import line_of
 from genesys_engine.engine.views.run import RUNNING, WAITING, RunView
 from genesys_engine.plugins import event_kinds as kinds
 

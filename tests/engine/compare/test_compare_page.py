@@ -176,8 +176,8 @@ def test_nothing_is_loaded_and_nothing_but_the_two_scripts_may_run(kind, request
     page = Page(render_page(request.getfixturevalue(kind)))
     assert page.links == []
     assert "default-src 'none'" in page.policy
-    assert len(re.findall(r"'sha256-[^']+'", page.policy)) == 2
-    assert sum(kind == "" for kind, _ in page.scripts) == 2
+    assert len(re.findall(r"'sha256-[^']+'", page.policy)) == 3
+    assert sum(kind == "" for kind, _ in page.scripts) == 3
 
 
 @pytest.mark.parametrize("kind", ["studied", "evolved"])

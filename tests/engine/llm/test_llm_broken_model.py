@@ -13,11 +13,11 @@ from chat_server import Answer, ChatServer, Handler, answers, fails, says
 from engine_process import here, write_experiment
 from test_llm_runs import Trial, http
 
-from genesys_engine.engine.cli.progress.lines import line_of
 from genesys_engine.engine.jobs.results import Abandoned
 from genesys_engine.engine.llm.gateway import LLMOutage
 from genesys_engine.engine.llm.streak import LLMNoUse, Streak
 from genesys_engine.engine.store.run_store import Store
+from genesys_engine.engine.views.lines import line_of
 from genesys_engine.engine.views.run import view
 from genesys_engine.plugins import event_kinds as events
 

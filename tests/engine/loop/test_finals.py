@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from recorded_run import Trial
 
-from genesys_engine.engine.cli.progress.lines import line_of
 from genesys_engine.engine.loop.evolution import Stopped
 from genesys_engine.engine.report import write_report
 from genesys_engine.engine.score.noise_floor import noise_floor
@@ -20,6 +19,7 @@ from genesys_engine.engine.score.verdict import race_of
 from genesys_engine.engine.store.replicates import FRESH
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.engine.views.finals import finals_view
+from genesys_engine.engine.views.lines import line_of
 from genesys_engine.engine.views.run import RunView, view
 from genesys_engine.engine.views.status import status
 

@@ -33,11 +33,12 @@ class ReadOnce(Store):
         """Yield the designs in order of their numbers, from the one behind `after`."""
         return (row for row in self._designs if row.id > after)
 
-    def verifications(self, design: int | None = None) -> Iterator[VerificationRow]:
-        """Yield the verifications in order, of one design or of all."""
-        if design is None:
-            return iter(self._verifications)
-        return iter(self._by_design.get(design, ()))
+    def verifications(
+        self, design: int | None = None, *, after: int = -1
+    ) -> Iterator[VerificationRow]:
+        """Yield the verifications in order, of one design or all, those behind `after`."""
+        rows = self._verifications if design is None else self._by_design.get(design, ())
+        return (row for row in rows if row.id > after)
 
     def events(self, *, after: int = 0) -> Iterator[Event]:
         """Yield the log in order, from the entry behind `after`."""

@@ -1,0 +1,1 @@
+"""The JSON of every view of the dashboard, from the records of `engine.views`."""

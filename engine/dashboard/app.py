@@ -1,0 +1,199 @@
+"""The routes: the page and its parts, the JSON of the views, the stream of what has moved."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+import plotly
+from anyio.to_thread import run_sync
+from sse_starlette.sse import EventSourceResponse
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
+
+from genesys_engine.engine.dashboard.access import Guard, Hosts
+from genesys_engine.engine.dashboard.answers import designs, overview
+from genesys_engine.engine.dashboard.catalogue import RUN, Catalogue
+from genesys_engine.engine.dashboard.feed import Feed
+from genesys_engine.engine.dashboard.watch import Moment, problem_of
+from genesys_engine.engine.report.templates import HERE as REPORT
+from genesys_engine.gab.errors import GenesysError, InputError
+
+STATIC = Path(__file__).parent / "static"
+PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+_TYPES = {
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".html": "text/html",
+    ".svg": "image/svg+xml",
+}
+
+Answer = Callable[[Request], Awaitable[Response]]
+
+
+class Dashboard:
+    """Answers for the runs of a catalogue."""
+
+    def __init__(self, catalogue: Catalogue, *, control: bool = False) -> None:
+        self.catalogue = catalogue
+        self.control = control
+        self.feed = Feed()
+
+    def app(self, *, token: str, hosts: Hosts, port: int) -> Guard:
+        """Return the application, which answers nobody without the token."""
+        app = Starlette(routes=[*self._files(), *self._answers()])
+        return Guard(app, token=token, hosts=hosts, port=port)
+
+    def _files(self) -> list[Route]:
+        """Return a route for each file of the page: no path is ever made from a request."""
+        files = {f"/static/{path.name}": path for path in STATIC.iterdir() if path.is_file()}
+        files |= {f"/static/{name}": REPORT / name for name in ("report.css", "colours.js")}
+        files |= {"/static/plotly.min.js": PLOTLY, "/": STATIC / "index.html"}
+        return [Route(at, _file(path)) for at, path in files.items()]
+
+    def _answers(self) -> list[Route]:
+        run, design = "/api/runs/{run}", "/api/runs/{run}/designs/{design:int}"
+        return [
+            Route("/api/runs", self._listed),
+            Route("/api/about", self._about),
+            Route("/events", self._events),
+            Route(f"{run}/status", self._now(overview.run_status)),
+            Route(f"{run}/finals", self._kept("finals", overview.run_finals)),
+            Route(f"{run}/tree", self._kept("tree", designs.tree)),
+            Route(f"{run}/fitness", self._kept("fitness", designs.fitness)),
+            Route(f"{run}/failures", self._kept("failures", designs.causes)),
+            Route(f"{run}/llm", self._now(designs.language_models)),
+            Route(f"{run}/work", self._kept("work", designs.work)),
+            Route(f"{run}/leaderboard", self._asked(_board)),
+            Route(f"{run}/pareto", self._asked(_pareto)),
+            Route(f"{design}/brief", self._asked(_of_design(designs.brief))),
+        ]
+
+    # --- kinds of answers ----------------------------------------------------------------------
+
+    def _kept(self, name: str, make: Callable[[Moment], object]) -> Answer:
+        """Answer with what is made of a run once for each state of its log."""
+
+        def answer(request: Request) -> bytes:
+            entry = self.catalogue.run(request.path_params["run"])
+            return entry.watch.answer(name, lambda moment: encoded(make(moment)))
+
+        return _guarded(answer)
+
+    def _now(self, make: Callable[[Moment], object]) -> Answer:
+        """Answer with what is made of a run anew each time, since the clock counts."""
+
+        def answer(request: Request) -> bytes:
+            entry = self.catalogue.run(request.path_params["run"])
+            with entry.watch.moment() as moment:
+                return encoded(make(moment))
+
+        return _guarded(answer)
+
+    def _asked(self, make: Callable[[Moment, Request], object]) -> Answer:
+        """Answer with what is made of a run and of what the request asks."""
+
+        def answer(request: Request) -> bytes:
+            entry = self.catalogue.run(request.path_params["run"])
+            key = f"{request.url.path}?{request.url.query}"
+            return entry.watch.answer(key, lambda moment: encoded(make(moment, request)))
+
+        return _guarded(answer)
+
+    # --- what is not of one run ----------------------------------------------------------------
+
+    async def _listed(self, request: Request) -> Response:
+        return await _guarded(lambda _: encoded(overview.listed(self.catalogue.entries())))(request)
+
+    async def _about(self, request: Request) -> Response:
+        return await _guarded(lambda _: encoded({"control": self.control}))(request)
+
+    async def _events(self, request: Request) -> Response:
+        """Stream what moves: of one run, or of all where none is named."""
+        try:
+            key = request.query_params.get("run")
+            entries = await run_sync(self.catalogue.entries)
+            entries = [each for each in entries if each.kind == RUN]
+            entries = entries if key is None else [self.catalogue.run(key)]
+        except InputError as error:
+            return _problem(error, 404)
+        return EventSourceResponse(self.feed.listen(entries), ping=15)
+
+
+def _of_design(make: Callable[[Moment, int], object]) -> Callable[[Moment, Request], object]:
+    return lambda moment, request: make(moment, request.path_params["design"])
+
+
+def _board(moment: Moment, request: Request) -> object:
+    return designs.board(moment, _asked_rows(request.query_params))
+
+
+def _pareto(moment: Moment, request: Request) -> object:
+    asked = request.query_params
+    return designs.pareto(moment, asked.get("x", ""), asked.get("y", ""))
+
+
+def _asked_rows(asked: Mapping[str, str]) -> designs.Asked:
+    """Return which rows are asked for.
+
+    Raises:
+        InputError: a number is none.
+    """
+    try:
+        offset, limit = int(asked.get("offset", "0")), int(asked.get("limit", "50"))
+    except ValueError:
+        raise InputError("`offset` and `limit` are whole numbers") from None
+    if offset < 0 or limit < 1:
+        raise InputError("`offset` is 0 or more, `limit` 1 or more")
+    return designs.Asked(
+        sort=asked.get("sort", "rank"),
+        descending=asked.get("descending", "") == "1",
+        words=asked.get("words", ""),
+        rung=asked.get("rung", ""),
+        origin=asked.get("origin", ""),
+        offset=offset,
+        limit=limit,
+    )
+
+
+# --- from Python to HTTP -----------------------------------------------------------------------
+
+
+def encoded(data: object) -> bytes:
+    """Return data as JSON.
+
+    Raises:
+        ValueError: it holds NaN or infinity.
+    """
+    return json.dumps(data, allow_nan=False, separators=(",", ":")).encode()
+
+
+def _guarded(make: Callable[[Request], bytes]) -> Answer:
+    """Return an endpoint that answers in a thread; what is wrong is a message, not a traceback."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            body = await run_sync(make, request)
+        except InputError as error:
+            return _problem(error, 404)
+        except (GenesysError, sqlite3.DatabaseError, OSError) as error:
+            return _problem(error, 503)
+        return Response(body, media_type="application/json")
+
+    return answer
+
+
+def _problem(error: BaseException, status: int) -> Response:
+    return Response(encoded({"problem": problem_of(error)}), status, media_type="application/json")
+
+
+def _file(path: Path) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        headers = {"cache-control": "private, max-age=3600"} if path == PLOTLY else {}
+        return FileResponse(path, media_type=_TYPES[path.suffix], headers=headers)
+
+    return answer
