@@ -190,6 +190,11 @@ def genesys_register_executors(register: Register) -> None:
         "genesys_engine.plugins.executors.process:ProcessExecutor",
         summary="isolated worker processes on this machine",
     )
+    register(
+        "slurm",
+        "genesys_engine.plugins.executors.slurm:SlurmExecutor",
+        summary="a job per trial on a Slurm cluster; jobs outlive the engine",
+    )
 
 
 @hookimpl

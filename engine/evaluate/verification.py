@@ -30,6 +30,7 @@ from genesys_engine.engine.train.trained import TRAINED, Trained, keep_trained, 
 from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins.api import Limits, Outcome
 from genesys_engine.plugins.corpus import Corpus
+from genesys_engine.plugins.executors.kept_job import forget, is_noted
 from genesys_engine.plugins.sandbox.scratch import remove, take_tensors
 
 if TYPE_CHECKING:
@@ -81,8 +82,14 @@ class Places:
         """Where the engine keeps a training until it is evaluated; no job writes there."""
         return self.training.with_name(f"{self.training.name}{TRAINED}")
 
+    def forget(self) -> None:
+        """Let the jobs be done anew: what an executor noted of them is not wanted any more."""
+        for scratch in (self.training, self.evaluation):
+            forget(scratch)
+
     def remove(self) -> None:
         """Remove them all: the verification is over."""
+        self.forget()
         for folder in (self.training, self.evaluation, self.trained):
             remove(folder)
 
@@ -108,7 +115,7 @@ class Verification:
     def run(self, result: Pending) -> None:
         """Train, or resume the training that an earlier session has kept; then evaluate."""
         training = self.job.training
-        known = kept_training(self.places.trained, training)
+        known = kept_training(self.places.trained, training, self.places.training)
         if known is not None:
             self._evaluate(result, known)
             return
@@ -128,8 +135,9 @@ class Verification:
     def _evaluate(self, result: Pending, trained: Trained) -> None:
         job = self.job.evaluation(trained.weights)
         scratch = self.places.evaluation
-        remove(scratch)
-        scratch.mkdir(parents=True)
+        if not is_noted(scratch):
+            remove(scratch)
+        scratch.mkdir(parents=True, exist_ok=True)
         limits = serving(self.evaluation, job.checkpoint)
         try:
             result.job = self.placed.submit(EVALUATE, to_json(job), scratch, limits)

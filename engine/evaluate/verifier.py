@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Mapping
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,6 +38,7 @@ from genesys_engine.engine.train.trained import Trained, is_trained
 from genesys_engine.gab.errors import InputError
 from genesys_engine.gab.scales import ModelConfig
 from genesys_engine.plugins.api import Limits
+from genesys_engine.plugins.executors.kept_job import is_noted, is_of_a_noted_job
 from genesys_engine.plugins.sandbox.scratch import remove, take_tensors
 from genesys_engine.plugins.trainers.live_curve import read_live_curve
 from genesys_engine.plugins.trainers.session import TRAINING
@@ -128,7 +129,12 @@ def device_s_of(ended: Running) -> float:
 
 
 class Verifier:
-    """Sends verifications out and reads what comes back."""
+    """Sends verifications out and reads what comes back.
+
+    Args:
+        settles: what a verification leaves stays until `settled` is called, since its result may
+            be lost by a kill before it is durable; else it is removed with the result.
+    """
 
     def __init__(
         self,
@@ -136,7 +142,10 @@ class Verifier:
         settings: VerifySettings,
         folder: Path,
         noise: NoiseCache | None = None,
+        *,
+        settles: bool = False,
     ) -> None:
+        self._settles = settles
         self._trials = trials
         self._settings = settings
         self._folder = folder
@@ -188,7 +197,8 @@ class Verifier:
         places = Places(self._scratch(seq))
         # A task keeps its number: what an earlier attempt left is of this design at this rung,
         # and the trainer continues from it only if it is of the very same trial.
-        keep_training(places.training, self._settings.limits.file_bytes)
+        if not is_noted(places.training):  # else a job of an earlier session may be at work there
+            keep_training(places.training, self._settings.limits.file_bytes)
         result = Pending()
 
         def ended(read: Verified, trained: Trained | None) -> None:
@@ -196,10 +206,15 @@ class Verifier:
                 self._keep(seq, places, trained, checkpoint)
                 if noise is not None:
                     noise.put(key, read.result, read.facts)
-            places.remove()
+            if not self._settles:
+                places.remove()
             result.set_result(read)
 
         def lost(error: BaseException) -> None:
+            if isinstance(error, CancelledError):  # its job may go on, for who resumes the run
+                result.set_exception(error)
+                return
+            places.forget()
             keep_training(places.training, self._settings.limits.file_bytes)
             remove(places.evaluation)
             result.set_exception(error)
@@ -209,6 +224,10 @@ class Verifier:
         evaluation = self._settings.evaluation
         Verification(job, placed, places, limits, evaluation, ended, lost, parameters).run(result)
         return result
+
+    def settled(self, seq: int) -> None:
+        """Remove what is left of a verification whose result is durable, or is made anew."""
+        Places(self._scratch(seq)).remove()
 
     def _scratch(self, seq: int) -> Path:
         return self._folder / "scratch" / f"{SCRATCH}{seq}"
@@ -221,7 +240,7 @@ class Verifier:
         if trained is not None and trained.weights is not None and checkpoint is not None:
             folder = self._folder / CHECKPOINTS
             folder.mkdir(exist_ok=True)
-            trained.weights.replace(folder / checkpoint)
+            _name_again(trained.weights, folder / checkpoint)
         found = places.evaluation / SAMPLES
         with suppress(InputError):
             take_tensors(found, self._settings.evaluation.file_bytes)
@@ -248,6 +267,15 @@ def read_supplied(supplied: Supplied) -> Verified:
     return TaskResult(reply.result.passed(), facts)
 
 
+def _name_again(file: Path, name: Path) -> None:
+    """Give a file a second name: under the first it is found until the result is durable."""
+    name.unlink(missing_ok=True)
+    try:
+        name.hardlink_to(file)
+    except OSError:  # a file system without such names
+        file.replace(name)
+
+
 def keep_training(scratch: Path, most_bytes: int) -> None:
     """Leave nothing in a scratch folder but its training checkpoint; without one, no folder."""
     kept = scratch.with_name(f"{scratch.name}-{TRAINING}")
@@ -263,10 +291,10 @@ def keep_training(scratch: Path, most_bytes: int) -> None:
 
 
 def tidy(folder: Path) -> None:
-    """Leave nothing in a run's scratch folder but training checkpoints, and trainings that wait for
-    their evaluation; without any, no folder."""
+    """Leave nothing in a run's scratch folder but training checkpoints, trainings that wait for
+    their evaluation, and jobs that go on or have an outcome; without any, no folder."""
     for entry in list(folder.iterdir()) if folder.is_dir() else []:
-        if is_trained(entry):
+        if is_trained(entry) or is_of_a_noted_job(entry):
             continue
         if entry.name.startswith(SCRATCH) and entry.is_dir() and not entry.is_symlink():
             keep_training(entry, sys.maxsize)

@@ -178,6 +178,8 @@ class Evolution:
                 self._launch(row)
             else:
                 self._earlier.add(row.seq)
+                if row.kind == VERIFY:
+                    self.verifier.settled(row.seq)
                 self._results[row.seq] = TaskResult(row.result, row.facts)
 
     def _collect(self, *, block: bool) -> None:
@@ -205,6 +207,8 @@ class Evolution:
         with self.store.transaction(sync=self._tasks[seq].kind != DESIGN):
             self.store.add_result(seq, done.result, done.facts)
         self._results[seq] = done
+        if self._tasks[seq].kind == VERIFY:
+            self.verifier.settled(seq)
 
     def _trials_under_way(self) -> Iterator[tuple[int, int]]:
         """Yield the task and the number-to-be of every verification without a result."""
@@ -277,6 +281,8 @@ class Evolution:
             raise Stopped(f"{action.by}, on an error: {reason}")
         if action.what == RETRY:
             self._retries[seq] = tried + 1
+            if stage == "verification":  # its result is not wanted
+                self.verifier.settled(seq)
             self._launch_again(row)
         return action.what
 

@@ -336,7 +336,7 @@ def assemble(
         lookup=Lookup(experiment.knowledge, cache_folder() / "knowledge", store.folder),
     )
     trials = open_trials(context, executor, news_into(notices))
-    verifier = Verifier(trials, context.verify, store.folder, noise)
+    verifier = Verifier(trials, context.verify, store.folder, noise, settles=True)
     outcomes = Outcomes(
         store,
         state,

@@ -1,7 +1,7 @@
 """A training that has ended and waits for its evaluation: what it reported, and its weights.
 
-It lies in a folder of its own, where no job writes, and is whole once its note is there: killed
-between its two jobs, a verification continues the evaluation.
+It lies in a folder of its own, where no job writes, and is whole once its note is there and its
+weights have followed: killed between its two jobs, a verification continues the evaluation.
 """
 
 from __future__ import annotations
@@ -51,23 +51,27 @@ def keep_trained(
     """
     remove(folder)
     folder.mkdir(parents=True)
-    kept = None
     if weights is not None:
-        kept = weights.replace(folder / WEIGHTS)
-        sync(kept)
+        sync(weights)
     note = {"identity": _identity(job), "reply": reply.model_dump(), "facts": dict(facts)}
     write_whole(folder / NOTE, json.dumps(note))
     sync(folder)
+    kept = None if weights is None else weights.replace(folder / WEIGHTS)
     return Trained(reply, facts, kept)
 
 
-def kept_training(folder: Path, job: TrainJob) -> Trained | None:
-    """Return the training of `job` that an earlier session kept; without one, no folder."""
+def kept_training(folder: Path, job: TrainJob, scratch: Path) -> Trained | None:
+    """Return the training of `job` that an earlier session kept; without one, no folder.
+
+    The weights are still in the job's `scratch` where that session ended between note and move.
+    """
     try:
         note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
         reply = TrainReply.model_validate(note["reply"])
         weights = folder / WEIGHTS if reply.checkpoint is not None else None
-        if note["identity"] == _identity(job) and (weights is None or weights.is_file()):
+        if note["identity"] == _identity(job):
+            if weights is not None and not weights.is_file():
+                (scratch / Path(str(reply.checkpoint)).name).replace(weights)
             return Trained(reply, note["facts"], weights)
     except (OSError, ValueError, KeyError, TypeError, ValidationError):
         pass

@@ -67,6 +67,11 @@ class TestProcess(testing.ExecutorContract):
     options = {"preload": []}
 
 
+class TestSlurm(testing.ExecutorContract):
+    name = "slurm"
+    options = {"mode": "local", "preload": []}
+
+
 class TestTensorboard(testing.TrackerContract):
     name = "tensorboard"
 
