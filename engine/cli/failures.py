@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import platform
 import sys
@@ -12,34 +11,10 @@ import traceback
 import click
 
 from genesys_engine import __version__
+from genesys_engine.engine.api.failures import engine_error
 from genesys_engine.engine.cli.output import note
 from genesys_engine.engine.common.redact import redact
-from genesys_engine.gab.errors import (
-    EXIT_BUG,
-    EXIT_ENVIRONMENT,
-    EXIT_INPUT,
-    EXIT_INTERRUPTED,
-    GenesysError,
-)
-
-# What the machine or its set-up refuses; what an OSError says next to this and below is our bug.
-_ENVIRONMENT = {
-    errno.ENOSPC: "make room on the disk",
-    errno.EDQUOT: "the quota is used up: make room",
-    errno.EIO: "the disk cannot be read or written: check the system's log",
-    errno.EROFS: "the file system is read-only: choose another folder",
-    errno.EACCES: "check the permissions, or choose another folder",
-    errno.EPERM: "check the permissions, or choose another folder",
-    errno.EMFILE: "raise the limit on open files: ulimit -n",
-    errno.ENOMEM: "close other programs, or use fewer run.workers",
-}
-# Paths that cannot be: whoever gave them can fix it.
-_PATHS = {
-    errno.ENOTDIR: "a part of this path is a file, not a folder: use another path",
-    errno.EISDIR: "this is a folder: give a file",
-    errno.ENAMETOOLONG: "this name is too long: use a shorter one",
-    errno.ELOOP: "a symbolic link here points to itself: fix it, or use another path",
-}
+from genesys_engine.gab.errors import EXIT_BUG, EXIT_INTERRUPTED
 
 
 def report_failure(error: BaseException, *, debug: bool) -> int:
@@ -62,32 +37,9 @@ def _describe(error: BaseException, debug: bool) -> tuple[str, int]:
     """Return the message and the exit code."""
     if isinstance(error, click.Abort | KeyboardInterrupt):
         return "interrupted", EXIT_INTERRUPTED
-    if isinstance(error, GenesysError):
-        return str(error), error.exit_code
-    if isinstance(error, OSError) and error.errno in _PATHS:
-        return _system(error, _PATHS[error.errno]), EXIT_INPUT
-    environment = _environment(error)
-    if environment:
-        return environment, EXIT_ENVIRONMENT
+    if (ours := engine_error(error)) is not None:
+        return str(ours), ours.exit_code
     return _bug(error, debug), EXIT_BUG
-
-
-def _environment(error: BaseException) -> str | None:
-    """Return the message if the machine is at fault, else None."""
-    if isinstance(error, MemoryError):
-        return f"out of memory\n  help: {_ENVIRONMENT[errno.ENOMEM]}"
-    for name, number in (("SQLITE_FULL", errno.ENOSPC), ("SQLITE_IOERR", errno.EIO)):
-        if getattr(error, "sqlite_errorname", "").startswith(name):
-            return f"run.sqlite: {error}\n  help: {_ENVIRONMENT[number]}"
-    if isinstance(error, OSError) and error.errno in _ENVIRONMENT:
-        return _system(error, _ENVIRONMENT[error.errno])
-    return None
-
-
-def _system(error: OSError, hint: str) -> str:
-    """Return what the system says, of which file, and what to do."""
-    where = f"{error.filename}: " if error.filename else ""
-    return f"{where}{error.strerror}\n  help: {hint}"
 
 
 def _bug(error: BaseException, debug: bool) -> str:

@@ -5,30 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from genesys_engine.engine.api.session import exit_code
 from genesys_engine.engine.cli.output import note, print_json
 from genesys_engine.engine.cli.progress.display import Display
 from genesys_engine.engine.cli.progress.live import Progress
-from genesys_engine.engine.common.interrupt import INTERRUPTED, interruptible
+from genesys_engine.engine.common.interrupt import interruptible
 from genesys_engine.engine.loop.evolution import Stopped
 from genesys_engine.engine.run import lifecycle
-from genesys_engine.engine.store.event_types import RunInterrupted, RunStopped
 from genesys_engine.engine.store.run_store import Store
-from genesys_engine.gab.errors import (
-    EXIT_BUDGET,
-    EXIT_GOAL_NOT_MET,
-    EXIT_INTERRUPTED,
-    EXIT_OK,
-)
+from genesys_engine.gab.errors import EXIT_GOAL_NOT_MET, EXIT_OK
 
 
-def session(work: Callable[[lifecycle.Callbacks], None], folder: Path, *, as_json: bool) -> int:
-    """Do `work` with progress and Ctrl-C handled; return the exit code."""
+def session(work: Callable[[lifecycle.Callbacks], str], folder: Path, *, as_json: bool) -> int:
+    """Do `work`, which returns why it stopped early, with progress and Ctrl-C handled.
+
+    Returns the exit code.
+    """
     progress = Progress()
-
-    def run(asked: Callable[[], str | None]) -> None:
-        work(lifecycle.Callbacks(progress.on_event, progress.on_past, asked, progress.say))
-
-    if reason := until_stopped(progress, run):
+    with progress, interruptible(progress.say) as asked:
+        reason = work(lifecycle.Callbacks(progress.on_event, progress.on_past, asked, progress.say))
+    if reason:
         return _stopped(folder, reason)
     try:
         return _finished(folder, as_json=as_json)
@@ -54,17 +50,10 @@ def until_stopped(display: Display, work: Callable[[Callable[[], str | None]], N
 def stopped_note(folder: Path, reason: str, more: str = "") -> int:
     """Say how what stopped early is resumed; return the exit code."""
     note(f"stopped ({reason}); nothing is lost. Resume with: genesys-engine resume {folder}{more}")
-    return _exit_code(reason)
-
-
-def _exit_code(reason: str) -> int:
-    return EXIT_INTERRUPTED if reason == INTERRUPTED else EXIT_BUDGET
+    return exit_code(reason)
 
 
 def _stopped(folder: Path, reason: str) -> int:
-    kind = RunInterrupted if reason == INTERRUPTED else RunStopped
-    with Store.open(folder, write=True) as store, store.transaction():
-        store.add_event(kind(reason=reason, exit_code=_exit_code(reason)), decisive=False)
     more = f" --set {reason}=MORE" if reason.startswith("budget.") else ""
     return stopped_note(folder, reason, more)
 

@@ -16,9 +16,11 @@ from genesys_engine.engine.compare.series import series_of
 from genesys_engine.engine.compare.store import FOLDER, RUNS, StudyStore
 from genesys_engine.engine.config import Experiment, load_experiment
 from genesys_engine.engine.config.kept import kept_paths, kept_sets
+from genesys_engine.engine.config.load import read_source
 from genesys_engine.engine.config.schema import ARM_CAPS, CompareArm, CompareSection
 from genesys_engine.engine.loop.evolution import Stopped
 from genesys_engine.engine.run import lifecycle
+from genesys_engine.engine.run.assembly import load_setup
 from genesys_engine.engine.store.events import Event
 from genesys_engine.engine.store.run_store import EXPERIMENT, Store
 from genesys_engine.gab.errors import InputError
@@ -125,7 +127,8 @@ def _one_run(folder: Path, path: Path, sets: Sequence[str], observer: StudyObser
         if begun:
             lifecycle.resume(folder, (), callbacks)
         else:
-            lifecycle.start(path, sets, folder, callbacks)
+            source = read_source(path, sets)
+            lifecycle.start(load_setup(source), source, folder, callbacks)
     except Stopped as stopped:
         if not str(stopped).startswith("budget."):
             raise

@@ -24,12 +24,14 @@ from genesys_engine.engine.compare.results import Implemented
 from genesys_engine.engine.compare.store import FOLDER, RUNS, StudyStore
 from genesys_engine.engine.config import Experiment
 from genesys_engine.engine.config.kept import PATHS, kept_paths, kept_sets
+from genesys_engine.engine.config.load import read_source
 from genesys_engine.engine.config.schema import ARM_CAPS
+from genesys_engine.engine.config.source import Source
 from genesys_engine.engine.llm.gateway import Gateway, Notice
 from genesys_engine.engine.llm.ledger import Ledger
 from genesys_engine.engine.run.assembly import (
     demand_isolation,
-    load,
+    load_setup,
     open_executor,
     open_gateway,
 )
@@ -42,16 +44,17 @@ GRAMMAR = "grammar"
 """The back end without a language model."""
 
 
-def begin(path: Path, sets: Sequence[str], folder: Path, observer: StudyObserver) -> None:
+def begin(setup: Setup, source: Source, folder: Path, observer: StudyObserver) -> None:
     """Start the study of an experiment in `folder`, or resume the one that is there.
+
+    `source` is what `setup` was read from.
 
     Raises:
         GenesysError: the experiment, the folder or the environment is unusable.
         Stopped: the study stopped early and can be resumed.
     """
-    setup = load(path, sets)
     experiment = setup.experiment
-    _demand_arms(experiment, path)
+    _demand_arms(experiment, source.name)
     if StudyStore.exists(folder):
         with StudyStore.open(folder, write=True) as store:
             _demand_same(store, experiment)
@@ -64,9 +67,9 @@ def begin(path: Path, sets: Sequence[str], folder: Path, observer: StudyObserver
         proposals = read_proposals(Path(experiment.compare.proposals))
     meta = {
         "name": experiment.run.name,
-        "sets": list(sets),
+        "sets": list(source.sets),
         PATHS: kept_paths(experiment),
-        FOLDER: str(path.resolve().parent),
+        FOLDER: str(source.folder.resolve()),
         "experiment": experiment.to_json(),
         "digest": study_digest(experiment),
         "versions": versions(),
@@ -76,7 +79,7 @@ def begin(path: Path, sets: Sequence[str], folder: Path, observer: StudyObserver
     }
     made = not folder.exists()
     with (
-        StudyStore.create(folder, meta, path) as store,
+        StudyStore.create(folder, meta, source.text) as store,
         _nothing_left(store, made=made),
         _noted(folder),
     ):
@@ -87,7 +90,8 @@ def resume(folder: Path, sets: Sequence[str], observer: StudyObserver) -> None:
     """Resume a study; `sets` may change settings that affect no result, and the arms' caps."""
     with StudyStore.open(folder) as store:
         kept = kept_sets(store.meta)
-    begin(folder / EXPERIMENT, [*kept, *sets], folder, observer)
+    source = read_source(folder / EXPERIMENT, [*kept, *sets])
+    begin(load_setup(source), source, folder, observer)
 
 
 def stored_proposals(store: StudyStore) -> tuple[StudyProposal, ...]:
@@ -116,16 +120,16 @@ def study_digest(experiment: Experiment) -> str:
     return hashlib.sha256(canonical_json(data).encode()).hexdigest()
 
 
-def _demand_arms(experiment: Experiment, path: Path) -> None:
+def _demand_arms(experiment: Experiment, name: str) -> None:
     if len(experiment.compare.arms) < 2:
         hint = "write two or more tables [[compare.arms]]; docs/gp-vs-direct.md has an example"
-        raise InputError("[compare] has nothing to compare", where=str(path), hint=hint)
+        raise InputError("[compare] has nothing to compare", where=name, hint=hint)
     if experiment.compare.study == "implementation" and experiment.llm is None:
         hint = 'write [llm] with `use`, such as "litellm", "llama_cpp", "replay" or "grammar"'
-        raise InputError("an implementation study asks language models", where=str(path), hint=hint)
+        raise InputError("an implementation study asks language models", where=name, hint=hint)
     if experiment.compare.study == "implementation" and not experiment.compare.proposals:
         hint = "name a folder of files; experiments/catalogue/draw.py draws some"
-        raise InputError("[compare] has no `proposals`", where=str(path), hint=hint)
+        raise InputError("[compare] has no `proposals`", where=name, hint=hint)
 
 
 def _demand_same(store: StudyStore, experiment: Experiment) -> None:

@@ -28,6 +28,7 @@ from genesys_engine.engine.config.schema import (
 )
 from genesys_engine.engine.config.sections import Sections
 from genesys_engine.engine.config.seeds import read_seeds
+from genesys_engine.engine.config.source import Source, Tables
 from genesys_engine.engine.config.validate import validate
 from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins.kinds import ROLES
@@ -74,8 +75,15 @@ def load_experiment(
         InputError: the file cannot be read.
         ConfigError: with every fault in it.
     """
-    document = read_document(Path(path))
-    for text in sets:
+    return load_source(read_source(Path(path), sets), registry, folder)
+
+
+def load_source(
+    source: Source, registry: Registry | None = None, folder: Path | None = None
+) -> Experiment:
+    """Override and check an experiment whose text was read; the same arguments and errors."""
+    document = _document(source)
+    for text in source.sets:
         apply_override(document, text, folder)
     document.raise_problems()  # a broken override would only lead to false conclusions
     return read_experiment(document, registry)
@@ -96,39 +104,50 @@ def read_kept(tables: TomlTable, path: Path, sets: Sequence[str], registry: Regi
     return read_experiment(document, registry)
 
 
-def read_document(path: Path) -> Document:
-    """Read a TOML file, with the places of everything in it.
+def read_source(path: Path, sets: Sequence[str] = ()) -> Source:
+    """Read the text of a TOML file.
 
     Raises:
         InputError: it cannot be read.
-        ConfigError: it is not TOML; the fault has its place.
     """
     try:
-        raw = path.read_bytes()
+        text = path.read_bytes()
     except FileNotFoundError:
         raise InputError(
             "no such file", where=str(path), hint="create one: genesys-engine init"
         ) from None
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", where=str(path)) from error
-    raw = raw.removeprefix(codecs.BOM_UTF8)  # what some editors begin a file with
+    return Source(str(path), text, path.parent, tuple(sets))
+
+
+def _document(source: Source) -> Document:
+    """Read the TOML of a source, with the places of everything in it.
+
+    Raises:
+        ConfigError: it is not TOML; the fault has its place.
+    """
+    if source.tables is not None:
+        return Tables(copy.deepcopy(source.tables), source.folder)
+    name = source.name
+    raw = source.text.removeprefix(codecs.BOM_UTF8)  # what some editors begin a file with
     try:
         text = raw.decode("utf-8").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         before = raw[: error.start].decode("utf-8", "replace").replace("\r\n", "\n")
         place = positions.place(before + "\ufffd", len(before), len(before) + 1)
-        problem = Problem("not UTF-8 text", str(path), place, "save the file as UTF-8")
+        problem = Problem("not UTF-8 text", name, place, "save the file as UTF-8")
         raise ConfigError([problem]) from None
     try:
-        return Document(str(path), tomli.loads(text), positions.locate(text))
+        return Document(name, tomli.loads(text), positions.locate(text))
     except tomli.TOMLDecodeError as error:
         offset = min(error.pos, len(text.rstrip("\n")))
         place = positions.place(text, offset, offset + 1)
         hint = toml_hint(text, offset)
-        problem = Problem(f"not TOML: {error.msg}", str(path), place, hint)
+        problem = Problem(f"not TOML: {error.msg}", name, place, hint)
         raise ConfigError([problem]) from None
     except RecursionError:
-        raise InputError("nested too deeply", where=str(path)) from None
+        raise InputError("nested too deeply", where=name) from None
 
 
 def read_experiment(document: Document, registry: Registry | None = None) -> Experiment:

@@ -67,7 +67,7 @@ def export(
     steps = Steps(say, 3)
     weights = find_weights(store, design, scale, replicate)
     steps.next(EXPORTING, f"design {design}, trained at {weights.scale}")
-    corpus = _corpus(store)
+    corpus = run_corpus(store)
     fit = store.report(design).measurements.fits[weights.scale]
     if fit.vocab_size != corpus.vocab_size:
         raise InputError(
@@ -123,7 +123,7 @@ def refuse_used(folder: Path) -> None:
         )
 
 
-def _corpus(store: Store) -> Corpus:
+def run_corpus(store: Store) -> Corpus:
     """Return the corpus of the run, whose tokenizer belongs to every model of it."""
     known = store.meta("corpus")
     hint = "prepare it again: run `genesys-engine plan` on the run's experiment"

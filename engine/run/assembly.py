@@ -13,7 +13,9 @@ from genesys_engine.engine.check.design_check import DesignCheck
 from genesys_engine.engine.common.cache import cache_folder
 from genesys_engine.engine.common.machine import versions
 from genesys_engine.engine.common.options import PluginOptions
-from genesys_engine.engine.config import Experiment, load_experiment
+from genesys_engine.engine.config import Experiment
+from genesys_engine.engine.config.load import load_source, read_source
+from genesys_engine.engine.config.source import Source
 from genesys_engine.engine.corpus.prepared import PreparedCorpus, prepared
 from genesys_engine.engine.corpus.task_data import demand_items, prepare_tasks
 from genesys_engine.engine.evaluate.noise_cache import NoiseCache, component_code
@@ -58,8 +60,13 @@ Notices = queue.SimpleQueue[EventRecord]
 
 
 def load(path: Path, sets: Sequence[str]) -> Setup:
+    """Return the plugins and the checked experiment of a file."""
+    return load_setup(read_source(path, sets))
+
+
+def load_setup(source: Source) -> Setup:
     """Return the plugins and the checked experiment."""
-    experiment = load_experiment(path, sets)
+    experiment = load_source(source)
     host = PluginHost(experiment.plugins.disable, experiment.plugins.local)
     host.require(experiment.plugins.require)
     return Setup(host, experiment)

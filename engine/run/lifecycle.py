@@ -12,9 +12,10 @@ from pathlib import Path
 from genesys_engine.engine.common.cache import cache_folder
 from genesys_engine.engine.common.machine import machine, versions
 from genesys_engine.engine.common.records import from_json, plain, to_json
-from genesys_engine.engine.config import Experiment, load_experiment
+from genesys_engine.engine.config import Experiment
 from genesys_engine.engine.config.kept import PATHS, kept_paths, kept_sets
 from genesys_engine.engine.config.load import read_kept
+from genesys_engine.engine.config.source import Source
 from genesys_engine.engine.corpus.prepared import PreparedCorpus
 from genesys_engine.engine.evaluate.verifier import tidy
 from genesys_engine.engine.jobs.results import ConfirmResult
@@ -71,23 +72,23 @@ class Callbacks:
     on_stage: Callable[[str], None]
 
 
-def planned_folder(path: Path, sets: Sequence[str]) -> Path:
+def planned_folder(experiment: Experiment) -> Path:
     """Return the folder that a run gets when none was asked for."""
-    return free_folder(Path("runs"), load_experiment(path, sets).run.name)
+    return free_folder(Path("runs"), experiment.run.name)
 
 
-def start(path: Path, sets: Sequence[str], folder: Path, callbacks: Callbacks) -> None:
-    """Check the experiment, prepare its text, make the run folder and go.
+def start(setup: Setup, source: Source, folder: Path, callbacks: Callbacks) -> None:
+    """Check what an experiment needs, prepare its text, make the run folder and go.
 
-    The folder is made last, so that a fault in the experiment or in the text leaves none behind;
-    nor does one that an evaluator finds before anything is trained.
+    `source` is what `setup` was read from.  The folder is made last, so that a fault in the
+    experiment or in the text leaves none behind; nor does one that an evaluator finds before
+    anything is trained.
 
     Raises:
         GenesysError: the experiment, the folder or the environment is not usable.
         Stopped: the run ended early and can be resumed.
         KeyboardInterrupt: it was to stop before there was anything to resume.
     """
-    setup = load(path, sets)
     experiment = setup.experiment
     Store.refuse_used(folder)
     preflight.demand(setup)
@@ -100,7 +101,7 @@ def start(path: Path, sets: Sequence[str], folder: Path, callbacks: Callbacks) -
     stage("the corpus is ready")
     meta = {
         "name": experiment.run.name,
-        "sets": list(sets),
+        "sets": list(source.sets),
         PATHS: kept_paths(experiment),
         "experiment": experiment.to_json(),
         "experiment_digest": experiment.digest,
@@ -113,7 +114,7 @@ def start(path: Path, sets: Sequence[str], folder: Path, callbacks: Callbacks) -
     }
     begun = False
     try:
-        with Store.create(folder, meta, path) as store:
+        with Store.create(folder, meta, source.text) as store:
             keep_seeds(store, experiment.population)
             try:
                 execute(store, setup.on(corpus), callbacks)

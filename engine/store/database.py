@@ -60,9 +60,9 @@ class Database:
 
     @classmethod
     def create(
-        cls, folder: Path, meta: Mapping[str, object], experiment: Path | None = None
+        cls, folder: Path, meta: Mapping[str, object], experiment: bytes | None = None
     ) -> Self:
-        """Make the folder with a copy of the experiment's file and an empty store.
+        """Make the folder with the text of the experiment's file and an empty store.
 
         Raises:
             InputError: `folder` is in use (see `refuse_used`).
@@ -120,7 +120,7 @@ class Database:
         return f"{cls.file}.partial"
 
     @classmethod
-    def _fill(cls, folder: Path, meta: Mapping[str, object], experiment: Path | None) -> None:
+    def _fill(cls, folder: Path, meta: Mapping[str, object], experiment: bytes | None) -> None:
         """Write the database; it has its name only once all that belongs to it is there."""
         partial = folder / cls._partial()
         partial.unlink(missing_ok=True)
@@ -133,7 +133,7 @@ class Database:
         db.commit()
         db.close()
         if experiment is not None:
-            shutil.copyfile(experiment, private_file(folder / EXPERIMENT))
+            private_file(folder / EXPERIMENT).write_bytes(experiment)
         partial.rename(folder / cls.file)
 
     @classmethod

@@ -61,11 +61,11 @@ def usage(store: Store, task: int | None = None) -> dict[str, LLMUsage]:
     return {role: found[role] for role in ROLES if role in found}
 
 
-def exchange(store: Store, task: int) -> list[Call]:
-    """Return the calls of a design task, in order."""
+def exchange(store: Store, task: int | None = None) -> list[Call]:
+    """Return the calls of one design task, or of the whole run, in order."""
     ledger = Ledger(store.path, write=False)
     try:
-        return list(ledger.calls(str(task)))
+        return list(ledger.calls(None if task is None else str(task)))
     finally:
         ledger.close()
 

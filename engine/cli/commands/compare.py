@@ -39,15 +39,14 @@ def command(experiment: Path, out: Path | None, sets: tuple[str, ...], as_json: 
     The table shows results with 95 % intervals, and costs; a page with plots is written to the
     folder.  Ctrl-C stops the study; the same command, or `genesys-engine resume`, resumes it.
     """
-    from genesys_engine.engine.compare import session
-    from genesys_engine.engine.config import load_experiment
+    from genesys_engine.engine.api.experiment import Experiment
+    from genesys_engine.engine.api.session import begin_study, planned_study
 
-    folder = out or Path("studies") / load_experiment(experiment, sets).run.name
-
-    def work(observer: StudyObserver) -> None:
-        session.begin(experiment, sets, folder, observer)
-
-    return study_session(work, folder, as_json=as_json)
+    chosen = Experiment.from_toml(experiment, sets)
+    folder = out or planned_study(chosen)
+    return study_session(
+        lambda observer: begin_study(chosen, folder, observer), folder, as_json=as_json
+    )
 
 
 def study_session(work: Callable[[StudyObserver], None], folder: Path, *, as_json: bool) -> int:

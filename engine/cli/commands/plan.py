@@ -31,16 +31,16 @@ def command(experiment: Path, sets: tuple[str, ...], as_json: bool) -> None:
 
     Prepares the corpus if it is not cached; the measurement takes about half a minute.
     """
+    from genesys_engine.engine.api.experiment import Experiment
+    from genesys_engine.engine.api.session import plan
     from genesys_engine.engine.common.text import duration
-    from genesys_engine.engine.run.assembly import load
-    from genesys_engine.engine.run.plan import plan
 
-    setup = load(experiment, sets)
-    loaded, found = setup.experiment, plan(setup, note)
-    if slow := found.too_slow(loaded.executor.timeout_s):
+    chosen = Experiment.from_toml(experiment, sets)
+    found, timeout_s = plan(chosen, on_message=note), chosen.config.executor.timeout_s
+    if slow := found.too_slow(timeout_s):
         note(
             f"warning: verifications at {', '.join(slow)} may take longer than executor.timeout_s"
-            f" = {loaded.executor.timeout_s:g} and be killed: raise it, or lower `tokens`"
+            f" = {timeout_s:g} and be killed: raise it, or lower `tokens`"
         )
     if as_json:
         print_json(found.to_json())

@@ -29,18 +29,17 @@ def command(run_folder: Path, sets: tuple[str, ...], as_json: bool) -> int:
     ladder.rungs.0.verifications=MORE, ladder.finalists=MORE, or another rung
     (ladder.rungs.1.scale=1M, ladder.rungs.1.verifications=8, in a run with one rung).
     """
+    from genesys_engine.engine.api.session import resume_run
     from genesys_engine.engine.cli.session import session
     from genesys_engine.engine.compare.store import StudyStore
-    from genesys_engine.engine.run import lifecycle
 
     if StudyStore.exists(run_folder):
         return _resume_study(run_folder, sets, as_json=as_json)
 
-    def work(callbacks: lifecycle.Callbacks) -> None:
-        lifecycle.resume(run_folder, sets, callbacks)
-
     try:
-        return session(work, run_folder, as_json=as_json)
+        return session(
+            lambda callbacks: resume_run(run_folder, sets, callbacks), run_folder, as_json=as_json
+        )
     except KeyboardInterrupt as interrupt:
         note_how_to_resume(interrupt, run_folder)
         raise

@@ -23,15 +23,15 @@ def command(experiment: Path, out: Path | None, sets: tuple[str, ...], as_json: 
     """
     folder = out
     try:
+        from genesys_engine.engine.api.experiment import Experiment
+        from genesys_engine.engine.api.session import planned_run, start_run
         from genesys_engine.engine.cli.session import session
-        from genesys_engine.engine.run import lifecycle
 
-        folder = out or lifecycle.planned_folder(experiment, sets)
-
-        def work(callbacks: lifecycle.Callbacks) -> None:
-            lifecycle.start(experiment, sets, folder, callbacks)
-
-        return session(work, folder, as_json=as_json)
+        chosen = Experiment.from_toml(experiment, sets)
+        folder = planned = out or planned_run(chosen)
+        return session(
+            lambda callbacks: start_run(chosen, planned, callbacks), planned, as_json=as_json
+        )
     except KeyboardInterrupt as interrupt:
         note_how_to_resume(interrupt, folder)
         raise

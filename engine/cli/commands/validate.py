@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from genesys_engine.engine.cli.output import answer, json_option, note, print_json, set_option
-from genesys_engine.engine.config import ConfigError, Experiment
+from genesys_engine.engine.config import ConfigError
 
 if TYPE_CHECKING:
-    from genesys_engine.engine.run.context import Setup
+    from genesys_engine.engine.api.experiment import Experiment
 
 
 @click.command("validate")
@@ -26,62 +26,40 @@ def command(experiment: Path, sets: tuple[str, ...], live: bool, as_json: bool) 
 
     Nothing is downloaded, and no service is contacted without --live. Exit code 2 on any error.
     """
-    from genesys_engine.engine.run import preflight
-    from genesys_engine.engine.run.assembly import load
-    from genesys_engine.gab.errors import GenesysError
+    from genesys_engine.engine.api.experiment import Experiment
 
     try:
-        setup = load(experiment, sets)
-        preflight.validate(setup)
+        chosen = Experiment.from_toml(experiment, sets)
+        warnings = chosen.validate()
         if live:
-            _try_models(setup)
+            _try_models(chosen)
     except ConfigError as error:
-        problems = list(error.problems)
-    except GenesysError as error:
-        problems = [preflight.as_problem(error)]
-    else:
-        _report(experiment, setup.experiment, list(preflight.warnings(setup)), as_json)
+        if not as_json:
+            raise
+        print_json({"valid": False, "problems": [each.to_json() for each in error.problems]})
+        return ConfigError.exit_code
+    if as_json:
+        about = {"problems": [], "warnings": list(warnings), "digest": chosen.digest}
+        print_json({"valid": True, **about})
         return 0
-    if not as_json:
-        raise ConfigError(problems)
-    print_json({"valid": False, "problems": [problem.to_json() for problem in problems]})
-    return ConfigError.exit_code
+    for warning in warnings:
+        note(f"warning: {warning}")
+    answer(f"{experiment} is valid: {chosen.summary()}")
+    return 0
 
 
-def _try_models(setup: Setup) -> None:
+def _try_models(chosen: Experiment) -> None:
     """Send one request to the model of every role; raise `ConfigError` with all failures."""
     from genesys_engine.engine.config.problems import Problem
     from genesys_engine.engine.llm.trial import try_models
+    from genesys_engine.plugins.host import PluginHost
 
     problems = []
-    experiment, registry = setup.experiment, setup.host.registry
-    for trial in try_models(experiment, registry, lambda role: note(f"asking the {role}")):
+    registry = PluginHost(chosen.config.plugins.disable, chosen.config.plugins.local).registry
+    for trial in try_models(chosen.config, registry, lambda role: note(f"asking the {role}")):
         note(f"{trial.role}: {trial.place} {trial.found}".rstrip())
         if trial.fault:
             where = f"[llm] {trial.role}: {trial.place}"
             problems.append(Problem(trial.fault, where, None, trial.hint or None))
     if problems:
         raise ConfigError(problems)
-
-
-def _report(file: Path, experiment: Experiment, warnings: list[str], as_json: bool) -> None:
-    """Report that an experiment is valid, with warnings about its limits."""
-    if as_json:
-        about = {"problems": [], "warnings": warnings, "digest": experiment.digest}
-        print_json({"valid": True, **about})
-        return
-    for warning in warnings:
-        note(f"warning: {warning}")
-    answer(f"{file} is valid: {_summary(experiment)}")
-
-
-def _summary(experiment: Experiment) -> str:
-    from genesys_engine.engine.common.text import plural
-
-    rungs = ", ".join(
-        f"{plural(rung.verifications, 'verification')} at {rung.scale}"
-        for rung in experiment.ladder.rungs
-    )
-    seeds = plural(len(experiment.population.seeds), "seed")
-    children = plural(experiment.budget.designs, "child", "children")
-    return f"{seeds}, up to {children}, {rungs}"

@@ -54,7 +54,7 @@ class SampleEngine:
             should_stop=lambda: None,
             on_stage=lambda text: None,
         )
-        with Store.create(folder, _meta(read, cache), file) as store:
+        with Store.create(folder, _meta(read, cache), file.read_bytes()) as store:
             corpus = from_json(PreparedCorpus, store.meta("corpus"))
             lifecycle.execute(store, RunContext(host, read, corpus), callbacks)
 

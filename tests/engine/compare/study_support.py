@@ -109,7 +109,7 @@ class World:
         else:
             experiment = folder.parent / "given.toml"
             experiment.write_text("")
-            store = StudyStore.create(folder, {}, experiment)
+            store = StudyStore.create(folder, {}, experiment.read_bytes())
         study = ImplementationStudy(
             store, section, proposals, seed=1, threads=threads, check=check,
             clients=lambda task: Client(self, task), tell=self.told.append, **more,

@@ -212,7 +212,7 @@ def test_one_seed_is_too_few_and_missing_runs_make_it_partial():
 def test_a_result_of_another_form_is_an_error_with_its_name(tmp_path):
     given = tmp_path / "given.toml"
     given.write_text("[run]\n")
-    with StudyStore.create(tmp_path / "study", {}, given) as store:
+    with StudyStore.create(tmp_path / "study", {}, given.read_bytes()) as store:
         store.add_result(results([1.0])[0])
         assert store.results(FinishedRun) == results([1.0])[:1]
         with pytest.raises(InputError, match="result of seed-1, a does not fit"):

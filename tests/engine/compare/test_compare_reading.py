@@ -40,7 +40,7 @@ def shown(tmp_path):
         given = tmp_path / "given.toml"
         given.write_text(EXPERIMENT.replace("NAME", name))
         meta = {"name": "one", "experiment": load_experiment(given).to_json()}
-        with StudyStore.create(tmp_path / "study", meta, given) as store:
+        with StudyStore.create(tmp_path / "study", meta, given.read_bytes()) as store:
             store.add_result(Result("seed-1", "a", RUN, 2.0))
         return read(tmp_path / "study")
 

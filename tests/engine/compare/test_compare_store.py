@@ -19,7 +19,7 @@ def begun(tmp_path):
     given = tmp_path / "given.toml"
     given.write_text("[run]\n")
     folder = tmp_path / "study"
-    with StudyStore.create(folder, {"name": "x"}, given) as store:
+    with StudyStore.create(folder, {"name": "x"}, given.read_bytes()) as store:
         store.add_result(RESULT)
     return folder
 
@@ -57,7 +57,7 @@ def test_a_beginning_that_was_killed_is_restarted(tmp_path):
     folder.mkdir()
     for name in ("lock", "study.sqlite.partial", "experiment.toml"):
         (folder / name).write_text("")
-    StudyStore.create(folder, {}, given).close()
+    StudyStore.create(folder, {}, given.read_bytes()).close()
     assert StudyStore.exists(folder)
 
 

@@ -12,11 +12,11 @@ from genesys_engine.engine.compare import evolution, session
 from genesys_engine.engine.compare.store import StudyStore
 from genesys_engine.engine.config import ConfigError
 from genesys_engine.engine.config.kept import PATHS, kept_paths, kept_sets
-from genesys_engine.engine.config.load import read_kept
+from genesys_engine.engine.config.load import read_kept, read_source
 from genesys_engine.engine.config.schema.compare import CompareSection
 from genesys_engine.engine.loop.evolution import Stopped
 from genesys_engine.engine.run import lifecycle
-from genesys_engine.engine.run.assembly import load
+from genesys_engine.engine.run.assembly import load, load_setup
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins.host import PluginHost
@@ -39,6 +39,11 @@ name = "a"
 name = "b"
 sets = ["selection.use=random", 'sandbox.readable=["mine"]']
 """
+
+
+def given(file: Path) -> tuple[Any, Any]:
+    source = read_source(file)
+    return load_setup(source), source
 
 
 @pytest.fixture
@@ -67,7 +72,7 @@ def test_a_run_is_taken_up_with_its_paths(file: Path, *, older: bool) -> None:
         **({} if older else {PATHS: kept_paths(experiment)}),
     }
     folder = file.parent / "runs" / "one"
-    Store.create(folder, meta, file).close()
+    Store.create(folder, meta, file.read_bytes()).close()
     with pytest.raises(InputError, match="is finished"):  # so it is the same experiment
         lifecycle.resume(folder, (), said(lifecycle.Callbacks))
 
@@ -77,14 +82,14 @@ def test_the_runs_of_a_study_get_its_paths_and_it_is_gone_on_with(
 ) -> None:
     begun: list[Any] = []
 
-    def start(path: Path, sets: list[str], folder: Path, callbacks: Any) -> None:
-        begun.append(load(path, sets).experiment)
+    def start(setup: Any, source: Any, folder: Path, callbacks: Any) -> None:
+        begun.append(setup.experiment)
         raise Stopped("enough")
 
     monkeypatch.setattr(evolution.lifecycle, "start", start)
     folder = file.parent / "studies" / "one"
     with pytest.raises(Stopped, match="enough"):
-        session.begin(file, (), folder, said(session.StudyObserver))
+        session.begin(*given(file), folder, said(session.StudyObserver))
     with pytest.raises(Stopped, match="enough"):
         session.resume(folder, (), said(session.StudyObserver))
     assert len(begun) == 2
@@ -120,7 +125,7 @@ def test_what_an_arm_sets_is_relative_to_the_file_of_the_study(
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     with pytest.raises(Stopped):
-        session.begin(file, (), tmp_path / "study", said(session.StudyObserver))
+        session.begin(*given(file), tmp_path / "study", said(session.StudyObserver))
     with StudyStore.open(tmp_path / "study") as store:
         (_, arm) = load(file, ()).experiment.compare.arms
         experiment = evolution._arm_experiment(store, arm.sets)

@@ -60,7 +60,7 @@ def test_what_a_run_killed_at_its_very_start_leaves_is_no_hindrance(tmp_path: Pa
     for name in ("lock", "run.sqlite.partial", "run.sqlite.partial-journal"):
         (tmp_path / "run").mkdir(exist_ok=True)
         (tmp_path / "run" / name).touch()
-    with Store.create(tmp_path / "run", {"sets": []}, file) as store:
+    with Store.create(tmp_path / "run", {"sets": []}, file.read_bytes()) as store:
         assert store.meta("sets") == []
     assert (tmp_path / "run" / "experiment.toml").read_bytes() == file.read_bytes()
     with pytest.raises(InputError, match="already holds a run"):

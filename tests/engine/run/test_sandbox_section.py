@@ -11,12 +11,13 @@ from genesys_engine.engine.check.design_check import CheckSettings, DesignCheck
 from genesys_engine.engine.cli import main
 from genesys_engine.engine.common.canonical import canonical_json
 from genesys_engine.engine.config import ConfigError, load_experiment
+from genesys_engine.engine.config.load import read_source
 from genesys_engine.engine.corpus.prepared import PreparedCorpus
 from genesys_engine.engine.evaluate.verifier import RungSettings, Verifier, VerifySettings
 from genesys_engine.engine.jobs.design_report import DesignReport
 from genesys_engine.engine.jobs.worker_jobs import ComponentSpec, Trial
 from genesys_engine.engine.run import lifecycle
-from genesys_engine.engine.run.assembly import demand_isolation, load, open_executor
+from genesys_engine.engine.run.assembly import demand_isolation, load, load_setup, open_executor
 from genesys_engine.engine.run.context import Setup
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.engine.train.placement import Trials
@@ -122,7 +123,8 @@ rungs = [{ scale = "0.2M", verifications = 1, tokens = 4096 }]
 """
     monkeypatch.setattr(lifecycle, "execute", lambda *_, **__: None)
     callbacks = lifecycle.Callbacks(lambda _: None, lambda _: None, lambda: None, lambda _: None)
-    lifecycle.start(experiment(text), (), tmp_path / "run", callbacks)
+    source = read_source(experiment(text))
+    lifecycle.start(load_setup(source), source, tmp_path / "run", callbacks)
     here = isolation_here()
     with Store.open(tmp_path / "run") as store:
         told = {"required": "process", **here.to_json(), "compiles": False}
