@@ -1,5 +1,7 @@
 """Writes docs/experiment.md, the reference of the experiment file: python docs/experiment_page.py.
 
+Next to it goes docs/experiment.schema.json, the same for editors.
+
 Everything in it comes from the models that read the file: sections, keys, types, limits, defaults,
 the built-in components with their options, and the scales.
 """
@@ -14,7 +16,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo, PydanticUndefined
 
+from genesys_engine.engine.cli.output import in_json
 from genesys_engine.engine.common.toml_text import toml_value
+from genesys_engine.engine.config.json_schema import experiment_schema
 from genesys_engine.engine.config.load import COMPONENTS, LLM_KIND
 from genesys_engine.engine.config.schema import Experiment, LLMSection
 from genesys_engine.gab.scales import SCALES
@@ -23,6 +27,7 @@ from genesys_engine.plugins.kinds import ROLES
 from genesys_engine.plugins.registry import Description, Registry
 
 PAGE = Path(__file__).with_name("experiment.md")
+SCHEMA = Path(__file__).with_name("experiment.schema.json")
 
 HEAD = """\
 # The experiment file
@@ -42,6 +47,12 @@ own. It warns where `noise_seeds` can tell nothing. `run` begins with the same c
 A relative path in the file is relative to the file, wherever the command is run, and so is one in
 the `sets` of an arm; in a `--set` of the command line it is relative to the working folder. `~` is
 your home. Errors show the whole path.
+
+For completion and hints in an editor (VS Code with Even Better TOML, or anything with Taplo), put
+[experiment.schema.json](experiment.schema.json) next to your file and begin it with the line
+`#:schema experiment.schema.json`; `genesys-engine init` writes that line where the schema lies next
+to the file. `genesys-engine config schema > experiment.schema.json` writes one that also knows the
+plugins installed with you.
 
 A section that *uses a component* names it with `use`; the component's own options stand beside it
 in the same table. `genesys-engine plugins` lists what is installed.
@@ -64,6 +75,11 @@ def page() -> str:
             lines += uses(name, kind) if name != "llm" else uses_llm()
             lines += components(kind, registry)
     return "\n".join([*lines, *scales()]) + "\n"
+
+
+def schema() -> str:
+    """Return the JSON Schema, as `genesys-engine config schema` prints it without other plugins."""
+    return in_json(experiment_schema(PluginHost().registry), indent=2) + "\n"
 
 
 def section(path: str, model: type[BaseModel]) -> Iterator[str]:
@@ -214,3 +230,4 @@ def scales() -> Iterator[str]:
 
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
+    SCHEMA.write_text(schema(), encoding="utf-8")

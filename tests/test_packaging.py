@@ -24,6 +24,9 @@ def build(folder: Path) -> Path:
             shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=unwanted)
         else:
             shutil.copy(ROOT / name, source / name)
+    (source / "experiments").mkdir()  # the templates of `init` are links to them
+    for file in (ROOT / "experiments").glob("*.toml"):
+        shutil.copy(file, source / "experiments")
     pip("wheel", "--no-build-isolation", "--wheel-dir", str(folder), str(source))
     (wheel,) = folder.glob("genesys_engine-*.whl")
     return wheel

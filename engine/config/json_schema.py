@@ -6,7 +6,7 @@ the component that it names.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from genesys_engine.engine.common.options import JsonSchema
 from genesys_engine.engine.config.components import NESTED
@@ -124,5 +124,19 @@ def _model_schema(model: type[BaseModel], name: str, definitions: JsonSchema) ->
     """Return a model's schema; what it refers to goes into `definitions`, under its own name."""
     schema = model.model_json_schema(ref_template=f"#/$defs/{name}.{{model}}")
     for key, definition in schema.pop("$defs", {}).items():
-        definitions[f"{name}.{key}"] = definition
-    return schema
+        definitions[f"{name}.{key}"] = _lone_allowed(definition)
+    found: JsonSchema = _lone_allowed(schema)
+    return found
+
+
+def _lone_allowed(schema: Any) -> Any:
+    """Return a schema that takes a lone text where a list of texts is wanted."""
+    if isinstance(schema, list):
+        return [_lone_allowed(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    read = {key: _lone_allowed(value) for key, value in schema.items()}
+    if read.get("type") != "array" or read.get("items", {}).get("type") != "string":
+        return read
+    about = {key: read.pop(key) for key in ("title", "description", "default") if key in read}
+    return {"anyOf": [read, read["items"]], **about}

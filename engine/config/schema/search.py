@@ -121,7 +121,7 @@ class LadderSection(Section):
     )
     rungs: tuple[Rung, ...] = Field(
         (
-            Rung(scale="0.2M", verifications=27, tokens=400_000, batch_tokens=512, noise_seeds=3),
+            Rung(scale="0.2M", verifications=29, tokens=400_000, batch_tokens=512, noise_seeds=5),
             Rung(scale="1M", verifications=7, tokens=800_000, batch_tokens=512),
         ),
         min_length=1,

@@ -93,10 +93,15 @@ def _surroundings() -> set[str]:
     ]
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     handlers = [f"handler {number} {signal.getsignal(number)}" for number in numbers]
-    threads = [f"thread {each.name}" for each in threading.enumerate()]
+    # Zarr keeps threads of its own for the whole process, whoever opens the first array.
+    threads = [f"thread {each.name}" for each in threading.enumerate() if not _of_zarr(each)]
     mask = os.umask(0o77)
     os.umask(mask)
     return {*children, *handlers, *threads, f"umask {mask}", f"folder {Path.cwd()}"}
+
+
+def _of_zarr(thread: threading.Thread) -> bool:
+    return thread.name.startswith(("zarr", "asyncio_"))
 
 
 def _parent(entry: Path) -> int:

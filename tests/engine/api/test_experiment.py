@@ -20,7 +20,7 @@ sead = 1
 workers = "two"
 [[ladder.rungs]]
 scale = "0.3M"
-verifications = 3
+verifications = 9
 [[evaluators]]
 use = "heldout"
 windows = 0
@@ -47,7 +47,7 @@ def test_a_file_has_the_faults_that_validate_finds(tmp_path: Path) -> None:
 def test_tables_have_the_same_faults_at_their_keys() -> None:
     tables = {
         "run": {"sead": 1, "workers": "two"},
-        "ladder": {"rungs": [{"scale": "0.3M", "verifications": 3}]},
+        "ladder": {"rungs": [{"scale": "0.3M", "verifications": 9}]},
         "evaluators": [{"use": "heldout", "windows": 0}],
     }
     found = faults(ge.Experiment.from_dict, tables)

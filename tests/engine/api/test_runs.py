@@ -42,10 +42,11 @@ def test_it_stops_is_interrupted_and_finishes(session: Session) -> None:
     assert session.kinds[-1] == "run.finished"
     assert "preparing the corpus" in session.messages
     assert any("ge.resume(" in message for message in session.messages)
-    log = session.run.events()
-    kept = [kind for kind in log["kind"] if kind not in ("run.interrupted",)]
-    assert kept == session.kinds  # in order, each once
-    assert list(log["kind"]).count("run.interrupted") == 2
+    log = list(session.run.events()["kind"])
+    assert log.count("run.interrupted") == 2
+    rest = iter(log)  # Ctrl-C came between two events that were written together
+    assert all(kind in rest for kind in session.kinds)
+    assert len(log) - 2 - len(session.kinds) <= 1
 
 
 def test_it_leaves_nothing_behind(session: Session) -> None:
@@ -146,7 +147,7 @@ def test_a_sample_says_what_failed(sample: ge.Run) -> None:
     assert failed["bits_per_byte"].isna().all()
     assert failed["reason"].str.len().min() > 0
     designs = sample.designs
-    assert (~designs["accepted"]).sum() == designs["parameters"].notna().eq(False).sum() or True
+    assert (~designs["accepted"]).sum() == 3
     assert list(designs["name"].dropna()) == ["gpt", "mamba2", "retnet", "rwkv6", "ttt"]
 
 
@@ -187,7 +188,7 @@ def test_displays_escape_what_a_design_says(sample: ge.Run) -> None:
 def test_a_seed_loads_with_its_weights_and_scores_what_it_scored(session: Session) -> None:
     model = ge.load_model(session.run, "gpt")
     assert not model.training
-    (path,) = (session.folder / "run" / "checkpoints").glob("*0-0-0*")
+    (path,) = (session.folder / "run" / "checkpoints").glob("design-0-rung-0-seed-0*")
     stored = load_file(path)
     for name, value in model.state_dict().items():
         if name in stored:

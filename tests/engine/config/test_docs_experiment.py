@@ -1,12 +1,15 @@
 """docs/experiment.md is what docs/experiment_page.py writes, and what it writes is true."""
 
 import importlib.util
+import json
 import re
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import tomli
+from engine_process import here
+from jsonschema import Draft202012Validator
 from pydantic import Field, create_model
 
 from genesys_engine.engine.config import Experiment, load_experiment
@@ -65,3 +68,45 @@ def test_a_row_tells_type_limits_default_and_meaning(writer: ModuleType) -> None
     model = create_model("Dial", level=(int | None, field))
     row = writer.row("level", model.model_fields["level"])
     assert row == r"| `level` | integer ≥ 1, < 1048576 | `3` | how loud \| how far |"
+
+
+# --- the JSON Schema -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def schema() -> Draft202012Validator:
+    found = json.loads((DOCS / "experiment.schema.json").read_text(encoding="utf-8"))
+    Draft202012Validator.check_schema(found)
+    return Draft202012Validator(found)
+
+
+def test_the_schema_is_current(writer: ModuleType) -> None:
+    written = (DOCS / "experiment.schema.json").read_text(encoding="utf-8")
+    assert written == writer.schema(), "write it again: python docs/experiment_page.py"
+    assert written == here("config", "schema").out
+
+
+@pytest.mark.parametrize("file", sorted((DOCS.parent / "experiments").glob("*.toml")), ids=str)
+def test_the_schema_takes_every_experiment_of_the_repository(
+    schema: Draft202012Validator, file: Path
+) -> None:
+    assert list(schema.iter_errors(tomli.loads(file.read_text(encoding="utf-8")))) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "valid"),
+    [
+        ('[population]\nseeds = "gpt"\nfrom = "runs/one"', True),
+        ('[[operators]]\nuse = "removal"\nweight = 2.0', True),
+        ('[fitness]\nmetric = ["a", "b"]', True),
+        ("[run]\nsead = 1", False),
+        ('[selection]\nuse = "quadrent"', False),
+        ("[trainer]\ncompile = 5", False),
+        ("[[ladder.rungs]]\nverifications = 5", False),
+        ("[nothing]\nx = 1", False),
+    ],
+)
+def test_the_schema_agrees_with_what_reads_the_file(
+    schema: Draft202012Validator, text: str, *, valid: bool
+) -> None:
+    assert (not list(schema.iter_errors(tomli.loads(text)))) is valid
