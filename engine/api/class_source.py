@@ -31,7 +31,10 @@ def class_source(block: type) -> str:
     """
     file = _file(block)
     if file is not None and Path(file).is_file():
-        return Path(file).read_text(encoding="utf-8")
+        text = Path(file).read_text(encoding="utf-8")
+        if _find(text, block.__name__) is None:
+            raise _lost(block.__name__)
+        return text
     return _Writer(_names_around(block)).module(block)
 
 
@@ -130,22 +133,32 @@ def _definition(name: str, made: type | types.FunctionType) -> tuple[str, ast.AS
     """Return the text of a definition, with its decorators, and its syntax tree."""
     file = _file(made)
     lines = linecache.getlines(file) if file else []
-    for node in _read(lines).body:
-        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == made.__name__:
-            first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
-            return "".join(lines[first - 1 : node.end_lineno]).rstrip(), node
-    raise InputError(
-        f"the source of {name} cannot be found",
-        hint="save the block to a file and check that, or give its source as a string",
-    )
+    node = _find("".join(lines), made.__name__)
+    if node is None:
+        raise _lost(name)
+    first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
+    return "".join(lines[first - 1 : node.end_lineno]).rstrip(), node
 
 
-def _read(lines: list[str]) -> ast.Module:
-    """Return the syntax tree of a cell; IPython keeps what its magic commands became."""
+def _find(text: str, name: str) -> ast.ClassDef | ast.FunctionDef | None:
+    """Return the last definition of a name at the top level of a file or a cell."""
     try:
-        return parse("".join(lines))
+        body = parse(text).body
     except UNREADABLE:
-        return ast.Module([], [])
+        return None
+    found = [
+        node
+        for node in body
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name
+    ]
+    return found[-1] if found else None
+
+
+def _lost(name: str) -> InputError:
+    return InputError(
+        f"the source of {name} cannot be found",
+        hint="define it at the top level of a file or a cell, or give its source as a string",
+    )
 
 
 def _used_names(node: ast.AST) -> set[str]:

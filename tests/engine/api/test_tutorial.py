@@ -19,7 +19,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Any:
     (numbers,) = (cell for cell in found.cells if "parameters" in cell.metadata.get("tags", ()))
     numbers.source = SMALL
     folder = tmp_path_factory.mktemp("notebook")
-    NotebookClient(found, timeout=280, resources={"metadata": {"path": str(folder)}}).execute()
+    NotebookClient(found, timeout=600, resources={"metadata": {"path": str(folder)}}).execute()
     assert (folder / "runs" / "tutorial" / "run.sqlite").is_file()
     return found
 
@@ -30,7 +30,7 @@ def output(cell: Any, kind: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_the_tutorial_runs(done: Any) -> None:
     by_source = {cell.source: cell for cell in done.cells if cell.cell_type == "code"}
     (run,) = (cell for cell in by_source.values() if "run" in cell.metadata.get("tags", ()))

@@ -323,7 +323,7 @@ def test_init_writes_a_valid_experiment_once(
     before = path.read_text()
     assert main(["validate", str(path)]) == 0
     assert (
-        "is valid: 5 seeds, up to 20 children, 27 verifications at 0.2M" in capsys.readouterr().out
+        "is valid: 5 seeds, up to 20 children, 29 verifications at 0.2M" in capsys.readouterr().out
     )
     assert main(["init", str(path)]) == 2
     assert "already exists" in capsys.readouterr().err
