@@ -36,8 +36,8 @@ class UnitReplacement:
     without a slot are dropped.
 
     The neighbours of a design, which are the pairs of a place and another unit, are equally likely,
-    and what was tried on the parent already is left out while anything else is left: as many draws
-    with replacement would miss a third of them.
+    and what was tried on the parent already is left out: as many draws with replacement would miss
+    a third of them.  When all were tried, other operators have their turn.
     """
 
     arity: tuple[int, int] = (1, 1)
@@ -52,9 +52,9 @@ class UnitReplacement:
         history = context.history(parents[0].design, self.options.remembered)
         tried = {each.change for each in history.children}
         every = [(place, unit) for place in tree.places() for unit in _others(place)]
-        left = [pair for pair in every if _change(*pair) not in tried] or every
+        left = [pair for pair in every if _change(*pair) not in tried]
         if not left:
-            raise OperatorNotApplicable("the library has no other unit for any place of the tree")
+            raise OperatorNotApplicable("each other unit of the library was tried in each place")
         return attempt(parents, self.options, lambda: self._draw(tree, left, grower))
 
     def _draw(self, tree: GABTree, pairs: Sequence[tuple[Place, Unit]], grower: Grower) -> Child:
