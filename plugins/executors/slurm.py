@@ -349,7 +349,8 @@ class SlurmExecutor:
         if node not in self._nodes:
             self._nodes.add(node)
             held = {name: value for name, value in isolation.items() if name != "level"}
-            self._tell(NodeJoined(node, Isolation(**held), cpus, gpus))
+            slots = max(1, cpus // self._options.cpus)
+            self._tell(NodeJoined(node, Isolation(**held), slots, gpus))
 
     def _look_at_cluster(self) -> None:
         numbers = [ticket.job.number for ticket in self._active if ticket.job is not None]

@@ -17,6 +17,8 @@ from tests.support.engine_process import (
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 SLURM = ("--set", 'executor.use="slurm"', "--set", 'executor.mode="local"')
+FINISHED = (0, 1)
+"""Exit codes: it has no child whose verdict could be good."""
 FAILS = ("--set", 'executor.setup=["exit 3"]')
 """With these lines no job comes to anything that is submitted from now on."""
 
@@ -31,7 +33,7 @@ def experiment(tmp_path_factory):
 @pytest.fixture(scope="module")
 def on_process(experiment):
     run = experiment.parent / "process"
-    assert engine("run", experiment, "--out", run).code == 0
+    assert engine("run", experiment, "--out", run).code in FINISHED
     return digest(run)
 
 
@@ -59,7 +61,7 @@ def test_a_killed_run_is_resumed_and_pays_for_nothing_twice(experiment, on_proce
     run = experiment.parent / "killed"
     kill_while(experiment, run, "verify-*-evaluation")
     resumed = engine("resume", run, *FAILS)
-    assert resumed.code == 0, resumed.err
+    assert resumed.code in FINISHED, resumed.err
     assert digest(run) == on_process
     assert ask(run, "SELECT COUNT(*) FROM events WHERE kind = 'worker.lost'") == [(0,)]
     assert not list(run.rglob("*-job"))
@@ -75,7 +77,7 @@ def test_a_training_goes_on_without_the_engine(experiment, on_process):
         after = wait_for(lambda: noted(run, "verify-[0-9]"), process)
         assert after == before, "the same job, by the same number"
         process.wait(300)
-        assert process.answer().code == 0, process.answer().err
+        assert process.answer().code in FINISHED, process.answer().err
     assert digest(run) == on_process
 
 
@@ -89,7 +91,7 @@ def test_a_job_that_is_killed_is_run_again(experiment, on_process):
         note = wait_for(lambda: noted(run, "verify-[0-9]"), process)
         os.killpg(int(note["number"]), signal.SIGKILL)
         process.wait(300)
-        assert process.answer().code == 0, process.answer().err
+        assert process.answer().code in FINISHED, process.answer().err
     assert digest(run) == on_process
     assert ask(run, "SELECT COUNT(*) FROM events WHERE kind = 'worker.lost'") == [(1,)]
 
