@@ -54,7 +54,8 @@ from genesys_engine.plugins.sandbox import Isolation, Level, SandboxHost
 from genesys_engine.plugins.sandbox.scratch import remove
 from genesys_engine.plugins.trainers.live_curve import LIVE_CURVE
 
-TICK_S = 0.25
+TICK_S = 0.25  # between two looks for outcomes, on this machine
+SHARED_TICK_S = 1.0  # on a disk that nodes share
 PATIENCE_S = 600.0  # with a cluster that takes no job, before it is given up
 LONG_S = 600.0  # in the queue, before it is mentioned
 CLOSE_S = 30.0
@@ -122,6 +123,9 @@ class SlurmExecutor:
             if options.mode == "slurm"
             else LocalCluster(options, workers)
         )
+        slurm = options.mode == "slurm"
+        self._tick_s = min(SHARED_TICK_S, options.poll_s) if slurm else TICK_S
+        self._pause_s = options.poll_s if slurm else TICK_S  # between two looks at the cluster
         self._here: SandboxHost | None = None
         self._lock = threading.Lock()
         self._new: queue.SimpleQueue[_Ticket] = queue.SimpleQueue()
@@ -186,7 +190,7 @@ class SlurmExecutor:
     def _supervise(self) -> None:
         try:
             while not self._closing:
-                self._bell.wait(TICK_S)
+                self._bell.wait(self._tick_s)
                 self._bell.clear()
                 self._step()
             self._end()
@@ -206,13 +210,9 @@ class SlurmExecutor:
             self._begin(ticket)
         for ticket in list(self._active):
             self._look_for_outcome(ticket)
-        if self._active and time.monotonic() - self._looked >= self._pause:
+        if self._active and time.monotonic() - self._looked >= self._pause_s:
             self._looked = time.monotonic()
             self._look_at_cluster()
-
-    @property
-    def _pause(self) -> float:
-        return self._options.poll_s if self._options.mode == "slurm" else TICK_S
 
     # --- to the cluster ----------------------------------------------------------------------
 
@@ -363,6 +363,9 @@ class SlurmExecutor:
             state = states[ticket.job.number]
             if state.phase == "ended":
                 self._ended(ticket, ticket.job, state)
+            elif state.is_held:
+                self._cluster.cancel([ticket.job.number])
+                self._ended(ticket, ticket.job, replace(state, word=state.reason or state.word))
             elif state.phase == "running":
                 ticket.gone = 0.0
                 ticket.job.show((LIVE_CURVE,))

@@ -35,6 +35,8 @@ _WAITING = {
     "PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD",
     "SPECIAL_EXIT",
 }  # fmt: skip
+_HELD = {"REQUEUE_HOLD", "SPECIAL_EXIT"}
+_HELD_REASONS = ("launch failed requeued held", "jobholdmaxrequeue")
 _RUNNING = {"RUNNING", "COMPLETING", "SIGNALING", "STAGE_OUT", "STOPPED", "SUSPENDED", "RESIZING"}
 
 # Why a job may wait that will never run as it was asked for.
@@ -89,6 +91,13 @@ class JobState:
     word: str
     reason: str = ""
     node: str = ""
+
+    @property
+    def is_held(self) -> bool:
+        """Whether Slurm has put it aside after it could not be started: it waits for a person."""
+        return self.phase == "waiting" and (
+            self.word in _HELD or self.reason.replace("_", " ").lower().startswith(_HELD_REASONS)
+        )
 
 
 GONE = JobState("ended", "unknown to Slurm")
