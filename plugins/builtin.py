@@ -184,11 +184,17 @@ def genesys_register_selectors(register: Register) -> None:
 
 @hookimpl
 def genesys_register_executors(register: Register) -> None:
-    """Worker processes on this machine."""
+    """Worker processes on this machine, or on the nodes of a cluster."""
     register(
         "process",
         "genesys_engine.plugins.executors.process:ProcessExecutor",
         summary="isolated worker processes on this machine",
+    )
+    register(
+        "ray",
+        "genesys_engine.plugins.executors.ray:RayExecutor",
+        options="genesys_engine.plugins.executors.ray_cluster:RayOptions",
+        summary="isolated worker processes on the nodes of a Ray cluster",
     )
     register(
         "slurm",

@@ -92,6 +92,8 @@ class Corpus:
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
             raise InputError("the corpus has another format", where=str(folder), hint=REMEDY)
         for name, entry in manifest["files"].items():
+            if training and name not in TRAINING_FILES:
+                continue  # a node that only trains may not have it
             _check_size(folder / name, entry["bytes"])
         return cls(folder, manifest, training)
 

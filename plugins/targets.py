@@ -163,14 +163,21 @@ def construct(
     target: str, model: type[BaseModel] | None, options: Mapping[str, Any], **services: Any
 ) -> Any:
     """Build `target` with `options` read by `model`; see `build`."""
+    read = checked_options(target, model, options)
+    component = load_target(target)
+    return component(**services) if read is None else component(read, **services)
+
+
+def checked_options(
+    target: str, model: type[BaseModel] | None, options: Mapping[str, Any]
+) -> BaseModel | None:
+    """Return the options of a component; raises `PluginError` where it does not take them."""
     from pydantic import ValidationError
 
     try:
-        read = read_options(model, options)
+        return read_options(model, options)
     except ValidationError as error:
         faults = "; ".join(
             f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()
         )
         raise PluginError(f"wrong options: {faults}", where=target) from error
-    component = load_target(target)
-    return component(**services) if read is None else component(read, **services)

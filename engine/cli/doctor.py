@@ -7,7 +7,7 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -56,6 +56,23 @@ def models(
     for trial in try_models(experiment, registry, asked):
         found = f"{trial.place} {trial.fault or trial.found}"
         yield Row(f"LLM {trial.role}", "fail" if trial.fault else "ok", found, trial.hint)
+
+
+def executor(name: str, registry: Registry, options: Mapping[str, object]) -> Iterator[Row]:
+    """Yield what an executor offers; for one that is this machine alone there is nothing to ask.
+
+    Raises:
+        PluginError: there is no such executor, or it does not take these options.
+    """
+    from genesys_engine.plugins.targets import checked_options, load_target
+
+    description = registry.get("executor", name)
+    survey = getattr(load_target(description.target), "survey", None)
+    if survey is None:
+        yield Row(f"executor {name}", "ok", "runs its jobs on this machine; see the rows above")
+        return
+    for offer in survey(checked_options(description.target, description.options_model(), options)):
+        yield Row(offer.name, "ok" if offer.usable else "fail", offer.found, offer.fix)
 
 
 def _python() -> Iterator[Row]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -13,12 +12,12 @@ from genesys_engine.engine.jobs.facts import Facts
 from genesys_engine.engine.jobs.results import ConfirmResult, DesignResult, Result, VerifyResult
 from genesys_engine.gab.errors import EnvironmentProblem
 from genesys_engine.plugins.api import Limits, Outcome
+from genesys_engine.plugins.sandbox.scratch import ran_out_of_disk
 
 R = TypeVar("R", bound=Result, covariant=True)
 T = TypeVar("T")
 RETRIES = 3
 """How often what failed through the fault of the machine is done again."""
-DISK_FULL = ("No space left on device", "Disk quota exceeded")
 
 
 class InfrastructureFailure(Exception):
@@ -43,15 +42,8 @@ Running = (
 
 
 def refuse_infrastructure(outcome: Outcome, scratch: Path, limits: Limits) -> None:
-    """Raise `InfrastructureFailure` where the machine is to blame for an outcome.
-
-    A job that says that the disk is full is believed only where the disk has no room for the
-    largest file that it might write.
-    """
-    blamed = any(sign in outcome.reason for sign in DISK_FULL)
-    if outcome.status == "infrastructure" or (
-        blamed and shutil.disk_usage(scratch).free < limits.file_bytes
-    ):
+    """Raise `InfrastructureFailure` where the machine is to blame for an outcome."""
+    if outcome.status == "infrastructure" or ran_out_of_disk(outcome, scratch, limits):
         raise InfrastructureFailure(outcome.reason)
 
 

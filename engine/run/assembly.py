@@ -185,6 +185,16 @@ def news_into(notices: Notices) -> Tell:
     return tell
 
 
+def shown(say: Callable[[str], None]) -> Tell:
+    """Return what takes the news of an executor for a command without a log."""
+
+    def tell(told: News) -> None:
+        if sentence := told.sentence:
+            say(sentence)
+
+    return tell
+
+
 @contextlib.contextmanager
 def open_executor(setup: Setup, tell: Tell = untold) -> Iterator[Executor]:
     """Open the executor of an experiment, at the isolation that it demands.

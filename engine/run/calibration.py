@@ -93,6 +93,7 @@ def calibrate(setup: Setup, seeds: int | None, say: Callable[[str], None]) -> li
         noise_cache,
         open_executor,
         open_trials,
+        shown,
     )
     from genesys_engine.gab.compose import compose
 
@@ -107,7 +108,7 @@ def calibrate(setup: Setup, seeds: int | None, say: Callable[[str], None]) -> li
     source = compose(tree)
     with (
         temporary_folder("calibrate") as folder,
-        open_executor(setup) as executor,
+        open_executor(setup, shown(say)) as executor,
         closing(Verifier(open_trials(setup, executor), settings, folder, cache)) as verifier,
     ):
         scales = [rung.scale for rung in settings.rungs]

@@ -35,6 +35,7 @@ from genesys_engine.engine.run.assembly import (
     noise_cache,
     open_executor,
     open_trials,
+    shown,
 )
 from genesys_engine.engine.run.context import RunContext
 from genesys_engine.engine.run.lifecycle import prepare_corpus
@@ -239,7 +240,7 @@ class _Trainer:
     def train(self, say: Callable[[str], None]) -> list[Trained]:
         """Return what every variant scored with every seed."""
         asked, context = self.asked, self.context
-        with open_executor(context) as executor:
+        with open_executor(context, shown(say)) as executor:
             check = DesignCheck(executor, context.check, self.folder)
             trials, cache = open_trials(context, executor), noise_cache(context)
             with closing(Verifier(trials, context.verify, self.folder, cache)) as verifier:

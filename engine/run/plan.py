@@ -23,7 +23,12 @@ from genesys_engine.engine.jobs.replies import PaceReply, TrainReply
 from genesys_engine.engine.jobs.subjects import serving
 from genesys_engine.engine.jobs.worker_jobs import CheckJob, PaceJob, VerifyJob
 from genesys_engine.engine.llm.backends import check_llm_setup, open_models
-from genesys_engine.engine.run.assembly import build_corpus, demand_machine, open_executor
+from genesys_engine.engine.run.assembly import (
+    build_corpus,
+    demand_machine,
+    open_executor,
+    shown,
+)
 from genesys_engine.engine.run.context import RunContext, Setup
 from genesys_engine.engine.run.settings import finals_trainings
 from genesys_engine.gab.compose import compose
@@ -104,7 +109,7 @@ def plan(setup: Setup, say: Callable[[str], None]) -> Plan:
     reference, *others = setup.decisions.seeds
     with (
         temporary_folder("plan") as folder,
-        open_executor(setup) as executor,  # starts while the corpus is prepared
+        open_executor(setup, shown(say)) as executor,  # starts while the corpus is prepared
     ):
         meter = Meter(setup.on(build_corpus(experiment, say)), executor, folder)
         rungs = range(1, len(meter.rungs))

@@ -27,14 +27,14 @@ def main() -> int:
     try:
         started = time.monotonic()
         log = work / "whole.log"
-        whole = ("run", arguments.experiment, "--out", work / "whole", *_sets(arguments))
-        _end(_engine(log, *whole), log)
+        whole = ("run", arguments.experiment, "--out", work / "whole", *sets(arguments))
+        end(engine(log, *whole), log)
         whole_s = time.monotonic() - started
-        print(f"left alone: {whole_s:.0f} s, digest {_digest(work / 'whole')}", flush=True)
+        print(f"left alone: {whole_s:.0f} s, digest {digest(work / 'whole')}", flush=True)
         kills = _killed_run(arguments, work / "killed", whole_s)
-        same = _digest(work / "whole") == _digest(work / "killed")
-        once = _finished_once(work / "killed")
-        print(f"killed {kills} times: digest {_digest(work / 'killed')}")
+        same = digest(work / "whole") == digest(work / "killed")
+        once = finished_once(work / "killed")
+        print(f"killed {kills} times: digest {digest(work / 'killed')}")
         print(f"digests equal: {same}; every verification done once: {once}")
         return 0 if same and once else 1
     finally:
@@ -50,18 +50,20 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _sets(arguments: argparse.Namespace) -> list[str]:
+def sets(arguments: argparse.Namespace) -> list[str]:
+    """Return the overrides as words of a command."""
     return [part for value in arguments.sets for part in ("--set", value)]
 
 
-def _engine(log: Path, command: str, *arguments: object) -> subprocess.Popen[bytes]:
+def engine(log: Path, command: str, *arguments: object) -> subprocess.Popen[bytes]:
     """Start a command of the engine; what it says goes to the end of `log`."""
     words = [*ENGINE, command, *map(str, arguments)]
     with log.open("ab") as file:
         return subprocess.Popen(words, stdout=file, stderr=file)
 
 
-def _end(process: subprocess.Popen[bytes], log: Path) -> None:
+def end(process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait for the end of a command, which has to be a good one."""
     if process.wait() != 0:
         print(log.read_text(errors="replace")[-3000:])
         raise SystemExit(f"the engine ended with exit code {process.returncode}")
@@ -71,8 +73,8 @@ def _killed_run(arguments: argparse.Namespace, folder: Path, whole_s: float) -> 
     """Run, kill and resume until the run ends by itself; return how often it was killed."""
     rng = random.Random(arguments.seed)
     log = folder.with_suffix(".log")
-    begin = ("run", arguments.experiment, "--out", folder, *_sets(arguments))
-    process = _engine(log, *begin)
+    begin = ("run", arguments.experiment, "--out", folder, *sets(arguments))
+    process = engine(log, *begin)
     paid: dict[int, float] = {}
     kills = 0
     while kills < arguments.kills:
@@ -86,18 +88,18 @@ def _killed_run(arguments: argparse.Namespace, folder: Path, whole_s: float) -> 
             process.wait()
         if not (folder / "run.sqlite").exists():  # killed before there was anything to resume
             shutil.rmtree(folder, ignore_errors=True)
-            process = _engine(log, *begin)
+            process = engine(log, *begin)
             continue
         kills += 1
-        paid = _check_paid(folder, paid)
+        paid = check_paid(folder, paid)
         print(f"  kill {kills} after {pause:.1f} s: {len(paid)} results kept", flush=True)
-        process = _engine(log, "resume", folder)
-    _end(process, log)
-    _check_paid(folder, paid)
+        process = engine(log, "resume", folder)
+    end(process, log)
+    check_paid(folder, paid)
     return kills
 
 
-def _check_paid(folder: Path, before: dict[int, float]) -> dict[int, float]:
+def check_paid(folder: Path, before: dict[int, float]) -> dict[int, float]:
     """Return when each result was paid for; none seen before may be lost or paid again."""
     db = sqlite3.connect(f"file:{folder / 'run.sqlite'}?mode=ro", uri=True)
     now = dict(db.execute("SELECT seq, finished_at FROM tasks WHERE finished_at IS NOT NULL"))
@@ -108,7 +110,8 @@ def _check_paid(folder: Path, before: dict[int, float]) -> dict[int, float]:
     return now
 
 
-def _finished_once(folder: Path) -> bool:
+def finished_once(folder: Path) -> bool:
+    """Tell whether every verification of a run was done once."""
     db = sqlite3.connect(f"file:{folder / 'run.sqlite'}?mode=ro", uri=True)
     sql = "SELECT COUNT(*), COUNT(DISTINCT design || '/' || rung || '/' || replicate)"
     rows, distinct = db.execute(f"{sql} FROM verifications").fetchone()
@@ -116,7 +119,8 @@ def _finished_once(folder: Path) -> bool:
     return bool(rows == distinct)
 
 
-def _digest(folder: Path) -> str:
+def digest(folder: Path) -> str:
+    """Return the event digest of a run."""
     words = [*ENGINE, "events", str(folder), "--digest"]
     return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
 

@@ -34,6 +34,7 @@ from genesys_engine.plugins.sandbox import (
     SandboxHost,
     isolation_here,
 )
+from genesys_engine.plugins.sandbox.scratch import ran_out_of_disk
 
 NODE, ISOLATION = "node", "isolation"  # facts of an outcome
 
@@ -124,12 +125,17 @@ def run_once(
         outcome = host.submit(job.target, job.payload, scratch, job.limits).result()
     finally:
         host.close()
-    return on_node(outcome, isolation)
+    return on_node(outcome, job, isolation)
 
 
-def on_node(outcome: Outcome, isolation: Isolation) -> Outcome:
-    """Return an outcome with this node's name and level among its facts."""
+def on_node(outcome: Outcome, job: NodeJob, isolation: Isolation) -> Outcome:
+    """Return the outcome of a job with this node's name and level among its facts.
+
+    A full disk is this node's fault, and only this node can see that it is full.
+    """
     node = node_name()
+    if ran_out_of_disk(outcome, Path(job.scratch), job.limits):
+        outcome = replace(outcome, status="infrastructure", value=None)
     reason = outcome.reason
     if outcome.status == "infrastructure":
         reason = f"node {node}: {reason}"

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from genesys_engine.gab.errors import InputError
+from genesys_engine.plugins.sandbox.protocol import Limits, Outcome
 
 _MAX_HEADER_BYTES = 16 << 20
 _MAX_DIMENSIONS = 32
@@ -23,6 +24,18 @@ _SIZES = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "U16": 2, "I16": 2, "F16": 2,
     "BF16": 2, "U32": 4, "I32": 4, "F32": 4, "U64": 8, "I64": 8, "F64": 8, "C64": 8,
 }  # fmt: skip
+
+_DISK_FULL = ("No space left on device", "Disk quota exceeded")
+
+
+def ran_out_of_disk(outcome: Outcome, scratch: Path, limits: Limits) -> bool:
+    """Tell whether a job failed because the disk of this machine is full.
+
+    A job that says so is believed only where the disk has no room for the largest file that it
+    might write.
+    """
+    blamed = outcome.status != "ok" and any(sign in outcome.reason for sign in _DISK_FULL)
+    return blamed and shutil.disk_usage(scratch).free < limits.file_bytes
 
 
 def remove(folder: Path) -> None:

@@ -41,3 +41,16 @@ def operations(scratch: Path) -> Operations:
         return {"double": 2 * arguments["number"], "subject": os.getpid()}, ()
 
     return {"double": double}
+
+
+def where(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
+    """Say that it began, wait for `payload["until"]` in its folder, and read a file if asked.
+
+    Each beginning adds a line to `begun`: the process, and its parent.
+    """
+    with (scratch / "begun").open("a", encoding="utf-8") as file:
+        file.write(f"{os.getpid()} {os.getppid()}\n")
+    while (name := payload.get("until")) and not (scratch / name).exists():
+        time.sleep(0.05)
+    read = payload.get("read")
+    return {"read": Path(read).read_text(encoding="utf-8") if read else None, "path": read}
