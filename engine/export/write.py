@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from genesys_engine.engine.common.steps import Steps
 from genesys_engine.engine.export.card import model_card
 from genesys_engine.engine.export.checkpoints import Weights, find_weights
 from genesys_engine.engine.export.tasks import write_tasks
+from genesys_engine.engine.jobs.design_report import Fit
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.engine.views.details import composed_source
 from genesys_engine.gab.errors import InputError
@@ -45,6 +47,13 @@ class Exported:
         values = {key: getattr(self, key) for key in ("design", "scale", "replicate", "parameters")}
         return {"folder": str(self.folder), **values, "tasks": list(self.tasks)}
 
+    def lines(self) -> list[str]:
+        """Return what a person is shown."""
+        return [
+            f"design {self.design}, trained at {self.scale} (seed {self.replicate}),"
+            f" {self.parameters:,} parameters: {self.folder}; see {self.folder / 'README.md'}"
+        ]
+
 
 def export(
     store: Store,
@@ -67,18 +76,9 @@ def export(
     steps = Steps(say, 3)
     weights = find_weights(store, design, scale, replicate)
     steps.next(EXPORTING, f"design {design}, trained at {weights.scale}")
-    corpus = run_corpus(store)
     fit = store.report(design).measurements.fits[weights.scale]
-    if fit.vocab_size != corpus.vocab_size:
-        raise InputError(
-            f"the model reads {fit.vocab_size} tokens, the tokenizer has {corpus.vocab_size}",
-            where=str(corpus.folder),
-            hint="prepare the corpus of the run's experiment again",
-        )
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    corpus = corpus_for(store, fit)
+    with new_folder(folder) as partial:
         block = composed_source(store, design)
         parameters = write_model(partial, weights.path, block, fit.model, corpus)
         steps.next(EXPORTING, "the tasks of lm-eval")
@@ -87,14 +87,24 @@ def export(
         steps.next(EXPORTING, "the card and the scores")
         card = model_card(store, weights, fit, parameters, tasks)
         (partial / "README.md").write_text(card, encoding="utf-8")
-        _write_json(partial / "scores.json", _scores(weights))
+        write_json(partial / "scores.json", _scores(weights))
+    return exported
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Give a folder to write to, which becomes `folder` at the end, or is gone after an error."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
         if folder.exists():
             folder.rmdir()  # empty, as was seen before
         partial.rename(folder)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    return exported
 
 
 def write_model(folder: Path, weights: Path, block: str, model: ModelConfig, corpus: Corpus) -> int:
@@ -107,7 +117,7 @@ def write_model(folder: Path, weights: Path, block: str, model: ModelConfig, cor
     """
     parameters = _write_weights(weights, folder / "model.safetensors", model.n_blocks)
     _write_code(folder, block, model, corpus.end_of_text)
-    _write_tokenizer(folder, corpus, model.context)
+    write_tokenizer(folder, corpus, model.context)
     return parameters
 
 
@@ -121,6 +131,22 @@ def refuse_used(folder: Path) -> None:
             where=str(folder),
             hint="files are never overwritten: use a new folder, or empty this one",
         )
+
+
+def corpus_for(store: Store, fit: Fit) -> Corpus:
+    """Return the corpus of the run for a model of this `fit`.
+
+    Raises:
+        InputError: it is gone or has changed, or the model reads other tokens.
+    """
+    corpus = run_corpus(store)
+    if fit.vocab_size != corpus.vocab_size:
+        raise InputError(
+            f"the model reads {fit.vocab_size} tokens, the tokenizer has {corpus.vocab_size}",
+            where=str(corpus.folder),
+            hint="prepare the corpus of the run's experiment again",
+        )
+    return corpus
 
 
 def run_corpus(store: Store) -> Corpus:
@@ -199,7 +225,7 @@ def _write_code(folder: Path, block: str, model: ModelConfig, end_of_text: int) 
     for name in CODE:
         shutil.copyfile(HERE / f"{name}.j2", folder / name)
     ends = {"bos_token_id": end_of_text, "eos_token_id": end_of_text, "pad_token_id": end_of_text}
-    _write_json(
+    write_json(
         folder / "config.json",
         {
             "model_type": "genesys",
@@ -217,10 +243,11 @@ def _write_code(folder: Path, block: str, model: ModelConfig, end_of_text: int) 
             "use_cache": False,
         },
     )
-    _write_json(folder / "generation_config.json", {**ends, "use_cache": False})
+    write_json(folder / "generation_config.json", {**ends, "use_cache": False})
 
 
-def _write_tokenizer(folder: Path, corpus: Corpus, context: int) -> None:
+def write_tokenizer(folder: Path, corpus: Corpus, context: int) -> None:
+    """Write the corpus's tokenizer as transformers reads it."""
     from transformers import PreTrainedTokenizerFast
 
     # A name that the vocabulary lacks would be added to it, beyond the model's embedding.
@@ -243,6 +270,7 @@ def _scores(weights: Weights) -> dict[str, object]:
     return {**facts, "scores": plain(row.scores), "controls": plain(row.controls)}
 
 
-def _write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as JSON that a person can read."""
     text = json.dumps(value, indent=2, allow_nan=False) + "\n"
     path.write_text(text, encoding="utf-8")

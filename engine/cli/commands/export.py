@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from genesys_engine.engine.cli.near import NearChoice
 from genesys_engine.engine.cli.output import json_option, note, print_json
 from genesys_engine.engine.cli.run_folder import run_argument
 
@@ -18,27 +19,42 @@ from genesys_engine.engine.cli.run_folder import run_argument
 @click.option(
     "--seed", "replicate", type=int, help="Training seed at that scale; by default the first."
 )
+@click.option(
+    "--format",
+    "form",
+    type=NearChoice(["transformers", "onnx"]),
+    default="transformers",
+    show_default=True,
+    help="A model for transformers and lm-eval, or an ONNX graph.",
+)
 @json_option
 def command(
-    run: Path, design: str, folder: Path, rung: str | None, replicate: int | None, as_json: bool
+    run: Path,
+    design: str,
+    folder: Path,
+    rung: str | None,
+    replicate: int | None,
+    form: str,
+    as_json: bool,
 ) -> None:
     """Write the trained model of DESIGN in RUN to DIR, a new or empty folder.
 
     DESIGN is a number or the name of a seed.
     The model loads with transformers' AutoModelForCausalLM (trust_remote_code=True) on machines
     without genesys-engine; README.md in DIR explains how, and how lm-eval reproduces the scores.
+    With --format onnx it is a graph for onnxruntime and others, compared with PyTorch on several
+    lengths; some blocks cannot be exported, and the reason is given.
     """
-    from genesys_engine.engine.export import export
+    from genesys_engine.engine.export import export, export_onnx
     from genesys_engine.engine.store.names import find_design
     from genesys_engine.engine.store.run_store import Store
 
     with Store.open(run) as store:
+        write = export_onnx if form == "onnx" else export
         number = find_design(store, design)
-        done = export(store, number, folder, scale=rung, replicate=replicate, say=note)
+        done = write(store, number, folder, scale=rung, replicate=replicate, say=note)
     if as_json:
         print_json(done.to_json())
         return
-    note(
-        f"design {done.design}, trained at {done.scale} (seed {done.replicate}),"
-        f" {done.parameters:,} parameters: {done.folder}; see {done.folder / 'README.md'}"
-    )
+    for line in done.lines():
+        note(line)

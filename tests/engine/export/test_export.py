@@ -16,7 +16,7 @@ import pytest
 from engine_process import ask, engine, here
 
 from genesys_engine.engine.export.tasks import write_tasks
-from genesys_engine.engine.export.write import CODE, _write_tokenizer, _write_weights
+from genesys_engine.engine.export.write import CODE, _write_weights, write_tokenizer
 from genesys_engine.gab.errors import InputError
 
 SEED = "mamba2_mamba2_gpt"  # layers that differ are exported like any others
@@ -114,6 +114,26 @@ LOAD = """
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
     model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True).eval()
 """
+
+
+@pytest.mark.exhaustive
+@pytest.mark.slow
+def test_a_graph_gives_the_logits_of_the_model(run: Path, exported: Path, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="the extra `onnx` is not installed")
+    answer = engine("export", run, 0, tmp_path / "graph", "--format", "onnx", "--json")
+    assert answer.code == 0, answer.err
+    said = json.loads(answer.out)["data"]
+    assert (said["axes"], said["difference"] < 1e-4) == ("batch", True)
+    assert json.loads((tmp_path / "graph/export.json").read_text())["axes"] == "batch"
+    session = onnxruntime.InferenceSession(tmp_path / "graph/model.onnx")
+    tokens = [5, 77, 300, 9]
+    filled = [[*tokens, *[0] * (128 - len(tokens))]]
+    (logits,) = session.run(["logits"], {"tokens": filled})
+    assert logits[0, len(tokens) - 1].tolist() == pytest.approx(
+        our_logits(exported, tokens), abs=1e-4
+    )
+    tokenizer = json.loads((tmp_path / "graph/tokenizer.json").read_text())
+    assert len(tokenizer["model"]["vocab"]) <= logits.shape[-1]
 
 
 @pytest.mark.slow
@@ -376,7 +396,7 @@ def test_a_pretrained_tokenizer_keeps_its_own_end_of_text(tmp_path: Path) -> Non
     theirs.write_text(trained.read_text().replace("<|endoftext|>", "</s>"))
     options = options.model_copy(update={"tokenizer": str(theirs)})
     corpus = Corpus.open(prepare(options, tmp_path / "two"))
-    _write_tokenizer(tmp_path / "out", corpus, 64)
+    write_tokenizer(tmp_path / "out", corpus, 64)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
     assert len(tokenizer) == corpus.vocab_size
     assert tokenizer.bos_token_id == tokenizer.eos_token_id == corpus.end_of_text
