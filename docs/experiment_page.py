@@ -49,7 +49,7 @@ the `sets` of an arm; in a `--set` of the command line it is relative to the wor
 your home. Errors show the whole path.
 
 For completion and hints in an editor (VS Code with Even Better TOML, or anything with Taplo), put
-[experiment.schema.json](experiment.schema.json) next to your file and begin it with the line
+`docs/experiment.schema.json` next to your file and begin it with the line
 `#:schema experiment.schema.json`; `genesys-engine init` writes that line where the schema lies next
 to the file. `genesys-engine config schema > experiment.schema.json` writes one that also knows the
 plugins installed with you.

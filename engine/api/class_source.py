@@ -11,6 +11,7 @@ import builtins
 import inspect
 import linecache
 import sys
+import tokenize
 import types
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,7 +32,8 @@ def class_source(block: type) -> str:
     """
     file = _file(block)
     if file is not None and Path(file).is_file():
-        text = Path(file).read_text(encoding="utf-8")
+        with tokenize.open(file) as lines:  # in the encoding that it declares
+            text = lines.read()
         if _find(text, block.__name__) is None:
             raise _lost(block.__name__)
         return text

@@ -12,11 +12,11 @@ from genesys_engine.engine.common.text import plural
 from genesys_engine.engine.common.toml_text import toml_value
 from genesys_engine.engine.config.load import read_source
 from genesys_engine.engine.config.problems import ConfigError
-from genesys_engine.engine.config.source import Source, tables_source
+from genesys_engine.engine.config.source import Source, plain_value, tables_source
 from genesys_engine.engine.config.template import to_toml
 from genesys_engine.engine.run import preflight
 from genesys_engine.engine.run.assembly import load_setup
-from genesys_engine.gab.errors import GenesysError
+from genesys_engine.gab.errors import GenesysError, InputError
 
 if TYPE_CHECKING:
     from genesys_engine.engine.config import schema
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 Sets = Mapping[str, object] | Sequence[str]
 """Changes: {"run.seed": 2}, or as the command line's --set has them: ["run.seed=2"]."""
-Given = "Experiment | str | os.PathLike[str] | Mapping[str, object]"
 
 
 class Experiment:
@@ -176,13 +175,17 @@ def as_experiment(given: Experiment | str | os.PathLike[str] | Mapping[str, obje
         return given
     if isinstance(given, Mapping):
         return Experiment.from_dict(given)
-    return Experiment.from_toml(given)
+    if isinstance(given, str | os.PathLike):
+        return Experiment.from_toml(given)
+    hint = "give an Experiment, the path of a TOML file, or tables"
+    raise InputError(f"a {type(given).__name__} is no experiment", hint=hint)
 
 
 def _words(sets: Sets) -> tuple[str, ...]:
     """Return changes as the command line has them."""
     if isinstance(sets, str):
         return (sets,)
-    if isinstance(sets, Mapping):
-        return tuple(f"{key}={toml_value(value)}" for key, value in sets.items())
-    return tuple(sets)
+    if not isinstance(sets, Mapping):
+        return tuple(sets)
+    plain = {key: plain_value(value, (key,)) for key, value in sets.items()}
+    return tuple(f"{key}={toml_value(value)}" for key, value in plain.items())

@@ -53,12 +53,24 @@ def tables_source(
     Raises:
         ConfigError: with every value that TOML has no form for.
     """
-    problems: list[Problem] = []
-    plain = _plain(tables, (), problems)
-    if problems:
-        raise ConfigError(problems)
+    if not isinstance(tables, Mapping):
+        raise ConfigError([Problem(f"a {type(tables).__name__} in the place of tables", NAME)])
+    plain = plain_value(tables)
     text = tables_to_toml(plain).encode("utf-8")
     return Source(NAME, text, folder or Path.cwd(), tuple(sets), plain)
+
+
+def plain_value(value: object, at: Keys = ()) -> Any:
+    """Return a value of Python in the types of TOML.
+
+    Raises:
+        ConfigError: with every value in it that TOML has no form for, by its keys behind `at`.
+    """
+    problems: list[Problem] = []
+    plain = _plain(value, at, problems)
+    if problems:
+        raise ConfigError(problems)
+    return plain
 
 
 def _plain(value: object, at: Keys, problems: list[Problem]) -> Any:
@@ -72,7 +84,10 @@ def _plain(value: object, at: Keys, problems: list[Problem]) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(each, (*at, index), problems) for index, each in enumerate(value)]
     if isinstance(value, os.PathLike):
-        return os.fspath(value)
+        return _plain(os.fspath(value), at, problems)
+    if isinstance(value, str) and value != value.encode("utf-8", "replace").decode():
+        problems.append(Problem("a text that is not Unicode", place_of(at)))
+        return None
     if isinstance(value, str | bool | int | float):
         return value
     if callable(item := getattr(value, "item", None)) and getattr(value, "ndim", 0) == 0:

@@ -14,6 +14,7 @@ from genesys_engine.engine.check.design_check import CHECK
 from genesys_engine.engine.common.records import to_json
 from genesys_engine.engine.common.steps import Steps
 from genesys_engine.engine.common.temporary import temporary_folder
+from genesys_engine.engine.common.text import duration
 from genesys_engine.engine.config import Experiment
 from genesys_engine.engine.evaluate.verification import EVALUATE, TRAIN
 from genesys_engine.engine.evaluate.verifier import RungSettings, verification_job
@@ -68,7 +69,7 @@ class RungPlan:
     seconds: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """The cost of an experiment, if every budget is used in full.
 
@@ -95,6 +96,12 @@ class Plan:
     def to_json(self) -> dict[str, object]:
         """Return all figures."""
         return asdict(self)
+
+    def __repr__(self) -> str:
+        """Return the time that it takes, and how much of it each rung."""
+        rungs = ", ".join(f"{rung.scale} {duration(rung.seconds)}" for rung in self.rungs)
+        bounds = f"{duration(self.shortest_s)} to {duration(self.longest_s)}"
+        return f"<Plan: about {duration(self.seconds)} ({bounds}): {rungs}>"
 
 
 def plan(setup: Setup, say: Callable[[str], None]) -> Plan:

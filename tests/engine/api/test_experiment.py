@@ -13,6 +13,8 @@ from engine_process import here
 
 import genesys_engine as ge
 from genesys_engine.engine.api.failures import engine_error, engine_errors
+from genesys_engine.engine.config.load import load_source
+from genesys_engine.engine.config.source import Source, tables_source
 
 FAULTY = """
 [run]
@@ -87,6 +89,41 @@ def test_values_of_python_are_read_as_toml_has_them(tmp_path: Path) -> None:
     assert other.digest != made.digest
     (bad,) = faults(made.override, {"run.seeed": 1})
     assert bad.where == "--set run.seeed=1"
+
+
+def test_the_text_that_a_run_keeps_means_the_same() -> None:
+    """A run that began with tables is resumed from TOML."""
+    tables = {
+        "run": {"name": 'quotes " and \\ and \n', "mode": "generational"},
+        "population": {"seeds": ["gpt", "retnet"], "parents": (0.1, 0.8, 0.1)},
+        "ladder": {"rungs": [{"scale": "0.2M", "verifications": 30}, {"scale": "1M",
+                   "verifications": 4, "peak_lr": 1e-3}]},
+        "operators": [{"use": "removal", "weight": 2.5}, {"use": "insertion"}],
+        "corpus": {"use": "mixture", "parts": [{"hub": "a/b", "weight": 0.5},
+                   {"hub": "c/d", "weight": 0.5}]},
+        "llm": {"use": "litellm", "model": "x/y", "roles": {"coder": {"model": "z/w"}}},
+    }  # fmt: skip
+    made = tables_source(tables)
+    read = Source("again.toml", made.text, made.folder)
+    assert load_source(read).to_json() == load_source(made).to_json()
+    (endless,) = faults(ge.Experiment.from_dict, {"budget": {"wall_hours": float("inf")}})
+    assert endless.where == 'experiment["budget"]["wall_hours"]'
+
+
+@pytest.mark.parametrize("wrong", [5, None, [("run", 1)], b"x"])
+def test_what_is_no_experiment_at_all(wrong: Any) -> None:
+    with pytest.raises(ge.InputError, match=type(wrong).__name__):
+        ge.run(wrong)
+    with pytest.raises(ge.ConfigError, match=type(wrong).__name__):
+        ge.Experiment.from_dict(wrong)
+
+
+def test_changes_that_have_no_form() -> None:
+    made = ge.Experiment.from_dict({})
+    assert faults(made.override, {"run.seed": None})[0].where == 'experiment["run.seed"]'
+    assert faults(made.override, {"run.name": "\ud800"})
+    assert faults(made.override, {"": 1})
+    assert made.override({"corpus.max_bytes": np.int32(5_000_000)}).config.corpus.max_bytes == 5e6
 
 
 def test_files_that_are_no_experiments(tmp_path: Path) -> None:
