@@ -22,8 +22,9 @@ FRAMES = {
 }
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_its_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     blocks = list(re.finditer(r"^```python\n(.*?)^```", PAGE, re.M | re.S))

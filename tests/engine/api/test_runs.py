@@ -5,15 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 from conftest import Session
-from engine_process import here, write_experiment
+from engine_process import here
 from safetensors.torch import load_file
 from sample_run import make_run
 
@@ -59,17 +57,6 @@ def test_it_is_the_run_that_the_command_line_makes(session: Session) -> None:
     assert len(digest) == 64
     kept = ge.Experiment.from_dict(session.run.experiment)
     assert kept.digest == session.experiment.digest
-
-
-def test_nothing_is_printed(session: Session, tmp_path: Path) -> None:
-    """A whole, even smaller run, in a process whose streams are looked at."""
-    file = write_experiment(tmp_path, verifications=1, designs=1)
-    code = f"import genesys_engine as ge; r = ge.run({str(file)!r}, out='r'); r.report(); r.best"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
-    assert (done.stdout, done.stderr) == ("", "")
-    assert (tmp_path / "r" / "report.html").is_file()
 
 
 def test_an_exception_of_the_caller_ends_a_run_that_can_be_resumed(

@@ -29,6 +29,7 @@ def output(cell: Any, kind: str) -> str:
     return "".join(each.data[kind] for each in cell.outputs if kind in each.get("data", {}))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_tutorial_runs(done: Any) -> None:

@@ -124,14 +124,16 @@ def left(tmpdir):
 
 
 def checking(process):
-    """Return the folders in which jobs of a command work now."""
+    """Return the temporary folders in which jobs of a command work now."""
     found = []
     for pid in descendants(process.pid):
         try:
             folder = Path(f"/proc/{pid}/cwd").readlink()
         except OSError:
             continue
-        found += [folder] if folder.name.startswith("genesys-scratch-") else []
+        # Each block that is checked has a folder of its own in it.
+        above = (folder, *folder.parents)
+        found += [each for each in above if each.name.startswith("genesys-scratch-")]
     return found
 
 
