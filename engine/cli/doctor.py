@@ -59,7 +59,7 @@ def models(
 
 
 def executor(name: str, registry: Registry, options: Mapping[str, object]) -> Iterator[Row]:
-    """Yield what an executor offers; for one that is this machine alone there is nothing to ask.
+    """Return what an executor offers; for one that is this machine alone there is nothing to ask.
 
     Raises:
         PluginError: there is no such executor, or it does not take these options.
@@ -68,11 +68,13 @@ def executor(name: str, registry: Registry, options: Mapping[str, object]) -> It
 
     description = registry.get("executor", name)
     survey = getattr(load_target(description.target), "survey", None)
+    read = checked_options(description.target, description.options_model(), options)
     if survey is None:
-        yield Row(f"executor {name}", "ok", "runs its jobs on this machine; see the rows above")
-        return
-    for offer in survey(checked_options(description.target, description.options_model(), options)):
-        yield Row(offer.name, "ok" if offer.usable else "fail", offer.found, offer.fix)
+        return iter([Row(f"executor {name}", "ok", "runs its jobs on this machine: see above")])
+    return (
+        Row(offer.name, "ok" if offer.usable else "fail", offer.found, offer.fix)
+        for offer in survey(read)
+    )
 
 
 def _python() -> Iterator[Row]:

@@ -9,8 +9,9 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 CODE = """
 import sys
+from pathlib import Path
 from genesys_engine.engine.run.assembly import load
-load("experiments/quickstart.toml", ())
+load(Path("experiments/quickstart.toml"), ())
 heavy = ("torch", "datasets", "lm_eval", "transformers", "litellm", "lancedb", "plotly")
 print(*(name for name in heavy if name in sys.modules))
 """

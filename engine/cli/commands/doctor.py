@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,7 +19,10 @@ from genesys_engine.engine.cli.output import (
     set_option,
     wrapped,
 )
-from genesys_engine.gab.errors import EXIT_ENVIRONMENT, EXIT_OK
+from genesys_engine.gab.errors import EXIT_ENVIRONMENT, EXIT_OK, InputError
+
+if TYPE_CHECKING:
+    from genesys_engine.plugins.registry import Registry
 
 
 @click.command("doctor")
@@ -54,26 +58,28 @@ def command(
 
 def _rows(experiment: Path | None, name: str | None, sets: Sequence[str]) -> Iterator[Row]:
     """Yield each row as soon as it is known; an experiment is read first."""
+    from genesys_engine.plugins.host import PluginHost
+
     if experiment is None:
+        offers = _of_executor(name, PluginHost().registry, options_of(sets))
         yield from examine()
-        if name is not None:
-            yield from _of_executor(name, options_of(sets))
+        yield from offers
         return
     from genesys_engine.engine.run.assembly import load
 
     setup = load(experiment, sets)
+    section, registry = setup.experiment.executor, setup.host.registry
+    offers = _of_executor(name, registry, section.options if section.use == name else {})
     yield from examine()
-    asked = setup.experiment, setup.host.registry
-    yield from models(*asked, lambda role: note(f"asking the {role}"))
-    if name is not None:
-        section = setup.experiment.executor
-        yield from _of_executor(name, section.options if section.use == name else {})
+    yield from models(setup.experiment, registry, lambda role: note(f"asking the {role}"))
+    yield from offers
 
 
-def _of_executor(name: str, options: Mapping[str, object]) -> Iterator[Row]:
-    from genesys_engine.plugins.host import PluginHost
-
-    yield from executor_rows(name, PluginHost().registry, options)
+def _of_executor(
+    name: str | None, registry: Registry, options: Mapping[str, object]
+) -> Iterator[Row]:
+    """Return what an executor offers, if one was named; name and options are checked at once."""
+    return iter(()) if name is None else executor_rows(name, registry, options)
 
 
 def options_of(sets: Sequence[str]) -> Mapping[str, object]:
@@ -85,7 +91,9 @@ def options_of(sets: Sequence[str]) -> Mapping[str, object]:
         key, _, value = text.partition("=")
         section, _, option = key.strip().partition(".")
         if section != "executor" or not option or not value:
-            raise click.UsageError(f"without EXPERIMENT: --set executor.KEY=VALUE, not {text!r}")
+            raise InputError(
+                f"without EXPERIMENT it takes executor.KEY=VALUE, not {text!r}", where="--set"
+            )
         try:
             found[option] = tomli.loads(f"v = {value}")["v"]
         except tomli.TOMLDecodeError:
