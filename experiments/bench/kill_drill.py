@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import psutil
@@ -137,8 +137,10 @@ class Drill:
 
 def _kill_a_host(rng: random.Random) -> None:
     """Kill the host of one of the nodes, if there is one just now; they are our descendants."""
-    mine = psutil.Process(os.getpid()).children(recursive=True)
-    hosts = [each for each in mine if "NodeHost" in " ".join(each.cmdline())]
+    hosts = []
+    for each in psutil.Process(os.getpid()).children(recursive=True):
+        with suppress(psutil.Error):  # gone meanwhile
+            hosts += [each] if "NodeHost" in " ".join(each.cmdline()) else []
     if hosts:
         rng.choice(hosts).kill()
 
