@@ -1,6 +1,6 @@
 """Writes docs/experiment.md, the reference of the experiment file: python docs/experiment_page.py.
 
-Next to it goes docs/experiment.schema.json, the same for editors.
+Next to it go docs/experiment.schema.json, the same for editors, and the keys that shells complete.
 
 Everything in it comes from the models that read the file: sections, keys, types, limits, defaults,
 the built-in components with their options, and the scales.
@@ -8,14 +8,17 @@ the built-in components with their options, and the scales.
 
 from __future__ import annotations
 
+import json
 import typing
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo, PydanticUndefined
 
+from genesys_engine.engine.cli import completing
 from genesys_engine.engine.cli.output import in_json
 from genesys_engine.engine.common.toml_text import toml_value
 from genesys_engine.engine.config.json_schema import experiment_schema
@@ -28,6 +31,7 @@ from genesys_engine.plugins.registry import Description, Registry
 
 PAGE = Path(__file__).with_name("experiment.md")
 SCHEMA = Path(__file__).with_name("experiment.schema.json")
+KEYS = completing.KEYS
 
 HEAD = """\
 # The experiment file
@@ -228,6 +232,43 @@ def scales() -> Iterator[str]:
         yield f"| {' | '.join(map(str, values))} | {s.tokens_per_parameter} |"
 
 
+def keys() -> str:
+    """Return all keys that `--set` may name, as a JSON list: what a shell completes."""
+    registry, found = PluginHost().registry, []
+    for name, field in Experiment.model_fields.items():
+        kind = LLM_KIND if name == "llm" else COMPONENTS.get(name)
+        if isinstance(field.get_default(call_default_factory=True), tuple):
+            found.append(name)
+        elif kind is None:
+            found += dotted(name, typing.cast(type[BaseModel], field.annotation))
+        else:
+            found.append(f"{name}.use")
+            found += dotted(name, LLMSection) if name == "llm" else []
+            for each in map(partial(registry.get, kind), registry.names(kind)):
+                model = each.options_model() if each.distribution == BUILTIN else None
+                found += dotted(name, model) if model is not None else []
+    return json.dumps(sorted(set(found)), indent=0) + "\n"
+
+
+def dotted(path: str, model: type[BaseModel]) -> Iterator[str]:
+    """Yield the keys of a section and of the tables in it; those of a list's first table."""
+    for key, field in model.model_fields.items():
+        inner = [
+            each
+            for each in (field.annotation, *typing.get_args(field.annotation))
+            if isinstance(each, type) and issubclass(each, BaseModel)
+        ]
+        place = f"{path}.{field.alias or key}"
+        if typing.get_origin(field.annotation) is tuple and inner:
+            yield place
+            place += ".0"
+        for each in inner:
+            yield from dotted(place, each)
+        if not inner and key not in ("options", "roles"):
+            yield place
+
+
 if __name__ == "__main__":
+    KEYS.write_text(keys(), encoding="utf-8")
     PAGE.write_text(page(), encoding="utf-8")
     SCHEMA.write_text(schema(), encoding="utf-8")

@@ -14,7 +14,7 @@ from sample_run import make_run
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
-TUTORIALS = ("start.md", "runs.md", "own-text.md", "audit-a-block.md", "gpu.md")
+TUTORIALS = ("start.md", "runs.md", "own-text.md", "audit-a-block.md", "gpu.md", "completion.md")
 
 
 @pytest.fixture

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PROGRAM = "genesys-engine"
+COMPLETING = "_GENESYS_ENGINE_COMPLETE"
+"""What click's scripts for shells set when they ask."""
 
 COMMANDS: Mapping[str, str] = {
     "init": "Write a commented experiment.toml to start from.",
@@ -122,6 +124,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: those of the command line; None takes `sys.argv`.
     """
     settings = Settings()
+    if COMPLETING in os.environ:
+        from genesys_engine.engine.cli.completing import register
+
+        register()
     try:
         answer: Any = cli.main(arguments, PROGRAM, standalone_mode=False, obj=settings)
     except BaseException as error:

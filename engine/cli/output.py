@@ -14,15 +14,13 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from genesys_engine.engine.cli import completing
 from genesys_engine.engine.common.redact import redact
 from genesys_engine.engine.common.terminal import clean, spoken, styled
-
-if TYPE_CHECKING:
-    pass
 
 SCHEMA = 1
 
@@ -52,10 +50,12 @@ json_option = click.option(
     "--json", "as_json", is_flag=True, callback=_reserve, help="Answer with JSON."
 )
 
+
 set_option = click.option(
     "--set",
     "sets",
     multiple=True,
+    shell_complete=completing.keys,
     metavar="SECTION.KEY=VALUE",
     help="Override a value of the experiment (TOML or a bare string); repeatable.",
 )

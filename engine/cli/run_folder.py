@@ -6,7 +6,12 @@ from pathlib import Path
 
 import click
 
-run_argument = click.argument("run", type=click.Path(path_type=Path))
+from genesys_engine.engine.cli import completing
+
+run_argument = click.argument(
+    "run", type=click.Path(path_type=Path), shell_complete=completing.runs
+)
+design_argument = click.argument("design", shell_complete=completing.designs)
 
 
 def note_how_to_resume(interrupt: KeyboardInterrupt, folder: Path | None) -> None:

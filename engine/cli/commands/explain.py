@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from genesys_engine.engine.cli.output import answer, json_option, note, print_json, print_table
-from genesys_engine.engine.cli.run_folder import run_argument
+from genesys_engine.engine.cli.run_folder import design_argument, run_argument
 
 if TYPE_CHECKING:
     from genesys_engine.engine.run.explanation import Ablation
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command("explain")
 @run_argument
-@click.argument("design")
+@design_argument
 @click.option("--base", help="Compare with this design; by default the seed it descends from.")
 @click.option("--rung", help="Scale to train at; by default the design's largest.")
 @click.option(

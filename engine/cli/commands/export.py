@@ -8,12 +8,12 @@ import click
 
 from genesys_engine.engine.cli.near import NearChoice
 from genesys_engine.engine.cli.output import json_option, note, print_json
-from genesys_engine.engine.cli.run_folder import run_argument
+from genesys_engine.engine.cli.run_folder import design_argument, run_argument
 
 
 @click.command("export")
 @run_argument
-@click.argument("design")
+@design_argument
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 @click.option("--rung", help="Scale of the training; by default the largest.")
 @click.option(

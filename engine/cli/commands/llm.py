@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from genesys_engine.engine.cli import completing
 from genesys_engine.engine.cli.near import NearGroup
 from genesys_engine.engine.cli.output import answer, json_option, note, print_json, print_table
 from genesys_engine.engine.cli.run_folder import run_argument
@@ -53,7 +54,7 @@ def usage(run: Path, as_json: bool) -> None:
 
 @command.command("show")
 @run_argument
-@click.argument("design", required=False)
+@click.argument("design", required=False, shell_complete=completing.designs)
 @json_option
 def show(run: Path, design: str | None, as_json: bool) -> None:
     """Print all requests to language models for DESIGN of RUN, with the replies.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from genesys_engine.engine.cli import completing
 from genesys_engine.engine.cli.near import NearChoice, NearGroup
 from genesys_engine.engine.cli.options_view import OptionRow, option_rows
 from genesys_engine.engine.cli.output import (
@@ -83,7 +84,7 @@ def list_plugins(
 
 
 @command.command("show")
-@click.argument("name")
+@click.argument("name", shell_complete=completing.components)
 @json_option
 def show_plugin(name: str, as_json: bool) -> None:
     """Show the plugin or component NAME: options, defaults, origin."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from genesys_engine.engine.cli import completing
 from genesys_engine.engine.cli.output import json_option, set_option
 from genesys_engine.engine.cli.run_folder import note_how_to_resume
 
@@ -15,7 +16,12 @@ if TYPE_CHECKING:
 
 
 @click.command("resume")
-@click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument(
+    "run_folder",
+    metavar="RUN",
+    type=click.Path(path_type=Path),
+    shell_complete=completing.runs,
+)
 @set_option
 @json_option
 def command(run_folder: Path, sets: tuple[str, ...], as_json: bool) -> int:

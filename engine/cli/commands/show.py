@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from genesys_engine.engine.cli.output import answer, json_option, print_json, print_table, wrapped
-from genesys_engine.engine.cli.run_folder import run_argument
+from genesys_engine.engine.cli.run_folder import design_argument, run_argument
 
 if TYPE_CHECKING:
     from genesys_engine.engine.views.details import DesignDetails
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command("show")
 @run_argument
-@click.argument("design")
+@design_argument
 @click.option("--code", is_flag=True, help="Print the composed module.")
 @json_option
 def command(run: Path, design: str, code: bool, as_json: bool) -> None:
