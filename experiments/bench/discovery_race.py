@@ -4,8 +4,8 @@
         --scale 1M --tokens 196608 --batch-tokens 1024 --seeds 101 102 ... [--equal seconds]
     python experiments/bench/discovery_race.py table FOLDER
 
-The first of the designs is the one that the others are compared with; designs are trees (.json) and
-names of the library.  All have the text, the trainer and the held-out windows of discover_cpu.toml,
+Designs are trees (.json) and names of the library.  The first tree is the one that the others are
+compared with.  All have the text, the trainer and the held-out windows of discover_cpu.toml,
 one training at a time on one thread, and with one seed the same data in the same order.
 
 `--equal tokens` (the default) gives all the same tokens.  `--equal seconds` gives each the tokens
@@ -149,7 +149,7 @@ def record(options: argparse.Namespace) -> None:
 
 
 def table(folder: Path) -> None:
-    """Print each comparison that was recorded: the first design of the file against each other.
+    """Print each comparison that was recorded: the discovery against each other design.
 
     Raises:
         InputError: nothing was recorded.
@@ -166,11 +166,12 @@ def table(folder: Path) -> None:
 
 
 def rows(records: Sequence[Record]) -> list[str]:
-    """Return a table in Markdown: a row for each design, the first against the others."""
+    """Return a table in Markdown: a row for each design, the discovery first."""
     scores: dict[str, dict[int, float]] = defaultdict(dict)
     for each in records:
         scores[each.design][each.seed] = each.bits_per_byte or math.inf
-    first = next(iter(scores))
+    first = next((name for name in scores if name not in library.design_names()), min(scores))
+    scores = {first: scores[first], **scores}
     lines = [
         f"| design | bits per byte by seed | mean | gain of {first} | tokens | CPU s | size |",
         "|---|---|---|---|---|---|---|",
