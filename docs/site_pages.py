@@ -1,17 +1,18 @@
 """Pages of the site that are made from the code whenever it is built: a hook of mkdocs.
 
-The commands come from click, the finding codes from the catalogue, and the names for plugin authors
-from `genesys_engine.plugins.api`.
+The commands come from click, the finding codes from the catalogue, and the names of Python from
+`genesys_engine` and, for authors of plugins, `genesys_engine.plugins.api`.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import click
 
+import genesys_engine as engine
 from genesys_engine.engine.cli.app import COMMANDS, PROGRAM, cli
 from genesys_engine.gab.checks.report import ADVICE
 from genesys_engine.plugins import api
@@ -31,6 +32,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         ("commands.md", commands),
         ("finding-codes.md", finding_codes),
         ("plugin-api.md", plugin_api),
+        ("python-api.md", python_api),
     ):
         files.append(File.generated(config, name, content=page()))
     return files
@@ -96,9 +98,32 @@ def plugin_api() -> str:
         "lists the hooks.",
         "",
     ]
-    for name in sorted(api.__all__):
-        found = getattr(api, name)
+    lines += [f"::: {place}\n" for place in _places(api, api.__all__)]
+    return "\n".join(lines)
+
+
+def python_api() -> str:
+    """Return the page of the public names of the package, less those of plugins."""
+    lines = [
+        "# Python reference",
+        "",
+        "The names of `import genesys_engine as ge`; [python.md](python.md) shows them at work.",
+        "",
+    ]
+    shown = set(_places(api, api.__all__))
+    places = [place for place in _places(engine, engine.__all__) if place not in shown]
+    lines += [f"::: {place}\n" for place in places]
+    return "\n".join(lines)
+
+
+def _places(module: object, names: Iterable[str]) -> Iterator[str]:
+    """Yield where the classes and functions of ours among some names are defined, once each."""
+    seen = set()
+    for name in sorted(names):
+        found = getattr(module, name)
         ours = str(getattr(found, "__module__", "")).startswith("genesys_engine")
         if ours and (inspect.isclass(found) or inspect.isfunction(found)):
-            lines.append(f"::: {found.__module__}.{found.__qualname__}\n")
-    return "\n".join(lines)
+            place = f"{found.__module__}.{found.__qualname__}"
+            if place not in seen:
+                yield place
+            seen.add(place)

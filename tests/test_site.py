@@ -14,7 +14,7 @@ from genesys_engine.gab.checks.report import ADVICE
 from genesys_engine.plugins import api
 
 ROOT = Path(__file__).resolve().parents[1]
-GENERATED = {"commands", "finding-codes", "plugin-api"}
+GENERATED = {"commands", "finding-codes", "plugin-api", "python-api"}
 
 
 def build(config: Path, site: Path) -> subprocess.CompletedProcess[str]:

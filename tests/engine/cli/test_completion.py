@@ -44,7 +44,7 @@ def offered(folder: Path, *words: str) -> list[str]:
         [BIN / "genesys-engine"], cwd=folder, env=env, capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stderr) == (0, "")
-    return [line.removeprefix("plain,") for line in done.stdout.splitlines()]
+    return [line.removeprefix("plain,") for line in done.stdout.split("\n") if line]
 
 
 def test_commands_options_and_choices(folder: Path) -> None:
