@@ -47,6 +47,7 @@ from genesys_engine.plugins.executors.slurm_cluster import (
     demand_submitit,
     impossible,
 )
+from genesys_engine.plugins.executors.slurm_ends import AGAIN, OUT_OF_MEMORY, verdict
 from genesys_engine.plugins.executors.slurm_local import LocalCluster
 from genesys_engine.plugins.executors.slurm_options import SlurmOptions, minutes_of
 from genesys_engine.plugins.executors.terms import terms_here
@@ -57,6 +58,7 @@ from genesys_engine.plugins.trainers.live_curve import LIVE_CURVE
 TICK_S = 0.25  # between two looks for outcomes, on this machine
 SHARED_TICK_S = 1.0  # on a disk that nodes share
 PATIENCE_S = 600.0  # with a cluster that takes no job, before it is given up
+NEVER_S = 10.0  # that a reason to wait has to hold: the first one is often a vague one
 LONG_S = 600.0  # in the queue, before it is mentioned
 CLOSE_S = 30.0
 BACKOFF_S = 5.0
@@ -68,10 +70,6 @@ SHORT = frozenset(
     }
 )
 """Jobs of seconds, which need no accelerator."""
-AGAIN = frozenset({"PREEMPTED", "NODE_FAIL", "BOOT_FAIL", "REVOKED"})
-"""Ends that say nothing about the job: it is submitted again."""
-OUT_OF_MEMORY = "OUT_OF_MEMORY"
-OUT_OF_TIME = "timed-out too many times"  # as submitit says it
 MIB = 2**20
 START_S, START_BYTES = 60.0, 2 << 30  # what a job needs next to what it runs
 
@@ -87,6 +85,7 @@ class _Ticket:
     job: KeptJob | None = None
     since: float = 0.0  # it waits in the queue
     gone: float = 0.0  # it has ended without an outcome
+    never: float = 0.0  # it waits for a reason that does not pass
     refused: float = 0.0  # the cluster takes no job
     retry: float = 0.0  # when it is submitted again
     begun: bool = False
@@ -374,10 +373,12 @@ class SlurmExecutor:
 
     def _waits(self, ticket: _Ticket, state: JobState) -> None:
         """Mention a job that waits for long, once; end one that would wait for ever."""
-        if state.reason in NEVER:
+        now = time.monotonic()
+        ticket.never = (ticket.never or now) if state.reason in NEVER else 0.0
+        if ticket.never and now - ticket.never > NEVER_S:
             message = f"Slurm will never run the job as it was asked for: {state.reason}"
             self._refuse(ticket, impossible(message, NEVER[state.reason], self._options))
-        elif not ticket.mentioned and time.monotonic() - ticket.since > LONG_S:
+        elif not ticket.mentioned and now - ticket.since > LONG_S:
             ticket.mentioned = True
             options = self._options
             asked = f"{options.cpus} CPUs, {options.gpus} GPUs, partition {options.partition}"
@@ -406,23 +407,12 @@ class SlurmExecutor:
             self._active.remove(ticket)
             self._waiting.append(ticket)
             return
-        outcome = self._verdict(ticket, state, node, job.log())
+        if state.word == OUT_OF_MEMORY:
+            self._out_of_memory[ticket.key] += 1
+        outcome = verdict(state, node, job.log(), self._out_of_memory[ticket.key])
         job.give_up()
         spent = {"wall_s": max(0.0, time.time() - started.at)} if started else {}
         self._finish(ticket, replace(outcome, facts={**spent, "node": node}))
-
-    def _verdict(self, ticket: _Ticket, state: JobState, node: str, log: str) -> Outcome:
-        """Say whose fault the end of a job is; of memory the design's, if it happens twice."""
-        words = f"Slurm ended the job on node {node}: {state.word}"
-        if state.word == OUT_OF_MEMORY:
-            self._out_of_memory[ticket.key] += 1
-            if self._out_of_memory[ticket.key] > 1:
-                return Outcome("memory", None, f"{words}, twice")
-        if state.word == "TIMEOUT" or OUT_OF_TIME in log:
-            words += "; its time is shorter than the job needs: raise [executor] time"
-        if log:
-            words += f"; its log ends: {log}"
-        return Outcome("infrastructure", None, words)
 
     # --- ends --------------------------------------------------------------------------------
 

@@ -72,7 +72,7 @@ _REFUSALS = (
     (r"memory", "memory"),
     (r"gres|generic resource|gpu", "gpus"),
     (r"feature|constraint", "constraint"),
-    (r"node configuration|cpu count", "cpus"),
+    (r"cpu count", "cpus"),
 )
 # What it says when it takes none now.
 _LATER = re.compile(
@@ -249,7 +249,7 @@ class SlurmCluster:
         except CommandFailed as error:
             raise Busy(error.said) from error
         rows = [line.split("|") for line in said.splitlines() if line.count("|") == 3]
-        known = {number: _state(*rest) for number, *rest in rows}
+        known = {number: state_of(*rest) for number, *rest in rows}
         return {number: known.get(number) or self._older(number) for number in numbers}
 
     def _older(self, number: str) -> JobState:
@@ -259,7 +259,7 @@ class SlurmCluster:
             word, node = said.splitlines()[0].split("|")
         except (CommandFailed, Busy, OSError, IndexError, ValueError):
             return GONE
-        return _state(word, "", node)
+        return state_of(word, "", node)
 
     def cancel(self, numbers: Iterable[str]) -> None:
         """End jobs at once: one that is asked first would stay for minutes, since submitit takes
@@ -308,7 +308,8 @@ def _run(*command: str) -> str:
     return done.stdout
 
 
-def _state(word: str, reason: str, node: str) -> JobState:
+def state_of(word: str, reason: str, node: str) -> JobState:
+    """Return how a job is, from the words of `squeue` or `sacct`."""
     word = word.split()[0] if word.split() else "UNKNOWN"  # "CANCELLED by 1000"
     reason = "" if reason == "None" else reason
     if word in _WAITING:
@@ -329,10 +330,12 @@ def refusal(said: str, options: SlurmOptions) -> EnvironmentProblem:
 def impossible(message: str, option: str, options: SlurmOptions) -> EnvironmentProblem:
     """Return the error for a job that the cluster will never run, and what there is instead."""
     value = getattr(options, option, None) if option else None
-    asked = f" = {value!r}" if value is not None else ""
+    asked = f" {option} = {value!r}" if value is not None else f" {option}".rstrip()
+    if not option:  # Slurm does not say which
+        asked = f" cpus = {options.cpus}, gpus = {options.gpus}, memory = {options.memory!r}"
     return EnvironmentProblem(
         message,
-        where=f"{WHERE} {option}{asked}".strip(),
+        where=f"{WHERE}{asked}",
         hint=f"change it to what the cluster offers ({offers()})",
     )
 

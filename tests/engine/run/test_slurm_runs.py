@@ -2,7 +2,10 @@
 jobs outlive an engine that is killed."""
 
 import json
+import os
 import re
+import signal
+import time
 
 import pytest
 
@@ -11,7 +14,6 @@ from tests.support.engine_process import (
     digest,
     engine,
     started,
-    wait_for,
     write_experiment,
 )
 
@@ -44,6 +46,16 @@ def noted(run, name):
         if said["number"] and (note.parent / "home" / "started.json").exists():
             return said
     return None
+
+
+def wait_for(what, process):
+    """Wait until `what` gives something true while a command lives; a node starts in minutes."""
+    end = time.monotonic() + 300.0
+    while not (found := what()):
+        assert process.poll() is None, process.answer()
+        assert time.monotonic() < end, "it never came to this"
+        time.sleep(0.05)
+    return found
 
 
 def kill_while(experiment, run, job):
@@ -83,9 +95,6 @@ def test_a_training_goes_on_without_the_engine(experiment, on_process):
 
 @pytest.mark.exhaustive
 def test_a_job_that_is_killed_is_run_again(experiment, on_process):
-    import os
-    import signal
-
     run = experiment.parent / "job-killed"
     with started("run", experiment, "--out", run, *SLURM) as process:
         note = wait_for(lambda: noted(run, "verify-[0-9]"), process)

@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from genesys_engine.gab.errors import EnvironmentProblem
 from genesys_engine.plugins.api import Limits
 from genesys_engine.plugins.executors.kept_job import NOTE, OUTCOME, note_folder
-from genesys_engine.plugins.executors.slurm_cluster import refusal
+from genesys_engine.plugins.executors.slurm_cluster import refusal, state_of
+from genesys_engine.plugins.executors.slurm_ends import verdict
 from genesys_engine.plugins.executors.slurm_options import SlurmOptions, minutes_of
 from genesys_engine.plugins.targets import build
 
@@ -147,6 +148,41 @@ def test_a_refusal_names_the_option(said, option):
     assert problem.where.split()[:2] == ["[executor]", option]
     assert "sbatch: error" not in problem.message
     assert problem.hint
+
+
+@pytest.mark.parametrize(
+    ("word", "reason", "phase", "held"),
+    [
+        ("PENDING", "Priority", "waiting", False),
+        ("PENDING", "launch_failed_requeued_held", "waiting", True),
+        ("PENDING", "launch failed requeued held", "waiting", True),
+        ("REQUEUE_HOLD", "None", "waiting", True),
+        ("COMPLETING", "None", "running", False),
+        ("CANCELLED by 1000", "None", "ended", False),
+        ("OUT_OF_MEMORY", "None", "ended", False),
+    ],
+)
+def test_the_states_of_slurm_are_three(word, reason, phase, held):
+    state = state_of(word, reason, "node7")
+    assert (state.phase, state.is_held) == (phase, held)
+
+
+@pytest.mark.parametrize(
+    ("word", "before", "status"),
+    [
+        ("TIMEOUT", 0, "infrastructure"),
+        ("NODE_FAIL", 0, "infrastructure"),
+        ("FAILED", 0, "infrastructure"),
+        ("CANCELLED by 1000", 0, "infrastructure"),
+        ("OUT_OF_MEMORY", 1, "infrastructure"),
+        ("OUT_OF_MEMORY", 2, "memory"),
+    ],
+)
+def test_only_memory_is_the_design_s_fault_and_only_twice(word, before, status):
+    outcome = verdict(state_of(word, "", "node7"), "node7", "its last words", before)
+    assert outcome.status == status
+    assert "node7" in outcome.reason
+    assert ("[executor] time" in outcome.reason) == (word == "TIMEOUT")
 
 
 def test_without_slurm_it_is_said_at_once(monkeypatch, tmp_path):

@@ -134,7 +134,7 @@ def test_an_unknown_partition_is_refused_with_those_that_there_are():
 @pytest.mark.parametrize(
     ("wrong", "option"),
     [
-        ({"memory": "90T"}, "memory"),
+        ({"memory": "90T"}, "cpus"),
         ({"gpus": 4}, "gpus"),
         ({"constraint": "fast"}, "constraint"),
         ({"cpus": 999}, "cpus"),
