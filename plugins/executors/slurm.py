@@ -17,7 +17,7 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -50,6 +50,8 @@ from genesys_engine.plugins.executors.slurm_cluster import (
 from genesys_engine.plugins.executors.slurm_ends import AGAIN, OUT_OF_MEMORY, verdict
 from genesys_engine.plugins.executors.slurm_local import LocalCluster
 from genesys_engine.plugins.executors.slurm_options import SlurmOptions, minutes_of
+from genesys_engine.plugins.executors.slurm_survey import survey
+from genesys_engine.plugins.executors.survey import Offer
 from genesys_engine.plugins.executors.terms import terms_here
 from genesys_engine.plugins.sandbox import Isolation, Level, SandboxHost
 from genesys_engine.plugins.sandbox.scratch import remove
@@ -139,6 +141,11 @@ class SlurmExecutor:
         self._closing = False
         self._thread = threading.Thread(target=self._supervise, name="slurm", daemon=True)
         self._thread.start()
+
+    @staticmethod
+    def survey(options: SlurmOptions) -> Iterator[Offer]:
+        """Yield what the cluster offers; see `slurm_survey`."""
+        return survey(options)
 
     def submit(
         self, target: str, payload: Mapping[str, Any], scratch: Path, limits: Limits

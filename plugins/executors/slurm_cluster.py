@@ -6,7 +6,6 @@ comes from `squeue`, which every Slurm has, and what is older than its memory fr
 
 from __future__ import annotations
 
-import getpass
 import os
 import re
 import shutil
@@ -80,6 +79,7 @@ _LATER = re.compile(
     r"zero bytes|try again|slurmdbd",
     re.IGNORECASE,
 )
+_OWN = ("-h", "-u", str(os.getuid()))
 Phase = Literal["waiting", "running", "ended"]
 
 
@@ -186,7 +186,7 @@ class SlurmCluster:
         """Have Slurm judge a job of these options without submitting it."""
         words = [f"--{name}={value}" for name, value in self._flags().items()]
         try:
-            _run("sbatch", "--test-only", *words, "--time=1", "--wrap=true")
+            ask_slurm("sbatch", "--test-only", *words, "--time=1", "--wrap=true")
         except Busy:
             pass  # it is asked again when there is a job
         except CommandFailed as error:
@@ -237,7 +237,9 @@ class SlurmCluster:
     def find(self, job: KeptJob) -> str:
         """Return the number of the job with this name; see `Cluster`."""
         try:
-            said = _run("squeue", "-h", "-u", getpass.getuser(), f"--name={job.name}", "-o", "%i")
+            said = ask_slurm(
+                "squeue", "-h", "-u", getpass.getuser(), f"--name={job.name}", "-o", "%i"
+            )
         except CommandFailed as error:
             raise Busy(error.said) from error
         return said.split()[-1] if said.split() else ""
@@ -245,7 +247,9 @@ class SlurmCluster:
     def states(self, numbers: Sequence[str]) -> Mapping[str, JobState]:
         """Ask about all jobs at once; see `Cluster`."""
         try:
-            said = _run("squeue", "-h", "-t", "all", "-u", getpass.getuser(), "-o", "%i|%T|%r|%N")
+            said = ask_slurm(
+                "squeue", "-h", "-t", "all", "-u", getpass.getuser(), "-o", "%i|%T|%r|%N"
+            )
         except CommandFailed as error:
             raise Busy(error.said) from error
         rows = [line.split("|") for line in said.splitlines() if line.count("|") == 3]
@@ -255,7 +259,7 @@ class SlurmCluster:
     def _older(self, number: str) -> JobState:
         """Return how a job is that Slurm has forgotten, from its accounts if it keeps any."""
         try:
-            said = _run("sacct", "-X", "-n", "-P", "-j", number, "-o", "State,NodeList")
+            said = ask_slurm("sacct", "-X", "-n", "-P", "-j", number, "-o", "State,NodeList")
             word, node = said.splitlines()[0].split("|")
         except (CommandFailed, Busy, OSError, IndexError, ValueError):
             return GONE
@@ -269,7 +273,7 @@ class SlurmCluster:
             return
         for words in (("--signal=KILL", "--full"), ()):
             try:
-                _run("scancel", *words, *jobs)
+                ask_slurm("scancel", *words, *jobs)
             except (CommandFailed, Busy):
                 continue  # gone already
 
@@ -282,7 +286,7 @@ class CommandFailed(Exception):
         self.said = said
 
 
-def _run(*command: str) -> str:
+def ask_slurm(*command: str) -> str:
     """Return what a command of Slurm prints.
 
     Raises:
@@ -343,7 +347,7 @@ def impossible(message: str, option: str, options: SlurmOptions) -> EnvironmentP
 def offers() -> str:
     """Return what the cluster offers, a part per partition."""
     try:
-        said = _run("sinfo", "-h", "-o", "%P: time %l, %D nodes of %c CPUs, %m MB, gres %G")
+        said = ask_slurm("sinfo", "-h", "-o", "%P: time %l, %D nodes of %c CPUs, %m MB, gres %G")
     except (CommandFailed, Busy, OSError):
         return "see `sinfo`"
     return "; ".join(said.strip().splitlines()) or "see `sinfo`"
