@@ -237,9 +237,7 @@ class SlurmCluster:
     def find(self, job: KeptJob) -> str:
         """Return the number of the job with this name; see `Cluster`."""
         try:
-            said = ask_slurm(
-                "squeue", "-h", "-u", getpass.getuser(), f"--name={job.name}", "-o", "%i"
-            )
+            said = ask_slurm("squeue", *_OWN, f"--name={job.name}", "-o", "%i")
         except CommandFailed as error:
             raise Busy(error.said) from error
         return said.split()[-1] if said.split() else ""
@@ -247,9 +245,7 @@ class SlurmCluster:
     def states(self, numbers: Sequence[str]) -> Mapping[str, JobState]:
         """Ask about all jobs at once; see `Cluster`."""
         try:
-            said = ask_slurm(
-                "squeue", "-h", "-t", "all", "-u", getpass.getuser(), "-o", "%i|%T|%r|%N"
-            )
+            said = ask_slurm("squeue", *_OWN, "-t", "all", "-o", "%i|%T|%r|%N")
         except CommandFailed as error:
             raise Busy(error.said) from error
         rows = [line.split("|") for line in said.splitlines() if line.count("|") == 3]

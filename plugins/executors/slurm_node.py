@@ -3,15 +3,19 @@
 submitit starts it (`python -m submitit.core._submit`) and pickles nothing but the folder's name:
 what the job is asked and what it answers are JSON, which nobody has to execute in order to read it.
 
-A job that Slurm requeues (after a preemption, a lost node, the end of its time) begins here again,
-in the same folder, and continues from its training checkpoint.
+A job that Slurm ends writes no outcome.  One that it requeues (after a preemption, a lost node, the
+end of its time) begins here again, in the same folder, and continues from its training checkpoint.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -32,6 +36,8 @@ from genesys_engine.plugins.sandbox.devices import devices_here
 from genesys_engine.plugins.sandbox.scratch import remove
 from genesys_engine.plugins.trainers.session import TRAINING
 
+SURE_S = 2.0  # in which the end of a job reaches all its processes
+KILL_S = 120.0  # from that end to the kill, at most
 SUBMITIT = "submitit"  # folder of its scripts, logs and pickles, next to the request
 
 
@@ -61,13 +67,34 @@ class NodeTask:
             gpus=len(devices_here()),
         )
         write_whole(home / STARTED, json.dumps(asdict(started)))
-        write_outcome(home, run_once(job, Terms.from_json(request["terms"]), options))
+        with _watch_for_the_end() as told:
+            outcome = run_once(job, Terms.from_json(request["terms"]), options)
+            if outcome.status != "ok":
+                told.wait(SURE_S)
+            if told.is_set():  # whatever came of it, its processes were being killed
+                time.sleep(KILL_S)
+                raise SystemExit("Slurm has ended the job")
+        write_outcome(home, outcome)
 
     def checkpoint(self) -> Any:
         """Return what is to be run when the job is requeued: the same again."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
+
+
+@contextmanager
+def _watch_for_the_end() -> Iterator[threading.Event]:
+    """Yield what is set when Slurm ends the job.
+
+    It signals all processes, those in the sandbox too: that one dies of it is no design's fault.
+    """
+    told = threading.Event()
+    before = signal.signal(signal.SIGTERM, lambda *_: told.set())
+    try:
+        yield told
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _leave_training(scratch: Path) -> None:

@@ -18,6 +18,7 @@ def trained(payload, scratch):
     """Leave a training checkpoint and be slow, or continue from one that is there."""
     state = Path(scratch) / TRAINING
     if state.exists():
+        time.sleep(payload.get("seconds", 0.0))
         return {"resumed": state.read_text(), "others": sorted(p.name for p in scratch.iterdir())}
     state.write_text("so far")
     (Path(scratch) / "of-this-start").write_text("")

@@ -93,9 +93,9 @@ def test_a_deadline_is_the_job_s_own_fault(opened, tmp_path):
 
 def test_a_job_that_somebody_cancels_is_the_machine_s_fault(opened, tmp_path):
     scratch = tmp_path / "verify-2"
-    future = opened().submit("slurm_jobs:trained", {}, scratch, LIMITS)
+    future = opened().submit("slurm_jobs:trained", {"seconds": 60.0}, scratch, LIMITS)
     until(lambda: at_work(scratch))
-    subprocess.run(["scancel", "--signal=KILL", "--full", state(scratch)[0]], check=True)
+    subprocess.run(["scancel", state(scratch)[0]], check=True)
     outcome = future.result(PATIENCE_S)
     assert outcome.status == "infrastructure"
     assert "Slurm ended the job on node" in outcome.reason
