@@ -21,12 +21,12 @@ import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-import psutil
 from kill_and_resume import check_paid, digest, end, engine, finished_once, sets
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
+from engine_process import descendants  # noqa: E402
 from ray_cluster import TestCluster  # noqa: E402
 
 WHAT = ("coordinator", "node", "host")
@@ -138,11 +138,13 @@ class Drill:
 def _kill_a_host(rng: random.Random) -> None:
     """Kill the host of one of the nodes, if there is one just now; they are our descendants."""
     hosts = []
-    for each in psutil.Process(os.getpid()).children(recursive=True):
-        with suppress(psutil.Error):  # gone meanwhile
-            hosts += [each] if "NodeHost" in " ".join(each.cmdline()) else []
+    for process in descendants(os.getpid()):
+        with suppress(OSError):  # gone meanwhile
+            if b"NodeHost" in Path(f"/proc/{process}/cmdline").read_bytes():
+                hosts.append(process)
     if hosts:
-        rng.choice(hosts).kill()
+        with suppress(ProcessLookupError):
+            os.kill(rng.choice(hosts), signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -295,7 +295,8 @@ class RayExecutor:
         self._tell(
             Waiting(
                 f"no node has had room for a job for {waited:.0f} s; a job takes {each}, and the"
-                f" cluster has {self._cluster.offers()}. It starts as soon as a node has room"
+                f" cluster has {self._cluster.offers()}; nodes that get no work:"
+                f" {len(self._refused)}. It starts as soon as a node has room"
             )
         )
 
