@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import statistics
 import sys
 import tempfile
@@ -68,19 +69,24 @@ def _many(executors: dict[str, Make], trials: int, workers: int, rounds: int) ->
     """Print the seconds that stubbed trials take, warm, `workers` at a time."""
     open_ = {name: make(workers) for name, make in executors.items()}
     walls: dict[str, list[float]] = {name: [] for name in open_}
+    own: dict[str, list[float]] = {name: [] for name in open_}  # of this process
     for executor in open_.values():
         _run(executor, workers, "stub")
     for _ in range(rounds):
         for name, executor in open_.items():
-            begin = time.monotonic()
+            begin, cpu = time.monotonic(), time.process_time()
             _run(executor, trials, "stub")
             walls[name].append(time.monotonic() - begin)
+            own[name].append((time.process_time() - cpu) / trials * 1000)
     for executor in open_.values():
         executor.close()
     best = {name: min(seconds) for name, seconds in walls.items()}
     for name, seconds in walls.items():
         told = ", ".join(f"{each:.1f}" for each in seconds)
         print(f"{trials} stubbed trials over {workers} workers, {name}: {told} s of wall time")
+        print(f"  the coordinator's own processor time per result: {min(own[name]):.1f} ms")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"  the coordinator's peak memory with both, Ray's library in it: {peak:.0f} MB")
     print(f"  ray / process: {best['ray'] / best['process']:.2f} (goal 1.3)", flush=True)
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from engine_process import digest, engine, started, wait_for, write_experiment
+from engine_process import ask, digest, engine, started, wait_for, write_experiment
 from ray_cluster import TestCluster
 
 from genesys_engine.gab.errors import EnvironmentProblem
@@ -329,8 +329,7 @@ def test_a_coordinator_killed_and_resumed_pays_nothing_twice(two_nodes, tmp_path
     assert whole.code == 0, whole.err
 
     def finished():
-        log = engine("events", run).out if run.exists() else ""
-        return log.count("verification.finished") == 1
+        return ask(run, "SELECT 1 FROM verifications")
 
     with started("run", *words, "--out", run, *on(two_nodes)) as process:
         wait_for(finished, process)
