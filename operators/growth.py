@@ -13,7 +13,7 @@ from genesys_engine.gab.layers import is_pattern
 from genesys_engine.gab.tree import GABTree, grow
 from genesys_engine.gab.unit import Unit, Value
 from genesys_engine.operators import grammar
-from genesys_engine.operators.variation import VariationOptions
+from genesys_engine.operators.variation import NO_WEIGHTS, VariationOptions
 
 _NOTHING: Mapping[str, GABTree] = {}
 
@@ -33,11 +33,20 @@ class GrowthOptions(VariationOptions):
 
 
 class Grower:
-    """Builds subtrees with one generator; equal draws give equal subtrees."""
+    """Builds subtrees with one generator; equal draws give equal subtrees.
 
-    def __init__(self, options: GrowthOptions, rng: random.Random) -> None:
+    `place_weights` are those of the context that an operator works in.
+    """
+
+    def __init__(
+        self,
+        options: GrowthOptions,
+        rng: random.Random,
+        place_weights: Mapping[str, float] = NO_WEIGHTS,
+    ) -> None:
         self.options = options
         self.rng = rng
+        self.place_weights = place_weights
 
     def unit(self, interface: str, *, leaf: bool) -> Unit:
         """Return a unit of `interface` from the library or the grammar; `leaf`: without slots.

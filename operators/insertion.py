@@ -31,12 +31,12 @@ class Insertion:
     def __call__(self, parents: Sequence[Parent], context: OperatorContext) -> Child:
         """Return the parent with one unit more, or several where the wrapper has other slots."""
         tree = only(parents)
-        grower = Grower(self.options, context.rng)
+        grower = Grower(self.options, context.rng, context.place_weights)
         places = [place for place in tree.places() if _can_wrap(place.node.ret)]
         return attempt(parents, self.options, lambda: self._draw(tree, places, grower))
 
     def _draw(self, tree: GABTree, places: list[Place], grower: Grower) -> Child:
-        place = choose_place(places, grower.rng)
+        place = choose_place(places, grower.rng, grower.place_weights)
         inner = tree.subtree(place.index)
         room = self.options.max_depth - place.depth
         unit = self._wrapper(place.node.ret, grower.rng)

@@ -57,7 +57,7 @@ class Layering:
         at = pattern_at(tree)
         if len(parents) == 2:
             return attempt(parents, self.options, lambda: _merge(tree, at, parents[1], rng))
-        grower, names = Grower(self.options, rng), _partners(context.seeds)
+        grower, names = Grower(self.options, rng, context.place_weights), _partners(context.seeds)
         if at is None:
             return attempt(parents, self.options, lambda: self._make(tree, names, grower))
         moves: list[Callable[[], Child]] = [
@@ -96,7 +96,7 @@ class Layering:
             name = grower.rng.choice(names)
             return _block_of(library.seed(name), grower.rng), f"the seed {name}"
         places = [place for place in block.places() if place.node.ret in _MIXERS]
-        place = choose_place(places, grower.rng)
+        place = choose_place(places, grower.rng, grower.place_weights)
         # One level goes to the pattern.
         room = self.options.max_depth - max(depth, 1) - place.depth
         new = grower.subtree(place.node.ret, room)

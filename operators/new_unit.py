@@ -37,7 +37,7 @@ class NewUnit:
     def __call__(self, parents: Sequence[Parent], context: OperatorContext) -> Child:
         """Return the parent with one unit replaced by a new one."""
         tree = only(parents)
-        grower = Grower(self.options, context.rng)
+        grower = Grower(self.options, context.rng, context.place_weights)
         places = [
             place
             for place in tree.places()
@@ -46,7 +46,7 @@ class NewUnit:
         return attempt(parents, self.options, lambda: self._draw(tree, places, grower))
 
     def _draw(self, tree: GABTree, places: list[Place], grower: Grower) -> Child:
-        place = choose_place(places, grower.rng)
+        place = choose_place(places, grower.rng, grower.place_weights)
         room = self.options.max_depth - place.depth
         unit = grammar.write_unit(place.node.ret, grower.rng, leaf=room <= 0)
         kept = kept_children(tree, place.index, [(s.name, s.interface) for s in unit.slots])

@@ -30,7 +30,7 @@ class Removal:
         places = [place for place in tree.places() if heirs(tree, place.index)]
 
         def draw() -> Child:
-            place = choose_place(places, context.rng)
+            place = choose_place(places, context.rng, context.place_weights)
             slot, heir = context.rng.choice(list(heirs(tree, place.index).items()))
             name = tree[heir].name
             change = f"Removed {place.node.name} at {place.path} and kept its {slot} ({name})."

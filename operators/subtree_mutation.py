@@ -25,12 +25,12 @@ class SubtreeMutation:
     def __call__(self, parents: Sequence[Parent], context: OperatorContext) -> Child:
         """Return the parent with one subtree replaced."""
         tree = only(parents)
-        grower = Grower(self.options, context.rng)
+        grower = Grower(self.options, context.rng, context.place_weights)
         places = [place for place in tree.places() if place.parent is not None]
         return attempt(parents, self.options, lambda: self._draw(tree, places, grower))
 
     def _draw(self, tree: GABTree, places: list[Place], grower: Grower) -> Child:
-        place = choose_place(places, grower.rng)
+        place = choose_place(places, grower.rng, grower.place_weights)
         new = grower.subtree(place.node.ret, self.options.max_depth - place.depth)
         size = f"{len(new)} unit" + ("s" if len(new) > 1 else "")
         change = sentence(

@@ -42,7 +42,7 @@ class TypedCrossover:
         places = [place for place in receiver.tree.places() if gifts.get(place.index)]
 
         def draw() -> Child:
-            place = choose_place(places, context.rng)
+            place = choose_place(places, context.rng, context.place_weights)
             if place.parent is None:
                 return _cross_root(receiver.tree, donor)
             return _cross(receiver.tree, place, donor, gifts[place.index], context.rng)

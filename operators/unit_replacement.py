@@ -48,7 +48,7 @@ class UnitReplacement:
     def __call__(self, parents: Sequence[Parent], context: OperatorContext) -> Child:
         """Return the parent with one unit replaced."""
         tree = only(parents)
-        grower = Grower(self.options, context.rng)
+        grower = Grower(self.options, context.rng, context.place_weights)
         history = context.history(parents[0].design, self.options.remembered)
         tried = {each.change for each in history.children}
         every = [(place, unit) for place in tree.places() for unit in _others(place)]
@@ -58,7 +58,11 @@ class UnitReplacement:
         return attempt(parents, self.options, lambda: self._draw(tree, left, grower))
 
     def _draw(self, tree: GABTree, pairs: Sequence[tuple[Place, Unit]], grower: Grower) -> Child:
-        place, unit = grower.rng.choice(pairs)
+        if grower.place_weights:
+            weights = [grower.place_weights.get(place.node.ret, 1.0) for place, _ in pairs]
+            ((place, unit),) = grower.rng.choices(pairs, weights)
+        else:
+            place, unit = grower.rng.choice(pairs)
         kept = kept_children(tree, place.index, [(s.name, s.interface) for s in unit.slots])
         new = grower.around(unit, kept, self.options.max_depth - place.depth)
         details = {"path": place.path, "old": place.node.name, "new": unit.name, "kept": list(kept)}

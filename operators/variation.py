@@ -64,10 +64,18 @@ them; norms, positions and inner recurrences would else be half of all draws.
 """
 
 
-def choose_place(places: Iterable[Place], rng: random.Random) -> Place:
+NO_WEIGHTS: Mapping[str, float] = MappingProxyType({})
+
+
+def choose_place(
+    places: Iterable[Place], rng: random.Random, weights: Mapping[str, float] = NO_WEIGHTS
+) -> Place:
     """Return a place: first an interface is drawn, by its `PULL`, then a place that offers it.
 
     Norms outnumber mixers in a tree, so a uniform draw would hardly ever touch a mixer.
+
+    Args:
+        weights: by interface, a factor of its `PULL` (`OperatorContext.place_weights`).
 
     Raises:
         OperatorNotApplicable: there is no place.
@@ -78,7 +86,7 @@ def choose_place(places: Iterable[Place], rng: random.Random) -> Place:
     if not groups:
         raise OperatorNotApplicable("no place in the tree suits this operator")
     names = sorted(groups)
-    (name,) = rng.choices(names, [PULL.get(each, 1) for each in names])
+    (name,) = rng.choices(names, [PULL.get(each, 1) * weights.get(each, 1.0) for each in names])
     return rng.choice(groups[name])
 
 

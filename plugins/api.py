@@ -251,6 +251,8 @@ class OperatorContext:
     design may see it.
     `history(design, limit)` tells the results and findings of a parent, by its number, and the
     newest `limit` of what was tried on it, as far as this design may see them.
+    `place_weights` tells, by interface, how much more often than usual a place of it should be
+    changed, by what the run has seen; empty unless `[variation] operator_selection = "adaptive"`.
     """
 
     rng: random.Random
@@ -260,6 +262,7 @@ class OperatorContext:
     search: Callable[[str, int], Sequence[Document]] = _nothing_found
     tried: Callable[[str, int], Sequence[str]] = _nothing_found
     history: Callable[[int, int], History] = _no_history
+    place_weights: Mapping[str, float] = field(default_factory=dict)
 
 
 class OperatorNotApplicable(Exception):

@@ -77,7 +77,9 @@ def run_arms(store: StudyStore, experiment: Experiment, observer: StudyObserver)
         observer.say(f"run {arm.name}, {item}")
         own, paths = arm_sets(arm, section, item), kept_paths(loaded[arm.name, item])
         sets = [*kept_sets(store.meta), *own, *paths]
-        cap = _one_run(folder, store.folder / EXPERIMENT, sets, observer)
+        cap = _one_run(
+            folder, store.folder / EXPERIMENT, sets, observer, share=section.share_trainings
+        )
         with Store.open(folder) as finished:
             made = series_of(finished, experiment.population, cap=cap)
         result = Result(item, arm.name, made, time.monotonic() - started)
@@ -108,7 +110,9 @@ def _arm_experiment(store: StudyStore, own: Sequence[str]) -> Experiment:
     )
 
 
-def _one_run(folder: Path, path: Path, sets: Sequence[str], observer: StudyObserver) -> str:
+def _one_run(
+    folder: Path, path: Path, sets: Sequence[str], observer: StudyObserver, *, share: bool
+) -> str:
     """Start or resume a run, until it finishes or reaches a cap of its budget.
 
     Returns the name of the cap, "" if it finished.
@@ -117,7 +121,9 @@ def _one_run(folder: Path, path: Path, sets: Sequence[str], observer: StudyObser
     def nothing(event: Event) -> None:
         """Events stay in the run's own log."""
 
-    callbacks = lifecycle.Callbacks(nothing, nothing, observer.should_stop, observer.say)
+    callbacks = lifecycle.Callbacks(
+        nothing, nothing, observer.should_stop, observer.say, share_trainings=share
+    )
     begun = Store.exists(folder)
     if begun:
         with Store.open(folder) as store:

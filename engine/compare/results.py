@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 from pydantic import JsonValue
 
+from genesys_engine.engine.common.records import sparse
 from genesys_engine.engine.llm.spending import total
 from genesys_engine.plugins.api import LLMUsage
 
@@ -56,7 +57,10 @@ class Used:
 class FinishedRun:
     """The result of a run in a study; see `series.series_of` for the numbers.
 
-    `cap` is the budget that ended the run, "" if none did.
+    `evaluations` is the number of trainings of children up to each point of `best_so_far`, those
+    that failed included; () in studies of earlier versions.  `retrained` is what the best child
+    gained with the fresh seeds of the finals, None without them.  `cap` is the budget that ended
+    the run, "" if none did.
     """
 
     costs: tuple[int, ...]
@@ -70,6 +74,8 @@ class FinishedRun:
     used: Used
     device: tuple[str, ...]
     cap: str = ""
+    evaluations: tuple[int, ...] = sparse(())
+    retrained: float | None = sparse(None)
 
 
 Made = TypeVar("Made", Implemented, FinishedRun)

@@ -6,6 +6,7 @@ from statistics import fmean
 
 from genesys_engine.engine.compare.results import FinishedRun, Used
 from genesys_engine.engine.config.schema import PopulationSection
+from genesys_engine.engine.store.replicates import is_fresh
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.engine.views.llm import llm_view
 
@@ -17,8 +18,9 @@ def series_of(store: Store, population: PopulationSection, *, cap: str = "") -> 
     gain 0 and leads until a better design is found, so `best_so_far` starts at 0 and never falls
     below it: a run that finds nothing ends at 0 and does not rank above one whose designs are
     worse than the reference.  `costs` are the training tokens up to each verification of another
-    design.  `best_so_far` falls when a leader disappoints at a higher rung; `best` is its last
-    value.  `mean` is the mean gain of all designs except the reference, None without any.
+    design, `evaluations` the trainings of children.  `best_so_far` falls when a leader disappoints
+    at a higher rung; `best` is its last value.  `mean` is the mean gain of all
+    designs except the reference, None without any.
 
     `generations` is the mean gain of the population: of the seeds and then, after every
     `population.offspring` verified children, of the `population.size` most recently verified
@@ -37,7 +39,9 @@ def series_of(store: Store, population: PopulationSection, *, cap: str = "") -> 
     by_rung: dict[int, dict[int, float]] = {}
     generations: list[float] = []
     children = spent = 0
-    costs, best = [0], [0.0]
+    costs, best, evaluations = [0], [0.0], [0]
+    trained = 0
+    fresh: dict[int, list[float]] = {}
     devices: set[str] = set()
 
     def close_generation() -> None:
@@ -48,6 +52,11 @@ def series_of(store: Store, population: PopulationSection, *, cap: str = "") -> 
         spent += row.tokens
         if device := row.facts.get("device"):
             devices.add(str(device))
+        if is_fresh(row.replicate):
+            if row.design not in seeds and row.fitness is not None:
+                fresh.setdefault(row.design, []).append(row.fitness)
+            continue
+        trained += row.design not in seeds
         if row.fitness is None or row.design == reference or row.replicate:
             continue
         if row.design not in standing and row.design not in seeds:
@@ -58,6 +67,7 @@ def series_of(store: Store, population: PopulationSection, *, cap: str = "") -> 
         standing[row.design] = fmean(rungs.values())
         costs.append(spent)
         best.append(max(standing.values()))
+        evaluations.append(trained)
     close_generation()
     found = [gain for design, gain in standing.items() if design != reference]
     llm = llm_view(store).total
@@ -79,4 +89,6 @@ def series_of(store: Store, population: PopulationSection, *, cap: str = "") -> 
         ),
         device=tuple(sorted(devices)),
         cap=cap,
+        evaluations=tuple(evaluations),
+        retrained=max(map(fmean, fresh.values()), default=None),
     )

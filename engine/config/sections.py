@@ -19,6 +19,7 @@ from genesys_engine.engine.config.schema import (
     PopulationSection,
     RunSection,
     SandboxSection,
+    VariationSection,
 )
 from genesys_engine.engine.corpus.options import CorpusOptions
 
@@ -33,6 +34,7 @@ class Sections:
     ladder: LadderSection | None
     selection: Component | None
     operators: tuple[OperatorEntry, ...] | None
+    variation: VariationSection | None
     trainer: Component | None
     evaluators: tuple[EvaluatorEntry, ...] | None
     checkers: tuple[Component, ...] | None

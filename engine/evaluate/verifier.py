@@ -144,16 +144,23 @@ class Verifier:
         noise: NoiseCache | None = None,
         *,
         settles: bool = False,
+        share_all: bool = False,
     ) -> None:
         self._settles = settles
         self._trials = trials
         self._settings = settings
         self._folder = folder
         self._noise = noise
+        self._share_all = share_all
 
     def job(self, source: str, model: ModelConfig, rung: int, replicate: int) -> VerifyJob:
         """Return the job of a verification; see `verification_job`."""
         return verification_job(self._settings, source, model, rung, replicate)
+
+    def shares(self, replicate: int) -> bool:
+        """Tell whether other runs may use a training: the noise of the reference, or, in a study
+        that shares them, any."""
+        return self._share_all or (replicate > 0 and not is_fresh(replicate))
 
     def curve(self, seq: int) -> list[tuple[float, float]]:
         """Return the (tokens, loss) points so far of a running trial, if it tells any."""

@@ -28,7 +28,8 @@ class DesignEntry:
     """A design that was made and checked; `tree` is its tree in JSON (`GABTree.to_json`).
 
     `details` are the operator's own.  `fingerprint` tells the function that it computes, None where
-    it did not pass.
+    it did not pass.  `place` is the interface of the place of the parent that was changed, "" where
+    it is not one place.
     """
 
     tree: Mapping[str, JsonValue]
@@ -38,6 +39,7 @@ class DesignEntry:
     details: Mapping[str, JsonValue]
     report: DesignReport
     fingerprint: str | None = sparse(None)
+    place: str = sparse("")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from genesys_engine.engine.common.records import from_json, sparse
@@ -21,11 +21,23 @@ class TaskParent:
 
 
 @dataclass(frozen=True)
+class OperatorWeights:
+    """How much more often than configured to draw each operator, and places of each interface.
+
+    What is missing has a factor of 1.
+    """
+
+    operators: Mapping[str, float] = field(default_factory=dict)
+    places: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class DesignTask:
     """Make a design: the seed of this name, or (None) a variation of the parents.
 
     Of the run it may see the designs, the verifications and the tasks with smaller numbers than
-    these; None (written by an earlier version) for what is not known.
+    these; None (written by an earlier version) for what is not known.  `weights` is what had been
+    learned of the operators when it was decided, None where nothing is to be learned.
     """
 
     kind: ClassVar[str] = DESIGN
@@ -34,6 +46,7 @@ class DesignTask:
     known_before: int
     verified_before: int | None = sparse(None)
     applied_before: int | None = sparse(None)
+    weights: OperatorWeights | None = sparse(None)  # noqa: RUF009 - a field, as those above
 
     @property
     def parent_ids(self) -> tuple[int, ...]:

@@ -66,7 +66,6 @@ from genesys_engine.engine.store.event_types import (
 from genesys_engine.engine.store.events import Event
 from genesys_engine.engine.store.live_curves import LiveCurves
 from genesys_engine.engine.store.node_events import NodeJoined
-from genesys_engine.engine.store.replicates import is_fresh
 from genesys_engine.engine.store.run_store import Store, TaskRow
 from genesys_engine.engine.store.samples import drop_samples
 from genesys_engine.gab.compose import compose
@@ -363,7 +362,7 @@ class Evolution:
         fit = report.measurements.fits[scale]
         job = self.verifier.job(compose(self.tree(design)), fit.model, rung, replicate)
         name = checkpoint_name(design, rung, replicate)
-        shared = replicate > 0 and not is_fresh(replicate)  # the noise of the reference
+        shared = self.verifier.shares(replicate)
         trial = Trial(design, self.store.design(design).digest, rung, scale, replicate)
         kept, passed = None if shared else name, report.passed
         return self.verifier.start(

@@ -125,8 +125,12 @@ class Outcomes:
             known_before=counts.next_design,
             verified_before=counts.next_verification,
             applied_before=next(iter(self.state.in_flight), seq),
+            weights=self.state.credit.weights() if self._is_learning(decision) else None,
         )
         return self._issued(seq, task)
+
+    def _is_learning(self, decision: Design) -> bool:
+        return self.policy.settings.adaptive_operators and decision.seed is None
 
     def _parent(self, design: int) -> TaskParent:
         fitness, change = self.state.standings[design].fitness, self.store.design(design).change
@@ -291,7 +295,9 @@ class Outcomes:
             flops=measured.flops_per_token.get(lowest),
         )
         self.store.add_design(design, entry.tree, entry.report)
-        transitions.enter_design(self.state, design, self._reference_seed)
+        if entry.place:
+            self.store.add_place(design.id, entry.place)
+        transitions.enter_design(self.state, design, self._reference_seed, entry.place)
         return design
 
     def _accept(self, seq: int, task: DesignTask, entry: DesignEntry) -> None:

@@ -15,8 +15,9 @@ from genesys_engine.engine.store.run_store import Store
 
 def restore(store: Store, state: State, *, reference_seed: str, measure: Measure) -> None:
     """Fill an empty `state` with what `store` holds."""
+    places = store.places()
     for design in store.designs():
-        transitions.enter_design(state, design, reference_seed)
+        transitions.enter_design(state, design, reference_seed, places.get(design.id, ""))
     _verifications(store, state, measure)
     since = store.meta("looks_from", 0)
     for confirmation in store.confirmations():

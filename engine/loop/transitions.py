@@ -50,16 +50,22 @@ def settle(state: State, row: TaskRow) -> None:
             state.verifications_in_flight[rung] -= 1
 
 
-def enter_design(state: State, row: DesignRow, reference_seed: str) -> None:
-    """Let a design enter the run: a rejected one is known, an accepted one waits for its turn."""
+def enter_design(state: State, row: DesignRow, reference_seed: str, place: str = "") -> None:
+    """Let a design enter the run: a rejected one is known, an accepted one waits for its turn.
+
+    Args:
+        place: the interface of the place of its parent that was changed, "" where it is not known.
+    """
     counts = state.counts
     counts.next_design = row.id + 1
     state.known[row.digest] = row.id
+    name = seed_name(row.operator)
+    if name is None:
+        state.credit.made(row.id, row.operator, place, row.parents, failed=not row.accepted)
     if not row.accepted:
         return
     if row.fingerprint:
         state.known[row.fingerprint] = row.id
-    name = seed_name(row.operator)
     state.standings[row.id] = Standing(
         row.id,
         name is not None,
@@ -87,6 +93,8 @@ def enter_verification(state: State, row: VerificationRow, objectives: Mapping[s
         if is_of_finals(state, row.rung):
             state.finals.done.add((row.design, row.replicate))
         return
+    if row.replicate == 0 and row.rung == 0:
+        state.credit.measured(row.design, row.fitness)
     is_out = row.design in state.confirmations.disqualified
     if row.fitness is not None and row.replicate == 0 and not is_out:
         state.standings[row.design].record(row.rung, row.fitness, objectives)

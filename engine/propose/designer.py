@@ -23,7 +23,7 @@ from genesys_engine.engine.config.schema import OwnSeed
 from genesys_engine.engine.jobs.design_report import DesignReport
 from genesys_engine.engine.jobs.results import Abandoned, DesignEntry, DesignResult, Duplicate
 from genesys_engine.engine.jobs.task_result import InfrastructureFailure, TaskResult
-from genesys_engine.engine.jobs.tasks import DesignTask
+from genesys_engine.engine.jobs.tasks import DesignTask, OperatorWeights
 from genesys_engine.engine.llm.gateway import Gateway
 from genesys_engine.engine.propose.checked_operator import MEND, checked_child, checked_details
 from genesys_engine.engine.propose.lookup import Lookup
@@ -153,6 +153,7 @@ class _Attempts:
         self.seq = seq
         self.parents = parents
         self.task = task
+        self.weights = task.weights or OperatorWeights()
         self.llm = None if designer._gateway is None else designer._gateway.client(str(seq))
         self.reports: dict[str, DesignReport] = {}
         self.duplicates: list[Duplicate] = []
@@ -188,6 +189,7 @@ class _Attempts:
             seeds=self.designer._seeds,
             llm=self.llm,
             check=lambda tree: self._check(tree).to_json(),
+            place_weights=self.weights.places,
         )
         if (lookup := self.designer._lookup) is None:
             return context
@@ -214,7 +216,9 @@ class _Attempts:
         ]
         if not fitting:
             return None
-        entry = rng.choices(fitting, [entry.weight for entry in fitting])[0]
+        learned = self.weights.operators
+        weights = [entry.weight * learned.get(entry.name, 1.0) for entry in fitting]
+        entry = rng.choices(fitting, weights)[0]
         try:
             answer = entry.operator(self.parents, self._context(rng))
         except OperatorNotApplicable:
@@ -241,7 +245,8 @@ class _Attempts:
             return None
         report = self._check(tree)
         details = dict(child.details)
-        entry = DesignEntry(tree.to_json(), tree.digest, *origin, details, report)
+        place = changed_interface(child, self.parents)
+        entry = DesignEntry(tree.to_json(), tree.digest, *origin, details, report, place=place)
         if not report.passed:
             self.rejected.append(entry)
             return None
@@ -271,6 +276,16 @@ class _Attempts:
             abandoned,
             dict(sorted(used.items())) or None,
         )
+
+
+def changed_interface(child: Child, parents: Sequence[Parent]) -> str:
+    """Return the interface of the place of the first parent that was changed.
+
+    Operators name it by its path in their details; "" where there is none, as of a new tree.
+    """
+    path = child.details.get("path")
+    places = parents[0].tree.places() if parents and path else []
+    return next((place.node.ret for place in places if place.path == path), "")
 
 
 class _GivenUp(Exception):

@@ -324,11 +324,15 @@ def assemble(
     should_stop: Callable[[], str | None],
     noise: NoiseCache | None = None,
     notices: Notices | None = None,
+    *,
+    share_all: bool = False,
 ) -> Evolution:
     """Return the loop over `store`, its state rebuilt.
 
     Args:
+        noise: trainings that other runs have had, or may use.
         notices: what the executor tells, to which the gateway adds.
+        share_all: share every training, not only those of the reference that measure the noise.
     """
     experiment, settings, measure = context.experiment, context.decisions, context.measure
     state = State(
@@ -353,7 +357,9 @@ def assemble(
         lookup=Lookup(experiment.knowledge, cache_folder() / "knowledge", store.folder),
     )
     trials = open_trials(context, executor, news_into(notices))
-    verifier = Verifier(trials, context.verify, store.folder, noise, settles=True)
+    verifier = Verifier(
+        trials, context.verify, store.folder, noise, settles=True, share_all=share_all
+    )
     outcomes = Outcomes(
         store,
         state,

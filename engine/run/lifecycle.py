@@ -64,12 +64,17 @@ from genesys_engine.plugins.sandbox.scratch import remove
 
 @dataclass(frozen=True)
 class Callbacks:
-    """How a run talks to whoever started it; `on_past` gets the log of a run resumed."""
+    """How a run talks to whoever started it; `on_past` gets the log of a run resumed.
+
+    `share_trainings`: the run is one of several that use each other's trainings (see
+    `evaluate.noise_cache`); it keeps no weights.
+    """
 
     on_event: Callable[[Event], None]
     on_past: Callable[[Event], None]
     should_stop: Callable[[], str | None]
     on_stage: Callable[[str], None]
+    share_trainings: bool = False
 
 
 def planned_folder(experiment: Experiment) -> Path:
@@ -249,7 +254,7 @@ def _execute(
         news.to_log_only()
         noise, stop = noise_cache(context), callbacks.should_stop
         parts = (store, context, executor, bigram, observe, stop, noise, news.notices)
-        evolution = assemble(*parts)
+        evolution = assemble(*parts, share_all=callbacks.share_trainings)
         try:
             for event in store.events():
                 callbacks.on_past(event)

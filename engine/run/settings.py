@@ -41,6 +41,7 @@ def decision_settings(experiment: Experiment) -> Settings:
         scratch_after=population.scratch_after,
         finalists=experiment.ladder.finalists,
         finalist_seeds=experiment.ladder.finalist_seeds,
+        adaptive_operators=experiment.variation.operator_selection == "adaptive",
     )
 
 

@@ -86,6 +86,7 @@ class Settings:
     max_failures_in_a_row: int = 50
     finalists: int = 0
     finalist_seeds: int = 3
+    adaptive_operators: bool = False
 
 
 class Policy:

@@ -23,6 +23,7 @@ from genesys_engine.engine.score.fitness import (
 )
 from genesys_engine.engine.score.noise import Noise
 from genesys_engine.engine.select.confirmations import Confirmations, OpenConfirmations
+from genesys_engine.engine.select.credit import Credit
 from genesys_engine.engine.select.ladder import Ladder
 from genesys_engine.engine.store.replicates import is_fresh
 from genesys_engine.plugins.api import Candidates
@@ -126,6 +127,7 @@ class State:
         self.best: int | None = None
         self.confirmations = Confirmations()
         self.finals = Finals()
+        self.credit = Credit()
         self.warned: set[str] = set()
         self.verifications_in_flight: Counter[int] = Counter()
 
@@ -238,6 +240,7 @@ class State:
         looked_at.newcomers.discard(design)
         looked_at.disqualified.add(design)
         self.standings[design].withdraw()
+        self.credit.disqualified(design)
         self.place(design)
         for population in (self.members, self.offspring):
             if design in population:

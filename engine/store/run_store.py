@@ -9,6 +9,7 @@ as they were.  Loss curves wait in SQLite for their chunk of the Zarr array (see
     designs        every tree that was accepted or rejected, with its lineage
     units          the source of every unit once, by digest; trees refer to it
     verifications  one design trained and evaluated at one rung with one training seed
+    places         at what kind of place of its parent a design was changed
     confirmations  what the audit of a design found, and why it is disqualified if it is
     events         the log (see `events`)
     llm_calls      what language models were asked and replied (see `llm.ledger`)
@@ -51,6 +52,7 @@ from genesys_engine.engine.store.schema import (
     CONFIRMATIONS,
     DATABASE,
     FORMAT,
+    PLACES,
     SCHEMA,
 )
 from genesys_engine.gab.errors import InputError
@@ -150,7 +152,7 @@ class Store(Database):
     """Reads and, when opened for writing, writes the folder of a run."""
 
     kind, file, format = "run", DATABASE, FORMAT
-    schema = SCHEMA + CONFIRMATIONS + curves.SCHEMA
+    schema = SCHEMA + CONFIRMATIONS + PLACES + curves.SCHEMA
     how_to_get_one = "give the folder that `genesys-engine run` printed in its last line"
 
     def __init__(self, folder: Path, connection: sqlite3.Connection, lock: Any = None) -> None:
@@ -171,7 +173,7 @@ class Store(Database):
         return damaged_store(folder, error)
 
     def _upgrade(self) -> None:
-        self._db.executescript(CONFIRMATIONS)
+        self._db.executescript(CONFIRMATIONS + PLACES)
 
     def close(self) -> None:
         """Write what waits and the backup, and close the files; safe to call twice."""
@@ -262,6 +264,10 @@ class Store(Database):
             tokens=row.tokens,
             facts=json.dumps(row.facts),
         )
+
+    def add_place(self, design: int, interface: str) -> None:
+        """Record at what kind of place of its parent a design was changed."""
+        self._insert("places", design=design, interface=interface)
 
     def add_confirmation(self, row: ConfirmationRow) -> None:
         """Record what an audit found."""
@@ -366,14 +372,24 @@ class Store(Database):
 
     def confirmations(self, design: int | None = None) -> Iterator[ConfirmationRow]:
         """Yield the audits in order, at one design or at all."""
-        known = "SELECT 1 FROM sqlite_master WHERE name = 'confirmations'"
-        if self._db.execute(known).fetchone() is None:  # an earlier version began this run
+        if not self._has("confirmations"):
             return
         where = "" if design is None else "WHERE design = :design"
         sql = f"SELECT * FROM confirmations {where} ORDER BY seq"
         for row in self._db.execute(sql, {"design": design}):
             found = read_record(ConfirmResult, row["found"])
             yield ConfirmationRow(**{**dict(row), "found": found})
+
+    def places(self) -> dict[int, str]:
+        """Return the interface of the place that was changed, by design, where it is known."""
+        if not self._has("places"):
+            return {}
+        return dict(tuple(row) for row in self._db.execute("SELECT design, interface FROM places"))
+
+    def _has(self, table: str) -> bool:
+        """Tell whether there is a table that a run has only since a later version."""
+        known = "SELECT 1 FROM sqlite_master WHERE name = :name"
+        return self._db.execute(known, {"name": table}).fetchone() is not None
 
     def disqualification(self, design: int, *, before: int | None = None) -> str:
         """Return why a design is disqualified, "" where it is not.

@@ -31,3 +31,7 @@ CREATE TABLE IF NOT EXISTS confirmations (
   seq INTEGER PRIMARY KEY, design INTEGER NOT NULL, rung INTEGER NOT NULL,
   problem TEXT NOT NULL, found TEXT NOT NULL) STRICT;
 """  # apart: runs that an earlier version began have none
+
+PLACES = """
+CREATE TABLE IF NOT EXISTS places (design INTEGER PRIMARY KEY, interface TEXT NOT NULL) STRICT;
+"""  # likewise

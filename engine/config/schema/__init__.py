@@ -36,6 +36,7 @@ from genesys_engine.engine.config.schema.search import (
     OwnSeed,
     PopulationSection,
     Rung,
+    VariationSection,
 )
 
 __all__ = [
@@ -60,5 +61,6 @@ __all__ = [
     "Rung",
     "SandboxSection",
     "Section",
+    "VariationSection",
     "without_folders",
 ]

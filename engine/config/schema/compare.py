@@ -64,6 +64,12 @@ class CompareSection(Section):
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         (1, 2, 3), min_length=1, description="evolution study: run.seed of the runs of every arm"
     )
+    share_trainings: bool = Field(
+        False,
+        description="evolution study: runs use each other's trainings of the same design with the"
+        " same training seed, at the cost that they had; no weights are kept, so that audits rest"
+        " on the checks alone",
+    )
     tokens: Count | None = Field(
         None,
         description="cap of every arm (evolution study: of each of its runs) in tokens of language"

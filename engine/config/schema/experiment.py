@@ -31,6 +31,7 @@ from genesys_engine.engine.config.schema.search import (
     FitnessSection,
     LadderSection,
     PopulationSection,
+    VariationSection,
 )
 from genesys_engine.engine.corpus.options import CorpusOptions
 
@@ -72,6 +73,9 @@ class Experiment(Section):
         default_factory=lambda: tuple(OperatorEntry(use=name) for name in DEFAULT_OPERATORS),
         min_length=1,
         description="Operators that create children from parents.",
+    )
+    variation: VariationSection = Field(
+        default_factory=VariationSection, description="How operators are chosen."
     )
     trainer: Component = Field(
         default_factory=lambda: Component(use="torch"), description="The trainer."
@@ -173,6 +177,8 @@ class Experiment(Section):
             data["knowledge"]["base"] = bool(self.knowledge.base)
         if self.fitness.relative_to == "reference":  # an experiment keeps the digest it had
             del data["fitness"]["relative_to"]
+        if self.variation == VariationSection():
+            del data["variation"]
         data = deepcopy(data)  # options are the experiment's own, which a run still reads
         without_folders(data, self.paths)
         for name in ("compare", "executor", "plugins", "sandbox", "trackers"):

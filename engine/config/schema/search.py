@@ -88,6 +88,17 @@ class PopulationSection(Section):
         return read
 
 
+class VariationSection(Section):
+    """How children are made from parents."""
+
+    operator_selection: Literal["fixed", "adaptive"] = Field(
+        "fixed",
+        description="fixed: operators are drawn by their `weight`; adaptive: their weights, and"
+        " those of the kinds of places that are changed, follow the gains of the children so far,"
+        " and what was rejected or failed is drawn less",
+    )
+
+
 class Rung(Section):
     """One scale of the ladder."""
 
