@@ -181,6 +181,12 @@ def begin_study(experiment: Experiment, folder: Path, observer: StudyObserver) -
         session.begin(setup, source, folder, observer)
 
 
+def record_study(folder: Path, path: Path, observer: StudyObserver) -> None:
+    """Write the runs of the evolution study in `folder` to `path`, for `[compare] recording`."""
+    with engine_errors():
+        session.record(folder, path, observer)
+
+
 def exit_code(reason: str) -> int:
     """Return the documented exit code of what stopped early."""
     return EXIT_INTERRUPTED if reason == INTERRUPTED else EXIT_BUDGET

@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from genesys_engine.engine.common.text import plural
 from genesys_engine.engine.compare.observer import StudyObserver
+from genesys_engine.engine.compare.recording import Recording
 from genesys_engine.engine.compare.results import FinishedRun, Result
 from genesys_engine.engine.compare.series import series_of
 from genesys_engine.engine.compare.store import FOLDER, RUNS, StudyStore
@@ -61,12 +63,15 @@ def run_arms(store: StudyStore, experiment: Experiment, observer: StudyObserver)
             run is started.
         Stopped: the study stopped early and can be resumed.
     """
-    section, results = experiment.compare, store.results(FinishedRun)
+    section = experiment.compare
     work = [(arm, item) for item in items(section) for arm in section.arms]
     loaded = {
         (arm.name, item): _arm_experiment(store, arm_sets(arm, section, item)) for arm, item in work
     }
     _refuse_other_measures([(name, found) for (name, _), found in loaded.items()])
+    if section.recording:
+        _take_recorded(store, Path(section.recording), observer)
+    results = store.results(FinishedRun)
     observer.on_plan([(arm.name, len(section.seeds)) for arm in section.arms], results)
     done = {(result.item, result.arm) for result in results}
     for arm, item in work:
@@ -85,6 +90,19 @@ def run_arms(store: StudyStore, experiment: Experiment, observer: StudyObserver)
         result = Result(item, arm.name, made, time.monotonic() - started)
         store.add_result(result)
         observer.on_result(result)
+
+
+def _take_recorded(store: StudyStore, path: Path, observer: StudyObserver) -> None:
+    """Add the recorded runs that the study does not have, if they are of this very study."""
+    recording = Recording(path)
+    if recording.digest != store.meta("digest"):
+        observer.say(f"{path} records a study with other settings: all runs are carried out")
+        return
+    known = {(result.item, result.arm) for result in store.results(FinishedRun)}
+    new = [result for result in recording.results if (result.item, result.arm) not in known]
+    for result in new:
+        store.add_result(result)
+    observer.say(f"{plural(len(new), 'run')} taken from {path}")
 
 
 def _refuse_other_measures(arms: Sequence[tuple[str, Experiment]]) -> None:

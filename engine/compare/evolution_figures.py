@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import fmean
 
+from genesys_engine.engine.compare.efficiency import best_after
 from genesys_engine.engine.compare.evolution_summary import ArmRuns, EvolutionSummary
 from genesys_engine.engine.compare.figures import colour, error_bars
 from genesys_engine.engine.report import figures as fig
@@ -15,7 +17,10 @@ _DASHES = ("solid", "dash", "dot", "dashdot")
 def evolution_figures(study: EvolutionSummary) -> dict[int, Sequence[str]]:
     """Return the figures above each table, by the table's number."""
     arms = [arm for arm in study.arms if arm.n]
-    return {0: (_bests(arms), _curves(study))} if arms else {}
+    if not arms:
+        return {}
+    found: dict[int, Sequence[str]] = {0: (_bests(arms), _curves(study))}
+    return found | {1: (_over_evaluations(study),)} if study.efficiency else found
 
 
 def _bests(arms: Sequence[ArmRuns]) -> str:
@@ -48,6 +53,30 @@ def _bests(arms: Sequence[ArmRuns]) -> str:
     layout = {"yaxis": {"title": {"text": "best gain (%)"}}, "xaxis": {"showgrid": False}}
     label = "Best fitness of each run, and its mean over seeds with a 95 % interval"
     return figure([runs, means], layout, label=label, caption=label)
+
+
+def _over_evaluations(study: EvolutionSummary) -> str:
+    """Return the mean best so far of each arm after each number of evaluations."""
+    longest = max(each.evaluations[-1] for arm in study.arms for each in arm.runs)
+    counts = list(range(longest + 1))
+    traces: list[Trace] = [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "name": hover(arm.arm),
+            "x": counts,
+            "y": [fmean(best_after(each, count) for each in arm.runs) for count in counts],
+            "line": {"shape": "hv", "color": colour(index), "dash": _DASHES[index % len(_DASHES)]},
+        }
+        for index, arm in enumerate(study.arms)
+        if arm.runs
+    ]
+    layout = {
+        "xaxis": {"title": {"text": "evaluations (trainings of children)"}},
+        "yaxis": {"title": {"text": "best gain so far (%)"}},
+    }
+    label = "Best fitness so far over evaluations, means over seeds"
+    return figure(traces, layout, label=label, caption=label)
 
 
 def _curves(study: EvolutionSummary) -> str:

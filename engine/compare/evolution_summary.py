@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 from genesys_engine.engine.common import records
+from genesys_engine.engine.compare.efficiency import ArmEfficiency, efficiency
 from genesys_engine.engine.compare.evolution import items
 from genesys_engine.engine.compare.results import FinishedRun, Result, Used
 from genesys_engine.engine.compare.statistics import (
@@ -43,6 +44,7 @@ class RunMeasures:
 
     item: str
     costs: tuple[int, ...]
+    evaluations: tuple[int, ...]
     best_so_far: tuple[float, ...]
     generations: tuple[float, ...]
     best: float
@@ -84,6 +86,7 @@ class ArmRuns:
 class EvolutionSummary:
     """The summary of an evolution study; areas extend to a cost of `until_tokens`.
 
+    `efficiency` is () for a study of an earlier version, which did not count evaluations.
     `tables` are added by plugins.
     """
 
@@ -94,6 +97,7 @@ class EvolutionSummary:
     complete: bool
     arms: tuple[ArmRuns, ...]
     comparisons: tuple[Comparison, ...]
+    efficiency: tuple[ArmEfficiency, ...] = ()
     tables: tuple[Table, ...] = ()
 
     def with_tables(self, tables: Sequence[Table]) -> EvolutionSummary:
@@ -119,7 +123,8 @@ def summarise_runs(
     arms = tuple(_arm(arm, own[arm.name], len(wanted), until) for arm in section.arms)
     complete = all(arm.n == arm.planned for arm in arms)
     comparisons = _comparisons(section, {arm.arm: arm.runs for arm in arms})
-    return EvolutionSummary(name, "evolution", False, until, complete, arms, comparisons)
+    summary = EvolutionSummary(name, "evolution", False, until, complete, arms, comparisons)
+    return replace(summary, efficiency=efficiency(own))
 
 
 def _arm(arm: CompareArm, runs: Runs, planned: int, until: float) -> ArmRuns:
@@ -167,6 +172,7 @@ def _measured(item: str, run: FinishedRun, until: float) -> RunMeasures:
     return RunMeasures(
         item=item,
         costs=run.costs,
+        evaluations=run.evaluations,
         best_so_far=run.best_so_far,
         generations=run.generations,
         best=run.best,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from genesys_engine.engine.common.text import decimal
+from genesys_engine.engine.compare.efficiency import ArmEfficiency
 from genesys_engine.engine.compare.evolution_summary import ArmRuns, EvolutionSummary
 from genesys_engine.engine.compare.tables import (
     Row,
@@ -37,8 +40,56 @@ def evolution_tables(study: EvolutionSummary) -> list[Table]:
     used = tuple(_used(arm) for arm in study.arms)
     return [
         Table(state + title, columns, reached),
+        *_efficiency(study),
         Table("Cost per run, means over seeds", costs, used),
     ]
+
+
+def _efficiency(study: EvolutionSummary) -> list[Table]:
+    """Return the best so far over evaluations, and how many it took to catch up with an arm."""
+    if not (arms := study.efficiency):
+        return []
+    first = arms[0].arm
+    points = max((arm.evaluations for arm in arms), key=len)
+    curve = Table(
+        "Best gain so far (%) after so many evaluations (trainings of children), means over seeds",
+        ("arm", *map(str, points)),
+        tuple((arm.arm, *(decimal(best, 2) for best in arm.best_after)) for arm in arms),
+    )
+    columns = (
+        "arm", "caught up", "ratio", f"{_confidence(arms)} interval", "gain of its best child,"
+        " trained again %", "95 % interval",
+    )  # fmt: skip
+    reached = Table(
+        f"Evaluations until a run has found what {first} finds with all of its own, as a ratio:"
+        " medians over seeds",
+        columns,
+        tuple(map(_caught_up, arms)),
+    )
+    return [curve, reached]
+
+
+def _confidence(arms: Sequence[ArmEfficiency]) -> str:
+    known = {arm.ratio.confidence for arm in arms if arm.ratio is not None}
+    return f"{100 * min(known):.0f} %" if known else "95 %"
+
+
+def _caught_up(arm: ArmEfficiency) -> Row:
+    done = sum(count is not None for count in arm.needed.values())
+    ratio, ends = arm.ratio, arm.retrained_interval
+    return (
+        arm.arm,
+        f"{done}/{len(arm.needed)}",
+        "–" if ratio is None else _or_more(ratio.median),
+        "–" if ratio is None else f"{_or_more(ratio.low)} to {_or_more(ratio.high)}",
+        plain(arm.retrained, 2),
+        "–" if ends is None else f"{decimal(ends.low)} to {decimal(ends.high)}",
+    )
+
+
+def _or_more(ratio: float | None) -> str:
+    """Return a ratio; one that was not reached within the study's evaluations is above 1."""
+    return "> 1" if ratio is None else decimal(ratio, 2)
 
 
 def _reached(arm: ArmRuns) -> Row:

@@ -14,12 +14,14 @@ from pathlib import Path
 from genesys_engine.engine.check.design_check import DesignCheck
 from genesys_engine.engine.common.canonical import canonical_json
 from genesys_engine.engine.common.machine import machine, versions
+from genesys_engine.engine.common.text import plural
 from genesys_engine.engine.compare.check_reports import CheckReports
 from genesys_engine.engine.compare.checking import StudyCheck
 from genesys_engine.engine.compare.evolution import run_arms
 from genesys_engine.engine.compare.implementation import ImplementationStudy, open_arms, plan_jobs
 from genesys_engine.engine.compare.observer import StudyObserver
 from genesys_engine.engine.compare.proposals import StudyProposal, read_proposals, study_proposal
+from genesys_engine.engine.compare.recording import record as write_recording
 from genesys_engine.engine.compare.results import Implemented
 from genesys_engine.engine.compare.store import FOLDER, RUNS, StudyStore
 from genesys_engine.engine.config import Experiment
@@ -94,6 +96,20 @@ def resume(folder: Path, sets: Sequence[str], observer: StudyObserver) -> None:
     begin(load_setup(source), source, folder, observer)
 
 
+def record(folder: Path, path: Path, observer: StudyObserver) -> None:
+    """Write the recording of the evolution study in `folder` to `path`.
+
+    Raises:
+        InputError: it is a study of another kind, or the file cannot be written.
+    """
+    with StudyStore.open(folder) as store:
+        if store.meta("experiment")["compare"]["study"] != "evolution":
+            hint = "replies of language models are recorded by `genesys-engine llm record`"
+            raise InputError("only evolution studies are recorded", where="--record", hint=hint)
+        written = write_recording(store, path)
+    observer.say(f"{plural(written, 'run')} recorded in {path}")
+
+
 def stored_proposals(store: StudyStore) -> tuple[StudyProposal, ...]:
     """Return the proposals with which a study started."""
     return tuple(
@@ -110,7 +126,9 @@ def study_digest(experiment: Experiment) -> str:
     """
     compare = experiment.compare
     arms = [arm.model_dump(mode="json", exclude={"proposals"}) for arm in compare.arms]
-    left_out = {"arms", "checks", "proposals", "seeds", *ARM_CAPS}
+    left_out = {"arms", "checks", "proposals", "recording", "seeds", *ARM_CAPS}
+    if not compare.share_trainings:  # a study keeps the digest it had
+        left_out.add("share_trainings")
     kept = compare.model_dump(mode="json", exclude=left_out)
     if compare.checks:  # a path counts by its last part
         kept["checks"] = Path(compare.checks).name

@@ -129,6 +129,41 @@ def mean_interval(values: Sequence[float], seed: int) -> Interval | None:
     return Interval(min(mean - half, found.low), max(mean + half, found.high))
 
 
+@dataclass(frozen=True)
+class MedianInterval:
+    """A median and the widest interval of order statistics that holds it with `confidence`.
+
+    None stands for more than was observed.
+    """
+
+    median: float | None
+    low: float | None
+    high: float | None
+    confidence: float
+
+
+def median_interval(values: Sequence[float]) -> MedianInterval | None:
+    """Return the median and its distribution-free interval; None for fewer than two values.
+
+    An infinite value is one that is known only to be larger than what was observed.
+
+    The interval lies between two order statistics, as close as hold the median with 95 %.  Below
+    six values none do: then it is from the smallest to the largest, with the confidence that these
+    have (93.75 % with five).
+
+    Source: Conover 1999, Practical Nonparametric Statistics, section 3.2 (the sign test inverted).
+    """
+    n, ordered = len(values), sorted(values)
+    if n < 2:
+        return None
+    middle = (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
+    below = [sum(math.comb(n, i) for i in range(k + 1)) / 2**n for k in range(n)]
+    cut = max((k for k in range(n // 2) if 1 - 2 * below[k] >= CONFIDENCE), default=0)
+    ends = (middle, ordered[cut], ordered[n - 1 - cut])
+    median, low, high = (value if math.isfinite(value) else None for value in ends)
+    return MedianInterval(median, low, high, 1 - 2 * below[cut])
+
+
 def rate_interval(counts: Sequence[tuple[int, int]], seed: int) -> Interval | None:
     """Return the interval of a rate over groups of (successes, trials), where groups are sampled.
 

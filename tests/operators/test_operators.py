@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,13 @@ from genesys_engine.operators.typed_crossover import TypedCrossover, TypedCrosso
 from genesys_engine.operators.unit_replacement import UnitReplacement, UnitReplacementOptions
 from genesys_engine.operators.variation import PULL, choose_place, kept_children
 from genesys_engine.plugins import knowledge
-from genesys_engine.plugins.api import History, OperatorContext, OperatorNotApplicable, Tried
+from genesys_engine.plugins.api import (
+    History,
+    OperatorContext,
+    OperatorNotApplicable,
+    Parent,
+    Tried,
+)
 from tests.operators.variation_support import OPERATORS, SEEDS, apply, parents_of, wrapped
 
 DRAWS = 60
@@ -255,6 +262,29 @@ def test_mixers_are_drawn_more_often_than_norms_however_many_these_are() -> None
     drawn = [choose_place(places, rng).node.ret for _ in range(400)]
     share = drawn.count("sequence_mixer") / len(drawn)
     assert share == pytest.approx(PULL["sequence_mixer"] / (PULL["sequence_mixer"] + 1), abs=0.08)
+
+
+def test_places_are_drawn_by_what_was_learned() -> None:
+    def share(weights: Mapping[str, float]) -> float:
+        rng = random.Random(0)
+        drawn = [choose_place(places, rng, weights).node.ret for _ in range(400)]
+        return drawn.count("norm") / len(drawn)
+
+    places = [p for p in library.seed("gpt").places() if p.node.ret in ("norm", "sequence_mixer")]
+    usual = 1 / (PULL["sequence_mixer"] + 1)
+    assert share({"norm": 4.0}) == pytest.approx(4 * usual / (4 * usual + 1 - usual), abs=0.08)
+
+    def replaced(weights: Mapping[str, float]) -> list[str]:
+        """Return the interfaces of the places that replacements in gpt change."""
+        gpt, operator = library.seed("gpt"), UnitReplacement(UnitReplacementOptions())
+        at = {place.path: place.node.ret for place in gpt.places()}
+        found = []
+        for draw in range(40):
+            context = OperatorContext(random.Random(draw), place_weights=weights)
+            found.append(at[operator([Parent(0, gpt, 0.0, "")], context).details["path"]])
+        return found
+
+    assert replaced({"norm": 1000.0}).count("norm") > 36 > replaced({}).count("norm")
 
 
 def test_thirty_operators_in_a_row_stay_valid() -> None:

@@ -29,9 +29,18 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Study folder; studies/NAME by default. Resumes an existing study.",
 )
+@click.option(
+    "--record",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the runs of an evolution study to FILE (.jsonl or .jsonl.xz) at its end, for"
+    " `[compare] recording`.",
+)
 @set_option
 @json_option
-def command(experiment: Path, out: Path | None, sets: tuple[str, ...], as_json: bool) -> int:
+def command(
+    experiment: Path, out: Path | None, record: Path | None, sets: tuple[str, ...], as_json: bool
+) -> int:
     """Compare the arms of EXPERIMENT's [compare], with confidence intervals.
 
     An implementation study gives every arm the same proposals; best_of_n and sequential may spend
@@ -40,13 +49,17 @@ def command(experiment: Path, out: Path | None, sets: tuple[str, ...], as_json: 
     folder.  Ctrl-C stops the study; the same command, or `genesys-engine resume`, resumes it.
     """
     from genesys_engine.engine.api.experiment import Experiment
-    from genesys_engine.engine.api.session import begin_study, planned_study
+    from genesys_engine.engine.api.session import begin_study, planned_study, record_study
 
     chosen = Experiment.from_toml(experiment, sets)
     folder = out or planned_study(chosen)
-    return study_session(
-        lambda observer: begin_study(chosen, folder, observer), folder, as_json=as_json
-    )
+
+    def work(observer: StudyObserver) -> None:
+        begin_study(chosen, folder, observer)
+        if record is not None:
+            record_study(folder, record, observer)
+
+    return study_session(work, folder, as_json=as_json)
 
 
 def study_session(work: Callable[[StudyObserver], None], folder: Path, *, as_json: bool) -> int:

@@ -64,6 +64,12 @@ class CompareSection(Section):
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         (1, 2, 3), min_length=1, description="evolution study: run.seed of the runs of every arm"
     )
+    recording: str = Field(
+        "",
+        description="evolution study: file that `compare --record FILE` wrote; runs of the very"
+        " same study are taken from it, and only the others are carried out",
+        json_schema_extra=PATH,
+    )
     share_trainings: bool = Field(
         False,
         description="evolution study: runs use each other's trainings of the same design with the"
