@@ -220,6 +220,7 @@ def test_a_job_of_a_killed_coordinator_is_not_run_again(opened, tmp_path, then):
     assert note_folder(scratch).is_dir(), "kept until its result is durable"
 
 
+@pytest.mark.exhaustive
 def test_a_job_that_is_asked_something_else_takes_the_place_of_the_old_one(opened, tmp_path):
     scratch = tmp_path / "verify-3"
     killed_coordinator(scratch, "slurm_jobs:slow", {"seconds": 600.0})
@@ -281,6 +282,7 @@ def test_a_result_that_cannot_be_read_is_the_machine_s_fault(opened, tmp_path):
     assert not note_folder(scratch).exists()
 
 
+@pytest.mark.exhaustive
 def test_a_file_that_the_node_lacks_is_named_with_the_node(opened, tmp_path):
     limits = Limits(wall_s=300.0, readable=(str(tmp_path / "corpus"),))
     outcome = opened().submit("slurm_jobs:slow", {"seconds": 0.0}, tmp_path / "v", limits)
