@@ -406,9 +406,9 @@ class SlurmExecutor:
         if now - ticket.gone < self._cluster.lag_s or job.outcome is not None:
             return
         started = job.started
-        node = state.node or (started.node if started else "?")
+        node = state.node or (started.node if started else "")
         if state.word in AGAIN and ticket.again < self._options.requeues:
-            self._tell(NodeLost(node, f"{job.name}: {state.word}"))
+            self._tell(NodeLost(node or "unknown", f"{job.name}: {state.word}"))
             ticket.again += 1
             ticket.job = job.numbered("")
             self._active.remove(ticket)

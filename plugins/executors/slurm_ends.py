@@ -21,7 +21,8 @@ def verdict(state: JobState, node: str, log: str, out_of_memory: int) -> Outcome
         log: how the job's own log ends.
         out_of_memory: how often the job has ended for want of memory, with this time.
     """
-    words = f"Slurm ended the job on node {node}: {state.word}"
+    where = f" on node {node}" if node else ""
+    words = f"Slurm ended the job{where}: {state.word}"
     if state.word == OUT_OF_MEMORY and out_of_memory > 1:
         return Outcome("memory", None, f"{words}, twice")
     if state.word == "TIMEOUT" or OUT_OF_TIME in log:
