@@ -76,7 +76,7 @@ def test_a_killed_run_is_resumed_and_pays_for_nothing_twice(experiment, on_proce
     resumed = engine("resume", run, *FAILS)
     assert resumed.code == 4, resumed.err
     assert ask(run, "SELECT COUNT(*) FROM verifications WHERE fitness IS NOT NULL") == [(1,)]
-    last = engine("resume", run)
+    last = engine("resume", run, "--set", "executor.setup=[]")  # a run keeps what was set
     assert last.code in FINISHED, last.err
     assert digest(run) == on_process
     assert not list(run.rglob("*-job"))
