@@ -59,8 +59,8 @@ class _Traced:
     ) -> tuple[dict[str, Any], list[Tensor]]:
         """Write the graph with these open `axes` to the file `TRACED`.
 
-        `torch.export` is called by itself: given a module, `torch.onnx.export` falls back to a
-        draft where a size turns out to be no open one, and drops what the draft took for granted.
+        `torch.export` is called by itself, since it raises where a size cannot stay open:
+        `torch.onnx.export` of a module fixes it (findings/torch-onnx-open-size-frozen.sh).
         """
         import torch
 
