@@ -194,3 +194,29 @@ def split_errors(
         ended += sum(early[name] > bar + margin for name in climbers)
         tried += len(climbers)
     return ended / tried
+
+
+def ranks(scores: Mapping[str, float]) -> dict[str, float]:
+    """Return the rank of each design, 1 for the lowest score; equal ones share their mean."""
+    return dict(zip(scores, rankdata(list(scores.values())).tolist(), strict=True))
+
+
+def partial(
+    cheap: Mapping[str, float], known: Mapping[str, float], long: Mapping[str, float]
+) -> tuple[float, float, float]:
+    """Return the rank correlation of a cheap score with the long result that is left once what both
+    share with a `known` score is taken out (Kendall & Gibbons 1990, chapter 8), with its
+    interval."""
+    shared = _shared(_only(cheap, known), long)
+    columns = ([scores[name] for name in shared] for scores in (cheap, known, long))
+    one, other, truth = columns
+
+    def left(one: Any, other: Any, truth: Any, axis: int = -1) -> Any:
+        direct, via, base = (
+            _spearman(*pair, axis) for pair in ((one, truth), (one, other), (other, truth))
+        )
+        spread = np.sqrt((1 - via**2) * (1 - base**2))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(spread > 0, (direct - via * base) / spread, 0.0)
+
+    return float(left(one, other, truth)), *_interval(left, one, other, truth)

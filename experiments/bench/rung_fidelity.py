@@ -16,19 +16,25 @@ then what an early stop costs and saves, and what a rate of its own for each des
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from fidelity_records import Recipe, Record, append, read_records, thinned
+from fidelity_records import (
+    MACHINE,
+    RECIPES,
+    Recipe,
+    Record,
+    append,
+    read_records,
+    thinned,
+)
 from fidelity_statistics import FEWEST
+from fidelity_stops import forecasts
 from fidelity_tables import frontier, markdown, rates, stops
 from fidelity_zoo import read_zoo
 
@@ -50,23 +56,7 @@ from genesys_engine.gab.tree import GABTree
 EXPERIMENT = Path(__file__).parents[1] / "ladder_cpu.toml"
 RECORDS = Path(__file__).with_name("fidelity.jsonl")
 METRIC = "bits_per_byte"
-MACHINE = {
-    "machine": f"{platform.machine()}, {os.cpu_count()} processors",
-    "versions": {"python": platform.python_version()}
-    | {package: version(package) for package in ("genesys-engine", "torch")},
-}
 TODAY = "rung published"  # what the lowest rung was before the measured recipe
-RECIPES = {
-    "long": Recipe(scale="1M", tokens=196_608, batch_tokens=1024),
-    "rung": Recipe(scale="0.2M", tokens=131_072, batch_tokens=512),
-    "rung published": Recipe(scale="0.2M", tokens=131_072, batch_tokens=512, recipe="published"),
-    "half": Recipe(scale="0.2M", tokens=65_536, batch_tokens=512),
-    "quick": Recipe(scale="0.2M", tokens=49_152, batch_tokens=256),
-    "quick published": Recipe(scale="0.2M", tokens=49_152, batch_tokens=256, recipe="published"),
-    "next rung": Recipe(scale="1M", tokens=262_144, batch_tokens=512),
-    "rung x 0.5": Recipe(scale="0.2M", tokens=131_072, batch_tokens=512, lr_scale=0.5),
-    "rung x 2": Recipe(scale="0.2M", tokens=131_072, batch_tokens=512, lr_scale=2.0),
-}
 
 
 class Recorder:
@@ -202,6 +192,7 @@ def table(records: list[Record]) -> None:
         raise InputError(f"the long result of {long} designs is recorded", hint=hint)
     print(markdown(frontier(records, RECIPES, "long", TODAY)), end="\n\n")
     print(markdown(stops(records, RECIPES)), end="\n\n")
+    print(markdown(forecasts(records, RECIPES)), end="\n\n")
     print(markdown(rates(records, RECIPES, "rung", "long")))
 
 

@@ -14,10 +14,10 @@ BENCH = Path(__file__).parents[2] / "experiments" / "bench"
 sys.path.insert(0, str(BENCH))
 
 import fidelity_statistics as statistics  # noqa: E402
+from fidelity_records import RECIPES as RECORDED  # noqa: E402
 from fidelity_records import Recipe, Record, append, read_records, thinned  # noqa: E402
 from fidelity_tables import READINGS, frontier, rates, stops  # noqa: E402
 from fidelity_zoo import OPERATED, read_zoo  # noqa: E402
-from rung_fidelity import RECIPES as RECORDED  # noqa: E402
 from rung_fidelity import main, trainer_options  # noqa: E402
 
 LONG = Recipe(scale="1M", tokens=196_608, batch_tokens=1024)
