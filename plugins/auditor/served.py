@@ -85,7 +85,7 @@ class Served:
         self._traces: dict[int, list[Call]] = {}
         self._notes: dict[int, tuple[dict[str, Tensor], dict[str, str]]] = {}
         self._drawn: dict[int, list[Tensor]] = {}
-        self._places = torch.empty(0)
+        self._places: dict[int, Tensor] = {}  # by width
         self._bare = False
 
     # --- what there is ---
@@ -139,8 +139,15 @@ class Served:
         return {}, ()
 
     def set_places(self, given: Given, tensors: Tensors) -> Answer:
-        """Take the vectors that tell the positions of equal tokens apart."""
-        (self._places,) = tensors
+        """Take the vectors that tell the positions of equal tokens apart.
+
+        Several subjects share this side, some of them for short texts alone: of one width the
+        longest serve all.
+        """
+        (places,) = tensors
+        length, width = places.shape
+        if width not in self._places or length > len(self._places[width]):
+            self._places[width] = places
         return {}, ()
 
     def add(self, given: Given, tensors: Tensors) -> Answer:
@@ -464,7 +471,8 @@ class Served:
     def _place(self, _embedding: nn.Module, _inputs: Any, output: Tensor) -> Tensor | None:
         if self._bare:
             return None
-        return output + self._places[: output.shape[1]].to(output.dtype)
+        places = self._places[output.shape[-1]]
+        return output + places[: output.shape[1]].to(output.dtype)
 
     @contextmanager
     def _without_places(self) -> Iterator[None]:

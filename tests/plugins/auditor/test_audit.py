@@ -67,6 +67,13 @@ def executor():
 # --- levels and reports ---
 
 
+def test_a_sound_block_passes_at_a_context_of_256():
+    """The model that is as deep as the deepest rung's is asked about short texts alone."""
+    source = compose(library.seed("gpt"))
+    report = audit_block(Order(source, context=256)).report
+    assert [each.code for each in report.findings if each.severity == "error"] == []
+
+
 def test_equal_orders_give_equal_reports_and_facts_stay_outside(executor):
     reference = audit.reference_source()
     target = audit.Target("a block", ATTENTION)
