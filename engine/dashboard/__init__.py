@@ -1,4 +1,4 @@
-"""A local web page over runs and studies, live while they run, read-only unless it is asked.
+"""A local web page over runs and studies, live while they run, read-only.
 
     catalogue   which runs and studies it shows, and what their addresses are
     watch       one run as its log grows: folded from an event number on, never read twice
@@ -8,6 +8,5 @@
     app, serve  the routes; the socket and the server
     static      the page: one style sheet and plain modules of JavaScript, no build step
 
-May import everything below it; only `cli` imports it.  Nothing here writes to a run, but the
-requests of `engine.run.requests`, and those only with `--control`.
+May import everything below it; only `cli` imports it.  Nothing here writes to a run.
 """

@@ -8,16 +8,17 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import plotly
-from anyio.to_thread import run_sync
 from sse_starlette.sse import EventSourceResponse
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from genesys_engine.engine.dashboard.access import Guard, Hosts
-from genesys_engine.engine.dashboard.answers import designs, overview
-from genesys_engine.engine.dashboard.catalogue import RUN, Catalogue
+from genesys_engine.engine.dashboard.answers import compare, designs, knowledge, overview, study
+from genesys_engine.engine.dashboard.answers import design as one
+from genesys_engine.engine.dashboard.catalogue import RUN, STUDY, Catalogue
 from genesys_engine.engine.dashboard.feed import Feed
 from genesys_engine.engine.dashboard.watch import Moment, problem_of
 from genesys_engine.engine.report.templates import HERE as REPORT
@@ -38,10 +39,10 @@ Answer = Callable[[Request], Awaitable[Response]]
 class Dashboard:
     """Answers for the runs of a catalogue."""
 
-    def __init__(self, catalogue: Catalogue, *, control: bool = False) -> None:
+    def __init__(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
-        self.control = control
         self.feed = Feed()
+        self._bases = knowledge.Bases()
 
     def app(self, *, token: str, hosts: Hosts, port: int) -> Guard:
         """Return the application, which answers nobody without the token."""
@@ -59,7 +60,6 @@ class Dashboard:
         run, design = "/api/runs/{run}", "/api/runs/{run}/designs/{design:int}"
         return [
             Route("/api/runs", self._listed),
-            Route("/api/about", self._about),
             Route("/events", self._events),
             Route(f"{run}/status", self._now(overview.run_status)),
             Route(f"{run}/finals", self._kept("finals", overview.run_finals)),
@@ -71,6 +71,15 @@ class Dashboard:
             Route(f"{run}/leaderboard", self._asked(_board)),
             Route(f"{run}/pareto", self._asked(_pareto)),
             Route(f"{design}/brief", self._asked(_of_design(designs.brief))),
+            Route(design, self._asked(_of_design(one.details))),
+            Route(f"{design}/code", self._asked(_of_design(one.code))),
+            Route(f"{design}/difference/{{other:int}}", self._asked(_difference)),
+            Route(f"{design}/curves", self._now_of(one.curves)),
+            Route(f"{design}/conversation", self._asked(_of_design(one.conversation))),
+            Route("/api/compare", _guarded(self._compared)),
+            Route("/api/compare/code", _guarded(self._code_compared)),
+            Route("/api/studies/{study}", _guarded(self._study)),
+            Route("/api/knowledge", _guarded(self._found)),
         ]
 
     # --- kinds of answers ----------------------------------------------------------------------
@@ -104,19 +113,47 @@ class Dashboard:
 
         return _guarded(answer)
 
+    def _now_of(self, make: Callable[[Moment, int], object]) -> Answer:
+        """Answer with what is made of a design anew each time: curves grow without an event."""
+
+        def answer(request: Request) -> bytes:
+            entry = self.catalogue.run(request.path_params["run"])
+            with entry.watch.moment() as moment:
+                return encoded(make(moment, request.path_params["design"]))
+
+        return _guarded(answer)
+
     # --- what is not of one run ----------------------------------------------------------------
+
+    def _compared(self, request: Request) -> bytes:
+        named = compare.chosen(self.catalogue, request.query_params.get("d", ""))
+        return encoded(compare.side_by_side(named))
+
+    def _code_compared(self, request: Request) -> bytes:
+        named = compare.chosen(self.catalogue, request.query_params.get("d", ""))
+        if len(named) != 2:
+            raise InputError("the code of two designs is compared, no more and no less")
+        return encoded(compare.code_difference(*named))
+
+    def _study(self, request: Request) -> bytes:
+        entry = self.catalogue.get(request.path_params["study"])
+        if entry.kind != STUDY:
+            raise InputError("this is a run, not a study")
+        return encoded(study.study(self.catalogue, entry))
+
+    def _found(self, request: Request) -> bytes:
+        key = request.query_params.get("run", "")
+        entry = self.catalogue.run(key) if key else None
+        return encoded(self._bases.search(entry, request.query_params.get("words", "")))
 
     async def _listed(self, request: Request) -> Response:
         return await _guarded(lambda _: encoded(overview.listed(self.catalogue.entries())))(request)
-
-    async def _about(self, request: Request) -> Response:
-        return await _guarded(lambda _: encoded({"control": self.control}))(request)
 
     async def _events(self, request: Request) -> Response:
         """Stream what moves: of one run, or of all where none is named."""
         try:
             key = request.query_params.get("run")
-            entries = await run_sync(self.catalogue.entries)
+            entries = await run_in_threadpool(self.catalogue.entries)
             entries = [each for each in entries if each.kind == RUN]
             entries = entries if key is None else [self.catalogue.run(key)]
         except InputError as error:
@@ -126,6 +163,11 @@ class Dashboard:
 
 def _of_design(make: Callable[[Moment, int], object]) -> Callable[[Moment, Request], object]:
     return lambda moment, request: make(moment, request.path_params["design"])
+
+
+def _difference(moment: Moment, request: Request) -> object:
+    named = request.path_params
+    return one.difference(moment, named["design"], named["other"])
 
 
 def _board(moment: Moment, request: Request) -> object:
@@ -177,7 +219,7 @@ def _guarded(make: Callable[[Request], bytes]) -> Answer:
 
     async def answer(request: Request) -> Response:
         try:
-            body = await run_sync(make, request)
+            body = await run_in_threadpool(make, request)
         except InputError as error:
             return _problem(error, 404)
         except (GenesysError, sqlite3.DatabaseError, OSError) as error:

@@ -13,7 +13,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Sequence
 
-from anyio.to_thread import run_sync
+from starlette.concurrency import run_in_threadpool
 
 from genesys_engine.engine.dashboard.catalogue import Entry
 from genesys_engine.engine.dashboard.watch import problem_of
@@ -61,7 +61,7 @@ class Feed:
     async def _look(self, entry: Entry) -> None:
         """Look at a run as long as somebody listens; one that nobody works on, less often."""
         while True:
-            found = await run_sync(_state, entry)
+            found = await run_in_threadpool(_state, entry)
             if found != self._last.get(entry.key):
                 self._last[entry.key] = found
                 for queue in self._listeners.get(entry.key, ()):

@@ -27,7 +27,6 @@ class Options:
     host: str = "127.0.0.1"
     port: int | None = None
     names: tuple[str, ...] = ()
-    control: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ def prepare(runs: Iterable[Path], options: Options) -> Prepared:
         InputError: a folder holds neither a run nor a study.
         EnvironmentProblem: the port is taken, or the address is not one of this machine.
     """
-    dashboard = Dashboard(Catalogue(runs), control=options.control)
+    dashboard = Dashboard(Catalogue(runs))
     listening = _listen(options)
     port, token = listening.getsockname()[1], new_token()
     app = dashboard.app(token=token, hosts=Hosts(options.host, options.names), port=port)

@@ -8,6 +8,7 @@ is checked in the executor's isolated workers, never in this process.
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Mapping, Sequence
@@ -18,10 +19,13 @@ from pydantic import JsonValue
 
 from genesys_engine.engine.check.design_check import DesignCheck
 from genesys_engine.engine.common.randomness import generator
+from genesys_engine.engine.common.records import to_json
 from genesys_engine.engine.common.threads import DaemonPool
 from genesys_engine.engine.config.schema import OwnSeed
 from genesys_engine.engine.jobs.design_report import DesignReport
+from genesys_engine.engine.jobs.facts import Fact
 from genesys_engine.engine.jobs.results import Abandoned, DesignEntry, DesignResult, Duplicate
+from genesys_engine.engine.jobs.retrieved import RETRIEVED, Found, Retrieved, Search
 from genesys_engine.engine.jobs.task_result import InfrastructureFailure, TaskResult
 from genesys_engine.engine.jobs.tasks import DesignTask, OperatorWeights
 from genesys_engine.engine.llm.gateway import Gateway
@@ -35,6 +39,7 @@ from genesys_engine.plugins.api import (
     BudgetSpent,
     Child,
     DesignAbandoned,
+    Document,
     LLMRefused,
     LLMRequestRefused,
     Operator,
@@ -132,7 +137,10 @@ class Designer:
         started = time.monotonic()
         attempts = _Attempts(self, seq, task, parents)
         result = attempts.seed(task.seed) if task.seed else attempts.vary()
-        return TaskResult(result, {"design_s": time.monotonic() - started})
+        facts: dict[str, Fact] = {"design_s": time.monotonic() - started}
+        if attempts.retrieved:
+            facts[RETRIEVED] = json.dumps(to_json(Retrieved(tuple(attempts.retrieved))))
+        return TaskResult(result, facts)
 
     def check(self, source: str, seq: int, attempt: int) -> DesignReport:
         """Return the check report of a composed tree; see `DesignCheck.report`."""
@@ -158,6 +166,7 @@ class _Attempts:
         self.reports: dict[str, DesignReport] = {}
         self.duplicates: list[Duplicate] = []
         self.rejected: list[DesignEntry] = []
+        self.retrieved: list[Search] = []
         self.not_applicable = 0
 
     def seed(self, name: str) -> DesignResult:
@@ -195,10 +204,17 @@ class _Attempts:
             return context
         return replace(
             context,
-            search=lookup.search,
+            search=self._search,
             tried=lookup.tried(self.task),
             history=lookup.history(self.task),
         )
+
+    def _search(self, query: str, limit: int) -> Sequence[Document]:
+        """Return passages near to `query`, and note which there were: a reader will ask."""
+        assert self.designer._lookup is not None
+        found = self.designer._lookup.search(query, limit)
+        self.retrieved.append(Search(query, tuple(Found.of(each) for each in found)))
+        return found
 
     def _check(self, tree: GABTree) -> DesignReport:
         """Return the report of a tree; what an operator has had checked is not checked again."""

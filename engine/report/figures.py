@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import json
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -64,15 +65,24 @@ def figure(
         switch: label of a button -> the updates of traces and layout that it makes
             (`Plotly.update`); the first is what the figure shows at the start.
     """
-    import plotly.graph_objects as go
-
-    drawn = go.Figure(data=list(traces), layout=_merge(_base(height), layout))
     views = [{"label": text, "args": args} for text, args in (switch or {}).items()]
-    content = {**json.loads(str(drawn.to_json())), "switch": views}
+    drawn = {"data": list(traces), "layout": _merge(_base(height), layout), "switch": views}
+    content = {key: _finite(value) for key, value in drawn.items()}
     # `<` ends a script element in HTML; in JSON it may stand as an escape.
     data = json.dumps(content, allow_nan=False).replace("<", "\\u003c")
     page = render("figure", data=data, label=label, height=height, caption=caption)
     return Figure(page, Drawing(content, label, height, caption))
+
+
+def _finite(value: object) -> object:
+    """Return a value of a figure as JSON data: what is no number is drawn as a gap."""
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return value
 
 
 def hover(*lines: str, width: int = 58) -> str:
@@ -91,7 +101,6 @@ def _base(height: int) -> dict[str, object]:
         "tickfont": {"size": 12},
     }
     return {
-        "template": "none",
         "height": height,
         "margin": {"l": 8, "r": 8, "t": 12, "b": 8},
         "paper_bgcolor": "rgba(0,0,0,0)",

@@ -302,6 +302,12 @@ class Store(Database):
         for row in self._db.execute(f"SELECT * FROM tasks {where} ORDER BY seq"):
             yield _task(row)
 
+    def facts(self, seq: int) -> Facts:
+        """Return the facts of a task; none before it has ended."""
+        row = self._db.execute("SELECT facts FROM tasks WHERE seq = ?", (seq,)).fetchone()
+        found: Facts = {} if row is None else read_json(row["facts"] or "{}")
+        return found
+
     def count(self, table: str) -> int:
         """Return the number of rows of a table."""
         assert table in {"tasks", "designs", "verifications", "events"}

@@ -35,20 +35,18 @@ NEEDED = ("starlette", "uvicorn", "sse_starlette")
     metavar="NAME",
     help="A further name under which a browser may ask; repeatable.",
 )
-@click.option("--control", is_flag=True, help="Let the page stop runs and pin designs.")
 @click.option("--open", "opens", is_flag=True, help="Open the page in a browser.")
 def command(
     runs: tuple[Path, ...],
     port: int | None,
     host: str,
     names: tuple[str, ...],
-    control: bool,
     opens: bool,
 ) -> None:
     """Show RUNS live in a browser: progress, evolution tree, leaderboard, every design.
 
     RUNS are folders of runs or studies, or folders that hold some; `runs` by default. Prints the
-    address, whose token is the key; Ctrl-C ends it. Read-only unless --control is given.
+    address, whose token is the key; Ctrl-C ends it. Read-only.
     """
     if missing := [name for name in NEEDED if find_spec(name) is None]:
         raise EnvironmentProblem(
@@ -57,7 +55,7 @@ def command(
         )
     from genesys_engine.engine.dashboard.serve import Options, prepare
 
-    prepared = prepare(runs or (RUNS,), Options(host, port, names, control))
+    prepared = prepare(runs or (RUNS,), Options(host, port, names))
     answer(prepared.address)
     note("open this address in a browser; Ctrl-C ends the dashboard")
     if opens:

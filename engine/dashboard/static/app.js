@@ -1,6 +1,5 @@
 // The page: which view the address names, and what is shown when something is wrong.
 
-import { get } from "./api.js";
 import { fill, h, link } from "./dom.js";
 import { forget } from "./figures.js";
 import { unlisten } from "./live.js";
@@ -16,7 +15,6 @@ const VIEWS = [
 
 const main = document.getElementById("main");
 let turn = 0;
-export let about = { control: false };
 
 export const problem = (error) =>
   h("div", { class: "notice bad", role: "alert" },
@@ -62,4 +60,4 @@ if (here.searchParams.has("token")) {
   history.replaceState(null, "", here.pathname + here.hash);
 }
 addEventListener("hashchange", show);
-get("about").then((found) => { about = found; }, () => {}).finally(show);
+show();

@@ -1,7 +1,7 @@
 // One run: progress, workers, evolution tree, figures, leaderboard, failures, language models.
 
-import { about, problem } from "./app.js";
-import { at, get, post } from "./api.js";
+import { problem } from "./app.js";
+import { at, get } from "./api.js";
 import { cell, fill, h, link, num, section, table } from "./dom.js";
 import { draw } from "./figures.js";
 import { clock, count, duration, number, percent, plural, usd } from "./format.js";
@@ -59,11 +59,11 @@ const now = (status, hrefOf) => {
     ...status.making.map((task) => worker("designing", "a child", null,
       [task.llm.calls ? `${plural(task.llm.calls, "call")}, ${count(task.llm.tokens)} tokens` : null, duration(task.seconds)].filter(Boolean).join(" · "), null)),
   ];
-  const idle = { running: "No task is running at this moment.", finished: "The run is finished." }[status.state]
+  const idle = { running: "No task is running at this moment.", finished: "The run is finished.", waiting: "The run is starting: its controls are measured before the first design." }[status.state]
     ?? ["No process works on this run. Resume it with ", h("code", {}, `genesys-engine resume ${status.folder}`)];
   return [
     rows.length && status.state === "running" ? h("ul", { class: "workers" }, rows) : h("p", { class: "note" }, idle),
-    queued ? h("p", { class: "note" }, `${plural(queued, "verification")} wait for a worker.`) : null,
+    queued ? h("p", { class: "note" }, `${plural(queued, "verification")} waiting for a worker.`) : null,
     budgets(status),
   ];
 };
@@ -99,7 +99,8 @@ const workDone = ({ timing, operators }) => [
     h("ul", { class: "keys" }, timing.stages.map((stage, i) => h("li", {}, h("i", { class: STAGES[i] }), `${stage.name} `, h("small", {}, `${duration(stage.seconds)}, ${Math.round(100 * stage.share)} %`))))] : null,
   operators.length ? table("Operators", ["operator", ...["made", "rejected", "compared", "gain over parent"].map((name) => h("th", { class: "num" }, name)), "verdict"],
     operators.map((row) => h("tr", {}, cell(row.operator), num(row.proposed), num(row.rejected), num(row.compared),
-      num(row.gain === null ? "–" : `${percent(row.gain)}${row.low === null ? "" : ` (${number(row.low)} to ${number(row.high)})`}`), cell(row.verdict)))) : null,
+      num(row.gain === null ? "–" : `${percent(row.gain)}${row.low === null ? "" : ` (${number(row.low)} to ${number(row.high)})`}`), cell(row.verdict))))
+    : h("p", { class: "note" }, "No child was made yet."),
 ];
 
 const log = (lines) => h("ol", { class: "log", reversed: true }, [...lines].reverse().map((line) =>
@@ -110,35 +111,28 @@ const tradeOffs = (run, isCurrent, open) => {
   const asked = { x: "flops", y: "fitness" };
   const select = (key, label) => h("select", { "aria-label": label, on: { change: (event) => { asked[key] = event.target.value; refresh(); } } });
   const [x, y] = [select("x", "Horizontal axis"), select("y", "Vertical axis")];
+  const tools = h("div", { class: "tools", hidden: true }, h("label", {}, "across ", x), h("label", {}, "up ", y));
+  const nothing = h("p", { class: "note" }, "Nothing is verified yet.");
   const refresh = async () => {
     const found = await get(`runs/${at(run)}/pareto`, asked);
-    if (!isCurrent() || !found.content) return;
+    if (!isCurrent()) return;
+    tools.hidden = !found.content;
+    nothing.hidden = Boolean(found.content);
+    if (!found.content) return;
     for (const [list, key] of [[x, "x"], [y, "y"]]) {
       if (list.options.length !== found.axes.length) fill(list, found.axes.map((axis) => h("option", { value: axis.key }, axis.title)));
       list.value = found[key];
     }
     await draw(box, found, open);
   };
-  return { element: h("div", {}, h("div", { class: "tools" }, h("label", {}, "across ", x), h("label", {}, "up ", y)), box), refresh };
-};
-
-const controls = (run, status) => {
-  if (!about.control || status.state !== "running") return null;
-  const said = h("span", { class: "aside", role: "status" });
-  const stop = h("button", { type: "button", class: "button", on: { click: async () => {
-    if (!confirm("Stop this run after its running trials? It can be resumed.")) return;
-    stop.disabled = true;
-    try { await post(`runs/${at(run)}/stop`); said.textContent = "Asked to stop: it ends after the running trials."; }
-    catch (error) { said.textContent = error.message; stop.disabled = false; }
-  } } }, "Stop after the running trials");
-  return h("p", { class: "controls" }, stop, " ", said);
+  return { element: h("div", {}, tools, nothing, box), refresh };
 };
 
 export const view = async (place, [run], query, isCurrent) => {
   const hrefOf = (design) => `#/run/${encodeURIComponent(run)}/design/${design}`;
   const open = (design) => { location.hash = hrefOf(design).slice(1); };
   const parts = Object.fromEntries(SECTIONS.map(([id]) => [id, h("div", {})]));
-  const [title, tiles, warnings, words, control] = [h("h1"), h("div"), h("div"), h("div"), h("div")];
+  const [title, tiles, warnings, words] = [h("h1"), h("div"), h("div"), h("div")];
   const state = h("span");
   const tree = evolutionTree(hrefOf, (design) => get(`runs/${at(run)}/designs/${design}/brief`));
   const board = leaderboard(run, isCurrent, hrefOf);
@@ -152,12 +146,12 @@ export const view = async (place, [run], query, isCurrent) => {
   for (const id of ["failures", "llm", "work"]) loading(parts[id]);
   fill(place,
     h("p", { class: "kicker" }, link("#/", "Runs"), " / run"),
-    h("div", { class: "title" }, title, state), warnings, tiles, words, control,
+    h("div", { class: "title" }, title, state), warnings, tiles, words,
     h("nav", { class: "sections", "aria-label": "Sections" }, SECTIONS.map(([id, text]) =>
       h("button", { type: "button", on: { click: () => document.getElementById(id)?.scrollIntoView({ behavior: "smooth" }) } }, text))),
     h("div", { class: "columns" }, SECTIONS.map(([id, text]) => section(id, text, parts[id]))));
 
-  let name = run, lastState = "";
+  let name = run;
   const light = async () => {
     const status = await get(`runs/${at(run)}/status`);
     if (!isCurrent()) return;
@@ -169,8 +163,6 @@ export const view = async (place, [run], query, isCurrent) => {
     fill(warnings, status.caveats.length ? h("div", { class: "notice warn" }, status.caveats.map((text) => h("p", {}, text))) : null);
     fill(parts.now, now(status, hrefOf));
     fill(parts.log, log(status.log));
-    if (lastState !== status.state) fill(control, controls(run, status));
-    lastState = status.state;
   };
   const heavy = async () => {
     const asked = (what, show) => get(`runs/${at(run)}/${what}`).then((found) => { if (isCurrent()) return show(found); });

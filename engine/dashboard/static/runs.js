@@ -11,7 +11,7 @@ export const progress = (done, of, label) =>
   h("div", { class: "meter", role: "progressbar", "aria-label": label, "aria-valuemin": 0, "aria-valuemax": of, "aria-valuenow": done },
     h("i", { style: { "--w": `${of ? Math.min(100, (100 * done) / of) : 0}%` } }));
 
-const card = (row) => {
+export const card = (row) => {
   if (row.kind === "study") {
     return h("li", { class: "card" },
       h("p", { class: "kicker" }, "study"),
