@@ -102,7 +102,11 @@ def opened(chromium: Any, address: str) -> str:
     profile = chromium.new_context(viewport={"width": 1280, "height": 900})
     page = profile.new_page()
     page.goto(address)
-    page.wait_for_function(FILLED, timeout=PATIENCE_MS)
+    page.set_default_timeout(PATIENCE_MS)
+    page.locator("canvas[data-designs]").wait_for()
+    page.locator(".board tbody tr").first.wait_for()
+    while page.evaluate(FILLED) is None:  # the page's policy keeps Playwright from waiting in it
+        page.wait_for_timeout(20)
     paint, filled = page.evaluate(f"[{PAINT}, {FILLED}]")
     rows = page.locator(".board tbody tr").count()
     drawn = page.locator("canvas").get_attribute("data-designs")

@@ -38,7 +38,15 @@ def page(chromium, server):
 
 
 def go(page, view, ready):
-    page.evaluate(f"location.hash = {view!r}")
+    """Show a view anew, also the one that is shown, and wait for a part of it."""
+    page.evaluate(
+        """view => {
+          document.querySelector(".view")?.remove();
+          if (location.hash === `#${view}`) dispatchEvent(new HashChangeEvent("hashchange"));
+          else location.hash = view;
+        }""",
+        view,
+    )
     page.locator(ready).first.wait_for()
 
 
@@ -69,7 +77,7 @@ def test_the_leaderboard_sorts_and_filters(page):
     head.wait_for()
     assert "parameters" in head.inner_text()
     page.get_by_label("Filter the leaderboard").fill("seed:mamba2")
-    page.wait_for_function("document.querySelectorAll('.board tbody tr').length === 1")
+    page.locator(".pager", has_text="of 1 design").wait_for()
     assert "mamba2" in page.locator(".board tbody tr").inner_text()
 
 
