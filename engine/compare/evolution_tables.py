@@ -54,7 +54,7 @@ def _efficiency(study: EvolutionSummary) -> list[Table]:
     curve = Table(
         "Best gain so far (%) after so many evaluations (trainings of children), means over seeds",
         ("arm", *map(str, points)),
-        tuple((arm.arm, *(decimal(best, 2) for best in arm.best_after)) for arm in arms),
+        tuple((arm.arm, *_best_after(arm, len(points))) for arm in arms),
     )
     columns = (
         "arm", "caught up", "ratio", f"{_confidence(arms)} interval", "gain of its best child,"
@@ -67,6 +67,11 @@ def _efficiency(study: EvolutionSummary) -> list[Table]:
         tuple(map(_caught_up, arms)),
     )
     return [curve, reached]
+
+
+def _best_after(arm: ArmEfficiency, points: int) -> Sequence[str]:
+    """Return a row of the best so far; dashes for an arm that has no run yet."""
+    return [decimal(best, 2) for best in arm.best_after] or ["–"] * points
 
 
 def _confidence(arms: Sequence[ArmEfficiency]) -> str:

@@ -57,6 +57,15 @@ def test_a_seed_without_the_first_arm_has_no_target() -> None:
     assert other.ratio is None
 
 
+def test_an_arm_without_a_run_has_dashes() -> None:
+    arms = (CompareArm(name="blind"), CompareArm(name="later"))
+    section = CompareSection(study="evolution", arms=arms, seeds=(1, 2))
+    study = summarise_runs(section, [Result("seed-1", "blind", curve((5, 1.0)), 1.0)])
+    for table in tables(study):
+        assert {len(row) for row in table.rows} == {len(table.columns)}
+    assert tables(study)[1].rows[1] == ("later", *"–––––")
+
+
 def test_studies_that_did_not_count_have_no_efficiency() -> None:
     assert efficiency({"blind": {"seed-1": run([0, 10], [0.0, 1.0], [0.0])}}) == ()
 
