@@ -82,7 +82,7 @@ def grow(work: Path, designs: int) -> None:
             seen["last"] = now
 
     context = RunContext(host, experiment, PreparedCorpus(str(work), 1024))
-    with Store.create(work / "run", {}) as store:
+    with Store.create(work / "run", {"experiment": experiment.to_json()}) as store:
         store.curves.allocate(designs * 2)
         with store.transaction():
             store.add_event(run_started(context))
