@@ -97,6 +97,8 @@ def test_what_an_extra_brings_is_imported_where_it_is_used(
     at_once = [
         key for key, whole in shipped.items() if whole and not distributions_of(key[1]) & CORE
     ]
+    # The command `dashboard` looks for its extra before it imports that room.
+    at_once = [key for key in at_once if not key[0].startswith("engine/dashboard/")]
     # Fixtures and contracts for the test suites of plugins, which have pytest.
     assert {package for file, package in at_once if file.startswith("plugins/testing/")} == {
         "pytest"

@@ -50,7 +50,7 @@ def _file(made: type | types.FunctionType) -> str | None:
             return code.co_filename
     try:
         return inspect.getsourcefile(made)
-    except TypeError:  # of a module without a file, such as __main__ of a notebook
+    except (TypeError, OSError):  # a module without a file, such as __main__ of a notebook
         return None
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 from genesys_engine.engine.jobs.tasks import OperatorWeights
@@ -39,12 +39,13 @@ class _Trial:
     failed: bool = False
 
 
+@dataclass
 class Credit:
     """The trials of a run; equal whether its results were added one by one or on resume."""
 
-    def __init__(self) -> None:
-        self._trials: dict[int, _Trial] = {}
-        self._first: dict[int, float] = {}  # gain at the lowest rung, of every design that has one
+    _trials: dict[int, _Trial] = field(default_factory=dict)
+    _first: dict[int, float] = field(default_factory=dict)
+    """Gain at the lowest rung, of every design that has one."""
 
     def made(
         self, design: int, operator: str, place: str, parents: tuple[int, ...], *, failed: bool

@@ -22,7 +22,7 @@ KNOWN = {unit.name for unit in library.units()} | {"Block"}
 
 
 def adaptive(folder: Path, **values: Any) -> Trial:
-    return Trial(folder, sets=SETS, reject=0.2, fail=0.1, leaks=0.2, **values)
+    return Trial(folder, sets=SETS, reject=0.2, fail=0.1, leaks=0.5, **values)
 
 
 def learned(trial: Trial) -> list[OperatorWeights | None]:

@@ -94,7 +94,8 @@ class Loop:
         experiment = load_experiment(file, self.sets, host.registry)
         context = RunContext(host, experiment, PreparedCorpus(".", 1024))
         fresh = not self.folder.exists()
-        store = Store.create(self.folder, {}) if fresh else Store.open(self.folder, write=True)
+        meta = {"experiment": experiment.to_json()}
+        store = Store.create(self.folder, meta) if fresh else Store.open(self.folder, write=True)
         with store:
             if fresh:
                 store.curves.allocate(15)

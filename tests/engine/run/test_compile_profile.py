@@ -122,7 +122,8 @@ def test_only_a_design_that_passed_compiles(tmp_path, passed):
 def test_in_a_run_it_is_open_to_trainings_alone(experiment, tmp_path, choice):
     context = experiment(choice).on(CORPUS)
     executor = Noting(workers=0)
-    with Store.create(tmp_path / "run", {}) as store:
+    meta = {"experiment": context.experiment.to_json()}
+    with Store.create(tmp_path / "run", meta) as store:
         store.curves.allocate(30)
         with store.transaction():
             store.add_event(run_started(context))

@@ -49,7 +49,7 @@ def test_cuda_that_is_absent_is_told_first(command, experiment, tmp_path, monkey
         target = tmp_path / "run"
         read = load(experiment, ()).experiment
         meta = {"experiment": read.to_json(), "experiment_digest": read.digest, "corpus": None}
-        Store.create(target, meta, experiment).close()
+        Store.create(target, meta, experiment.read_bytes()).close()
     assert main([command, str(target)]) == 2
     told = capsys.readouterr().err
     assert "[trainer] device: CUDA is asked for, and PyTorch finds no device" in told

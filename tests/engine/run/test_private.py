@@ -48,7 +48,7 @@ def experiment(tmp_path):
 
 def test_a_run_is_for_its_owner_alone(tmp_path, experiment):
     folder = tmp_path / "runs" / "first"
-    with Store.create(folder, {"name": "first"}, experiment) as store:
+    with Store.create(folder, {"name": "first"}, experiment.read_bytes()) as store:
         Ledger(folder / DATABASE).add(Call("coder", "1", "a/b", {"ask": "me"}, "d", "a reply"))
         with store.transaction():
             store.set_meta("key", "value")
@@ -73,7 +73,7 @@ def test_all_that_a_run_leaves_is_for_its_owner_alone(tmp_path):
 
 def test_the_folder_of_an_earlier_version_is_closed_when_it_is_taken_up(tmp_path, experiment):
     folder = tmp_path / "run"
-    Store.create(folder, {"name": "first"}, experiment).close()
+    Store.create(folder, {"name": "first"}, experiment.read_bytes()).close()
     (folder / "checkpoints").mkdir()
     (folder / "report.html").write_text("page")
     (folder / "elsewhere").symlink_to(experiment)
@@ -89,7 +89,7 @@ def test_the_folder_of_an_earlier_version_is_closed_when_it_is_taken_up(tmp_path
 
 def test_a_run_that_was_recovered_is_for_its_owner_alone(tmp_path, experiment):
     folder = tmp_path / "run"
-    with Store.create(folder, {"name": "first"}, experiment) as store:
+    with Store.create(folder, {"name": "first"}, experiment.read_bytes()) as store:
         store.backup.make()
     (folder / DATABASE).write_bytes(b"damaged" * 1000)
     assert recover(folder).backup is not None
@@ -98,7 +98,7 @@ def test_a_run_that_was_recovered_is_for_its_owner_alone(tmp_path, experiment):
 
 def test_a_study_and_its_recordings_are_for_their_owner_alone(tmp_path, experiment):
     folder = tmp_path / "study"
-    with StudyStore.create(folder, {"name": "first"}, experiment):
+    with StudyStore.create(folder, {"name": "first"}, experiment.read_bytes()):
         report = {"passed": True, "findings": [], "measurements": {}}
         CheckReports(folder).add("source", DesignReport.from_json(report))
         assert open_to_others(folder) == []
