@@ -110,12 +110,12 @@ def test_a_job_that_is_killed_is_run_again(experiment, on_process):
 
 @pytest.mark.exhaustive
 def test_a_design_that_takes_too_long_is_a_timeout_as_on_process(experiment):
-    short = ("--set", "executor.timeout_s=0.5")
+    short = ("--set", "executor.timeout_s=0.01")
     runs = {}
     for name, more in (("long-process", ()), ("long-slurm", SLURM)):
         runs[name] = experiment.parent / name
         engine("run", experiment, "--out", runs[name], *short, *more)
-    causes = "SELECT cause FROM verifications"
+    causes = "SELECT status, reason FROM verifications"
     assert ask(runs["long-slurm"], causes) == ask(runs["long-process"], causes)
     assert digest(runs["long-slurm"]) == digest(runs["long-process"])
 
