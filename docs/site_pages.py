@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -82,9 +83,11 @@ def finding_codes() -> str:
         "| code | fix |",
         "|---|---|",
     ]
+    explained = Path(__file__).with_name("auditor.md").read_text(encoding="utf-8")
     for code, advice in ADVICE.items():
+        kind = "-warning" if f"### `{code}` (warning)" in explained else ""
         cell = advice.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
-        lines.append(f"| [`{code}`](auditor.md#{code.replace('.', '')}) | {cell} |")
+        lines.append(f"| [`{code}`](auditor.md#{code.replace('.', '')}{kind}) | {cell} |")
     return "\n".join(lines) + "\n"
 
 
