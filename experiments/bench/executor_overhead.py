@@ -24,7 +24,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "tests" / "support")]
 
-from ray_cluster import TestCluster  # noqa: E402
+from ray_cluster import TestCluster  # type: ignore[import-not-found]  # noqa: E402
 
 from genesys_engine.plugins.api import Limits  # noqa: E402
 from genesys_engine.plugins.executors.process import ProcessExecutor, ProcessOptions  # noqa: E402

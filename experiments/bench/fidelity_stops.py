@@ -99,7 +99,7 @@ def stopped(
 
 def _fitted(X: Floats, y: Floats) -> tuple[Floats, float]:
     """Return the weights of the forecast and the deviation of what it leaves."""
-    weights = np.linalg.lstsq(X, y, rcond=None)[0]
+    weights: Floats = np.linalg.lstsq(X, y, rcond=None)[0].astype(np.float64)
     left = y - X @ weights
     return weights, math.sqrt(float(left @ left) / (len(y) - X.shape[1]))
 

@@ -26,8 +26,8 @@ from kill_and_resume import check_paid, digest, end, engine, finished_once, sets
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
-from engine_process import descendants  # noqa: E402
-from ray_cluster import TestCluster  # noqa: E402
+from engine_process import descendants  # type: ignore[import-not-found]  # noqa: E402
+from ray_cluster import TestCluster  # type: ignore[import-not-found]  # noqa: E402
 
 WHAT = ("coordinator", "node", "host")
 
