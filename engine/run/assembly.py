@@ -42,9 +42,10 @@ from genesys_engine.engine.select.policy import Policy
 from genesys_engine.engine.select.state import State
 from genesys_engine.engine.store.event_types import EventRecord
 from genesys_engine.engine.store.events import Event
-from genesys_engine.engine.store.node_events import NODES
+from genesys_engine.engine.store.node_events import NODES, TrialPlaced
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.engine.train.placement import Trials
+from genesys_engine.engine.views.lines import words_of_node
 from genesys_engine.gab.errors import EnvironmentProblem
 from genesys_engine.plugins.api import Executor, Isolation
 from genesys_engine.plugins.corpus import Corpus
@@ -189,8 +190,9 @@ def shown(say: Callable[[str], None]) -> Tell:
     """Return what takes the news of an executor for a command without a log."""
 
     def tell(told: News) -> None:
-        if sentence := told.sentence:
-            say(sentence)
+        record = record_of_news(told)
+        if record is not None and not isinstance(record, TrialPlaced):  # they are too many
+            say(words_of_node(record))
 
     return tell
 

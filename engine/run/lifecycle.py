@@ -35,6 +35,7 @@ from genesys_engine.engine.run.assembly import (
     noise_cache,
     open_executor,
     services_meta,
+    shown,
 )
 from genesys_engine.engine.run.context import RunContext, Setup
 from genesys_engine.engine.run.controls import bigram_scores
@@ -58,7 +59,7 @@ from genesys_engine.engine.views.verdict import VerdictView, verdict_view
 from genesys_engine.gab.errors import InputError
 from genesys_engine.gab.private import private_umask
 from genesys_engine.plugins.corpus import Corpus
-from genesys_engine.plugins.executors.news import News
+from genesys_engine.plugins.executors.news import News, Tell
 from genesys_engine.plugins.sandbox.scratch import remove
 
 
@@ -275,13 +276,13 @@ class _News:
     def __init__(self, show: Callable[[str], None]) -> None:
         self.notices: Notices = queue.SimpleQueue()
         self._log = news_into(self.notices)
-        self._show: Callable[[str], None] | None = show
+        self._show: Tell | None = shown(show)
 
     def tell(self, told: News) -> None:
         """Take news, from any thread."""
         self._log(told)
-        if (show := self._show) is not None and (sentence := told.sentence):
-            show(sentence)
+        if (show := self._show) is not None:
+            show(told)
 
     def to_log_only(self) -> None:
         """Leave it to the log from now on."""

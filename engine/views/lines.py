@@ -21,6 +21,11 @@ def line_of(event: Event, run: RunView) -> str:
     return f"{event.kind} {details}".strip()
 
 
+def words_of_node(record: events.EventRecord) -> str:
+    """Return what the log would say of a node or of the executor, before there is a log."""
+    return _words(record, RunView()) or ""
+
+
 @singledispatch
 def _words(event: events.EventRecord | None, run: RunView) -> str | None:
     """Return what an event says; None where there are no words for its kind."""

@@ -20,11 +20,6 @@ class NodeJoined:
     slots: int
     gpus: float = 0.0
 
-    @property
-    def sentence(self) -> str:
-        """What a person reads."""
-        return f"node {self.node}: {self.slots} jobs at a time, isolation {self.isolation.level}"
-
 
 @dataclass(frozen=True)
 class NodeRefused:
@@ -32,11 +27,6 @@ class NodeRefused:
 
     node: str
     reason: str
-
-    @property
-    def sentence(self) -> str:
-        """What a person reads."""
-        return f"node {self.node} gets no work: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -46,11 +36,6 @@ class NodeLost:
     node: str
     reason: str
 
-    @property
-    def sentence(self) -> str:
-        """What a person reads."""
-        return f"node {self.node} is lost: {self.reason}"
-
 
 @dataclass(frozen=True)
 class NodeDiffers:
@@ -58,11 +43,6 @@ class NodeDiffers:
 
     node: str
     path: str
-
-    @property
-    def sentence(self) -> str:
-        """What a person reads."""
-        return f"node {self.node} has another file at {self.path}; it was sent the right one"
 
 
 @dataclass(frozen=True)
@@ -72,22 +52,12 @@ class JobPlaced:
     scratch: str
     node: str
 
-    @property
-    def sentence(self) -> str:
-        """What a person reads."""
-        return ""  # too many of them
-
 
 @dataclass(frozen=True)
 class Waiting:
     """No job runs and none can: what is asked for, and what there is."""
 
     reason: str
-
-    @property
-    def sentence(self) -> str:
-        """What a person reads."""
-        return f"waiting: {self.reason}"
 
 
 News = NodeJoined | NodeRefused | NodeLost | NodeDiffers | JobPlaced | Waiting

@@ -6,12 +6,9 @@ resources of all its slots.  Nothing here imports Ray: the class is made an acto
 
 from __future__ import annotations
 
-import fcntl
 import math
 import os
-import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,9 +23,9 @@ from genesys_engine.plugins.executors.node import (
 )
 from genesys_engine.plugins.executors.options import SandboxOptions
 from genesys_engine.plugins.executors.terms import Terms
+from genesys_engine.plugins.held_folders import hold
 from genesys_engine.plugins.sandbox import Isolation, Outcome, isolation_here
 from genesys_engine.plugins.sandbox.devices import devices_here
-from genesys_engine.plugins.sandbox.scratch import remove
 
 _PREFIX = "genesys-node-"
 
@@ -71,7 +68,7 @@ class NodeHost:
             devices=devices_here() if gpus else (),
             jobs_per_device=math.floor(1 / gpus) if 0 < gpus < 1 else 1,
         )
-        folder, self._lock = _own_folder()
+        folder, self._lock = hold(_PREFIX)
         self._mirror = Mirror(folder, shared=shared)
 
     def isolation(self) -> Isolation:
@@ -117,19 +114,3 @@ class NodeHost:
         self._sandbox.close()
         self._mirror.close()
         os.close(self._lock)
-
-
-def _own_folder() -> tuple[Path, int]:
-    """Make a folder for this process, and remove those whose process is gone."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        with suppress(OSError):
-            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                remove(folder)
-            finally:
-                os.close(lock)
-    own = Path(tempfile.mkdtemp(prefix=_PREFIX))
-    lock = os.open(own, os.O_RDONLY | os.O_DIRECTORY)
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    return own, lock
