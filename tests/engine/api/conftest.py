@@ -41,6 +41,8 @@ class Session:
 @pytest.fixture(scope="package")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
     """Begin inside a running event loop, as in a notebook; stop; interrupt; finish in a thread."""
+    # A suite that a script starts in the background ignores SIGINT, and so would Python.
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = tmp_path_factory.mktemp("session")
     file = write_experiment(folder, verifications=3, designs=2, more=MORE)
     experiment = ge.Experiment.from_toml(file, {"run.workers": 1})
@@ -81,6 +83,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
     thread.start()
     thread.join()
     made.left = sorted(_surroundings() - before)
+    signal.signal(signal.SIGINT, inherited)
     return made
 
 
