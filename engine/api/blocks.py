@@ -14,12 +14,10 @@ from genesys_engine.engine.api.failures import engine_errors
 from genesys_engine.engine.check import audit
 from genesys_engine.engine.check.audit import AuditResult, Target
 from genesys_engine.engine.check.audits import audit_all
+from genesys_engine.engine.check.sizes import CONTEXTS, LAYERS, WIDTH_STEP, WIDTHS
 from genesys_engine.gab.checks.brief import brief
 from genesys_engine.gab.checks.report import Finding
 from genesys_engine.gab.errors import InputError
-
-WIDTHS, LAYERS, CONTEXTS = (16, 2048), (1, 16), (16, 8192)
-"""The smallest and the largest `d_model`, `layers` and `context` of a check."""
 
 
 @dataclass(frozen=True)
@@ -100,21 +98,19 @@ def check(
     ):
         if not least <= value <= most:
             raise InputError(f"{name} = {value} is not in {least} to {most}")
-    if d_model % 16:
-        raise InputError(f"d_model = {d_model} is not a multiple of 16")
+    if d_model % WIDTH_STEP:
+        raise InputError(f"d_model = {d_model} is not a multiple of {WIDTH_STEP}")
     if isinstance(block, type):
         class_name = class_name or block.__name__
     with engine_errors():
         target = _target(block)
         (result,) = audit_all(
             [target],
-            adapt=True,
             class_name=class_name,
             d_model=d_model,
             layers=layers,
             context=context,
-            level="fast" if fast else "full",
-            reference_seed="" if fast else audit.REFERENCE,
+            fast=fast,
         )
     report = result.report
     return BlockCheck(

@@ -8,6 +8,7 @@ from genesys_engine.engine.api.designs import Design
 from genesys_engine.engine.api.failures import engine_errors
 from genesys_engine.engine.api.runs import Run
 from genesys_engine.engine.export.checkpoints import find_weights
+from genesys_engine.engine.store.names import find_design
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.gab import library
 from genesys_engine.gab.compose import compose
@@ -64,8 +65,6 @@ def load_model(
     opened = run if isinstance(run, Run) else Run(run)
     named = design.id if isinstance(design, Design) else design
     with engine_errors(), Store.open(opened.path) as store:
-        from genesys_engine.engine.store.names import find_design
-
         number = find_design(store, str(named))
         weights = find_weights(store, number, rung, seed)
         tree = GABTree.from_json(store.tree(number))

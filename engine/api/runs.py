@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from genesys_engine.engine.api import frames
 from genesys_engine.engine.api.designs import Design
 from genesys_engine.engine.api.failures import engine_errors
 from genesys_engine.engine.llm.ledger import Call
+from genesys_engine.engine.score.verdict import Verdict
 from genesys_engine.engine.store.names import design_names, find_design, scale_names
 from genesys_engine.engine.store.replicates import is_fresh
 from genesys_engine.engine.store.run_store import Store, VerificationRow
@@ -73,15 +74,16 @@ class Run:
     @property
     def best(self) -> Design | None:
         """The best design, a seed or a child; None before the first verification."""
-        with self._store() as store:
-            number = verdict_view(store).verdict.best
-            return None if number is None else Design(design_details(store, number), store)
+        return self._chosen(lambda verdict: verdict.best)
 
     @property
     def best_child(self) -> Design | None:
         """The best design that evolution made; None while there are seeds only."""
+        return self._chosen(lambda verdict: verdict.best_child)
+
+    def _chosen(self, which: Callable[[Verdict], int | None]) -> Design | None:
         with self._store() as store:
-            number = verdict_view(store).verdict.best_child
+            number = which(verdict_view(store).verdict)
             return None if number is None else Design(design_details(store, number), store)
 
     def design(self, design: int | str) -> Design:

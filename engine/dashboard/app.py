@@ -34,6 +34,7 @@ _TYPES = {
 }
 
 Answer = Callable[[Request], Awaitable[Response]]
+Make = Callable[[Moment, Request], object]
 
 
 class Dashboard:
@@ -59,23 +60,23 @@ class Dashboard:
     def _answers(self) -> list[Route]:
         run, design = "/api/runs/{run}", "/api/runs/{run}/designs/{design:int}"
         return [
-            Route("/api/runs", self._listed),
+            Route("/api/runs", _guarded(self._listed)),
             Route("/events", self._events),
-            Route(f"{run}/status", self._now(overview.run_status)),
-            Route(f"{run}/finals", self._kept("finals", overview.run_finals)),
-            Route(f"{run}/tree", self._kept("tree", designs.tree)),
-            Route(f"{run}/fitness", self._kept("fitness", designs.fitness)),
-            Route(f"{run}/failures", self._kept("failures", designs.causes)),
-            Route(f"{run}/llm", self._now(designs.language_models)),
-            Route(f"{run}/work", self._kept("work", designs.work)),
-            Route(f"{run}/leaderboard", self._asked(_board)),
-            Route(f"{run}/pareto", self._asked(_pareto)),
-            Route(f"{design}/brief", self._asked(_of_design(designs.brief))),
-            Route(design, self._asked(_of_design(one.details))),
-            Route(f"{design}/code", self._asked(_of_design(one.code))),
-            Route(f"{design}/difference/{{other:int}}", self._asked(_difference)),
-            Route(f"{design}/curves", self._now_of(one.curves)),
-            Route(f"{design}/conversation", self._asked(_of_design(one.conversation))),
+            Route(f"{run}/status", self._now(_of_run(overview.run_status))),
+            Route(f"{run}/finals", self._kept(_of_run(overview.run_finals))),
+            Route(f"{run}/tree", self._kept(_of_run(designs.tree))),
+            Route(f"{run}/fitness", self._kept(_of_run(designs.fitness))),
+            Route(f"{run}/failures", self._kept(_of_run(designs.causes))),
+            Route(f"{run}/llm", self._now(_of_run(designs.language_models))),
+            Route(f"{run}/work", self._kept(_of_run(designs.work))),
+            Route(f"{run}/leaderboard", self._kept(_board)),
+            Route(f"{run}/pareto", self._kept(_pareto)),
+            Route(f"{design}/brief", self._kept(_of_design(designs.brief))),
+            Route(design, self._kept(_of_design(one.details))),
+            Route(f"{design}/code", self._kept(_of_design(one.code))),
+            Route(f"{design}/difference/{{other:int}}", self._kept(_difference)),
+            Route(f"{design}/curves", self._now(_of_design(one.curves))),
+            Route(f"{design}/conversation", self._kept(_of_design(one.conversation))),
             Route("/api/compare", _guarded(self._compared)),
             Route("/api/compare/code", _guarded(self._code_compared)),
             Route("/api/studies/{study}", _guarded(self._study)),
@@ -84,27 +85,8 @@ class Dashboard:
 
     # --- kinds of answers ----------------------------------------------------------------------
 
-    def _kept(self, name: str, make: Callable[[Moment], object]) -> Answer:
+    def _kept(self, make: Make) -> Answer:
         """Answer with what is made of a run once for each state of its log."""
-
-        def answer(request: Request) -> bytes:
-            entry = self.catalogue.run(request.path_params["run"])
-            return entry.watch.answer(name, lambda moment: encoded(make(moment)))
-
-        return _guarded(answer)
-
-    def _now(self, make: Callable[[Moment], object]) -> Answer:
-        """Answer with what is made of a run anew each time, since the clock counts."""
-
-        def answer(request: Request) -> bytes:
-            entry = self.catalogue.run(request.path_params["run"])
-            with entry.watch.moment() as moment:
-                return encoded(make(moment))
-
-        return _guarded(answer)
-
-    def _asked(self, make: Callable[[Moment, Request], object]) -> Answer:
-        """Answer with what is made of a run and of what the request asks."""
 
         def answer(request: Request) -> bytes:
             entry = self.catalogue.run(request.path_params["run"])
@@ -113,13 +95,14 @@ class Dashboard:
 
         return _guarded(answer)
 
-    def _now_of(self, make: Callable[[Moment, int], object]) -> Answer:
-        """Answer with what is made of a design anew each time: curves grow without an event."""
+    def _now(self, make: Make) -> Answer:
+        """Answer with what is made of a run anew each time: the clock counts, and curves grow
+        without an event."""
 
         def answer(request: Request) -> bytes:
             entry = self.catalogue.run(request.path_params["run"])
             with entry.watch.moment() as moment:
-                return encoded(make(moment, request.path_params["design"]))
+                return encoded(make(moment, request))
 
         return _guarded(answer)
 
@@ -146,8 +129,8 @@ class Dashboard:
         entry = self.catalogue.run(key) if key else None
         return encoded(self._bases.search(entry, request.query_params.get("words", "")))
 
-    async def _listed(self, request: Request) -> Response:
-        return await _guarded(lambda _: encoded(overview.listed(self.catalogue.entries())))(request)
+    def _listed(self, request: Request) -> bytes:
+        return encoded(overview.listed(self.catalogue.entries()))
 
     async def _events(self, request: Request) -> Response:
         """Stream what moves: of one run, or of all where none is named."""
@@ -161,7 +144,11 @@ class Dashboard:
         return EventSourceResponse(self.feed.listen(entries), ping=15)
 
 
-def _of_design(make: Callable[[Moment, int], object]) -> Callable[[Moment, Request], object]:
+def _of_run(make: Callable[[Moment], object]) -> Make:
+    return lambda moment, request: make(moment)
+
+
+def _of_design(make: Callable[[Moment, int], object]) -> Make:
     return lambda moment, request: make(moment, request.path_params["design"])
 
 

@@ -207,7 +207,7 @@ class Mirror:
 
     def close(self) -> None:
         """Remove all copies."""
-        shutil.rmtree(self._root, ignore_errors=True)
+        remove(self._root)
 
     def _is_here(self, fact: FileFact) -> bool:
         """Tell whether a file is in its own place on this node."""

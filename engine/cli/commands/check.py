@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from genesys_engine.engine.check.sizes import CONTEXTS, LAYERS, WIDTH_STEP, WIDTHS
 from genesys_engine.engine.cli.near import NearChoice
 from genesys_engine.engine.cli.output import (
     answer,
@@ -35,20 +36,20 @@ FORMATS = ("text", "json", "sarif", "github")
     help="Name of the class.  [default: Block, or the only module in the file]",
 )
 @click.option(
-    "--d-model", default=128, show_default=True, type=click.IntRange(16, 2048), help="Its width."
+    "--d-model", default=128, show_default=True, type=click.IntRange(*WIDTHS), help="Its width."
 )
 @click.option(
     "--layers",
     default=2,
     show_default=True,
-    type=click.IntRange(1, 16),
+    type=click.IntRange(*LAYERS),
     help="Number of stacked blocks.",
 )
 @click.option(
     "--context",
     default=128,
     show_default=True,
-    type=click.IntRange(16, 8192),
+    type=click.IntRange(*CONTEXTS),
     help="Context length in training, in tokens; leaks are searched up to there.",
 )
 @click.option("--fast", is_flag=True, help="Static checks, causality and gradients only.")
@@ -95,25 +96,26 @@ def command(
         return EXIT_OK
     if not paths:
         raise click.UsageError("give the PATH of a block, or --template for a starter block")
-    if d_model % 16:
-        raise click.BadParameter(f"{d_model} is not a multiple of 16", param_hint="--d-model")
+    if d_model % WIDTH_STEP:
+        message = f"{d_model} is not a multiple of {WIDTH_STEP}"
+        raise click.BadParameter(message, param_hint="--d-model")
     if as_json and form not in (None, "json"):
         raise click.UsageError(f"--json and --format {form} exclude each other: give one")
     form = "json" if as_json else form or "text"
     if form != "text":
         reserve_stdout(ctx)
-    from genesys_engine.engine.check.audit import REFERENCE
+    from genesys_engine.engine.check.audits import audit_all
+    from genesys_engine.engine.cli.audit_formats import Audited
 
-    level = "fast" if fast else "full"
     targets, unreadable = _find(paths)
-    order = {"adapt": True, "class_name": class_name, "d_model": d_model, "layers": layers}
-    order |= {"context": context, "level": level, "reference_seed": "" if fast else REFERENCE}
-    audited = _audited(targets, order)
+    shape = {"d_model": d_model, "layers": layers, "context": context}
+    results = audit_all(targets, class_name=class_name, fast=fast, **shape)
+    audited = map(Audited, targets, results)
     if form == "text":
         return _answer_text(audited, unreadable, several=len(paths) > 1)
     found = list(audited)
     code = _exit_code(found, unreadable)
-    _answer_data(form, found, unreadable, level, code)
+    _answer_data(form, found, unreadable, "fast" if fast else "full", code)
     return code
 
 
@@ -138,14 +140,6 @@ def _find(paths: Sequence[str]) -> tuple[list[Target], list[Unreadable]]:
             note(f"genesys-engine: {error}")
             unreadable.append(Unreadable(path, str(error)))
     return targets, unreadable
-
-
-def _audited(targets: Sequence[Target], order: dict[str, Any]) -> Iterator[Audited]:
-    from genesys_engine.engine.check.audits import audit_all
-    from genesys_engine.engine.cli.audit_formats import Audited
-
-    for target, result in zip(targets, audit_all(targets, **order), strict=True):
-        yield Audited(target, result)
 
 
 def _exit_code(audited: Iterable[Audited], unreadable: Sequence[Unreadable]) -> int:

@@ -51,7 +51,7 @@ def _tree_diff(moment: Moment, parent: int, design: int) -> list[str]:
     before, after = (
         GABTree.from_json(moment.tree(each)).describe().splitlines() for each in (parent, design)
     )
-    return list(unified_diff(before, after, lineterm="", n=1))[2:]
+    return changed_lines(before, after, context=1)
 
 
 def _explanation(moment: Moment, design: int) -> dict[str, object] | None:
@@ -89,9 +89,9 @@ def difference(moment: Moment, design: int, other: int) -> dict[str, object]:
     return {"lines": changed_lines(before, after)}
 
 
-def changed_lines(before: list[str], after: list[str]) -> list[str]:
+def changed_lines(before: list[str], after: list[str], *, context: int = CONTEXT) -> list[str]:
     """Return a unified difference without its head."""
-    return list(unified_diff(before, after, lineterm="", n=CONTEXT))[2:]
+    return list(unified_diff(before, after, lineterm="", n=context))[2:]
 
 
 def curves(moment: Moment, design: int) -> list[dict[str, object]]:

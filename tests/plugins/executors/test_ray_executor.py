@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from engine_process import ask, digest, engine, started, wait_for, write_experiment
 from ray_cluster import TestCluster
+from waiting import until
 
 from genesys_engine.gab.errors import EnvironmentProblem
 from genesys_engine.plugins import testing
@@ -57,14 +58,6 @@ def opened(cluster, *, workers=1, require="process", **options):
         yield made, heard
     finally:
         made.close()
-
-
-def until(what, seconds=LONG_S):
-    end = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    return found
 
 
 def begun(scratch: Path) -> list[list[int]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from waiting import until
 
 from genesys_engine.gab.errors import EnvironmentProblem
 from genesys_engine.plugins.api import Limits
@@ -54,13 +55,6 @@ def opened():
         executor.close()
 
 
-def until(what):
-    end = time.monotonic() + PATIENCE_S
-    while not what():
-        assert time.monotonic() < end, "it never came to this"
-        time.sleep(0.05)
-
-
 def home(scratch):
     return Path(json.loads((note_folder(scratch) / NOTE).read_text())["home"])
 
@@ -78,7 +72,7 @@ def killed_coordinator(scratch, job, payload, **options):
         scratch=str(scratch),
     )  # fmt: skip
     with subprocess.Popen([sys.executable, "-c", code]) as process:
-        until(lambda: runs(scratch))
+        until(lambda: runs(scratch), PATIENCE_S)
         process.kill()
 
 
@@ -208,7 +202,7 @@ def test_a_job_of_a_killed_coordinator_is_not_run_again(opened, tmp_path, then):
     scratch, payload = tmp_path / "verify-3", {"seconds": 4.0}
     killed_coordinator(scratch, "slurm_jobs:slow", payload)
     if then == "when it has ended":
-        until(lambda: (home(scratch) / OUTCOME).exists())
+        until(lambda: (home(scratch) / OUTCOME).exists(), PATIENCE_S)
     if then == "before it was numbered":
         note = note_folder(scratch) / NOTE
         note.write_text(json.dumps({**json.loads(note.read_text()), "number": ""}))
@@ -228,14 +222,14 @@ def test_a_job_that_is_asked_something_else_takes_the_place_of_the_old_one(opene
     other = executor.submit("slurm_jobs:slow", {"seconds": 0.0}, scratch, LIMITS)
     assert other.result(PATIENCE_S).status == "ok"
     executor.close()
-    until(lambda: not processes_of(scratch))
+    until(lambda: not processes_of(scratch), PATIENCE_S)
 
 
 def test_jobs_may_be_left_running_and_are_collected_later(opened, tmp_path):
     scratch, payload = tmp_path / "verify-3", {"seconds": 3.0}
     first = opened(stop="leave")
     future = first.submit("slurm_jobs:slow", payload, scratch, LIMITS)
-    until(lambda: runs(scratch))
+    until(lambda: runs(scratch), PATIENCE_S)
     time.sleep(1.0)  # the executor has seen it too
     assert future.cancel(), "a run that stops need not wait for it"
     first.close()
@@ -250,7 +244,7 @@ def test_jobs_may_be_left_running_and_are_collected_later(opened, tmp_path):
 def test_a_requeued_job_continues_from_its_training_checkpoint(opened, tmp_path):
     scratch = tmp_path / "verify-3"
     future = opened().submit("slurm_jobs:trained", {}, scratch, LIMITS)
-    until(lambda: runs(scratch))
+    until(lambda: runs(scratch), PATIENCE_S)
     os.kill(task_process(scratch), signal.SIGUSR2)  # as Slurm does before it takes a node away
     outcome = future.result(PATIENCE_S)
     assert outcome.value["resumed"] == "so far"
@@ -261,7 +255,7 @@ def test_a_killed_job_is_the_machine_s_fault_and_keeps_its_checkpoint(opened, tm
     scratch = tmp_path / "verify-3"
     executor = opened()
     future = executor.submit("slurm_jobs:trained", {}, scratch, LIMITS)
-    until(lambda: runs(scratch))
+    until(lambda: runs(scratch), PATIENCE_S)
     number = json.loads((note_folder(scratch) / NOTE).read_text())["number"]
     os.killpg(int(number), signal.SIGKILL)
     outcome = future.result(PATIENCE_S)
@@ -274,7 +268,7 @@ def test_a_killed_job_is_the_machine_s_fault_and_keeps_its_checkpoint(opened, tm
 def test_a_result_that_cannot_be_read_is_the_machine_s_fault(opened, tmp_path):
     scratch = tmp_path / "verify-3"
     future = opened().submit("slurm_jobs:slow", {"seconds": 600.0}, scratch, LIMITS)
-    until(lambda: runs(scratch))
+    until(lambda: runs(scratch), PATIENCE_S)
     (home(scratch) / OUTCOME).write_text('{"status": "ok", "value": [')
     outcome = future.result(PATIENCE_S)
     assert outcome.status == "infrastructure"
@@ -301,14 +295,14 @@ def test_cancelling_and_closing_leave_nothing(opened, tmp_path):
     executor = opened(workers=1)
     first = executor.submit("slurm_jobs:trained", {}, running, LIMITS)
     second = executor.submit("slurm_jobs:trained", {}, queued, LIMITS)
-    until(lambda: runs(running) and first.running())
+    until(lambda: runs(running) and first.running(), PATIENCE_S)
     assert not first.cancel(), "it runs"
     assert second.cancel()
     executor.close()
     assert first.result(1).status == "infrastructure"
     with pytest.raises(CancelledError):
         second.result(1)
-    until(lambda: not processes_of(running))
+    until(lambda: not processes_of(running), PATIENCE_S)
     assert not list(tmp_path.glob("*-job"))
     assert (running / "training.safetensors").read_text() == "so far"
     with pytest.raises(RuntimeError):

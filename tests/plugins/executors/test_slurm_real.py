@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 from genesys_engine.gab.errors import EnvironmentProblem
 from genesys_engine.plugins.api import Limits
@@ -57,13 +58,6 @@ def opened():
     yield make
     for executor in executors:
         executor.close()
-
-
-def until(what):
-    end = time.monotonic() + PATIENCE_S
-    while not what():
-        assert time.monotonic() < end, "it never came to this"
-        time.sleep(0.1)
 
 
 def state(scratch):
