@@ -165,13 +165,19 @@ def table(folder: Path) -> None:
             print(f"{scale}, equal {equal}\n\n" + "\n".join(rows(records)), end="\n\n")
 
 
-def rows(records: Sequence[Record]) -> list[str]:
-    """Return a table in Markdown: a row for each design, the discovery first."""
+def ordered_scores(records: Sequence[Record]) -> dict[str, dict[int, float]]:
+    """Return bits per byte by design and seed, the discovery first; a failure is infinite."""
     scores: dict[str, dict[int, float]] = defaultdict(dict)
     for each in records:
         scores[each.design][each.seed] = each.bits_per_byte or math.inf
     first = next((name for name in scores if name not in library.design_names()), min(scores))
-    scores = {first: scores[first], **scores}
+    return {first: scores[first], **scores}
+
+
+def rows(records: Sequence[Record]) -> list[str]:
+    """Return a table in Markdown: a row for each design, the discovery first."""
+    scores = ordered_scores(records)
+    first = next(iter(scores))
     lines = [
         f"| design | bits per byte by seed | mean | gain of {first} | tokens | CPU s | size |",
         "|---|---|---|---|---|---|---|",

@@ -4,6 +4,7 @@ import json
 import math
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -13,6 +14,7 @@ from genesys_engine.gab.errors import InputError
 BENCH = Path(__file__).parents[2] / "experiments" / "bench"
 sys.path.insert(0, str(BENCH))
 
+from discovery_picture import main as draw  # noqa: E402
 from discovery_race import (  # noqa: E402
     main,
     paired_gain,
@@ -120,3 +122,26 @@ def test_shipped_records_print(capsys: pytest.CaptureFixture[str]) -> None:
     for folder in (BENCH.parent / "discoveries").glob("*/"):
         main(["table", str(folder)])
         assert "seeds)" in capsys.readouterr().out
+
+
+def test_the_picture_has_a_dot_for_each_training_the_better_ones_further_left(tmp_path) -> None:
+    for file, bits in (("tokens", 2.0), ("seconds", 1.9)):
+        for seed in (1, 2, 3):
+            append(tmp_path / f"{file}.jsonl", record("mamba2", seed, bits + 0.2 + seed / 100))
+            append(tmp_path / f"{file}.jsonl", record("found", seed, bits + seed / 100))
+    drawn = tmp_path / "found.svg"
+    draw([str(tmp_path), str(drawn), "--label", "design <7>"])
+    root = ElementTree.fromstring(drawn.read_text("utf-8"))
+    rows = [
+        [float(dot.get("cx", "")) for dot in group if dot.tag.endswith("circle")]
+        for group in root.iter()
+        if group.tag.endswith("}g")
+    ]
+    assert [len(dots) for dots in rows] == [3, 3, 3, 3]
+    assert max(rows[0]) < min(rows[1]) < max(rows[1]) < min(rows[2])
+    assert "design <7>" in {text.text for text in root.iter()}
+
+
+def test_a_picture_of_nothing_is_refused(tmp_path) -> None:
+    with pytest.raises(SystemExit, match="nothing was recorded at 4M"):
+        draw([str(tmp_path), str(tmp_path / "none.svg"), "--scale", "4M"])
