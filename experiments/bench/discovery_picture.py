@@ -112,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--label", default="the discovery")
     options = parser.parse_args(arguments)
     try:
-        panels = []
+        panels: list[Panel] = []
         for equal in EQUAL:
             records = read_records(options.folder / f"{equal}.jsonl")
             own = [each for each in records if each.recipe.scale == options.scale]
