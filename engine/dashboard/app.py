@@ -16,12 +16,20 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from genesys_engine.engine.dashboard.access import Guard, Hosts
-from genesys_engine.engine.dashboard.answers import compare, designs, knowledge, overview, study
+from genesys_engine.engine.dashboard.answers import (
+    compare,
+    control,
+    designs,
+    knowledge,
+    overview,
+    study,
+)
 from genesys_engine.engine.dashboard.answers import design as one
 from genesys_engine.engine.dashboard.catalogue import RUN, STUDY, Catalogue
 from genesys_engine.engine.dashboard.feed import Feed
 from genesys_engine.engine.dashboard.watch import Moment, problem_of
 from genesys_engine.engine.report.templates import HERE as REPORT
+from genesys_engine.engine.run.requests import Refused
 from genesys_engine.gab.errors import GenesysError, InputError
 
 STATIC = Path(__file__).parent / "static"
@@ -38,16 +46,21 @@ Make = Callable[[Moment, Request], object]
 
 
 class Dashboard:
-    """Answers for the runs of a catalogue."""
+    """Answers for the runs of a catalogue.
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    Args:
+        control: runs can be stopped and designs pinned from the page.
+    """
+
+    def __init__(self, catalogue: Catalogue, *, control: bool = False) -> None:
         self.catalogue = catalogue
+        self.control = control
         self.feed = Feed()
         self._bases = knowledge.Bases()
 
     def app(self, *, token: str, hosts: Hosts, port: int) -> Guard:
         """Return the application, which answers nobody without the token."""
-        app = Starlette(routes=[*self._files(), *self._answers()])
+        app = Starlette(routes=[*self._files(), *self._answers(), *self._controls()])
         return Guard(app, token=token, hosts=hosts, port=port)
 
     def _files(self) -> list[Route]:
@@ -62,7 +75,7 @@ class Dashboard:
         return [
             Route("/api/runs", _guarded(self._listed)),
             Route("/events", self._events),
-            Route(f"{run}/status", self._now(_of_run(overview.run_status))),
+            Route(f"{run}/status", self._now(self._status)),
             Route(f"{run}/finals", self._kept(_of_run(overview.run_finals))),
             Route(f"{run}/tree", self._kept(_of_run(designs.tree))),
             Route(f"{run}/fitness", self._kept(_of_run(designs.fitness))),
@@ -76,11 +89,23 @@ class Dashboard:
             Route(f"{design}/code", self._kept(_of_design(one.code))),
             Route(f"{design}/difference/{{other:int}}", self._kept(_difference)),
             Route(f"{design}/curves", self._now(_of_design(one.curves))),
+            Route(f"{design}/pin", self._now(self._pin_state), methods=["GET"]),
             Route(f"{design}/conversation", self._kept(_of_design(one.conversation))),
             Route("/api/compare", _guarded(self._compared)),
             Route("/api/compare/code", _guarded(self._code_compared)),
             Route("/api/studies/{study}", _guarded(self._study)),
             Route("/api/knowledge", _guarded(self._found)),
+        ]
+
+    def _controls(self) -> list[Route]:
+        """Return what changes something; without `control` there is no such address."""
+        if not self.control:
+            return []
+        run, post = "/api/runs/{run}", ["POST"]
+        stop, pin = self._now(_of_run(control.stop)), self._now(_of_design(control.pin))
+        return [
+            Route(f"{run}/stop", stop, methods=post),
+            Route(f"{run}/designs/{{design:int}}/pin", pin, methods=post),
         ]
 
     # --- kinds of answers ----------------------------------------------------------------------
@@ -105,6 +130,16 @@ class Dashboard:
                 return encoded(make(moment, request))
 
         return _guarded(answer)
+
+    # --- what depends on whether the page may control ------------------------------------------
+
+    def _status(self, moment: Moment, request: Request) -> object:
+        state = control.stop_state(moment, allowed=self.control)
+        return {**overview.run_status(moment), "stop": state}
+
+    def _pin_state(self, moment: Moment, request: Request) -> object:
+        design = request.path_params["design"]
+        return {"pin": control.pin_state(moment, design, allowed=self.control)}
 
     # --- what is not of one run ----------------------------------------------------------------
 
@@ -207,6 +242,8 @@ def _guarded(make: Callable[[Request], bytes]) -> Answer:
     async def answer(request: Request) -> Response:
         try:
             body = await run_in_threadpool(make, request)
+        except Refused as error:
+            return _problem(error, 409)
         except InputError as error:
             return _problem(error, 404)
         except (GenesysError, sqlite3.DatabaseError, OSError) as error:

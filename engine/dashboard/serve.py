@@ -22,11 +22,15 @@ LEAVE_S = 1
 
 @dataclass(frozen=True)
 class Options:
-    """How the server is to be reached; `port` None takes `PORT`, or any where that is taken."""
+    """How the server is to be reached; `port` None takes `PORT`, or any where that is taken.
+
+    `control`: the page may stop runs and pin designs.
+    """
 
     host: str = "127.0.0.1"
     port: int | None = None
     names: tuple[str, ...] = ()
+    control: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ def prepare(runs: Iterable[Path], options: Options) -> Prepared:
         InputError: a folder holds neither a run nor a study.
         EnvironmentProblem: the port is taken, or the address is not one of this machine.
     """
-    dashboard = Dashboard(Catalogue(runs))
+    dashboard = Dashboard(Catalogue(runs), control=options.control)
     listening = _listen(options)
     port, token = listening.getsockname()[1], new_token()
     app = dashboard.app(token=token, hosts=Hosts(options.host, options.names), port=port)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from functools import lru_cache
@@ -58,6 +58,7 @@ from genesys_engine.engine.select.policy import (
 from genesys_engine.engine.select.state import State
 from genesys_engine.engine.store.checkpoints import checkpoint_name
 from genesys_engine.engine.store.event_types import (
+    DesignPinned,
     ErrorHandled,
     EventRecord,
     RunStopped,
@@ -99,6 +100,7 @@ class Evolution:
         should_stop: Callable[[], str | None],
         observe: Callable[[Event], None],
         notices: queue.SimpleQueue[EventRecord] | None = None,
+        pins: Callable[[], Iterable[int]] = tuple,
     ) -> None:
         self.store = store
         self.state = state
@@ -111,6 +113,7 @@ class Evolution:
         self._should_stop = should_stop
         self._observe = observe
         self._notices = notices or queue.SimpleQueue()
+        self._pins = pins
         self._arrived: queue.SimpleQueue[tuple[int, Running]] = queue.SimpleQueue()
         self._tasks: dict[int, TaskRow] = {}  # running or waiting to be applied
         self._results: dict[int, Done] = {}
@@ -150,6 +153,7 @@ class Evolution:
         while True:
             self._collect(block=False)
             self._refuse_to_go_on()
+            self._take_pins()
             if len(self.state.in_flight) < self.policy.settings.lookahead:
                 decision = self.policy.decide(self.state)
                 if isinstance(decision, NextGeneration | OpenFinals | LookAtFinals):
@@ -318,6 +322,16 @@ class Evolution:
         while self._running:
             with suppress(*RUN_ENDING_ERRORS):  # the first one is reported already
                 self._collect(block=True)
+
+    def _take_pins(self) -> None:
+        """Let in what a person asks for, between two decisions: the log has it at that place."""
+        for design in self._pins():
+            if design in self.state.standings and design not in self.state.pinned:
+                with self.store.transaction():
+                    self.state.pinned.add(design)
+                    event = self.store.add_event(DesignPinned(design=design))
+                    self._save()
+                self._observe(event)
 
     # --- issuing -----------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -328,6 +328,7 @@ def assemble(
     notices: Notices | None = None,
     *,
     share_all: bool = False,
+    pins: Callable[[], Iterable[int]] = tuple,
 ) -> Evolution:
     """Return the loop over `store`, its state rebuilt.
 
@@ -335,6 +336,7 @@ def assemble(
         noise: trainings that other runs have had, or may use.
         notices: what the executor tells, to which the gateway adds.
         share_all: share every training, not only those of the reference that measure the noise.
+        pins: gives each design once that a person wants promoted before others.
     """
     experiment, settings, measure = context.experiment, context.decisions, context.measure
     state = State(
@@ -386,4 +388,11 @@ def assemble(
     confirmer = Confirmer(executor, context.folder, evaluation, workers)
     parts = (store, state, policy, designer, verifier, confirmer, outcomes)
     asked = Decisions(context.host)
-    return Evolution(*parts, decisions=asked, should_stop=stop, observe=observe, notices=notices)
+    return Evolution(
+        *parts,
+        decisions=asked,
+        should_stop=stop,
+        observe=observe,
+        notices=notices,
+        pins=pins,
+    )

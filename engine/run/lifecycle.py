@@ -47,6 +47,7 @@ from genesys_engine.engine.run.extension import (
     extend,
 )
 from genesys_engine.engine.run.own_seeds import keep_seeds, kept_seeds
+from genesys_engine.engine.run.requests import Requests
 from genesys_engine.engine.run.settings import finals_trainings
 from genesys_engine.engine.run.trackers import open_trackers
 from genesys_engine.engine.score.noise import gain_sigmas
@@ -246,16 +247,18 @@ def _execute(
             callbacks.on_stage(silenced.describe())
 
     news = _News(callbacks.on_stage)
+    requests = Requests(store.folder, callbacks.should_stop, callbacks.on_stage)
     with (
+        contextlib.closing(requests),
         open_trackers(context, store, callbacks.on_stage) as trackers,
         open_executor(context, news.tell) as executor,
     ):
         callbacks.on_stage("starting workers")
         bigram = bigram_scores(store, context, executor)
         news.to_log_only()
-        noise, stop = noise_cache(context), callbacks.should_stop
+        noise, stop = noise_cache(context), requests.should_stop
         parts = (store, context, executor, bigram, observe, stop, noise, news.notices)
-        evolution = assemble(*parts, share_all=callbacks.share_trainings)
+        evolution = assemble(*parts, share_all=callbacks.share_trainings, pins=requests.pins)
         try:
             for event in store.events():
                 callbacks.on_past(event)

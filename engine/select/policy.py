@@ -146,6 +146,8 @@ class Policy:
     def _pick(self, state: State, rung: int, rng: random.Random) -> int:
         if rung == 0:
             return state.waiting[0]
+        if pinned := state.pinned & state.climbing[rung - 1]:
+            return min(pinned)
         candidates = state.candidates(state.climbing[rung - 1])
         if state.ladder.release == "halving":
             ranked = zip(-candidates.fitness, candidates.design, strict=True)

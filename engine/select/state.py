@@ -105,6 +105,7 @@ class Snapshot:
     failures_in_a_row: int
     confirmations: OpenConfirmations = field(default_factory=OpenConfirmations)
     finals: FinalsProgress | None = None
+    pinned: tuple[int, ...] = ()
 
 
 class State:
@@ -128,6 +129,7 @@ class State:
         self.confirmations = Confirmations()
         self.finals = Finals()
         self.credit = Credit()
+        self.pinned: set[int] = set()  # that a person wants promoted before others
         self.warned: set[str] = set()
         self.verifications_in_flight: Counter[int] = Counter()
 
@@ -282,6 +284,7 @@ class State:
             finals=FinalsProgress(self.finals.entries, self.finals.seen),
             warned=tuple(sorted(self.warned)),
             failures_in_a_row=self.counts.failures_in_a_row,
+            pinned=tuple(sorted(self.pinned)),
         )
 
     def restore(self, snapshot: Snapshot, finals: FinalsProgress) -> None:
@@ -292,7 +295,7 @@ class State:
         self.best = snapshot.best
         self.confirmations.restore(snapshot.confirmations)
         self.finals.entries, self.finals.seen = finals.entries, finals.seen
-        self.warned = set(snapshot.warned)
+        self.warned, self.pinned = set(snapshot.warned), set(snapshot.pinned)
         self.counts.failures_in_a_row = snapshot.failures_in_a_row
 
 

@@ -289,6 +289,17 @@ class DesignDisqualified(EventRecord):
     in_question: tuple[int, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class DesignPinned(EventRecord):
+    """A person has asked that a design be promoted before others.
+
+    It is decisive, as the extension of a run is: what follows depends on it.
+    """
+
+    KIND = kinds.DESIGN_PINNED
+    design: int
+
+
 # --- verifications -----------------------------------------------------------------------------
 
 

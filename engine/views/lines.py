@@ -135,6 +135,11 @@ def _disqualified(event: events.DesignDisqualified, run: RunView) -> str:
 
 
 @_words.register
+def _pinned(event: events.DesignPinned, run: RunView) -> str:
+    return f"design {run.label(event.design)} pinned: it is promoted before others"
+
+
+@_words.register
 def _finals(event: events.FinalsOpened, run: RunView) -> str:
     designs = ", ".join(run.label(design) for design in event.finalists)
     rivals = ", ".join(run.label(seed) for seed in event.seeds_of_population)

@@ -96,6 +96,8 @@ class RunView:
     best: events.BestChanged | None = None
     disqualified: dict[int, str] = field(default_factory=dict)
     """Design -> why its audit disqualified it."""
+    pinned: set[int] = field(default_factory=set)
+    """Designs that a person wants promoted before others."""
     verdict: events.RunFinished | None = None
     stop_reason: str = ""
     budget_use: dict[str, str] = field(default_factory=dict)
@@ -363,6 +365,11 @@ def _confirmation_started(event: events.ConfirmationStarted, run: RunView, at: f
 @_apply.register
 def _design_confirmed(event: events.DesignConfirmed, run: RunView, at: float) -> None:
     run.auditing.pop(event.seq, None)
+
+
+@_apply.register
+def _design_pinned(event: events.DesignPinned, run: RunView, at: float) -> None:
+    run.pinned.add(event.design)
 
 
 @_apply.register

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,11 @@ class Trial:
     untrained: float = 0.0  # accuracy of an untrained model; 0: there is no accuracy
     executors: list[RecordedExecutor] = field(default_factory=list)
 
-    def go(self, should_stop: Callable[[], str | None] = lambda: None) -> Evolution:
+    def go(
+        self,
+        should_stop: Callable[[], str | None] = lambda: None,
+        pins: Callable[[], Iterable[int]] = tuple,
+    ) -> Evolution:
         """Start the run, or take it up if the folder has one."""
         file = self.folder.with_suffix(".toml")
         keys = ("seed", "mode", "selection", "release", "finalists")
@@ -95,7 +99,8 @@ class Trial:
         self.executors.append(executor)
         bigram: list[dict[str, Any]] = []
         with store:
-            evolution = assemble(store, context, executor, bigram, lambda event: None, should_stop)
+            parts = (store, context, executor, bigram, lambda event: None, should_stop)
+            evolution = assemble(*parts, pins=pins)
             try:
                 evolution.run()
             finally:

@@ -35,18 +35,24 @@ NEEDED = ("starlette", "uvicorn", "sse_starlette")
     metavar="NAME",
     help="A further name under which a browser may ask; repeatable.",
 )
+@click.option(
+    "--control",
+    is_flag=True,
+    help="Let the page stop a run after its running trials, and pin a design for promotion.",
+)
 @click.option("--open", "opens", is_flag=True, help="Open the page in a browser.")
 def command(
     runs: tuple[Path, ...],
     port: int | None,
     host: str,
     names: tuple[str, ...],
+    control: bool,
     opens: bool,
 ) -> None:
     """Show RUNS live in a browser: progress, evolution tree, leaderboard, every design.
 
     RUNS are folders of runs or studies, or folders that hold some; `runs` by default. Prints the
-    address, whose token is the key; Ctrl-C ends it. Read-only.
+    address, whose token is the key; Ctrl-C ends it. Read-only, unless --control is given.
     """
     if missing := [name for name in NEEDED if find_spec(name) is None]:
         raise EnvironmentProblem(
@@ -55,7 +61,7 @@ def command(
         )
     from genesys_engine.engine.dashboard.serve import Options, prepare
 
-    prepared = prepare(runs or (RUNS,), Options(host, port, names))
+    prepared = prepare(runs or (RUNS,), Options(host, port, names, control))
     answer(prepared.address)
     note("open this address in a browser; Ctrl-C ends the dashboard")
     if opens:

@@ -30,4 +30,6 @@ export const get = (path, params = {}, signal = undefined) => {
   return answered(fetch(`/api/${path}${query.size ? `?${query}` : ""}`, { signal }));
 };
 
+export const post = (path) => answered(fetch(`/api/${path}`, { method: "POST" }));
+
 export const at = (...parts) => parts.map((part) => encodeURIComponent(part)).join("/");

@@ -2,6 +2,7 @@
 
 import { problem } from "./app.js";
 import { at, get } from "./api.js";
+import { pinControl } from "./control.js";
 import { difference, highlighted, unfolded } from "./code.js";
 import { cell, fill, h, link, num, section, table } from "./dom.js";
 import { draw } from "./figures.js";
@@ -80,7 +81,7 @@ export const view = async (place, [run, design], query, isCurrent) => {
   const found = await get(base);
   const name = (each) => link(hrefOf(each), found.names[each] ?? `#${each}`);
   const [word, detail] = state(found);
-  const curves = h("div", {});
+  const curves = h("div", {}), pin = h("span", { class: "pin" });
   const listed = (each) => each.map((one, i) => [i ? ", " : "", name(one)]);
   const steps = [...found.lineage].map((step) => h("li", {}, step.design === found.design ? h("b", {}, found.label) : name(step.design), h("span", {}, step.change || step.operator)));
   const parents = [...new Set(found.parents)];
@@ -94,7 +95,7 @@ export const view = async (place, [run, design], query, isCurrent) => {
       h("div", {}, h("dt", {}, "operator"), h("dd", { class: "words" }, found.operator)),
       h("div", {}, h("dt", {}, "parents"), h("dd", { class: "words" }, parents.length ? listed(parents) : "none", h("small", {}, found.children.length ? ["children: ", listed(found.children.slice(0, 12)), found.children.length > 12 ? ` and ${found.children.length - 12} more` : ""] : "no children")))),
     found.remarks.length ? h("div", { class: "notice warn" }, found.remarks.map((line) => h("p", {}, line))) : null,
-    h("p", { class: "controls" }, link(`#/compare?d=${[`${run}:${design}`, ...parents.map((p) => `${run}:${p}`)].map(encodeURIComponent).join(",")}`, parents.length ? "Compare with its parents" : "Compare", { class: "button" })),
+    h("p", { class: "controls" }, link(`#/compare?d=${[`${run}:${design}`, ...parents.map((p) => `${run}:${p}`)].map(encodeURIComponent).join(",")}`, parents.length ? "Compare with its parents" : "Compare", { class: "button" }), pin),
     h("div", { class: "stacked" },
       section("scores", "Scores next to their controls", scores(found), costs(found.costs)),
       section("curves", "Loss curves", curves),
@@ -112,8 +113,9 @@ export const view = async (place, [run, design], query, isCurrent) => {
 
   const boxes = new Map();
   const refresh = async () => {
-    const figures = await get(`${base}/curves`);
+    const [figures, { pin: state }] = await Promise.all([get(`${base}/curves`), get(`${base}/pin`)]);
     if (!isCurrent()) return;
+    pinControl(pin, state, `${base}/pin`);
     if (!figures.length) { fill(curves, h("p", { class: "note" }, "No curve yet.")); return; }
     if (boxes.size !== figures.length) { boxes.clear(); fill(curves, h("div", { class: "grid" }, figures.map((figure, i) => { boxes.set(i, h("div", { class: "figure" })); return h("div", {}, boxes.get(i)); }))); }
     await Promise.all(figures.map((figure, i) => draw(boxes.get(i), figure)));

@@ -2,6 +2,7 @@
 
 import { problem } from "./app.js";
 import { at, get } from "./api.js";
+import { stopControl } from "./control.js";
 import { cell, fill, h, link, num, section, table } from "./dom.js";
 import { draw } from "./figures.js";
 import { clock, count, duration, number, percent, plural, usd } from "./format.js";
@@ -133,7 +134,7 @@ export const view = async (place, [run], query, isCurrent) => {
   const open = (design) => { location.hash = hrefOf(design).slice(1); };
   const parts = Object.fromEntries(SECTIONS.map(([id]) => [id, h("div", {})]));
   const [title, tiles, warnings, words] = [h("h1"), h("div"), h("div"), h("div")];
-  const state = h("span");
+  const state = h("span"), stop = h("span", { class: "stop" });
   const tree = evolutionTree(hrefOf, (design) => get(`runs/${at(run)}/designs/${design}/brief`));
   const board = leaderboard(run, isCurrent, hrefOf);
   const off = tradeOffs(run, isCurrent, open);
@@ -146,7 +147,7 @@ export const view = async (place, [run], query, isCurrent) => {
   for (const id of ["failures", "llm", "work"]) loading(parts[id]);
   fill(place,
     h("p", { class: "kicker" }, link("#/", "Runs"), " / run"),
-    h("div", { class: "title" }, title, state), warnings, tiles, words,
+    h("div", { class: "title" }, title, state, stop), warnings, tiles, words,
     h("nav", { class: "sections", "aria-label": "Sections" }, SECTIONS.map(([id, text]) =>
       h("button", { type: "button", on: { click: () => document.getElementById(id)?.scrollIntoView({ behavior: "smooth" }) } }, text))),
     h("div", { class: "columns" }, SECTIONS.map(([id, text]) => section(id, text, parts[id]))));
@@ -158,6 +159,7 @@ export const view = async (place, [run], query, isCurrent) => {
     name = status.name || run;
     title.textContent = name;
     fill(state, chip(status.state), status.reason ? h("span", { class: "aside" }, ` ${status.reason}`) : null);
+    stopControl(stop, status.stop, `runs/${at(run)}/stop`);
     fill(tiles, head(status));
     fill(words, verdict(status));
     fill(warnings, status.caveats.length ? h("div", { class: "notice warn" }, status.caveats.map((text) => h("p", {}, text))) : null);

@@ -1,10 +1,11 @@
 """The page in a real headless Chromium, over a sample run and over a real one in mid-flight."""
 
+import json
 import re
 
 import pytest
 from dashboard_server import browser, opened, served
-from engine_process import ended, started, wait_for, write_experiment
+from engine_process import ask, ended, started, wait_for, write_experiment
 from sample_run import make_run
 
 from genesys_engine.engine.store.run_store import Store
@@ -156,13 +157,24 @@ def test_without_the_token_a_browser_sees_nothing(chromium, server):
         assert "sample" not in page.content()
 
 
+PINNED = "SELECT payload FROM events WHERE kind = 'design.pinned' AND decisive"
+CHILD = "SELECT MAX(id) FROM designs WHERE accepted AND parents != '[]' HAVING COUNT(*)"
+TWO_RUNGS = """
+[[ladder.rungs]]
+scale = "1M"
+verifications = 2
+tokens = 6144
+"""
+
+
 @pytest.mark.slow
-def test_a_real_run_is_watched_in_mid_flight(chromium, tmp_path):
-    file, run = write_experiment(tmp_path, verifications=12, designs=10), tmp_path / "runs" / "live"
+def test_a_real_run_is_watched_pinned_and_stopped_in_mid_flight(chromium, tmp_path):
+    file = write_experiment(tmp_path, verifications=30, designs=28, more=TWO_RUNGS)
+    run = tmp_path / "runs" / "live"
     with started("run", file, "--out", run) as process:
         wait_for(lambda: (run / "run.sqlite").exists(), process)
         with (
-            served([run.parent]) as server,
+            served([run.parent], control=True) as server,
             opened(chromium, server.at("/run/live")) as page,
             opened(chromium, server.at("/")) as other,
         ):
@@ -170,8 +182,20 @@ def test_a_real_run_is_watched_in_mid_flight(chromium, tmp_path):
             other.locator(".card .chip.state-running").wait_for()
             page.locator(".workers li").first.wait_for()
             page.locator(".board tbody tr").first.wait_for()  # it came while we watched
-            process.terminate()  # ends after the running trials
+            ((child,),) = wait_for(lambda: ask(run, CHILD), process)
+            go(page, f"/run/live/design/{child}", ".pin button")
+            page.get_by_role("button", name="Pin for promotion").click()
+            page.locator(".pin [role=status]").wait_for()
+            wait_for(lambda: ask(run, PINNED), process)
+            go(page, "/run/live", ".stop button")
+            page.get_by_role("button", name="Stop after the running trials").click()
+            page.get_by_role("button", name="Go on").click()  # it was not meant
+            page.get_by_role("button", name="Stop after the running trials").click()
+            page.get_by_role("button", name="Stop, resume later").click()
             page.locator(".chip.state-interrupted").wait_for()
             other.locator(".card .chip.state-interrupted").wait_for()
+            assert page.locator(".stop button").count() == 0
         answer = ended(process)
     assert answer.code == 130, answer.err
+    assert [json.loads(payload) for (payload,) in ask(run, PINNED)] == [{"design": child}]
+    assert not list(run.glob("requests/*"))
