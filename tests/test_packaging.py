@@ -2,11 +2,11 @@
 
 import os
 import shutil
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
+import commands
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,7 +34,7 @@ def build(folder: Path) -> Path:
 
 def pip(command: str, *arguments: str) -> None:
     run = [sys.executable, "-m", "pip", command, "--quiet", "--no-index", "--no-deps", *arguments]
-    done = subprocess.run(run, capture_output=True, text=True, timeout=240)
+    done = commands.run(run, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -79,12 +79,10 @@ def test_the_wheel_names_its_command_and_licence(wheel: Path) -> None:
 
 def test_the_installed_package_works_from_another_folder(site: Path, tmp_path: Path) -> None:
     def run(*arguments: str) -> str:
-        done = subprocess.run(
+        done = commands.run(
             [sys.executable, *arguments],
             cwd=tmp_path,
             env=os.environ | {"PYTHONPATH": str(site)},
-            capture_output=True,
-            text=True,
             timeout=120,
         )
         assert done.returncode == 0, done.stdout + done.stderr

@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import commands
 import pytest
 
 from genesys_engine.engine.store.run_store import Store
@@ -23,18 +24,16 @@ pytestmark = [pytest.mark.slow, pytest.mark.exhaustive, pytest.mark.timeout(900)
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     folder = tmp_path_factory.mktemp("quickstart") / "run"
-    done = subprocess.run(
+    done = commands.run(
         [*ENGINE, "run", "experiments/quickstart.toml", "--out", str(folder)],
         cwd=ROOT,
-        capture_output=True,
-        text=True,
     )
     return folder, done
 
 
 def leaderboard(folder: Path) -> list[dict[str, Any]]:
     command = [*ENGINE, "leaderboard", str(folder), "--json"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    done = commands.run(command, cwd=ROOT, check=True)
     answer = json.loads(done.stdout)
     assert answer["schema"] == 1
     rows: list[dict[str, Any]] = answer["data"]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import commands
 import pytest
 
 from genesys_engine.engine.cli.app import COMMANDS
@@ -19,12 +20,10 @@ GENERATED = {"commands", "finding-codes", "plugin-api", "python-api"}
 
 def build(config: Path, site: Path) -> subprocess.CompletedProcess[str]:
     pytest.importorskip("mkdocs", reason="the extra `docs` is not installed")
-    return subprocess.run(
+    return commands.run(
         [sys.executable, "-m", "mkdocs", "build", "-f", config, "-d", site],
         cwd=ROOT,
         env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
-        capture_output=True,
-        text=True,
         timeout=280,
     )
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from genesys_engine.gab.errors import EnvironmentProblem
 from genesys_engine.plugins.executors.slurm_node import SUBMITIT, NodeTask
+from genesys_engine.plugins.sandbox.starting import MOMENTARY, retried
 
 if TYPE_CHECKING:
     from genesys_engine.plugins.executors.kept_job import KeptJob
@@ -287,17 +288,23 @@ def ask_slurm(*command: str) -> str:
 
     Raises:
         CommandFailed: it refused.
-        Busy: it did not answer.
+        Busy: it did not answer, or this machine can start no process now.
     """
     try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_S,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for the engine
+        done = retried(
+            lambda: subprocess.run(
+                command,
+                capture_output=True,
+                text=True,
+                timeout=COMMAND_S,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is for the engine
+            )
         )
+    except OSError as error:
+        if error.errno not in MOMENTARY:
+            raise
+        raise Busy(f"{command[0]} could not be started: {error}") from error
     except subprocess.TimeoutExpired as error:
         raise Busy(f"{command[0]} did not answer within {COMMAND_S:g} s") from error
     if done.returncode != 0:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from genesys_engine.plugins.executors.slurm_cluster import GONE, JobState, Needs
 from genesys_engine.plugins.executors.slurm_node import SUBMITIT, NodeTask
+from genesys_engine.plugins.sandbox.starting import retried
 
 if TYPE_CHECKING:
     from genesys_engine.plugins.executors.kept_job import KeptJob
@@ -43,21 +44,16 @@ class LocalCluster:
         """Start a process; see `Cluster`."""
         home = str(job.home.absolute())
         setup = json.dumps(list(self._options.setup))
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                MODULE,
-                home,
-                str(needs.minutes),
-                setup,
-                str(self._options.gpus),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
-            start_new_session=True,
+        words = (home, str(needs.minutes), setup, str(self._options.gpus))
+        process = retried(
+            lambda: subprocess.Popen(
+                [sys.executable, "-m", MODULE, *words],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
+                start_new_session=True,
+            )
         )
         self._started[str(process.pid)] = process
         return str(process.pid)
@@ -98,9 +94,8 @@ class LocalCluster:
 def _runs(number: str) -> bool:
     """Tell whether a process is one that this module has started, and not a later one that got
     its number."""
-    found = subprocess.run(
-        ["ps", "-ww", "-o", "args=", "-p", number], capture_output=True, text=True, check=False
-    )
+    command = ["ps", "-ww", "-o", "args=", "-p", number]
+    found = retried(lambda: subprocess.run(command, capture_output=True, text=True, check=False))
     return MODULE in found.stdout
 
 

@@ -46,7 +46,6 @@ from genesys_engine.plugins.sandbox.protocol import (
 )
 
 _CLOSE_S = 2.0
-_BACKOFF_S = 0.2
 
 
 @dataclass
@@ -181,9 +180,9 @@ class SandboxHost:
 
     def _step(self) -> None:
         """Have a template, give it work, hear what it says, and look after it."""
-        if self._link is None:
-            self._link = self._start_template()
-        link = self._link
+        link = self._link = self._link or self._start_template()
+        if link is None:
+            return
         self._dispatch(link)
         messages = link.exchange(self._wake, self._patience(link))
         for message in messages:
@@ -195,8 +194,25 @@ class SandboxHost:
         if not link.alive:
             self._recover(link)
 
-    def _start_template(self) -> TemplateLink:
-        return TemplateLink(self._preload, *self._levels)
+    def _start_template(self) -> TemplateLink | None:
+        try:
+            return TemplateLink(self._preload, *self._levels)
+        except OSError as error:
+            self._count_failure(f"no process can be started: {error}")
+            return None
+
+    def _count_failure(self, reason: str) -> None:
+        """Note that the template has failed to start.
+
+        After too many such failures the jobs are given back, and the next job is waited for.
+        """
+        self._failures += 1
+        if self._failures <= self._max_restarts:
+            return
+        self._failures = 0
+        self._give_up(f"the sandbox cannot start: {reason}")
+        while not self._closing and not self._queue:
+            self._wake.recv(4096)
 
     def _dispatch(self, link: TemplateLink) -> None:
         while link.ready and (ticket := self._next()) is not None:
@@ -270,10 +286,7 @@ class SandboxHost:
         self._link = None
         lost, self._running = list(self._running.values()), {}
         if not lost:
-            self._failures += 1
-            if self._failures > self._max_restarts:
-                self._failures = 0
-                self._give_up(f"the sandbox cannot start: {link.reason}")
+            self._count_failure(link.reason)
         again = [ticket for ticket in lost if ticket.attempts == 1]
         with self._lock:
             self._queue.extendleft(reversed(again))

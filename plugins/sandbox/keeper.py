@@ -13,6 +13,8 @@ import signal
 from contextlib import suppress
 from dataclasses import dataclass
 
+from genesys_engine.plugins.sandbox.starting import retried
+
 _CHUNK = 4096
 _DEAF_TO = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -34,10 +36,10 @@ class Keeper:
         It is no child of this process, which looks after its children as after jobs.
         """
         read_fd, write_fd = os.pipe()
-        between = os.fork()
+        between = retried(os.fork)
         if between == 0:
             try:
-                if os.fork() == 0:
+                if retried(os.fork) == 0:
                     _keep(read_fd)
             finally:
                 os._exit(0)

@@ -20,6 +20,7 @@ from typing import Any
 from genesys_engine.plugins.sandbox.environment import clean_environment, import_path
 from genesys_engine.plugins.sandbox.isolation import Level
 from genesys_engine.plugins.sandbox.protocol import FrameReader, encode_frame
+from genesys_engine.plugins.sandbox.starting import retried
 
 _BOOT = """
 import json, sys
@@ -37,6 +38,9 @@ class TemplateLink:
     """A started template.  Used by one thread only, which must outlive the template.
 
     (The kernel tells the template of its parent's end when the *thread* that started it ends.)
+
+    Raises:
+        OSError: the system refuses to start a process.
     """
 
     def __init__(self, preload: Sequence[str], require: Level, at_most: Level) -> None:
@@ -54,7 +58,12 @@ class TemplateLink:
         self._channel, theirs = socket.socketpair()
         with theirs:
             levels = {"require": require, "at_most": at_most}
-            self._process = self._start(preload, levels, theirs)
+            try:
+                self._process = self._start(preload, levels, theirs)
+            except OSError:
+                self._channel.close()
+                self._errors.close()
+                raise
         self._channel.setblocking(False)
 
     def _start(
@@ -68,15 +77,17 @@ class TemplateLink:
             **levels,
         }
         # -s -P and an environment of our own isolate as -I does, but heed PYTHONHASHSEED=0.
-        return subprocess.Popen(
-            [sys.executable, "-s", "-P", "-B", "-c", _BOOT, json.dumps(arguments)],
-            stdin=subprocess.DEVNULL,
-            stdout=self._errors,
-            stderr=self._errors,
-            env=clean_environment(),
-            pass_fds=[theirs.fileno()],
-            start_new_session=True,
-            cwd="/",
+        return retried(
+            lambda: subprocess.Popen(
+                [sys.executable, "-s", "-P", "-B", "-c", _BOOT, json.dumps(arguments)],
+                stdin=subprocess.DEVNULL,
+                stdout=self._errors,
+                stderr=self._errors,
+                env=clean_environment(),
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+                cwd="/",
+            )
         )
 
     @property

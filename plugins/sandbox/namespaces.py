@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from genesys_engine.plugins.sandbox import linux
+from genesys_engine.plugins.sandbox.starting import retried
 
 _NEWUTS, _NEWIPC, _NEWUSER, _NEWNET = 0x04000000, 0x08000000, 0x10000000, 0x40000000
 
@@ -51,7 +52,11 @@ def available(root: str) -> bool:
         return False
     command = [sys.executable, "-s", "-P", "-B", "-c", _PROBE, root]
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=30)
+        done = retried(
+            lambda: subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=30
+            )
+        )
     except (OSError, subprocess.TimeoutExpired):
         return False
     return done.returncode == 0

@@ -28,6 +28,7 @@ from genesys_engine.plugins.sandbox.child import (
 from genesys_engine.plugins.sandbox.output import OutputPipe
 from genesys_engine.plugins.sandbox.protocol import MAX_REPLY_BYTES, Cause, Ended, Job
 from genesys_engine.plugins.sandbox.scratch import remove
+from genesys_engine.plugins.sandbox.starting import retried
 from genesys_engine.plugins.sandbox.subject import SUBJECT_FOLDER
 
 _CHUNK = 1 << 20
@@ -96,7 +97,7 @@ class RunningJob:
                 narrow = Ends(ends.template, ends.log, lines=(Line(its.fileno(), shared),))
                 self._subjects.append(self._fork_subject(number, narrow, lines[:-1]))
             try:
-                self.pid = os.fork()
+                self.pid = retried(os.fork)
             except OSError:
                 for pid in self._subjects:
                     send_signal(pid, signal.SIGKILL)
@@ -112,7 +113,7 @@ class RunningJob:
         remove(folder)  # an earlier attempt may have laid anything there
         folder.unlink(missing_ok=True)
         folder.mkdir(0o700)
-        pid = os.fork()
+        pid = retried(os.fork)
         if pid == 0:
             for line in others:
                 line.shared.close()

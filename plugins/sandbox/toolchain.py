@@ -20,6 +20,7 @@ from typing import Any
 
 from genesys_engine.plugins.sandbox.environment import PROGRAMS
 from genesys_engine.plugins.sandbox.landlock import EXECUTE, READ, READ_FILE, Rule
+from genesys_engine.plugins.sandbox.starting import retried
 
 _COMPILERS = ("g++", "gcc")  # C++ for processors, C for what starts a kernel of a GPU
 _PASSES = ("cc1plus", "cc1", "collect2", "as", "ld")
@@ -47,8 +48,10 @@ def _pass(compiler: str, name: str) -> str | None:
     """Return where a compiler has one of its passes."""
     command = [compiler, f"-print-prog-name={name}"]
     try:
-        answer = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_ASK_S
+        answer = retried(
+            lambda: subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_ASK_S
+            )
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

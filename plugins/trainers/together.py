@@ -21,6 +21,7 @@ from typing import Any
 from genesys_engine.gab.errors import InputError, in_a_line
 from genesys_engine.gab.memory import is_memory_error
 from genesys_engine.plugins.api import TrainBudget, TrainResult, TrialDiverged
+from genesys_engine.plugins.sandbox.starting import retried
 
 JOB = "together.json"
 TOLD = "together-result.json"
@@ -44,7 +45,11 @@ def train_together(payload: Mapping[str, Any], checkpoint: Path, processes: int)
     ]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        done = retried(
+            lambda: subprocess.run(
+                command, env=environment, capture_output=True, text=True, check=False
+            )
+        )
     except PermissionError as error:
         raise InputError(
             "a design that several processes train needs programs and sockets, which the sandbox"

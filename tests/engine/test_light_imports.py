@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
+
+import commands
 
 ROOT = Path(__file__).parent.parent.parent
 CODE = """
@@ -18,7 +19,5 @@ print(*(name for name in heavy if name in sys.modules))
 
 
 def test_an_experiment_is_loaded_without_anything_heavy() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", CODE], cwd=ROOT, check=True, capture_output=True, text=True
-    )
+    done = commands.run([sys.executable, "-c", CODE], cwd=ROOT, check=True)
     assert done.stdout.strip() == ""

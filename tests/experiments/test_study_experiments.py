@@ -2,11 +2,11 @@
 
 import json
 import lzma
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import commands
 import pytest
 
 from genesys_engine.engine.compare.session import study_digest
@@ -40,7 +40,7 @@ def test_the_recording_names_no_folder_of_the_machine_that_made_it():
 def replay(study: Path, *sets: str) -> dict[str, Any]:
     """Return what the replayed study says as JSON."""
     command = [*ENGINE, "compare", str(REPLAYED), "--out", str(study), "--json", *sets]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    done = commands.run(command, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

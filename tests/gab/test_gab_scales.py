@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 
+import commands
 import pytest
 from core_units import small, small_tree
 from torch import nn
@@ -125,4 +125,4 @@ def test_scales_units_trees_and_composition_need_no_torch():
         "genesys_engine.gab.library.seed('gpt').validate()\n"
         "assert 'torch' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=".")
+    commands.run([sys.executable, "-c", code], check=True, cwd=".")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
+
+import commands
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
@@ -35,7 +36,7 @@ print(json.dumps({"made": made, "heavy": heavy}))
 def run(hash_seed: str) -> dict[str, list[object]]:
     env = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", SCRIPT]
-    done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, check=True)
+    done = commands.run(command, env=env, cwd=ROOT, check=True)
     answer: dict[str, list[object]] = json.loads(done.stdout)
     return answer
 

@@ -4,12 +4,12 @@ import inspect
 import json
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 from types import FunctionType
 from typing import Any
 
+import commands
 import pytest
 
 from genesys_engine.plugins import api, hookspecs
@@ -43,12 +43,10 @@ class Author:
 
     def python(self, *arguments: str) -> str:
         path = os.pathsep.join([str(self.site), str(ROOT)])
-        done = subprocess.run(
+        done = commands.run(
             [sys.executable, *arguments],
             cwd=self.work,
             env=os.environ | {"PYTHONPATH": path, "GENESYS_CACHE": str(self.work / "cache")},
-            capture_output=True,
-            text=True,
             timeout=240,
         )
         assert done.returncode == 0, done.stdout + done.stderr
@@ -169,5 +167,5 @@ def test_what_the_page_names_of_the_api_is_there() -> None:
 def test_the_api_imports_no_torch() -> None:
     heavy = "{'torch', 'datasets', 'lm_eval', 'zarr', 'plotly', 'transformers', 'click'}"
     code = f"import sys, genesys_engine.plugins.api; print({heavy} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    done = commands.run([sys.executable, "-c", code], cwd=ROOT)
     assert done.stdout == "set()\n", done.stderr

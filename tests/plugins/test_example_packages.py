@@ -3,13 +3,13 @@
 import csv
 import json
 import os
-import subprocess
 import sys
 import sysconfig
 import venv
 from pathlib import Path
 from typing import Any
 
+import commands
 import pytest
 
 from genesys_engine.engine.views.operators import BETTER, WORSE
@@ -48,9 +48,7 @@ class Environment:
     def call(self, command: list[str]) -> str:
         environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
         environment |= {"OMP_NUM_THREADS": "1", "GENESYS_CACHE": str(self.folder / "cache")}
-        done = subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=280
-        )
+        done = commands.run(command, cwd=self.folder, env=environment, timeout=280)
         assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
         return done.stdout
 
@@ -86,7 +84,7 @@ def test_a_run_uses_all_three_and_the_operator_is_judged_by_its_interval(
 ) -> None:
     program = [str(environment.python), "-m", "genesys_engine"]
     arguments = ["run", str(EXAMPLES / "three.toml"), "--out", "run"]
-    subprocess.run([*program, *arguments], cwd=environment.folder, env=_quiet(environment))
+    commands.run([*program, *arguments], cwd=environment.folder, env=_quiet(environment))
     rows = environment.ask("leaderboard", "run")
     children = [row for row in rows if row["operator"] == "frequency"]
     assert len(children) == 3

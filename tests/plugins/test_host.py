@@ -7,11 +7,11 @@ A folder with a module and a `*.dist-info` on the path is an installed distribut
 import json
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import commands
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,7 +72,7 @@ class Site:
     def run(self, command: list[str], environment: dict[str, str]) -> Any:
         path = os.pathsep.join([str(ROOT), str(self.folder)])
         env = os.environ | {"PYTHONPATH": path} | environment
-        return subprocess.run(command, capture_output=True, text=True, env=env, timeout=280)
+        return commands.run(command, env=env, timeout=280)
 
 
 @pytest.fixture

@@ -2,11 +2,11 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import commands
 import pytest
 from exhaustive import exhaustive
 
@@ -20,12 +20,10 @@ ROOT = Path(__file__).resolve().parents[2]
 def python(site: Path, *arguments: str, cwd: Path, timeout_s: float = 280) -> Any:
     path = os.pathsep.join([str(site), str(ROOT)])
     environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
+    return commands.run(
         [sys.executable, *arguments],
         cwd=cwd,
         env=environment,
-        capture_output=True,
-        text=True,
         timeout=timeout_s,
     )
 

@@ -1,11 +1,11 @@
 """The registry and the way from a description to an instance."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import commands
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -155,7 +155,7 @@ def test_listing_the_built_ins_imports_nothing_heavy() -> None:
         "heavy = {'torch', 'pydantic', 'deap', 'numpy', 'datasets'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    commands.run([sys.executable, "-c", code], check=True)
 
 
 REQUIRED = {

@@ -22,12 +22,12 @@ import json
 import os
 import re
 import shlex
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import commands
 import tomli
 import yaml
 
@@ -137,12 +137,10 @@ class Walk:
     def _run(self, block: Block, command: Sequence[str], expected: str | None, code: int) -> None:
         bin_ = str(Path(sys.executable).parent)
         env = {**os.environ, "PATH": os.pathsep.join([bin_, os.environ["PATH"]])}
-        done = subprocess.run(
+        done = commands.run(
             command,
             cwd=self.folder,
             env={**env, "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
             timeout=self.timeout_s,
         )
         said = f"{block.place}: {command[-1].strip()}\n{done.stdout}{done.stderr}"

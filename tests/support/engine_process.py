@@ -15,8 +15,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
+
+from genesys_engine.plugins.sandbox.starting import retried
 
 PATIENCE_S = 60.0
 T = TypeVar("T")
@@ -126,7 +129,8 @@ class Engine(subprocess.Popen[bytes]):
     def __init__(self, words: Sequence[object], path: Path | None = None) -> None:
         self._out = tempfile.TemporaryFile()  # noqa: SIM115 - they live as long as this does
         self._err = tempfile.TemporaryFile()  # noqa: SIM115
-        super().__init__(
+        start = partial(
+            super().__init__,
             [sys.executable, "-m", "genesys_engine", *map(str, words)],
             stdin=subprocess.DEVNULL,
             stdout=self._out,
@@ -136,6 +140,7 @@ class Engine(subprocess.Popen[bytes]):
             # One that was started in the background inherits that Ctrl-C is ignored.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
+        retried(start)
 
     def answer(self) -> Answer:
         """Return what was said so far, and how it ended if it has."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-import subprocess
 import sys
 from pathlib import Path
 
+import commands
 import pytest
 
 import genesys_engine as ge
@@ -37,7 +37,7 @@ print(ours, [name for name in {HEAVY} if name in sys.modules])
 ge.EngineError, ge.Experiment
 print([name for name in ("torch", "pandas", "click", "transformers") if name in sys.modules])
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = commands.run([sys.executable, "-c", code], check=True)
     assert done.stdout.splitlines() == ["[] []", "[]"]
 
 
@@ -99,10 +99,8 @@ ge.run(5)
 def test_a_script_of_a_user_is_checked_strictly(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT)
     # With the options and the cache of `make lint`: strict, and all of the package known already.
-    done = subprocess.run(
+    done = commands.run(
         [sys.executable, "-m", "mypy", tmp_path / "script.py"],
-        capture_output=True,
-        text=True,
         cwd=ROOT,
     )
     told = re.findall(r"script.py:\d+: (\w+): (.*)", done.stdout)

@@ -3,11 +3,11 @@
 import json
 import re
 import shutil
-import subprocess
 import tarfile
 from pathlib import Path
 from urllib.parse import unquote
 
+import commands
 import jsonschema
 import pytest
 from sample_run import make_run
@@ -267,11 +267,9 @@ def test_the_log_is_valid_by_the_official_schema(folder, capsys, tmp_path):
     if npm is None:
         pytest.skip("npm fetches the schema, and is not installed")
     package = "@microsoft/jest-sarif@1.0.0-beta.0"
-    done = subprocess.run(
+    done = commands.run(
         [npm, "pack", "--silent", package],
         cwd=tmp_path,
-        capture_output=True,
-        text=True,
         timeout=120,
     )
     if done.returncode:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import commands
 import pytest
 
 from genesys_engine.engine.cli import output
@@ -27,9 +28,7 @@ PROGRAM = [sys.executable, "-m", "genesys_engine.engine.cli"]
 
 def program(*arguments: str, **changes: Any) -> subprocess.CompletedProcess[str]:
     env = os.environ | {"PYTHONPATH": str(ROOT)} | changes
-    return subprocess.run(
-        [*PROGRAM, *arguments], capture_output=True, text=True, env=env, timeout=120
-    )
+    return commands.run([*PROGRAM, *arguments], env=env, timeout=120)
 
 
 # --- help --------------------------------------------------------------------------------------
@@ -43,9 +42,7 @@ def test_help_imports_nothing_heavy_and_no_command() -> None:
         "assert main(['--help']) == 0\n"
         "print('MODULES', *sys.modules)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
-    )
+    done = commands.run([sys.executable, "-c", code], check=True, cwd=ROOT)
     modules = set(done.stdout.partition("MODULES")[2].split())
     assert not modules & HEAVY
     assert not [name for name in modules if name.startswith("genesys_engine.engine.cli.commands")]

@@ -5,11 +5,11 @@ import os
 import pty
 import select
 import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
 
+import commands
 import pytest
 from sample_run import make_run
 
@@ -40,9 +40,7 @@ def offered(folder: Path, *words: str) -> list[str]:
         "COMP_WORDS": " ".join(["genesys-engine", *words]),
         "COMP_CWORD": str(len(words)),
     }
-    done = subprocess.run(
-        [BIN / "genesys-engine"], cwd=folder, env=env, capture_output=True, text=True, timeout=60
-    )
+    done = commands.run([BIN / "genesys-engine"], cwd=folder, env=env, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     return [line.removeprefix("plain,") for line in done.stdout.split("\n") if line]
 
@@ -100,9 +98,7 @@ def test_nothing_heavy_is_imported(folder: Path, words: str) -> None:
         "COMP_WORDS": f"genesys-engine {words}",
         "COMP_CWORD": str(len(words.split())),
     }
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, env=env, capture_output=True, text=True
-    )
+    done = commands.run([sys.executable, "-c", code], cwd=folder, env=env)
     assert done.stdout.endswith("heavy []\n"), done.stdout + done.stderr
 
 

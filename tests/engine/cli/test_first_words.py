@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import commands
 import pytest
 from engine_process import engine, here, write_experiment
 from exhaustive import exhaustive
@@ -81,7 +82,7 @@ COMMANDS = (("validate", "--json"), ("doctor", "--json"))
 @contextmanager
 def piped(*words: object, home: Path) -> Iterator[subprocess.Popen[str]]:
     """Run the command with pipes."""
-    process = subprocess.Popen(
+    process = commands.start(
         [sys.executable, "-m", "genesys_engine", *map(str, words)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

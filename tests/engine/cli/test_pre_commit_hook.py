@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import commands
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -21,9 +22,7 @@ repos:
 
 def git(folder: Path, *words: str) -> str:
     who = ("-c", "user.name=test", "-c", "user.email=test@example.org")
-    done = subprocess.run(
-        ["git", *who, *words], cwd=folder, check=True, capture_output=True, text=True
-    )
+    done = commands.run(["git", *who, *words], cwd=folder, check=True)
     return done.stdout.strip()
 
 
@@ -49,12 +48,10 @@ def test_the_hook_stops_a_commit_with_a_leak(tmp_path: Path) -> None:
     def commit() -> subprocess.CompletedProcess[str]:
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         env = {**os.environ, "PATH": path, "PRE_COMMIT_HOME": str(tmp_path / "cache")}
-        return subprocess.run(
+        return commands.run(
             [sys.executable, "-m", "pre_commit", "run"],
             cwd=user,
             env=env,
-            capture_output=True,
-            text=True,
             timeout=200,
         )
 

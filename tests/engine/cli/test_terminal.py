@@ -3,12 +3,12 @@
 import ast
 import json
 import sqlite3
-import subprocess
 import sys
 import unicodedata
 from io import StringIO
 from pathlib import Path
 
+import commands
 import pytest
 from sample_run import make_run
 
@@ -176,7 +176,7 @@ class Dying:
 
 {action}
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = commands.run([sys.executable, "-c", code])
     assert said in done.stderr
     assert "gone" in done.stderr
     assert "here" in done.stderr

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-import subprocess
 import sys
+
+import commands
 
 from genesys_engine.engine.common.randomness import as_global_random, derived_seed, generator
 
@@ -21,12 +22,10 @@ def test_the_same_in_a_process_with_another_hash_seed() -> None:
         "print(derived_seed(7, 'x', 3))"
     )
     found = {
-        subprocess.run(
+        commands.run(
             [sys.executable, "-c", code],
             env={"PYTHONHASHSEED": seed},
             check=True,
-            capture_output=True,
-            text=True,
         ).stdout.strip()
         for seed in ("0", "1", "random")
     }

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import commands
 import pytest
 from engine_process import here
 
@@ -44,7 +45,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def ask(*arguments, code=0):
-    done = subprocess.run([*ENGINE, *map(str, arguments)], capture_output=True, text=True)
+    done = commands.run([*ENGINE, *map(str, arguments)])
     assert done.returncode == code, done.stderr
     return done
 
@@ -69,7 +70,7 @@ def rows(folder, table):
 
 def started(path, folder, until):
     """Start a study in a process of its own and return it once `until` holds."""
-    process = subprocess.Popen(
+    process = commands.start(
         [*ENGINE, "compare", str(path), "--out", str(folder)],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip

@@ -1,11 +1,11 @@
 """An evolution study of whole runs, small, without a language model."""
 
 import json
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import commands
 import pytest
 from engine_process import here
 from study_support import passing
@@ -235,7 +235,7 @@ def test_every_arm_does_whole_runs_and_is_not_done_again(tmp_path):
 
     def ask():
         command = [*ENGINE, "compare", str(path), "--out", str(study), "--json"]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = commands.run(command)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)["data"]
 

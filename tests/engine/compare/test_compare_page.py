@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import commands
 import pytest
 from study_support import World, section
 
@@ -187,12 +187,11 @@ def test_a_browser_draws_every_figure_without_an_error(kind, request, tmp_path):
         pytest.skip(f"no browser is installed: {', '.join(BROWSERS)}")
     data = request.getfixturevalue(kind)
     page = write_page(data, tmp_path)
-    done = subprocess.run(
+    done = commands.run(
         [
             browser, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
             "--virtual-time-budget=10000", "--dump-dom", page.as_uri(),
-        ],
-        capture_output=True, text=True, timeout=120,
+        ], timeout=120,
     )  # fmt: skip
     assert "CONSOLE" not in done.stderr, done.stderr
     figures = len(Page(page.read_text()).figures)

@@ -5,11 +5,11 @@ import json
 import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
+import commands
 import pytest
 
 from genesys_engine.engine.corpus import CorpusOptions, encode, prepare
@@ -137,14 +137,12 @@ def taken_up(alone, cache):
 
 
 def test_kill_9_in_the_middle_loses_no_finished_part(alone, tmp_path):
-    process = subprocess.Popen([sys.executable, "-c", "pass"])
     script = tmp_path / "prepare_elsewhere.py"
     script.write_text(ELSEWHERE)
     cache = tmp_path / "cache"
     root = Path(__file__).parents[3]
     environment = {**os.environ, "PYTHONPATH": str(root)}
-    process.wait()
-    process = subprocess.Popen(
+    process = commands.start(
         [sys.executable, str(script), str(cache)], env=environment, start_new_session=True
     )
     try:
@@ -171,7 +169,7 @@ def test_kill_9_in_the_middle_loses_no_finished_part(alone, tmp_path):
 
 def alive(session):
     """Tell whether any process of a session is left."""
-    found = subprocess.run(["ps", "-o", "pid=", "-s", str(session)], capture_output=True, text=True)
+    found = commands.run(["ps", "-o", "pid=", "-s", str(session)])
     return bool(found.stdout.strip())
 
 
@@ -180,7 +178,7 @@ def test_a_second_process_waits_and_finds_the_corpus(alone, tmp_path):
     script.write_text(ELSEWHERE)
     cache = tmp_path / "cache"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-    other = subprocess.Popen([sys.executable, str(script), str(cache)], env=environment)
+    other = commands.start([sys.executable, str(script), str(cache)], env=environment)
     while not list(cache.glob(".preparing-*")):
         time.sleep(0.002)
     stages = []

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import runpy
-import subprocess
 import sys
 import textwrap
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import commands
 import pytest
 from engine_process import ask, engine, here
 
@@ -86,10 +86,8 @@ def alone(code: str, tmp_path: Path, *words: object) -> dict:
     """Run `code` in a process that knows nothing of the engine; its last line is JSON."""
     script = tmp_path / "alone.py"
     script.write_text(ALONE + textwrap.dedent(code))
-    done = subprocess.run(
+    done = commands.run(
         [sys.executable, "-I", script, *map(str, words)],
-        capture_output=True,
-        text=True,
         timeout=240,
         env={
             **{key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
@@ -315,7 +313,7 @@ def test_the_card_tells_what_it_is(exported: Path) -> None:
         compile((exported / name).read_text(), name, "exec")
     rules = ("--isolated", "--select", "E,F,I", "--line-length", "100")
     lint = [sys.executable, "-m", "ruff", "check", *rules, *(exported / name for name in CODE)]
-    done = subprocess.run(lint, capture_output=True, text=True)
+    done = commands.run(lint)
     assert done.returncode == 0, done.stdout
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import commands
 import pytest
 from engine_process import Answer, ask, engine, started, write_experiment
 from llm_support import Bench, request
@@ -158,9 +158,7 @@ app.program()
 
 @pytest.mark.slow
 def test_the_process_ends_well_while_a_model_is_at_a_reply(model: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED, str(model)], capture_output=True, text=True, timeout=120
-    )
+    done = commands.run([sys.executable, "-c", INTERRUPTED, str(model)], timeout=120)
     assert done.returncode == 130, done.stderr
 
 

@@ -11,12 +11,12 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 
+import commands
 import pytest
 from engine_process import (
     Answer,
@@ -276,9 +276,7 @@ def on_a_small_disk(file: Path, disk: Path, size: str) -> Answer:
     script = ON_A_SMALL_DISK.format(size=size, disk=disk, file=file, python=sys.executable)
     if shutil.which("unshare") is None:
         pytest.skip("needs unshare (util-linux)")
-    done = subprocess.run(
-        ["unshare", "-Urm", "sh", "-c", script], capture_output=True, text=True, check=False
-    )
+    done = commands.run(["unshare", "-Urm", "sh", "-c", script], check=False)
     out, err, code = (disk.with_suffix(f".{name}") for name in ("out", "err", "code"))
     if not code.exists():
         pytest.skip(f"no mount namespace here: {done.stderr.strip()}")

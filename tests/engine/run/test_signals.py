@@ -3,12 +3,12 @@
 import os
 import pty
 import signal
-import subprocess
 import sys
 import termios
 from fcntl import ioctl
 from pathlib import Path
 
+import commands
 import pytest
 from engine_process import (
     ask,
@@ -77,7 +77,7 @@ def test_a_run_ends_after_what_is_under_way_and_can_be_resumed(tmp_path, number)
 def test_a_run_whose_terminal_is_closed_ends_as_by_sigterm(tmp_path):
     run = tmp_path / "run"
     master, slave = pty.openpty()
-    process = subprocess.Popen(
+    process = commands.start(
         [sys.executable, "-m", "genesys_engine", "run", short(tmp_path), "--out", run],
         stdin=slave,
         stdout=slave,

@@ -6,11 +6,11 @@ import math
 import os
 import signal
 import sqlite3
-import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
+import commands
 import pytest
 import zarr
 from stored import NOTHING_DONE, design_report, design_task, score
@@ -231,7 +231,7 @@ def test_what_was_committed_survives_kill_minus_nine(tmp_path: Path) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
         """
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "run")])
+    done = commands.run([sys.executable, "-c", code, str(tmp_path / "run")])
     assert done.returncode == -signal.SIGKILL
     with Store.open(tmp_path / "run", write=True) as store:
         assert [(row.seq, row.result) for row in store.tasks()] == [(0, VerifyResult("ok"))]

@@ -1,10 +1,10 @@
 """Blocks of another form than the contract's, and everything that the static look says at once."""
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
+import commands
 import pytest
 import torch
 
@@ -121,7 +121,7 @@ def test_without_an_adapter_the_contract_is_asked_for():
 
 def test_the_template_passes_and_the_command_prints_it():
     command = [sys.executable, "-m", "genesys_engine", "check", "--template"]
-    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    printed = commands.run(command, check=True).stdout
     assert printed == TEMPLATE
     report = audit_block(Order(TEMPLATE, d_model=48)).report
     assert [str(each) for each in report.findings] == []

@@ -1,10 +1,10 @@
 """What PyTorch or the processor lacks is told as such, and a block's own fault as its own."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
+import commands
 import pytest
 import torch
 
@@ -66,7 +66,7 @@ def patched_init(self, *args, **kwargs):
 nn.Module.__init__ = patched_init
 assert changed(True) == "Module"
 """
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=250)
+    commands.run([sys.executable, "-c", script], check=True, timeout=250)
 
 
 def test_a_verdict_does_not_depend_on_what_one_dnn_has_for_the_processor():
@@ -85,10 +85,8 @@ found = audit_block(Order({LSTM!r}, d_model=32))
 print([each.code for each in (*found.report.findings, *found.machine_findings)])
 """
     older = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
-    told = subprocess.run(
-        [sys.executable, "-c", script], env=older, check=True, capture_output=True, timeout=250
-    )
-    lines = told.stdout.decode().splitlines()
+    told = commands.run([sys.executable, "-c", script], env=older, check=True, timeout=250)
+    lines = told.stdout.splitlines()
     assert lines[-1] == "[]"
     if lines[0].startswith("lacking:"):  # a processor on which oneDNN may be so limited
         assert "primitive" in lines[0]

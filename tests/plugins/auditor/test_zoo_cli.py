@@ -5,11 +5,11 @@ name is shown there by warm workers (`test_zoo.py`).
 """
 
 import json
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import commands
 import pytest
 from exhaustive import exhaustive
 
@@ -33,7 +33,7 @@ ENDS = {
 def check(path):
     """Run `genesys-engine check PATH --json`; return exit code and what it printed."""
     command = [sys.executable, "-m", "genesys_engine", "check", str(path), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    done = commands.run(command, timeout=280)
     assert done.returncode in (0, 1), done.stderr
     return done.returncode, json.loads(done.stdout)["data"]
 

@@ -2,10 +2,10 @@
 
 import dataclasses
 import json
-import subprocess
 import sys
 from pathlib import Path
 
+import commands
 import pytest
 
 from genesys_engine.plugins.api import Limits
@@ -103,8 +103,8 @@ def test_a_checkout_and_its_copy_have_the_same_code(tmp_path):
         "from genesys_engine.plugins.executors.terms import versions_here\n"
         "print(versions_here()['engine code'])"
     )
-    asked = subprocess.run(
+    asked = commands.run(
         [sys.executable, "-P", "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{code}"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        check=True,
+    )
     assert asked.stdout.strip() == terms_here("process").versions["engine code"]

@@ -4,13 +4,13 @@ import dataclasses
 import http.server
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import commands
 import pytest
 from engine_process import ask, digest, engine, started, wait_for, write_experiment
 from ray_cluster import TestCluster
@@ -284,7 +284,7 @@ def test_ray_is_not_imported_by_its_description():
         "from genesys_engine.plugins.executors.ray import RayExecutor\n"
         "assert 'ray' not in sys.modules, 'imported'\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    commands.run([sys.executable, "-c", code], check=True)
 
 
 # --- whole runs ----------------------------------------------------------------

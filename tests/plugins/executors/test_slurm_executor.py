@@ -9,6 +9,7 @@ import time
 from concurrent.futures import CancelledError
 from pathlib import Path
 
+import commands
 import pytest
 from pydantic import ValidationError
 from waiting import until
@@ -78,9 +79,7 @@ def killed_coordinator(scratch, job, payload, **options):
 
 def processes_of(scratch):
     """The processes that name the folder of a job, whoever started them."""
-    said = subprocess.run(
-        ["ps", "-eww", "-o", "pid=,args="], capture_output=True, text=True, check=True
-    )
+    said = commands.run(["ps", "-eww", "-o", "pid=,args="], check=True)
     return [line for line in said.stdout.splitlines() if f"{scratch.name}-job" in line]
 
 

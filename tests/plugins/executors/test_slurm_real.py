@@ -5,11 +5,11 @@ apt-get install slurm-wlm munge; pytest -m slurm      (as root)
 
 import importlib.util
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
 
+import commands
 import pytest
 from waiting import until
 
@@ -89,7 +89,7 @@ def test_a_job_that_somebody_cancels_is_the_machine_s_fault(opened, tmp_path):
     scratch = tmp_path / "verify-2"
     future = opened().submit("slurm_jobs:trained", {"seconds": 60.0}, scratch, LIMITS)
     until(lambda: at_work(scratch))
-    subprocess.run(["scancel", state(scratch)[0]], check=True)
+    commands.run(["scancel", state(scratch)[0]], check=True)
     outcome = future.result(PATIENCE_S)
     assert outcome.status == "infrastructure"
     assert "Slurm ended the job on node" in outcome.reason
@@ -102,7 +102,7 @@ def test_a_preempted_job_is_requeued_and_continues(opened, tmp_path):
     future = opened().submit("slurm_jobs:trained", {}, scratch, LIMITS)
     until(lambda: at_work(scratch))
     urgent = ["sbatch", "--partition=urgent", "--exclusive", "--mem=0", "--output=/dev/null"]
-    subprocess.run([*urgent, "--wrap=sleep 2"], check=True, capture_output=True)
+    commands.run([*urgent, "--wrap=sleep 2"], check=True)
     until(lambda: state(scratch)[1] != "RUNNING")
     outcome = future.result(PATIENCE_S)
     assert outcome.value["resumed"] == "so far"

@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import commands
 import pytest
 import torch
 from safetensors.torch import load_file, safe_open, save_file
@@ -144,7 +145,7 @@ def test_kill_9_in_a_process_of_its_own_costs_nothing(corpus, tmp_path):
     def start(folder):
         folder.mkdir(exist_ok=True)
         command = [sys.executable, "-c", ELSEWHERE, str(tmp_path / "job.json"), str(folder)]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True)
+        return commands.start(command, stdout=subprocess.PIPE, env=environment, text=True)
 
     alone = start(tmp_path / "alone")
     expected = json.loads(alone.communicate(timeout=200)[0].splitlines()[-1])

@@ -2,12 +2,12 @@
 
 import json
 import os
-import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
+import commands
 import pytest
 import torch
 from torch import nn
@@ -116,10 +116,11 @@ def test_a_real_limit_of_memory_shrinks_the_micro_batch(corpus, tmp_path):
         "MALLOC_ARENA_MAX": "1",
         "MALLOC_MMAP_THRESHOLD_": "131072",
     }
-    done = subprocess.run(
+    done = commands.run(
         [sys.executable, "-c", LIMITED, *map(str, (corpus.folder, tmp_path, SUPPORT))],
-        capture_output=True, text=True, env=environment, timeout=200,
-    )  # fmt: skip
+        env=environment,
+        timeout=200,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     limited = json.loads(done.stdout.splitlines()[-1])
     assert 1 <= limited["micro"] < 320
