@@ -15,15 +15,24 @@ FOLDER, FILE = 0o700, 0o600
 _OTHERS = 0o077
 
 
-def private_folder(folder: Path) -> None:
+def private_folder(folder: Path) -> bool:
     """Make a folder, unless it exists, and close it to others; those above it get the usual mode.
+
+    Returns whether it was made here; of several processes that make it, one gets True.
 
     Raises:
         OSError: it cannot be made.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    folder.mkdir(mode=FOLDER, exist_ok=True)
+    try:
+        folder.mkdir(mode=FOLDER)
+        made = True
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+        made = False
     _close(folder)
+    return made
 
 
 def private_file(path: Path) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -79,10 +78,9 @@ def begin(setup: Setup, source: Source, folder: Path, observer: StudyObserver) -
         "simulation": _is_simulation(experiment),
         "proposals": [{"name": each.name, **each.to_json()} for each in proposals],
     }
-    made = not folder.exists()
     with (
         StudyStore.create(folder, meta, source.text) as store,
-        _nothing_left(store, made=made),
+        _nothing_left(store),
         _noted(folder),
     ):
         _execute(store, setup, observer)
@@ -170,15 +168,15 @@ def _is_simulation(experiment: Experiment) -> bool:
 
 
 @contextmanager
-def _nothing_left(store: StudyStore, *, made: bool) -> Iterator[None]:
-    """Remove the folder, if it was `made` here, of a study that is refused before it starts."""
+def _nothing_left(store: StudyStore) -> Iterator[None]:
+    """Discard a study that is refused before it starts."""
     try:
         yield
     except GenesysError:
         with contextlib.closing(Ledger(store.path, write=False)) as ledger:
             begun = store.any_result() or (store.folder / RUNS).exists() or ledger.usage()
-        if made and not begun:
-            shutil.rmtree(store.folder, ignore_errors=True)
+        if not begun:
+            store.discard()
         raise
 
 

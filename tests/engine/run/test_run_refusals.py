@@ -6,11 +6,24 @@ second try.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from engine_process import Answer, ask, engine, here, write_experiment
+from engine_process import (
+    Answer,
+    ask,
+    ended,
+    engine,
+    here,
+    started,
+    wait_for,
+    write_experiment,
+)
 
+from genesys_engine.engine.common.disk import held
+from genesys_engine.engine.config.load import load_experiment
+from genesys_engine.engine.corpus import prepare
 from genesys_engine.engine.store.run_store import Store
 from genesys_engine.gab.errors import InputError
 
@@ -86,6 +99,28 @@ def test_a_run_without_a_verified_child_ends_with_exit_code_1(tmp_path: Path) ->
     assert answer.out == ""
     assert "No child was verified" in answer.err
     assert answer.err.splitlines()[-1].startswith("Best design: 0, see ")
+
+
+def test_a_start_that_finds_another_run_in_its_folder_leaves_it_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder is free when both begin; one of them waits for its text, which this process holds,
+    until this process has begun there.
+    """
+    monkeypatch.setenv("GENESYS_CACHE", str(tmp_path / "cache"))
+    file, run = write_experiment(tmp_path), tmp_path / "run"
+    corpus = prepare(load_experiment(file, ()).corpus, tmp_path / "elsewhere").name
+    preparing = tmp_path / "cache" / "corpora" / corpus.replace("corpus-", ".preparing-")
+    with ExitStack() as stack:
+        with held(preparing, lambda: None):
+            late = stack.enter_context(started("run", file, "--out", run))
+            wait_for(lambda: "waiting for another process" in late.answer().err, late)
+            first = stack.enter_context(Store.create(run, {"name": "first"}, file.read_bytes()))
+        ended(late).refused(2, str(run), "already holds a run", "resume")
+        assert first.meta("name") == "first"
+    with Store.open(run, write=True) as store:
+        assert store.meta("name") == "first"
+    assert (run / "experiment.toml").read_bytes() == file.read_bytes()
 
 
 # --- plugins -----------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import math
 import os
 import signal
 import sqlite3
+import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -235,3 +236,71 @@ def test_what_was_committed_survives_kill_minus_nine(tmp_path: Path) -> None:
     assert done.returncode == -signal.SIGKILL
     with Store.open(tmp_path / "run", write=True) as store:
         assert [(row.seq, row.result) for row in store.tasks()] == [(0, VerifyResult("ok"))]
+
+
+def test_of_processes_that_begin_in_one_folder_one_gets_it_and_nobody_clears_another_s(
+    tmp_path: Path,
+) -> None:
+    """Every second winner is refused before it starts and clears its folder, which others enter."""
+    code = textwrap.dedent(
+        """
+        import os, sys
+        from pathlib import Path
+        from genesys_engine.engine.store.run_store import Store
+        from genesys_engine.gab.errors import GenesysError
+        parent, me, rounds = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+        sys.stdout.write("ready\\n"); sys.stdout.flush()
+        sys.stdin.readline()
+        tried = 0
+        for number in range(rounds):
+            while True:
+                try:
+                    store = Store.create(parent / str(number), {"owner": me}, b"text")
+                except GenesysError:
+                    if Store.exists(parent / str(number)):
+                        break
+                    continue
+                tried += 1
+                with store:
+                    assert store.meta("owner") == me
+                    if tried % 2:
+                        store.discard()
+                        continue
+                    with store.transaction():
+                        store.set_meta("won", [*store.meta("won", []), me])
+                break
+        """
+    )
+    rounds, words = 12, [sys.executable, "-c", code, str(tmp_path)]
+    processes = [
+        commands.start(
+            [*words, str(me), str(rounds)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        for me in range(2)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        process.stdout.readline()
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write(b"go\n")
+        process.stdin.flush()
+    assert [process.wait(120) for process in processes] == [0, 0]
+    for number in range(rounds):
+        with Store.open(tmp_path / str(number)) as store:
+            assert store.meta("won") == [store.meta("owner")]
+        names = {entry.name for entry in (tmp_path / str(number)).iterdir()}
+        assert {"run.sqlite", "experiment.toml", "lock"} <= names
+
+
+@pytest.mark.parametrize("made_before", [False, True])
+def test_what_is_discarded_leaves_what_was_there_before(tmp_path: Path, made_before: bool) -> None:
+    folder = tmp_path / "run"
+    if made_before:
+        folder.mkdir()
+    with Store.create(folder, {}, b"text") as store:
+        store.curves.allocate(2)
+        store.discard()
+    assert list(tmp_path.iterdir()) == [folder] * made_before
+    assert not made_before or not list(folder.iterdir())
+    Store.create(folder, {}).close()
