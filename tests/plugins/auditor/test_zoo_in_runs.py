@@ -3,10 +3,9 @@
 One bad block of each code here, all of them in `make test-all`.
 """
 
-from pathlib import Path
-
 import pytest
 from exhaustive import exhaustive
+from zoo_blocks import BAD, BY_CODE, GOOD, code_of
 
 from genesys_engine.engine.check.design_check import CHECK, failed_report
 from genesys_engine.engine.jobs.design_report import DesignReport
@@ -14,11 +13,8 @@ from genesys_engine.plugins.api import Limits
 from genesys_engine.plugins.auditor import judged
 from genesys_engine.plugins.executors.process import ProcessExecutor, ProcessOptions
 
-HERE = Path(__file__).parents[2] / "zoo"
-BAD = sorted((HERE / "bad").glob("*.py"))
-GOOD = sorted((HERE / "good").glob("*.py"))
-BY_CODE = {".".join(path.name.split(".")[:2]): path for path in BAD}  # the last of each code
-del BY_CODE["cost.quadratic_loop"]  # ten seconds, and the audit finds it too
+pytestmark = pytest.mark.slow
+
 SCALES = ("0.2M",)
 
 # The ladder trains every design longer than the audit does, next to the same controls; a second,
@@ -59,7 +55,7 @@ def errors(outcome):
 
 @pytest.mark.parametrize("path", exhaustive(BAD, but=BY_CODE.values()), ids=lambda path: path.stem)
 def test_a_bad_block_is_no_design(checks, path):
-    code = ".".join(path.name.split(".")[:2])
+    code = code_of(path)
     wanted = set() if code in LEFT else {SAID_OTHERWISE.get(code, code)}
     assert errors(checks[path].result(280)) == wanted
 

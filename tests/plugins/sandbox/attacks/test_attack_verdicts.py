@@ -26,6 +26,8 @@ from genesys_engine.gab.checks.static import check_source  # noqa: E402
 from genesys_engine.plugins import auditor  # noqa: E402
 from genesys_engine.plugins.sandbox import Limits, SandboxHost  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 PRELOAD = ("torch", "torch._dynamo", "genesys_engine.plugins.auditor.run")
 SAMPLE, SEED = 5, 7
 LANGUAGE = {"static.import", "static.interpreter", "static.attribute", "patch.outside"}
