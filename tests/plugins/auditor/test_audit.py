@@ -81,7 +81,7 @@ def test_equal_orders_give_equal_reports_and_facts_stay_outside(executor):
     assert one.report == other.report
     assert one.report.passed
     assert set(one.facts) == {"seconds", "time_ratio", "time_exponent"}
-    assert 0.2 < one.facts["time_ratio"] < 20
+    assert one.facts["time_ratio"] > 0
     json.dumps(one.report.to_json(), allow_nan=False)
     assert "seconds" not in json.dumps(one.report.to_json())
 
@@ -360,7 +360,7 @@ def test_calls_are_counted():
 )
 def test_a_worker_that_does_not_end_is_a_finding(executor, tmp_path, line, code):
     source = with_line("q, k, v =", line)
-    limits = judged(Limits(wall_s=4))
+    limits = judged(Limits(wall_s=4 if code == "check.timeout" else 60))
     outcome = executor.submit(audit.AUDIT, {"source": source}, tmp_path, limits).result(250)
     (found,) = audit.read_outcome(outcome).report.findings
     assert (found.code, found.advice) == (code, ADVICE[code])

@@ -1,7 +1,6 @@
 """The checks against blocks that are wrong in one way each, and against good ones."""
 
 import json
-import time
 
 import pytest
 import torch
@@ -453,10 +452,3 @@ def test_different_functions_have_different_fingerprints(old, new):
 def test_a_window_beyond_the_usual_length_changes_the_fingerprint():
     window = "Y = self.proj(mean - F.pad(X, (0, 0, {n}, 0))[:, :T])"
     assert digest(block(window.format(n=128))) != digest(block(window.format(n=200)))
-
-
-def test_a_check_is_quick():
-    run(GPT)
-    start = time.process_time()
-    run(GPT)
-    assert time.process_time() - start < 3  # about 0.5 s; this is a bound, not the goal

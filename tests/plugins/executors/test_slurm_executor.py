@@ -225,7 +225,7 @@ def test_a_job_that_is_asked_something_else_takes_the_place_of_the_old_one(opene
 
 
 def test_jobs_may_be_left_running_and_are_collected_later(opened, tmp_path):
-    scratch, payload = tmp_path / "verify-3", {"seconds": 3.0}
+    scratch, payload = tmp_path / "verify-3", {"seconds": 6.0}
     first = opened(stop="leave")
     future = first.submit("slurm_jobs:slow", payload, scratch, LIMITS)
     until(lambda: runs(scratch), PATIENCE_S)

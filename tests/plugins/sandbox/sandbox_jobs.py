@@ -95,6 +95,14 @@ def sleeps(payload, scratch):
     return {"slept": payload["seconds"]}
 
 
+def holds(payload, scratch):
+    """Run until the test says that it may end."""
+    (scratch / "here").write_text("1")
+    while not (scratch / "go").exists():
+        time.sleep(0.01)
+    return {}
+
+
 def once(payload, scratch):
     """Sleep on the first attempt, return at once on the second."""
     marker = scratch / "attempts"

