@@ -6,9 +6,10 @@
 
 A thread of its own looks after the nodes (those that join late, too) and the queue; a thread per
 running job waits for its end.  Ray places hosts and counts their resources; within a host the
-sandbox is that of a single machine.  A job is run again only where its host was lost.  Where a
-node's memory monitor killed it, it is run again alone, on another node if there is one, and only a
-second time is the design's fault.
+sandbox is that of a single machine.  A job is run again where its host was lost, and on another
+node, if there is one, where its node could not run it (a full disk, a plugin that is missing).
+Where a node's memory monitor killed it, it is run again alone, on another node if there is one, and
+only a second time is the design's fault.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ class _Ticket:
     future: Future[Outcome]
     begun: bool = False  # and cannot be cancelled any more
     losses: int = 0
+    failed_on: list[str] = field(default_factory=list)  # nodes that others are preferred to
     killed_on: list[str] = field(default_factory=list)  # nodes that ran out of memory with it
 
 
@@ -319,10 +321,8 @@ class RayExecutor:
     def _room_for(self, ticket: _Ticket) -> Host | None:
         """Return the host with most room; one that ran out of memory has one for itself."""
         able = [host for host in self._hosts if host.running and not host.alone]
-        if ticket.killed_on:
-            others = [host for host in able if host.node.name not in ticket.killed_on]
-            able = [host for host in others or able if not host.busy]
-        able = [host for host in able if host.busy < host.slots]
+        able = [host for host in able if host.node.name not in ticket.failed_on] or able
+        able = [host for host in able if host.busy < (1 if ticket.killed_on else host.slots)]
         return max(able, key=lambda host: host.slots - host.busy, default=None)
 
     # --- a thread per job ------------------------------------------------------------------------
@@ -331,10 +331,8 @@ class RayExecutor:
         try:
             self._tell(JobPlaced(ticket.job.scratch, host.node.name))
             outcome: Outcome | None = self._run(ticket, host)
-        except OSError as error:  # here: a file is gone, or the disk is full
-            outcome = Outcome("infrastructure", None, f"{error}")
         except Exception as error:
-            outcome = self._after_loss(ticket, host, error)
+            outcome = self._after_error(ticket, host, error)
         with self._wake:
             host.busy -= 1
             host.alone = False
@@ -344,13 +342,34 @@ class RayExecutor:
         if outcome is not None:
             ticket.future.set_result(outcome)
 
-    def _run(self, ticket: _Ticket, host: Host) -> Outcome:
+    def _run(self, ticket: _Ticket, host: Host) -> Outcome | None:
         transport = Transport(self._cluster, host, ticket.job)
         patience = ticket.job.limits.wall_s + self._options.start_s + HUNG_S
         ran: Ran = transport.run(patience)
         for path in transport.differed:
             self._tell(NodeDiffers(host.node.name, path))
+        if ran.outcome.status == "infrastructure":
+            return self._elsewhere(ticket, host, ran.outcome)
         return ran.outcome
+
+    def _after_error(self, ticket: _Ticket, host: Host, error: Exception) -> Outcome | None:
+        """Return what a job came to that could not be carried out; None where it is run again."""
+        raised = self._cluster.raised_there(error)
+        if isinstance(raised, OSError):  # its disk is full
+            reason = f"node {host.node.name}: {raised}"
+            return self._elsewhere(ticket, host, Outcome("infrastructure", None, reason))
+        if isinstance(error, OSError) and not self._cluster.is_of_ray(error):
+            return Outcome("infrastructure", None, f"{error}")  # here: a file is gone, a full disk
+        return self._after_loss(ticket, host, error)
+
+    def _elsewhere(self, ticket: _Ticket, host: Host, outcome: Outcome) -> Outcome | None:
+        """Return an outcome that is a node's fault; None where another node can try."""
+        ticket.failed_on.append(host.node.name)
+        ticket.losses += 1
+        with self._wake:
+            names = {other.node.name for other in self._hosts if other.running}
+        others = names.difference(ticket.failed_on)
+        return None if others and ticket.losses <= self._options.retries else outcome
 
     def _after_loss(self, ticket: _Ticket, host: Host, error: Exception) -> Outcome | None:
         """Return what a job came to whose host was lost; None where it is run again."""
@@ -360,6 +379,7 @@ class RayExecutor:
         if self._closing:
             return Outcome("infrastructure", None, "the executor was closed")
         if self._cluster.out_of_memory(error):
+            ticket.failed_on.append(host.node.name)
             ticket.killed_on.append(host.node.name)
             if len(ticket.killed_on) > 1:
                 nodes = " and ".join(ticket.killed_on)

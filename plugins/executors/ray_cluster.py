@@ -9,6 +9,7 @@ import contextlib
 import logging
 import math
 import os
+import re
 import socket
 import threading
 import time
@@ -141,9 +142,9 @@ class Cluster:
                     self._ray.init(address=options.address, **_NO_LOGS)
                 return
             except Exception as error:
+                self._ray.shutdown()  # it keeps what it has of a cluster that it could not join
                 if not left or "timed out during startup" not in str(error):
                     raise _no_cluster(options.address, error) from error
-                self._ray.shutdown()
 
     def _start(self, options: RayOptions, workers: int) -> None:
         """Start a cluster on this machine, on its loopback address alone."""
@@ -293,6 +294,22 @@ class Cluster:
             self._ray.kill(host.actor)
 
     @staticmethod
+    def raised_there(error: BaseException) -> BaseException | None:
+        """Return what the code of a host has raised; None for any other error."""
+        from ray.exceptions import RayTaskError
+
+        return error.cause if isinstance(error, RayTaskError) else None
+
+    @staticmethod
+    def is_of_ray(error: BaseException) -> bool:
+        """Tell whether Ray says so, of a host; its error of a call without an answer in time is an
+        OSError too, as Python's own is.
+        """
+        from ray.exceptions import RayError
+
+        return isinstance(error, RayError)
+
+    @staticmethod
     def out_of_memory(error: BaseException) -> bool:
         """Tell whether a host was killed by the memory monitor of its node."""
         from ray.exceptions import OutOfMemoryError
@@ -339,10 +356,13 @@ def _no_cluster(address: str | None, error: Exception) -> EnvironmentProblem:
     """Return what Ray's own error means."""
     text = " ".join(str(error).split())
     if "ersion mismatch" in text:
+        found = [" ".join(each) for each in re.findall(r"(Ray|Python): (\S+)", text)]
+        facts = f"it has {', '.join(found[:2])}, and this machine {', '.join(found[2:])}"
         return EnvironmentProblem(
-            f"the Ray cluster has other versions than this machine: {text}",
+            f"the Ray cluster at {address} has other versions than this machine:"
+            f" {facts if len(found) == 4 else text}",
             where=f"{WHERE}: address",
-            hint="install the same versions of Ray and Python on all nodes",
+            hint="install the same versions of Ray and Python on all nodes and on this machine",
         )
     what = "no Ray cluster could be started here" if address is None else (
         f"no Ray cluster could be joined at {address}"

@@ -22,6 +22,12 @@ def fail(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
     raise ValueError(payload["text"])
 
 
+def fill(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
+    """Write `payload["bytes"]` bytes."""
+    (scratch / "filled").write_bytes(b"a" * payload["bytes"])
+    return {}
+
+
 def sleep(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
     """Sleep for `payload["seconds"]`."""
     time.sleep(payload["seconds"])

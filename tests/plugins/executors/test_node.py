@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -108,3 +109,31 @@ def test_a_checkout_and_its_copy_have_the_same_code(tmp_path):
         check=True,
     )
     assert asked.stdout.strip() == terms_here("process").versions["engine code"]
+
+
+ON_A_FULL_DISK = """
+import json, sys
+from pathlib import Path
+from genesys_engine.plugins.api import Limits
+from genesys_engine.plugins.executors.node import NodeJob, run_once
+from genesys_engine.plugins.executors.options import SandboxOptions
+from genesys_engine.plugins.executors.terms import terms_here
+job = NodeJob.of(sys.argv[1] + ":fill", {"bytes": 8 << 20}, Path(sys.argv[2]), Limits(120.0))
+outcome = run_once(job, terms_here("process"), SandboxOptions(preload=(sys.argv[1],)))
+print(json.dumps([outcome.status, outcome.reason]))
+"""
+
+
+def test_a_full_disk_is_the_nodes_fault_and_named(tmp_path):
+    """A tmpfs of a megabyte in a mount namespace of its own."""
+    if shutil.which("unshare") is None:
+        pytest.skip("needs unshare (util-linux)")
+    script = 'mount -t tmpfs -o size=1m tmpfs "$2" || exit 77; exec "$0" -c "$3" "$1" "$2"'
+    words = (sys.executable, JOBS, str(tmp_path), ON_A_FULL_DISK)
+    ran = commands.run(["unshare", "-Urm", "sh", "-c", script, *words])
+    if "unshare failed" in ran.stderr or ran.returncode == 77:
+        pytest.skip(f"no mount namespace here: {ran.stderr.strip()}")
+    status, reason = json.loads(ran.stdout)
+    assert status == "infrastructure"
+    assert reason.startswith(f"node {node_name()}: ")
+    assert "No space left" in reason

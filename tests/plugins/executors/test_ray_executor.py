@@ -2,7 +2,9 @@
 
 import dataclasses
 import http.server
+import json
 import os
+import resource
 import signal
 import sys
 import threading
@@ -12,7 +14,7 @@ from pathlib import Path
 
 import commands
 import pytest
-from engine_process import ask, digest, engine, started, wait_for, write_experiment
+from engine_process import ask, descendants, digest, engine, started, wait_for, write_experiment
 from ray_cluster import TestCluster
 from waiting import until
 
@@ -22,7 +24,8 @@ from genesys_engine.plugins.api import Limits
 from genesys_engine.plugins.executors import news
 from genesys_engine.plugins.executors import ray as executor_module
 from genesys_engine.plugins.executors.ray import RayExecutor
-from genesys_engine.plugins.executors.ray_cluster import RayOptions
+from genesys_engine.plugins.executors.ray_cluster import Cluster, RayOptions
+from genesys_engine.plugins.executors.transport import Transport
 from genesys_engine.plugins.sandbox import isolation_here
 
 pytestmark = pytest.mark.timeout(900)
@@ -158,7 +161,106 @@ def test_a_queued_job_can_be_cancelled_and_a_deadline_holds(cluster, tmp_path):
         assert not (other / "left.txt").exists()
 
 
+@pytest.mark.exhaustive
+def test_a_host_that_does_not_answer_any_more_is_lost(cluster, tmp_path, monkeypatch):
+    """A process that hangs is no process that has died: nobody but the executor notices."""
+    monkeypatch.setattr(executor_module, "HUNG_S", 1.0)
+    with opened(cluster, start_s=20.0) as (executor, heard):
+        future = executor.submit(f"{JOBS}:where", {"until": "go"}, tmp_path, Limits(5.0))
+        until(lambda: begun(tmp_path))
+        os.kill(host_of(begun(tmp_path)[0][1]), signal.SIGSTOP)
+        (tmp_path / "go").touch()
+        assert future.result(LONG_S).status == "ok"
+    assert len(begun(tmp_path)) == 2
+    assert [type(each) for each in heard].count(news.NodeLost) == 1
+
+
+@pytest.mark.exhaustive
+def test_only_a_second_end_by_the_memory_monitor_is_the_design_s_fault(
+    two_nodes, tmp_path, monkeypatch
+):
+    """The hosts die as the monitor ends them, with SIGKILL; what Ray says of it is replaced."""
+    monkeypatch.setattr(Cluster, "out_of_memory", staticmethod(lambda error: True))
+    with opened(two_nodes, workers=2) as (executor, heard):
+        until(lambda: [type(each) for each in heard].count(news.NodeJoined) == 2)
+        future = executor.submit(f"{JOBS}:where", {"until": "never"}, tmp_path, Limits(LONG_S))
+        for tries in (1, 2):
+            until(lambda wanted=tries: len(begun(tmp_path)) == wanted)
+            assert not future.done()
+            os.kill(host_of(begun(tmp_path)[-1][1]), signal.SIGKILL)
+        outcome = future.result(LONG_S)
+    assert outcome.status == "memory"
+    placed = [each.node for each in heard if isinstance(each, news.JobPlaced)]
+    assert len(set(placed)) == len(placed) == 2
+    assert all(node in outcome.reason for node in placed)
+
+
 # --- files ----------------------------------------------------------------
+
+
+@pytest.mark.exhaustive
+def test_a_node_that_cannot_write_is_named_and_another_one_is_tried(two_nodes, tmp_path):
+    """What a full disk gives to the host while it receives a file, a limit gives it here."""
+    text = tmp_path / "corpus" / "text"
+    text.parent.mkdir()
+    text.write_text("a" * 100_000)
+    limits = Limits(LONG_S, readable=(str(text),))
+    with opened(two_nodes, workers=2, shared_folder=False) as (executor, heard):
+        until(lambda: [type(each) for each in heard].count(news.NodeJoined) == 2)
+        hosts = [pid for pid in descendants(os.getpid()) if b"NodeHost" in command(pid)]
+        assert len(hosts) == 2
+
+        def run(name, writable):
+            for pid, most in zip(hosts, writable, strict=True):
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
+            scratch = tmp_path / name
+            scratch.mkdir()
+            payload = {"read": str(text)}
+            return executor.submit(f"{JOBS}:where", payload, scratch, limits).result(LONG_S)
+
+        enough, little = 1 << 30, 10_000
+        nowhere = run("nowhere", (little, little))
+        assert nowhere.status == "infrastructure"
+        assert "File too large" in nowhere.reason
+        assert os.uname().nodename in nowhere.reason
+        assert "Traceback" not in nowhere.reason
+        for name, writable in (("one", (enough, little)), ("other", (little, enough))):
+            text.write_text(f"{name} " * 100_000)  # so that it has to be sent
+            assert run(name, writable).status == "ok"
+    assert not any(isinstance(each, news.NodeLost) for each in heard)
+
+
+def command(pid: int) -> bytes:
+    """Return the command line of a process, nothing where it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+@pytest.mark.exhaustive
+def test_a_host_lost_while_its_result_is_fetched_leaves_no_half_of_it(
+    cluster, tmp_path, monkeypatch
+):
+    """The job has ended, and of what it left nothing is here yet."""
+    killed = []
+    fetch = Transport._fetch
+
+    def fetch_from_a_dead_host(transport, ran):
+        if not killed:
+            killed.extend(pid for pid in descendants(os.getpid()) if b"NodeHost" in command(pid))
+            for pid in killed:
+                os.kill(pid, signal.SIGKILL)
+        fetch(transport, ran)
+
+    monkeypatch.setattr(Transport, "_fetch", fetch_from_a_dead_host)
+    with opened(cluster, shared_folder=False) as (executor, heard):
+        outcome = executor.submit(f"{JOBS}:echo", {"n": 1}, tmp_path, Limits(LONG_S)).result(LONG_S)
+    assert killed
+    assert outcome.value == {"given": {"n": 1}}
+    assert not list(tmp_path.glob("*.part"))
+    assert (tmp_path / "left.txt").read_text() == "left"
+    assert [type(each) for each in heard].count(news.JobPlaced) == 2
 
 
 def test_without_a_shared_folder_files_are_sent_once_and_results_come_back(cluster, tmp_path):
@@ -246,6 +348,34 @@ def test_a_training_on_a_gpu_needs_one_that_is_asked_for(cluster, tmp_path):
         pytest.raises(EnvironmentProblem, match="num_gpus"),
     ):
         executor.submit(f"{JOBS}:echo", {}, tmp_path, Limits(accelerator=True))
+
+
+def test_a_cluster_of_another_version_is_one_error_that_names_both(cluster):
+    """Ray compares what the head has noted of itself at its start; here it notes something else."""
+    from ray._raylet import GcsClient
+
+    client = GcsClient(address=cluster.address)
+    key, space = b"CLUSTER_METADATA", b"cluster"
+    noted = client.internal_kv_get(key, space)
+    facts = json.loads(noted)
+    try:
+        for name, other in (("ray_version", "2.9.3"), ("python_version", "3.13.99")):
+            changed = json.dumps({**facts, name: other}).encode()
+            client.internal_kv_put(key, changed, True, space)
+            with pytest.raises(EnvironmentProblem) as raised:
+                RayExecutor(RayOptions(address=cluster.address), workers=1)
+            message = str(raised.value)
+            assert all(text in message for text in (other, *facts_of_this(facts), cluster.address))
+            (offer,) = RayExecutor.survey(RayOptions(address=cluster.address))
+            assert not offer.usable
+            assert other in offer.found
+    finally:
+        client.internal_kv_put(key, noted, True, space)
+
+
+def facts_of_this(facts):
+    """Return the versions of this machine, which are those that the cluster really has."""
+    return facts["ray_version"], facts["python_version"]
 
 
 @pytest.mark.parametrize("address", ["127.0.0.2:1", "127.0.0.2:999999", "ray://a:1", "nonsense"])
