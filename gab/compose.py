@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from genesys_engine.gab.raised import block_file
 
 if TYPE_CHECKING:
+    from genesys_engine.gab.merge import Merger
     from genesys_engine.gab.tree import GABTree, Place
     from genesys_engine.gab.unit import Unit
 
@@ -52,18 +53,26 @@ def compose(tree: GABTree, *, title: str = "") -> str:
     Raises:
         TreeError: a slot holds the wrong interface, or a hyper-parameter does not fit.
     """
-    from genesys_engine.gab.merge import Merger  # not for those who only load a block
-
     tree.check_structure()
-    merger = Merger(reserved={"Block": "", "nn": "torch.nn", "partial": "functools.partial"})
-    names: dict[str, str] = {}
-    sections = []
-    for unit in tree.units():
-        names[unit.digest], text = merger.add(unit)
-        sections.append(_section(unit, names[unit.digest], text))
+    merger = _merger()
+    written = {unit.digest: (unit, *merger.add(unit)) for unit in tree.units()}
+    names = {digest: name for digest, (_, name, _) in written.items()}
+    sections = [_section(*each) for each in written.values()]
     wiring = _CLASS.format(root=_wiring(tree, tree.places(), 0, names))
     head = f"{_header(tree, title)}\n\n{merger.imports()}"
     return "\n\n\n".join([head, *sections, wiring])
+
+
+def class_names(tree: GABTree) -> dict[str, str]:
+    """Return the names that the tree's units have in the composed module, by digest."""
+    merger = _merger()
+    return {unit.digest: merger.add(unit)[0] for unit in tree.units()}
+
+
+def _merger() -> Merger:
+    from genesys_engine.gab.merge import Merger  # not for those who only load a block
+
+    return Merger(reserved={"Block": "", "nn": "torch.nn", "partial": "functools.partial"})
 
 
 def _header(tree: GABTree, title: str) -> str:

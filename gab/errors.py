@@ -7,6 +7,10 @@ bug of the engine (exit code 3).
 from __future__ import annotations
 
 import textwrap
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from genesys_engine.gab.missing import Missing
 
 EXIT_OK = 0
 EXIT_GOAL_NOT_MET = 1
@@ -62,7 +66,10 @@ class PluginError(GenesysError):
 
 
 class UnitError(GenesysError):
-    """The source of a unit breaks the unit contract; `code` is stable, like `contract.imports`."""
+    """The source of a unit breaks the unit contract; `code` is stable, like `contract.imports`.
+
+    `missing` is the name that is not defined, with those most like it, where that is the breach.
+    """
 
     def __init__(
         self,
@@ -71,9 +78,11 @@ class UnitError(GenesysError):
         where: str | None = None,
         hint: str | None = None,
         code: str = "contract.syntax",
+        missing: Missing | None = None,
     ) -> None:
         super().__init__(message, where=where, hint=hint)
         self.code = code
+        self.missing = missing
 
 
 class TreeError(GenesysError):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ast
 
-from genesys_engine.gab.scopes import undefined_names
+from genesys_engine.gab.missing import KNOWN, Missing, nearest
+from genesys_engine.gab.scopes import names_at, undefined_names
 from genesys_engine.gab.syntax import Import, imports
 
 ALLOWED_MODULES = (
@@ -26,14 +27,20 @@ _PACKAGES = frozenset(module.split(".")[0] for module in ALLOWED_MODULES)
 
 
 class Breach(Exception):
-    """One rule of the contract is broken at `line`; `hint` says how to fix it."""
+    """One rule of the contract is broken at `line`; `hint` says how to fix it.
 
-    def __init__(self, code: str, message: str, line: int, hint: str) -> None:
+    `missing` is the name that it is about, where one is not defined.
+    """
+
+    def __init__(
+        self, code: str, message: str, line: int, hint: str, missing: Missing | None = None
+    ) -> None:
         super().__init__(message)
         self.code = f"contract.{code}"
         self.message = message
         self.line = line
         self.hint = hint
+        self.missing = missing
 
 
 def check_file(module: ast.Module) -> dict[str, str]:
@@ -100,7 +107,14 @@ def check_names(module: ast.Module) -> None:
     for node in module.body:
         for name, line in undefined_names(node, names).items():
             hint = "define it, import it, or use a name that is known at this place"
-            raise Breach("undefined_name", f"the name {name!r} is not defined", line, hint)
+            message = f"the name {name!r} is not defined"
+            raise Breach("undefined_name", message, line, hint, _missing(name, node, names))
+
+
+def _missing(name: str, statement: ast.stmt, names: set[str]) -> Missing:
+    """Return what is known where a name is not: the names in scope, and those most like it."""
+    known = sorted(names_at(statement, names, name) - {"self", name})
+    return Missing(name, "", nearest(name, known), tuple(known[:KNOWN]))
 
 
 def _is_text(node: ast.stmt) -> bool:

@@ -7,18 +7,28 @@ bounded and without control characters, every list has an end.  All of it is the
 from __future__ import annotations
 
 import hashlib
-import traceback
+import linecache
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from types import FrameType
+from itertools import islice
+from types import FrameType, TracebackType
 from typing import Any
 
 from genesys_engine.gab.errors import GenesysError
+from genesys_engine.gab.held import NAMES, WORDS, Held, held_by
 from genesys_engine.gab.memory import is_memory_error
+from genesys_engine.gab.missing import (
+    KNOWN,
+    LONGEST,
+    NEAREST,
+    Missing,
+    missing_from,
+    signature_of,
+)
 
-_TEXT, _NAME = 2000, 200  # characters
+_TEXT, _NAME, _CODE = 2000, 200, 300  # characters
 _KINDS, _FRAMES, _CAUSES = 16, 64, 4
-_SHAPES = 12
+_OPENED = 8  # frames of the candidate whose names are looked at
 
 
 def block_file(source: str) -> str:
@@ -28,11 +38,17 @@ def block_file(source: str) -> str:
 
 @dataclass(frozen=True)
 class Frame:
-    """One call on the way to where it was raised; `shapes` are those of the tensors it held."""
+    """One call on the way to where it was raised.
+
+    Of the candidate's own code also the `function`, the `code` of the expression that was being
+    computed, and what the call's names `held` (name, words).
+    """
 
     file: str
     line: int
-    shapes: str = ""
+    function: str = ""
+    code: str = ""
+    held: Held = ()
 
 
 @dataclass(frozen=True)
@@ -40,7 +56,8 @@ class Raised:
     """An exception: `kinds` are the names of its class and of all that this is derived from.
 
     `memory` says that it is a lack of memory; `line` is where a syntax error was found.  `frames`
-    are the innermost ones, in the order in which they were called.
+    are the innermost ones, in the order in which they were called.  `missing` is the name that it
+    is about, and `signature` that of what was called with wrong arguments, where they are known.
     """
 
     kinds: tuple[str, ...]
@@ -49,6 +66,8 @@ class Raised:
     line: int | None = None
     frames: tuple[Frame, ...] = ()
     cause: Raised | None = None
+    missing: Missing | None = None
+    signature: str = ""
 
     def __str__(self) -> str:
         """Return class and text."""
@@ -64,14 +83,26 @@ def describe(error: BaseException, causes: int = _CAUSES) -> Raised:
     kinds = [_clean(kind.__name__, _NAME) for kind in type(error).__mro__[:-1]]
     line = error.lineno if isinstance(error, SyntaxError) else None
     cause = error.__cause__ or error.__context__
+    calls = list(_calls(error))
+    last = next((call for call in reversed(calls) if _is_own(call.tb_frame)), None)
+    where = (last.tb_frame, code_at(last.tb_frame, last.tb_lasti)) if last is not None else None
     return Raised(
         tuple(kinds[:_KINDS]),
         _clean(_message(error), _TEXT),
         is_memory_error(error) and not _is_of_processor(error),
         line if type(line) is int else None,
-        tuple(_frames(error)),
+        tuple(_frames(calls)),
         describe(cause, causes - 1) if cause is not None and causes else None,
+        _lacking(error, *where) if where else None,
+        _word(signature_of(error, *where), LONGEST) if where else "",
     )
+
+
+def frame_at(frame: FrameType, line: int, code: str = "") -> Frame:
+    """Return a call of the candidate's own code, with what it holds now."""
+    held = tuple((_word(name, _NAME), _word(words, WORDS)) for name, words in held_by(frame))
+    file, function = _clean(frame.f_code.co_filename, _NAME), _word(frame.f_code.co_name, _NAME)
+    return Frame(file, line, function, _word(code, _CODE), held)
 
 
 def read(data: Any, causes: int = _CAUSES) -> Raised:
@@ -84,6 +115,7 @@ def read(data: Any, causes: int = _CAUSES) -> Raised:
     kinds, frames = list(fields.pop("kinds")), list(fields.pop("frames"))
     text, memory = fields.pop("text"), fields.pop("memory")
     line, cause = fields.pop("line"), fields.pop("cause")
+    missing, signature = fields.pop("missing"), fields.pop("signature")
     if fields or not kinds or len(kinds) > _KINDS or len(frames) > _FRAMES:
         raise ValueError("an exception of no known form")
     if type(memory) is not bool or (line is not None and type(line) is not int):
@@ -95,35 +127,85 @@ def read(data: Any, causes: int = _CAUSES) -> Raised:
         _text(text, _TEXT),
         memory,
         line,
-        tuple(_frame(frame) for frame in frames),
+        tuple(read_frame(frame) for frame in frames),
         None if cause is None else read(cause, causes - 1),
+        None if missing is None else _missing(missing),
+        _word(signature, LONGEST),
     )
 
 
-def _frame(data: Mapping[str, Any]) -> Frame:
-    file, line, shapes = data["file"], data["line"], data["shapes"]
-    if type(line) is not int:
-        raise ValueError("a frame without a line")
-    return Frame(_text(file, _NAME), line, _text(shapes, _TEXT))
+def read_frame(data: Mapping[str, Any]) -> Frame:
+    """Return a frame that another process wrote.
+
+    Raises:
+        ValueError, TypeError, KeyError: it is not of that form.
+    """
+    line, held = data["line"], list(data["held"])
+    if type(line) is not int or len(held) > NAMES:
+        raise ValueError("a frame without a line, or with too many names")
+    words = tuple((_word(name, _NAME), _word(value, WORDS)) for name, value in held)
+    file, function = _text(data["file"], _NAME), _word(data["function"], _NAME)
+    return Frame(file, line, function, _word(data["code"], _CODE), words)
 
 
-def _frames(error: BaseException) -> Iterator[Frame]:
-    called = [(frame, line) for frame, line in traceback.walk_tb(error.__traceback__)]
-    for frame, line in called[-_FRAMES:]:
-        file = _clean(frame.f_code.co_filename, _NAME)
-        # Code without a file is the candidate's: what it held tells its author what went wrong.
-        yield Frame(file, line or 0, _shapes(frame) if file.startswith("<") else "")
-
-
-def _shapes(frame: FrameType) -> str:
+def _lacking(error: BaseException, frame: FrameType, code: str) -> Missing | None:
+    missing = missing_from(error, frame, code)
     try:
-        from torch import Tensor
+        return None if missing is None else _missing(asdict(missing))
+    except (TypeError, ValueError):  # the candidate's names may be anything
+        return None
 
-        tensors = [(k, v) for k, v in frame.f_locals.items() if isinstance(v, Tensor)]
-        shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in tensors[:_SHAPES])
-    except Exception:  # the candidate's own classes may fail at anything
+
+def _missing(data: Mapping[str, Any]) -> Missing:
+    near, known = list(data["nearest"]), list(data["known"])
+    if len(near) > NEAREST or len(known) > KNOWN:
+        raise ValueError("a missing name with too many others")
+    name, owner = _word(data["name"], _NAME), _word(data["owner"], _NAME)
+    return Missing(name, owner, *(tuple(_word(n, _NAME) for n in names) for names in (near, known)))
+
+
+def _calls(error: BaseException) -> Iterator[TracebackType]:
+    """Yield the calls on the way to an exception, outermost first."""
+    call = error.__traceback__
+    while call is not None:
+        yield call
+        call = call.tb_next
+
+
+def _is_own(frame: FrameType) -> bool:
+    """Tell whether a call is of code without a file, Python's own left out: the candidate's."""
+    file = frame.f_code.co_filename
+    return file.startswith("<") and not file.startswith("<frozen ")
+
+
+def _frames(calls: list[TracebackType]) -> Iterator[Frame]:
+    opened = [call for call in calls if _is_own(call.tb_frame)][-_OPENED:]
+    for call in calls[-_FRAMES:]:
+        if call in opened:  # what it held tells its author what went wrong
+            yield frame_at(
+                call.tb_frame, call.tb_lineno or 0, code_at(call.tb_frame, call.tb_lasti)
+            )
+        else:
+            file = _clean(call.tb_frame.f_code.co_filename, _NAME)
+            yield Frame(file, call.tb_lineno or 0)
+
+
+def code_at(frame: FrameType, instruction: int) -> str:
+    """Return the text of the expression that an instruction computes, "" where it is unknown."""
+    code = frame.f_code
+    place = next(islice(code.co_positions(), instruction // 2, None), None)
+    if place is None or None in place:
         return ""
-    return _clean(shapes, _TEXT)
+    first, last, start, end = place
+    assert first is not None  # all four are numbers
+    assert last is not None
+    found = linecache.getlines(code.co_filename)[first - 1 : last]
+    lines = [line.encode() for line in found]  # columns count bytes
+    if not lines:
+        return ""
+    lines[-1] = lines[-1][:end]
+    lines[0] = lines[0][start:]
+    return " ".join(line.decode(errors="replace").strip() for line in lines)
 
 
 def _message(error: BaseException) -> str:
@@ -142,6 +224,11 @@ def _text(value: Any, most: int) -> str:
     if not isinstance(value, str):
         raise TypeError("an exception without words")
     return _clean(value, most)
+
+
+def _word(value: Any, most: int) -> str:
+    """Return a text that stays on one line."""
+    return " ".join(_text(value, most).split())
 
 
 def _clean(text: str, most: int) -> str:

@@ -95,6 +95,13 @@ def undefined_names(statement: ast.stmt, names: Iterable[str]) -> dict[str, int]
     return {name: line for name, line in finder.free.items() if name not in BUILTINS}
 
 
+def names_at(statement: ast.stmt, names: Iterable[str], missing: str) -> set[str]:
+    """Return the names that are bound where a statement first uses the unbound name `missing`."""
+    finder = _Finder(frozenset(names), None)
+    finder.visit(statement)
+    return finder.around.get(missing, set())
+
+
 def replace(data: bytes, edits: Iterable[tuple[int, int, bytes]]) -> bytes:
     """Return `data` with each (start, end) replaced; the ranges must not overlap."""
     pieces, at = [], 0
@@ -126,6 +133,7 @@ class _Finder(ast.NodeVisitor):
         self.nodes: list[ast.Name] = []
         self.found: list[Reference] = []
         self.free: dict[str, int] = {}
+        self.around: dict[str, set[str]] = {}  # what is bound where a free name stands
 
     def _is_local(self, name: str) -> bool:
         """Resolve a name: a class body is seen only by the code that stands directly in it."""
@@ -134,6 +142,14 @@ class _Finder(ast.NodeVisitor):
             name in bound and (not is_class or depth == innermost)
             for depth, (is_class, bound) in enumerate(self.scopes)
         )
+
+    def _bound_here(self) -> set[str]:
+        """Return all names that are bound at this place; see `_is_local`."""
+        innermost = len(self.scopes) - 1
+        inside = (
+            b for n, (is_class, b) in enumerate(self.scopes) if not is_class or n == innermost
+        )
+        return set(self.names).union(*inside)
 
     def _inside(
         self, nodes: Iterable[ast.AST], bound: Iterable[str], *, is_class: bool = False
@@ -147,7 +163,9 @@ class _Finder(ast.NodeVisitor):
         if self._is_local(node.id):
             return
         if node.id not in self.names:
-            self.free.setdefault(node.id, node.lineno)
+            if node.id not in self.free:
+                self.free[node.id] = node.lineno
+                self.around[node.id] = self._bound_here()
         else:
             self.used.add(node.id)
             self.nodes.append(node)

@@ -100,8 +100,13 @@ def parse_unit(source: str, *, where: str = "<unit>") -> Unit:
         return _parse(source)
     except Breach as breach:
         place = f"{where}:{breach.line}"
-        error = UnitError(breach.message, where=place, hint=breach.hint, code=breach.code)
-        raise error from None
+        raise UnitError(
+            breach.message,
+            where=place,
+            hint=breach.hint,
+            code=breach.code,
+            missing=breach.missing,
+        ) from None
 
 
 @lru_cache(maxsize=4096)

@@ -19,6 +19,7 @@ from genesys_engine import __version__
 from genesys_engine.engine.common.temporary import temporary_folder
 from genesys_engine.gab.checks.brief import brief
 from genesys_engine.gab.checks.report import ADVICE, CheckReport, Finding
+from genesys_engine.gab.checks.trace import Trace
 from genesys_engine.gab.errors import EnvironmentProblem, InputError, TreeError, UnitError
 from genesys_engine.plugins.auditor import judged
 from genesys_engine.plugins.sandbox.protocol import Limits, Outcome
@@ -229,7 +230,10 @@ def _refused(code: str, error: UnitError | TreeError) -> Finding:
     where = re.fullmatch(r"(?P<unit>.*?)(?::(?P<line>\d+))?", error.where or "", re.DOTALL)
     unit, line = (where["unit"], where["line"]) if where else (error.where, None)
     advice = error.hint or "Fix the tree at this place."
-    return Finding(code, "error", error.message, advice, unit or None, int(line) if line else None)
+    place = (unit or None, int(line) if line else None)
+    missing = error.missing if isinstance(error, UnitError) else None
+    trace = Trace(missing=missing) if missing else None
+    return Finding(code, "error", error.message, advice, *place, trace=trace)
 
 
 def _unfinished(status: str, reason: str) -> Finding:
@@ -240,7 +244,7 @@ def _unfinished(status: str, reason: str) -> Finding:
 def _read_reply(value: Any) -> AuditResult:
     """Read an audit's reply; what the candidate's process says is data, and is checked."""
     report = CheckReport.from_json(value["report"])
-    machine = tuple(Finding(**each) for each in value["machine_findings"])
+    machine = tuple(map(Finding.from_json, value["machine_findings"]))
     for found in (*report.findings, *machine):
         strings = (found.code, found.message, found.advice)
         if found.code not in ADVICE or not all(isinstance(each, str) for each in strings):

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from genesys_engine.engine.jobs.facts import Finite
 from genesys_engine.gab.checks.report import Finding
+from genesys_engine.gab.checks.trace import Trace
 from genesys_engine.gab.scales import ModelConfig
 
 if TYPE_CHECKING:
@@ -70,10 +71,23 @@ class _Finding(_Open):
     unit: str | None = None
     line: int | None = None
     evidence: dict[str, Any] = {}
+    trace: dict[str, Any] | None = None
+
+    @field_validator("trace")
+    @classmethod
+    def _is_trace(cls, given: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Refuse a trace of another form."""
+        try:
+            _ = given is None or Trace.from_json(given)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"not a trace: {error!r:.200}") from None
+        return given
 
     def finding(self) -> Finding:
         place = (self.unit, self.line)
-        return Finding(self.code, self.severity, self.message, self.advice, *place, self.evidence)
+        trace = None if self.trace is None else Trace.from_json(self.trace)
+        words = (self.code, self.severity, self.message, self.advice)
+        return Finding(*words, *place, self.evidence, trace)
 
 
 class _Report(_Open):

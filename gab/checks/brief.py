@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from genesys_engine.gab.checks.report import CheckReport, Finding
+from genesys_engine.gab.checks.trace import in_lines
 
 _SHOWN = 6  # findings; fixing the first ones often fixes the rest
 _LINE = 100
@@ -30,7 +31,7 @@ def brief(
     lines = [f"{name}: {'passed' if report.passed else 'failed'}{_counts(errors, len(ordered))}"]
     quoted = source.split("\n")  # as Python counts: a text in it may hold U+2028
     for number, found in enumerate(ordered[:_SHOWN], start=1):
-        lines += ["", *_finding(number, found, quoted, verb)]
+        lines += ["", *paragraph(number, found, quoted, verb)]
     if len(ordered) > _SHOWN:
         lines += ["", f"... and {len(ordered) - _SHOWN} more: {verb.lower()} these first."]
     measured = [f"  {line}" for line in _measured(report.measurements, facts or {})]
@@ -44,7 +45,14 @@ def _counts(errors: int, findings: int) -> str:
     return f" ({', '.join(parts)})" if parts else ""
 
 
-def _finding(number: int, found: Finding, source: Sequence[str], verb: str) -> Iterator[str]:
+def paragraph(
+    number: int,
+    found: Finding,
+    source: Sequence[str],
+    verb: str,
+    details: Iterable[str] | None = None,
+) -> Iterator[str]:
+    """Yield the lines on one finding; `details` are those of its trace, in short if left out."""
     place = f"line {found.line}" if found.line else ""
     place = " in ".join(part for part in (place, found.unit or "") if part)
     yield f"{number}. {found.severity} {found.code}" + (f" at {place}" if place else "")
@@ -53,6 +61,9 @@ def _finding(number: int, found: Finding, source: Sequence[str], verb: str) -> I
     yield f"   {found.message}"
     if found.evidence:
         yield "   " + ", ".join(f"{k}={_number(v)}" for k, v in found.evidence.items())
+    if details is None:
+        details = in_lines(found.trace) if found.trace else ()
+    yield from (f"   {line}" for line in details)
     yield f"   {verb}: {found.advice}"
 
 

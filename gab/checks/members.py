@@ -7,8 +7,10 @@ by itself, with Python's own words.  docs/block-language.md says the same to aut
 
 from __future__ import annotations
 
+import builtins
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
 from types import BuiltinFunctionType, FunctionType, ModuleType
@@ -16,7 +18,8 @@ from typing import Any
 
 import torch
 
-from genesys_engine.gab.checks.attributes import READABLE_SPECIAL, never, words
+from genesys_engine.gab.checks.attributes import BUILTINS, READABLE_SPECIAL, never, words
+from genesys_engine.gab.missing import SHOWN, Missing
 
 # Words, or rules in angle brackets (`_RULES`).
 _TYPES = (
@@ -185,6 +188,24 @@ def refused(dotted: str) -> str:
         elif part in never() or part == "register":  # of an abstract class: a store into it
             return f"{path!r} leads out of the block"
     return ""
+
+
+def usable(missing: Missing) -> Missing:
+    """Return what is known of a missing name without proposals that a block may not use."""
+    path = f"{missing.owner}." if words_of(missing.owner) else ""
+
+    def allowed(name: str) -> bool:
+        if "." in name:
+            return not refused(name)
+        if path:
+            return not refused(f"{path}{name}")
+        inside = missing.owner or name in missing.known or not hasattr(builtins, name)
+        return bool(inside or name in BUILTINS) and name not in never()
+
+    near = dict.fromkeys(filter(allowed, missing.nearest))
+    elsewhere = [name for name in near if "." in name][:1]
+    others = [name for name in near if "." not in name]
+    return replace(missing, nearest=(*elsewhere, *others)[:SHOWN])
 
 
 def _refused_member(holder: ModuleType, part: str, found: Any, path: str) -> str:

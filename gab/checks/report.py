@@ -10,6 +10,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
+from genesys_engine.gab.checks.trace import Trace
+
 _IMPORTS = (
     "torch, einops and modules of pure computation: math, functools, itertools, collections, "
     "dataclasses, enum, typing"
@@ -118,7 +120,8 @@ Severity = Literal["error", "warning"]
 class Finding:
     """One fault: a stable code, its place, its evidence as numbers, and the remedy.
 
-    `unit` is the class and `line` the line in the composed source, where they are known.
+    `unit` is the class and `line` the line in the composed source, where they are known; `trace`
+    is what was seen there, where the block's own code was running.
     """
 
     code: str
@@ -128,6 +131,17 @@ class Finding:
     unit: str | None = None
     line: int | None = None
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
+    trace: Trace | None = None
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Finding:
+        """Return the finding that `dataclasses.asdict` wrote, by this version or an older one.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is not of that form.
+        """
+        trace = data.get("trace")
+        return cls(**{**data, "trace": None if trace is None else Trace.from_json(trace)})
 
     def __str__(self) -> str:
         """Return one line for people: place, fault and remedy."""
@@ -167,7 +181,7 @@ class CheckReport:
         Raises:
             KeyError, TypeError: it was not written by `to_json`.
         """
-        findings = tuple(Finding(**finding) for finding in data["findings"])
+        findings = tuple(map(Finding.from_json, data["findings"]))
         return cls(findings, dict(data["measurements"]))
 
 
@@ -178,10 +192,12 @@ def finding(
     *,
     place: tuple[str | None, int | None] = (None, None),
     severity: Severity = "error",
+    trace: Trace | None = None,
 ) -> Finding:
     """Return a finding of a known code with its advice; `place` is (unit, line)."""
     portable = {name: _portable(value) for name, value in evidence.items()}
-    return Finding(code, severity, _without_folders(message), ADVICE[code], *place, portable)
+    said = _without_folders(message)
+    return Finding(code, severity, said, ADVICE[code], *place, portable, trace or None)
 
 
 def _portable(value: Evidence) -> Evidence:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from genesys_engine.gab.checks.exceptions import advice_for
 from genesys_engine.gab.checks.machine import lacking_here
 from genesys_engine.gab.checks.report import Evidence, Finding, finding
+from genesys_engine.gab.checks.trace import Call, Trace
 from genesys_engine.gab.raised import Frame, Raised, block_file
 from genesys_engine.gab.syntax import parse
 
 Place = tuple[str | None, int | None]
+_CALLS = 6  # of a trace: the innermost ones
 
 
 class SourceMap:
@@ -84,13 +86,35 @@ class SourceMap:
         text = str(error)[:1000]
         if lack := self.lacking_here(error):
             code, text = "machine.unsupported", f"PyTorch has {lack}. {text}"
-        facts = dict(evidence or {})
-        own = self._own(error)
-        if code == "forward.error" and own and own[-1].shapes:
-            facts["shapes"] = own[-1].shapes
-        found = finding(code, text, facts, place=self.place_of_error(error))
+        place, trace = self.place_of_error(error), self.trace_of(error)
+        found = finding(code, text, evidence or {}, place=place, trace=trace)
         advice = advice_for(code, error)
         return replace(found, advice=advice) if advice else found
+
+    def trace_of(self, error: Raised) -> Trace:
+        """Return what is known of `error`, or what caused it, where it was raised."""
+        own = self._own(error)
+        if not own and error.cause is not None and not error.missing:
+            return self.trace_of(error.cause)
+        from genesys_engine.gab.checks.members import usable  # imports torch
+
+        missing = None if error.missing is None else usable(error.missing)
+        return Trace(self.calls(own), missing, error.signature)
+
+    def calls(self, frames: Iterable[Frame]) -> tuple[Call, ...]:
+        """Return the calls that frames of this source stand for, the innermost ones."""
+        last = self._source.count("\n") + 1
+        return tuple(
+            Call(
+                self.place_of_line(frame.line)[0],
+                frame.function,
+                frame.line,
+                frame.code,
+                dict(frame.held),
+            )
+            for frame in frames
+            if self.is_ours(frame.file) and 0 < frame.line <= last
+        )[-_CALLS:]
 
     def lacking_here(self, error: Raised) -> str:
         """Return what PyTorch lacks on this machine, or "" where the block is to blame.

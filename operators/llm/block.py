@@ -84,6 +84,7 @@ class BlockReading:
     """The content of a whole-block reply: a tree, or a fault.
 
     `kept` are the units that the reply omits and that needed no change: they stay as they are.
+    `detail` is what else is known where the fault is.
     """
 
     tree: GABTree | None
@@ -91,6 +92,7 @@ class BlockReading:
     message: str = ""
     repairs: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
+    detail: str = ""
 
 
 def read_block(reply: LLMReply, tree: GABTree, listed: Sequence[Entry]) -> BlockReading:
@@ -115,7 +117,8 @@ def read_block(reply: LLMReply, tree: GABTree, listed: Sequence[Entry]) -> Block
     repairs = tuple(f"{name}: {each}" for name, r in readings.items() for each in r.repairs)
     for name, reading in readings.items():
         if reading.unit is None:
-            return BlockReading(None, reading.code, f"{name}: {reading.message}", repairs, kept)
+            message = f"{name}: {reading.message}"
+            return BlockReading(None, reading.code, message, repairs, kept, reading.detail)
     return _assembled(tree, listed, readings, repairs, kept)
 
 

@@ -22,6 +22,10 @@ class ImplementerOptions(Options):
     checker: bool = Field(
         default=True, description="code is checked on the way, not at the end only"
     )
+    feedback: Literal["trace", "message"] = Field(
+        default="trace",
+        description="after a fault: with what was seen where it happened, or its message alone",
+    )
     observer_threshold: int = Field(default=3, ge=0, le=5, description="rating that is accepted")
     observer_vetoes: int = Field(
         default=2,

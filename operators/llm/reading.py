@@ -19,13 +19,17 @@ _FULL = ("length", "max_tokens")
 
 @dataclass(frozen=True)
 class Reading:
-    """The content of a reply: a unit, or the code and a description of its fault."""
+    """The content of a reply: a unit, or the code and a description of its fault.
+
+    `detail` is what else is known where the fault is (`feedback.detail_of`).
+    """
 
     unit: Unit | None
     source: str = ""
     code: str = ""
     message: str = ""
     repairs: tuple[str, ...] = ()
+    detail: str = ""
 
 
 def read_unit(reply: LLMReply, original: Unit, shown: Iterable[str] = ()) -> Reading:
@@ -50,7 +54,8 @@ def read_source(source: str, original: Unit) -> Reading:
         unit = parse_unit(repaired.source, where="line")
     except UnitError as error:
         message = feedback.of_error(error, repaired.source)
-        return Reading(None, repaired.source, error.code, message, repaired.repairs)
+        detail = feedback.detail_of(error)
+        return Reading(None, repaired.source, error.code, message, repaired.repairs, detail)
     return Reading(unit, repaired.source, repairs=repaired.repairs)
 
 

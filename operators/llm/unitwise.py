@@ -205,6 +205,10 @@ class _Search:
     def _threshold(self) -> int:
         return self.options.observer_threshold if self.options.observer else 0
 
+    @property
+    def _traced(self) -> bool:
+        return self.options.feedback == "trace"
+
     def _freeze(self, change: UnitChange, chosen: Candidate) -> None:
         """Accept a unit; slots that it adds may be written next."""
         unit = chosen.reading.unit
@@ -341,7 +345,8 @@ class _Search:
     ) -> Candidate:
         """Judge a unit, cheapest criterion first, up to the first fault."""
         if reading.unit is None:
-            return Candidate(reading, code=reading.code, message=reading.message)
+            message = feedback.joined(reading.message, reading.detail, traced=self._traced)
+            return Candidate(reading, code=reading.code, message=message)
         try:
             tree = place_unit(before, change.path, reading.unit)
             tree.validate()
@@ -361,7 +366,7 @@ class _Search:
         report = self.check(tree)
         if not report["passed"]:
             codes = tuple(feedback.codes(report))
-            message = feedback.of_report(report, tree)
+            message = feedback.of_report(report, tree, reading.unit, traced=self._traced)
             if reading.source == former:
                 message = f"You returned the same code as before. {message}"
             return Candidate(reading, code=codes[0], codes=codes, message=message)

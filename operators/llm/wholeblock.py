@@ -154,11 +154,13 @@ class _Work:
 
     def _judge(self, reading: BlockReading) -> tuple[str, str]:
         """Return the code and the description of the first fault, or two empty texts."""
+        traced = self.options.feedback == "trace"
         if reading.tree is None:
-            return reading.code, reading.message
+            return reading.code, feedback.joined(reading.message, reading.detail, traced=traced)
         report = self.check(reading.tree)
         if not report["passed"]:
-            return feedback.codes(report)[0], feedback.of_report(report, reading.tree)
+            message = feedback.of_report(report, reading.tree, traced=traced)
+            return feedback.codes(report)[0], message
         paths = [change.path for change in self.proposal.changes]
         faults = unfaithful(reading.tree, self.parent, paths, self.check)
         if not faults:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from genesys_engine.gab.checks.report import Evidence, Finding, finding
 from genesys_engine.gab.checks.sourcemap import Place
+from genesys_engine.gab.checks.trace import Trace
 from genesys_engine.plugins.auditor.candidate import Asking, Model, names, only, silent, text
 from genesys_engine.plugins.auditor.numbers import EQUAL, difference, worst
 from genesys_engine.plugins.auditor.subject import WHOLE, Subject
@@ -64,12 +66,18 @@ def _shape_fault(
     try:
         reply, made = next(replies)
     except SubjectRaised as error:
-        return subject.source.fault("forward.error", error.raised, evidence)
+        found = subject.source.fault("forward.error", error.raised, evidence)
+        calls = subject.departure(block, X)
+        if not calls:
+            return found
+        return replace(found, trace=replace(found.trace or Trace(), returned=calls[-1]))
     fault = _fault_of_reply(reply, made, X)
     if fault is None:
         return None
     code, message = fault
-    return finding(code, message, evidence, place=subject.place_of(block))
+    calls = subject.departure(block, X)
+    place = (calls[-1].unit, calls[-1].line) if calls else subject.place_of(block)
+    return finding(code, message, evidence, place=place, trace=Trace(calls))
 
 
 def _fault_of_reply(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from genesys_engine.gab.model import LanguageModel, start_generators
 from genesys_engine.gab.scales import ModelConfig, meta_model
 from genesys_engine.plugins.auditor import blame, hooks, precision, trainee
 from genesys_engine.plugins.auditor.blame import Call, is_unit
+from genesys_engine.plugins.auditor.departure import departure
 from genesys_engine.plugins.auditor.flops import (
     count_cost,
     flops_per_token,
@@ -234,6 +236,18 @@ class Served:
         alike = Y.shape == X.shape and Y.dtype == X.dtype
         return {**described, "shape": list(Y.shape)}, [Y] if alike else ()
 
+    def departure(self, given: Given, tensors: Tensors) -> Answer:
+        """Return the calls that led to a block's wrong reply to an input, or to no reply."""
+        (X,) = tensors
+
+        def run() -> Any:
+            start_generators(given["seed"])
+            return self._model(given)(X)
+
+        with torch.no_grad():
+            calls = departure(run, self._source.is_ours, X)
+        return {"calls": [asdict(call) for call in calls]}, ()
+
     def call(self, given: Given, tensors: Tensors) -> Answer:
         """Call a block with X and Z, as a model does; what Z holds next to tensors stays here."""
         X, *values = tensors
@@ -352,7 +366,9 @@ class Served:
         model = self._model(given)
         before, held = self._notes[given["note"]]
         now = kept(model, self._block_class.__module__)
-        state = [n for n, value in model.state_dict().items() if not _same(value, before[n])]
+        after = model.state_dict()
+        names = dict.fromkeys((*after, *before))  # a call may add some, and drop others
+        state = [n for n in names if not _same(after.get(n), before.get(n))]
         return {
             "tensors": state[:_MOST_NUMBERS],
             "kept": sorted(n for n in held.keys() | now if held.get(n) != now.get(n))[:1],
@@ -508,7 +524,9 @@ def _some(tensors: list[Tensor | None]) -> Answer:
     return {"found": [tensor is not None for tensor in tensors]}, there
 
 
-def _same(one: Tensor, other: Tensor) -> bool:
+def _same(one: Tensor | None, other: Tensor | None) -> bool:
+    if one is None or other is None:
+        return False
     return one.shape == other.shape and bool((one == other).all())
 
 

@@ -18,7 +18,9 @@ import torch
 from torch import Tensor
 
 from genesys_engine.gab.checks.sourcemap import Place, SourceMap
+from genesys_engine.gab.checks.trace import Call
 from genesys_engine.gab.layers import ALIKE, Layers
+from genesys_engine.gab.raised import read_frame
 from genesys_engine.plugins.auditor import lengths
 from genesys_engine.plugins.auditor.candidate import (
     AnswerError,
@@ -33,7 +35,7 @@ from genesys_engine.plugins.auditor.candidate import (
 )
 from genesys_engine.plugins.auditor.chunks import lengths_named
 from genesys_engine.plugins.auditor.numbers import derived
-from genesys_engine.plugins.sandbox.subject import BadAnswer
+from genesys_engine.plugins.sandbox.subject import BadAnswer, SubjectRaised
 
 T = TypeVar("T")
 
@@ -422,6 +424,17 @@ class Subject:
         """Return the unit and line that made NaN or infinity of finite values."""
         answer, _ = self.candidate.ask("first_nonfinite", trace=run.number)
         return self.source.checked_place(answer.get("unit"), answer.get("line"))
+
+    def departure(self, model: Model, X: Tensor) -> tuple[Call, ...]:
+        """Return the calls in which a block's wrong reply to an input came about, if known."""
+        try:
+            answer, _ = self.candidate.of(model, "departure", X, seed=0)
+            frames = [read_frame(each) for each in answer["calls"]]
+        except SubjectRaised:  # it replies to every other call only
+            return ()
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadAnswer(f"calls of no known form: {error!r:.200}") from None
+        return self.source.calls(frames)
 
     def place_of(self, model: Model) -> Place:
         """Return the unit that a block is of, and its first line."""

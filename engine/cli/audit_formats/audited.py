@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from genesys_engine.engine.check.audit import AuditResult, Target
 from genesys_engine.gab.checks.report import Finding
+from genesys_engine.gab.checks.trace import in_lines
 
 _LINE_END = re.compile(r"\r\n|\r|\n")  # as Python counts lines: others may stand in a text
 
@@ -62,11 +63,12 @@ def region(target: Target, found: Finding) -> Region:
 
 
 def message(target: Target, found: Finding) -> str:
-    """Return the whole finding in words: what is wrong, the evidence, and the fix."""
+    """Return the whole finding in words: what is wrong, the evidence, the trace, and the fix."""
     place = f" (line {found.line} of the composed module)" if found.line else ""
     place = "" if target.kind == "source" else place
     evidence = ", ".join(f"{key}={_number(value)}" for key, value in found.evidence.items())
-    parts = (f"{found.message}{place}", evidence, f"Fix: {found.advice}")
+    traced = "\n".join(in_lines(found.trace)) if found.trace else ""
+    parts = (f"{found.message}{place}", evidence, traced, f"Fix: {found.advice}")
     return "\n".join(part for part in parts if part)
 
 

@@ -128,7 +128,12 @@ def _seed(replicate: int) -> str:
 
 
 def _findings(details: DesignDetails) -> None:
+    from genesys_engine.gab.checks.trace import in_lines
+
     if details.report.findings:
         keys = ("severity", "code", "unit", "line", "message", "advice")
         rows = [[getattr(found, key) for key in keys] for found in details.report.findings]
         print_table(keys, rows, title="Findings of the check")
+    for found in details.report.findings:
+        for line in in_lines(found.trace) if found.trace else ():
+            answer(f"{found.code}: {line}")

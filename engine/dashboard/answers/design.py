@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from difflib import unified_diff
 
 from genesys_engine.engine.common.records import plain
@@ -19,6 +20,7 @@ from genesys_engine.engine.views.explanations import explanations
 from genesys_engine.engine.views.llm import exchange
 from genesys_engine.engine.views.retrieved import retrieved
 from genesys_engine.engine.views.status import status
+from genesys_engine.gab.checks.trace import in_lines
 from genesys_engine.gab.tree import GABTree
 
 CONTEXT = 3
@@ -30,6 +32,10 @@ def details(moment: Moment, design: int) -> dict[str, object]:
     label = moment.run.label
     return {
         **found.to_json(),
+        "findings": [
+            {**asdict(each), "detail": list(in_lines(each.trace)) if each.trace else []}
+            for each in found.report.findings
+        ],
         "label": found.label,
         "reference": found.reference,
         "seq": found.row.seq,

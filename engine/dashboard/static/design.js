@@ -37,7 +37,7 @@ const costs = (rows) => rows.length ? table("Cost", ["rung", ...["parameters", "
     num(row.compute_percent === null ? "–" : `${signed(row.compute_percent, 0)} %`), num(count(row.tokens)), num(row.train_s === null ? "–" : duration(row.train_s))))) : null;
 
 const findings = (rows) => rows.length ? table("Findings", ["code", "where", "what"], rows.map((row) =>
-  h("tr", {}, cell([h("b", {}, row.code), h("small", {}, row.severity)]), cell(`${row.unit ?? ""}${row.line ? `, line ${row.line}` : ""}`), cell([row.message, h("small", {}, row.advice)]))))
+  h("tr", {}, cell([h("b", {}, row.code), h("small", {}, row.severity)]), cell(`${row.unit ?? ""}${row.line ? `, line ${row.line}` : ""}`), cell([row.message, row.detail.map((line) => h("small", {}, line)), h("small", {}, row.advice)]))))
   : h("p", { class: "note" }, "The check found nothing.");
 
 const facts = (pairs) => h("dl", { class: "facts" }, pairs.filter(([, value]) => value !== null && value !== "" && value !== undefined)

@@ -51,6 +51,31 @@ def test_a_leak_is_reported_and_fixed(real_check):
     assert len(set(seeds)) == 2
 
 
+MISMATCHED = MLP.replace("F.relu(gate)", "X * F.relu(gate)")
+UNDEFINED = MLP.replace("self.down(F", "self.dwn(F")
+
+
+def test_feedback_shows_what_was_there(real_check):
+    llm = Scripted(coder=[fenced(MISMATCHED), fenced(UNDEFINED), fenced(MLP)])
+    assert outcomes(gp(llm, real_check, "root.mlp")) == ["forward.error", "forward.error", "passed"]
+    _, second, third = llm.prompts("coder")
+    written = MISMATCHED[MISMATCHED.index("class SwiGLUMLP") :].splitlines()
+    number = next(n for n, line in enumerate(written, 1) if "X * F.relu" in line)
+    assert f"at line {number} in SwiGLUMLP" in second, "counted in the class that it wrote"
+    assert "in `X * F.relu(gate).square()`: X float32 (2, 1, 64)" in second
+    assert "gate float32 (2, 1, 176)" in second
+    assert "nearest to 'dwn': down" in third
+
+
+def test_feedback_of_the_message_alone_is_that_of_the_recorded_study(real_check):
+    llm = Scripted(coder=[fenced(MISMATCHED), fenced(MLP)])
+    gp(llm, real_check, "root.mlp", feedback="message")
+    prompt = llm.prompts("coder")[1]
+    assert "shapes=X (2, 1, 64), gate (2, 1, 176), up (2, 1, 176), seed=0" in prompt
+    assert "in `" not in prompt
+    assert "float32 (" not in prompt
+
+
 def test_accepted_units_are_frozen(real_check):
     answers = [fenced(MIXER), fenced(LEAKING), fenced(LEAKING), fenced(MLP)]
     llm = Scripted(coder=answers)

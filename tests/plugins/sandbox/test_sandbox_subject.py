@@ -227,6 +227,8 @@ def test_the_subject_that_is_lost_says_how_the_job_ends(host, run, operation, st
 
 TENSOR = {"dtype": "float32", "shape": [2]}
 NOTHING = {"answers": [], "counts": [], "raised": None}
+RAISED = describe(ValueError("0")).to_json()
+FRAME = {"file": "<text>", "line": 1, "function": "f", "code": "x", "held": []}
 
 
 @pytest.mark.parametrize(
@@ -268,6 +270,13 @@ NOTHING = {"answers": [], "counts": [], "raised": None}
                 ({"answers": [{}] * 2, "counts": [0] * 2}, [], "2 answers to 1 questions"),
                 ({"raised": []}, [], "no known form"),
                 ({"raised": {"kinds": []}}, [], "no known form"),
+                ({"raised": {**RAISED, "missing": {"name": 1}}}, [], "no known form"),
+                ({"raised": {**RAISED, "frames": [{**FRAME, "held": [["x"]]}]}}, [], "no known"),
+                (
+                    {"raised": {**RAISED, "frames": [{**FRAME, "held": [["x", "y"]] * 99}]}},
+                    [],
+                    "too many names",
+                ),
             )
         ],
     ],
@@ -296,7 +305,7 @@ def test_an_exception_is_data(run):
     told = run("raised", operation="in_text").value
     assert told["kinds"][:2] == ["RuntimeError", "Exception"]
     last = [frame for frame in told["frames"] if frame["file"] == "<text>"][-1]
-    assert (last["line"], last["shapes"]) == (3, "x (2, 3), y ()")
+    assert (last["line"], last["held"]) == (3, [["x", "float32 (2, 3)"], ["y", "float32 ()"]])
     told = run("raised", operation="strange").value
     assert told["kinds"][0] == "Strange"
     assert told["text"] == "(no message)"
