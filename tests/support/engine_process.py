@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from genesys_engine.plugins.sandbox.starting import retried
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 T = TypeVar("T")
 EXPERIMENT = """
 [run]
@@ -161,7 +161,7 @@ def started(*words: object, path: Path | None = None) -> Iterator[Engine]:
 
 def ended(process: Engine) -> Answer:
     """Wait for the end of a command."""
-    process.wait(4 * PATIENCE_S)
+    process.wait(2 * PATIENCE_S)
     return process.answer()
 
 

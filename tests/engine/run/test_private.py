@@ -5,7 +5,6 @@ import stat
 
 import pytest
 from engine_process import engine, write_experiment
-from exhaustive import exhaustive
 
 from genesys_engine.engine.compare.check_reports import CheckReports
 from genesys_engine.engine.compare.store import StudyStore
@@ -60,9 +59,9 @@ def test_a_run_is_for_its_owner_alone(tmp_path, experiment):
     assert mode(folder / DATABASE) == mode(folder / "experiment.toml") == 0o600
 
 
-@pytest.mark.parametrize("umask", exhaustive(UMASKS, but=(0,)), indirect=True, ids=oct)
+@pytest.mark.parametrize("umask", UMASKS[:1], indirect=True, ids=oct)
 def test_all_that_a_run_leaves_is_for_its_owner_alone(tmp_path):
-    """Checkpoints, curves and the report too: of a real run."""
+    """Checkpoints, curves and the report too: of a real run under the umask that closes least."""
     run = tmp_path / "run"
     file = write_experiment(tmp_path, verifications=2, designs=1)
     answer = engine("run", file, "--out", run)

@@ -213,6 +213,7 @@ def test_nothing_survives_a_kill_or_a_second_ctrl_c_and_nothing_is_done_twice(
     run = experiment.parent / "killed-once"
     with started("run", experiment, "--out", run) as process:
         between(run, process)
+        process.send_signal(signal.SIGSTOP)  # else it may be at its end before the second looks
         second = engine("resume", run)
         holder = f"another process is working in this folder (process {process.pid})"
         second.refused(4, str(run), holder)
