@@ -10,7 +10,8 @@ one training at a time on one thread, and with one seed the same data in the sam
 
 `--equal tokens` (the default) gives all the same tokens.  `--equal seconds` gives each the tokens
 that take as many CPU seconds as the best seed took for `--tokens`: what a token costs, and which
-seed is best, is read from what was recorded at equal tokens, which therefore comes first.
+seed is best, is read from what was recorded at equal tokens, which therefore comes first.  A design
+keeps the tokens of its first training at equal seconds.
 
 `record` appends a line to FOLDER/tokens.jsonl or FOLDER/seconds.jsonl for each training and repeats
 none.  `table` trains nothing: gains in percent with 95 % intervals (Student's t, paired by seed).
@@ -29,7 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 
-from fidelity_records import Recipe, Record, read_records
+from fidelity_records import Recipe, Record, append, read_records
 from rung_fidelity import Recorder
 from scipy.stats import t as student
 
@@ -125,27 +126,42 @@ def record(options: argparse.Namespace) -> None:
     """
     recipe = Recipe(scale=options.scale, tokens=options.tokens, batch_tokens=options.batch_tokens)
     designs = dict(read_design(each) for each in options.designs)
+    at_equal_tokens = read_records(options.folder / "tokens.jsonl")
     recipes = dict.fromkeys(designs, recipe)
+    file = options.folder / f"{options.equal}.jsonl"
     if options.equal == "seconds":
-        tokens = tokens_in_equal_seconds(read_records(options.folder / "tokens.jsonl"), recipe)
+        tokens = tokens_in_equal_seconds(at_equal_tokens, recipe) | kept_tokens(file, recipe)
         for name, tree in designs.items():
             if tree.digest not in tokens:
                 hint = "record it without `--equal seconds` first"
                 raise InputError(f"the cost of {name} is not known", hint=hint)
             recipes[name] = recipe.model_copy(update={"tokens": tokens[tree.digest]})
     options.folder.mkdir(parents=True, exist_ok=True)
-    file = options.folder / f"{options.equal}.jsonl"
+    done_before = {each.key: each for each in at_equal_tokens}
     with ExitStack() as stack:
         recorder = Recorder(stack, file, EXPERIMENT)
         for seed in options.seeds:
             known = {each.key for each in read_records(file)}
             for name, tree in designs.items():
-                if (tree.digest, recipes[name], seed) in known:
+                key = (tree.digest, recipes[name], seed)
+                if key in known:
                     continue
-                done = recorder.record(name, tree, recipes[name], seed)
+                if done := done_before.get(key):  # equal seconds are equal tokens for the best seed
+                    append(file, done)
+                else:
+                    done = recorder.record(name, tree, recipes[name], seed)
                 score = done.reason if done.bits_per_byte is None else f"{done.bits_per_byte:.4f}"
                 print(f"{name}, seed {seed}: {score}, {done.tokens} tokens, {done.cpu_s} CPU s",
                       flush=True)  # fmt: skip
+
+
+def kept_tokens(file: Path, recipe: Recipe) -> dict[str, int]:
+    """Return the tokens that designs were given at equal seconds before, by digest."""
+    return {
+        each.digest: each.recipe.tokens
+        for each in reversed(read_records(file))
+        if each.recipe.model_copy(update={"tokens": recipe.tokens}) == recipe
+    }
 
 
 def table(folder: Path) -> None:

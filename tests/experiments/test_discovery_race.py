@@ -16,6 +16,7 @@ sys.path.insert(0, str(BENCH))
 
 from discovery_picture import main as draw  # noqa: E402
 from discovery_race import (  # noqa: E402
+    kept_tokens,
     main,
     paired_gain,
     read_design,
@@ -122,6 +123,16 @@ def test_shipped_records_print(capsys: pytest.CaptureFixture[str]) -> None:
     for folder in (BENCH.parent / "discoveries").glob("*/"):
         main(["table", str(folder)])
         assert "seeds)" in capsys.readouterr().out
+
+
+def test_a_design_keeps_the_tokens_of_its_first_training_at_equal_seconds(tmp_path) -> None:
+    file = tmp_path / "seconds.jsonl"
+    for tokens, seed in ((1500, 1), (1600, 2)):
+        recipe = RECIPE.model_copy(update={"tokens": tokens})
+        append(file, record("gpt", seed, 2.0).model_copy(update={"recipe": recipe}))
+    other = RECIPE.model_copy(update={"tokens": 9, "scale": "4M"})
+    append(file, record("mamba2", 1, 2.0).model_copy(update={"recipe": other}))
+    assert kept_tokens(file, RECIPE) == {"digest of gpt": 1500}
 
 
 def test_the_picture_has_a_dot_for_each_training_the_better_ones_further_left(tmp_path) -> None:
