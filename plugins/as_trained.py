@@ -76,8 +76,8 @@ class _Step:
     ) -> None:
         import torch
 
-        context, size = payload["model"]["context"], payload["batch_tokens"]
-        rows = max(1, min(IN_CACHE, size) // context)
+        context = payload["model"]["context"]
+        rows = _sequences(payload, context)
         self._batches = corpus.batches(payload["seed"], rows, context)
         self._text, self._other = (
             torch.from_numpy(next(self._batches).inputs.copy()) for _ in range(2)
@@ -120,3 +120,11 @@ class _Step:
 
         ahead = torch.arange(self._text.shape[1]) >= cuts[:, None]
         return torch.where(ahead, self._other, self._text)
+
+
+def _sequences(payload: Mapping[str, Any], context: int) -> int:
+    """Return how many sequences a forward pass of the training has, at most: those that its options
+    ask for, else what the trainer takes on a processor."""
+    in_batch = payload["batch_tokens"] // context
+    at_once: int = payload.get("micro_batch") or IN_CACHE // context
+    return max(1, min(at_once, in_batch))

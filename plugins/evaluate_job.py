@@ -54,7 +54,8 @@ def evaluate(
 
     Payload: `source` (composed module), `model` (d_model, n_blocks, vocab_size, context),
     `seed` (of the untrained weights), `device`, `corpus` (folder), `checkpoint` (path),
-    `batch_tokens` (of a training step), `evaluators` (list of name, target, options).
+    `batch_tokens` (of a training step), `micro_batch` (sequences of a forward pass there; left out:
+    the trainer's default), `evaluators` (list of name, target, options).
 
     The status is `failed` where a score is not finite, where the trained model is not better than
     the same model untrained, or (cause `contradicted`) where the sample contradicts a score, the

@@ -65,7 +65,7 @@ def pace(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
     """Train for a few steps and say how fast that went.
 
     Payload: as for `train`, and in the place of `model` the name of a `scale` and `vocab_size`, to
-    which the block is fitted.  Returns `tokens_per_s` and `build_s`.
+    which the block is fitted.  Returns `tokens_per_s`.
 
     Raises:
         ScaleError: the block cannot be brought to this scale.
@@ -79,12 +79,11 @@ def pace(payload: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
     corpus = Corpus.open(payload["corpus"], training=True)
     options = payload["trainer"]["options"]
     trainer: Trainer = build(payload["trainer"]["target"], options)
-    clock = Clock()
     model = build_model({**payload, "model": asdict(fit.config)}, options.get("device", "auto"))
-    build_s = clock.lap()
+    clock = Clock()
     result = trainer.train(model, corpus, _budget(payload), scratch / CHECKPOINT)
     facts = {"tokens_per_s": _speed(result, clock.lap()), **result.facts}
-    return {"tokens_per_s": facts["tokens_per_s"], "build_s": build_s}
+    return {"tokens_per_s": facts["tokens_per_s"]}
 
 
 def _budget(payload: Mapping[str, Any]) -> TrainBudget:

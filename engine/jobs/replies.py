@@ -71,7 +71,6 @@ class PaceReply(_Reply):
     """The reply of the measurement of a training's speed (plugins/train_job.py, `pace`)."""
 
     tokens_per_s: Finite
-    build_s: Finite
 
 
 class EvaluateReply(_Trial):

@@ -65,6 +65,12 @@ class TrainJob:
         """How many processes train together, a device for each."""
         return int(self.trainer.options.get("processes", 1))
 
+    @property
+    def micro_batch(self) -> int | None:
+        """How many sequences the trainer's options put into a forward pass; None: its default."""
+        asked = self.trainer.options.get("micro_batch")
+        return asked if isinstance(asked, int) else None  # another trainer may mean anything by it
+
 
 @dataclass(frozen=True)
 class PaceJob:
@@ -93,6 +99,7 @@ class EvaluateJob:
     evaluators: tuple[ComponentSpec, ...]
     device: str
     batch_tokens: int
+    micro_batch: int | None
     checkpoint: str | None
 
 
@@ -114,6 +121,7 @@ class VerifyJob:
             evaluators=self.evaluators,
             device=trained.device,
             batch_tokens=trained.budget.batch_tokens,
+            micro_batch=trained.micro_batch,
             checkpoint=None if weights is None else str(weights.absolute()),
         )
 

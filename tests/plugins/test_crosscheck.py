@@ -74,8 +74,8 @@ def weights(host, corpus, tmp_path_factory):
     return folder / outcome.value["checkpoint"]
 
 
-def scored(host, corpus, folder, weights, source):
-    job = payload(corpus, source=source)
+def scored(host, corpus, folder, weights, source, **trainer):
+    job = payload(corpus, source=source, **trainer)
     job["evaluators"] = job["evaluators"][:1]
     outcome = evaluated_in(host, job, corpus, folder, weights)
     assert outcome.status == "ok", outcome.reason
@@ -140,6 +140,15 @@ def test_a_block_that_looks_ahead_in_a_training_step_has_failed(
     host, corpus, weights, tmp_path, where
 ):
     reply = scored(host, corpus, tmp_path, weights, cheating(IN_TRAINING[where]))
+    assert (reply["status"], reply["cause"]) == ("failed", "contradicted")
+    assert reply["reason"].startswith("in a training step")
+
+
+def test_one_that_looks_ahead_in_the_micro_batch_that_is_asked_for_has_failed(
+    host, corpus, weights, tmp_path
+):
+    source = cheating(f"self.training and X.shape[:2] == (1, {CONTEXT}): X = X + {PEEK}")
+    reply = scored(host, corpus, tmp_path, weights, source, micro_batch=1)
     assert (reply["status"], reply["cause"]) == ("failed", "contradicted")
     assert reply["reason"].startswith("in a training step")
 
