@@ -424,6 +424,9 @@ class Trainer(Protocol):
     """Trains a model in place, inside an isolated worker process, and writes a checkpoint.
 
     That process has no evaluation data: `corpus` contains neither held-out text nor items of tasks.
+
+    One that has an attribute `preload`, a tuple of names of modules, has them imported once, by the
+    process that every worker is forked from, and not by every job.
     """
 
     def train(
@@ -477,6 +480,8 @@ class Evaluator(Protocol):
     give, so that a metric that nobody gives is refused before anything is trained. It gets the
     options and the name of the corpus (`[corpus] use`), runs in the engine's process, and is
     quick; a name that ends in `*` stands for all that begin so.
+
+    An attribute `preload` is as a `Trainer`'s; it counts where the lowest rung asks the evaluator.
     """
 
     def evaluate(self, model: torch.nn.Module, corpus: Corpus) -> Mapping[str, Score]:

@@ -35,6 +35,7 @@ from genesys_engine.engine.propose.checked_operator import checked_operator
 from genesys_engine.engine.propose.designer import Designer, WeightedOperator
 from genesys_engine.engine.propose.lookup import Lookup
 from genesys_engine.engine.run.context import RunContext, Setup
+from genesys_engine.engine.run.preload import executor_options
 from genesys_engine.engine.run.settings import asks_to_compile, rung_settings
 from genesys_engine.engine.select.checked_selector import CheckedSelector
 from genesys_engine.engine.select.ladder import Ladder
@@ -206,6 +207,7 @@ def open_executor(setup: Setup, tell: Tell = untold) -> Iterator[Executor]:
 
     Raises:
         EnvironmentProblem: no node can be had.
+        PluginError: what a plugin has its workers import is no list of names.
     """
     section, required = setup.experiment.executor, setup.experiment.sandbox.require
     description = setup.host.registry.get("executor", section.use)
@@ -214,7 +216,7 @@ def open_executor(setup: Setup, tell: Tell = untold) -> Iterator[Executor]:
         services |= {"require": required, "tell": tell}
     elif required != "process":  # refused before, if the executor does not know it
         services["require"] = required
-    executor: Executor = description.create(section.options, **services)
+    executor: Executor = description.create(executor_options(setup), **services)
     try:
         yield executor
     finally:

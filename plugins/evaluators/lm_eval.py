@@ -43,6 +43,7 @@ class LmEvalEvaluator:
     """
 
     Options = LmEvalOptions
+    preload = ("datasets", "lm_eval.evaluator")
 
     def __init__(self, options: LmEvalOptions | None = None) -> None:
         self.options = options or LmEvalOptions()

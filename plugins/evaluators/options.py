@@ -15,7 +15,11 @@ class HeldoutOptions(Options):
     windows: int | None = Field(
         128, ge=2, description="most windows of one context each, spread over the held-out text"
     )
-    batch_tokens: int = Field(8192, ge=1, description="tokens per forward pass")
+    batch_tokens: int = Field(
+        2048,
+        ge=1,
+        description="tokens per forward pass: what a CPU's cache holds; a GPU takes more",
+    )
 
 
 def _tuple(value: object) -> object:

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from genesys_engine.plugins.executors.options import SandboxOptions
+from genesys_engine.plugins.executors.options import SandboxOptions, preloaded_with
 from genesys_engine.plugins.executors.terms import (
     Terms,
     code_fault,
@@ -75,7 +75,7 @@ def open_sandbox(
     """Return the sandbox of this machine; see `SandboxHost`."""
     return SandboxHost(
         workers=workers,
-        preload=options.preload,
+        preload=preloaded_with() if options.preload is None else options.preload,
         max_restarts=options.max_restarts,
         start_s=options.start_s,
         guard_s=options.guard_s,

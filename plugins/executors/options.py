@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pydantic import Field
 
 from genesys_engine.plugins.api import Options
 from genesys_engine.plugins.sandbox import Level
+
+_PYTORCH = ("genesys_engine.gab.lean_torch", "safetensors.torch")
+"""A worker holds all that was imported: of PyTorch not what only a compiler needs, 90 MB of it."""
+_OURS = (
+    "genesys_engine.plugins.audit_job",
+    "genesys_engine.plugins.check_job",
+    "genesys_engine.plugins.evaluate_job",
+    "genesys_engine.plugins.model_subject",
+    "genesys_engine.plugins.train_job",
+    "genesys_engine.plugins.auditor.served",  # last: it notes what torch is like
+)
+
+
+def preloaded_with(modules: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return what every job needs, and `modules`, in the order in which they are imported."""
+    return tuple(dict.fromkeys((*_PYTORCH, *modules, *_OURS)))
 
 
 class SandboxOptions(Options):
@@ -15,21 +33,10 @@ class SandboxOptions(Options):
     the waiting jobs are given back as `infrastructure`.
     """
 
-    preload: tuple[str, ...] = Field(
-        default=(
-            "torch",
-            "torch._dynamo",  # PyTorch imports it at the first backward, optimiser or meta tensor
-            "safetensors.torch",
-            "datasets",
-            "lm_eval.evaluator",
-            "genesys_engine.plugins.audit_job",
-            "genesys_engine.plugins.check_job",
-            "genesys_engine.plugins.evaluate_job",
-            "genesys_engine.plugins.model_subject",
-            "genesys_engine.plugins.train_job",
-            "genesys_engine.plugins.auditor.served",  # last: it notes what torch is like
-        ),
-        description="modules imported once, by the process that every worker is forked from",
+    preload: tuple[str, ...] | None = Field(
+        default=None,
+        description="modules imported once, by the process that every worker is forked from; left"
+        " out: what every job needs, and what the trainer and the lowest rung's evaluators ask for",
     )
     max_restarts: int = Field(
         default=3, ge=0, description="failed starts of that process in a row before giving up"

@@ -29,6 +29,7 @@ class HfTrainer:
     """Trains in fp32 on CPU and in bfloat16 autocast on CUDA, as `torch` does."""
 
     Options = TrainerOptions
+    preload = ("genesys_engine.plugins.trainers.hf_parts",)
 
     def __init__(self, options: TrainerOptions | None = None) -> None:
         self.options = options or TrainerOptions()

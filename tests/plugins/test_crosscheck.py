@@ -22,7 +22,8 @@ from genesys_engine.plugins.crosscheck import (
     independent,
 )
 from genesys_engine.plugins.evaluate_job import evaluate
-from genesys_engine.plugins.executors.process import ProcessOptions
+from genesys_engine.plugins.evaluators.lm_eval import LmEvalEvaluator
+from genesys_engine.plugins.executors.options import preloaded_with
 from genesys_engine.plugins.model_subject import SUBJECT
 from genesys_engine.plugins.sandbox import SandboxHost
 from genesys_engine.plugins.sandbox.subject import SameProcess
@@ -60,7 +61,7 @@ def cheating(condition):
 
 @pytest.fixture(scope="module")
 def host():
-    host = SandboxHost(workers=1, preload=ProcessOptions().preload)
+    host = SandboxHost(workers=1, preload=preloaded_with(LmEvalEvaluator.preload))
     yield host
     host.close()
 

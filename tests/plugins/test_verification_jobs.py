@@ -19,13 +19,15 @@ from verification_support import (
     plain,
     trained_in,
     training_job,
+    training_limits,
     verify,
 )
 
 from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins import checkpoint, evaluate_job
 from genesys_engine.plugins.evaluate_job import controls
-from genesys_engine.plugins.executors.process import ProcessOptions
+from genesys_engine.plugins.evaluators.lm_eval import LmEvalEvaluator
+from genesys_engine.plugins.executors.options import preloaded_with
 from genesys_engine.plugins.learned import count_learned
 from genesys_engine.plugins.sandbox import SandboxHost, isolation_here
 from genesys_engine.plugins.trainers.pytorch import TorchTrainer
@@ -77,7 +79,7 @@ def test_the_reply_is_json_and_depends_on_the_payload_alone(corpus, reply, tmp_p
 
 def test_the_strictest_isolation_changes_no_word_of_the_reply(corpus, reply, tmp_path):
     """Training, held-out text and lm-eval's tasks, with its data sets, inside the sandbox."""
-    host = SandboxHost(workers=1, preload=ProcessOptions().preload)
+    host = SandboxHost(workers=1, preload=preloaded_with(LmEvalEvaluator.preload))
     job = payload(corpus)
     try:
         trained = trained_in(host, job, corpus, tmp_path / "1")
@@ -90,6 +92,22 @@ def test_the_strictest_isolation_changes_no_word_of_the_reply(corpus, reply, tmp
     answer, scratch = reply
     assert plain({**trained.value, **scored.value}) == plain(answer)
     assert (scratch / answer["checkpoint"]).read_bytes() == weights.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def bare_host():
+    """Workers of an experiment whose plugins ask for nothing more."""
+    host = SandboxHost(workers=1, preload=preloaded_with())
+    yield host
+    host.close()
+
+
+def test_a_training_holds_no_compiler_and_nothing_of_lm_eval(bare_host, corpus, tmp_path):
+    asked = ["torch", "torch._dynamo", "sympy", "datasets", "pandas", "lm_eval", "transformers"]
+    job = {**training_job(payload(corpus, tokens=1000)), "asked": asked}
+    limits = training_limits(corpus)
+    outcome = bare_host.submit("imported:after_training", job, tmp_path, limits).result()
+    assert outcome.value == {"status": "ok", "asked": ["torch"]}, outcome.reason
 
 
 PEEKING = """
@@ -105,15 +123,11 @@ def peek(folder):
 
 
 @pytest.mark.skipif(bool(isolation_here().missing("standard")), reason="needs Landlock")
-def test_a_training_job_cannot_open_what_it_will_be_scored_with(corpus, tmp_path):
+def test_a_training_job_cannot_open_what_it_will_be_scored_with(bare_host, corpus, tmp_path):
     """A real attempt, with the limits that a run gives its trainings."""
     raising = f"raise RuntimeError(list(peek({str(corpus.folder)!r})))"
     block = PEEKING + BLOCK.replace("return X +", f"{raising}\n        return X +")
-    host = SandboxHost(workers=1, preload=ProcessOptions().preload)
-    try:
-        outcome = trained_in(host, payload(corpus, source=block), corpus, tmp_path)
-    finally:
-        host.close()
+    outcome = trained_in(bare_host, payload(corpus, source=block), corpus, tmp_path)
     assert outcome.reason == "RuntimeError: ['train.bin']"
 
 

@@ -16,8 +16,9 @@ from huggingface_hub import constants
 from genesys_engine.engine.corpus import task_data as engine_tasks
 from genesys_engine.gab.errors import InputError
 from genesys_engine.plugins.evaluators.library_tasks import prepare
+from genesys_engine.plugins.evaluators.lm_eval import LmEvalEvaluator
 from genesys_engine.plugins.evaluators.task_names import expand, score_names
-from genesys_engine.plugins.executors.process import ProcessOptions
+from genesys_engine.plugins.executors.options import preloaded_with
 from genesys_engine.plugins.sandbox import Limits, SandboxHost
 
 BASE = "genesys_engine.plugins"
@@ -82,7 +83,7 @@ def asked(rows):
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[SandboxHost]:
-    host = SandboxHost(workers=1, preload=ProcessOptions().preload)
+    host = SandboxHost(workers=1, preload=preloaded_with(LmEvalEvaluator.preload))
     yield host
     host.close()
 
