@@ -125,6 +125,6 @@ class _Step:
 def _sequences(payload: Mapping[str, Any], context: int) -> int:
     """Return how many sequences a forward pass of the training has, at most: those that its options
     ask for, else what the trainer takes on a processor."""
-    in_batch = payload["batch_tokens"] // context
+    in_batch: int = payload["batch_tokens"] // context
     at_once: int = payload.get("micro_batch") or IN_CACHE // context
     return max(1, min(at_once, in_batch))

@@ -28,7 +28,7 @@ from pathlib import Path
 
 SCRIPT = Path("experiments/bench/worker_memory.py")
 STEPS = 12
-PAUSE_S = 0.02
+PAUSE_S = 0.05
 
 
 def main() -> None:
