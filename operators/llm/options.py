@@ -22,6 +22,9 @@ class ImplementerOptions(Options):
     checker: bool = Field(
         default=True, description="code is checked on the way, not at the end only"
     )
+    edits: bool = Field(
+        default=False, description="the coder changes a unit by search and replace, if it can"
+    )
     feedback: Literal["trace", "message"] = Field(
         default="trace",
         description="after a fault: with what was seen where it happened, or its message alone",

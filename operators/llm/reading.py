@@ -8,6 +8,13 @@ from dataclasses import dataclass
 from genesys_engine.gab.errors import UnitError
 from genesys_engine.gab.unit import Unit, parse_unit
 from genesys_engine.operators.llm import feedback
+from genesys_engine.operators.llm.edits import (
+    EditCut,
+    EditFault,
+    apply_edits,
+    has_edits,
+    read_edits,
+)
 from genesys_engine.operators.llm.repairs import repair
 from genesys_engine.operators.llm.versions import best, versions_of
 from genesys_engine.plugins.api import LLMReply
@@ -45,6 +52,30 @@ def read_unit(reply: LLMReply, original: Unit, shown: Iterable[str] = ()) -> Rea
     versions = versions_of(blocks, original.name)
     reading = best(versions, lambda source: read_source(source, original), original, shown)
     return note_if_cut(reading, reply)
+
+
+def read_edited(
+    reply: LLMReply, original: Unit, bases: Sequence[str], shown: Iterable[str] = ()
+) -> Reading:
+    """Read the edits of a reply, made to the first of `bases` that has all their lines.
+
+    A reply without edits is read as a whole unit.
+    """
+    text = spoken(reply.text)
+    if len(text) > _LONGEST or not has_edits(text):
+        return read_unit(reply, original, shown)
+    try:
+        edits = read_edits(text)
+    except EditFault as error:
+        code = "reply.cut" if isinstance(error, EditCut) else "reply.edit"
+        return Reading(None, "", code, str(error))
+    faults = []
+    for base in bases:
+        try:
+            return read_source(apply_edits(edits, base), original)
+        except EditFault as error:
+            faults.append(str(error))
+    return Reading(None, "", "reply.edit", faults[0])
 
 
 def read_source(source: str, original: Unit) -> Reading:

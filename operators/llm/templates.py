@@ -26,7 +26,7 @@ FIELDS: Mapping[str, frozenset[str]] = {
         "reviewer": "proposal taken parent passages tried",
         "sketcher": "designs passages tried",
         "planner": "title motivation path unit interface meaning source change feedback",
-        "coder": f"{_UNIT} idioms relatives feedback former may_declare",
+        "coder": f"{_UNIT} idioms relatives feedback former may_declare edits",
         "observer": "path unit interface before after change measured",
         "block_planner": "title motivation units changes",
         "block_coder": "title motivation units changes plan idioms feedback",

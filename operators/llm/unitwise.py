@@ -24,7 +24,7 @@ from genesys_engine.operators.llm.options import ImplementerOptions
 from genesys_engine.operators.llm.placing import find, place_unit
 from genesys_engine.operators.llm.proposal import Implementation, Proposal, UnitChange
 from genesys_engine.operators.llm.ratings import Rating
-from genesys_engine.operators.llm.reading import Reading, read_unit
+from genesys_engine.operators.llm.reading import Reading, read_edited, read_unit
 from genesys_engine.operators.llm.sources import class_of, compact
 from genesys_engine.operators.llm.templates import Templates
 from genesys_engine.plugins.api import OperatorContext, OperatorNotApplicable, Parent
@@ -93,6 +93,7 @@ class _Search:
         self.set_aside: dict[str, Unit] = {}
         self.tried: dict[str, int] = {}
         self.notes: dict[str, str] = {}
+        self.whole = False  # the next request is for a whole unit: edits could not be made
 
     def run(self) -> Implementation:
         """Write every unit of the agenda, backtracking when one fails."""
@@ -165,7 +166,7 @@ class _Search:
         plan = self._plan(change, place)
         feedback, former = self.notes.pop(change.path, ""), ""
         passed: list[Candidate] = []
-        repeats, failure = 0, "tokens.spent"
+        repeats, failure, self.whole = 0, "tokens.spent", False
         for number in range(self.options.tries):
             if self.desk.spent:
                 break
@@ -182,6 +183,7 @@ class _Search:
             same = best.code == failure or best.reading.source == former
             repeats = repeats + 1 if same else 0
             feedback, former, failure = best.message, best.reading.source, best.code
+            self.whole = failure == "reply.edit"
             if failure.startswith("faithful."):
                 former = ""  # it is the working unit again
         if not passed:
@@ -296,6 +298,7 @@ class _Search:
         self, change: UnitChange, place: Place, plan: str, feedback: str, former: str, repeats: int
     ) -> Reading:
         options = self.options
+        edits = options.edits and not self.whole
         fields: dict[str, Any] = {
             **_shown(place),
             "change": change.change,
@@ -306,6 +309,7 @@ class _Search:
             # Shown once: a small model copies what it is shown.
             "former": "" if repeats else class_of(former, place.node.unit.name),
             "may_declare": self._may_declare(place),
+            "edits": edits,
         }
         heat = options.temperature + repeats * options.temperature_step
         reply = self.desk.ask(
@@ -317,7 +321,10 @@ class _Search:
             purpose=_purpose("code", place),
         )
         shown = [former, *(each["source"] for each in fields["relatives"])]
-        return read_unit(reply, place.node.unit, shown)
+        if not edits:
+            return read_unit(reply, place.node.unit, shown)
+        bases = [*([former] if fields["former"] else []), fields["source"]]
+        return read_edited(reply, place.node.unit, bases, shown)
 
     def _may_declare(self, place: Place) -> bool:
         """Return whether the coder may declare child slots.
