@@ -24,6 +24,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import lru_cache
 from multiprocessing import connection
+from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ from genesys_engine.engine.common.records import from_json, to_json
 from genesys_engine.engine.common.steps import Steps
 from genesys_engine.gab.errors import EnvironmentProblem
 from genesys_engine.plugins.corpus import file_digest, load_tokenizer
+from genesys_engine.plugins.sandbox.starting import retried
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -224,23 +226,39 @@ def _join(stems: list[Path], target: Path) -> None:
 # --- processes -----------------------------------------------------------------------------------
 
 
+_HINT = "free memory and start again: encoded parts are kept"
+
+
+class _Process(SpawnProcess):
+    """A process whose start is repeated where the system refuses it for a moment."""
+
+    def start(self) -> None:
+        try:
+            retried(super().start)
+        except OSError as error:
+            raise EnvironmentProblem(
+                f"an encoding process cannot be started: {error}", where="corpus", hint=_HINT
+            ) from error
+
+
+class _Processes(SpawnContext):
+    """Not forked: this process may have threads, and the tokenizers library has."""
+
+    Process = _Process
+
+
 @contextlib.contextmanager
 def _workers(count: int) -> Iterator[Callable[..., Future[Any]]]:
     """Give a `submit`: to `count` processes, or, with one, to this very process."""
     if count == 1:
         yield _here
         return
-    # Not forked: this process may have threads, and the tokenizers library has.
-    pool = ProcessPoolExecutor(
-        count, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
-    )
+    pool = ProcessPoolExecutor(count, mp_context=_Processes(), initializer=_start_worker)
     try:
         yield pool.submit
     except BrokenProcessPool as error:
         raise EnvironmentProblem(
-            "an encoding process was killed",
-            where="corpus",
-            hint="free memory and start again: encoded parts are kept",
+            "an encoding process was killed", where="corpus", hint=_HINT
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from genesys_engine.gab.errors import EnvironmentProblem
 from genesys_engine.plugins.corpus import file_digest
+from genesys_engine.plugins.sandbox.starting import retried
 
 REGISTRY_VARIABLES = ("npm_config_registry", "NPM_CONFIG_REGISTRY")
 NPM_SECONDS = 600
@@ -104,8 +105,10 @@ def _npm_pack(npm: str, package: Package, target: Path) -> None:
     work.mkdir()
     command = [npm, "pack", "--silent", "--ignore-scripts", f"{package.name}@{package.version}"]
     try:
-        done = subprocess.run(
-            command, cwd=work, capture_output=True, text=True, timeout=NPM_SECONDS, check=False
+        done = retried(
+            lambda: subprocess.run(
+                command, cwd=work, capture_output=True, text=True, timeout=NPM_SECONDS, check=False
+            )
         )
         if done.returncode == 0:
             (work / package.archive).replace(target)

@@ -33,6 +33,7 @@ from genesys_engine.plugins.evaluators.task_names import (
     files_of,
     folder_path,
 )
+from genesys_engine.plugins.sandbox.starting import retried
 
 if TYPE_CHECKING:
     from genesys_engine.plugins.corpus import Corpus
@@ -189,8 +190,10 @@ def _download(scratch: Path, folder: Path) -> Path:
         *("--requirement", str(wanted)),
     ]
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=PIP_SECONDS, check=False
+        done = retried(
+            lambda: subprocess.run(
+                command, capture_output=True, text=True, timeout=PIP_SECONDS, check=False
+            )
         )
         reason = (
             "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["no word"])[-1]

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from genesys_engine.plugins.host import PluginHost, PluginRecord
 from genesys_engine.plugins.registry import Description
+from genesys_engine.plugins.sandbox.starting import retried
 from genesys_engine.plugins.targets import options_model, read_options
 from genesys_engine.plugins.vetting import HEAVY
 
@@ -121,13 +122,15 @@ def fresh_process(code: str, data: Any, *, hash_seed: int = 1, timeout_s: float 
         "PYTHONHASHSEED": str(hash_seed),
         "OMP_NUM_THREADS": "1",
     }
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        input=json.dumps(data),
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
+    done = retried(
+        lambda: subprocess.run(
+            [sys.executable, "-c", code],
+            input=json.dumps(data),
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+        )
     )
     assert done.returncode == 0, f"it fails in a process of its own:\n{done.stderr[-4000:]}"
     return json.loads(done.stdout.splitlines()[-1])

@@ -15,6 +15,7 @@ import pytest
 from genesys_engine.engine.corpus import CorpusOptions, encode, prepare
 from genesys_engine.gab.errors import EnvironmentProblem
 from genesys_engine.plugins.corpus import Corpus
+from genesys_engine.plugins.sandbox import starting
 
 OPTIONS = CorpusOptions(max_bytes=500_000, vocab_size=400, heldout=0.2)
 ELSEWHERE = """
@@ -134,6 +135,25 @@ def taken_up(alone, cache):
     assert all(seen[path.name] == at for path, at in notes.items())
     assert (folder / "manifest.json").read_bytes() == (alone / "manifest.json").read_bytes()
     assert [path.name for path in cache.iterdir()] == [folder.name]
+
+
+@pytest.mark.parametrize("times", [2, 99])
+def test_a_process_that_is_refused_is_started_again(alone, tmp_path, monkeypatch, times):
+    real, left = multiprocessing.util.spawnv_passfds, [errno.EAGAIN] * times
+
+    def start(*arguments):
+        if left:
+            raise OSError(left.pop(), "refused")
+        return real(*arguments)
+
+    monkeypatch.setattr(multiprocessing.util, "spawnv_passfds", start)
+    monkeypatch.setattr(starting, "PAUSES_S", (0.0, 0.0, 0.0))
+    if times > 3:
+        with pytest.raises(EnvironmentProblem, match=r"cannot be started: .* refused"):
+            prepare(OPTIONS, tmp_path, processes=2)
+    else:
+        folder = prepare(OPTIONS, tmp_path, processes=2)
+        assert (folder / "manifest.json").read_bytes() == (alone / "manifest.json").read_bytes()
 
 
 def test_kill_9_in_the_middle_loses_no_finished_part(alone, tmp_path):
