@@ -2,10 +2,11 @@
 
     python experiments/bench/executor_overhead.py --trials 2000 --workers 8
     python experiments/bench/executor_overhead.py --trials 100 --workers 2 --burn 2
+    python experiments/bench/executor_overhead.py --trials 400 --only many
 
 Three comparisons, all sides in this one run and in turns: the wall and processor seconds of many
-stubbed trials; the overhead of one trial in a warm executor; the processor seconds that trials get
-on two nodes of one worker each, against one such node.
+stubbed trials, the latter by whose they are; the overhead of one trial in a warm executor; the
+processor seconds that trials get on two nodes of one worker each, against one such node.
 """
 
 from __future__ import annotations
@@ -17,13 +18,16 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "tests" / "support")]
 
+from engine_process import descendants  # type: ignore[import-not-found]  # noqa: E402
 from ray_cluster import TestCluster  # type: ignore[import-not-found]  # noqa: E402
 
 from genesys_engine.plugins.api import Limits  # noqa: E402
@@ -33,6 +37,7 @@ from genesys_engine.plugins.executors.ray_cluster import RayOptions  # noqa: E40
 
 JOBS = "executor_jobs"
 LIMITS = Limits(600.0)
+TICKS = os.sysconf("SC_CLK_TCK")  # of processor time in a second
 Make = Callable[[int], Any]
 
 
@@ -48,9 +53,12 @@ def main() -> None:
     }
     print(f"load of this machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     try:
-        _many(executors, arguments.trials, workers, arguments.rounds)
-        _one(executors, arguments.single)
-        _two_nodes(cluster, arguments.burn, arguments.rounds)
+        if arguments.only in (None, "many"):
+            _many(executors, arguments.trials, workers, arguments.rounds)
+        if arguments.only in (None, "one"):
+            _one(executors, arguments.single)
+        if arguments.only in (None, "nodes"):
+            _two_nodes(cluster, arguments.burn, arguments.rounds)
     finally:
         cluster.close()
 
@@ -62,6 +70,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--single", type=int, default=100, help="trials one by one")
     parser.add_argument("--burn", type=float, default=3.0, help="processor seconds of a trial")
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--only", choices=("many", "one", "nodes"), help="one of the three")
     return parser.parse_args()
 
 
@@ -69,25 +78,54 @@ def _many(executors: dict[str, Make], trials: int, workers: int, rounds: int) ->
     """Print the seconds that stubbed trials take, warm, `workers` at a time."""
     open_ = {name: make(workers) for name, make in executors.items()}
     walls: dict[str, list[float]] = {name: [] for name in open_}
-    own: dict[str, list[float]] = {name: [] for name in open_}  # of this process
+    spent: dict[str, list[Counter[str]]] = {name: [] for name in open_}
     for executor in open_.values():
         _run(executor, workers, "stub")
     for _ in range(rounds):
         for name, executor in open_.items():
-            begin, cpu = time.monotonic(), time.process_time()
+            begin, before = time.monotonic(), _spent()
             _run(executor, trials, "stub")
             walls[name].append(time.monotonic() - begin)
-            own[name].append((time.process_time() - cpu) / trials * 1000)
+            spent[name].append(_spent() - before)
     for executor in open_.values():
         executor.close()
-    best = {name: min(seconds) for name, seconds in walls.items()}
     for name, seconds in walls.items():
         told = ", ".join(f"{each:.1f}" for each in seconds)
         print(f"{trials} stubbed trials over {workers} workers, {name}: {told} s of wall time")
-        print(f"  the coordinator's own processor time per result: {min(own[name]):.1f} ms")
+        least = min(spent[name], key=lambda each: each.total())
+        parts = ", ".join(f"{part} {1000 * s / trials:.1f}" for part, s in least.most_common())
+        total = 1000 * least.total() / trials
+        print(f"  processor time per result: {total:.1f} ms ({parts})")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"  the coordinator's peak memory with both, Ray's library in it: {peak:.0f} MB")
-    print(f"  ray / process: {best['ray'] / best['process']:.2f} (goal 1.3)", flush=True)
+    wall = min(walls["ray"]) / min(walls["process"])
+    least_of = {name: min(each.total() for each in found) for name, found in spent.items()}
+    cpu = least_of["ray"] / least_of["process"]
+    print(f"  ray / process: {wall:.2f} of wall time (goal 1.3), {cpu:.2f} of processor time")
+    sys.stdout.flush()
+
+
+def _spent() -> Counter[str]:
+    """Return the processor seconds so far of this process and of all below it, by whose they are;
+    those of a process that has ended are its parent's.
+    """
+    found: Counter[str] = Counter()
+    for pid in (os.getpid(), *descendants(os.getpid())):
+        with suppress(OSError):  # gone meanwhile
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            times = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]
+            own, ended = sum(map(int, times[:2])), sum(map(int, times[2:]))
+            if pid == os.getpid():
+                found["coordinator"] += own / TICKS
+                continue
+            jobs = b"-P" in command.split(b"\0")  # a template, which has ended jobs
+            part = "templates and jobs" if jobs else _of_ray(command)
+            found[part] += (own + ended) / TICKS
+    return found
+
+
+def _of_ray(command: bytes) -> str:
+    return "hosts" if b"NodeHost" in command else "Ray's other processes"
 
 
 def _run(executor: Any, trials: int, job: str, **payload: Any) -> list[Any]:
