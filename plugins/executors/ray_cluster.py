@@ -39,6 +39,7 @@ _QUIET = {
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",  # else faults of workers are printed on our stdout
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_agent_register_timeout_ms": "120000",  # a busy machine starts them slowly
+    "RAY_raylet_start_wait_time_s": "120",
 }
 _NO_LOGS: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
 

@@ -13,7 +13,11 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 TRIES = 4  # a busy machine is too slow for Ray's own deadlines of a start
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
+SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_raylet_start_wait_time_s": "120",
+}
 SOON = {  # a lost node is noticed after a second instead of half a minute
     "health_check_initial_delay_ms": 2000,
     "health_check_period_ms": 500,
@@ -28,7 +32,7 @@ class TestCluster:
     __test__ = False
 
     def __init__(self, cpus: int) -> None:
-        os.environ.update(QUIET)
+        os.environ.update(SETTINGS)
         self._cpus = cpus
         for left in reversed(range(TRIES)):
             from ray.cluster_utils import Cluster
