@@ -18,7 +18,6 @@ import statistics
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -39,6 +38,8 @@ JOBS = "executor_jobs"
 LIMITS = Limits(600.0)
 TICKS = os.sysconf("SC_CLK_TCK")  # of processor time in a second
 Make = Callable[[int], Any]
+Spent = dict[str, float]
+"""Processor seconds, by whose they are."""
 
 
 def main() -> None:
@@ -78,7 +79,7 @@ def _many(executors: dict[str, Make], trials: int, workers: int, rounds: int) ->
     """Print the seconds that stubbed trials take, warm, `workers` at a time."""
     open_ = {name: make(workers) for name, make in executors.items()}
     walls: dict[str, list[float]] = {name: [] for name in open_}
-    spent: dict[str, list[Counter[str]]] = {name: [] for name in open_}
+    spent: dict[str, list[Spent]] = {name: [] for name in open_}
     for executor in open_.values():
         _run(executor, workers, "stub")
     for _ in range(rounds):
@@ -86,41 +87,44 @@ def _many(executors: dict[str, Make], trials: int, workers: int, rounds: int) ->
             begin, before = time.monotonic(), _spent()
             _run(executor, trials, "stub")
             walls[name].append(time.monotonic() - begin)
-            spent[name].append(_spent() - before)
+            after = _spent()
+            spent[name].append({part: s - before.get(part, 0.0) for part, s in after.items()})
     for executor in open_.values():
         executor.close()
     for name, seconds in walls.items():
         told = ", ".join(f"{each:.1f}" for each in seconds)
         print(f"{trials} stubbed trials over {workers} workers, {name}: {told} s of wall time")
-        least = min(spent[name], key=lambda each: each.total())
-        parts = ", ".join(f"{part} {1000 * s / trials:.1f}" for part, s in least.most_common())
-        total = 1000 * least.total() / trials
-        print(f"  processor time per result: {total:.1f} ms ({parts})")
+        least = min(spent[name], key=_total)
+        parts = ", ".join(f"{part} {1000 * s / trials:.1f}" for part, s in least.items())
+        print(f"  processor time per result: {1000 * _total(least) / trials:.1f} ms ({parts})")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"  the coordinator's peak memory with both, Ray's library in it: {peak:.0f} MB")
     wall = min(walls["ray"]) / min(walls["process"])
-    least_of = {name: min(each.total() for each in found) for name, found in spent.items()}
-    cpu = least_of["ray"] / least_of["process"]
+    cpu = min(map(_total, spent["ray"])) / min(map(_total, spent["process"]))
     print(f"  ray / process: {wall:.2f} of wall time (goal 1.3), {cpu:.2f} of processor time")
     sys.stdout.flush()
 
 
-def _spent() -> Counter[str]:
+def _total(spent: Spent) -> float:
+    return sum(spent.values())
+
+
+def _spent() -> Spent:
     """Return the processor seconds so far of this process and of all below it, by whose they are;
     those of a process that has ended are its parent's.
     """
-    found: Counter[str] = Counter()
+    found: Spent = {}
     for pid in (os.getpid(), *descendants(os.getpid())):
         with suppress(OSError):  # gone meanwhile
             command = Path(f"/proc/{pid}/cmdline").read_bytes()
             times = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]
             own, ended = sum(map(int, times[:2])), sum(map(int, times[2:]))
             if pid == os.getpid():
-                found["coordinator"] += own / TICKS
+                found["coordinator"] = own / TICKS
                 continue
             jobs = b"-P" in command.split(b"\0")  # a template, which has ended jobs
             part = "templates and jobs" if jobs else _of_ray(command)
-            found[part] += (own + ended) / TICKS
+            found[part] = found.get(part, 0.0) + (own + ended) / TICKS
     return found
 
 

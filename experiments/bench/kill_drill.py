@@ -145,7 +145,7 @@ class Drill:
         self._pause_s = 2 * whole_s / len(due)
         self._due = due
         self._until = until
-        self._begin = ("run", *words)
+        self._words = words
         self._on = [
             word
             for option in ("use=ray", f'address="{cluster.address}"', "retries=100")
@@ -157,7 +157,7 @@ class Drill:
         """Kill until nothing is due or the run ends by itself; then let it end."""
         with ExitStack() as nodes:
             node = nodes.enter_context(self._cluster.node(1))
-            process = engine(self._log, *self._begin, *self._on)
+            process = engine(self._log, "run", *self._words, *self._on)
             while self._due and time.monotonic() < self._until:
                 try:
                     process.wait(self._rng.uniform(0.5, self._pause_s + 0.5))
@@ -184,7 +184,7 @@ class Drill:
             self._look()
             return engine(self._log, "resume", self._folder, *self._on)
         shutil.rmtree(self._folder, ignore_errors=True)  # before there was anything to resume
-        return engine(self._log, *self._begin, *self._on)
+        return engine(self._log, "run", *self._words, *self._on)
 
     def _look(self) -> None:
         self._paid = check_paid(self._folder, self._paid)
