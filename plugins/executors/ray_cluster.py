@@ -271,6 +271,7 @@ class Cluster:
             resources={name: n * slots for name, n in options.resources.items()},
             max_concurrency=slots + SPARE_CALLS,
             max_restarts=0,
+            enable_task_events=False,  # of every call; nobody reads them, and they cost
             scheduling_strategy=self._at(node),
         ).remote(terms, SandboxOptions(**options.model_dump(include=_SANDBOX)), slots,
                  options.num_gpus, shared=options.shared_folder)  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,8 +76,15 @@ class NodeHost:
         """Return what keeps the jobs of this node apart."""
         return self._isolation
 
-    def run(self, job: NodeJob, files: Files) -> Ran | None:
-        """Run a job; None where it has not been run, since files of it are not here."""
+    def run(self, packed: bytes) -> bytes:
+        """Run a job, given with its files; the answer is `Ran`, or None where it has not been run,
+        since files of it are not here.
+
+        Both are pickled by us: Ray passes bytes on as they are, and takes its time over objects.
+        """
+        return pickle.dumps(self._run(*pickle.loads(packed)))
+
+    def _run(self, job: NodeJob, files: Files) -> Ran | None:
         if self._mirror.lacking(files, job.scratch):
             return None
         placed = self._mirror.placed(job, files)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -46,7 +47,8 @@ class Transport:
         """
         for _ in range(_TRIES):
             files = Files.of(self._job)
-            answer = self._get(self._actor.run.remote(self._job, files), patience_s)
+            call = self._actor.run.remote(pickle.dumps((self._job, files)))
+            answer = pickle.loads(self._get(call, patience_s))
             if isinstance(answer, Ran):
                 self._fetch(answer)
                 return answer
