@@ -14,6 +14,8 @@ import linecache
 import sys
 import types
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from genesys_engine.gab.raised import block_file
@@ -54,12 +56,31 @@ def compose(tree: GABTree, *, title: str = "") -> str:
         TreeError: a slot holds the wrong interface, or a hyper-parameter does not fit.
     """
     tree.check_structure()
-    merger = _merger()
-    written = {unit.digest: (unit, *merger.add(unit)) for unit in tree.units()}
-    names = {digest: name for digest, (_, name, _) in written.items()}
-    sections = [_section(*each) for each in written.values()]
+    sources = tuple(unit.source for unit in tree.units())
+    return _composed(_Written(tree.digest, sources, title, tree))
+
+
+@dataclass(frozen=True)
+class _Written:
+    """All that a composed module is made of: equal ones give equal modules.
+
+    The digest tells nodes and structure, the sources tell what it leaves out, such as comments.
+    """
+
+    digest: str
+    sources: tuple[str, ...]
+    title: str
+    tree: GABTree = field(compare=False)
+
+
+@lru_cache(maxsize=256)  # of some tens of KB each: what is checked is trained soon after
+def _composed(written: _Written) -> str:
+    tree, merger = written.tree, _merger()
+    added = {unit.digest: (unit, *merger.add(unit)) for unit in tree.units()}
+    names = {digest: name for digest, (_, name, _) in added.items()}
+    sections = [_section(*each) for each in added.values()]
     wiring = _CLASS.format(root=_wiring(tree, tree.places(), 0, names))
-    head = f"{_header(tree, title)}\n\n{merger.imports()}"
+    head = f"{_header(written)}\n\n{merger.imports()}"
     return "\n\n\n".join([head, *sections, wiring])
 
 
@@ -75,13 +96,20 @@ def _merger() -> Merger:
     return Merger(reserved={"Block": "", "nn": "torch.nn", "partial": "functools.partial"})
 
 
-def _header(tree: GABTree, title: str) -> str:
+def _header(written: _Written) -> str:
     """Return the module's docstring: title, picture of the tree, digest."""
-    first = title or f"A language-model block of {len(tree)} units."
-    text = f"{first}\n\n{tree.describe()}\n\nTree digest: {tree.digest}\n"
-    printable = "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+    tree = written.tree
+    first = written.title or f"A language-model block of {len(tree)} units."
+    text = f"{first}\n\n{tree.describe()}\n\nTree digest: {written.digest}\n"
+    printable = "\n".join(map(_printable, text.split("\n")))
     escaped = printable.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
     return f'"""{escaped}"""'
+
+
+def _printable(line: str) -> str:
+    if line.isprintable():
+        return line
+    return "".join(c if c.isprintable() else "?" for c in line)
 
 
 def _section(unit: Unit, name: str, text: str) -> str:

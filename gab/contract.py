@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from genesys_engine.gab.filerules import Breach, check_file, check_names
+from genesys_engine.gab.syntax import walk
 from genesys_engine.gab.zvalues import z_use
 
 Value = bool | int | float | str
@@ -285,12 +286,12 @@ def _check_z(unit: ast.ClassDef, inputs: tuple[str, ...], outputs: tuple[str, ..
 
 def _check_used(unit: ast.ClassDef, slots: Iterable[str], hyperparameters: Iterable[str]) -> None:
     init = _method(unit, "__init__", "")
-    named = {n.id for n in ast.walk(init) if isinstance(n, ast.Name) and n.id != "self"}
+    named = {n.id for n in walk(init) if isinstance(n, ast.Name) and n.id != "self"}
     methods = [n for n in unit.body if isinstance(n, ast.FunctionDef) and n is not init]
     called = {
         node.attr
         for method in methods
-        for node in ast.walk(method)
+        for node in walk(method)
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
         if isinstance(node.value, ast.Name) and node.value.id == "self"
     }

@@ -10,7 +10,7 @@ import ast
 
 from genesys_engine.gab.missing import KNOWN, Missing, nearest
 from genesys_engine.gab.scopes import names_at, undefined_names
-from genesys_engine.gab.syntax import Import, imports
+from genesys_engine.gab.syntax import Import, imports, walk
 
 ALLOWED_MODULES = (
     "__future__",
@@ -48,7 +48,7 @@ def check_file(module: ast.Module) -> dict[str, str]:
 
     Returns the names that top-level imports bind, each with its dotted target.
     """
-    for node in ast.walk(module):
+    for node in walk(module):
         if isinstance(node, ast.Import | ast.ImportFrom):
             nested = OPTIONAL_MODULES if node not in module.body else ()
             for item in imports(node):

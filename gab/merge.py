@@ -21,7 +21,14 @@ from genesys_engine.gab.scopes import (
     rename_fstring,
     replace,
 )
-from genesys_engine.gab.syntax import Import, canonical, docstring_statement, imports, parse
+from genesys_engine.gab.syntax import (
+    Import,
+    canonical,
+    docstring_statement,
+    imports,
+    parse_unit_source,
+    walk,
+)
 from genesys_engine.gab.tree import unique_name
 from genesys_engine.gab.unit import Unit
 
@@ -109,7 +116,7 @@ class Merger:
 
 @lru_cache(maxsize=512)
 def _take_apart(source: str) -> _Part:
-    module, lines = parse(source), Lines(source)
+    module, lines = parse_unit_source(source), Lines(source)
     docstring = docstring_statement(module)
     bound: list[Import] = []
     dropped: list[tuple[int, int]] = []
@@ -132,9 +139,7 @@ def _take_apart(source: str) -> _Part:
     own |= {name: canonical(node) for name, node in statements.items()}
     uses = {name: used for name, (_, used) in found.items()}
     meanings = {name: _meaning(name, own, uses) for name in own}
-    identifiers = frozenset(
-        name for node in ast.walk(module) for name in _identifiers(node) if name
-    )
+    identifiers = frozenset(name for node in walk(module) for name in _identifiers(node) if name)
     note = ast.get_docstring(module) or ""
     return _Part(tuple(bound), definitions, meanings, tuple(dropped), identifiers, note)
 

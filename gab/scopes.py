@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from genesys_engine.gab.syntax import parse_expression
+from genesys_engine.gab.syntax import Visitor, children, parse_expression, walk
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 _Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
@@ -122,7 +122,7 @@ def rename_fstring(text: str, names: Mapping[str, str]) -> str:
     return ast.unparse(expression)
 
 
-class _Finder(ast.NodeVisitor):
+class _Finder(Visitor, ast.NodeVisitor):
     """Walks one statement with the scopes that are open around each name."""
 
     def __init__(self, names: frozenset[str], lines: Lines | None) -> None:
@@ -231,12 +231,23 @@ def _parameters(arguments: ast.arguments) -> Iterator[ast.arg]:
     yield from [extra for extra in (arguments.vararg, arguments.kwarg) if extra]
 
 
+_BINDERS = (
+    ast.Name, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.ListComp,
+    ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.Import, ast.ImportFrom, ast.ExceptHandler,
+    ast.MatchAs, ast.MatchStar, ast.MatchMapping,
+)  # fmt: skip
+"""The nodes at which `_bound` stops to look."""
+
+
 def _bound(nodes: Iterable[ast.AST]) -> set[str]:
     """Return the names that these nodes bind in their own scope, not in a scope within."""
     names: set[str] = set()
     queue = list(nodes)
     while queue:
         node = queue.pop()
+        if not isinstance(node, _BINDERS):
+            queue += children(node)
+            continue
         match node:
             case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
                 names.add(name)
@@ -247,7 +258,7 @@ def _bound(nodes: Iterable[ast.AST]) -> set[str]:
                 continue
             case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
                 # := in a comprehension binds outside of it
-                walrus = [n.target for n in ast.walk(node) if isinstance(n, ast.NamedExpr)]
+                walrus = [n.target for n in walk(node) if isinstance(n, ast.NamedExpr)]
                 queue += walrus
                 continue
             case ast.Import() | ast.ImportFrom():
@@ -256,5 +267,5 @@ def _bound(nodes: Iterable[ast.AST]) -> set[str]:
                 names.add(name)
             case ast.MatchStar(name=str(name)) | ast.MatchMapping(rest=str(name)):
                 names.add(name)
-        queue += ast.iter_child_nodes(node)
+        queue += children(node)
     return names

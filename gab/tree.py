@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -70,6 +71,18 @@ class Node:
         """SHA-256 of the unit's digest and its effective hyper-parameters."""
         return _sha256([self.unit.digest, sorted(self.values.items())])
 
+    @cached_property
+    def misfit(self) -> TreeError | None:
+        """What is wrong with the name or type of a hyper-parameter, if anything.
+
+        Kept: nodes are frozen, and most of a child's are its parent's.
+        """
+        try:
+            self.with_values(dict(self.hyperparameters))
+        except TreeError as error:
+            return error
+        return None
+
     def format(self, *children: str) -> str:
         """Return the node as a call, as `str(tree)` shows it."""
         slots = [
@@ -89,7 +102,7 @@ class Node:
                 raise TreeError(f"{self.name}: {error}") from None
         defaults = {parameter.name: parameter.default for parameter in self.unit.hyperparameters}
         changed = {n: v for n, v in effective.items() if v != defaults[n]}
-        return replace(self, hyperparameters=tuple(sorted(changed.items())))
+        return Node(self.unit, tuple(sorted(changed.items())))
 
 
 @dataclass(frozen=True)
@@ -187,10 +200,8 @@ class GABTree(gp.PrimitiveTree):  # type: ignore[misc]
                     message = f"{node.name} offers {node.ret!r}, the slot needs {slot.interface!r}"
                     hint = f"put a unit of interface {slot.interface!r} there: {slot.requirement}"
                     raise TreeError(message, where=place.path, hint=hint)
-            try:
-                node.with_values(dict(node.hyperparameters))
-            except TreeError as error:
-                raise TreeError(error.message, where=place.path, hint=error.hint) from None
+            if (misfit := node.misfit) is not None:
+                raise TreeError(misfit.message, where=place.path, hint=misfit.hint)
 
     def validate(self) -> None:
         """Check a whole tree: its structure, its root, and that every Z value read is written.
@@ -253,7 +264,9 @@ class GABTree(gp.PrimitiveTree):  # type: ignore[misc]
         units = data.get("units")
         if not isinstance(units, Mapping) or "root" not in data:
             raise TreeError("this is not a tree", hint='"units" and "root" are needed')
-        return _read_entry(data["root"], units, "root")
+        tree = cls(_read_entry(data["root"], units, "root"))
+        tree.check_structure()
+        return tree
 
     def _checked(self, index: int) -> int:
         if not 0 <= index < len(self):
@@ -273,15 +286,18 @@ def grow(
     node = Node(unit).with_values(hyperparameters)
     for name in children:
         unit.slot(name)
-    content = [node]
+    tree = GABTree([node, *_filled(unit, children)])
+    tree.check_structure()
+    return tree
+
+
+def _filled(unit: Unit, children: Mapping[str, Sequence[Node]]) -> Iterator[Node]:
+    """Yield the nodes of the children in the order of the slots, each of which needs one."""
     for slot in unit.slots:
         if slot.name not in children:
             hint = f"give it a unit of interface {slot.interface!r}: {slot.requirement}"
             raise TreeError(f"slot {slot.name!r} of {unit.name} is empty", hint=hint)
-        content += children[slot.name]
-    tree = GABTree(content)
-    tree.check_structure()
-    return tree
+        yield from children[slot.name]
 
 
 def unique_name(name: str, taken: set[str]) -> str:
@@ -292,7 +308,8 @@ def unique_name(name: str, taken: set[str]) -> str:
     return candidate
 
 
-def _read_entry(entry: Any, units: Mapping[str, Any], path: str) -> GABTree:
+def _read_entry(entry: Any, units: Mapping[str, Any], path: str) -> list[Node]:
+    """Return the nodes of an entry in prefix order; whether they fit each other is not checked."""
     if not isinstance(entry, Mapping) or not isinstance(entry.get("unit"), str):
         raise TreeError('this is not a node: no "unit" is named', where=path)
     name = entry["unit"]
@@ -306,18 +323,21 @@ def _read_entry(entry: Any, units: Mapping[str, Any], path: str) -> GABTree:
     if path.count(".") >= MAX_DEPTH:
         raise _too_deep(path)
     unit = parse_unit(units[name], where=name)
-    try:
+    with _at(path):
         for slot in children:
             unit.slot(slot)
+    read = {slot: _read_entry(child, units, f"{path}.{slot}") for slot, child in children.items()}
+    with _at(path):
+        return [Node(unit).with_values(hyperparameters), *_filled(unit, read)]
+
+
+@contextmanager
+def _at(path: str) -> Iterator[None]:
+    """Name the place in a `TreeError`."""
+    try:
+        yield
     except TreeError as error:
         raise TreeError(error.message, where=path, hint=error.hint) from None
-    grown = {slot: _read_entry(child, units, f"{path}.{slot}") for slot, child in children.items()}
-    try:
-        tree = grow(unit, grown)
-        return tree.with_hyperparameters(0, hyperparameters)
-    except TreeError as error:
-        place = path + (error.where or "").removeprefix("root")
-        raise TreeError(error.message, where=place, hint=error.hint) from None
 
 
 def _too_deep(path: str) -> TreeError:

@@ -16,7 +16,7 @@ from functools import lru_cache
 from genesys_engine.gab.contract import Value, read_contract
 from genesys_engine.gab.errors import TreeError, UnitError
 from genesys_engine.gab.filerules import Breach
-from genesys_engine.gab.syntax import canonical, parse
+from genesys_engine.gab.syntax import canonical, parse_unit_source
 
 __all__ = ["HyperParameter", "Slot", "Unit", "Value", "parse_unit"]
 
@@ -113,7 +113,7 @@ def parse_unit(source: str, *, where: str = "<unit>") -> Unit:
 def _parse(source: str) -> Unit:
     source = source.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     try:
-        module = parse(source, feature_version=(3, 11))  # the oldest Python that we run on
+        module = parse_unit_source(source)
         contract = read_contract(module)
         text = canonical(module, {contract.node.name: "<unit>"})
     except SyntaxError as error:

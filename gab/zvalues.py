@@ -12,6 +12,8 @@ import ast
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from genesys_engine.gab.syntax import Visitor, walk
+
 Z = "Z"
 
 
@@ -37,7 +39,7 @@ def z_use(unit_class: ast.ClassDef) -> ZUse:
 
 def _aliases(unit_class: ast.ClassDef, methods: set[str]) -> set[str]:
     """Return the local names that hold Z, or what a child or a display made of it."""
-    assignments = [node for node in ast.walk(unit_class) if isinstance(node, ast.Assign)]
+    assignments = [node for node in walk(unit_class) if isinstance(node, ast.Assign)]
     names = {Z}
     while True:
         found = set(names)
@@ -87,7 +89,7 @@ def _is_z(node: ast.expr, names: Iterable[str] = (Z,)) -> bool:
     return isinstance(node, ast.Name) and node.id in names
 
 
-class _Reader(ast.NodeVisitor):
+class _Reader(Visitor, ast.NodeVisitor):
     """Notes every use of the names that hold Z."""
 
     def __init__(self, names: set[str], methods: set[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from functools import lru_cache
 
 from pydantic import Field
 
@@ -93,6 +94,7 @@ class Grower:
         return values
 
 
+@lru_cache(maxsize=64)
 def library_units(interface: str, *, leaf: bool = False) -> tuple[Unit, ...]:
     """Return the library's units of an interface in the order of their names.
 

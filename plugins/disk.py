@@ -33,5 +33,6 @@ def write_whole(path: Path, text: str, *, private: bool = False) -> None:
         partial.write_text(text, encoding="utf-8")
         sync(partial)
         partial.replace(path)
-    finally:
+    except BaseException:
         partial.unlink(missing_ok=True)
+        raise

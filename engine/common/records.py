@@ -8,7 +8,7 @@ a record may have a `to_json` of its own.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import Field, field, fields, is_dataclass
+from dataclasses import field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 Record = TypeVar("Record")
 _SPARSE = "sparse"
 _ADAPTERS: dict[type, TypeAdapter[Any]] = {}  # made on first use: pydantic is not imported before
+_Layout = tuple[tuple[str, bool, object], ...]
+_LAYOUTS: dict[type, _Layout] = {}
+"""Of each kind of record: its fields, whether the default of each is left out, and the default."""
 _ATOMS = (str, int, float, type(None))
 
 
@@ -27,11 +30,19 @@ def sparse(default: Any) -> Any:
 
 def to_json(record: object) -> dict[str, object]:
     """Return the fields of a record as JSON data, those of records in it likewise."""
-    return {
-        each.name: plain(value)
-        for each in fields(record)  # type: ignore[arg-type]
-        if not _is_left_out(each, value := getattr(record, each.name))
-    }
+    found: dict[str, object] = {}
+    for name, is_sparse, default in _layout(type(record)):
+        value = getattr(record, name)
+        if not (is_sparse and value == default):
+            found[name] = plain(value)
+    return found
+
+
+def _layout(kind: type[Any]) -> _Layout:
+    if (layout := _LAYOUTS.get(kind)) is None:
+        layout = tuple((each.name, _SPARSE in each.metadata, each.default) for each in fields(kind))
+        _LAYOUTS[kind] = layout
+    return layout
 
 
 def from_json(kind: type[Record], data: object) -> Record:
@@ -45,10 +56,6 @@ def from_json(kind: type[Record], data: object) -> Record:
 
         adapter = _ADAPTERS[kind] = TypeAdapter(kind)
     return cast("Record", adapter.validate_python(data))
-
-
-def _is_left_out(each: Field[Any], value: object) -> bool:
-    return bool(each.metadata) and _SPARSE in each.metadata and value == each.default
 
 
 def plain(value: object) -> object:

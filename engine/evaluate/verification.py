@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -72,12 +73,12 @@ class Places:
 
     training: Path
 
-    @property
+    @cached_property
     def evaluation(self) -> Path:
         """Scratch folder of the evaluation job."""
         return self.training.with_name(f"{self.training.name}{EVALUATION}")
 
-    @property
+    @cached_property
     def trained(self) -> Path:
         """Where the engine keeps a training until it is evaluated; no job writes there."""
         return self.training.with_name(f"{self.training.name}{TRAINED}")

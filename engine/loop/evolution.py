@@ -15,7 +15,7 @@ import queue
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 
 from genesys_engine.engine.check.confirmation import Confirmer
@@ -55,7 +55,7 @@ from genesys_engine.engine.select.policy import (
     Policy,
     Verify,
 )
-from genesys_engine.engine.select.state import State
+from genesys_engine.engine.select.state import Snapshot, State
 from genesys_engine.engine.store.checkpoints import checkpoint_name
 from genesys_engine.engine.store.event_types import (
     DesignPinned,
@@ -123,6 +123,7 @@ class Evolution:
         self._draining = False  # nothing is started any more
         self._earlier: set[int] = set()  # tasks whose results an earlier session made
         self._streak = Streak(designer.gateway)
+        self._saved: Snapshot | None = None  # what the store holds of the state, if that is known
         self._live = LiveCurves(store.curves, verifier.curve)
         self.tree = lru_cache(maxsize=256)(self._read_tree)
 
@@ -327,21 +328,17 @@ class Evolution:
         """Let in what a person asks for, between two decisions: the log has it at that place."""
         for design in self._pins():
             if design in self.state.standings and design not in self.state.pinned:
-                with self.store.transaction():
+                with self._step():
                     self.state.pinned.add(design)
-                    event = self.store.add_event(DesignPinned(design=design))
-                    self._save()
-                self._observe(event)
+                    self.outcomes.emit(DesignPinned(design=design))
 
     # --- issuing -----------------------------------------------------------------------------
 
     def _issue(self, decision: Design | Verify | Confirm) -> None:
         """Record a decision, then carry it out."""
-        with self.store.transaction():
+        with self._step():
             row = self.outcomes.issue(decision)
             self.store.add_task(row.seq, row.task)
-            self._save()
-        self._publish()
         self._tasks[row.seq] = row
         self._launch(row)
 
@@ -415,33 +412,37 @@ class Evolution:
                 return False
             self._collect(block=True)
         row, done = self._tasks.pop(seq), self._results.pop(seq)
-        with self.store.transaction():
+        with self._step():
             self.outcomes.apply(row, done)
             self.store.mark_applied(seq)
-            self._save()
-        self.store.curves.write_full_chunk()
+        if row.kind == VERIFY:
+            self.store.curves.write_full_chunk()
+            drop_samples(self.store.folder, seq)
         self.store.backup.make_if_due()
-        drop_samples(self.store.folder, seq)
-        self._publish()
         if isinstance(done.result, DesignResult) and seq not in self._earlier:
             self._streak.note(seq, done.result.abandoned)
         return True
 
     def _take_step(self, step: NextGeneration | OpenFinals | LookAtFinals) -> None:
         """Carry out a decision that no task follows from."""
-        with self.store.transaction():
+        with self._step():
             self.outcomes.take_step(step)
-            self._save()
-        self._publish()
 
     # --- bookkeeping -------------------------------------------------------------------------
 
-    def _save(self) -> None:
-        self.store.set_meta("state", to_json(self.state.snapshot()))
-        self.store.set_meta("wall_s", self.outcomes.wall_s())
+    @contextmanager
+    def _step(self) -> Iterator[None]:
+        """Commit what is done inside together with the state after it, then tell the observers."""
+        with self.store.transaction():
+            yield
+            snapshot = self.state.snapshot()
+            if snapshot != self._saved:
+                self.store.set_meta("state", to_json(snapshot))
+            self.store.set_meta("wall_s", self.outcomes.wall_s())
+        self._saved = snapshot
+        self._publish()
 
     def _publish(self) -> None:
-        """Tell the observers what the committed step did."""
         for event in self.outcomes.take_events():
             self._observe(event)
 

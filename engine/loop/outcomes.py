@@ -39,7 +39,8 @@ from genesys_engine.engine.select.policy import (
     Policy,
     Verify,
 )
-from genesys_engine.engine.select.state import Standing, State, keep
+from genesys_engine.engine.select.standing import Standing
+from genesys_engine.engine.select.state import State, keep
 from genesys_engine.engine.store import event_types as events
 from genesys_engine.engine.store.event_types import EventRecord
 from genesys_engine.engine.store.events import Event

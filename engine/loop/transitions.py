@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from genesys_engine.engine.jobs.tasks import ConfirmTask, DesignTask, VerifyTask
-from genesys_engine.engine.select.state import Standing, State
+from genesys_engine.engine.select.standing import Standing
+from genesys_engine.engine.select.state import State
 from genesys_engine.engine.store.names import seed_name
 from genesys_engine.engine.store.replicates import is_fresh
 from genesys_engine.engine.store.run_store import (

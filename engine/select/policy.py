@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from genesys_engine.engine.common.randomness import generator
 from genesys_engine.engine.score.finals import MOST_RIVALS, Entries
 from genesys_engine.engine.score.race import Look, Race, hold
-from genesys_engine.engine.select.state import Standing, State
+from genesys_engine.engine.select.standing import Standing
+from genesys_engine.engine.select.state import State
 from genesys_engine.plugins.api import Selector
 
 
@@ -135,7 +136,7 @@ class Policy:
         for rung in reversed(range(len(state.ladder.caps))):
             if not state.ladder.free(rung, supply_ended=self._supply_ended(state, rung)):
                 continue
-            ready = bool(state.waiting) if rung == 0 else bool(state.climbing[rung - 1])
+            ready = bool(state.waiting if rung == 0 else state.climbing[rung - 1])
             replicate = state.reference_issued[rung]
             if ready and replicate < self.settings.noise_seeds[rung]:
                 return Verify(state.reference, rung, replicate)
@@ -146,9 +147,10 @@ class Policy:
     def _pick(self, state: State, rung: int, rng: random.Random) -> int:
         if rung == 0:
             return state.waiting[0]
-        if pinned := state.pinned & state.climbing[rung - 1]:
+        pool = state.climbing[rung - 1]
+        if pinned := [design for design in state.pinned if design in pool]:
             return min(pinned)
-        candidates = state.candidates(state.climbing[rung - 1])
+        candidates = pool.candidates()
         if state.ladder.release == "halving":
             ranked = zip(-candidates.fitness, candidates.design, strict=True)
             return int(min(ranked)[1])

@@ -43,7 +43,7 @@ class RandomSelector:
 
     def survivors(self, candidates: Candidates, count: int) -> list[int]:
         """Keep the best by fitness; ties go to the older design."""
-        return _best_first(candidates)[:count]
+        return [int(position) for position in _best_first(candidates)[:count]]
 
 
 class QuadrantSelector(RandomSelector):
@@ -187,9 +187,9 @@ def _individuals(
     return [_Individual(i, tuple(map(float, row)), signs) for i, row in enumerate(rows)]
 
 
-def _best_first(candidates: Candidates) -> list[int]:
-    order = np.lexsort((candidates.design, -candidates.fitness))
-    return [int(i) for i in order]
+def _best_first(candidates: Candidates) -> Any:
+    """Return the positions, best fitness first; ties go to the older design."""
+    return np.lexsort((candidates.design, -candidates.fitness))
 
 
 def _top_quarter(candidates: Candidates) -> tuple[Any, Any]:

@@ -7,12 +7,9 @@ the generation) is small and saved with each step.
 from __future__ import annotations
 
 import math
-import statistics
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-
-import numpy as np
 
 from genesys_engine.engine.score.finals import Finals, FinalsProgress
 from genesys_engine.engine.score.fitness import (
@@ -25,56 +22,10 @@ from genesys_engine.engine.score.noise import Noise
 from genesys_engine.engine.select.confirmations import Confirmations, OpenConfirmations
 from genesys_engine.engine.select.credit import Credit
 from genesys_engine.engine.select.ladder import Ladder
+from genesys_engine.engine.select.pool import Pool, candidates_of
+from genesys_engine.engine.select.standing import Standing
 from genesys_engine.engine.store.replicates import is_fresh
 from genesys_engine.plugins.api import Candidates
-
-
-@dataclass(slots=True)
-class Standing:
-    """An accepted design: its gain at each rung verified, and where it stands on the ladder.
-
-    `rung` is the highest rung verified (-1 before the first), `fitness` the mean gain, `metrics`
-    the mean gain in each metric that the selector weighs next to it; they are kept up to date,
-    since a selector reads them of thousands of designs.  `trusted` is a seed of the library, whose
-    code is ours.
-    """
-
-    design: int
-    seed: bool
-    parameters: float
-    flops: float
-    gains: dict[int, float] = field(default_factory=dict)
-    issued: int = -1
-    parents: tuple[int, ...] = ()
-    trusted: bool = False
-    rung: int = field(init=False, default=-1)
-    fitness: float = field(init=False, default=math.nan)
-    metrics: dict[str, float] = field(init=False, default_factory=dict)
-    _objectives: dict[int, Mapping[str, float]] = field(init=False, default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self._sum_up()
-
-    def record(self, rung: int, gain: float, objectives: Mapping[str, float]) -> None:
-        """Note the gain at a rung, and those in the metrics of other objectives."""
-        self.gains[rung] = gain
-        self._objectives[rung] = objectives
-        self._sum_up()
-        self.metrics = {
-            name: statistics.fmean(at[name] for at in self._objectives.values())
-            for name in objectives
-        }
-
-    def withdraw(self) -> None:
-        """Forget every gain: the design is disqualified."""
-        self.gains.clear()
-        self._objectives.clear()
-        self.metrics = {}
-        self._sum_up()
-
-    def _sum_up(self) -> None:
-        self.rung = max(self.gains, default=-1)
-        self.fitness = statistics.fmean(self.gains.values()) if self.gains else math.nan
 
 
 @dataclass
@@ -118,7 +69,7 @@ class State:
         self.known: dict[str, int] = {}  # digest or fingerprint -> design
         self.standings: dict[int, Standing] = {}
         self.waiting: deque[int] = deque()  # accepted, not yet issued at rung 0
-        self.climbing: list[set[int]] = [set() for _ in ladder.caps]  # verified here, not above
+        self.climbing = [Pool() for _ in ladder.caps]  # verified here, not above
         self.members: list[int] = []  # the population that parents come from
         self.offspring: list[int] = []  # verified in this generation
         self.generation = 0
@@ -135,18 +86,7 @@ class State:
 
     def candidates(self, designs: Iterable[int]) -> Candidates:
         """Return the arrays that a selector sees, in order of design number."""
-        rows = [self.standings[design] for design in sorted(designs)]
-        return Candidates(
-            design=np.array([row.design for row in rows], dtype=np.int64),
-            fitness=np.array([row.fitness for row in rows], dtype=np.float64),
-            confidence=np.array([len(row.gains) for row in rows], dtype=np.float64),
-            parameters=np.array([row.parameters for row in rows], dtype=np.float64),
-            flops=np.array([row.flops for row in rows], dtype=np.float64),
-            metrics={
-                name: np.array([row.metrics[name] for row in rows], dtype=np.float64)
-                for name in (rows[0].metrics if rows else ())
-            },
-        )
+        return candidates_of([self.standings[design] for design in sorted(designs)])
 
     def measure(
         self, reading: Reading, design: int, rung: int, replicate: int
@@ -213,18 +153,19 @@ class State:
         standing = self.standings[design]
         stands = standing.rung >= 0 and standing.rung == standing.issued
         if stands and not self.confirmations.open(design):
-            self.climbing[standing.rung].add(design)
+            self.climbing[standing.rung].add(standing)
 
     def _sets_record(self, standing: Standing) -> bool:
         """Tell whether no other gain that stands at the rung of a design is as high as its own.
 
-        The search ends at the first that is, so that it stays short however long the run.
+        The search begins with the newest, which are the best of a run, and ends at the first that
+        is, so that it stays short however long the run.
         """
         rung = standing.rung
         own = standing.gains[rung]
         return not any(
             other.gains.get(rung, -math.inf) >= own and self._stands(other, rung)
-            for other in self.standings.values()
+            for other in reversed(self.standings.values())
             if other is not standing
         )
 

@@ -24,6 +24,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -210,12 +211,10 @@ class Store(Database):
         self, row: DesignRow, tree: Mapping[str, JsonValue], report: DesignReport
     ) -> None:
         """Record a design: its tree in JSON and the report of its check."""
-        digests = {}
-        for name, source in from_json(dict[str, str], tree["units"]).items():
-            digests[name] = digest = hashlib.sha256(source.encode()).hexdigest()
-            known = self._db.execute("SELECT 1 FROM units WHERE digest = ?", (digest,)).fetchone()
-            if known is None:
-                self._insert("units", digest=digest, source=source)
+        sources = from_json(dict[str, str], tree["units"])
+        digests = {name: _digest(source) for name, source in sources.items()}
+        units = zip(digests.values(), sources.values(), strict=True)
+        self._db.executemany("INSERT OR IGNORE INTO units VALUES (?, ?)", units)
         self._insert(
             "designs",
             id=row.id,
@@ -320,14 +319,11 @@ class Store(Database):
     def tree(self, design: int) -> dict[str, JsonValue]:
         """Return the tree of a design in JSON, sources included."""
         tree = read_record(dict[str, JsonValue], self._design_columns(design, "tree")["tree"])
-        sql = "SELECT source FROM units WHERE digest = ?"
         units = from_json(dict[str, str], tree["units"])
-        return tree | {
-            "units": {
-                name: self._db.execute(sql, (digest,)).fetchone()["source"]
-                for name, digest in units.items()
-            }
-        }
+        marks = ", ".join("?" * len(units))
+        sql = f"SELECT digest, source FROM units WHERE digest IN ({marks})"
+        sources = dict(tuple(row) for row in self._db.execute(sql, tuple(units.values())))
+        return tree | {"units": {name: sources[digest] for name, digest in units.items()}}
 
     def unit_names(self, design: int) -> list[str]:
         """Return the names of the units in the tree of a design."""
@@ -430,6 +426,11 @@ class Store(Database):
         sql = "SELECT payload FROM events WHERE kind = ? ORDER BY id"
         for row in self._db.execute(sql, (kind.KIND,)):
             yield read_record(kind, row["payload"])
+
+
+@lru_cache(maxsize=1024)  # a child has most of its units from its parent
+def _digest(source: str) -> str:
+    return hashlib.sha256(source.encode()).hexdigest()
 
 
 def _task(row: sqlite3.Row) -> TaskRow:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 # First of all: a later import of the folder as a package would hide the function `units`.
@@ -39,6 +39,7 @@ def unit(name: str) -> Unit:
     return parse_unit(path.read_text(encoding="utf-8"), where=f"library/units/{name}.py")
 
 
+@lru_cache(maxsize=64)
 def units(interface: str | None = None) -> tuple[Unit, ...]:
     """Return all units, or those of one interface, sorted by the name of their class."""
     every = sorted((unit(name) for name in unit_names()), key=lambda each: each.name)

@@ -11,7 +11,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -44,21 +44,42 @@ def remove(folder: Path) -> None:
     `shutil.rmtree` calls itself once per level, which a thousand nested folders turn into a
     crash, and gives up at a folder without permissions.
     """
-    with suppress(OSError):
-        if not folder.is_symlink() and folder.is_dir():
-            folder.chmod(0o700)  # its owner may have locked it
     try:
-        top = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        folder.rmdir()  # most are empty, or not there
+        return
+    except (FileNotFoundError, NotADirectoryError):
+        return
     except OSError:
+        pass
+    top = _open_folder(folder)
+    if top is None:
         return
     try:
+        os.fchmod(top, 0o700)  # its owner may have locked it
         while _flatten(top):
             pass
-    except OSError:
-        pass  # what cannot go stays
+        folder.rmdir()
+    except OSError:  # what cannot go stays
+        shutil.rmtree(folder, ignore_errors=True)
     finally:
         os.close(top)
-    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _open_folder(folder: Path) -> int | None:
+    """Open a folder that its owner may have locked; None where there is none, or a link."""
+    how = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+    try:
+        return os.open(folder, how)
+    except PermissionError:
+        pass
+    except OSError:
+        return None
+    try:
+        if not folder.is_symlink() and folder.is_dir():
+            folder.chmod(0o700)
+        return os.open(folder, how)
+    except OSError:
+        return None
 
 
 def _flatten(top: int) -> bool:

@@ -16,7 +16,8 @@ from genesys_engine.gab.checks.report import CheckReport, Finding
 from genesys_engine.gab.compose import compose, load_block
 from genesys_engine.gab.errors import TreeError
 from genesys_engine.gab.scopes import Lines, references, rename_fstring, replace
-from genesys_engine.gab.tree import GABTree, grow
+from genesys_engine.gab.syntax import walk
+from genesys_engine.gab.tree import GABTree, Node, grow
 from genesys_engine.gab.unit import parse_unit
 
 WIDTH = 16
@@ -448,3 +449,19 @@ def test_a_module_that_fails_to_load_is_forgotten():
 
 def test_the_source_of_a_unit_is_in_the_module_word_for_word():
     assert MIXER[MIXER.index("def running_mean") :].strip() in compose(small_tree())
+
+
+def test_equal_trees_with_other_comments_keep_their_own():
+    """A composed module is kept by all that stands in it, not by the digest alone."""
+    plain, noted = small_tree(), small_tree()
+    noted[0] = Node(parse_unit(f"{noted[0].unit.source}\n# another note\n"))
+    assert noted.digest == plain.digest
+    first, second = compose(plain), compose(noted)
+    assert ("another note" in first, "another note" in second) == (False, True)
+    assert compose(plain) == first
+    assert compose(plain, title="Another title.") != first
+
+
+def test_the_walk_finds_what_ast_finds_but_for_nodes_without_fields():
+    module = ast.parse(small("SmallBlock").source + MIXER)
+    assert walk(module) == [node for node in ast.walk(module) if node._fields]
