@@ -1,6 +1,6 @@
 """The picture of a discovery: every fresh training of it and of its rivals, as one SVG.
 
-    python experiments/bench/discovery_picture.py FOLDER PICTURE.svg [--scale 1M] [--label NAME]
+    python experiments/bench/discovery_picture.py FOLDER PICTURE.svg [--label NAME=TEXT]
 
 FOLDER is one of `discovery_race.py`.  A row for each design, a panel for each kind of comparison
 (equal tokens, equal CPU seconds), a dot for each training, a bar for their mean.
@@ -80,8 +80,12 @@ def panel_lines(panel: Panel, names: Sequence[str]) -> list[str]:
     return lines
 
 
-def picture(panels: Sequence[Panel], label: str, title: str) -> str:
-    """Return the SVG: the discovery, called `label`, then its rivals from the best to the worst."""
+def picture(panels: Sequence[Panel], labels: Mapping[str, str], title: str) -> str:
+    """Return the SVG: the discovery first, then its rivals from the best to the worst.
+
+    Args:
+        labels: what designs are called, by name; the others have their names.
+    """
     first, *others = panels[0].scores
     names = [first, *sorted(others, key=lambda name: fmean(panels[0].scores[name]))]
     height = TOP + ROW * len(names) + 42
@@ -91,7 +95,7 @@ def picture(panels: Sequence[Panel], label: str, title: str) -> str:
         f"<title>{escape(title)}</title>\n<style>{STYLE}</style>",
         f'<rect width="{WIDTH}" height="{height}" rx="8" fill="#ffffff"/>',
     ]
-    for row, shown in enumerate([label, *names[1:]]):
+    for row, shown in enumerate(labels.get(name, name) for name in names):
         weight = ' class="h"' if row == 0 else ""
         lines.append(f'<text{weight} x="16" y="{TOP + ROW * row + 5}">{escape(shown)}</text>')
     for panel in panels:
@@ -109,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("picture", type=Path)
     parser.add_argument("--scale", default="1M")
-    parser.add_argument("--label", default="the discovery")
+    parser.add_argument("--label", nargs="+", default=[], metavar="NAME=TEXT")
     options = parser.parse_args(arguments)
     try:
         panels: list[Panel] = []
@@ -124,8 +128,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not panels:
             hint = "run `discovery_race.py record` first"
             raise InputError(f"nothing was recorded at {options.scale}", hint=hint)
-        title = f"{options.label} and its rivals at {options.scale}"
-        options.picture.write_text(picture(panels, options.label, title), encoding="utf-8")
+        labels = {name: text for name, _, text in (each.partition("=") for each in options.label)}
+        first = next(iter(panels[0].scores))
+        title = f"{labels.get(first, first)} and its rivals at {options.scale}"
+        options.picture.write_text(picture(panels, labels, title), encoding="utf-8")
     except GenesysError as error:
         sys.exit(f"error: {error}")
 

@@ -141,7 +141,7 @@ def test_the_picture_has_a_dot_for_each_training_the_better_ones_further_left(tm
             append(tmp_path / f"{file}.jsonl", record("mamba2", seed, bits + 0.2 + seed / 100))
             append(tmp_path / f"{file}.jsonl", record("found", seed, bits + seed / 100))
     drawn = tmp_path / "found.svg"
-    draw([str(tmp_path), str(drawn), "--label", "design <7>"])
+    draw([str(tmp_path), str(drawn), "--label", "found=design <7>"])
     root = ElementTree.fromstring(drawn.read_text("utf-8"))
     rows = [
         [float(dot.get("cx", "")) for dot in group if dot.tag.endswith("circle")]
