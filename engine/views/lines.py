@@ -61,6 +61,11 @@ def _rejected(event: events.DesignRejected, run: RunView) -> str:
 
 
 @_words.register
+def _duplicate(event: events.DesignDuplicate, run: RunView) -> str:
+    return f"not new, the same as design {run.label(event.of)}: {shortened(event.change)}"
+
+
+@_words.register
 def _exhausted(event: events.DesignExhausted, run: RunView) -> str:
     return f"no new design: {event.reason}"
 

@@ -47,15 +47,19 @@ def chosen(catalogue: Catalogue, text: str) -> list[Chosen]:
 
 def side_by_side(designs: Sequence[Chosen]) -> dict[str, object]:
     """Return the designs with their scores and hyper-parameters, and their curves on one axis."""
-    columns, curves = [], dict[str, dict[str, charts.Curve]]()
+    columns, curves = list[dict[str, object]](), dict[str, dict[str, charts.Curve]]()
+    trees = list[GABTree]()
     several = len({each.entry.key for each in designs}) > 1
     for each in designs:
         with each.entry.watch.moment() as moment:
             column = _column(each, moment)
             label = f"{each.entry.key} {column['label']}" if several else str(column["label"])
             columns.append(column)
+            trees.append(GABTree.from_json(moment.tree(each.design)))
             for scale, curve in _curves(moment, each.design):
                 curves.setdefault(scale, {})[label] = curve
+    for column, values in zip(columns, unit_values(trees), strict=True):
+        column["values"] = values
     return {
         "designs": columns,
         "figures": [
@@ -75,17 +79,25 @@ def _column(each: Chosen, moment: Moment) -> dict[str, object]:
         "operator": found.row.operator,
         "reference": found.reference,
         "tree": found.tree,
-        "values": _values(moment, each.design),
         "result": None if found.result is None else found.result.to_json(),
     }
 
 
-def _values(moment: Moment, design: int) -> dict[str, str]:
-    """Return the unit and the hyper-parameters at each place of a tree, by path."""
-    found: dict[str, str] = {}
-    for place in GABTree.from_json(moment.tree(design)).places():
-        found[place.path] = place.node.name
-        found |= {f"{place.path}.{name}": repr(v) for name, v in place.node.values.items()}
+def unit_values(trees: Sequence[GABTree]) -> list[dict[str, str]]:
+    """Return the unit and the hyper-parameters at each place of each tree, by path; units of one
+    name with other code are told apart by the beginning of their digest."""
+    versions: dict[str, set[str]] = {}
+    for tree in trees:
+        for unit in tree.units():
+            versions.setdefault(unit.name, set()).add(unit.digest)
+    found = []
+    for tree in trees:
+        values: dict[str, str] = {}
+        for path, node in ((place.path, place.node) for place in tree.places()):
+            several = len(versions[node.name]) > 1
+            values[path] = f"{node.name} ({node.unit.digest[:8]})" if several else node.name
+            values |= {f"{path}.{name}": repr(value) for name, value in node.values.items()}
+        found.append(values)
     return found
 
 

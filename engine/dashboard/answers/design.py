@@ -45,7 +45,7 @@ def details(moment: Moment, design: int) -> dict[str, object]:
             for each in (*found.row.parents, *found.children, *(a.id for a in found.ancestors))
         },
         "changes": [
-            {"parent": parent, "label": label(parent), "lines": _tree_diff(moment, parent, design)}
+            {"parent": parent, "label": label(parent), **_change(moment, parent, design)}
             for parent in dict.fromkeys(found.row.parents)
         ],
         "explanation": _explanation(moment, design),
@@ -53,11 +53,23 @@ def details(moment: Moment, design: int) -> dict[str, object]:
     }
 
 
-def _tree_diff(moment: Moment, parent: int, design: int) -> list[str]:
-    before, after = (
-        GABTree.from_json(moment.tree(each)).describe().splitlines() for each in (parent, design)
-    )
-    return changed_lines(before, after, context=1)
+def _change(moment: Moment, parent: int, design: int) -> dict[str, object]:
+    """Return the lines in which the tree of a design differs from that of a parent, and the units
+    that have other code there under the same name."""
+    before, after = (GABTree.from_json(moment.tree(each)) for each in (parent, design))
+    lines = (tree.describe().splitlines() for tree in (before, after))
+    return {"lines": changed_lines(*lines, context=1), "rewritten": rewritten(before, after)}
+
+
+def rewritten(before: GABTree, after: GABTree) -> list[str]:
+    """Return the units of `after` that have other code than the one of their name and place in
+    `before`: the lines of both trees are the same there."""
+    known = {(each.path, each.node.name): each.node.unit.digest for each in before.places()}
+    return [
+        f"{each.node.name} at {each.path}"
+        for each in after.places()
+        if (digest := known.get((each.path, each.node.name))) and digest != each.node.unit.digest
+    ]
 
 
 def _explanation(moment: Moment, design: int) -> dict[str, object] | None:
@@ -112,7 +124,10 @@ def curves(moment: Moment, design: int) -> list[dict[str, object]]:
             curve = moment.curves.read(task.verification)
             by_rung.setdefault(task.rung, {})["running now"] = curve
     return [
-        drawing(charts.curves_figure(scale, {n: c for n, c in found.items() if c}, []))
+        {
+            "scale": scale,
+            **drawing(charts.curves_figure(scale, {n: c for n, c in found.items() if c}, [])),
+        }
         for scale, found in by_rung.items()
         if any(found.values())
     ]

@@ -14,7 +14,7 @@ const rows = (designs) => {
   const of = (row, make) => (row.result === null ? "–" : make(row.result));
   const metrics = [...new Set(designs.flatMap((row) => Object.keys(row.result?.scores ?? {}).filter((metric) => !metric.includes("/"))))];
   return [
-    line("mean gain", (row) => of(row, (r) => [h("b", {}, percent(r.fitness)), h("small", {}, `${r.standing}, over ${row.reference}`)])),
+    line("mean gain", (row) => of(row, (r) => [h("b", {}, percent(r.fitness)), h("small", {}, row.label === row.reference ? r.standing : `${r.standing}, over ${row.reference}`)])),
     line("up to", (row) => of(row, (r) => r.rung)),
     line("with fresh seeds", (row) => of(row, (r) => r.fresh ? [percent(r.fresh.mean), r.fresh.low === null ? null : h("small", {}, `${percent(r.fresh.low)} to ${percent(r.fresh.high)}`)] : "–")),
     ...metrics.map((metric) => line(metric, (row) => of(row, (r) => r.scores[metric] ? [number(r.scores[metric].value), r.scores[metric].stderr ? h("small", {}, `${number(r.scores[metric].value - 1.96 * r.scores[metric].stderr)} to ${number(r.scores[metric].value + 1.96 * r.scores[metric].stderr)}`) : null] : "–"))),
@@ -74,7 +74,7 @@ export const view = async (place, args, query, isCurrent) => {
   const boxes = found.figures.map(() => h("div", { class: "figure" }));
   fill(place, h("h1", {}, "Compare"), form,
     h("div", { class: "stacked" },
-      section("scores", "Scores", table("Designs side by side", [h("th", {}, ""), ...found.designs.map((row) => h("th", { class: "num", scope: "col" }, link(href(row), row.label), h("small", {}, row.run_name),
+      section("scores", "Scores", table("Designs side by side", [h("th", {}, ""), ...found.designs.map((row) => h("th", { class: "num", scope: "col", data: { label: row.label } }, link(href(row), row.label), h("small", {}, row.run_name),
         h("a", { class: "remove", href: `#/compare?d=${without(row)}`, "aria-label": `Remove ${row.label}` }, "remove")))], rows(found.designs)),
         h("p", { class: "note" }, "Ranges of scores are 95 % over the evaluated items; those with fresh seeds come from the finals.")),
       section("curves", "Loss curves", boxes.length ? h("div", { class: "grid" }, boxes.map((box) => h("div", {}, box))) : h("p", { class: "note" }, "None of them was trained.")),

@@ -40,7 +40,8 @@ const findings = (rows) => rows.length ? table("Findings", ["code", "where", "wh
   h("tr", {}, cell([h("b", {}, row.code), h("small", {}, row.severity)]), cell(`${row.unit ?? ""}${row.line ? `, line ${row.line}` : ""}`), cell([row.message, row.detail.map((line) => h("small", {}, line)), h("small", {}, row.advice)]))))
   : h("p", { class: "note" }, "The check found nothing.");
 
-const facts = (pairs) => h("dl", { class: "facts" }, pairs.filter(([, value]) => value !== null && value !== "" && value !== undefined)
+const EMPTY = [null, undefined, "", "[]", "{}"];
+const facts = (pairs) => h("dl", { class: "facts" }, pairs.filter(([, value]) => !EMPTY.includes(value))
   .map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
 
 const proposal = ({ proposal: idea, review, taken, trace }) => {
@@ -51,7 +52,7 @@ const proposal = ({ proposal: idea, review, taken, trace }) => {
       ...Object.entries(taken ?? {}).map(([path, other]) => [path, `taken from ${other} of the second parent`])]),
     review && Object.keys(review).length ? [h("h3", {}, "Review"), facts(Object.entries(review).map(([k, v]) => [k, text(v)]))] : null,
     trace?.length ? h("details", {}, h("summary", {}, `${plural(trace.length, "step")} to the code`), h("ol", { class: "log" }, trace.map((step) =>
-      h("li", {}, h("b", {}, step.role), h("span", {}, [step.path, step.outcome, ...(step.codes ?? [])].filter(Boolean).join(" · ")))))) : null,
+      h("li", {}, h("b", {}, step.role), h("span", {}, [...new Set([step.path, step.outcome, ...(step.codes ?? [])])].filter(Boolean).join(" · ")))))) : null,
   ];
 };
 const text = (value) => (typeof value === "string" ? value : JSON.stringify(value));
@@ -71,7 +72,7 @@ const ablation = (found) => {
 };
 
 const looked = (searches, run) => searches.length ? searches.map((search) => h("details", {},
-  h("summary", {}, `“${search.query.slice(0, 120)}”: ${plural(search.found.length, "document")}`),
+  h("summary", {}, `“${search.query.length > 120 ? `${search.query.slice(0, 120)}…` : search.query}”: ${plural(search.found.length, "document")}`),
   h("ol", {}, search.found.map((each) => h("li", {}, each.title, h("span", { class: "aside" }, ` ${[each.source, each.year, each.id].filter(Boolean).join(" · ")}`))))))
   : h("p", { class: "note" }, "Nothing was looked up for it. ", link(`#/knowledge?run=${encodeURIComponent(run)}`, "Search the knowledge base"));
 
@@ -91,7 +92,7 @@ export const view = async (place, [run, design], query, isCurrent) => {
     h("p", { class: "lead" }, found.change),
     h("dl", { class: "tiles" },
       h("div", {}, h("dt", {}, "mean gain"), h("dd", {}, percent(found.fitness), h("small", {}, `over ${found.reference}`))),
-      h("div", {}, h("dt", {}, "place"), h("dd", {}, found.places.length ? `${found.places.at(-1).place} of ${found.places.at(-1).designs}` : "–", h("small", {}, found.places.map((p) => `${p.place} of ${p.designs} at ${p.rung}`).join(" · ")))),
+      h("div", {}, h("dt", {}, "place"), h("dd", {}, found.places.length ? `${found.places.at(-1).place} of ${found.places.at(-1).designs}` : "–", h("small", {}, found.places.length > 1 ? found.places.map((p) => `${p.place} of ${p.designs} at ${p.rung}`).join(" · ") : found.places.map((p) => `at ${p.rung}`)))),
       h("div", {}, h("dt", {}, "operator"), h("dd", { class: "words" }, found.operator)),
       h("div", {}, h("dt", {}, "parents"), h("dd", { class: "words" }, parents.length ? listed(parents) : "none", h("small", {}, found.children.length ? ["children: ", listed(found.children.slice(0, 12)), found.children.length > 12 ? ` and ${found.children.length - 12} more` : ""] : "no children")))),
     found.remarks.length ? h("div", { class: "notice warn" }, found.remarks.map((line) => h("p", {}, line))) : null,
@@ -100,7 +101,8 @@ export const view = async (place, [run, design], query, isCurrent) => {
       section("scores", "Scores next to their controls", scores(found), costs(found.costs)),
       section("curves", "Loss curves", curves),
       h("div", { class: "two" },
-        section("structure", "Tree", h("pre", { tabindex: 0 }, found.tree), found.changes.map((change) => [h("h3", {}, "Changed against ", name(change.parent)), difference(change.lines, `Tree against ${change.label}`)])),
+        section("structure", "Tree", h("pre", { tabindex: 0 }, found.tree), found.changes.map((change) => [h("h3", {}, "Changed against ", name(change.parent)), change.rewritten.length && !change.lines.length ? null : difference(change.lines, `Tree against ${change.label}`),
+          change.rewritten.length ? h("p", { class: "note" }, `Other code under the same name: ${change.rewritten.join(", ")}.`) : null])),
         section("lineage", "Lineage", h("ol", { class: "steps" }, steps))),
       section("source", "Code",
         parents.map((parent) => unfolded(`Difference to ${found.names[parent]}`, async () => difference((await get(`${base}/difference/${parent}`)).lines, `Code against ${found.names[parent]}`), { open: false })),
@@ -117,7 +119,7 @@ export const view = async (place, [run, design], query, isCurrent) => {
     if (!isCurrent()) return;
     pinControl(pin, state, `${base}/pin`);
     if (!figures.length) { fill(curves, h("p", { class: "note" }, "No curve yet.")); return; }
-    if (boxes.size !== figures.length) { boxes.clear(); fill(curves, h("div", { class: "grid" }, figures.map((figure, i) => { boxes.set(i, h("div", { class: "figure" })); return h("div", {}, boxes.get(i)); }))); }
+    if (boxes.size !== figures.length) { boxes.clear(); fill(curves, h("div", { class: "grid" }, figures.map((figure, i) => { boxes.set(i, h("div", { class: "figure" })); return h("div", {}, h("h3", {}, figure.scale), boxes.get(i)); }))); }
     await Promise.all(figures.map((figure, i) => draw(boxes.get(i), figure)));
   };
   const wrong = (error) => { if (isCurrent()) fill(curves, problem(error)); };

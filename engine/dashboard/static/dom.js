@@ -28,11 +28,15 @@ export const link = (href, text, props = {}) => h("a", { href, ...props }, text)
 export const section = (id, title, ...children) =>
   h("section", { id, "aria-labelledby": `${id}-title` }, h("h2", { id: `${id}-title` }, title), children);
 
-export const table = (label, heads, rows) =>
-  h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label },
-    h("table", { "aria-label": label },
+// On a narrow page a row becomes a card, in which each cell is named by its head.
+export const table = (label, heads, rows) => {
+  const names = heads.map((head) => head?.tagName ? head.dataset.label ?? head.textContent : head);
+  for (const row of rows) [...row.children].forEach((each, i) => { each.dataset.label ??= names[i] ?? ""; });
+  return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label },
+    h("table", { "aria-label": label, class: "cards" },
       h("thead", {}, h("tr", {}, heads.map((head) => head?.tagName ? head : h("th", { scope: "col" }, head)))),
       h("tbody", {}, rows)));
+};
 
 // Several things in a cell stay together, also where a narrow page shows cells as lines.
 const whole = (content) => (Array.isArray(content) ? h("div", {}, content) : content);

@@ -1,6 +1,7 @@
 // Figures by Plotly, fetched when the first is to be drawn: the page is there before.
 
 const CONFIG = { displayModeBar: false, responsive: true, scrollZoom: false, doubleClick: "reset" };
+const NARROW = 420;
 const drawn = new Set();
 let loading = null;
 
@@ -27,6 +28,7 @@ export const draw = async (box, figure, choose = null) => {
   box.figure = figure;
   box.chosen ??= 0;
   const { data, layout } = coloured({ data: content.data, layout: content.layout });
+  if (box.clientWidth < NARROW && layout.xaxis?.title) layout.xaxis.title.font = { ...layout.xaxis.title.font, size: 10 };  // else cut off
   await Plotly.react(box, data, layout, CONFIG);
   switches(box, content.switch);
   if (box.chosen > 0) await Plotly.update(box, ...content.switch[box.chosen].args);

@@ -2,8 +2,10 @@
 
 const MINUS = "−";
 
-export const signed = (value, digits = 2) =>
-  (value >= 0 ? "+" : MINUS) + Math.abs(value).toFixed(digits);
+export const signed = (value, digits = 2) => {
+  const text = Math.abs(value).toFixed(digits);
+  return (value < 0 && Number(text) ? MINUS : "+") + text;
+};
 
 export const percent = (value) => (value === null || value === undefined ? "–" : `${signed(value)} %`);
 

@@ -4,7 +4,7 @@ import { at, get } from "./api.js";
 import { cell, fill, h, link, num, table } from "./dom.js";
 import { count, number, percent, plural, signed } from "./format.js";
 
-const PAGE = 25;
+const PAGE = matchMedia("(max-width: 640px)").matches ? 10 : 25;
 
 const word = (standing) => standing.replaceAll(" ", "-").replace("no-difference", "within-noise");
 
@@ -27,8 +27,17 @@ export const leaderboard = (run, isCurrent, hrefOf) => {
     const direction = asked.descending === "1" ? "descending" : "ascending";
     return h("th", { scope: "col", "aria-sort": active ? direction : "none", ...props },
       h("button", { type: "button", class: "sort", data: { sort: key },
-        on: { click: () => change(active ? { descending: asked.descending === "1" ? "" : "1" } : { sort: key, descending: key === "rank" || key === "design" ? "" : isUp(key) }) } },
-      text, h("span", { "aria-hidden": "true" }, active ? (direction === "descending" ? " ↓" : " ↑") : "")));
+        on: { click: () => change(active ? { descending: asked.descending === "1" ? "" : "1" } : { sort: key, descending: isUp(key) }) } },
+      text, h("span", { class: "arrow", "aria-hidden": "true" }, active ? (direction === "descending" ? " ↓" : " ↑") : "")));
+  };
+  // A narrow page has no head to sort by.
+  const order = h("select", { "aria-label": "Sort by", class: "narrow", on: { change: () => change({ sort: order.value, descending: isUp(order.value) }) } });
+  const turn = h("button", { type: "button", class: "button plain narrow", on: { click: () => change({ descending: asked.descending === "1" ? "" : "1" }) } });
+  const ordered = (found) => {
+    const keys = [["rank", "rank"], ["design", "design"], ...found.axes.map((axis) => [axis.key, axis.title])];
+    if (order.options.length !== keys.length) fill(order, keys.map(([key, title]) => h("option", { value: key }, `by ${title}`)));
+    order.value = asked.sort;
+    turn.textContent = asked.descending === "1" ? "descending" : "ascending";
   };
   let axes = [];
   const isUp = (key) => (axes.find((axis) => axis.key === key)?.up ? "1" : "");
@@ -39,18 +48,19 @@ export const leaderboard = (run, isCurrent, hrefOf) => {
     compare.textContent = `Compare ${plural(chosen.size, "design")}`;
     compare.href = `#/compare?d=${[...chosen].map((design) => `${encodeURIComponent(run)}:${design}`).join(",")}`;
   };
+  const titleOf = (metric) => axes.find((axis) => axis.key === metric)?.title ?? metric;
   const score = (row, metric) => {
     const found = row.scores[metric];
     if (!found) return num("–");
     const bigram = row.controls.bigram?.[metric]?.value;
     return num([number(found.value), found.stderr ? h("span", { class: "err" }, ` ±${number(found.stderr)}`) : null,
-      bigram === undefined ? null : h("small", {}, `bigram ${number(bigram)}`)], { data: { label: metric } });
+      bigram === undefined ? null : h("small", {}, `bigram ${number(bigram)}`)], { data: { label: titleOf(metric) } });
   };
   const line = (row, metrics) =>
     h("tr", { class: word(row.standing) },
       cell(pick(row), { class: "pick", data: { label: "compare" } }),
-      num(row.rank, { data: { label: "rank" } }),
-      cell([link(hrefOf(row.design), row.label, { class: "design-link" }), h("small", { class: "clip" }, row.change)], { data: { label: "design" } }),
+      num(row.rank, { class: "num rank", data: { label: "rank" } }),
+      cell([link(hrefOf(row.design), row.label, { class: "design-link" }), h("small", { class: "clip" }, row.change)], { class: "named", data: { label: "design" } }),
       num([h("b", { class: "gain" }, percent(row.fitness)),
         h("small", {}, `${row.standing}${row.sigma ? `, 2σ ${number(2 * row.sigma)}` : ""}`)], { data: { label: "mean gain" } }),
       cell(row.rung, { class: "short", data: { label: "up to" } }),
@@ -58,23 +68,23 @@ export const leaderboard = (run, isCurrent, hrefOf) => {
       num([count(row.parameters)], { data: { label: "parameters" } }),
       num([count(row.flops_per_token), row.compute_percent === null ? null : h("small", {}, `${signed(row.compute_percent, 0)} %`)], { data: { label: "FLOPs/token" } }),
       num(row.train_s === null ? "–" : `${row.train_s.toFixed(1)} s`, { data: { label: "training" } }),
-      cell(row.operator.replace(/^seed:.*/, "seed"), { data: { label: "operator" } }));
+      cell(row.operator.replace(/^seed:.*/, "seed"), { class: "operator", data: { label: "operator" } }));
 
   const refresh = async () => {
     const mine = JSON.stringify(asked);
     const found = await get(`runs/${at(run)}/leaderboard`, asked);
     if (!isCurrent() || mine !== JSON.stringify(asked)) return;
     axes = found.axes;
+    ordered(found);
     if (rungs.options.length === 1) rungs.append(...found.rungs.map((rung) => h("option", { value: rung }, rung)));
     const focused = document.activeElement?.dataset?.sort;
     const heads = [h("th", { scope: "col" }, h("span", { class: "hidden" }, "compare")), sorted("rank", "rank", { class: "num" }), sorted("design", "design"),
       sorted("fitness", "mean gain", { class: "num" }), h("th", { scope: "col" }, "up to"),
-      found.metrics.map((metric) => sorted(metric, axes.find((axis) => axis.key === metric)?.title ?? metric, { class: "num" })),
+      found.metrics.map((metric) => sorted(metric, titleOf(metric), { class: "num" })),
       sorted("parameters", "parameters", { class: "num" }), sorted("flops", "FLOPs/token", { class: "num" }),
       sorted("train_s", "training", { class: "num" }), h("th", { scope: "col" }, "operator")].flat();
     const nothing = found.total ? "No design matches this filter." : "Nothing is verified yet.";
     fill(body, found.rows.length ? table("Leaderboard", heads, found.rows.map((row) => line(row, found.metrics))) : h("p", { class: "note" }, nothing));
-    body.querySelector("table")?.classList.add("cards");
     if (focused) body.querySelector(`[data-sort="${CSS.escape(focused)}"]`)?.focus();
     const last = Math.min(found.offset + PAGE, found.matching);
     fill(foot,
@@ -83,5 +93,5 @@ export const leaderboard = (run, isCurrent, hrefOf) => {
       h("button", { type: "button", disabled: last >= found.matching, on: { click: () => page(PAGE) } }, "Next"));
   };
   const page = (step) => { asked.offset = Math.max(0, asked.offset + step); return refresh(); };
-  return { element: h("div", {}, h("div", { class: "tools" }, words, rungs, origins, compare), body, foot), refresh };
+  return { element: h("div", {}, h("div", { class: "tools" }, words, rungs, origins, order, turn, compare), body, foot), refresh };
 };

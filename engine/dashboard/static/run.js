@@ -22,13 +22,13 @@ const head = (status) => {
   const done = status.rungs.reduce((sum, rung) => sum + rung.finished + rung.failed, 0);
   const planned = status.rungs.reduce((sum, rung) => sum + rung.planned, 0);
   const designs = status.designs;
-  const left = { running: status.remaining_s === null ? "not known yet" : `about ${duration(status.remaining_s)}`, finished: "finished" }[status.state] ?? status.state;
+  const left = status.remaining_s === null ? "not known yet" : duration(status.remaining_s);
   const llm = status.llm.total;
   const device = status.budgets.find((budget) => budget.budget === "device hours");
   return h("dl", { class: "tiles" },
     tile("verifications", `${done} / ${planned}`, status.rungs.map((rung) => `${rung.scale} ${rung.finished + rung.failed}/${rung.planned}`).join(" · "),
       progress(done, planned, "verifications")),
-    tile("time left", left, `${duration(status.elapsed_s)} of work so far`),
+    status.state === "running" ? tile("time left, about", left, `${duration(status.elapsed_s)} of work so far`) : tile("time", duration(status.elapsed_s), status.state),
     tile("designs", `${designs.children} / ${designs.planned}`,
       [plural(designs.seeds, "seed"), designs.rejected && `${designs.rejected} rejected`, designs.duplicates && plural(designs.duplicates, "duplicate"),
         designs.abandoned && `${designs.abandoned} abandoned`, designs.disqualified && `${designs.disqualified} disqualified`].filter(Boolean).join(", "),

@@ -6,6 +6,7 @@ import { percent } from "./format.js";
 const PAD = { left: 76, right: 40, top: 18, bottom: 18 };
 const BUCKETS = 24;
 const MOST_ZOOM = 400;
+const LINE = 14;
 const [REJECTED, DISQUALIFIED] = [1, 2];
 
 const mixed = (from, to, share) => from.map((value, i) => Math.round(value + (to[i] - value) * share));
@@ -118,8 +119,8 @@ export const evolutionTree = (onOpen, brief) => {
   };
 
   const labels = (g, inside) => {
-    const text = (i, bold) => {
-      const x = px(i), y = py(i);
+    const text = (i, bold, y = py(i)) => {
+      const x = px(i);
       if (!inside(x, y)) return;
       const left = data.parents[i].length === 0;
       g.font = `${bold ? "600 " : ""}12px system-ui, sans-serif`;
@@ -132,11 +133,10 @@ export const evolutionTree = (onOpen, brief) => {
       g.fillStyle = colours.text;
       g.fillText(label(i), at, y);
     };
-    const all = camera.sy > 13 && camera.sx > 46;
+    const all = camera.sy > 13 && camera.sx > 46, best = indexOf.get(data.best);
+    const roots = spread(data.design.map((_, i) => i).filter((i) => data.names[data.design[i]]));
     for (let i = 0; i < data.design.length; i++) {
-      if (i === chosen) continue;
-      const isBest = data.design[i] === data.best;
-      if (all || isBest || data.names[data.design[i]]) text(i, isBest);
+      if (i !== chosen && (all || i === best || roots.has(i))) text(i, i === best, roots.get(i));
     }
     for (const [i, width] of [[indexOf.get(data.best), 1.6], [chosen, 2.4]]) {
       if (i === undefined || i === null) continue;
@@ -146,7 +146,17 @@ export const evolutionTree = (onOpen, brief) => {
       g.lineWidth = width;
       g.stroke();
     }
-    if (chosen !== null) text(chosen, true);
+    if (chosen !== null) text(chosen, true, roots.get(chosen));
+  };
+  // The names of the seeds stand below each other: where they are closer than a line, they move apart.
+  const spread = (seeds) => {
+    const at = new Map(), low = size.h - LINE / 2;
+    let next = Infinity;
+    for (const i of seeds.sort((a, b) => data.y[b] - data.y[a])) {
+      next = Math.min(py(i), next - LINE, py(i) < size.h ? low : Infinity);
+      at.set(i, next);
+    }
+    return at;
   };
 
   // --- the camera ---------------------------------------------------------------------------

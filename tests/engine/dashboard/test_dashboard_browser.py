@@ -142,6 +142,10 @@ def test_a_phone_shows_everything_without_scrolling_sideways(chromium, server, s
         page.locator(".board tbody tr").first.wait_for()
         page.locator("#fitness .main-svg").first.wait_for()
         assert page.evaluate("document.documentElement.scrollWidth") == 390
+        by_size = server.json("/api/runs/sample/leaderboard", sort="parameters")["rows"]
+        page.get_by_label("Sort by").select_option("parameters")  # there is no head to sort by
+        first = page.locator(".board tbody tr:first-child .design-link")
+        first.filter(has_text=re.compile(f"^{by_size[0]['label']}$")).wait_for()
         light = page.evaluate("getComputedStyle(document.body).backgroundColor")
         level = sum(map(int, re.findall(r"\d+", light)[:3]))
         assert (level < 300) == (scheme == "dark")

@@ -9,6 +9,8 @@ from dashboard_server import served
 from engine_process import engine, here
 from sample_run import CHILDREN, make_run
 
+from genesys_engine.engine.dashboard.answers.compare import unit_values
+from genesys_engine.engine.dashboard.answers.design import rewritten
 from genesys_engine.engine.dashboard.catalogue import Catalogue
 from genesys_engine.engine.dashboard.watch import Watch
 from genesys_engine.engine.store.event_types import WorkerLost
@@ -18,7 +20,10 @@ from genesys_engine.engine.views.history import history
 from genesys_engine.engine.views.leaderboard import leaderboard
 from genesys_engine.engine.views.run import view
 from genesys_engine.engine.views.status import status
+from genesys_engine.gab import library
 from genesys_engine.gab.errors import InputError
+from genesys_engine.gab.tree import GABTree, Node
+from genesys_engine.gab.unit import parse_unit
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +93,19 @@ def test_figures_know_the_designs_behind_their_dots(server):
         content = server.json(f"/api/runs/sample/{name}")["content"]
         behind = {design for trace in content["data"] for design in trace.get("customdata", [])}
         assert len(behind) > 10, name
+
+
+def test_other_code_under_the_same_name_is_told_apart():
+    before = library.seed("gpt")
+    place = next(each for each in before.places() if each.node.name == "SwiGLUMLP")
+    unit = parse_unit(place.node.unit.source.replace("F.silu", "F.gelu"))
+    after = before.replace(place.index, GABTree([Node(unit)]))
+    assert after.describe() == before.describe()
+    assert rewritten(before, before) == []
+    assert rewritten(before, after) == [f"SwiGLUMLP at {place.path}"]
+    left, right = unit_values([before, after])
+    assert {path for path in left if left[path] != right[path]} == {place.path}
+    assert left == unit_values([before, before])[0] | {place.path: left[place.path]}
 
 
 def test_a_log_is_folded_from_an_event_on_as_it_is_as_a_whole(tmp_path):
