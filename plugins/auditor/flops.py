@@ -16,6 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from genesys_engine.gab.lean_torch import complete
 from genesys_engine.gab.model import LanguageModel, start_generators
 from genesys_engine.gab.scales import ModelConfig
 
@@ -133,6 +134,8 @@ def flops_per_token(
     Raises:
         Exception: what the block raises; on the meta device also where it reads values.
     """
+    if device == "meta":
+        complete()  # without shape functions some operations would count otherwise, or fail
     start_generators(0)
     model = LanguageModel(block_class, config, device=device).eval()
     tokens = torch.zeros(1, config.context, dtype=torch.long, device=device)

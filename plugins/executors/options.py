@@ -9,7 +9,11 @@ from pydantic import Field
 from genesys_engine.plugins.api import Options
 from genesys_engine.plugins.sandbox import Level
 
-_PYTORCH = ("genesys_engine.gab.lean_torch", "safetensors.torch")
+_PYTORCH = (
+    "genesys_engine.gab.lean_torch",
+    "genesys_engine.gab.torch_shapes",
+    "safetensors.torch",
+)
 """A worker holds all that was imported: of PyTorch not what only a compiler needs, 90 MB of it."""
 _OURS = (
     "genesys_engine.plugins.audit_job",

@@ -109,3 +109,20 @@ def test_what_fails_on_the_meta_device_fails_with_all_shape_functions(operation:
 )
 def test_what_is_asked_for_is_the_real_thing(code: str, answer: str) -> None:
     assert run(code) == answer
+
+
+def test_operations_on_the_meta_device_are_counted_as_by_the_whole_of_pytorch() -> None:
+    """Where `lean_torch` is no first import it leaves nothing out: that is the other side."""
+    count = (
+        "from genesys_engine.gab import library\n"
+        "from genesys_engine.gab.compose import compose, load_block\n"
+        "from genesys_engine.gab.scales import ModelConfig\n"
+        "from genesys_engine.plugins.auditor.flops import flops_per_token\n"
+        "config = ModelConfig(n_blocks=1, d_model=64, context=64, vocab_size=256)\n"
+        "for name in ('gpt', 'mamba2'):\n"
+        "    block = load_block(compose(library.seed(name)), 'Block')\n"
+        "    print(flops_per_token(block, config))\n"
+    )
+    whole = commands.run([sys.executable, "-c", "import torch\n" + count], check=True).stdout
+    assert run(count) == whole.strip()
+    assert len(whole.split()) == 2
